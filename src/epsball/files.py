@@ -1,0 +1,44 @@
+"""Writing files so that a crash leaves the old one or the new one, never half of either."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from epsball.errors import InputError
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write `content` to a temporary neighbour, flush it to disk and rename it to `path`.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written or the disk is full; an older `path` is left as it was.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}. Choose a folder that is writable.") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(f"cannot write {path}: {error.strerror}. Free space or choose another folder.") from error
+        raise
+
+
+def write_json(path: str | Path, document: Any) -> None:
+    """Write a JSON document atomically, indented by two, in UTF-8."""
+    write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())

@@ -1,0 +1,22 @@
+"""8-bit pixels and the float32 centres that every pillar shares."""
+
+import torch
+from torch import Tensor
+
+from epsball.errors import InputError
+
+
+def from_8bit(pixels: Tensor) -> Tensor:
+    """Return the correctly rounded float32 of k/255 for uint8 pixels k.
+
+    The division is a single IEEE operation; ``k * (1/255)`` differs from it for 126 of the 256
+    values and would move the centre of the ball.
+
+    Raises
+    ------
+    InputError
+        If `pixels` is not uint8.
+    """
+    if pixels.dtype != torch.uint8:
+        raise InputError(f"pixels are {pixels.dtype}; 8-bit pixels are uint8. Floats are pixels already.")
+    return pixels.to(torch.float32) / 255.0
