@@ -75,9 +75,9 @@ def greedy(start, stop, neighbour, active, j, offset, excess, space, head, after
 
 @njit(cache=True)
 def layers(start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, depth, depth_right):
-    """Number both sides by distance from the left nodes with excess; return whether space was met.
+    """Number both sides by distance from the left nodes with excess; return the layer that meets space.
 
-    Search ends with the layer that meets space. Where none does, the numbered nodes (>= 0) are all
+    Search ends with that layer. Where none does, -1 is returned and the numbered nodes (>= 0) are all
     that an augmenting path can reach: the source side of the smallest minimum cut.
     """
     depth[:] = -1
@@ -89,9 +89,9 @@ def layers(start, stop, neighbour, active, j, offset, excess, space, head, after
             depth[u] = 0
             queue[tail] = u
             tail += 1
-    met, last = False, np.int32(2**31 - 1)
+    last = np.int32(-1)
     i = 0
-    while i < tail and depth[queue[i]] <= last:
+    while i < tail and (last == -1 or depth[queue[i]] <= last):
         u = queue[i]
         for e in range(start[u], stop[u]):
             v = neighbour[e] - offset
@@ -99,16 +99,16 @@ def layers(start, stop, neighbour, active, j, offset, excess, space, head, after
                 continue
             depth_right[v] = depth[u]
             if space[v] > 0:
-                met, last = True, depth[u]
+                last = depth[u]
             r = head[v]
-            while r != -1:
+            while last == -1 and r != -1:
                 if amount[r] > 0 and depth[owner[r]] == -1:
                     depth[owner[r]] = depth[u] + 1
                     queue[tail] = owner[r]
                     tail += 1
                 r = after[r]
         i += 1
-    return met
+    return last
 
 
 @njit(cache=True)
@@ -128,7 +128,7 @@ def _send(path, via, top, v, cursor, neighbour, offset, excess, space, head, aft
 
 @njit(cache=True)
 def blocking_flow(
-    start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, used, depth, depth_right
+    start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, used, depth, depth_right, last
 ):
     """Send a blocking flow through the layers; return `FULL` if the records ran out."""
     cursor, turn = start[:-1].copy(), head.copy()
@@ -153,13 +153,14 @@ def blocking_flow(
                 _send(path, via, top, v, cursor, neighbour, offset, excess, space, head, after, owner, amount, used)
                 top = 0
                 continue
-            r = turn[v]
+            # Beyond the last layer lies no space that a shortest path could reach.
+            r = turn[v] if depth[u] < last else -1
             while r != -1 and (amount[r] == 0 or depth[owner[r]] != depth[u] + 1):
                 r = after[r]
-            turn[v] = r
             if r == -1:
                 cursor[u] += 1
             else:
+                turn[v] = r
                 via[top] = r
                 top += 1
                 path[top] = owner[r]

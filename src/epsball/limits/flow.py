@@ -92,8 +92,9 @@ class Flow:
         self._edges = (graph.start, stop, graph.neighbour, graph.active, level, graph.offset)
         while augment.greedy(*self._edges, *self._state(), self._used) == augment.FULL:
             self._grow()
-        while augment.layers(*self._edges, *self._state(), self._depth, self._depth_right):
-            layered = (self._used, self._depth, self._depth_right)
+        numbers = (self._depth, self._depth_right)
+        while (last := augment.layers(*self._edges, *self._state(), *numbers)) >= 0:
+            layered = (self._used, *numbers, last)
             if augment.blocking_flow(*self._edges, *self._state(), *layered) == augment.FULL:
                 self._grow()
         return self.value
