@@ -36,6 +36,9 @@ class Conflicts:
         (m,) int32: the other end v > u, of a later class.
     level
         (m,) uint16: number of the smallest radius at which the pair conflicts; ascending in a row.
+    active
+        (m,) uint16: level from which the pair counts in a stricter reading of ties; `level` itself
+        where there is none.
     radii
         The grid of radii.
     doubtful
@@ -46,6 +49,7 @@ class Conflicts:
     start: np.ndarray
     neighbour: np.ndarray
     level: np.ndarray
+    active: np.ndarray
     radii: tuple[Fraction, ...]
     doubtful: np.ndarray
 
@@ -107,7 +111,10 @@ def conflicts(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets
             edges.size += int(ends[-1][-1])
         edges.close_rows(ends)
         report("neighbour graph", high, n)
-    return Conflicts(**edges.finish(), radii=radii, doubtful=doubtful)
+    start, neighbour, level = edges.finish()
+    return Conflicts(
+        start=start, neighbour=neighbour, level=level, active=level, radii=radii, doubtful=doubtful
+    )
 
 
 def _row_blocks(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -225,11 +232,11 @@ class _Edges:
         self.start[self.rows + 1 : self.rows + len(row_ends) + 1] = base + row_ends
         self.rows += len(row_ends)
 
-    def finish(self) -> dict[str, np.ndarray]:
-        """Return the arrays of a `Conflicts`, without the room left over."""
+    def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return start, neighbour and level of a `Conflicts`, without the room left over."""
         self.start[self.rows + 1 :] = self.size
         self._resize(self.size)
-        return {"start": self.start, "neighbour": self.neighbour, "level": self.level}
+        return self.start, self.neighbour, self.level
 
     def _resize(self, size: int) -> None:
         self.neighbour.resize(size, refcheck=False)

@@ -1,7 +1,7 @@
 """Figures of the limit: overlapping balls, the Gaussian picture, risk over radius, hard pairs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -109,9 +109,9 @@ def _draw_densities(
         axes.fill_between(x, lost, color=colour, alpha=0.25, linewidth=0.0)
         lost = np.where(benign.rule.errs(x, k, 0.0), density, np.nan)
         axes.fill_between(x, lost, facecolor="none", edgecolor=colour, hatch="////", linewidth=0.0)
+    axes.set(xlabel="x", ylabel="prior × density", ylim=(0.0, axes.get_ylim()[1]))
     _draw_boundaries(axes, benign.rule, ":", f"benign optimum (hatched): {benign.risk:.3f}")
     _draw_boundaries(axes, robust.rule, "-", f"robust optimum (shaded): {robust.risk:.3f}")
-    axes.set(xlabel="x", ylabel="prior × density", ylim=(0.0, None))
     axes.set_title(f"What the optimal rules lose at ε = {radius:g}", fontsize=10)
 
 
@@ -119,7 +119,7 @@ def _draw_boundaries(axes: "Axes", rule: IntervalRule, style: str, label: str) -
     """Draw the finite ends of the rule's interval; a constant rule keeps its line in the legend."""
     ends = [end for end in (rule.low, rule.high) if np.isfinite(end)]
     axes.plot([], [], color=_BLACK, linestyle=style, label=label)
-    axes.vlines(ends, 0.0, axes.get_ylim()[1], color=_BLACK, linestyle=style, linewidth=1.2)
+    axes.vlines(ends, *axes.get_ylim(), color=_BLACK, linestyle=style, linewidth=1.2)
 
 
 def _draw_thresholds(
@@ -148,8 +148,8 @@ def risk_figure(
 ) -> "Figure":
     """Return the optimal risk over the radius beside what a classifier reaches.
 
-    Between the two lies the avoidable error. Where the risk under attack falls below the optimum,
-    the attack missed that much at least.
+    What the risk under attack exceeds L* by is avoidable, at least that much; what it falls short of
+    L* by, the attack missed. Between it and one minus certified accuracy nothing is decided.
 
     Parameters
     ----------
@@ -171,42 +171,37 @@ def risk_figure(
     axes = figure.subplots()
     axes.plot(radii, optimal, color=_BLACK, linewidth=2.0, label="optimal risk L* of the sample")
     if lower is not None:
-        axes.plot(
-            radii, lower, color=_BLACK, linestyle=":", linewidth=1.2, label="lower bound for the distribution"
-        )
-    if certified is not None:
-        _draw_measured(axes, radii, certified, "v-", _GREEN, "1 − certified accuracy")
-    if under_attack is not None:
-        at, risk = _draw_measured(axes, radii, under_attack, "o-", _RED, "1 − accuracy under attack")
-        limit = np.interp(at, radii, optimal)
-        shades: dict[str, Any] = {"alpha": 0.18, "linewidth": 0.0, "interpolate": True}
-        axes.fill_between(
-            at, limit, risk, where=(risk >= limit).tolist(), color=_RED, label="avoidable", **shades
-        )
-        if (risk < limit).any():
-            axes.fill_between(
-                at,
-                risk,
-                limit,
-                where=(risk < limit).tolist(),
-                color=_PURPLE,
-                label="missed by the attack",
-                **shades,
-            )
+        axes.plot(radii, lower, ":", color=_BLACK, linewidth=1.2, label="lower bound for the distribution")
+    attacked = _draw_measured(axes, radii, under_attack, "o-", _RED, "1 − accuracy under attack")
+    uncertified = _draw_measured(axes, radii, certified, "v-", _GREEN, "1 − certified accuracy")
+    _shade(axes, radii, optimal, attacked, _RED, "avoidable error, at least")
+    _shade(axes, radii, attacked, optimal, _PURPLE, "missed by the attack, at least")
+    _shade(axes, radii, np.fmax(attacked, optimal), uncertified, _GREEN, "undecided")
     if natural is not None:
         axes.axhline(natural, color=_GREY, linestyle="--", linewidth=1.0, label="natural risk")
-    axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="risk", xlim=(radii[0], radii[-1]), ylim=(0.0, 1.0))
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
+    top = axes.get_ylim()[1]
+    axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="risk", ylim=(-0.02 * top, top))
+    figure.legend(frameon=False, fontsize=8.5, loc="outside lower center", ncols=2)
     return figure
 
 
 def _draw_measured(
-    axes: "Axes", radii: Curve, values: Curve, style: str, colour: str, label: str
-) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Draw a curve through the points measured, and return them."""
-    known = ~np.isnan(values)
+    axes: "Axes", radii: Curve, values: Curve | None, style: str, colour: str, label: str
+) -> Curve:
+    """Draw a curve through the points measured; return it at every radius between them, else NaN."""
+    known = np.zeros(len(radii), bool) if values is None else ~np.isnan(values)
+    if values is None or not known.any():
+        return np.full(len(radii), np.nan)
     axes.plot(radii[known], values[known], style, color=colour, markersize=4, linewidth=1.2, label=label)
-    return radii[known], values[known]
+    return np.interp(radii, radii[known], values[known], left=np.nan, right=np.nan)
+
+
+def _shade(axes: "Axes", radii: Curve, low: Curve, high: Curve, colour: str, label: str) -> None:
+    """Shade where `high` is above `low`."""
+    above = high > low
+    if above.any():
+        shade = {"where": above, "color": colour, "label": label, "alpha": 0.15, "linewidth": 0.0}
+        axes.fill_between(radii, low, high, interpolate=True, **shade)
 
 
 def pairs_figure(

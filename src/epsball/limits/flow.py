@@ -99,13 +99,17 @@ class Flow:
                 self._grow()
         return self.value
 
+    def reached(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the nodes of both sides that excess can reach: the smallest minimum cut."""
+        return self._depth >= 0, self._depth_right >= 0
+
     def sides(self) -> tuple[Sides, Sides]:
         """Return the Dulmage-Mendelsohn sets of the left and of the right nodes, at the last level.
 
         A left node reachable from excess is in no minimum cover, a right one in every; a node from
         which space can be reached the other way round.
         """
-        from_excess, from_excess_right = self._depth >= 0, self._depth_right >= 0
+        from_excess, from_excess_right = self.reached()
         to_space, to_space_right = augment.reaches_space(
             *self._edges, from_excess, self.space, self._head, self._after, self._owner, self._amount
         )

@@ -248,3 +248,30 @@ def merge_tiles(ends, columns, levels, out_columns, out_levels):
                     left -= 1
         row_ends[u] = position
     return row_ends
+
+
+@njit(cache=True)
+def both_ways(start, neighbour, by_level):
+    """Return compressed rows in which each edge stands at both ends: starts, edge positions, neighbours.
+
+    Edges enter in the order `by_level`, so that each row ascends by level.
+    """
+    n = start.shape[0] - 1
+    lower = np.empty(neighbour.shape[0], np.int32)
+    both = np.zeros(n + 1, np.int64)
+    for u in range(n):
+        both[u + 1] += start[u + 1] - start[u]
+        for e in range(start[u], start[u + 1]):
+            lower[e] = u
+            both[neighbour[e] + 1] += 1
+    for u in range(n):
+        both[u + 1] += both[u]
+    fill = both.copy()
+    edges, ends = np.empty(both[n], np.int64), np.empty(both[n], np.int32)
+    for e in by_level:
+        u, v = lower[e], neighbour[e]
+        edges[fill[u]], ends[fill[u]] = e, v
+        fill[u] += 1
+        edges[fill[v]], ends[fill[v]] = e, u
+        fill[v] += 1
+    return both, edges, ends
