@@ -5,7 +5,7 @@ lies below L* and rises with n; in high dimension it is near 0 long before n is 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -129,7 +129,7 @@ def sample_curve(
     risk: Callable[[Int64[np.ndarray, " m"]], Float[np.ndarray, " radii"]],
     full: Float[np.ndarray, " radii"],
     y: Int64[np.ndarray, " n"],
-    radii: Sequence[float],
+    radii: Float[np.ndarray, " radii"],
     *,
     weights: Float[np.ndarray, " n"] | None = None,
     seed: int = 0,
@@ -142,12 +142,12 @@ def sample_curve(
     (high dimension: L*_n proportional to n) and tends to 0 where n suffices.
 
     - ``"rising"``: the exact binomial lower end (level 5%) of that share, over the matched pairs, is
-      above 5%. A sample with a true share of 5% or less is called rising in about 5% of cases at most.
+      above 5%. A true share of 5% or less is called rising in at most 5% of cases.
     - ``"too few"``: under 11 pairs. From 11 on, a true share of 1/2 is noticed in over 95% of cases.
     - ``"steady"``: otherwise. The last doubling brought no clear rise; that is no proof of closeness.
 
-    The binomial model (pairs lost independently) is an approximation: on Gaussian samples with known
-    L* the share scattered less than it or as much.
+    The rates are exact where pairs are lost independently; on Gaussian samples with known L* the
+    share scattered less than that.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def sample_curve(
     y
         (n,) labels.
     radii
-        The radii that `risk` and `full` speak of.
+        (radii,) those that `risk` and `full` speak of.
     weights
         (n,) nonnegative, of sum 1; None: all alike.
     seed
@@ -172,7 +172,7 @@ def sample_curve(
     quarters = _deal(y, 4, seed)
     halves = [np.concatenate(quarters[:2]), np.concatenate(quarters[2:])]
 
-    def mean(parts: list[Int64[np.ndarray, " m"]]) -> Float[np.ndarray, " radii"]:
+    def mean(parts: list[Int64[np.ndarray, " _"]]) -> Float[np.ndarray, " radii"]:
         return np.sum([weights[part].sum() * risk(part) for part in parts], axis=0)
 
     values = np.stack([mean(quarters), mean(halves), full])
@@ -183,9 +183,7 @@ def sample_curve(
         _verdict(k, trials) for k, trials in zip(lost.tolist(), pairs.tolist(), strict=True)
     )
     sizes = (n // 4, n // 2, n)
-    return SampleCurve(
-        radii=np.asarray(radii, float), sizes=sizes, values=values, pairs=pairs, verdicts=verdicts
-    )
+    return SampleCurve(radii=radii, sizes=sizes, values=values, pairs=pairs, verdicts=verdicts)
 
 
 def _check_weights(weights: Float[np.ndarray, " n"]) -> None:
@@ -205,7 +203,7 @@ def _verdict(lost: int, pairs: int) -> Verdict:
     return "rising" if low > _SHARE else "steady"
 
 
-def _deal(y: Int64[np.ndarray, " n"], count: int, seed: int) -> list[Int64[np.ndarray, " m"]]:
+def _deal(y: Int64[np.ndarray, " n"], count: int, seed: int) -> list[Int64[np.ndarray, " _"]]:
     """Return `count` disjoint parts of 0..n-1 that share out each class evenly, in random order."""
     draws = Keys.of_positions(torch.arange(len(y)), seed).derive("sample curve").uniform((1,))[:, 0]
     # Sorted by class, and at random within it: every count-th example makes one part.
