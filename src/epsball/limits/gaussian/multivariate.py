@@ -108,7 +108,7 @@ class MultivariateGaussian:
         ----------
         Bhagoji, Cullina and Mittal, "Lower bounds on adversarial robustness from optimal transport",
         NeurIPS 2019 (equal priors). Dobriban, Hassani, Hong and Robey, "Provable tradeoffs in
-        adversarially robust classification", IEEE Transactions on Information Theory 69 (2023).
+        adversarially robust classification", arXiv:2006.05161 (unequal priors too).
         """
         check_radius(radius)
         nearest_shift = _lookup(_NEAREST, norm)
