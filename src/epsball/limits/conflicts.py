@@ -13,7 +13,7 @@ import numpy as np
 
 from epsball.limits.kernels import merge_tiles, scan_gaps, scan_l2, squared_norms
 from epsball.limits.sample import Sample
-from epsball.limits.thresholds import Thresholds, thresholds
+from epsball.limits.thresholds import thresholds
 from epsball.progress import report
 
 _TILE_ROWS = 512
@@ -124,20 +124,9 @@ def _row_blocks(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
             yield low, min(int(b), low + _TILE_ROWS)
 
 
-def _grid(data: Sample, norm: str, radii: tuple[Fraction, ...]) -> Thresholds:
-    return thresholds(
-        norm,
-        radii,
-        scale=data.scale,
-        dimension=data.dimension,
-        unit_roundoff=2.0**-53 if data.values.dtype == np.float64 else 2.0**-24,
-        magnitude=data.magnitude,
-    )
-
-
 def _l2_tiles(data: Sample, radii: tuple[Fraction, ...]) -> _Tiles:
     """Return the tiles of l2: float32 products, and float64 where they cannot decide."""
-    grid = _grid(data, "l2", radii)
+    grid = thresholds("l2", radii, data)
     # Any order of d products: gamma_d; the rest pays for norms, casts and the difference.
     gamma, underflow = (data.dimension + 8) * 2.0**-24, (data.dimension + 8) * 2.0**-140
 
@@ -170,7 +159,7 @@ def _runs(n: int) -> Iterator[slice]:
 
 def _gap_tiles(data: Sample, norm: str, radii: tuple[Fraction, ...]) -> _Tiles:
     """Return the tiles of linf and l1: gaps in pixels, left as soon as they exceed the largest radius."""
-    grid = _grid(data, norm, radii)
+    grid = thresholds(norm, radii, data)
     kernel = scan_gaps[norm, data.scale is not None]
     some = data.rows(slice(0, None, max(1, len(data) // 1000)))
     order = np.argsort(-some.astype(np.float64).var(axis=0), kind="stable")  # a large gap shows early

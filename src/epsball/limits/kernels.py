@@ -275,3 +275,12 @@ def both_ways(start, neighbour, by_level):
         edges[fill[v]], ends[fill[v]] = e, u
         fill[v] += 1
     return both, edges, ends
+
+
+@njit(cache=True)
+def squared_distances(points, u, v):
+    """Return the squared distance of each pair u[e], v[e] of rows, in float64."""
+    out = np.empty(u.shape[0])
+    for e in range(u.shape[0]):
+        out[e] = squared_distance(points[u[e]], points[v[e]])
+    return out

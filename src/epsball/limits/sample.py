@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
 
+from epsball.ball.radius import simplest_fraction
 from epsball.errors import InputError
 
 _ROWS = 4096
@@ -75,6 +76,15 @@ class Sample:
         """Largest absolute value a coordinate can take (for floats: takes), in pixel units."""
         return self.largest if self.scale is None else 255 / self.scale
 
+    def rounding_loss(self, norm: str) -> Fraction:
+        """Return how much a machine's rounding of two centres and their midpoint moves a distance, at most.
+
+        4 u m kappa: u is 2^-24 for float32, m the magnitude, kappa = 1, sqrt(d), d for linf, l2, l1.
+        """
+        u = 2.0**-53 if self.values.dtype == np.float64 else 2.0**-24
+        kappa = {"linf": 1.0, "l2": math.sqrt(self.dimension), "l1": float(self.dimension)}[norm]
+        return Fraction(4.0 * u * self.magnitude * kappa * (1.0 + 2.0**-40))
+
     def rows(self, positions: np.ndarray | slice) -> np.ndarray:
         """Return the points at sorted positions: integers as uint8, floats as they are stored."""
         block = np.asarray(self.values[self.order[positions]])
@@ -89,6 +99,11 @@ class Sample:
             # One correctly rounded division, as `epsball.pixels.from_8bit`.
             return block.astype(np.float32) / np.float32(255)
         return block
+
+    def pixels(self) -> np.ndarray:
+        """Return the 256 stored numbers that the integers 0..255 stand for."""
+        dtype = np.dtype(np.float32) if self.values.dtype == np.uint8 else self.values.dtype
+        return np.arange(256, dtype=dtype) / dtype.type(self.scale)
 
     def to_caller(self, column: np.ndarray) -> np.ndarray:
         """Return a column over sorted positions (last axis) in the caller's order."""
@@ -141,6 +156,20 @@ def sample(x: Any, y: Any, weights: Any = None) -> Sample:
         capacity=capacity[order],
         total=total,
         shortfall=shortfall,
+    )
+
+
+def part_of(data: Sample, positions: Int64[np.ndarray, " m"]) -> Sample:
+    """Return the sample of some sorted positions, with equal weights; classes keep only their order."""
+    present, labels = np.unique(data.labels[positions], return_inverse=True)
+    return replace(
+        data,
+        labels=labels.astype(np.int64),
+        classes=tuple(data.classes[c] for c in present),
+        order=data.order[positions],
+        capacity=np.ones(len(positions), dtype=np.int64),
+        total=len(positions),
+        shortfall=0.0,
     )
 
 
@@ -197,24 +226,31 @@ def capacities(weights: Any, n: int) -> tuple[np.ndarray, int, float]:
     """
     if weights is None:
         return np.ones(n, dtype=np.int64), n, 0.0
-    fractions = [_fraction(w) for w in _weight_list(weights)]
+    fractions = [_fraction(weight) for weight in _weight_list(weights)]
     if len(fractions) != n:
         raise InputError(f"there are {len(fractions)} weights for {n} examples; give one an example.")
     if min(fractions) < 0:
         raise InputError(f"a weight is {float(min(fractions))}; weights are not negative.")
-    exact = any(isinstance(w, float | np.floating) for w in _weight_list(weights)) is False
-    distance = abs(sum(fractions) - 1)
-    if distance > (0 if exact else Fraction(n + 1, 2**52)):
-        raise InputError(
-            f"the weights sum to {float(sum(fractions))}, not to one; divide them by their sum "
-            "(fractions are taken exactly, floats up to their rounding)."
-        )
-    total = math.lcm(*(fraction.denominator for fraction in fractions))
-    if total <= _LARGEST_TOTAL and distance == 0:
-        return np.array([int(fraction * total) for fraction in fractions], dtype=np.int64), total, 0.0
+    total = _common_denominator(fractions)
+    scaled = [math.floor(fraction * total) for fraction in fractions] if total else []
+    if total and sum(scaled) == total:
+        return np.array(scaled, dtype=np.int64), total, 0.0
+    weight_sum = math.fsum(map(float, fractions))
+    if abs(weight_sum - 1.0) > (n + 1) * 2.0**-52:
+        raise InputError(f"the weights sum to {weight_sum}, not to one; divide them by their sum.")
     total = 2**60
     scaled = [math.floor(fraction * total) for fraction in fractions]
     return np.array(scaled, dtype=np.int64), total, max(0.0, 1.0 - sum(scaled) / total)
+
+
+def _common_denominator(fractions: Sequence[Fraction]) -> int | None:
+    """Return the least common denominator, or None where capacities would not fit 61 bits."""
+    total = 1
+    for fraction in fractions:
+        total = math.lcm(total, fraction.denominator)
+        if total > _LARGEST_TOTAL:
+            return None
+    return total
 
 
 def _weight_list(weights: Any) -> Sequence[Any]:
@@ -228,8 +264,7 @@ def _fraction(weight: Any) -> Fraction:
     if isinstance(weight, float):
         if not math.isfinite(weight):
             raise InputError(f"a weight is {weight}; weights are finite numbers.")
-        near = Fraction(weight).limit_denominator(10**7)
-        return near if float(near) == weight else Fraction(weight)
+        return simplest_fraction(weight)
     return Fraction(weight)
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from epsball.errors import InputError, nearest
+from epsball.limits.sample import Sample
 
 NORMS = ("linf", "l2", "l1")
 _CELLS = 4096
@@ -57,24 +58,13 @@ def check_radii(radii: Sequence[Fraction]) -> None:
             raise InputError(f"radius {high} follows {low}; radii must increase strictly, sort them first.")
 
 
-def thresholds(
-    norm: str, radii: Sequence[Fraction], *, scale: int | None, dimension: int, unit_roundoff: float, magnitude: float
-) -> Thresholds:
+def thresholds(norm: str, radii: Sequence[Fraction], data: Sample) -> Thresholds:
     """Return the thresholds of a grid of radii.
 
     For integers on the scale S: linf and l1 have T = floor(2 r S), l2 has T = floor((2 r S)^2).
-    For floats T is 2 r or (2 r)^2 rounded down. Centres off by u each, and a midpoint rounded once
-    more, move a distance by at most 4 u m kappa, kappa = 1, sqrt(d), d for linf, l2, l1.
-
-    Parameters
-    ----------
-    unit_roundoff
-        u of the machine's numbers: 2^-24 for float32.
-    magnitude
-        m, the largest absolute value of the data.
+    For floats T is 2 r or (2 r)^2 rounded down. S_j is T_j for radii less `Sample.rounding_loss`.
     """
-    kappa = {"linf": 1.0, "l2": math.sqrt(dimension), "l1": float(dimension)}[norm]
-    loss = Fraction(4.0 * unit_roundoff * magnitude * kappa * (1.0 + 2.0**-40))
+    loss, scale = data.rounding_loss(norm), data.scale
     units = scale or 1
     power = 2 if norm == "l2" else 1
     rounding = _integer_below if scale else _float_below
@@ -89,7 +79,7 @@ def thresholds(
         safe=safe,
         guide=np.minimum(guide, len(cut)),
         cell=_CELLS / largest * (1.0 - 2.0**-45),
-        slack=0.0 if scale else (dimension + 4) * 2.0**-52,
+        slack=0.0 if scale else (data.dimension + 4) * 2.0**-52,
     )
 
 
