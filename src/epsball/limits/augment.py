@@ -13,13 +13,15 @@ power estimation", Soviet Math. Doklady 11 (1970).
 """
 
 import numpy as np
-from numba import njit
+
+from epsball.limits.compiled import compiled
 
 DONE, FULL = 0, 1
 _DEAD = -2
+_SWEEPS = 8
 
 
-@njit(cache=True)
+@compiled()
 def prefixes(start, level, j):
     """Return for each row the end of its edges of level <= j (levels ascend within a row)."""
     stop = np.empty(start.shape[0] - 1, np.int64)
@@ -35,7 +37,7 @@ def prefixes(start, level, j):
     return stop
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _push(u, v, units, head, after, owner, amount, used):
     """Add `units` to the flow on (u, v): in its record, an empty record of v, or a new one."""
     r, empty = head[v], -1
@@ -55,10 +57,10 @@ def _push(u, v, units, head, after, owner, amount, used):
     amount[r] += units
 
 
-@njit(cache=True)
+@compiled()
 def greedy(start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, used):
-    """Send what goes along single edges; return `FULL` if the records ran out."""
-    for u in range(stop.shape[0]):
+    """Send what goes along single edges, few choices first; return `FULL` if the records ran out."""
+    for u in np.argsort(stop - start[:-1]):
         e = start[u]
         while excess[u] > 0 and e < stop[u]:
             v = neighbour[e] - offset
@@ -73,11 +75,13 @@ def greedy(start, stop, neighbour, active, j, offset, excess, space, head, after
     return DONE
 
 
-@njit(cache=True)
-def layers(start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, depth, depth_right):
-    """Number both sides by distance from the left nodes with excess; return the layer that meets space.
+@compiled()
+def layers(
+    start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, depth, depth_right
+):
+    """Return the layer that meets space, numbering both sides by distance from excess.
 
-    Search ends with that layer. Where none does, -1 is returned and the numbered nodes (>= 0) are all
+    The search ends with that layer. Where none does, -1 is returned and the numbered nodes (>= 0) are all
     that an augmenting path can reach: the source side of the smallest minimum cut.
     """
     depth[:] = -1
@@ -111,7 +115,7 @@ def layers(start, stop, neighbour, active, j, offset, excess, space, head, after
     return last
 
 
-@njit(cache=True)
+@compiled()
 def _send(path, via, top, v, cursor, neighbour, offset, excess, space, head, after, owner, amount, used):
     """Send the bottleneck of the path u_0 v_0 u_1 ... u_top v."""
     units = min(excess[path[0]], space[v])
@@ -126,9 +130,24 @@ def _send(path, via, top, v, cursor, neighbour, offset, excess, space, head, aft
         _push(u, neighbour[cursor[u]] - offset, units, head, after, owner, amount, used)
 
 
-@njit(cache=True)
+@compiled()
 def blocking_flow(
-    start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, used, depth, depth_right, last
+    start,
+    stop,
+    neighbour,
+    active,
+    j,
+    offset,
+    excess,
+    space,
+    head,
+    after,
+    owner,
+    amount,
+    used,
+    depth,
+    depth_right,
+    last,
 ):
     """Send a blocking flow through the layers; return `FULL` if the records ran out."""
     cursor, turn = start[:-1].copy(), head.copy()
@@ -150,7 +169,22 @@ def blocking_flow(
             if space[v] > 0:
                 if used[0] + top + 1 > amount.shape[0]:
                     return FULL
-                _send(path, via, top, v, cursor, neighbour, offset, excess, space, head, after, owner, amount, used)
+                _send(
+                    path,
+                    via,
+                    top,
+                    v,
+                    cursor,
+                    neighbour,
+                    offset,
+                    excess,
+                    space,
+                    head,
+                    after,
+                    owner,
+                    amount,
+                    used,
+                )
                 top = 0
                 continue
             # Beyond the last layer lies no space that a shortest path could reach.
@@ -167,20 +201,31 @@ def blocking_flow(
     return DONE
 
 
-@njit(cache=True)
+@compiled()
 def reaches_space(start, stop, neighbour, active, j, offset, excess_side, space, head, after, owner, amount):
     """Return which nodes of both sides an augmenting path to space can start from.
 
-    `excess_side` marks left nodes known to reach none (those reachable from excess). Nodes with
-    space at their own edges are found first; only what remains is transposed and searched backwards.
+    `excess_side` marks left nodes known to reach none (those reachable from excess). A few sweeps
+    settle most graphs; what then remains is transposed and searched backwards.
     """
     left, right = np.zeros(stop.shape[0], np.bool_), space > 0
+    for _ in range(_SWEEPS):
+        grown = False
+        for u in range(stop.shape[0]):
+            e = start[u]
+            while not excess_side[u] and not left[u] and e < stop[u]:
+                left[u] = right[neighbour[e] - offset] and active[e] <= j
+                grown |= left[u]
+                e += 1
+        for v in range(right.shape[0]):
+            r = head[v]
+            while r != -1 and not right[v]:
+                right[v] = amount[r] > 0 and left[owner[r]]
+                r = after[r]
+        if not grown:
+            return left, right
     count = np.zeros(right.shape[0] + 1, np.int64)
     for u in range(stop.shape[0]):
-        e = start[u]
-        while not excess_side[u] and not left[u] and e < stop[u]:
-            left[u] = space[neighbour[e] - offset] > 0 and active[e] <= j
-            e += 1
         if not left[u] and not excess_side[u]:
             for e in range(start[u], stop[u]):
                 count[neighbour[e] - offset + 1] += 1
@@ -196,19 +241,14 @@ def reaches_space(start, stop, neighbour, active, j, offset, excess_side, space,
                 fill[v] += 1
     queue = np.empty(right.shape[0], np.int32)
     tail = 0
-    for v in range(right.shape[0]):
-        r = head[v]
-        while r != -1 and not right[v]:
-            right[v] = amount[r] > 0 and left[owner[r]]
-            r = after[r]
-        if right[v]:
-            queue[tail] = v
-            tail += 1
+    for v in np.flatnonzero(right):
+        queue[tail] = v
+        tail += 1
     _search_backwards(queue, tail, count, backward, left, right, head, after, owner, amount)
     return left, right
 
 
-@njit(cache=True)
+@compiled()
 def _search_backwards(queue, tail, count, backward, left, right, head, after, owner, amount):
     """Extend `left` and `right` from the right nodes queued to all that reach them."""
     holders_start, holders = _holders(left.shape[0], head, after, owner, amount)
@@ -227,7 +267,7 @@ def _search_backwards(queue, tail, count, backward, left, right, head, after, ow
         i += 1
 
 
-@njit(cache=True)
+@compiled()
 def _holders(n, head, after, owner, amount):
     """Return for each left node the right nodes that hold its flow, in compressed rows."""
     start = np.zeros(n + 1, np.int64)

@@ -7,13 +7,14 @@ three towards the farthest one); larger sets in l1, and ties in l2, are handed b
 """
 
 import numpy as np
-from numba import njit
+
+from epsball.limits.compiled import compiled
 
 ALWAYS, L2, L1 = 0, 1, 2
 _STEPS = 20000
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _edge(start, neighbour, u, v):
     """Return the position of the edge (u, v), or -1; rows ascend by neighbour."""
     low, high = start[u], start[u + 1]
@@ -26,7 +27,7 @@ def _edge(start, neighbour, u, v):
     return low if low < start[u + 1] and neighbour[low] == v else -1
 
 
-@njit(cache=True)
+@compiled()
 def enclosing_ball(D, k, square, slack):
     """Return whether points with squared distances D lie in a ball of squared radius `square`: 1, 0, or -1.
 
@@ -64,7 +65,7 @@ def enclosing_ball(D, k, square, slack):
     return -1
 
 
-@njit(cache=True)
+@compiled()
 def _bound(candidates, size, klass, q, peak):
     """Return the sum over classes of the largest q among the candidates."""
     total = 0.0
@@ -78,7 +79,7 @@ def _bound(candidates, size, klass, q, peak):
     return total
 
 
-@njit(cache=True)
+@compiled()
 def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tolerance, budget, room):
     """Find for each root the hyperedge with the largest sum of q, where that exceeds 1 + tolerance.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from epsball.limits.thresholds import thresholds
 from epsball.progress import report
 
 _TILE_ROWS = 512
-_TILE_COLUMNS = 4096
+_TILE_COLUMNS = 8192
 _PANEL_BYTES = 2**24
 
 Meets = Callable[[np.ndarray, np.ndarray, Fraction], np.ndarray]
@@ -119,7 +120,7 @@ def conflicts(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets
 
 def _row_blocks(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
     """Yield runs of rows of one class; the last class has no later class to conflict with."""
-    for a, b in zip(bounds[:-2], bounds[1:-1], strict=True):
+    for a, b in pairwise(bounds[:-1]):
         for low in range(int(a), int(b), _TILE_ROWS):
             yield low, min(int(b), low + _TILE_ROWS)
 
@@ -140,7 +141,9 @@ def _l2_tiles(data: Sample, radii: tuple[Fraction, ...]) -> _Tiles:
         np.copyto(singles, points, casting="unsafe")
         return points, singles, norms[where]
 
-    def scan(a: Any, b: Any, offset: int, columns: np.ndarray, levels: np.ndarray, doubtful: np.ndarray) -> np.ndarray:
+    def scan(
+        a: Any, b: Any, offset: int, columns: np.ndarray, levels: np.ndarray, doubtful: np.ndarray
+    ) -> np.ndarray:
         products = room[: len(a[1]) * len(b[1])].reshape(len(a[1]), len(b[1]))
         np.matmul(a[1], b[1].T, out=products)
         error = (gamma, underflow, grid.slack)
@@ -168,7 +171,12 @@ def _gap_tiles(data: Sample, norm: str, radii: tuple[Fraction, ...]) -> _Tiles:
         return np.ascontiguousarray(data.rows(where)[:, order])
 
     def scan(
-        a: np.ndarray, b: np.ndarray, offset: int, columns: np.ndarray, levels: np.ndarray, doubtful: np.ndarray
+        a: np.ndarray,
+        b: np.ndarray,
+        offset: int,
+        columns: np.ndarray,
+        levels: np.ndarray,
+        doubtful: np.ndarray,
     ) -> np.ndarray:
         cuts = (grid.slack, grid.cut, grid.safe, grid.guide, grid.cell)
         return kernel(a, b, *cuts, offset, columns, levels, doubtful)
@@ -180,7 +188,12 @@ def _predicate_tiles(data: Sample, radii: tuple[Fraction, ...], meets: Meets) ->
     """Return the tiles of a caller's rule, asked from the largest radius down."""
 
     def scan(
-        a: np.ndarray, b: np.ndarray, offset: int, columns: np.ndarray, levels: np.ndarray, doubtful: np.ndarray
+        a: np.ndarray,
+        b: np.ndarray,
+        offset: int,
+        columns: np.ndarray,
+        levels: np.ndarray,
+        doubtful: np.ndarray,
     ) -> np.ndarray:
         level = np.full((len(a), len(b)), len(radii), dtype=np.int64)
         for j in range(len(radii) - 1, -1, -1):
@@ -214,7 +227,7 @@ class _Edges:
         """Merge the tiles written since the last call into whole rows."""
         base = int(self.start[self.rows])
         block = slice(base, self.size)
-        row_ends = merge_tiles(
+        row_ends = ends[0] if len(ends) == 1 else merge_tiles(
             np.stack(ends), self.neighbour[block].copy(), self.level[block].copy(), self.neighbour[block],
             self.level[block],
         )  # fmt: skip

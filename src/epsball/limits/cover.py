@@ -30,7 +30,9 @@ def double_cover(graph: Conflicts) -> Bipartite:
     start, edges, neighbour = both_ways(graph.start, graph.neighbour, by_level)
     level = graph.level[edges]
     active = level if graph.active is graph.level else graph.active[edges]
-    return Bipartite(start=start, neighbour=neighbour, level=level, active=active, offset=0, right=len(start) - 1)
+    return Bipartite(
+        start=start, neighbour=neighbour, level=level, active=active, offset=0, right=len(start) - 1
+    )
 
 
 def pair_of_classes(graph: Conflicts, data: Sample, a: int, b: int) -> Bipartite:

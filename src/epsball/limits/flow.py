@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epsball.limits import augment
+from epsball.limits import augment, dense
+
+_SPARSE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,10 @@ class Flow:
         self._after, self._owner = np.empty(size, np.int32), np.empty(size, np.int32)
         self._amount = np.zeros(size, dtype=np.int64)
         self._edges: tuple = ()
+        self._stop = graph.start[:-1]
+        # Where the graph fills more than 1/32, a bit an entry takes less room than its edges.
+        filled = len(graph.neighbour) * _SPARSE > len(left) * len(right) > 0
+        self._bits = dense.empty_bits(len(left), len(right)) if filled else None
 
     @property
     def value(self) -> int:
@@ -92,12 +98,23 @@ class Flow:
         self._edges = (graph.start, stop, graph.neighbour, graph.active, level, graph.offset)
         while augment.greedy(*self._edges, *self._state(), self._used) == augment.FULL:
             self._grow()
-        numbers = (self._depth, self._depth_right)
-        while (last := augment.layers(*self._edges, *self._state(), *numbers)) >= 0:
-            layered = (self._used, *numbers, last)
+        if self._bits is not None:
+            # A stricter reading admits old edges late: then all are looked at again.
+            known = self._stop if graph.active is graph.level else graph.start[:-1]
+            dense.add_edges(self._bits, known, *self._edges[1:])
+        self._stop = stop
+        while (last := self._layers()) >= 0:
+            layered = (self._used, self._depth, self._depth_right, last)
             if augment.blocking_flow(*self._edges, *self._state(), *layered) == augment.FULL:
                 self._grow()
         return self.value
+
+    def _layers(self) -> int:
+        """Return the layer that meets space, or -1; see `augment.layers`."""
+        numbers = (self._depth, self._depth_right)
+        if self._bits is not None:
+            return dense.layers(self._bits, *self._state(), *numbers)
+        return augment.layers(*self._edges, *self._state(), *numbers)
 
     def reached(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the nodes of both sides that excess can reach: the smallest minimum cut."""
@@ -113,7 +130,9 @@ class Flow:
         to_space, to_space_right = augment.reaches_space(
             *self._edges, from_excess, self.space, self._head, self._after, self._owner, self._amount
         )
-        return Sides(always=to_space, never=from_excess), Sides(always=from_excess_right, never=to_space_right)
+        return Sides(always=to_space, never=from_excess), Sides(
+            always=from_excess_right, never=to_space_right
+        )
 
     def coupling(self) -> Coupling:
         """Return the flow as mass moved along edges."""
@@ -125,7 +144,9 @@ class Flow:
             records = self._after[records]
             lists, records = lists[records >= 0], records[records >= 0]
         sent = np.flatnonzero(self._amount[: len(holder)] > 0)
-        return Coupling(left=self._owner[sent].astype(np.int64), right=holder[sent], amount=self._amount[sent].copy())
+        return Coupling(
+            left=self._owner[sent].astype(np.int64), right=holder[sent], amount=self._amount[sent].copy()
+        )
 
     def _state(self) -> tuple[np.ndarray, ...]:
         return self.excess, self.space, self._head, self._after, self._owner, self._amount

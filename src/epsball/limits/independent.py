@@ -1,8 +1,8 @@
 """A deterministic classifier keeps a set of examples of which no two conflict: a bound by greedy choice."""
 
 import numpy as np
-from numba import njit
 
+from epsball.limits.compiled import compiled
 from epsball.limits.soft import Core
 
 
@@ -22,7 +22,7 @@ def independent_mass(core: Core, weights: np.ndarray) -> float:
     return float(weights[_greedy(order, start, both[1][by_row])].sum())
 
 
-@njit(cache=True)
+@compiled()
 def _greedy(order, start, neighbour):
     """Return a mask of the nodes kept: each in turn, unless a neighbour is kept already."""
     kept, blocked = np.zeros(order.shape[0], np.bool_), np.zeros(order.shape[0], np.bool_)

@@ -7,14 +7,15 @@ of pairs so close to their threshold that a machine's rounding of the centres ma
 """
 
 import numpy as np
-from numba import njit
+
+from epsball.limits.compiled import compiled
 
 NEAR = 1 << 15
 _CHUNK = 64
 _CHUNK_L1 = 256
 
 
-@njit(cache=True, fastmath={"reassoc"}, inline="always")
+@compiled(fastmath={"reassoc"}, inline="always")
 def squared_distance(a, b):
     """Return sum (a - b)^2 in float64: exact for uint8, else within gamma_{d+2} in any order."""
     total = 0.0
@@ -24,7 +25,7 @@ def squared_distance(a, b):
     return total
 
 
-@njit(cache=True, fastmath={"reassoc"})
+@compiled(fastmath={"reassoc"})
 def squared_norms(points):
     """Return sum x^2 of each row, in float64."""
     norms = np.zeros(points.shape[0])
@@ -34,7 +35,7 @@ def squared_norms(points):
     return norms
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _largest_gap_uint8(a, b, stop):
     """Return max |a - b|, or any value above `stop` once it is exceeded.
 
@@ -50,7 +51,7 @@ def _largest_gap_uint8(a, b, stop):
     return np.float64(largest)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _total_gap_uint8(a, b, stop):
     """Return sum |a - b|, or any value above `stop` once it is exceeded."""
     total = 0
@@ -65,7 +66,7 @@ def _total_gap_uint8(a, b, stop):
     return np.float64(total)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _largest_gap_float(a, b, stop):
     """Return max |a - b| in float64, or any value above `stop` once it is exceeded."""
     largest = 0.0
@@ -76,7 +77,7 @@ def _largest_gap_float(a, b, stop):
     return largest
 
 
-@njit(cache=True, fastmath={"reassoc"}, inline="always")
+@compiled(fastmath={"reassoc"}, inline="always")
 def _total_gap_float(a, b, stop):
     """Return sum |a - b| in float64; summing on costs less than looking at `stop`."""
     total = 0.0
@@ -85,7 +86,7 @@ def _total_gap_float(a, b, stop):
     return total
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _first_level(key, thresholds, guide, cell):
     """Return the first j with key <= thresholds[j]; `guide` holds the answer at each cell's low end."""
     j = guide[max(0, min(guide.shape[0] - 1, int(key * cell)))]
@@ -94,7 +95,7 @@ def _first_level(key, thresholds, guide, cell):
     return j
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _judge(key, slack, thresholds, safe, guide, cell, doubtful):
     """Return the level of an exact key, flagged `NEAR` where it lies above the level's safe threshold.
 
@@ -111,7 +112,7 @@ def _judge(key, slack, thresholds, safe, guide, cell, doubtful):
     return j
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _emit(found, levels, count, tally, columns, out, position):
     """Append a row's pairs ordered by level; return the new end of `columns` and `out`."""
     tally[:] = 0
@@ -127,9 +128,24 @@ def _emit(found, levels, count, tally, columns, out, position):
     return position + count
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def scan_l2(
-    products, rows, norms, panel, panel_norms, gamma, underflow, slack, thresholds, safe, guide, cell, offset, columns, out, doubtful
+    products,
+    rows,
+    norms,
+    panel,
+    panel_norms,
+    gamma,
+    underflow,
+    slack,
+    thresholds,
+    safe,
+    guide,
+    cell,
+    offset,
+    columns,
+    out,
+    doubtful,
 ):
     """Scan a tile of float32 inner products; see `scan_gaps` for the other arguments and results.
 
@@ -176,7 +192,7 @@ def scan_l2(
 
 
 def _scan(distance):
-    @njit(cache=True, nogil=True)
+    @compiled(nogil=True)
     def scan(rows, panel, slack, thresholds, safe, guide, cell, offset, columns, out, doubtful):
         k = thresholds.shape[0]
         ends = np.empty(rows.shape[0], np.int64)
@@ -210,7 +226,7 @@ scan_gaps = {
 }
 
 
-@njit(cache=True)
+@compiled()
 def merge_tiles(ends, columns, levels, out_columns, out_levels):
     """Merge tiles that hold the same rows into whole rows, each ordered by level.
 
@@ -250,7 +266,7 @@ def merge_tiles(ends, columns, levels, out_columns, out_levels):
     return row_ends
 
 
-@njit(cache=True)
+@compiled()
 def both_ways(start, neighbour, by_level):
     """Return compressed rows in which each edge stands at both ends: starts, edge positions, neighbours.
 
@@ -277,10 +293,35 @@ def both_ways(start, neighbour, by_level):
     return both, edges, ends
 
 
-@njit(cache=True)
+@compiled()
 def squared_distances(points, u, v):
     """Return the squared distance of each pair u[e], v[e] of rows, in float64."""
     out = np.empty(u.shape[0])
     for e in range(u.shape[0]):
         out[e] = squared_distance(points[u[e]], points[v[e]])
     return out
+
+
+@compiled()
+def take_flags(level):
+    """Return the positions of levels flagged `NEAR`, and clear their flags in place."""
+    count = 0
+    for e in range(level.shape[0]):
+        count += level[e] >= NEAR
+    flagged = np.empty(count, np.int64)
+    count = 0
+    for e in range(level.shape[0]):
+        if level[e] >= NEAR:
+            flagged[count] = e
+            count += 1
+            level[e] &= NEAR - 1
+    return flagged
+
+
+@compiled()
+def level_counts(level, k):
+    """Return how many edges have each of the levels 0..k-1."""
+    counts = np.zeros(k, np.int64)
+    for e in range(level.shape[0]):
+        counts[level[e]] += 1
+    return counts

@@ -7,7 +7,7 @@ import numpy as np
 from epsball.errors import InputError
 from epsball.limits.conflicts import conflicts
 from epsball.limits.sample import Sample, part_of
-from epsball.progress import report
+from epsball.progress import listening, report
 
 _TRIAL = 1000
 _EDGE, _EDGE_BOTH_WAYS = 8, 48
@@ -22,9 +22,14 @@ def estimated_memory(data: Sample, norm: str, radii: tuple[Fraction, ...]) -> in
     spread over the classes; an edge takes 8 bytes for two classes and 48 for more.
     """
     part = part_of(data, np.unique(np.linspace(0, len(data) - 1, _TRIAL).astype(np.int64)))
-    found = len(conflicts(part, norm, radii[-1:])) if len(part.classes) > 1 else 0
+    with listening(_silent):  # the trial is no progress
+        found = len(conflicts(part, norm, radii[-1:])) if len(part.classes) > 1 else 0
     edges = found * (len(data) / len(part)) ** 2
     return int(edges * (_EDGE if len(data.classes) == 2 else _EDGE_BOTH_WAYS) + _NODE * len(data)) + _TILES
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    del what, done, total
 
 
 def check_memory(data: Sample, norm: str, radii: tuple[Fraction, ...], limit: int | None) -> None:

@@ -1,6 +1,7 @@
 """`optimal_risk`: the least adversarial risk that any classifier can have on a sample."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from epsball.ball import parse_radius
 from epsball.limits.conflicts import Conflicts, Meets, conflicts
 from epsball.limits.generalisation import distribution_bound
+from epsball.limits.kernels import level_counts
 from epsball.limits.memory import check_memory
 from epsball.limits.result import Limit, OptimalRisk
 from epsball.limits.sample import Sample, sample
@@ -79,11 +81,14 @@ def optimal_risk(
     data = sample(x, y, weights)
     check_memory(data, norm, grid, max_memory)
     graph = verified(conflicts(data, norm, grid, meets), data, norm)
+    plain = replace(graph, active=graph.level)  # the data's own reading of ties
     two = len(data.classes) == 2
     levels = list(
-        two_class_levels(data, graph) if two else many_class_levels(data, graph, None if meets else norm, effort)
+        two_class_levels(data, graph)
+        if two
+        else many_class_levels(data, graph, None if meets else norm, effort)
     )
-    present = np.bincount(graph.level, minlength=len(grid)).cumsum()
+    present = level_counts(graph.level, len(grid)).cumsum()
     shares = data.capacity / data.total
     curve = [
         _limit(radius, level, levels[0].low, int(pairs), int(doubtful), shares, confidence)
@@ -94,16 +99,22 @@ def optimal_risk(
         norm=norm if meets is None else getattr(meets, "__name__", "rule"),
         classes=data.classes,
         curve=tuple(curve[skipped:]),
-        pairs=_pairs(data, graph, levels)[skipped:],
+        pairs=_pairs(data, plain, levels)[skipped:],
         hard=data.to_caller(np.stack([level.state for level in levels[skipped:]])),
-        scope=f"optimal adversarial risk of this sample: {len(data)} examples, {len(data.classes)} classes, {norm}",
+        scope=f"optimal adversarial risk of this sample ({len(data)} examples, {len(data.classes)} classes, {norm})",
         _sample=data,
-        _graph=graph,
+        _graph=plain,
     )
 
 
 def _limit(
-    radius: Fraction, level: Level, natural: float, pairs: int, doubtful: int, shares: np.ndarray, confidence: float
+    radius: Fraction,
+    level: Level,
+    natural: float,
+    pairs: int,
+    doubtful: int,
+    shares: np.ndarray,
+    confidence: float,
 ) -> Limit:
     bound = distribution_bound(min(1.0, level.stored), shares / shares.sum(), confidence)
     return Limit(

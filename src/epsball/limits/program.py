@@ -41,7 +41,9 @@ class Packing:
             self._solver.setOptionValue(option, value)
         n = len(weights)
         self._solver.addVars(n, np.zeros(n), np.ones(n))
-        self._solver.changeColsCost(n, np.arange(n, dtype=np.int32), -weights / max(1.0, weights.max(initial=0.0)))
+        self._solver.changeColsCost(
+            n, np.arange(n, dtype=np.int32), -weights / max(1.0, weights.max(initial=0.0))
+        )
 
     def add(self, sets: Sequence[np.ndarray]) -> None:
         """Add one constraint for each set of positions."""
@@ -50,7 +52,9 @@ class Packing:
         index = np.concatenate(sets).astype(np.int32)
         start = np.cumsum([0, *map(len, sets[:-1])]).astype(np.int32)
         upper = np.ones(len(sets))
-        self._solver.addRows(len(sets), np.full(len(sets), -np.inf), upper, len(index), start, index, np.ones(len(index)))
+        self._solver.addRows(
+            len(sets), np.full(len(sets), -np.inf), upper, len(index), start, index, np.ones(len(index))
+        )
         self._members.extend(sets)
 
     def solve(self) -> tuple[Float64[np.ndarray, " n"], float]:

@@ -109,7 +109,12 @@ def _conflicting(graph: Bipartite, level: int) -> _Part:
 
 
 def _part(
-    left: np.ndarray, right: np.ndarray, rows: np.ndarray, ends: np.ndarray, kept: np.ndarray, kept_right: np.ndarray | None
+    left: np.ndarray,
+    right: np.ndarray,
+    rows: np.ndarray,
+    ends: np.ndarray,
+    kept: np.ndarray,
+    kept_right: np.ndarray | None,
 ) -> _Part:
     """Return the part induced by `kept` rows and `kept_right` (default: those they meet)."""
     kept_right = np.unique(ends) if kept_right is None else kept_right
@@ -118,7 +123,10 @@ def _part(
     inside = (new_row[rows] >= 0) & (new_end[ends] >= 0)
     start = np.searchsorted(new_row[rows[inside]], np.arange(len(kept) + 1))
     return _Part(
-        left=left[kept], right=right[kept_right], start=start, neighbour=new_end[ends[inside]].astype(np.int32)
+        left=left[kept],
+        right=right[kept_right],
+        start=start,
+        neighbour=new_end[ends[inside]].astype(np.int32),
     )
 
 

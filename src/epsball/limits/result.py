@@ -141,7 +141,17 @@ class OptimalRisk:
         return sample_curve_of(self._sample, self._graph, self.radii, seed=seed)
 
     def __str__(self) -> str:
-        header = ["radius", "L*", "up to", "L* - L*(0)", "stored", "distribution", "given up", "either", "conflicts"]
+        header = [
+            "radius",
+            "L*",
+            "up to",
+            "L* - L*(0)",
+            "stored",
+            "distribution",
+            "given up",
+            "either",
+            "conflicts",
+        ]
         rows = [
             [
                 f"{float(limit.radius):g}",
@@ -162,7 +172,13 @@ class OptimalRisk:
         """Return the result made of JSON's types, without the per-example states (see `to_arrow`)."""
         curve = [jsonable(limit) | {"exact": limit.exact} for limit in self.curve]
         return jsonable(
-            {"norm": self.norm, "classes": self.classes, "scope": self.scope, "curve": curve, "pairs": self.pairs}
+            {
+                "norm": self.norm,
+                "classes": self.classes,
+                "scope": self.scope,
+                "curve": curve,
+                "pairs": self.pairs,
+            }
         )
 
     def to_arrow(self) -> "pyarrow.Table":
@@ -191,9 +207,20 @@ class OptimalRisk:
         figure = new_figure()
         axes = figure.subplots()
         radii = [float(limit.radius) for limit in self.curve]
-        axes.plot(radii, [limit.risk.value for limit in self.curve], marker="o", markersize=3, label="L* of this sample")
+        axes.plot(
+            radii,
+            [limit.risk.value for limit in self.curve],
+            marker="o",
+            markersize=3,
+            label="L* of this sample",
+        )
         if not all(limit.exact for limit in self.curve):
-            axes.plot(radii, [_high(limit.risk) for limit in self.curve], linestyle=":", label="upper end where not exact")
+            axes.plot(
+                radii,
+                [_high(limit.risk) for limit in self.curve],
+                linestyle=":",
+                label="upper end where not exact",
+            )
         low = [_low(limit.distribution) for limit in self.curve]
         axes.plot(radii, low, linestyle="--", label="lower bound for the distribution")
         axes.set_xlabel(f"radius ({self.norm})")

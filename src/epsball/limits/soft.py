@@ -119,11 +119,20 @@ def soft_optimum(
     cuts = search.violated(q[core.members])
     gain = 0.0
     if cuts:
-        gain, q[core.members] = _cutting_planes(search, data.capacity[core.members].astype(np.float64), cuts, effort)
-    pairs_alone = math.fsum(data.capacity * np.where(safe, 1.0, 0.0)) + 0.5 * math.fsum(data.capacity[core.members])
+        gain, q[core.members] = _cutting_planes(
+            search, data.capacity[core.members].astype(np.float64), cuts, effort
+        )
+    pairs_alone = math.fsum(data.capacity * np.where(safe, 1.0, 0.0)) + 0.5 * math.fsum(
+        data.capacity[core.members]
+    )
     low = 1.0 - (pairs_alone - gain) / data.total
     high = 1.0 - math.fsum(data.capacity * q) / data.total if search.full else 1.0
-    return Soft(low=max(0.0, low), high=max(low, high), q=q, hyperedges=[core.members[members] for members in search.hyperedges])
+    return Soft(
+        low=max(0.0, low),
+        high=max(low, high),
+        q=q,
+        hyperedges=[core.members[members] for members in search.hyperedges],
+    )
 
 
 class Search:
@@ -159,8 +168,8 @@ class Search:
         core, data = self.core, self._data
         slack = 0.0 if data.scale else (data.dimension + 4) * 2.0**-52
         sets, doubtful, self.full = separate(
-            core.start, core.neighbour, self._key, self._class, len(data.classes), q, self._rule, self._square,
-            slack, TOLERANCE, self._effort.sets, _ROOM,
+            core.start, core.neighbour, self._key, self._class, len(data.classes), q, self._rule,
+            self._square, slack, TOLERANCE, self._effort.sets, _ROOM,
         )  # fmt: skip
         hyperedges = []
         for row, doubt in zip(sets, doubtful, strict=True):
@@ -225,7 +234,9 @@ def _components(core: Core, cuts: list[np.ndarray]) -> Bool[np.ndarray, " c"]:
     from scipy.sparse.csgraph import connected_components
 
     size = len(core.members)
-    graph = csr_array((np.ones(len(core.neighbour), dtype=np.int8), core.neighbour, core.start), shape=(size, size))
+    graph = csr_array(
+        (np.ones(len(core.neighbour), dtype=np.int8), core.neighbour, core.start), shape=(size, size)
+    )
     _, component = connected_components(graph, directed=False)
     return np.isin(component, component[np.concatenate(cuts)])
 

@@ -70,7 +70,11 @@ def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: 
         pairs = flow.raise_to(level) / (2 * data.total)
         safe, given_up = flow.reached()
         core = core_of(graph, level, ~safe & ~given_up)
-        soft = soft_optimum(data, norm, radius, core, safe, effort) if norm else _pairs_alone(data, core, safe, pairs)
+        soft = (
+            soft_optimum(data, norm, radius, core, safe, effort)
+            if norm
+            else _pairs_alone(data, core, safe, pairs)
+        )
         kept = math.fsum(data.capacity[safe]) + independent_mass(core, data.capacity[core.members])
         deterministic = 1.0 - kept / data.total + data.shortfall
         state = np.full(len(data), EITHER, dtype=np.int8)
@@ -100,7 +104,7 @@ def pair_levels(data: Sample, graph: Conflicts) -> np.ndarray:
 
 
 def _readings(problem: Bipartite, graph: Conflicts, left: np.ndarray, right: np.ndarray) -> tuple[Flow, Flow]:
-    """Return the flow of the data's reading of ties and that of the machine's: one and the same if no tie moved."""
+    """Return the flows of the data's and the machine's reading of ties, one and the same if no tie moved."""
     if graph.active is graph.level:
         flow = Flow(problem, left, right)
         return flow, flow

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def check_radii(radii: Sequence[Fraction]) -> None:
         raise InputError(f"there are {len(radii)} radii; at most {_MOST_RADII} fit one grid.")
     if radii[0] < 0:
         raise InputError(f"radius {radii[0]} is negative; radii are at least 0.")
-    for low, high in zip(radii, radii[1:], strict=False):
+    for low, high in pairwise(radii):
         if not low < high:
             raise InputError(f"radius {high} follows {low}; radii must increase strictly, sort them first.")
 

@@ -9,11 +9,11 @@ import dataclasses
 
 import numpy as np
 import torch
-from numba import njit
 
 from epsball.ball import Ball
+from epsball.limits.compiled import compiled
 from epsball.limits.conflicts import Conflicts
-from epsball.limits.kernels import NEAR
+from epsball.limits.kernels import take_flags
 from epsball.limits.sample import Sample
 from epsball.progress import report
 
@@ -27,18 +27,18 @@ def verified(graph: Conflicts, data: Sample, norm: str) -> Conflicts:
     their numbers. In linf that decides: where any number fits, coordinate by coordinate, the one
     nearest to the midpoint does. In l2 and l1 a pair may be left out that has another common point.
     """
-    near = np.flatnonzero(graph.level & NEAR)
-    graph.level[near] &= NEAR - 1
-    if not len(near):
-        return dataclasses.replace(graph, active=graph.level)
-    tables = _pixel_tables(graph, data) if norm == "linf" and data.scale else None
-    active = graph.level.copy()
+    near = take_flags(graph.level)
+    tables = _pixel_tables(graph, data) if len(near) and norm == "linf" and data.scale else None
+    first = np.empty(len(near), dtype=np.uint16)
     for done in range(0, len(near), _CHUNK):
-        chunk = near[done : done + _CHUNK]
-        active[chunk] = _first_verified(graph, data, norm, chunk, tables)
-        report("ties", done + len(chunk), len(near))
-    same = np.array_equal(active, graph.level)
-    return dataclasses.replace(graph, active=graph.level if same else active)
+        chunk = slice(done, done + _CHUNK)
+        first[chunk] = _first_verified(graph, data, norm, near[chunk], tables)
+        report("ties", min(done + _CHUNK, len(near)), len(near))
+    if np.array_equal(first, graph.level[near]):
+        return graph
+    active = graph.level.copy()
+    active[near] = first
+    return dataclasses.replace(graph, active=active)
 
 
 def _first_verified(
@@ -92,7 +92,7 @@ def _pixel_tables(graph: Conflicts, data: Sample) -> np.ndarray:
     return tables
 
 
-@njit(cache=True)
+@compiled()
 def _all_meet(a, b, table):
     """Return for each pair of rows whether every coordinate's pixels meet."""
     out = np.ones(a.shape[0], np.bool_)
