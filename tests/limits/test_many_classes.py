@@ -53,7 +53,7 @@ def test_three_balls_of_l1_that_meet_in_pairs_meet_jointly(seed):
 def test_four_balls_of_l1_may_meet_in_pairs_and_triples_only():
     """A regular simplex in the cube: distances 2, one common point of four balls only from radius 3/2."""
     x = np.array([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.uint8)
-    result = optimal_risk(x, np.arange(4), norm="l1", radii=[Fraction(1, 255), Fraction(3, 510)])
+    result = optimal_risk(x, np.arange(4), norm="l1", radii=[Fraction(1, 255), Fraction(31, 20 * 255)])
     apart, joint = result.curve
     assert apart.risk.value == pytest.approx(2 / 3, abs=2e-7)
     assert apart.risk.interval.high >= 2 / 3
@@ -117,7 +117,9 @@ def test_an_effort_that_runs_out_states_a_gap():
     assert limit.risk.value == pytest.approx(1 / 2)
     assert limit.risk.interval.high == pytest.approx(9 / 10)
     assert not limit.exact
-    limit = optimal_risk(x, np.arange(10), norm="linf", radii=[Fraction(1, 255)], effort=Effort(sets=3)).curve[0]
+    limit = optimal_risk(
+        x, np.arange(10), norm="linf", radii=[Fraction(1, 255)], effort=Effort(sets=3)
+    ).curve[0]
     assert limit.risk.value <= 9 / 10 <= limit.risk.interval.high + 1e-12
 
 
@@ -134,7 +136,9 @@ def test_the_randomised_classifier_keeps_its_guarantees(seed):
     grid = torch.cartesian_prod(*[torch.arange(-2, 9, dtype=torch.float64)] * 2) / 255
     answers = classifier(grid)
     assert answers.sum(axis=1) == pytest.approx(np.ones(len(grid)))
-    steps = integer_keys(np.concatenate([x + 2, np.round(grid.numpy() * 255).astype(int) + 2]), "linf")[:12, 12:]
+    steps = integer_keys(np.concatenate([x + 2, np.round(grid.numpy() * 255).astype(int) + 2]), "linf")[
+        :12, 12:
+    ]
     for i in range(12):
         inside = steps[i] < 2  # strictly inside, where rounding of centres decides nothing
         assert (answers[inside, y[i]] >= best.guarantee[i] - 1e-9).all()

@@ -60,7 +60,7 @@ def test_one_pair_of_distributions_solves_every_prior(seed):
         # Bayes risk of the moved distributions under these priors.
         w = np.where(y == 1, float(share), float(1 - share)) / counts[y]
         odds = posterior / counts[1] * float(share), (1 - posterior) / counts[0] * float(1 - share)
-        given_up = np.where(y == 1, odds[0] < odds[1], odds[0] >= odds[1])
+        given_up = np.where(y == 1, odds[0] < odds[1] - 1e-12, odds[0] >= odds[1] - 1e-12)
         assert float(w[given_up].sum()) == pytest.approx(best, abs=1e-9)
 
 

@@ -101,13 +101,14 @@ def conflicts(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets
     n, bounds = len(data), data.bounds
     edges = _Edges(n)
     doubtful = np.zeros(len(radii), dtype=np.int64)
-    width = max(256, min(_TILE_COLUMNS, _PANEL_BYTES // (4 * data.dimension)))
+    width = min(_TILE_COLUMNS, max(256, _PANEL_BYTES // (4 * data.dimension)))
     for low, high in _row_blocks(bounds):
         rows = tiles.rows(slice(low, high))
         ends = []
         for column in range(int(bounds[data.labels[low] + 1]), n, width):
-            panel = tiles.columns(slice(column, min(n, column + width)))
-            columns, levels = edges.tail(_TILE_ROWS * width)
+            end = min(n, column + width)
+            panel = tiles.columns(slice(column, end))
+            columns, levels = edges.tail((high - low) * (end - column))
             ends.append(tiles.scan(rows, panel, column, columns, levels, doubtful))
             edges.size += int(ends[-1][-1])
         edges.close_rows(ends)

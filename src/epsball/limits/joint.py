@@ -123,7 +123,7 @@ def surely_meets(data: Sample, norm: str, radius: Fraction, members: np.ndarray)
     units = data.scale or 1
     if norm == "l1":
         pairwise = np.abs(points[:, None, :] - points[None, :, :]).sum(axis=2).max()
-        return len(members) == 3 and pairwise <= float(2 * shrunk * units) * (1.0 - 2.0**-30)
+        return len(members) == 3 and bool(pairwise <= float(2 * shrunk * units) * (1.0 - 2.0**-30))
     gaps = points[:, None, :] - points[None, :, :]
     D = np.einsum("ijp,ijp->ij", gaps, gaps)
     slack = (data.dimension + 4) * 2.0**-52
