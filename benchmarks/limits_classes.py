@@ -10,8 +10,8 @@ import resource
 import time
 
 import numpy as np
-
 from epsball.data import load
+
 from epsball.limits import optimal_risk
 from epsball.progress import listening
 

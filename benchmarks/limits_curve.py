@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from epsball.data import load
+
 from epsball.limits import optimal_risk
 
 SPARSE = (1, 2, 2.5, 3)
@@ -74,8 +74,9 @@ def measure(name: str, radii: tuple[float, ...], folder: Path, repeat: int) -> N
         ratios.append((spent / bare, spent, bare))
     ratio, spent, bare = sorted(ratios)[len(ratios) // 2]
     print(
-        f"{name}, {len(x)} examples, {result.curve[-1].conflicts} conflicts: curve {spent:.2f} s, bare products "
-        f"{bare:.2f} s, ratio {ratio:.2f} ({min(ratios)[0]:.2f}..{max(ratios)[0]:.2f}), memory +{peak:.0f} MiB"
+        f"{name}, {len(x)} examples, {result.curve[-1].conflicts} conflicts: curve {spent:.2f} s, "
+        f"bare products {bare:.2f} s, "
+        f"ratio {ratio:.2f} ({min(ratios)[0]:.2f}..{max(ratios)[0]:.2f}), memory +{peak:.0f} MiB"
     )
     print("  " + ", ".join(f"{float(limit.radius):g}: {limit.risk.value:.4f}" for limit in result.curve))
 

@@ -35,12 +35,12 @@ def cliques(conflict: np.ndarray, largest: int) -> list[tuple[int, ...]]:
     for size in range(2, largest + 1):
         for members in combinations(range(len(conflict)), size):
             if all(conflict[i, j] for i, j in combinations(members, 2)):
-                found.append(members)
+                found.append(members)  # noqa: PERF401
     return found
 
 
 def enclosing_square(points: np.ndarray) -> Fraction:
-    """Return the squared radius of the smallest ball, as the largest over subsets of circumscribed ones that enclose."""
+    """Return the squared radius of the smallest ball: its centre is that of a sphere through some points."""
     best = None
     for size in range(1, len(points) + 1):
         for subset in combinations(range(len(points)), size):

@@ -78,7 +78,7 @@ def test_sides_are_what_no_single_change_contradicts(seed):
 
 
 def test_a_long_chain():
-    """Each left node meets the next 16 right nodes of a line, shuffled: where scipy's matching does not end."""
+    """Each left node meets the next 16 right nodes of a shuffled line, where scipy's matching does not end."""
     n, rng = 3000, np.random.default_rng(0)
     rows, columns = rng.permutation(n), rng.permutation(n)
     matrix = np.zeros((n, n), dtype=bool)

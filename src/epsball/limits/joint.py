@@ -105,7 +105,7 @@ def _l1_centre(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cost = np.zeros(A.shape[1])
     cost[-1] = 1.0
     solved = linprog(cost, A_ub=A.tocsr(), b_ub=b, bounds=(None, None), method="highs")
-    if solved.status != 0:
+    if solved.x is None:
         return np.median(points, axis=0), np.full(k, 1.0 / k)
     return solved.x[:d], -np.asarray(solved.ineqlin.marginals)[-k:]
 

@@ -101,7 +101,7 @@ def optimal_risk(
         curve=tuple(curve[skipped:]),
         pairs=_pairs(data, plain, levels)[skipped:],
         hard=data.to_caller(np.stack([level.state for level in levels[skipped:]])),
-        scope=f"optimal adversarial risk of this sample ({len(data)} examples, {len(data.classes)} classes, {norm})",
+        scope=f"L* of this sample: {len(data)} examples of {len(data.classes)} classes, norm {norm}",
         _sample=data,
         _graph=plain,
     )
