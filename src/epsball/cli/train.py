@@ -61,7 +61,7 @@ def train(
             std=loaded.std,
             ball=perturbation,
             recipe=recipe,
-            architecture=loaded.text,
+            architecture=loaded.architecture,
             folder=out,
         )
     heading = f"{objective} training of {model} on {len(dataset)} examples of {data}"
