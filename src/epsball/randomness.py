@@ -58,7 +58,12 @@ def philox(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, Te
     k0, k1 = key
     for _ in range(_ROUNDS):
         p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, p1 & _MASK, ((p0 >> 32) & _MASK) ^ c3 ^ k1, p0 & _MASK
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & _MASK) ^ c1 ^ k0,
+            p1 & _MASK,
+            ((p0 >> 32) & _MASK) ^ c3 ^ k1,
+            p0 & _MASK,
+        )
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
     return c0, c1, c2, c3
 
@@ -83,7 +88,7 @@ class Keys:
     @classmethod
     def of_positions(cls, positions: Int64[Tensor, " n"], seed: int) -> "Keys":
         """Return keys of (seed, position): what training uses, positions being those in the data set."""
-        return cls(_mix(positions)).derive(seed)
+        return cls(_mix(positions + _GOLDEN)).derive(seed)
 
     @classmethod
     def of_examples(cls, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], seed: int) -> "Keys":
@@ -92,7 +97,7 @@ class Keys:
         Float32 and float64 arrays of equal values give equal keys. The hash is a sum of
         position-dependent words modulo 2^64, so the order of summation cannot matter.
         """
-        flat = x.detach().reshape(len(x), -1)
+        flat = x.detach().reshape(len(x), math.prod(x.shape[1:]))
         positions = torch.arange(flat.shape[1], device=x.device, dtype=torch.int64) * _GOLDEN
         words = torch.empty(len(x), dtype=torch.int64, device=x.device)
         rows = max(1, _CHUNK // max(1, flat.shape[1]))
@@ -128,7 +133,7 @@ class Keys:
             key = (words & _MASK, _shift(words, 32))
             lanes = philox((index[None, :], zero, zero, zero), key)
             out[start : start + rows] = torch.stack(torch.broadcast_tensors(*lanes), dim=-1)
-        return out.reshape(len(self), -1)[:, :count]
+        return out.flatten(1)[:, :count]
 
     def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float64) -> Tensor:
         """Return draws (n, *shape) uniform on the open interval (0, 1).
