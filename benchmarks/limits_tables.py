@@ -10,9 +10,9 @@ from epsball.data import load
 from epsball.limits import optimal_risk
 
 GRIDS = {
-    "digits": {"l2": ("0.25", "0.5", "0.75", "1"), "linf": ("0.1", "0.2", "0.25", "0.3")},
-    "idx": {"l2": ("1", "1.5", "2", "2.5"), "linf": ("0.3", "0.35", "0.4", "0.45")},
-    "npz": {"l2": ("0.5", "1", "1.5", "2", "2.5"), "linf": ("8/255", "16/255", "0.1", "0.15", "0.2")},
+    "digits": {"l2": ("0.6", "0.7", "0.8", "0.9", "1"), "linf": ("0.25", "0.3", "0.35", "0.4")},
+    "idx": {"l2": ("0.5", "1", "1.5", "2", "2.25"), "linf": ("0.1", "0.2", "0.3", "0.35", "0.4", "0.45")},
+    "cifar10": {"l2": ("2", "2.5", "3", "3.5", "4"), "linf": ("8/255", "16/255", "0.1", "0.15", "0.2")},
 }
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     for text in sys.argv[1:]:
         x, y = load(text)[:]
         kind = text.split(":")[0]
-        for norm, radii in GRIDS.get(kind, GRIDS["npz"]).items():
+        for norm, radii in GRIDS[kind].items():
             start = time.process_time()
             result = optimal_risk(x, y, norm=norm, radii=radii)
             print(

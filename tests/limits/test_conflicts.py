@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from brute import integer_keys
+from limit_oracles import integer_keys
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from brute import best_of_all_classifiers, cliques, conflict_matrix, enclosing_square, integer_keys, soft_risk
+from limit_oracles import best_of_all_classifiers, cliques, conflict_matrix, enclosing_square, integer_keys, soft_risk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

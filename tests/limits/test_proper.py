@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from brute import conflict_matrix
+from limit_oracles import conflict_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize

@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from brute import best_of_all_classifiers, conflict_matrix
+from limit_oracles import best_of_all_classifiers, conflict_matrix
 from hypothesis import given
 from hypothesis import strategies as st
 

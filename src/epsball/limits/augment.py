@@ -76,9 +76,7 @@ def greedy(start, stop, neighbour, active, j, offset, excess, space, head, after
 
 
 @compiled()
-def layers(
-    start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, depth, depth_right
-):
+def layers(start, stop, neighbour, active, j, offset, excess, space, head, after, owner, amount, depth, depth_right):
     """Return the layer that meets space, numbering both sides by distance from excess.
 
     The search ends with that layer. Where none does, -1 is returned and the numbered nodes (>= 0) are all

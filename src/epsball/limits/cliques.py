@@ -79,6 +79,31 @@ def _bound(candidates, size, klass, q, peak):
     return total
 
 
+@compiled(inline="always")
+def _meets(start, neighbour, key, members, depth, v, D, rule, square, slack):
+    """Return whether the balls of members[: depth + 1] and v share a point: 1, 0, or -1 for doubt.
+
+    The squared distances of v join those of the members in D.
+    """
+    for i in range(depth + 1):
+        D[i, depth + 1] = D[depth + 1, i] = key[_edge(start, neighbour, members[i], v)]
+    if rule == L2 and depth > 0:
+        return enclosing_ball(D, depth + 2, square, slack)
+    return -1 if rule == L1 and depth > 1 else 1
+
+
+@compiled(inline="always")
+def _narrow(start, neighbour, candidates, cursor, size, depth, v):
+    """Keep, one level deeper, the later candidates that conflict with v; return how many they are."""
+    below = 0
+    for i in range(cursor[depth], size[depth]):
+        if _edge(start, neighbour, v, candidates[depth, i]) >= 0:
+            candidates[depth + 1, below] = candidates[depth, i]
+            below += 1
+    size[depth + 1], cursor[depth + 1] = below, 0
+    return below
+
+
 @compiled()
 def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tolerance, budget, room):
     """Find for each root the hyperedge with the largest sum of q, where that exceeds 1 + tolerance.
@@ -135,14 +160,7 @@ def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tole
             seen += 1
             if seen > budget:
                 return found[:count], doubtful[:count], False
-            for i in range(depth + 1):
-                e = _edge(start, neighbour, members[i], v)
-                D[i, depth + 1] = D[depth + 1, i] = key[e]
-            meets = 1
-            if depth > 0 and rule == L2:
-                meets = enclosing_ball(D, depth + 2, square, slack)
-            if depth > 1 and rule == L1:
-                meets = -1
+            meets = _meets(start, neighbour, key, members, depth, v, D, rule, square, slack)
             members[depth + 1] = v
             total[depth + 1] = total[depth] + q[v]
             if meets == 0:
@@ -158,13 +176,7 @@ def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tole
                 doubtful[count - 1] = doubt[depth + 1]
                 found[count - 1] = -1
                 found[count - 1, : depth + 2] = members[: depth + 2]
-            below = 0
-            for i in range(cursor[depth], size[depth]):
-                c = candidates[depth, i]
-                if _edge(start, neighbour, v, c) >= 0:
-                    candidates[depth + 1, below] = c
-                    below += 1
-            size[depth + 1], cursor[depth + 1] = below, 0
+            below = _narrow(start, neighbour, candidates, cursor, size, depth, v)
             if total[depth + 1] + _bound(candidates[depth + 1], below, klass, q, peak) > best:
                 depth += 1
     return found[:count], doubtful[:count], True

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from epsball.limits.kernels import merge_tiles, scan_gaps, scan_l2, squared_norms
+from epsball.limits.kernels import scan_gaps, scan_l2, squared_norms
+from epsball.limits.rows import merge_tiles
 from epsball.limits.sample import Sample
 from epsball.limits.thresholds import thresholds
 from epsball.progress import report
@@ -114,9 +115,7 @@ def conflicts(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets
         edges.close_rows(ends)
         report("neighbour graph", high, n)
     start, neighbour, level = edges.finish()
-    return Conflicts(
-        start=start, neighbour=neighbour, level=level, active=level, radii=radii, doubtful=doubtful
-    )
+    return Conflicts(start=start, neighbour=neighbour, level=level, active=level, radii=radii, doubtful=doubtful)
 
 
 def _row_blocks(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -142,9 +141,7 @@ def _l2_tiles(data: Sample, radii: tuple[Fraction, ...]) -> _Tiles:
         np.copyto(singles, points, casting="unsafe")
         return points, singles, norms[where]
 
-    def scan(
-        a: Any, b: Any, offset: int, columns: np.ndarray, levels: np.ndarray, doubtful: np.ndarray
-    ) -> np.ndarray:
+    def scan(a: Any, b: Any, offset: int, columns: np.ndarray, levels: np.ndarray, doubtful: np.ndarray) -> np.ndarray:
         products = room[: len(a[1]) * len(b[1])].reshape(len(a[1]), len(b[1]))
         np.matmul(a[1], b[1].T, out=products)
         error = (gamma, underflow, grid.slack)

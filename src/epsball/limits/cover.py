@@ -4,7 +4,7 @@ import numpy as np
 
 from epsball.limits.conflicts import Conflicts
 from epsball.limits.flow import Bipartite
-from epsball.limits.kernels import both_ways
+from epsball.limits.rows import both_ways
 from epsball.limits.sample import Sample
 
 
@@ -30,9 +30,7 @@ def double_cover(graph: Conflicts) -> Bipartite:
     start, edges, neighbour = both_ways(graph.start, graph.neighbour, by_level)
     level = graph.level[edges]
     active = level if graph.active is graph.level else graph.active[edges]
-    return Bipartite(
-        start=start, neighbour=neighbour, level=level, active=active, offset=0, right=len(start) - 1
-    )
+    return Bipartite(start=start, neighbour=neighbour, level=level, active=active, offset=0, right=len(start) - 1)
 
 
 def pair_of_classes(graph: Conflicts, data: Sample, a: int, b: int) -> Bipartite:

@@ -96,9 +96,7 @@ def gaussian_figure(curve: GaussianCurve, radius: float) -> "Figure":
     return figure
 
 
-def _draw_densities(
-    axes: "Axes", model: UnivariateGaussian, x: Float[np.ndarray, " n"], radius: float
-) -> None:
+def _draw_densities(axes: "Axes", model: UnivariateGaussian, x: Float[np.ndarray, " n"], radius: float) -> None:
     """Draw pi_k f_k and what the benign and the robust optimum lose of it, with their boundaries."""
     benign, robust = model.optimum(0.0), model.optimum(radius)
     for k, colour in enumerate(_CLASSES):
@@ -122,9 +120,7 @@ def _draw_boundaries(axes: "Axes", rule: IntervalRule, style: str, label: str) -
     axes.vlines(ends, *axes.get_ylim(), color=_BLACK, linestyle=style, linewidth=1.2)
 
 
-def _draw_thresholds(
-    axes: "Axes", model: UnivariateGaussian, t: Float[np.ndarray, " n"], radius: float
-) -> None:
+def _draw_thresholds(axes: "Axes", model: UnivariateGaussian, t: Float[np.ndarray, " n"], radius: float) -> None:
     """Draw the risk of 1[x > t] over t: benign, at `radius`, and beyond half the gap of the means."""
     beyond = 0.75 * abs(model.means[1] - model.means[0])
     styles = {0.0: (":", _GREY), radius: ("-", _BLACK), beyond: ("--", _PURPLE)}
@@ -185,9 +181,7 @@ def risk_figure(
     return figure
 
 
-def _draw_measured(
-    axes: "Axes", radii: Curve, values: Curve | None, style: str, colour: str, label: str
-) -> Curve:
+def _draw_measured(axes: "Axes", radii: Curve, values: Curve | None, style: str, colour: str, label: str) -> Curve:
     """Draw a curve through the points measured; return it at every radius between them, else NaN."""
     known = np.zeros(len(radii), bool) if values is None else ~np.isnan(values)
     if values is None or not known.any():

@@ -130,9 +130,7 @@ class Flow:
         to_space, to_space_right = augment.reaches_space(
             *self._edges, from_excess, self.space, self._head, self._after, self._owner, self._amount
         )
-        return Sides(always=to_space, never=from_excess), Sides(
-            always=from_excess_right, never=to_space_right
-        )
+        return Sides(always=to_space, never=from_excess), Sides(always=from_excess_right, never=to_space_right)
 
     def coupling(self) -> Coupling:
         """Return the flow as mass moved along edges."""
@@ -144,9 +142,7 @@ class Flow:
             records = self._after[records]
             lists, records = lists[records >= 0], records[records >= 0]
         sent = np.flatnonzero(self._amount[: len(holder)] > 0)
-        return Coupling(
-            left=self._owner[sent].astype(np.int64), right=holder[sent], amount=self._amount[sent].copy()
-        )
+        return Coupling(left=self._owner[sent].astype(np.int64), right=holder[sent], amount=self._amount[sent].copy())
 
     def _state(self) -> tuple[np.ndarray, ...]:
         return self.excess, self.space, self._head, self._after, self._owner, self._amount

@@ -95,8 +95,7 @@ class SampleCurve:
         if rising:
             i = rising[-1]
             levels = ", ".join(
-                f"{value:.4g} at n = {size}"
-                for value, size in zip(self.values[:, i], self.sizes, strict=True)
+                f"{value:.4g} at n = {size}" for value, size in zip(self.values[:, i], self.sizes, strict=True)
             )
             parts.append(
                 f"the optimal risk still rises with the sample ({levels}, radius {self.radii[i]:.4g}) "
@@ -113,12 +112,8 @@ class SampleCurve:
 
     def __str__(self) -> str:
         header = ["radius", *(f"n = {size}" for size in self.sizes), "pairs", "verdict"]
-        columns = zip(
-            self.radii.tolist(), self.values.T.tolist(), self.pairs.tolist(), self.verdicts, strict=True
-        )
-        return text_table(
-            header, [[radius, *values, pairs, verdict] for radius, values, pairs, verdict in columns]
-        )
+        columns = zip(self.radii.tolist(), self.values.T.tolist(), self.pairs.tolist(), self.verdicts, strict=True)
+        return text_table(header, [[radius, *values, pairs, verdict] for radius, values, pairs, verdict in columns])
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve made of JSON's types, with the warning."""

@@ -98,9 +98,7 @@ def _l1_centre(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ones = csr_array(np.ones((k, 1)))
     shift = kron(ones, eye_array(d))
     sums = kron(eye_array(k), csr_array(np.ones((1, d))))
-    A = block_array(
-        [[shift, -eye_array(k * d), None], [-shift, -eye_array(k * d), None], [None, sums, -ones]]
-    )
+    A = block_array([[shift, -eye_array(k * d), None], [-shift, -eye_array(k * d), None], [None, sums, -ones]])
     b = np.concatenate([points.ravel(), -points.ravel(), np.zeros(k)])
     cost = np.zeros(A.shape[1])
     cost[-1] = 1.0

@@ -10,9 +10,9 @@ import numpy as np
 from epsball.ball import parse_radius
 from epsball.limits.conflicts import Conflicts, Meets, conflicts
 from epsball.limits.generalisation import distribution_bound
-from epsball.limits.kernels import level_counts
 from epsball.limits.memory import check_memory
 from epsball.limits.result import Limit, OptimalRisk
+from epsball.limits.rows import level_counts
 from epsball.limits.sample import Sample, sample
 from epsball.limits.soft import STANDARD, Effort
 from epsball.limits.solve import Level, many_class_levels, pair_levels, two_class_levels
@@ -84,9 +84,7 @@ def optimal_risk(
     plain = replace(graph, active=graph.level)  # the data's own reading of ties
     two = len(data.classes) == 2
     levels = list(
-        two_class_levels(data, graph)
-        if two
-        else many_class_levels(data, graph, None if meets else norm, effort)
+        two_class_levels(data, graph) if two else many_class_levels(data, graph, None if meets else norm, effort)
     )
     present = level_counts(graph.level, len(grid)).cumsum()
     shares = data.capacity / data.total

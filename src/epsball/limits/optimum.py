@@ -82,10 +82,7 @@ class Losses:
     brier: tuple[float, ...]
 
     def __str__(self) -> str:
-        rows = [
-            [f"{float(r):g}", c, b]
-            for r, c, b in zip(self.radii, self.cross_entropy, self.brier, strict=True)
-        ]
+        rows = [[f"{float(r):g}", c, b] for r, c, b in zip(self.radii, self.cross_entropy, self.brier, strict=True)]
         return text_table(["radius", "cross-entropy", "Brier"], rows)
 
     def to_json(self) -> dict[str, Any]:

@@ -41,9 +41,7 @@ class Packing:
             self._solver.setOptionValue(option, value)
         n = len(weights)
         self._solver.addVars(n, np.zeros(n), np.ones(n))
-        self._solver.changeColsCost(
-            n, np.arange(n, dtype=np.int32), -weights / max(1.0, weights.max(initial=0.0))
-        )
+        self._solver.changeColsCost(n, np.arange(n, dtype=np.int32), -weights / max(1.0, weights.max(initial=0.0)))
 
     def add(self, sets: Sequence[np.ndarray]) -> None:
         """Add one constraint for each set of positions."""

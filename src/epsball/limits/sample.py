@@ -133,9 +133,7 @@ def sample(x: Any, y: Any, weights: Any = None) -> Sample:
     """
     values, labels = _array(x), _labels(y)
     if values.ndim < 1 or len(values) != len(labels):
-        raise InputError(
-            f"x has {len(values) if values.ndim else 0} rows and y {len(labels)}; give one label a row."
-        )
+        raise InputError(f"x has {len(values) if values.ndim else 0} rows and y {len(labels)}; give one label a row.")
     values = values.reshape(len(values), -1)
     if values.shape[1] == 0:
         raise InputError("the points have no coordinates; x needs the shape (n, ...) with at least one.")
@@ -182,9 +180,7 @@ def _array(x: Any) -> np.ndarray:
         return array
     if array.dtype == np.float16:
         return array.astype(np.float32)
-    raise InputError(
-        f"x is {array.dtype}; points are uint8 pixels or floats. Convert with .astype('float32')."
-    )
+    raise InputError(f"x is {array.dtype}; points are uint8 pixels or floats. Convert with .astype('float32').")
 
 
 def _labels(y: Any) -> np.ndarray:
@@ -210,9 +206,7 @@ def _scale(values: np.ndarray) -> tuple[int | None, float]:
         largest = max(largest, float(np.abs(block).max()))
         left = [scale for scale in left if _on_grid(block, scale)]
     if largest > _LARGEST_VALUE:
-        raise InputError(
-            f"x has a value of size {largest:g}; the limit takes values up to {_LARGEST_VALUE:g}."
-        )
+        raise InputError(f"x has a value of size {largest:g}; the limit takes values up to {_LARGEST_VALUE:g}.")
     return (left[0] if left else None), largest
 
 
@@ -289,8 +283,5 @@ def prior_weights(y: Any, priors: Mapping[int, Any]) -> list[Fraction]:
     missing = [int(name) for name in names if int(name) not in priors]
     if missing:
         raise InputError(f"there is no prior for the labels {missing}; give one for each label that occurs.")
-    share = {
-        int(name): _fraction(priors[int(name)]) / int(count)
-        for name, count in zip(names, counts, strict=True)
-    }
+    share = {int(name): _fraction(priors[int(name)]) / int(count) for name, count in zip(names, counts, strict=True)}
     return [share[int(label)] for label in labels]

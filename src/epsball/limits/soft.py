@@ -119,12 +119,8 @@ def soft_optimum(
     cuts = search.violated(q[core.members])
     gain = 0.0
     if cuts:
-        gain, q[core.members] = _cutting_planes(
-            search, data.capacity[core.members].astype(np.float64), cuts, effort
-        )
-    pairs_alone = math.fsum(data.capacity * np.where(safe, 1.0, 0.0)) + 0.5 * math.fsum(
-        data.capacity[core.members]
-    )
+        gain, q[core.members] = _cutting_planes(search, data.capacity[core.members].astype(np.float64), cuts, effort)
+    pairs_alone = math.fsum(data.capacity * np.where(safe, 1.0, 0.0)) + 0.5 * math.fsum(data.capacity[core.members])
     low = 1.0 - (pairs_alone - gain) / data.total
     high = 1.0 - math.fsum(data.capacity * q) / data.total if search.full else 1.0
     return Soft(
@@ -234,9 +230,7 @@ def _components(core: Core, cuts: list[np.ndarray]) -> Bool[np.ndarray, " c"]:
     from scipy.sparse.csgraph import connected_components
 
     size = len(core.members)
-    graph = csr_array(
-        (np.ones(len(core.neighbour), dtype=np.int8), core.neighbour, core.start), shape=(size, size)
-    )
+    graph = csr_array((np.ones(len(core.neighbour), dtype=np.int8), core.neighbour, core.start), shape=(size, size))
     _, component = connected_components(graph, directed=False)
     return np.isin(component, component[np.concatenate(cuts)])
 

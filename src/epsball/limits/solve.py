@@ -70,11 +70,7 @@ def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: 
         pairs = flow.raise_to(level) / (2 * data.total)
         safe, given_up = flow.reached()
         core = core_of(graph, level, ~safe & ~given_up)
-        soft = (
-            soft_optimum(data, norm, radius, core, safe, effort)
-            if norm
-            else _pairs_alone(data, core, safe, pairs)
-        )
+        soft = soft_optimum(data, norm, radius, core, safe, effort) if norm else _pairs_alone(data, core, safe, pairs)
         kept = math.fsum(data.capacity[safe]) + independent_mass(core, data.capacity[core.members])
         deterministic = 1.0 - kept / data.total + data.shortfall
         state = np.full(len(data), EITHER, dtype=np.int8)

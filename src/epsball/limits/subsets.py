@@ -12,9 +12,7 @@ from epsball.limits.generalisation import SampleCurve, sample_curve
 from epsball.limits.sample import Sample
 
 
-def sample_curve_of(
-    data: Sample, graph: Conflicts, radii: tuple[Fraction, ...], *, seed: int = 0
-) -> SampleCurve:
+def sample_curve_of(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...], *, seed: int = 0) -> SampleCurve:
     """Return L* at n/4, n/2 and n over pairs of examples, with its verdict at each radius."""
     two = len(data.classes) == 2
     problem = two_classes(graph, data) if two else double_cover(graph)

@@ -13,7 +13,7 @@ import torch
 from epsball.ball import Ball
 from epsball.limits.compiled import compiled
 from epsball.limits.conflicts import Conflicts
-from epsball.limits.kernels import take_flags
+from epsball.limits.rows import take_flags
 from epsball.limits.sample import Sample
 from epsball.progress import report
 

@@ -65,9 +65,7 @@ class MultivariateGaussian:
             raise InputError("means or covariance hold NaN or infinity; all entries must be finite.")
         asymmetry = np.abs(self.covariance - self.covariance.T).max()
         if asymmetry > 1e-12 * np.abs(self.covariance).max():
-            raise InputError(
-                f"the covariance differs from its transpose by {asymmetry:.3g}; make it symmetric."
-            )
+            raise InputError(f"the covariance differs from its transpose by {asymmetry:.3g}; make it symmetric.")
         eigenvalues = np.linalg.eigvalsh(self.covariance)
         smallest, largest = eigenvalues[0], eigenvalues[-1]
         if smallest <= d * np.finfo(np.float64).eps * largest:
