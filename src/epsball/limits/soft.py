@@ -4,8 +4,7 @@ maximise sum_i w_i q_i  subject to  sum_{i in e} q_i <= 1 for every hyperedge e,
 the optimal risk is 1 - that maximum. With pairs alone the double cover solves it: q is 1 on the
 `safe`, 0 on the `given up` and 1/2 on the rest. Adding larger hyperedges leaves the first two as
 they are (each given-up example is paid for by safe neighbours, as in Nemhauser and Trotter's
-theorem for integers), so only components of the rest that hold a violated hyperedge enter a
-linear program. Its duals, repaired in float64, bound the risk from below whatever the solver did.
+theorem for integers), so only the rest enters a linear program, and only if a hyperedge is violated. Its duals, repaired in float64, bound the risk from below whatever the solver did.
 
 References
 ----------
@@ -24,7 +23,7 @@ from jaxtyping import Bool, Float64
 
 from epsball.limits.cliques import ALWAYS, L1, L2, separate
 from epsball.limits.conflicts import Conflicts
-from epsball.limits.joint import decide
+from epsball.limits.joint import decide, surely_meets
 from epsball.limits.kernels import squared_distances
 from epsball.limits.program import Packing
 from epsball.limits.sample import Sample
@@ -63,14 +62,14 @@ class Soft:
         Bounds of the optimal risk; equal up to rounding where it is exact.
     q
         (n,) guaranteed probability of the true label; feasible for the hyperedges found.
-    hyperedges
-        Sets of three and more (sorted positions) that entered the program.
+    stored
+        Lower bound from the sets that surely have a common point among the machine's numbers.
     """
 
     low: float
     high: float
     q: Float64[np.ndarray, " n"]
-    hyperedges: list[np.ndarray]
+    stored: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,19 +115,12 @@ def soft_optimum(
     q = np.where(safe, 1.0, 0.0)
     q[core.members] = 0.5
     search = Search(data, norm, radius, core, effort)
-    cuts = search.violated(q[core.members])
-    gain = 0.0
-    if cuts:
-        gain, q[core.members] = _cutting_planes(search, data.capacity[core.members].astype(np.float64), cuts, effort)
-    pairs_alone = math.fsum(data.capacity * np.where(safe, 1.0, 0.0)) + 0.5 * math.fsum(data.capacity[core.members])
-    low = 1.0 - (pairs_alone - gain) / data.total
+    found = _cutting_planes(search, data.capacity[core.members].astype(np.float64), effort)
+    q[core.members] = found.q
+    settled = math.fsum(data.capacity[safe])
+    low, stored = (max(0.0, 1.0 - (settled + most) / data.total) for most in (found.most, found.most_stored))
     high = 1.0 - math.fsum(data.capacity * q) / data.total if search.full else 1.0
-    return Soft(
-        low=max(0.0, low),
-        high=max(low, high),
-        q=q,
-        hyperedges=[core.members[members] for members in search.hyperedges],
-    )
+    return Soft(low=low, high=max(low, high), stored=stored, q=q)
 
 
 class Search:
@@ -145,9 +137,7 @@ class Search:
     """
 
     def __init__(self, data: Sample, norm: str, radius: Fraction, core: Core, effort: Effort) -> None:
-        self.core, self.full = core, True
-        self.hyperedges: list[np.ndarray] = []
-        self.radius = radius
+        self.core, self.full, self.radius = core, True, radius
         self._data, self._norm, self._effort = data, norm, effort
         self._rule = {"linf": ALWAYS, "l2": L2, "l1": L1}[norm]
         self._square = float((radius * (data.scale or 1)) ** 2)
@@ -171,8 +161,13 @@ class Search:
         for row, doubt in zip(sets, doubtful, strict=True):
             members = row[row >= 0]
             hyperedges += self._proved(members, q) if doubt else [members]
-        self.hyperedges += [members for members in hyperedges if len(members) > 2]
         return hyperedges
+
+    def surely_held(self, members: np.ndarray) -> bool:
+        """Return whether stored balls surely share a stored number; in linf they do where pairs do."""
+        if self._norm == "linf" or len(members) == 2:
+            return True
+        return surely_meets(self._data, self._norm, self.radius, self.core.members[members])
 
     def _proved(self, members: np.ndarray, q: Float64[np.ndarray, " c"]) -> list[np.ndarray]:
         """Return a doubtful set if its balls do meet; else its violated triples that do.
@@ -189,50 +184,40 @@ class Search:
         return decide(self._data, self._norm, self.radius, self.core.members[members])
 
 
-def _cutting_planes(
-    search: Search, weights: Float64[np.ndarray, " c"], cuts: list[np.ndarray], effort: Effort
-) -> tuple[float, Float64[np.ndarray, " c"]]:
-    """Return by how much hyperedges lower sum_i w_i q_i below pairs alone, at least, and the q reached.
+@dataclass(frozen=True, kw_only=True)
+class _Packed:
+    """Upper bounds of sum_i w_i q_i over the core, with all sets and with those surely held by a machine."""
 
-    Only components of the core that hold a violated hyperedge change.
-    """
-    core, rows = search.core, search.core.rows
-    affected = _components(core, cuts)
-    inside = np.flatnonzero(affected)
-    number = np.cumsum(affected) - 1
-    among = affected[rows]
-    u, v = number[rows[among]], number[core.neighbour[among]]
-    program = Packing(weights[inside])
-    program.add(_spanning(u, v, len(inside)))
+    most: float
+    most_stored: float
+    q: Float64[np.ndarray, " c"]
+
+
+def _cutting_planes(search: "Search", weights: Float64[np.ndarray, " c"], effort: Effort) -> _Packed:
+    """Add violated pairs and hyperedges until none is left, those that a machine surely holds first."""
+    u, v = search.core.rows, search.core.neighbour
     q = np.full(len(weights), 0.5)
-    best = 0.5 * math.fsum(weights[inside])
-    half = best
+    most = most_stored = 0.5 * math.fsum(weights)
+    cuts = search.violated(q)
+    program = Packing(weights)
+    pairs, sure = _spanning(u, v, len(weights)) if cuts else [], True
     for turn in range(effort.rounds):
-        report(f"hyperedges at radius {float(search.radius):g}", turn, effort.rounds)
-        program.add([number[members] for members in cuts])
-        part, bound = program.solve()
-        best, q[inside] = min(best, bound), part
-        pairs = np.flatnonzero(part[u] + part[v] > 1.0 + TOLERANCE)
-        program.add(list(np.stack([u[pairs], v[pairs]], axis=1)))
-        cuts = search.violated(q)
-        if not cuts and not len(pairs):
+        held = [members for members in cuts if search.surely_held(members)] if sure else cuts
+        if sure and not held and not pairs:
+            sure, held, most_stored = False, cuts, most
+        if not held and not pairs:
             break
-    else:
-        search.full = False
-    # Where the search was full, no hyperedge sums to more than 1 + TOLERANCE: scaled, q is feasible.
-    q[inside] /= 1.0 + TOLERANCE
-    return half - best, q
-
-
-def _components(core: Core, cuts: list[np.ndarray]) -> Bool[np.ndarray, " c"]:
-    """Return which core members lie in a component that one of the cuts touches."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    size = len(core.members)
-    graph = csr_array((np.ones(len(core.neighbour), dtype=np.int8), core.neighbour, core.start), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    return np.isin(component, component[np.concatenate(cuts)])
+        report(f"hyperedges at radius {float(search.radius):g}", turn, effort.rounds)
+        program.add(pairs + held)
+        q, bound = program.solve()
+        most = min(most, bound)
+        violated = np.flatnonzero(q[u] + q[v] > 1.0 + TOLERANCE)
+        pairs = list(np.stack([u[violated], v[violated]], axis=1))
+        cuts = search.violated(q)
+    search.full &= not cuts and not pairs
+    # Where the search was full, no set sums to more than 1 + TOLERANCE: scaled, q is feasible.
+    scale = 1.0 + TOLERANCE if q.max(initial=0.0) > 0.5 else 1.0
+    return _Packed(most=most, most_stored=most if sure else most_stored, q=q / scale)
 
 
 def _spanning(u: np.ndarray, v: np.ndarray, size: int) -> list[np.ndarray]:

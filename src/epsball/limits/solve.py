@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Int8
@@ -12,7 +11,6 @@ from epsball.limits.conflicts import Conflicts
 from epsball.limits.cover import double_cover, pair_of_classes, two_classes
 from epsball.limits.flow import Bipartite, Flow
 from epsball.limits.independent import independent_mass
-from epsball.limits.joint import surely_meets
 from epsball.limits.sample import Sample
 from epsball.limits.soft import Core, Effort, Soft, core_of, soft_optimum
 from epsball.progress import report
@@ -76,9 +74,7 @@ def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: 
         state = np.full(len(data), EITHER, dtype=np.int8)
         state[safe], state[given_up] = SAFE, GIVEN_UP
         low = max(pairs, soft.low)
-        held = low if stored is flow else stored.raise_to(level) / (2 * data.total)
-        if norm in ("l2", "l1") and not _held_by_machine(data, norm, radius, soft):
-            held = stored.raise_to(level) / (2 * data.total)
+        held = min(low, max(pairs, soft.stored)) if stored is flow else stored.raise_to(level) / (2 * data.total)
         report("radii", level + 1, len(graph.radii))
         high = max(low, min(soft.high + data.shortfall, deterministic))
         yield Level(low=low, high=high, deterministic=max(low, deterministic), stored=held, state=state)
@@ -111,9 +107,4 @@ def _readings(problem: Bipartite, graph: Conflicts, left: np.ndarray, right: np.
 def _pairs_alone(data: Sample, core: Core, safe: np.ndarray, pairs: float) -> Soft:
     q = np.where(safe, 1.0, 0.0)
     q[core.members] = 0.5
-    return Soft(low=pairs, high=1.0, q=q, hyperedges=[])
-
-
-def _held_by_machine(data: Sample, norm: str, radius: Fraction, soft: Soft) -> bool:
-    """Return whether every hyperedge used surely has a common point among the machine's numbers."""
-    return all(surely_meets(data, norm, radius, members) for members in soft.hyperedges)
+    return Soft(low=pairs, high=1.0, stored=pairs, q=q)
