@@ -2,7 +2,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from limit_oracles import integer_keys
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from epsball.limits import conflicts as module
 from epsball.limits.conflicts import conflicts
 from epsball.limits.kernels import NEAR
 from epsball.limits.sample import sample
+from limit_oracles import integer_keys
 
 NORMS = ["linf", "l2", "l1"]
 
@@ -41,9 +41,7 @@ def test_levels_are_those_of_integers(norm, dimension, monkeypatch):
     }  # fmt: skip
     rows = graph.rows_of(np.arange(len(graph)))
     levels = (graph.level & (NEAR - 1)).tolist()
-    assert (
-        dict(zip(zip(rows.tolist(), graph.neighbour.tolist(), strict=True), levels, strict=True)) == expected
-    )
+    assert dict(zip(zip(rows.tolist(), graph.neighbour.tolist(), strict=True), levels, strict=True)) == expected
     for u in range(90):
         row = levels[graph.start[u] : graph.start[u + 1]]
         assert row == sorted(row)
@@ -54,10 +52,7 @@ def test_no_float_pair_is_a_conflict_that_fractions_deny(seed, norm, dtype):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(16, 3)).astype(dtype)
     y = np.arange(16) % 2
-    gaps = [
-        [[abs(Fraction(float(a)) - Fraction(float(b))) for a, b in zip(p, q, strict=True)] for q in x]
-        for p in x
-    ]
+    gaps = [[[abs(Fraction(float(a)) - Fraction(float(b))) for a, b in zip(p, q, strict=True)] for q in x] for p in x]
     power = 2 if norm == "l2" else 1
     exact = [[max(g) if norm == "linf" else sum(t**power for t in g) for g in row] for row in gaps]
     radius = Fraction(float(np.sqrt(float(exact[0][1])) if power == 2 else exact[0][1])) / 2
@@ -83,6 +78,4 @@ def test_scales_of_integers():
     assert sample(k.astype(np.uint8), np.array([0, 1])).scale == 255
     assert sample((k / 16).astype(np.float32), np.array([0, 1])).scale == 16
     assert sample((k / 255).astype(np.float32), np.array([0, 1])).scale == 255
-    assert (
-        sample((k * np.float32(1 / 255)).astype(np.float32) + np.float32(0.1), np.array([0, 1])).scale is None
-    )
+    assert sample((k * np.float32(1 / 255)).astype(np.float32) + np.float32(0.1), np.array([0, 1])).scale is None

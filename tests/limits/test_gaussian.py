@@ -36,10 +36,7 @@ def transported(model: UnivariateGaussian, radius: float, cells: int = 140) -> t
     ends = np.linspace((model.means - reach).min(), (model.means + reach).max(), cells - 1)
     ends = np.concatenate([[-np.inf], ends, [np.inf]])
     width = ends[2] - ends[1]
-    masses = [
-        model.priors[k] * np.diff(ndtr((ends - model.means[k]) / math.sqrt(model.variances[k])))
-        for k in (0, 1)
-    ]
+    masses = [model.priors[k] * np.diff(ndtr((ends - model.means[k]) / math.sqrt(model.variances[k]))) for k in (0, 1)]
     steps = np.abs(np.arange(cells)[:, None] - np.arange(cells)[None, :])
     tail = np.zeros((cells, cells), bool)
     tail[[0, -1], :] = tail[:, [0, -1]] = True
@@ -70,9 +67,7 @@ def test_transport_brackets_the_optimal_risk(model: UnivariateGaussian, radius: 
 
 
 @given(models(), radii, unit, unit, st.sampled_from([0, 1]))
-def test_no_interval_rule_is_better(
-    model: UnivariateGaussian, radius: float, a: float, b: float, inside: int
-) -> None:
+def test_no_interval_rule_is_better(model: UnivariateGaussian, radius: float, a: float, b: float, inside: int) -> None:
     low, high = sorted((16.0 * a - 8.0, 16.0 * b - 8.0))
     for rule in (IntervalRule(low=low, high=high, inside=inside), IntervalRule(low=low, inside=inside)):
         assert model.risk(rule, radius) >= model.optimum(radius).risk - 1e-15
@@ -120,9 +115,7 @@ def test_unequal_variances_give_an_interval() -> None:
 @given(models())
 def test_benign_optimum_is_the_bayes_risk(model: UnivariateGaussian) -> None:
     def smaller(x: float) -> float:
-        return min(
-            model.priors[k] * norm.pdf(x, model.means[k], math.sqrt(model.variances[k])) for k in (0, 1)
-        )
+        return min(model.priors[k] * norm.pdf(x, model.means[k], math.sqrt(model.variances[k])) for k in (0, 1))
 
     risk, _ = quad(smaller, -14.0, 14.0, limit=400, points=[-4.0, -2.0, 0.0, 2.0, 4.0])
     assert model.optimum(0.0).risk == pytest.approx(risk, abs=1e-6)

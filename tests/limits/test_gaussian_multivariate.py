@@ -48,9 +48,7 @@ def test_both_ends_of_the_bracket_meet(seed: int, norm: str, d: int) -> None:
 @pytest.mark.parametrize("solve", [nearest_l2, nearest_linf])
 @pytest.mark.parametrize(("decades", "tolerance"), [(4.0, 1e-12), (10.0, 1e-7)])
 @pytest.mark.parametrize("fraction", [1e-12, 1e-3, 0.5, 1.0 - 1e-9])
-def test_shift_and_direction_prove_each_other(
-    solve, decades: float, tolerance: float, fraction: float
-) -> None:
+def test_shift_and_direction_prove_each_other(solve, decades: float, tolerance: float, fraction: float) -> None:
     generator = np.random.default_rng(3)
     covariance, m = covariance_of(generator, 60, decades), generator.standard_normal(60)
     order, dual = (2, 2) if solve is nearest_l2 else (np.inf, 1)

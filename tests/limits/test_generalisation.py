@@ -117,9 +117,7 @@ def gaussian_curve_of(d: int, per_class: int, true: float, seed: int) -> SampleC
     half = 1.0 - ndtri(true)
     means = np.zeros((2, d))
     means[:, 0] = -half, half
-    assert MultivariateGaussian(means=means, covariance=np.eye(d)).optimum("l2", 1.0).risk == pytest.approx(
-        true
-    )
+    assert MultivariateGaussian(means=means, covariance=np.eye(d)).optimum("l2", 1.0).risk == pytest.approx(true)
     y = np.repeat([0, 1], per_class)
     x = means[y] + np.random.default_rng(seed).standard_normal((2 * per_class, d))
 
@@ -196,11 +194,7 @@ def test_parts_are_disjoint_even_and_repeatable() -> None:
 
     curve = sample_curve(risk, np.zeros(2), y, np.array([0.0, 1.0]), seed=3)
     quarters, halves = seen[:4], seen[4:]
-    assert (
-        sorted(np.concatenate(quarters).tolist())
-        == sorted(np.concatenate(halves).tolist())
-        == list(range(153))
-    )
+    assert sorted(np.concatenate(quarters).tolist()) == sorted(np.concatenate(halves).tolist()) == list(range(153))
     for part in quarters:
         counts = np.bincount(y[part], minlength=3)
         assert np.abs(counts - np.array([101, 43, 9]) / 4).max() <= 1.0
@@ -220,9 +214,7 @@ def test_mean_over_parts_never_exceeds_the_whole(seed: int) -> None:
         np.add.at(mass, (place[index], y[index]), weights[index] / weights[index].sum())
         return np.array([mass.min(axis=1).sum()])
 
-    quarter, half, full = sample_curve(risk, risk(np.arange(24)), y, np.zeros(1), weights=weights).values[
-        :, 0
-    ]
+    quarter, half, full = sample_curve(risk, risk(np.arange(24)), y, np.zeros(1), weights=weights).values[:, 0]
     assert quarter <= half + 1e-12 <= full + 2e-12
 
 

@@ -4,11 +4,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from limit_oracles import best_of_all_classifiers, cliques, conflict_matrix, enclosing_square, integer_keys, soft_risk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epsball.limits import Effort, optimal_risk, randomised_classifier
+from limit_oracles import best_of_all_classifiers, cliques, conflict_matrix, enclosing_square, integer_keys, soft_risk
 
 SEEDS = st.integers(0, 10_000)
 
@@ -117,9 +117,7 @@ def test_an_effort_that_runs_out_states_a_gap():
     assert limit.risk.value == pytest.approx(1 / 2)
     assert limit.risk.interval.high == pytest.approx(9 / 10)
     assert not limit.exact
-    limit = optimal_risk(
-        x, np.arange(10), norm="linf", radii=[Fraction(1, 255)], effort=Effort(sets=3)
-    ).curve[0]
+    limit = optimal_risk(x, np.arange(10), norm="linf", radii=[Fraction(1, 255)], effort=Effort(sets=3)).curve[0]
     assert limit.risk.value <= 9 / 10 <= limit.risk.interval.high + 1e-12
 
 
@@ -136,9 +134,7 @@ def test_the_randomised_classifier_keeps_its_guarantees(seed):
     grid = torch.cartesian_prod(*[torch.arange(-2, 9, dtype=torch.float64)] * 2) / 255
     answers = classifier(grid)
     assert answers.sum(axis=1) == pytest.approx(np.ones(len(grid)))
-    steps = integer_keys(np.concatenate([x + 2, np.round(grid.numpy() * 255).astype(int) + 2]), "linf")[
-        :12, 12:
-    ]
+    steps = integer_keys(np.concatenate([x + 2, np.round(grid.numpy() * 255).astype(int) + 2]), "linf")[:12, 12:]
     for i in range(12):
         inside = steps[i] < 2  # strictly inside, where rounding of centres decides nothing
         assert (answers[inside, y[i]] >= best.guarantee[i] - 1e-9).all()

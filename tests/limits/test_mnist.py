@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+
 from epsball.ball import Ball
 from epsball.data import load
-
 from epsball.limits import link_columns, optimal_risk
 
 
@@ -75,9 +75,7 @@ def test_ties_of_8bit_pixels_counted_twice():
     pairs = np.array([[k, k + 16] for k in range(240)], np.uint8)
     counted = 0
     for k, other in pairs:
-        limit = optimal_risk(np.array([[k], [other]]), np.array([0, 1]), norm="linf", radii=["8/255"]).curve[
-            0
-        ]
+        limit = optimal_risk(np.array([[k], [other]]), np.array([0, 1]), norm="linf", radii=["8/255"]).curve[0]
         assert limit.risk.value == 0.5
         counted += limit.stored == 0.0
     assert counted == 56 + 8
@@ -95,9 +93,7 @@ def test_a_wider_radius_admits_what_rounding_kept_apart():
 @pytest.mark.parametrize(("norm", "low"), list(product(["l2", "l1"], [0, 100])))
 def test_touching_balls_of_l2_and_l1_count_only_with_a_common_float(norm, low):
     x = np.array([[low, low], [low + 3, low + 4]], np.uint8)
-    limit = optimal_risk(x, np.array([0, 1]), norm=norm, radii=["5/510" if norm == "l2" else "7/510"]).curve[
-        0
-    ]
+    limit = optimal_risk(x, np.array([0, 1]), norm=norm, radii=["5/510" if norm == "l2" else "7/510"]).curve[0]
     assert limit.risk.value == 0.5
     centres = torch.from_numpy(x).float() / 255
     ball = Ball(norm, limit.radius, None, None)

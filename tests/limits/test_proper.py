@@ -2,13 +2,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from limit_oracles import conflict_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from epsball.errors import InputError
 from epsball.limits import optimal_risk, prior_weights
+from limit_oracles import conflict_matrix
 
 
 def cloud(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from epsball.limits.generalisation import SampleCurve, distribution_bound, sample_curve
 from epsball.limits.link import link_columns
+from epsball.limits.nearest import Separation, separation
 from epsball.limits.optimal import optimal_risk
 from epsball.limits.optimum import LeastFavourable, Losses, Optimum
 from epsball.limits.randomised import RandomisedClassifier, randomised_classifier
@@ -18,10 +19,12 @@ __all__ = [
     "Optimum",
     "RandomisedClassifier",
     "SampleCurve",
+    "Separation",
     "distribution_bound",
     "link_columns",
     "optimal_risk",
     "prior_weights",
     "randomised_classifier",
     "sample_curve",
+    "separation",
 ]

@@ -4,7 +4,8 @@ maximise sum_i w_i q_i  subject to  sum_{i in e} q_i <= 1 for every hyperedge e,
 the optimal risk is 1 - that maximum. With pairs alone the double cover solves it: q is 1 on the
 `safe`, 0 on the `given up` and 1/2 on the rest. Adding larger hyperedges leaves the first two as
 they are (each given-up example is paid for by safe neighbours, as in Nemhauser and Trotter's
-theorem for integers), so only the rest enters a linear program, and only if a hyperedge is violated. Its duals, repaired in float64, bound the risk from below whatever the solver did.
+theorem for integers), so only the rest enters a linear program, and only where a hyperedge is
+violated. Its duals, repaired in float64, bound the risk from below whatever the solver did.
 
 References
 ----------
