@@ -10,21 +10,17 @@ import resource
 import time
 
 import numpy as np
-from epsball.data import load
 
+from epsball.data import load
 from epsball.limits import optimal_risk
 from epsball.progress import listening
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--norm", default="l2")
-    parser.add_argument(
-        "--radii", nargs="+", default=["1.25", "1.5", "1.75", "2", "2.25", "2.5", "2.75", "3"]
-    )
+    parser.add_argument("--radii", nargs="+", default=["1.25", "1.5", "1.75", "2", "2.25", "2.5", "2.75", "3"])
     options = parser.parse_args()
     x, y = load(options.data)[:]
     optimal_risk(x[::100], y[::100], norm=options.norm, radii=options.radii)

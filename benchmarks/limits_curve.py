@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from epsball.data import load
 
+from epsball.data import load
 from epsball.limits import optimal_risk
 
 SPARSE = (1, 2, 2.5, 3)
@@ -53,9 +53,7 @@ def bare_products(x: np.ndarray, y: np.ndarray) -> float:
     for low in range(0, len(a), 512):
         for left in range(0, len(b), 4096):
             rows, columns = a[low : low + 512], b[left : left + 4096]
-            np.matmul(
-                rows, columns.T, out=room.ravel()[: len(rows) * len(columns)].reshape(len(rows), len(columns))
-            )
+            np.matmul(rows, columns.T, out=room.ravel()[: len(rows) * len(columns)].reshape(len(rows), len(columns)))
     return time.process_time() - start
 
 
@@ -82,9 +80,7 @@ def measure(name: str, radii: tuple[float, ...], folder: Path, repeat: int) -> N
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--one", nargs=2, metavar=("PROBLEM", "GRID"))

@@ -12,9 +12,7 @@ def integer_keys(x: np.ndarray, norm: str) -> np.ndarray:
     return {"linf": gaps.max(axis=2), "l1": gaps.sum(axis=2), "l2": (gaps**2).sum(axis=2)}[norm]
 
 
-def conflict_matrix(
-    x: np.ndarray, y: np.ndarray, norm: str, radius: Fraction, scale: int = 255
-) -> np.ndarray:
+def conflict_matrix(x: np.ndarray, y: np.ndarray, norm: str, radius: Fraction, scale: int = 255) -> np.ndarray:
     limit = (2 * radius * scale) ** (2 if norm == "l2" else 1)
     near = np.array([[Fraction(int(key)) <= limit for key in row] for row in integer_keys(x, norm)])
     return near & (y[:, None] != y[None, :])
@@ -48,10 +46,7 @@ def enclosing_square(points: np.ndarray) -> Fraction:
             centre = _circumcentre(p)
             if centre is None:
                 continue
-            squares = [
-                sum((Fraction(int(a)) - c) ** 2 for a, c in zip(point, centre, strict=True))
-                for point in points
-            ]
+            squares = [sum((Fraction(int(a)) - c) ** 2 for a, c in zip(point, centre, strict=True)) for point in points]
             square = max(squares)
             best = square if best is None else min(best, square)
     assert best is not None

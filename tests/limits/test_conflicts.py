@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epsball.limits import conflicts as module
@@ -47,6 +47,7 @@ def test_levels_are_those_of_integers(norm, dimension, monkeypatch):
         assert row == sorted(row)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.sampled_from(NORMS), st.sampled_from([np.float32, np.float64]))
 def test_no_float_pair_is_a_conflict_that_fractions_deny(seed, norm, dtype):
     rng = np.random.default_rng(seed)

@@ -28,7 +28,7 @@ def hyperedges(x: np.ndarray, y: np.ndarray, norm: str, radius: Fraction) -> lis
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(SEEDS, st.sampled_from(["linf", "l2"]), st.integers(3, 5))
 def test_equals_the_program_with_all_hyperedges(seed, norm, classes):
     x, y = small(seed, 14, classes)
@@ -41,6 +41,7 @@ def test_equals_the_program_with_all_hyperedges(seed, norm, classes):
         assert limit.exact
 
 
+@settings(max_examples=20)
 @given(SEEDS)
 def test_three_balls_of_l1_that_meet_in_pairs_meet_jointly(seed):
     x, y = small(seed, 14, 3, d=3)
@@ -79,6 +80,7 @@ def test_an_equilateral_triangle_meets_in_pairs_first():
     assert all(limit.exact for limit in result.curve)
 
 
+@settings(max_examples=20)
 @given(SEEDS)
 def test_brackets_and_states(seed):
     x, y = small(seed, 11, 3)
@@ -98,6 +100,7 @@ def test_brackets_and_states(seed):
             assert forced + 1 / 11 > limit.risk.value - 1e-6
 
 
+@settings(max_examples=10)
 @given(SEEDS)
 def test_class_pairs_are_two_class_problems(seed):
     x, y = small(seed, 30, 4)
@@ -121,6 +124,7 @@ def test_an_effort_that_runs_out_states_a_gap():
     assert limit.risk.value <= 9 / 10 <= limit.risk.interval.high + 1e-12
 
 
+@settings(max_examples=20)
 @given(SEEDS)
 def test_the_randomised_classifier_keeps_its_guarantees(seed):
     x, y = small(seed, 12, 3, d=2, levels=6)

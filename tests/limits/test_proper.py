@@ -42,6 +42,7 @@ def test_least_losses_equal_a_convex_solver(seed):
     assert losses.brier[0] == pytest.approx(least(conflict, lambda q: (1 - q) ** 2, 0.4), abs=1e-6)
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_one_pair_of_distributions_solves_every_prior(seed):
     """Thresholding the posterior of the least favourable pair solves the 0-1 problem at any prior."""

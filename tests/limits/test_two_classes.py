@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epsball.limits import optimal_risk, prior_weights
@@ -33,6 +33,7 @@ def test_no_classifier_beats_it_and_one_reaches_it(seed, norm):
         assert limit.conflicts == conflict.sum() // 2
 
 
+@settings(max_examples=25)
 @given(SEEDS, NORMS)
 def test_weights_and_priors(seed, norm):
     x, y = tiny(seed)
@@ -70,6 +71,7 @@ def test_at_radius_zero_it_is_total_variation(seed):
     assert limit.excess == 0.0
 
 
+@settings(max_examples=25)
 @given(SEEDS, NORMS)
 def test_monotone_and_blind_to_order(seed, norm):
     x, y = tiny(seed, n=40, d=3, levels=30)
@@ -84,6 +86,7 @@ def test_monotone_and_blind_to_order(seed, norm):
     assert (other.hard == result.hard[:, rows]).all()
 
 
+@settings(max_examples=25)
 @given(SEEDS)
 def test_states_are_what_all_minimum_covers_agree_on(seed):
     x, y = tiny(seed, n=10, levels=10)
