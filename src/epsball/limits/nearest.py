@@ -52,23 +52,31 @@ def separation(x: Any, y: Any, *, norm: str = "linf", queries: Any = None) -> Se
     data = sample(x, y)
     marks = np.zeros(len(data), dtype=bool) if queries is None else np.asarray(queries, dtype=bool)[data.order]
     positions = np.unique(np.linspace(0, len(data) - 1, _TRIAL).astype(np.int64))
-    reach = _spread(data, norm)
+    part = part_of(data, positions)
     # A radius that some pair of a small part attains leaves few candidates of the whole.
-    for part, kept in ((part_of(data, positions), marks[positions]), (data, marks)):
-        if len(part.classes) < 2:
-            continue
-        graph = conflicts(part, norm, (reach,))
-        u, v = graph.rows_of(np.arange(len(graph))), graph.neighbour
-        if queries is not None:
-            u, v = u[kept[u] != kept[v]], v[kept[u] != kept[v]]
-        if len(u):
-            keys = _keys(part, norm, u, v)
-            nearest = int(np.argmin(keys))
-            found = keys[nearest], int(part.order[u[nearest]]), int(part.order[v[nearest]])
-            reach = Fraction(float(keys[nearest])) / (2 * (part.scale or 1)) * Fraction(2**40 + 1, 2**40)
-    if reach == _spread(data, norm):
+    trial = (
+        _nearest(part, norm, marks[positions], queries is None, _spread(data, norm)) if len(part.classes) > 1 else None
+    )
+    reach = Fraction(trial.distance) * (Fraction(1, 2) + Fraction(1, 2**40)) if trial else _spread(data, norm)
+    found = _nearest(data, norm, marks, queries is None, reach)
+    if found is None:
         raise InputError("no pair of different label is marked on one side only; check `queries`.")
-    return Separation(distance=float(found[0]) / (data.scale or 1), first=found[1], second=found[2])
+    return found
+
+
+def _nearest(data: Sample, norm: str, marks: np.ndarray, every: bool, reach: Fraction) -> Separation | None:
+    """Return the nearest allowed pair whose balls of radius `reach` meet, or None."""
+    graph = conflicts(data, norm, (reach,))
+    u, v = graph.rows_of(np.arange(len(graph))), graph.neighbour
+    allowed = np.ones(len(u), dtype=bool) if every else marks[u] != marks[v]
+    u, v = u[allowed], v[allowed]
+    if not len(u):
+        return None
+    keys = _keys(data, norm, u, v)
+    i = int(np.argmin(keys))
+    return Separation(
+        distance=float(keys[i]) / (data.scale or 1), first=int(data.order[u[i]]), second=int(data.order[v[i]])
+    )
 
 
 def _spread(data: Sample, norm: str) -> Fraction:

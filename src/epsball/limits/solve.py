@@ -74,10 +74,11 @@ def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: 
         state = np.full(len(data), EITHER, dtype=np.int8)
         state[safe], state[given_up] = SAFE, GIVEN_UP
         low = max(pairs, soft.low)
-        held = min(low, max(pairs, soft.stored)) if stored is flow else stored.raise_to(level) / (2 * data.total)
+        # Giving up one end of each pair that the machine does not hold costs that much at most.
+        held = max(stored.raise_to(level) / (2 * data.total), soft.stored - _loosened(data, graph, level))
         report("radii", level + 1, len(graph.radii))
         high = max(low, min(soft.high + data.shortfall, deterministic))
-        yield Level(low=low, high=high, deterministic=max(low, deterministic), stored=held, state=state)
+        yield Level(low=low, high=high, deterministic=max(low, deterministic), stored=min(low, held), state=state)
 
 
 def pair_levels(data: Sample, graph: Conflicts) -> np.ndarray:
@@ -108,3 +109,12 @@ def _pairs_alone(data: Sample, core: Core, safe: np.ndarray, pairs: float) -> So
     q = np.where(safe, 1.0, 0.0)
     q[core.members] = 0.5
     return Soft(low=pairs, high=1.0, stored=pairs, q=q)
+
+
+def _loosened(data: Sample, graph: Conflicts, level: int) -> float:
+    """Return the mass of one end, the lighter, of each pair that conflicts only in the data's reading."""
+    if graph.active is graph.level:
+        return 0.0
+    edges = np.flatnonzero((graph.level <= level) & (graph.active > level))
+    ends = np.minimum(data.capacity[graph.rows_of(edges)], data.capacity[graph.neighbour[edges]])
+    return math.fsum(ends) / data.total
