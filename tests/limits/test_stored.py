@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limit_oracles import cliques, soft_risk
 
 from epsball.ball import Ball
 from epsball.limits import optimal_risk
+from limit_oracles import cliques, soft_risk
 
 
 @settings(max_examples=25)

@@ -100,7 +100,7 @@ def _l1_centre(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sums = kron(eye_array(k), csr_array(np.ones((1, d))))
     A = block_array([[shift, -eye_array(k * d), None], [-shift, -eye_array(k * d), None], [None, sums, -ones]])
     b = np.concatenate([points.ravel(), -points.ravel(), np.zeros(k)])
-    cost = np.zeros(A.shape[1])
+    cost = np.zeros(d + k * d + 1)
     cost[-1] = 1.0
     solved = linprog(cost, A_ub=A.tocsr(), b_ub=b, bounds=(None, None), method="highs")
     if solved.x is None:
