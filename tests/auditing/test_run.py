@@ -194,3 +194,107 @@ def test_pictures_of_images_and_of_vectors(shape):
     audit = eb.audit(Classifier(module), (x, module(x).argmax(1)), Ball("linf", 0.3))
     figure = audit.plot()
     assert len(figure.axes) == 3 * min(6, len(audit.witnesses.index))
+
+
+def test_failures_found_by_the_attack_leave_natural_accuracy_alone():
+    def spoilt(module, x):
+        return torch.where(x[:, :1] > 0.5, torch.nan, module(x))
+
+    x, _ = examples(40)
+    x[:, 0] = 0.495
+    y = mlp()(x).argmax(1)
+    places = eb.audit(Classifier(Wrapped(spoilt, mlp())), (x, y), Ball("linf", 0.01)).chain.places
+    assert places["natural accuracy"].value == 1.0
+    assert places["accuracy under attack"].value <= places["natural accuracy"].value
+
+
+def test_per_example_fields_are_those_of_the_whole_data(monkeypatch):
+    monkeypatch.setattr("epsball.auditing.run.SHARD", 13)
+    classifier, x, y = case()
+    asked = {}
+
+    class Noting:
+        name = "noting"
+
+        def __call__(self, query, ball, *, keys):
+            asked.update(zip(query.index.tolist(), query.y.tolist(), strict=True))
+            assert query.total == 60
+
+    eb.audit(classifier, (x, y), BALL, attack=Noting())
+    correct = torch.nonzero(classifier.logits(x).argmax(1) == y)[:, 0].tolist()
+    assert asked == {i: int(y[i]) for i in correct}
+
+
+def test_a_stochastic_audit_repeats_and_judges_the_examples_once():
+    noisy = Wrapped(lambda m, x: m(x + 0.2 * torch.randn_like(x)), mlp())
+    x, y = examples(40)
+    runs = [eb.audit(Classifier(noisy, stochastic=True, repetitions=3), (x, y), Ball("linf", 0.01)) for _ in range(2)]
+    assert runs[0].evidence.equals(runs[1].evidence)
+    for row in runs[0].evidence.to_pylist():
+        assert (row["verdict"] == "misclassified") == (row["natural.margin"] <= 0)
+        assert not (row["verdict"] == "broken" and row["attack.distance"] == 0)
+
+
+def test_one_invalid_example_alone_in_its_shard_is_one_invalid_example(monkeypatch):
+    monkeypatch.setattr("epsball.auditing.run.SHARD", 20)
+
+    def spoilt(module, x):
+        return torch.where(x[:, :1] == 1.0, torch.nan, module(x))
+
+    x, _ = examples(21)
+    x = x.clamp(0.2, 0.8)
+    y = mlp()(x).argmax(1)
+    x[20, 0] = 1.0
+    audit = eb.audit(Classifier(Wrapped(spoilt, mlp())), (x, y), BALL)
+    assert audit.evidence.column("verdict").to_pylist()[20] == "invalid"
+
+
+def test_labels_and_inputs_are_named_by_their_place_in_the_data(monkeypatch):
+    monkeypatch.setattr("epsball.auditing.run.SHARD", 20)
+    classifier, x, y = case()
+    y = y.clone()
+    y[45] = 7
+    with pytest.raises(InputError, match="label 7 at index 45"):
+        eb.audit(classifier, (x, y), BALL)
+    assert classifier.passes.backward == 0
+    y[45], x[50, 0] = 0, 1.5
+    with pytest.raises(InputError, match="max 1.5"):
+        eb.audit(classifier, (x, y), BALL)
+
+
+def test_runs_that_differ_in_what_decides_them_are_told_apart(tmp_path):
+    _, x, y = case()
+
+    def run(name, *, net=None, method=None, **options):
+        return eb.audit(Classifier(net or mlp(), **options), (x, y), BALL, attack=method, folder=tmp_path / name)
+
+    def scaled(scale):
+        return lambda logits, labels: scale * eb.attacks.losses.cross_entropy(logits, labels)
+
+    run("loss", method=PGD(steps=2, loss=scaled(1.0)))
+    run("loss", method=PGD(steps=2, loss=scaled(1.0)))
+    with pytest.raises(InputError, match="links: there"):
+        run("loss", method=PGD(steps=2, loss=scaled(2.0)))
+    run("start", method=PGD(steps=2, start=x))
+    with pytest.raises(InputError, match="links: there"):
+        run("start", method=PGD(steps=2, start=x.flip(0)))
+    run("noise", stochastic=True, repetitions=2)
+    with pytest.raises(InputError, match="stochastic: there 2, now 3"):
+        run("noise", stochastic=True, repetitions=3)
+    run("code", net=Wrapped(lambda m, x: m(x), mlp()))
+    with pytest.raises(InputError, match="the model's code"):
+        run("code", net=Wrapped(lambda m, x: -m(x), mlp()))
+
+
+def test_nothing_broken_can_be_drawn():
+    classifier, x, y = case()
+    figure = eb.audit(classifier, (x, y), Ball("linf", "1e-9")).plot()
+    assert figure.axes[0].texts[0].get_text() == "no broken example"
+
+
+def test_with_a_folder_the_witnesses_stay_on_disk(tmp_path):
+    classifier, x, y = case()
+    audit = eb.audit(classifier, (x, y), BALL, folder=tmp_path)
+    (tmp_path / "witnesses-00000.safetensors").unlink()
+    with pytest.raises(InputError, match="shard 0"):
+        _ = audit.witnesses

@@ -121,11 +121,11 @@ class SumRegion:
         smallest, greatest = extremes(size)
         if greatest <= self.accept:
             return points.clamp(self.low, self.high)
+        w, found = self.norm.approach(d, self.below, self.above, self.reach, size)
+        z = w.mul_(factor(self.reach, found).to(w.dtype)).add_(self.x).clamp_(self.low, self.high)
         if greatest == math.inf:
-            z = self.norm.nearest(points, self.x, self.radius, self.low, self.high)
-        else:
-            w, found = self.norm.approach(d, self.below, self.above, self.reach, size)
-            z = w.mul_(factor(self.reach, found).to(w.dtype)).add_(self.x).clamp_(self.low, self.high)
+            far = size[:, 0] == math.inf
+            z[far] = self.norm.nearest(points[far], self.x[far], self.radius, self.low, self.high)
         if smallest > self.accept:
             return z
         return torch.where(size <= self.accept, points.clamp(self.low, self.high), z)

@@ -22,6 +22,7 @@ def check_inputs(x: Tensor, low: float | None, high: float | None, first: int = 
         raise InputError("inference mode is on, in which nothing has a gradient; leave torch.inference_mode().")
     if not isinstance(x, Tensor):
         raise InputError(f"x is a {type(x).__name__}; pass a torch tensor, torch.as_tensor(x).")
+    x = x.detach()
     if x.dtype == torch.uint8:
         raise InputError(
             "x is uint8, 0..255; a classifier takes floats in its box. "

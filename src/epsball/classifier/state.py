@@ -36,7 +36,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
     entered for one module from two threads at once.
     """
     gradients = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    buffers = [(part, dict(part._buffers)) for part in module.modules()]
+    buffers = [(part, _buffers(part)) for part in module.modules()]
     values = {
         id(tensor): tensor.detach().clone() for _, held in buffers for tensor in held.values() if tensor is not None
     }
@@ -52,12 +52,17 @@ def untouched(module: nn.Module) -> Iterator[None]:
                 _restore(part, held, values)
 
 
+def _buffers(part: nn.Module) -> dict[str, Tensor | None]:
+    """Return a module's own buffers; those of TorchScript lie in no dictionary."""
+    return dict(part._buffers) if isinstance(part._buffers, dict) else dict(part.named_buffers(recurse=False))
+
+
 def _restore(part: nn.Module, held: dict[str, Tensor | None], values: dict[int, Tensor]) -> None:
     """Give a module its buffers back, those and no others, with the values they had."""
-    for name in set(part._buffers) - set(held):
-        del part._buffers[name]
-    for name, buffer in held.items():
-        part._buffers[name] = buffer
+    if isinstance(part._buffers, dict):
+        part._buffers.clear()
+        part._buffers.update(held)
+    for buffer in held.values():
         if buffer is not None and not _same(buffer, values[id(buffer)]):
             buffer.detach().copy_(values[id(buffer)])
 
