@@ -64,13 +64,13 @@ class Evaluator:
         n = len(points)
         leaf = self._padded(points).detach().requires_grad_()
         with torch.enable_grad():
-            logits = self._run(leaf)[:n]
-            values = [loss(logits, leaf[:n]) for loss in losses]
+            logits = _first(self._run(leaf), n)
+            values = [loss(logits, _first(leaf, n)) for loss in losses]
             gradients = []
             for i, value in enumerate(values):
                 self.padding[1] += len(leaf) - n
                 gradient = self.classifier.gradient(value, leaf, keep=i + 1 < len(values))
-                gradients.append(gradient[:n].contiguous())
+                gradients.append(_first(gradient, n).contiguous())
         return logits.detach(), [value.detach() for value in values], gradients
 
     def _padded(self, points: Tensor) -> Tensor:
@@ -81,7 +81,9 @@ class Evaluator:
         return torch.cat([points, points[:1].expand(missing, *points.shape[1:])])
 
     def _run(self, points: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.reduced):
+        if not self.reduced:
+            return self._forward(points)
+        with torch.autocast(self._device.type, torch.bfloat16):
             return self._forward(points).to(self._dtype)
 
     def _forward(self, points: Tensor) -> Tensor:
@@ -95,6 +97,11 @@ class Evaluator:
             self._channels_last = False
             _lay_out(self.network, torch.contiguous_format)
             return self.classifier.run(self.network, points)
+
+
+def _first(values: Tensor, n: int) -> Tensor:
+    """Return the first n rows; all of them as they are."""
+    return values if len(values) == n else values[:n]
 
 
 def _copied(classifier: Classifier) -> nn.Module:

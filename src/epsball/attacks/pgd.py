@@ -74,9 +74,8 @@ class PGD:
 
         for restart in range(self.restarts):
             query.begin(restart)
-            neighbourhood = ball.at(query.x)
-            first = start(neighbourhood, keys[query.index].derive(restart), query.index)
-            last, _ = ascend(evaluate, first, neighbourhood, step_sizes)
+            first = start(query.neighbourhood, keys[query.index].derive(restart), query.index)
+            last, _ = ascend(evaluate, first, query.neighbourhood, step_sizes)
             query.logits(last)
 
     def _loss(self, query: Query) -> QueryLoss:

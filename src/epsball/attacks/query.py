@@ -10,7 +10,7 @@ from torch import Tensor
 from epsball.attacks.evaluator import Evaluated, Evaluator
 from epsball.attacks.judge import Judge
 from epsball.attacks.margins import margins
-from epsball.attacks.record import Record
+from epsball.attacks.record import Record, first_lowest
 from epsball.attacks.tally import Tally
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -34,6 +34,8 @@ class Query:
         The standing examples, their labels.
     index
         Their positions in the call's x; an attack's per-example fields are indexed by it.
+    neighbourhood
+        Ball and box around `x`.
     going_on
         After a call: the positions, among those that stood before it, of the examples that
         still stand; None if all do.
@@ -58,7 +60,7 @@ class Query:
         standing = torch.nonzero(~record.left(including_broken=self._first))[:, 0]
         self._local = standing
         self.x, self.y, self.index = record.x[standing], record.y[standing], record.index[standing]
-        self._neighbourhood = record.ball.at(self.x)
+        self.neighbourhood = record.ball.at(self.x)
         self.going_on: Tensor | None = None
         self.total, self.classes = total, classes
 
@@ -98,8 +100,9 @@ class Query:
         """
         paid = self._paid(rows, 1)
         points, kept_rows = _only(paid, points, rows)
+        inside = self._inside(points, kept_rows)
         logits = self._evaluator.logits(points)
-        self._observe(points, logits, kept_rows, backwards=0)
+        self._observe(points, inside, logits, kept_rows, backwards=0)
         return _spread(logits, paid, torch.nan)
 
     def gradient(
@@ -122,9 +125,10 @@ class Query:
         paid = self._paid(rows, 1 + len(losses))
         points, kept_rows = _only(paid, points, rows)
         bound = [lambda logits, leaf, loss=loss: loss(logits, leaf, kept_rows) for loss in losses]
+        inside = self._inside(points, kept_rows)
         logits, values, gradients = self._evaluator.gradients(points, bound)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
-        self._observe(points, logits, kept_rows, backwards=len(losses))
+        self._observe(points, inside, logits, kept_rows, backwards=len(losses))
         return (
             _spread(logits, paid, torch.nan),
             [_spread(value, paid, torch.nan) for value in values],
@@ -152,39 +156,44 @@ class Query:
 
     def _cleaned(self, gradient: Tensor, owners: Tensor) -> Tensor:
         """Count zero and non-finite gradients; return the gradient with its non-finite entries at 0."""
-        size = torch.linalg.vector_norm(gradient.flatten(1), 1, dim=1)
-        bad = ~size.isfinite()
-        if bool(bad.any()):
-            bad = ~gradient.isfinite().flatten(1).all(1)
-            gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-        self.tally.gradients(owners, size == 0, bad)
-        return gradient
+        length = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        if bool(((length > 0) & (length < torch.inf)).all()):
+            return gradient
+        flat = gradient.flatten(1)
+        self.tally.gradients(owners, ~flat.any(1), ~flat.isfinite().all(1))
+        return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def _observe(self, points: Tensor, logits: Tensor, rows: Tensor | None, backwards: int) -> None:
+    def _inside(self, points: Tensor, rows: Tensor | None) -> Tensor:
+        """Return which points are candidates; asked before the model runs, while they lie in the cache."""
+        return (self.neighbourhood if rows is None else self.neighbourhood.take(rows)).inside(points)
+
+    def _observe(self, points: Tensor, inside: Tensor, logits: Tensor, rows: Tensor | None, backwards: int) -> None:
         """Record what a call cost and found, and let examples leave."""
         owners = self._owners(rows)
         self.tally.passes(owners, backwards)
         margin = margins(logits, self.y if rows is None else self.y[rows])
-        neighbourhood = self._neighbourhood if rows is None else self._neighbourhood.take(rows)
-        inside = neighbourhood.inside(points)
-        lost = margin.isnan()
-        seen = torch.where(inside & ~lost, margin, torch.inf)
+        seen = torch.where(inside, margin, torch.inf)
         self.tally.margins(owners, seen)
-        self._record.propose(owners, points, seen)
-        suspects = (inside & lost) | (seen <= 0) if self._first else inside & lost
+        if rows is None:
+            self._record.propose(owners, points, seen)
+        else:
+            best = first_lowest(owners, seen.nan_to_num(nan=torch.inf), len(self._record.x))
+            self._record.propose(owners[best], points[best], seen[best])
+        suspects = ~(seen > 0) if self._first else seen.isnan()
+        self.going_on = None
         if bool(suspects.any()):
             canonical = self._judge.margins(points[suspects], self._record.y[owners[suspects]])
             self._record.confirm(owners[suspects], points[suspects], canonical, self._judge.cost)
-        self._drop(self._record.left(including_broken=self._first)[self._local])
+        if self._budget is not None or bool(suspects.any()):
+            self._drop(self._record.left(including_broken=self._first)[self._local])
 
     def _drop(self, leaving: Bool[Tensor, " n"]) -> None:
         if not bool(leaving.any()):
-            self.going_on = None
             return
         kept = torch.nonzero(~leaving)[:, 0]
         self._local = self._local[kept]
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
-        self._neighbourhood = self._neighbourhood.take(kept)
+        self.neighbourhood = self.neighbourhood.take(kept)
         self.going_on = kept
 
 

@@ -52,14 +52,14 @@ class Record:
     def propose(
         self, owners: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], margin: Float64[Tensor, " m"]
     ) -> None:
-        """Keep each example's row of lowest margin as its candidate (infinite margins are none)."""
-        improving = torch.nonzero(margin < self._lowest[owners])[:, 0]
-        if len(improving) == 0:
+        """Keep points of lower margin as candidates, at most one row an owner (NaN is never lower)."""
+        rows = torch.nonzero(margin < self._lowest[owners])[:, 0]
+        if len(rows) == 0:
             return
-        rows = improving[first_lowest(owners[improving], margin[improving], len(self.x))]
-        self._candidate[owners[rows]] = points[rows]
-        self._lowest[owners[rows]] = margin[rows]
-        self._pending[owners[rows]] = True
+        chosen = owners[rows]
+        self._candidate.index_copy_(0, chosen, points.index_select(0, rows))
+        self._lowest.index_copy_(0, chosen, margin[rows])
+        self._pending.index_fill_(0, chosen, True)
 
     def confirm(
         self,

@@ -54,7 +54,7 @@ class Tally:
 
     def margins(self, owners: Int64[Tensor, " m"], margin: Float64[Tensor, " m"]) -> None:
         """Note margins seen inside the ball."""
-        self._lowest.scatter_reduce_(0, owners, margin, "amin")
+        self._lowest.scatter_reduce_(0, owners, margin.nan_to_num(nan=torch.inf), "amin")
 
     def ledger(self, name: str) -> Ledger:
         """Return the rows of all restarts, under the attack's name."""
