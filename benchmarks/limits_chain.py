@@ -1,0 +1,44 @@
+"""A 1-D chain-like instance: 6,000 points, about 32 conflicts each, on which scipy's matching does not end.
+
+    python benchmarks/limits_chain.py
+
+Prints process CPU seconds of the whole call and of the matching alone (compilation excluded).
+"""
+
+import time
+from fractions import Fraction
+
+import numpy as np
+
+from epsball.limits import optimal_risk
+from epsball.limits.conflicts import conflicts
+from epsball.limits.cover import two_classes
+from epsball.limits.flow import Flow
+from epsball.limits.sample import sample
+
+N, DEGREE = 6000, 32
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.permutation(2 * N).astype(np.float64)[:, None]
+    y = (x[:, 0].astype(np.int64) + (x[:, 0] >= N)) % 2
+    radius = Fraction(2 * DEGREE - 1, 4)
+    optimal_risk(x[:100], y[:100], radii=[radius])
+    start = time.process_time()
+    result = optimal_risk(x, y, radii=[radius])
+    whole = time.process_time() - start
+    data = sample(x, y)
+    graph = conflicts(data, "l2", (radius,))
+    flow = Flow(two_classes(graph, data), data.capacity[: data.bounds[1]], data.capacity[data.bounds[1] :])
+    start = time.process_time()
+    value = flow.raise_to(0)
+    matching = time.process_time() - start
+    print(
+        f"{2 * N} points, {len(graph)} conflicts, matched {value}, L* {result.curve[0].risk.value:.4f}: "
+        f"matching {matching:.4f} s, everything {whole:.3f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

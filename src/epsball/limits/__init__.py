@@ -1,0 +1,30 @@
+"""Optimal adversarial risk: what no classifier can beat, on a sample and for its distribution."""
+
+from epsball.limits.generalisation import SampleCurve, distribution_bound, sample_curve
+from epsball.limits.link import link_columns
+from epsball.limits.nearest import Separation, separation
+from epsball.limits.optimal import optimal_risk
+from epsball.limits.optimum import LeastFavourable, Losses, Optimum
+from epsball.limits.randomised import RandomisedClassifier, randomised_classifier
+from epsball.limits.result import Limit, OptimalRisk
+from epsball.limits.sample import prior_weights
+from epsball.limits.soft import Effort
+
+__all__ = [
+    "Effort",
+    "LeastFavourable",
+    "Limit",
+    "Losses",
+    "OptimalRisk",
+    "Optimum",
+    "RandomisedClassifier",
+    "SampleCurve",
+    "Separation",
+    "distribution_bound",
+    "link_columns",
+    "optimal_risk",
+    "prior_weights",
+    "randomised_classifier",
+    "sample_curve",
+    "separation",
+]

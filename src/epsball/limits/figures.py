@@ -1,0 +1,227 @@
+"""Figures of the limit: overlapping balls, the Gaussian picture, risk over radius, hard pairs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from epsball.errors import InputError
+from epsball.limits.gaussian import GaussianCurve, IntervalRule, UnivariateGaussian
+from epsball.results import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curve = Float[np.ndarray, " radii"]
+
+_CLASSES = ("#0072B2", "#D55E00")
+_BLACK, _GREY, _RED, _GREEN, _PURPLE = "#222222", "#777777", "#D55E00", "#009E73", "#AA3377"
+
+
+def overlap_figure(norm: str = "l2", separations: Sequence[float] = (2.6, 1.4)) -> "Figure":
+    """Return the overlap toy in the plane: two points of different class at each separation.
+
+    Up to a distance of 2 (in radii) the closed balls share a point; whatever class it gets, one of
+    the two points is lost.
+
+    Parameters
+    ----------
+    norm
+        ``"l2"`` (discs), ``"linf"`` (squares) or ``"l1"`` (diamonds).
+    separations
+        Horizontal distances in units of the radius, one panel each.
+    """
+    orders = {"l2": 2, "linf": np.inf, "l1": 1}
+    if norm not in orders:
+        raise InputError(f"norm is '{norm}'; the overlap is drawn for 'l2', 'linf' or 'l1'.")
+    angle = np.linspace(0.0, 2.0 * np.pi, 401)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    outline = circle / np.linalg.norm(circle, ord=orders[norm], axis=1, keepdims=True)
+    widths = [separation + 2.2 for separation in separations]
+    figure = new_figure(0.9 * sum(widths), 2.7)
+    panels = figure.subplots(1, len(separations), squeeze=False, width_ratios=widths)[0]
+    for axes, separation in zip(panels, separations, strict=True):
+        _draw_balls(axes, outline, separation)
+    return figure
+
+
+def _draw_balls(axes: "Axes", outline: Float[np.ndarray, "k 2"], separation: float) -> None:
+    """Draw two unit balls whose centres lie `separation` apart, and what they share."""
+    from matplotlib.patches import Polygon
+
+    balls = []
+    for side, colour, name in zip((-1, 1), _CLASSES, ("x, class 0", "x′, class 1"), strict=True):
+        centre = (side * separation / 2.0, 0.0)
+        ball = Polygon(outline + np.array(centre), facecolor=(colour, 0.2), edgecolor=colour, linewidth=1.5)
+        balls.append(axes.add_patch(ball))
+        axes.plot(*centre, "o", color=colour, markersize=5)
+        axes.annotate(name, centre, (side * 12, 8), textcoords="offset points", ha="center", color=colour)
+    meet = separation <= 2.0
+    if meet:
+        common = Polygon(balls[0].get_xy(), fill=False, edgecolor=_BLACK, hatch="////", linewidth=0.0)
+        axes.add_patch(common)
+        common.set_clip_path(balls[1])
+    verdict = "they meet: one point is lost, risk ½" if meet else "disjoint: both can be kept, risk 0"
+    axes.set_title(f"d(x, x′) = {separation:g}ε {'≤' if meet else '>'} 2ε\n{verdict}", fontsize=10)
+    axes.set(xlim=(-separation / 2 - 1.1, separation / 2 + 1.1), ylim=(-1.15, 1.15), aspect="equal")
+    axes.set_axis_off()
+
+
+def gaussian_figure(curve: GaussianCurve, radius: float) -> "Figure":
+    """Return the Gaussian picture: densities and errors, the risk of every threshold, L* over radii.
+
+    Parameters
+    ----------
+    curve
+        The model, with its optima over the radii of the third panel.
+    radius
+        The radius of the adversary in the first two panels.
+    """
+    figure = new_figure(12.5, 4.4)
+    densities, thresholds, optimum = figure.subplots(1, 3)
+    reach = 3.5 * np.sqrt(curve.model.variances)
+    x = np.linspace(np.min(curve.model.means - reach), np.max(curve.model.means + reach), 1201)
+    _draw_densities(densities, curve.model, x, radius)
+    _draw_thresholds(thresholds, curve.model, x, radius)
+    optimum.plot(curve.radii, curve.midpoint, "--", color=_RED, label="threshold at the midpoint")
+    optimum.plot(curve.radii, curve.optimal, color=_BLACK, linewidth=2.0, label="optimum L*(ε)")
+    optimum.axvline(radius, color=_GREY, linewidth=0.8, linestyle=":")
+    optimum.set(xlabel="radius ε", ylabel="adversarial risk", ylim=(0.0, 1.0))
+    optimum.set_title("Optimal risk over the radius", fontsize=10)
+    for axes in (densities, thresholds, optimum):
+        axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    return figure
+
+
+def _draw_densities(axes: "Axes", model: UnivariateGaussian, x: Float[np.ndarray, " n"], radius: float) -> None:
+    """Draw pi_k f_k and what the benign and the robust optimum lose of it, with their boundaries."""
+    benign, robust = model.optimum(0.0), model.optimum(radius)
+    for k, colour in enumerate(_CLASSES):
+        density = np.exp(-((x - model.means[k]) ** 2) / (2.0 * model.variances[k]))
+        density *= model.priors[k] / np.sqrt(2.0 * np.pi * model.variances[k])
+        axes.plot(x, density, color=colour, label=f"class {k}")
+        lost = np.where(robust.rule.errs(x, k, radius), density, np.nan)
+        axes.fill_between(x, lost, color=colour, alpha=0.25, linewidth=0.0)
+        lost = np.where(benign.rule.errs(x, k, 0.0), density, np.nan)
+        axes.fill_between(x, lost, facecolor="none", edgecolor=colour, hatch="////", linewidth=0.0)
+    axes.set(xlabel="x", ylabel="prior × density", ylim=(0.0, axes.get_ylim()[1]))
+    _draw_boundaries(axes, benign.rule, ":", f"benign optimum (hatched): {benign.risk:.3f}")
+    _draw_boundaries(axes, robust.rule, "-", f"robust optimum (shaded): {robust.risk:.3f}")
+    axes.set_title(f"What the optimal rules lose at ε = {radius:g}", fontsize=10)
+
+
+def _draw_boundaries(axes: "Axes", rule: IntervalRule, style: str, label: str) -> None:
+    """Draw the finite ends of the rule's interval; a constant rule keeps its line in the legend."""
+    ends = [end for end in (rule.low, rule.high) if np.isfinite(end)]
+    axes.plot([], [], color=_BLACK, linestyle=style, label=label)
+    axes.vlines(ends, *axes.get_ylim(), color=_BLACK, linestyle=style, linewidth=1.2)
+
+
+def _draw_thresholds(axes: "Axes", model: UnivariateGaussian, t: Float[np.ndarray, " n"], radius: float) -> None:
+    """Draw the risk of 1[x > t] over t: benign, at `radius`, and beyond half the gap of the means."""
+    beyond = 0.75 * abs(model.means[1] - model.means[0])
+    styles = {0.0: (":", _GREY), radius: ("-", _BLACK), beyond: ("--", _PURPLE)}
+    for eps, (style, colour) in sorted(styles.items()):
+        label = f"ε = {eps:.3g}, L* = {model.optimum(eps).risk:.3f}"
+        axes.plot(t, model.threshold_risk(t, eps), linestyle=style, color=colour, label=label)
+    axes.axvline(sum(model.means) / 2.0, color=_RED, linewidth=0.8, linestyle="--", label="midpoint")
+    axes.set(xlabel="threshold t", ylabel="adversarial risk", ylim=(0.0, 1.0))
+    axes.set_title("Risk of the rule 1[x > t]", fontsize=10)
+
+
+def risk_figure(
+    radii: Curve,
+    optimal: Curve,
+    *,
+    lower: Curve | None = None,
+    natural: float | None = None,
+    under_attack: Curve | None = None,
+    certified: Curve | None = None,
+    unit: str = "",
+) -> "Figure":
+    """Return the optimal risk over the radius beside what a classifier reaches.
+
+    What the risk under attack exceeds L* by is avoidable, at least that much; what it falls short of
+    L* by, the attack missed. Between it and one minus certified accuracy nothing is decided.
+
+    Parameters
+    ----------
+    radii
+        (radii,) ascending.
+    optimal
+        (radii,) L* of the sample.
+    lower
+        (radii,) the lower bound of the distribution's L*.
+    natural
+        The classifier's risk without an adversary.
+    under_attack, certified
+        (radii,) one minus accuracy under attack, and one minus certified accuracy: a lower and an
+        upper end of the classifier's robust risk. NaN where not measured.
+    unit
+        What the radius is measured in, for the axis.
+    """
+    figure = new_figure(6.4, 4.2)
+    axes = figure.subplots()
+    axes.plot(radii, optimal, color=_BLACK, linewidth=2.0, label="optimal risk L* of the sample")
+    if lower is not None:
+        axes.plot(radii, lower, ":", color=_BLACK, linewidth=1.2, label="lower bound for the distribution")
+    attacked = _draw_measured(axes, radii, under_attack, "o-", _RED, "1 − accuracy under attack")
+    uncertified = _draw_measured(axes, radii, certified, "v-", _GREEN, "1 − certified accuracy")
+    _shade(axes, radii, optimal, attacked, _RED, "avoidable error, at least")
+    _shade(axes, radii, attacked, optimal, _PURPLE, "missed by the attack, at least")
+    _shade(axes, radii, np.fmax(attacked, optimal), uncertified, _GREEN, "undecided")
+    if natural is not None:
+        axes.axhline(natural, color=_GREY, linestyle="--", linewidth=1.0, label="natural risk")
+    top = axes.get_ylim()[1]
+    axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="risk", ylim=(-0.02 * top, top))
+    figure.legend(frameon=False, fontsize=8.5, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_measured(axes: "Axes", radii: Curve, values: Curve | None, style: str, colour: str, label: str) -> Curve:
+    """Draw a curve through the points measured; return it at every radius between them, else NaN."""
+    known = np.zeros(len(radii), bool) if values is None else ~np.isnan(values)
+    if values is None or not known.any():
+        return np.full(len(radii), np.nan)
+    axes.plot(radii[known], values[known], style, color=colour, markersize=4, linewidth=1.2, label=label)
+    return np.interp(radii, radii[known], values[known], left=np.nan, right=np.nan)
+
+
+def _shade(axes: "Axes", radii: Curve, low: Curve, high: Curve, colour: str, label: str) -> None:
+    """Shade where `high` is above `low`."""
+    above = high > low
+    if above.any():
+        shade = {"where": above, "color": colour, "label": label, "alpha": 0.15, "linewidth": 0.0}
+        axes.fill_between(radii, low, high, interpolate=True, **shade)
+
+
+def pairs_figure(
+    x: Float[Tensor, "n c h w"],
+    midpoint: Float[Tensor, "n c h w"],
+    x_prime: Float[Tensor, "n c h w"],
+    titles: Sequence[tuple[str, str, str]],
+) -> "Figure":
+    """Return hard pairs as images: x, a point that lies in both balls, and x', one row a pair.
+
+    Parameters
+    ----------
+    x, midpoint, x_prime
+        Images in [0, 1], of one channel or three.
+    titles
+        What stands above the three images of each row.
+    """
+    channels = x.shape[1]
+    if channels not in (1, 3):
+        raise InputError(f"images have {channels} channels; pairs are drawn for 1 (grey) or 3 (colour).")
+    figure = new_figure(5.4, 1.95 * len(x))
+    grid = figure.subplots(len(x), 3, squeeze=False)
+    for row, images, texts in zip(grid, zip(x, midpoint, x_prime, strict=True), titles, strict=True):
+        for axes, image, text in zip(row, images, texts, strict=True):
+            pixels = image.detach().cpu().permute(1, 2, 0).squeeze(2 if channels == 1 else ()).numpy()
+            axes.imshow(pixels, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+            axes.set_title(text, fontsize=9)
+            axes.set_axis_off()
+    return figure

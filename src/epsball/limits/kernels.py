@@ -1,0 +1,235 @@
+"""Compiled scans: which pairs of a tile lie within the largest threshold, and at which level.
+
+A *key* is a distance (linf, l1) or squared distance (l2) in the units of the data: an exact
+integer for 8-bit data, and for floats an upper bound of the exact value. A pair's *level* is the
+number of the smallest radius whose threshold T_j reaches its key; `NEAR` is added to the levels
+of pairs so close to their threshold that a machine's rounding of the centres matters.
+"""
+
+import numpy as np
+
+from epsball.limits.compiled import compiled
+
+NEAR = 1 << 15
+_CHUNK = 64
+_CHUNK_L1 = 256
+
+
+@compiled(fastmath={"reassoc"}, inline="always")
+def squared_distance(a, b):
+    """Return sum (a - b)^2 in float64: exact for uint8, else within gamma_{d+2} in any order."""
+    total = 0.0
+    for p in range(a.shape[0]):
+        gap = np.float64(a[p]) - np.float64(b[p])
+        total += gap * gap
+    return total
+
+
+@compiled(fastmath={"reassoc"})
+def squared_norms(points):
+    """Return sum x^2 of each row, in float64."""
+    norms = np.zeros(points.shape[0])
+    for i in range(points.shape[0]):
+        for p in range(points.shape[1]):
+            norms[i] += np.float64(points[i, p]) * np.float64(points[i, p])
+    return norms
+
+
+@compiled(inline="always")
+def _largest_gap_uint8(a, b, stop):
+    """Return max |a - b|, or any value above `stop` once it is exceeded.
+
+    Everything stays uint8, so that one vector instruction handles 32 or 64 pixels.
+    """
+    largest = np.uint8(0)
+    for start in range(0, a.shape[0], _CHUNK):
+        u, v = a[start : start + _CHUNK], b[start : start + _CHUNK]
+        for p in range(u.shape[0]):
+            largest = max(largest, np.uint8(max(u[p], v[p]) - min(u[p], v[p])))
+        if largest > stop:
+            break
+    return np.float64(largest)
+
+
+@compiled(inline="always")
+def _total_gap_uint8(a, b, stop):
+    """Return sum |a - b|, or any value above `stop` once it is exceeded."""
+    total = 0
+    for start in range(0, a.shape[0], _CHUNK_L1):
+        u, v = a[start : start + _CHUNK_L1], b[start : start + _CHUNK_L1]
+        part = np.uint16(0)  # 256 gaps of at most 255 fit 16 bits
+        for p in range(u.shape[0]):
+            part = np.uint16(part + np.uint16(np.uint8(max(u[p], v[p]) - min(u[p], v[p]))))
+        total += np.int64(part)
+        if total > stop:
+            break
+    return np.float64(total)
+
+
+@compiled(inline="always")
+def _largest_gap_float(a, b, stop):
+    """Return max |a - b| in float64, or any value above `stop` once it is exceeded."""
+    largest = 0.0
+    for p in range(a.shape[0]):
+        largest = max(largest, abs(np.float64(a[p]) - np.float64(b[p])))
+        if largest > stop:
+            break
+    return largest
+
+
+@compiled(fastmath={"reassoc"}, inline="always")
+def _total_gap_float(a, b, stop):
+    """Return sum |a - b| in float64; summing on costs less than looking at `stop`."""
+    total = 0.0
+    for p in range(a.shape[0]):
+        total += abs(np.float64(a[p]) - np.float64(b[p]))
+    return total
+
+
+@compiled(inline="always")
+def _first_level(key, thresholds, guide, cell):
+    """Return the first j with key <= thresholds[j]; `guide` holds the answer at each cell's low end."""
+    j = guide[max(0, min(guide.shape[0] - 1, int(key * cell)))]
+    while j < thresholds.shape[0] and key > thresholds[j]:
+        j += 1
+    return j
+
+
+@compiled(inline="always")
+def _judge(key, slack, thresholds, safe, guide, cell, doubtful):
+    """Return the level of an exact key, flagged `NEAR` where it lies above the level's safe threshold.
+
+    For floats the key is raised to an upper bound; levels that only the lower bound reaches are
+    counted in `doubtful` and are no conflicts.
+    """
+    high = key * (1.0 + slack)
+    j = _first_level(high, thresholds, guide, cell)
+    if slack > 0.0:
+        for i in range(_first_level(key * (1.0 - slack), thresholds, guide, cell), j):
+            doubtful[i] += 1
+    if j < thresholds.shape[0] and high > safe[j]:
+        return j | NEAR
+    return j
+
+
+@compiled(inline="always")
+def _emit(found, levels, count, tally, columns, out, position):
+    """Append a row's pairs ordered by level; return the new end of `columns` and `out`."""
+    tally[:] = 0
+    for i in range(count):
+        tally[(levels[i] & (NEAR - 1)) + 1] += 1
+    for j in range(1, tally.shape[0]):
+        tally[j] += tally[j - 1]
+    for i in range(count):
+        j = levels[i] & (NEAR - 1)
+        columns[position + tally[j]] = found[i]
+        out[position + tally[j]] = levels[i]
+        tally[j] += 1
+    return position + count
+
+
+@compiled(nogil=True)
+def scan_l2(
+    products,
+    rows,
+    norms,
+    panel,
+    panel_norms,
+    gamma,
+    underflow,
+    slack,
+    thresholds,
+    safe,
+    guide,
+    cell,
+    offset,
+    columns,
+    out,
+    doubtful,
+):
+    """Scan a tile of float32 inner products; see `scan_gaps` for the other arguments and results.
+
+    |x|^2 + |y|^2 - 2 x.y is known within E = 2 gamma (|x|^2 + max |y|^2); only pairs within E of a
+    threshold are computed again, in float64.
+    """
+    k = thresholds.shape[0]
+    count_rows, count_columns = products.shape
+    widest = panel_norms.max()
+    ends = np.empty(count_rows, np.int64)
+    found = np.empty(count_columns, np.int32)
+    levels = np.empty(count_columns, np.uint16)
+    halves = (0.5 * panel_norms).astype(np.float32)
+    tally = np.empty(k + 1, np.int64)
+    position = 0
+    for u in range(count_rows):
+        error = 2.0 * gamma * (norms[u] + widest) + underflow
+        cut64 = 0.5 * (norms[u] - thresholds[k - 1] - error)
+        cut = np.float32(cut64 - 2.0**-22 * abs(cut64))  # rounded down
+        line = products[u]
+        candidates = 0
+        for v in range(count_columns):
+            line[v] -= halves[v]
+        for v in range(count_columns):
+            found[candidates] = v
+            candidates += line[v] >= cut
+        count = 0
+        for i in range(candidates):
+            v = found[i]
+            key = norms[u] - 2.0 * np.float64(line[v])
+            j = _first_level(key, thresholds, guide, cell)
+            level = j
+            below = j > 0 and key - error <= thresholds[j - 1]
+            if below or j == k or key + error > safe[j]:
+                key = squared_distance(rows[u], panel[v])
+                level = _judge(key, slack, thresholds, safe, guide, cell, doubtful)
+            if level < k or level >= NEAR:
+                found[count] = v + offset
+                levels[count] = level
+                count += 1
+        position = _emit(found, levels, count, tally, columns, out, position)
+        ends[u] = position
+    return ends
+
+
+def _scan(distance):
+    @compiled(nogil=True)
+    def scan(rows, panel, slack, thresholds, safe, guide, cell, offset, columns, out, doubtful):
+        k = thresholds.shape[0]
+        ends = np.empty(rows.shape[0], np.int64)
+        found = np.empty(panel.shape[0], np.int32)
+        levels = np.empty(panel.shape[0], np.uint16)
+        tally = np.empty(k + 1, np.int64)
+        stop = thresholds[k - 1] * (1.0 + 4.0 * slack)
+        position = 0
+        for u in range(rows.shape[0]):
+            count = 0
+            for v in range(panel.shape[0]):
+                key = distance(rows[u], panel[v], stop)
+                if key * (1.0 - slack) <= thresholds[k - 1]:
+                    level = _judge(key, slack, thresholds, safe, guide, cell, doubtful)
+                    if level < k or level >= NEAR:
+                        found[count] = v + offset
+                        levels[count] = level
+                        count += 1
+            position = _emit(found, levels, count, tally, columns, out, position)
+            ends[u] = position
+        return ends
+
+    return scan
+
+
+scan_gaps = {
+    ("linf", True): _scan(_largest_gap_uint8),
+    ("linf", False): _scan(_largest_gap_float),
+    ("l1", True): _scan(_total_gap_uint8),
+    ("l1", False): _scan(_total_gap_float),
+}
+
+
+@compiled()
+def squared_distances(points, u, v):
+    """Return the squared distance of each pair u[e], v[e] of rows, in float64."""
+    out = np.empty(u.shape[0])
+    for e in range(u.shape[0]):
+        out[e] = squared_distance(points[u[e]], points[v[e]])
+    return out

@@ -1,0 +1,50 @@
+"""The right end of the audit's chain: what the limit says about audited examples."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from epsball.ball import Ball
+from epsball.limits.optimal import optimal_risk
+from epsball.limits.result import STATES, Limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkColumns:
+    """Evidence columns of the limit, and the numbers of the sample.
+
+    Parameters
+    ----------
+    columns
+        ``limit.hard``: safe, either or given up, an entry an example.
+    limit
+        Optimal risk of the sample; `stored` is the end of the chain, `distribution` its bound.
+    """
+
+    columns: dict[str, list[str]]
+    limit: Limit
+
+    def missed_witness(self, accuracy_under_attack: float) -> str | None:
+        """Return the sentence due where an accuracy under attack exceeds 1 - L*, else None."""
+        ceiling = 1.0 - self.limit.stored
+        if accuracy_under_attack <= ceiling:
+            return None
+        return (
+            f"Accuracy under attack is {accuracy_under_attack:.4f}, but no classifier can keep more than "
+            f"{ceiling:.4f} of this sample at this radius: the attack missed at least one witness."
+        )
+
+
+def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:
+    """Return what the limit says about a set of examples at one ball.
+
+    Parameters
+    ----------
+    x, y
+        The audited examples, in their order.
+    ball
+        The perturbation set. Its box changes nothing: the midpoint of two examples lies in it.
+    """
+    risk = optimal_risk(x, y, norm=ball.norm, radii=[ball.radius])
+    return LinkColumns(
+        columns={"limit.hard": [STATES[state] for state in risk.hard[0].tolist()]}, limit=risk.at(ball.radius)
+    )

@@ -1,0 +1,238 @@
+"""What `optimal_risk` returns: a curve over the radii, class pairs, and which examples must be given up."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float64, Int8
+
+from epsball.errors import InputError
+from epsball.limits.conflicts import Conflicts
+from epsball.limits.generalisation import SampleCurve
+from epsball.limits.sample import Sample
+from epsball.results import arrow_table, jsonable, new_figure, text_table
+from epsball.statistics import Bound, Interval
+
+if TYPE_CHECKING:
+    import pyarrow
+    from matplotlib.figure import Figure
+
+    from epsball.limits.optimum import LeastFavourable, Losses, Optimum
+
+STATES = ("safe", "either", "given up")
+_EXACT = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """The optimal adversarial risk at one radius.
+
+    Parameters
+    ----------
+    radius
+        Radius of the balls.
+    risk
+        L* of the sample over all classifiers, soft ones included: the value is a lower bound that
+        holds in any case, the interval is what is proved on both sides.
+    excess
+        L*(radius) - L*(0), the part that the adversary is responsible for.
+    stored
+        L* counting only conflicts with a verified common point among the machine's numbers (for
+        8-bit data: float32): the end of the chain for a deployed classifier.
+    deterministic
+        The best deterministic classifier's risk on the sample: at least `low`, and `high` is reached.
+    distribution
+        One-sided bound for the source of the sample, from the `stored` value.
+    conflicts
+        Pairs in conflict.
+    doubtful
+        Pairs of floats left undecided by rounding; they are counted as no conflict.
+    """
+
+    radius: Fraction
+    risk: Bound
+    excess: float
+    stored: float
+    deterministic: Interval
+    distribution: Bound
+    conflicts: int
+    doubtful: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether both sides of `risk` agree to 1e-7 and no pair is in doubt."""
+        interval = self.risk.interval
+        return interval is not None and interval.high - interval.low <= _EXACT and self.doubtful == 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OptimalRisk:
+    """The limit that the data set on every classifier.
+
+    Parameters
+    ----------
+    norm
+        linf, l2, l1, or the name of the caller's rule.
+    classes
+        The labels, in the order of `pairs`.
+    curve
+        One `Limit` a radius.
+    pairs
+        (k, C, C) optimal risk of each two classes on their own; diagonal 0.
+    hard
+        (k, n) per example, in the order of the data: 0 safe (kept by every optimal classifier),
+        1 either (kept by some), 2 given up (by every one); see `STATES`.
+    scope
+        What the numbers speak of.
+    """
+
+    norm: str
+    classes: tuple[int, ...]
+    curve: tuple[Limit, ...]
+    pairs: Float64[np.ndarray, "k c c"]
+    hard: Int8[np.ndarray, "k n"]
+    scope: str
+    _sample: Sample = field(repr=False)
+    _graph: Conflicts = field(repr=False)
+
+    @property
+    def radii(self) -> tuple[Fraction, ...]:
+        """The radii of the curve."""
+        return tuple(limit.radius for limit in self.curve)
+
+    def at(self, radius: Any) -> Limit:
+        """Return the limit at one of the radii."""
+        return self.curve[self.position(radius)]
+
+    def position(self, radius: Any) -> int:
+        """Return the position of a radius in the curve, or raise `InputError`."""
+        from epsball.ball import parse_radius
+
+        wanted = parse_radius(radius)
+        if wanted not in self.radii:
+            known = ", ".join(f"{float(r):g}" for r in self.radii)
+            raise InputError(f"radius {radius} is not on the curve; it was computed at {known}.")
+        return self.radii.index(wanted)
+
+    def optimum(self, radius: Any) -> "Optimum":
+        """Return an optimal classifier, the coupling and the cover at one of the radii."""
+        from epsball.limits.optimum import optimum
+
+        return optimum(self._sample, self._graph, self.norm, self.position(radius), self.radii)
+
+    def least_favourable(self, radius: Any) -> "LeastFavourable":
+        """Return the pair of distributions that is hardest to tell apart (two classes)."""
+        from epsball.limits.optimum import least_favourable
+
+        level = self._graph.radii.index(self.radii[self.position(radius)])
+        return least_favourable(self._sample, self._graph, level)
+
+    def losses(self) -> "Losses":
+        """Return the least cross-entropy and Brier score over the radii (two classes)."""
+        from epsball.limits.optimum import losses
+
+        return losses(self._sample, self._graph, self.radii)
+
+    def sample_curve(self, *, seed: int = 0) -> SampleCurve:
+        """Return L* at n/4, n/2 and n, with a warning where it still rises (more classes: pairs only)."""
+        from epsball.limits.subsets import sample_curve_of
+
+        return sample_curve_of(self._sample, self._graph, self.radii, seed=seed)
+
+    def __str__(self) -> str:
+        header = [
+            "radius",
+            "L*",
+            "up to",
+            "L* - L*(0)",
+            "stored",
+            "distribution",
+            "given up",
+            "either",
+            "conflicts",
+        ]
+        rows = [
+            [
+                f"{float(limit.radius):g}",
+                limit.risk.value,
+                None if limit.exact else _high(limit.risk),
+                limit.excess,
+                limit.stored,
+                _low(limit.distribution),
+                int((column == 2).sum()),
+                int((column == 1).sum()),
+                limit.conflicts,
+            ]
+            for limit, column in zip(self.curve, self.hard, strict=True)
+        ]
+        return f"{self.scope}\n{text_table(header, rows)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result made of JSON's types, without the per-example states (see `to_arrow`)."""
+        curve = [jsonable(limit) | {"exact": limit.exact} for limit in self.curve]
+        return jsonable(
+            {
+                "norm": self.norm,
+                "classes": self.classes,
+                "scope": self.scope,
+                "curve": curve,
+                "pairs": self.pairs,
+            }
+        )
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row a radius."""
+        return arrow_table(
+            {
+                "radius": [float(limit.radius) for limit in self.curve],
+                "risk": [limit.risk.value for limit in self.curve],
+                "risk.low": [_low(limit.risk) for limit in self.curve],
+                "risk.high": [_high(limit.risk) for limit in self.curve],
+                "exact": [limit.exact for limit in self.curve],
+                "excess": [limit.excess for limit in self.curve],
+                "stored": [limit.stored for limit in self.curve],
+                "deterministic.low": [limit.deterministic.low for limit in self.curve],
+                "deterministic.high": [limit.deterministic.high for limit in self.curve],
+                "distribution.low": [_low(limit.distribution) for limit in self.curve],
+                "conflicts": [limit.conflicts for limit in self.curve],
+                "doubtful": [limit.doubtful for limit in self.curve],
+                "given_up": (self.hard == 2).sum(axis=1),
+                "either": (self.hard == 1).sum(axis=1),
+            }
+        )
+
+    def plot(self) -> "Figure":
+        """Draw L* over the radius, and the bound for the distribution below it."""
+        figure = new_figure()
+        axes = figure.subplots()
+        radii = [float(limit.radius) for limit in self.curve]
+        axes.plot(
+            radii,
+            [limit.risk.value for limit in self.curve],
+            marker="o",
+            markersize=3,
+            label="L* of this sample",
+        )
+        if not all(limit.exact for limit in self.curve):
+            axes.plot(
+                radii,
+                [_high(limit.risk) for limit in self.curve],
+                linestyle=":",
+                label="upper end where not exact",
+            )
+        low = [_low(limit.distribution) for limit in self.curve]
+        axes.plot(radii, low, linestyle="--", label="lower bound for the distribution")
+        axes.set_xlabel(f"radius ({self.norm})")
+        axes.set_ylabel("optimal adversarial risk")
+        axes.set_ylim(bottom=0.0)
+        axes.legend()
+        return figure
+
+
+def _low(bound: Bound) -> float:
+    return bound.interval.low if bound.interval else bound.value
+
+
+def _high(bound: Bound) -> float:
+    return bound.interval.high if bound.interval else bound.value

@@ -1,0 +1,120 @@
+"""The optimal risk of a conflict graph, radius by radius, for two classes and for more."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int8
+
+from epsball.limits.conflicts import Conflicts
+from epsball.limits.cover import double_cover, pair_of_classes, two_classes
+from epsball.limits.flow import Bipartite, Flow
+from epsball.limits.independent import independent_mass
+from epsball.limits.sample import Sample
+from epsball.limits.soft import Core, Effort, Soft, core_of, soft_optimum
+from epsball.progress import report
+
+SAFE, EITHER, GIVEN_UP = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """What is known at one radius.
+
+    Parameters
+    ----------
+    low, high
+        Bounds of the optimal risk over soft classifiers, equal up to rounding where it is exact.
+    deterministic
+        A risk that some deterministic classifier reaches.
+    stored
+        Lower bound in the machine's reading of ties.
+    state
+        (n,) `SAFE`, `EITHER` or `GIVEN_UP`, in sorted order.
+    """
+
+    low: float
+    high: float
+    deterministic: float
+    stored: float
+    state: Int8[np.ndarray, " n"]
+
+
+def two_class_levels(data: Sample, graph: Conflicts) -> Iterator[Level]:
+    """Yield each radius for two classes: the maximum flow is the mass that any classifier gives up."""
+    problem, first = two_classes(graph, data), int(data.bounds[1])
+    capacities = data.capacity[:first], data.capacity[first:]
+    flow, stored = _readings(problem, graph, *capacities)
+    for level in range(len(graph.radii)):
+        low = flow.raise_to(level) / data.total
+        state = np.full(len(data), EITHER, dtype=np.int8)
+        for part, side in zip((slice(None, first), slice(first, None)), flow.sides(), strict=True):
+            state[part][side.always], state[part][side.never] = GIVEN_UP, SAFE
+        held = low if stored is flow else stored.raise_to(level) / data.total
+        high = low + data.shortfall
+        report("radii", level + 1, len(graph.radii))
+        yield Level(low=low, high=high, deterministic=high, stored=held, state=state)
+
+
+def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: Effort) -> Iterator[Level]:
+    """Yield each radius for more classes: pairs by the double cover, then hyperedges.
+
+    `norm` None: a caller's rule says nothing about joint intersections, so only pairs are counted.
+    """
+    problem = double_cover(graph)
+    flow, stored = _readings(problem, graph, data.capacity, data.capacity)
+    for level, radius in enumerate(graph.radii):
+        pairs = flow.raise_to(level) / (2 * data.total)
+        safe, given_up = flow.reached()
+        core = core_of(graph, level, ~safe & ~given_up)
+        soft = soft_optimum(data, norm, radius, core, safe, effort) if norm else _pairs_alone(data, core, safe, pairs)
+        kept = math.fsum(data.capacity[safe]) + independent_mass(core, data.capacity[core.members])
+        deterministic = 1.0 - kept / data.total + data.shortfall
+        state = np.full(len(data), EITHER, dtype=np.int8)
+        state[safe], state[given_up] = SAFE, GIVEN_UP
+        low = max(pairs, soft.low)
+        # Giving up one end of each pair that the machine does not hold costs that much at most.
+        held = max(stored.raise_to(level) / (2 * data.total), soft.stored - _loosened(data, graph, level))
+        report("radii", level + 1, len(graph.radii))
+        high = max(low, min(soft.high + data.shortfall, deterministic))
+        yield Level(low=low, high=high, deterministic=max(low, deterministic), stored=min(low, held), state=state)
+
+
+def pair_levels(data: Sample, graph: Conflicts) -> np.ndarray:
+    """Return (k, C, C): the optimal risk of each two classes on their own, weights rescaled to sum one."""
+    count, bounds = len(data.classes), data.bounds
+    risks = np.zeros((len(graph.radii), count, count))
+    for a in range(count):
+        ends = graph.neighbour[graph.start[bounds[a]] : graph.start[bounds[a + 1]]]
+        for b in np.unique(data.labels[ends]):
+            left, right = (data.capacity[bounds[c] : bounds[c + 1]] for c in (a, b))
+            mass = int(left.sum()) + int(right.sum())
+            flow = Flow(pair_of_classes(graph, data, a, int(b)), left, right)
+            for level in range(len(graph.radii)):
+                risks[level, a, b] = risks[level, b, a] = flow.raise_to(level) / mass if mass else 0.0
+    return risks
+
+
+def _readings(problem: Bipartite, graph: Conflicts, left: np.ndarray, right: np.ndarray) -> tuple[Flow, Flow]:
+    """Return the flows of the data's and the machine's reading of ties, one and the same if no tie moved."""
+    if graph.active is graph.level:
+        flow = Flow(problem, left, right)
+        return flow, flow
+    whole = Bipartite(**{**vars(problem), "active": problem.level})
+    return Flow(whole, left, right), Flow(problem, left, right)
+
+
+def _pairs_alone(data: Sample, core: Core, safe: np.ndarray, pairs: float) -> Soft:
+    q = np.where(safe, 1.0, 0.0)
+    q[core.members] = 0.5
+    return Soft(low=pairs, high=1.0, stored=pairs, q=q)
+
+
+def _loosened(data: Sample, graph: Conflicts, level: int) -> float:
+    """Return the mass of one end, the lighter, of each pair that conflicts only in the data's reading."""
+    if graph.active is graph.level:
+        return 0.0
+    edges = np.flatnonzero((graph.level <= level) & (graph.active > level))
+    ends = np.minimum(data.capacity[graph.rows_of(edges)], data.capacity[graph.neighbour[edges]])
+    return math.fsum(ends) / data.total

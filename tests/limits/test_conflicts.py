@@ -1,0 +1,82 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from epsball.limits import conflicts as module
+from epsball.limits.conflicts import conflicts
+from epsball.limits.kernels import NEAR
+from epsball.limits.sample import sample
+from limit_oracles import integer_keys
+
+NORMS = ["linf", "l2", "l1"]
+
+
+def grid_at_ties(keys: np.ndarray, norm: str) -> tuple[Fraction, ...]:
+    """Return radii at which pairs just touch, so that every rounding error would show."""
+    values = np.unique(keys)[:: max(1, len(np.unique(keys)) // 6)]
+    power = 2 if norm == "l2" else 1
+    roots = [Fraction(int(v)) if power == 1 else Fraction(int(np.sqrt(float(v)))) for v in values]
+    return tuple(sorted({root / 510 for root in roots}))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dimension", [1, 7, 300, 784])
+def test_levels_are_those_of_integers(norm, dimension, monkeypatch):
+    monkeypatch.setattr(module, "_TILE_ROWS", 16)
+    monkeypatch.setattr(module, "_TILE_COLUMNS", 40)
+    rng = np.random.default_rng(dimension)
+    x = rng.integers(0, 256, (90, dimension)).astype(np.uint8)
+    x[45:] = np.clip(x[:45].astype(int) + rng.integers(-3, 4, (45, dimension)), 0, 255)
+    y = np.sort(rng.integers(0, 3, 90))
+    keys = integer_keys(x, norm)
+    radii = grid_at_ties(keys, norm)
+    graph = conflicts(sample(x, y), norm, radii)
+    limits = [int((510 * r) ** 2) if norm == "l2" else int(510 * r) for r in radii]
+    expected = {
+        (u, v): int(np.searchsorted(limits, keys[u, v]))
+        for u in range(90) for v in range(u + 1, 90) if y[u] != y[v] and keys[u, v] <= limits[-1]
+    }  # fmt: skip
+    rows = graph.rows_of(np.arange(len(graph)))
+    levels = (graph.level & (NEAR - 1)).tolist()
+    assert dict(zip(zip(rows.tolist(), graph.neighbour.tolist(), strict=True), levels, strict=True)) == expected
+    for u in range(90):
+        row = levels[graph.start[u] : graph.start[u + 1]]
+        assert row == sorted(row)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 1000), st.sampled_from(NORMS), st.sampled_from([np.float32, np.float64]))
+def test_no_float_pair_is_a_conflict_that_fractions_deny(seed, norm, dtype):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(16, 3)).astype(dtype)
+    y = np.arange(16) % 2
+    gaps = [[[abs(Fraction(float(a)) - Fraction(float(b))) for a, b in zip(p, q, strict=True)] for q in x] for p in x]
+    power = 2 if norm == "l2" else 1
+    exact = [[max(g) if norm == "linf" else sum(t**power for t in g) for g in row] for row in gaps]
+    radius = Fraction(float(np.sqrt(float(exact[0][1])) if power == 2 else exact[0][1])) / 2
+    data = sample(x, y)
+    graph = conflicts(data, norm, (radius,))
+    found = {
+        (int(data.order[u]), int(data.order[v]))
+        for u, v in zip(graph.rows_of(np.arange(len(graph))), graph.neighbour, strict=True)
+    }
+    truth = {(u, v) for u in range(0, 16, 2) for v in range(1, 16, 2) if exact[u][v] <= (2 * radius) ** power}
+    assert found <= truth
+    assert len(truth - found) <= graph.doubtful[0]
+
+
+def test_identical_points_conflict_at_radius_zero():
+    for dtype in (np.uint8, np.float32):
+        x = np.array([[7, 1], [7, 1], [8, 1]]).astype(dtype)
+        assert len(conflicts(sample(x, np.array([0, 1, 1])), "l2", (Fraction(0),))) == 1
+
+
+def test_scales_of_integers():
+    k = np.array([[0, 3], [16, 5]])
+    assert sample(k.astype(np.uint8), np.array([0, 1])).scale == 255
+    assert sample((k / 16).astype(np.float32), np.array([0, 1])).scale == 16
+    assert sample((k / 255).astype(np.float32), np.array([0, 1])).scale == 255
+    assert sample((k * np.float32(1 / 255)).astype(np.float32) + np.float32(0.1), np.array([0, 1])).scale is None
