@@ -41,20 +41,22 @@ class Structure:
     mean
         Over all entries (for two networks: the cross-model mean).
     diagonal
-        Over the pairs of equal layers; None where the two lists of layers differ.
+        Over the pairs of equal layers, if both networks have the same layers.
     off_diagonal
-        Over all other entries; None likewise.
+        Over all other entries, likewise.
     early, late
         Over the first and the last third of the layers of both networks, without pairs of equal layers.
     block
-        The longest block of alike layers; None where the lists differ, or no two neighbours are alike.
+        The longest block of alike layers, if both networks have the same layers.
+
+    What has no entry, or no defined one, is None.
     """
 
-    mean: Bound
+    mean: Bound | None
     diagonal: Bound | None
     off_diagonal: Bound | None
-    early: Bound
-    late: Bound
+    early: Bound | None
+    late: Bound | None
     block: Block | None
 
     def lines(self) -> list[tuple[str, object]]:
@@ -100,11 +102,12 @@ def _corner(a: int, b: int, *, early: bool) -> Bool[Tensor, "a b"]:
     return third(a)[:, None] & third(b)[None, :]
 
 
-def _mean(similarity: Similarity, entries: Bool[Tensor, "a b"]) -> Bound:
-    value = similarity.matrix[entries].nanmean()
-    return _bound(
-        value, jackknife_error(similarity.replicates[:, entries].nanmean(1)), len(similarity.replicates)
-    )
+def _mean(similarity: Similarity, entries: Bool[Tensor, "a b"]) -> Bound | None:
+    entries = entries & ~torch.isnan(similarity.matrix)
+    if not entries.any():
+        return None
+    error = jackknife_error(similarity.replicates[:, entries].mean(1))
+    return _bound(similarity.matrix[entries].mean(), error, len(similarity.replicates))
 
 
 def _bound(value: Tensor, error: Tensor, groups: int) -> Bound:
@@ -149,8 +152,8 @@ class Shift:
     """
 
     difference: Float64[Tensor, "a b"]
-    mean: Bound
-    late: Bound
+    mean: Bound | None
+    late: Bound | None
     root_mean_square: float
 
     def to_json(self) -> dict[str, object]:
@@ -190,9 +193,11 @@ def shift(first: Similarity, second: Similarity) -> Shift:
     )
 
 
-def _change(first: Similarity, second: Similarity, entries: Bool[Tensor, "a b"]) -> Bound:
+def _change(first: Similarity, second: Similarity, entries: Bool[Tensor, "a b"]) -> Bound | None:
     """Return the change of a mean; the two errors add in squares, the data sets being independent."""
     both = ~torch.isnan(first.matrix) & ~torch.isnan(second.matrix) & entries
+    if not both.any():
+        return None
     error = (
         torch.stack([jackknife_error(s.replicates[:, both].mean(1)) for s in (first, second)])
         .square()
