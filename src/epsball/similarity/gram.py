@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-COLUMNS = 4096
+COLUMNS = 2048
 """Features centred and multiplied at a time: the copy stays in cache and bounds the memory."""
 
 
@@ -61,7 +61,8 @@ def columns(features: Float[Tensor, "n *shape"]) -> Iterator[Float[Tensor, "n p"
     if per_row <= COLUMNS:
         yield features.reshape(len(features), per_row)
         return
-    axis = max(range(1, features.ndim), key=lambda i: features.shape[i])
+    # Cut along the axis that is outermost in memory: the pieces are then views.
+    axis = max((i for i in range(1, features.ndim) if features.shape[i] > 1), key=features.stride)
     width = max(1, features.shape[axis] * COLUMNS // per_row)
     for part in features.split(width, dim=axis):
         yield from columns(part)
@@ -73,22 +74,19 @@ def widened(part: Tensor) -> Tensor:
 
 
 def amplitude(features: Float[Tensor, "n *shape"]) -> float:
-    """Return max |x_ij - m_j| over the features that vary, 0 if none does.
+    """Return max |x_ij - m_j| over the first few features of which one varies, 0 if none does.
 
     A feature varies if it strays from its mean by more than four units in the last place: less
-    is what a constant looks like after rounding. NaN if a feature is not finite.
+    is what a constant looks like after rounding. Not finite if a feature is not.
     """
-    largest = 0.0
     for part in columns(features):
         mean = widened(part).mean(0)
         deviation = (widened(part) - mean).abs_()
         rounding = 4 * torch.finfo(part.dtype).eps * mean.abs()
         peak = float(torch.where(deviation <= rounding, 0.0, deviation).amax())
-        if not peak <= largest:
-            largest = peak
-        if largest != largest:
-            break
-    return largest
+        if peak != 0.0:
+            return peak
+    return 0.0
 
 
 def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scale: float) -> BlockGram:
@@ -104,7 +102,7 @@ def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scal
     bounds
         The groups of the rows (`group_bounds`).
     scale
-        A power of two near the inverse of the features' amplitude: no overflow, no underflow.
+        A power of two that keeps squares of the features from overflow and underflow.
     """
     n, groups = len(features), range(len(bounds) - 1)
     slabs = [
@@ -112,7 +110,9 @@ def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scal
     ]
     for part in columns(features):
         part = widened(part)
-        centred = (part - part.mean(0)).mul_(scale)
+        centred = part - part.mean(0)
+        if scale != 1.0:
+            centred *= scale
         for g in groups:
             slabs[g] += centred[bounds[g] : bounds[g + 1]] @ centred[bounds[g] :].T
     return BlockGram(slabs)

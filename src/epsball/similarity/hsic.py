@@ -58,6 +58,9 @@ class KernelStack:
         self.slabs = [zeros(bounds[g + 1] - bounds[g], n - bounds[g]) for g in range(self.groups)]
         self.sums = zeros(n, self.groups)
         self.energy = zeros()
+        sizes = torch.tensor(bounds).diff()
+        of_group = torch.arange(self.groups).repeat_interleave(sizes)
+        self.members = torch.nn.functional.one_hot(of_group).to(self.sums)
 
     def store(self, layer: int, kernel: BlockGram) -> None:
         """Keep a layer's kernel: its slabs, its row sums over each group and its mean diagonal."""
@@ -67,15 +70,19 @@ class KernelStack:
             kept.copy_(slab)
             if self.estimator == "debiased":
                 kept.diagonal().zero_()
-            start, m = self.bounds[g], len(kept)
-            self.sums[layer, start + m :, g] += kept[:, m:].sum(0)
-            for h in range(g, self.groups):
-                self.sums[layer, start : start + m, h] += self.block(g, h)[layer].sum(1)
+            start, stop = self.bounds[g], self.bounds[g + 1]
+            self.sums[layer, start:stop] += kept @ self.members[start:]
+            self.sums[layer, stop:, g] += kept[:, stop - start :].sum(0)
 
     def block(self, g: int, h: int) -> Float64[Tensor, "layers rows columns"]:
         """Return the rows of group g against those of group h >= g, for all layers."""
         start = self.bounds[g]
         return self.slabs[g][:, :, self.bounds[h] - start : self.bounds[h + 1] - start]
+
+    def row_sums(self, groups: list[int]) -> Float64[Tensor, "layers rows"]:
+        """Return sum_j K_ij over the rows j of some groups, for each row i of them."""
+        rows = self.members[:, groups].any(1)
+        return self.sums[:, rows][:, :, groups].sum(2)
 
 
 @dataclass(frozen=True)
@@ -154,16 +161,12 @@ def _hsic(
 ) -> Float64[Tensor, "s *layers"]:
     """Return HSIC on the rows of each subset of groups, for the pairs of layers `product` forms."""
     blocks = _block_products(a, b, product)
-    sizes = torch.tensor(a.bounds).diff()
-    of_group = torch.arange(a.groups).repeat_interleave(sizes)
     values = []
     for kept in subsets:
-        rows = torch.isin(of_group, torch.tensor(kept))
-        k = a.sums[:, rows.to(a.sums.device)][:, :, kept].sum(2)
-        l = b.sums[:, rows.to(b.sums.device)][:, :, kept].sum(2)  # noqa: E741
+        k, l = a.row_sums(kept), b.row_sums(kept)  # noqa: E741
         trace = blocks[kept][:, kept].sum((0, 1))
         totals = product(k.sum(1, keepdim=True), l.sum(1, keepdim=True))
-        alpha, beta, c = _constants(int(rows.sum()), a.estimator)
+        alpha, beta, c = _constants(k.shape[1], a.estimator)
         value = trace - alpha * product(k, l) + beta * totals
         if product is _inner:
             # What remains of K after an exact cancellation is rounding: zero, and CKA undefined.
