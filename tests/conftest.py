@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -18,3 +19,11 @@ def shared() -> Path:
     if not (folder / "models" / "manifest.json").exists():
         pytest.skip("the folder of published data and networks (../shared) is not beside this checkout")
     return folder
+
+
+@pytest.fixture
+def as_users_run():
+    """Run without the type checks that only tests switch on, as a user's program does."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

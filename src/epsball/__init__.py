@@ -1,23 +1,74 @@
-"""epsball: how robust a classifier is really, provably, and compared with what is possible at all."""
+"""epsball: how robust a classifier is really, provably, and compared with what is possible at all.
+
+Every name is imported when it is first used, so that ``import epsball`` costs next to nothing.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from epsball import attacks as attacks
+    from epsball import data as data
+    from epsball import models as models
+    from epsball import risk as risk
+    from epsball import training as training
+    from epsball.attacks import AttackResult as AttackResult
+    from epsball.attacks import attack as attack
+    from epsball.auditing import Audit as Audit
+    from epsball.auditing import Chain as Chain
+    from epsball.auditing import audit as audit
     from epsball.ball import Ball as Ball
+    from epsball.classifier import Classifier as Classifier
+    from epsball.classifier import Normalise as Normalise
+    from epsball.errors import AssumptionError as AssumptionError
+    from epsball.errors import CertificateError as CertificateError
+    from epsball.errors import EpsballError as EpsballError
+    from epsball.errors import InputError as InputError
+    from epsball.errors import MissingExtra as MissingExtra
+    from epsball.errors import ModelError as ModelError
+    from epsball.errors import SoundnessError as SoundnessError
+    from epsball.errors import UnsupportedOperation as UnsupportedOperation
+    from epsball.statistics import Bound as Bound
+    from epsball.statistics import Interval as Interval
+    from epsball.training import Training as Training
+    from epsball.training import train as train
 
 __version__ = "0.1.0"
 
-_HOMES = {"Ball": "epsball.ball"}
+_HOMES = {
+    "Audit": "auditing",
+    "AttackResult": "attacks",
+    "AssumptionError": "errors",
+    "Ball": "ball",
+    "Bound": "statistics",
+    "CertificateError": "errors",
+    "Chain": "auditing",
+    "Classifier": "classifier",
+    "EpsballError": "errors",
+    "InputError": "errors",
+    "Interval": "statistics",
+    "MissingExtra": "errors",
+    "ModelError": "errors",
+    "Normalise": "classifier",
+    "SoundnessError": "errors",
+    "Training": "training",
+    "UnsupportedOperation": "errors",
+    "attack": "attacks",
+    "audit": "auditing",
+    "train": "training",
+}
+_ROOMS = ("attacks", "data", "models", "risk", "training")
 
-__all__ = ["Ball", "__version__"]  # noqa: RUF022
+__all__ = sorted([*_HOMES, *_ROOMS, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(f"epsball.{_HOMES[name]}"), name)
+    if name in _ROOMS:
+        return import_module(f"epsball.{name}")
     raise AttributeError(f"module 'epsball' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return __all__

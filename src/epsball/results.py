@@ -58,13 +58,21 @@ def jsonable(value: Any) -> Any:
 
 
 def arrow_table(columns: Mapping[str, Any]) -> "pyarrow.Table":
-    """Return an Arrow table of named columns (tensors, arrays or lists of one length)."""
+    """Return an Arrow table of named columns: tensors, arrays, or lists of texts.
+
+    NaN and None become null; a list is a column of texts even where all of it is None, so that
+    tables of the same columns can be joined.
+    """
     import pyarrow
 
-    def column(values: Any) -> Any:
-        return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    def column(values: Any) -> "pyarrow.Array":
+        if isinstance(values, list | tuple):
+            texts = all(value is None or isinstance(value, str) for value in values)
+            return pyarrow.array(values, type=pyarrow.string() if texts else None)
+        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        return pyarrow.array(array, from_pandas=True)
 
-    return pyarrow.table({name: pyarrow.array(column(values)) for name, values in columns.items()})
+    return pyarrow.table({name: column(values) for name, values in columns.items()})
 
 
 def new_figure(width: float = 6.4, height: float = 4.0) -> "Figure":

@@ -1,0 +1,112 @@
+"""The hand-written loops every other contender is measured against, and epsball itself."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import epsball as eb
+from peers import PEERS
+from task import Attack, Task
+
+BARE = "bare loop"
+
+
+def bare(task: Task, module: nn.Module) -> Attack:
+    """Return PGD as one writes it by hand: K backward and K + 1 forward passes, the last iterate judged."""
+    loop = {"linf": bare_linf, "l2": bare_l2}[task.norm]
+
+    def attack(x: Tensor, y: Tensor) -> Tensor:
+        return confirmed(module, loop(task, module, x, y), x, y)
+
+    return attack
+
+
+def confirmed(module: nn.Module, x_adv: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return x_adv where it is misclassified, else x."""
+    with torch.no_grad():
+        broken = module(x_adv).argmax(1) != y
+    return torch.where(broken.view(-1, 1, 1, 1), x_adv, x)
+
+
+def bare_linf(task: Task, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the last iterate of PGD in the linf ball, from a uniform start."""
+    low, high = (x - task.radius).clamp(min=0), (x + task.radius).clamp(max=1)
+    x_adv = x.add(torch.empty_like(x).uniform_(-task.radius, task.radius)).clamp(0, 1)
+    for _ in range(task.steps):
+        gradient = input_gradient(module, x_adv, y)
+        x_adv = x_adv.add(gradient.sign(), alpha=task.step).clamp(low, high)
+    return x_adv
+
+
+def bare_l2(task: Task, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the last iterate of PGD in the l2 ball, from a uniform start; the box is clipped to last."""
+    direction = torch.randn_like(x)
+    length = task.radius * torch.rand(len(x)).pow(1 / x[0].numel()).view(-1, 1, 1, 1)
+    x_adv = (x + direction * length / norms(direction)).clamp(0, 1)
+    for _ in range(task.steps):
+        gradient = input_gradient(module, x_adv, y)
+        delta = x_adv + gradient * (task.step / norms(gradient).clamp(min=1e-12)) - x
+        x_adv = (x + delta * (task.radius / norms(delta).clamp(min=task.radius))).clamp(0, 1)
+    return x_adv
+
+
+def input_gradient(module: nn.Module, points: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of the summed cross-entropy in the points."""
+    points = points.detach().requires_grad_()
+    loss = functional.cross_entropy(module(points), y, reduction="sum")
+    return torch.autograd.grad(loss, points)[0]
+
+
+def norms(points: Tensor) -> Tensor:
+    """Return the l2 norm of each example, shaped to multiply it."""
+    return points.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+def bare_bf16(task: Task, module: nn.Module) -> Attack:
+    """Return the same loop under bfloat16 autocast with channels-last weights, judged in float32."""
+    reduced = Autocast(copy.deepcopy(module).to(memory_format=torch.channels_last))
+    loop = {"linf": bare_linf, "l2": bare_l2}[task.norm]
+
+    def attack(x: Tensor, y: Tensor) -> Tensor:
+        return confirmed(module, loop(task, reduced, x.contiguous(memory_format=torch.channels_last), y), x, y)
+
+    return attack
+
+
+class Autocast(nn.Module):
+    """A module run under bfloat16 autocast that gives float32 logits."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.module(x).float()
+
+
+def ours(stop: str, precision: str) -> Callable[[Task, nn.Module], Attack]:
+    """Return what makes epsball's attack with these options."""
+
+    def make(task: Task, module: nn.Module) -> Attack:
+        classifier, ball = eb.Classifier(module), eb.Ball.parse(task.ball)
+        method = eb.attacks.PGD(steps=task.steps)
+        options = {"method": method, "stop": stop, "precision": precision}
+        return lambda x, y: eb.attack(classifier, x, y, ball, **options).x_adv
+
+    return make
+
+
+CONTENDERS: dict[str, Callable[[Task, nn.Module], Attack]] = {
+    BARE: bare,
+    "bare loop again": bare,
+    "bare loop bf16": bare_bf16,
+    "epsball": ours("never", "float32"),
+    "epsball bf16": ours("never", "bf16"),
+    "epsball first": ours("first", "float32"),
+    **PEERS,
+}

@@ -1,0 +1,50 @@
+"""Train two small networks on the embedded digits, audit both, and say where the results are.
+
+Run as ``python examples/demo.py FOLDER``.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import epsball as eb
+from epsball.cli.common import showing_progress
+
+BALL = eb.Ball.parse("linf:0.1")
+MODEL = "cnn_a"
+
+
+def train(objective: eb.training.Objective, folder: Path) -> eb.Training:
+    """Train MODEL on the training digits and report."""
+    loaded = eb.models.load(MODEL, shape=(1, 8, 8), classes=10)
+    recipe = eb.training.Recipe(epochs=30, batch_size=64, lr=0.05)
+    print(f"== {objective.name} training of {MODEL} on digits ({recipe.epochs} epochs)")
+    result = eb.train(
+        loaded.module,
+        "digits",
+        objective=objective,
+        ball=BALL,
+        recipe=recipe,
+        architecture=MODEL,
+        folder=folder,
+    )
+    last = result.history[-1]
+    print(f"   held out: natural {last.natural:.3f}, under PGD-10 {last.under_attack:.3f}\n")
+    return result
+
+
+def main(folder: Path) -> None:
+    """Run the whole demonstration in `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for objective in (eb.training.Standard(), eb.training.PGD(ball=BALL)):
+        with showing_progress():
+            trained = train(objective, folder / objective.name / "training")
+            run = folder / objective.name / "audit"
+            audit = eb.audit(trained.classifier, "digits", BALL, budget="standard", folder=run)
+        print(f"== audit of the {objective.name} network on the test digits, {BALL}\n{audit}\n")
+    print(f"Results are in {folder}: for each network a card with its weights, the evidence of its audit")
+    print(f"(run.json, evidence-*.arrow, chain.json) and a picture, for example {folder}/standard/audit/witnesses.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo"))

@@ -1,0 +1,7 @@
+"""``python -m epsball`` is the command line."""
+
+import sys
+
+from epsball.cli import main
+
+sys.exit(main())

@@ -1,0 +1,55 @@
+"""The one PGD loop of the package: PGD, FGSM, and the inner maximisers of training are its arguments."""
+
+from collections.abc import Callable, Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from epsball.ball import Neighbourhood
+
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]]
+"""Maps points to (loss, gradient, going_on): per-example losses, their gradients in the points,
+and the rows that continue (None: all of them)."""
+
+
+def ascend(
+    evaluate: Evaluate,
+    start: Float[Tensor, "n *shape"],
+    neighbourhood: Neighbourhood,
+    step_sizes: Sequence[float],
+) -> tuple[Float[Tensor, "m *shape"], Neighbourhood]:
+    """Run projected gradient ascent, x_{k+1} = P(x_k + step_k * v_k), v_k the steepest direction.
+
+    P projects onto ball and box; v_k is the ball's `ascent` of the gradient at x_k: its sign
+    for linf, the normalised gradient for l2, a multi-coordinate step for l1. A zero gradient
+    takes no step.
+
+    Parameters
+    ----------
+    evaluate
+        Gives loss, gradient and the rows going on, at one forward and one backward a step.
+    start
+        First iterate, in the neighbourhood.
+    neighbourhood
+        The ball around the centres, one row an example.
+    step_sizes
+        One step size a step, in units of the ball's norm.
+
+    Returns
+    -------
+    points, neighbourhood
+        The last iterate of the rows that are left, not yet evaluated, and their neighbourhood.
+
+    References
+    ----------
+    Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
+    """
+    points = start
+    for step_size in step_sizes:
+        _, gradient, going_on = evaluate(points)
+        if going_on is not None:
+            points, gradient = points[going_on], gradient[going_on]
+            neighbourhood = neighbourhood.take(going_on)
+        direction = neighbourhood.ascent(gradient, points)
+        points = neighbourhood.project(points.add(direction, alpha=step_size))
+    return points, neighbourhood

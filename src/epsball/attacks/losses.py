@@ -1,0 +1,92 @@
+"""Per-example losses an attack ascends: each maps logits (n, classes) and labels (n,) to (n,)."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from epsball.errors import InputError, nearest
+
+Logits = Float[Tensor, "n classes"]
+Labels = Int64[Tensor, " n"]
+PerExample = Float[Tensor, " n"]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Logits, y: Labels) -> PerExample:
+    """Return -log softmax(z)_y."""
+    return functional.cross_entropy(logits, y, reduction="none")
+
+
+def largest_other(logits: Logits, y: Labels) -> PerExample:
+    """Return max_{j != y} z_j."""
+    return logits.scatter(1, y[:, None], -torch.inf).amax(1)
+
+
+def margin(logits: Logits, y: Labels) -> PerExample:
+    """Return max_{j != y} z_j - z_y, the negative margin: positive where the example is misclassified."""
+    return largest_other(logits, y) - logits.gather(1, y[:, None])[:, 0]
+
+
+def dlr(logits: Logits, y: Labels) -> PerExample:
+    """Return the difference of logits ratio -(z_y - max_{j != y} z_j) / (z_(1) - z_(3)).
+
+    z_(k) is the k-th largest logit. Invariant to shift and scale of the logits. With two
+    classes there is no third logit and the ratio would be constant: the margin is used.
+
+    References
+    ----------
+    Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks", ICML 2020, eq. (4).
+    """
+    if logits.shape[1] < 3:
+        return margin(logits, y)
+    top = logits.topk(3, dim=1).values
+    return margin(logits, y) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
+    """Return -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2).
+
+    With fewer than four classes the denominator is not defined: z_t - z_y is used.
+
+    References
+    ----------
+    Croce and Hein (2020), eq. (5).
+    """
+    gap = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None]))[:, 0]
+    if logits.shape[1] < 4:
+        return gap
+    top = logits.topk(4, dim=1).values
+    return gap / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12)
+
+
+def kl(logits: Logits, reference: Logits) -> PerExample:
+    """Return KL(softmax(reference) || softmax(logits)), the inner loss of TRADES.
+
+    References
+    ----------
+    Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML 2019.
+    """
+    log_p, log_q = reference.log_softmax(1), logits.log_softmax(1)
+    return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin, "dlr": dlr}
+
+
+def resolve(loss: str | Loss) -> Loss:
+    """Return the loss of that name, or the callable itself.
+
+    Raises
+    ------
+    InputError
+        If no loss has that name.
+    """
+    if callable(loss):
+        return loss
+    if loss not in LOSSES:
+        raise InputError(f"unknown loss '{loss}'; known: {', '.join(LOSSES)}.{nearest(loss, LOSSES)}")
+    return LOSSES[loss]

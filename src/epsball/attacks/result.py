@@ -1,0 +1,94 @@
+"""What an attack returns."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from epsball import results
+from epsball.attacks.ledger import Ledger
+from epsball.statistics import clopper_pearson
+
+if TYPE_CHECKING:
+    import pyarrow
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttackResult:
+    """Witnesses and margins, an entry an example.
+
+    Parameters
+    ----------
+    x_adv
+        The point of lowest verified margin found in the ball; a witness where `broken`.
+    broken
+        Whether `x_adv` is a witness: in ball and box exactly, and misclassified by the
+        canonical pass. A misclassified example is its own witness.
+    margin
+        z_y - max_{j != y} z_j at `x_adv` by the canonical pass; NaN where invalid.
+    distance
+        Distance of the witness from its example in the ball's norm; NaN where there is none.
+    ledger
+        Passes spent, by example, attack and restart.
+    invalid
+        Why an example was set aside, by position: the model gave non-finite logits.
+    interrupted
+        Whether the search was interrupted; what was found until then is kept.
+    """
+
+    x_adv: Float[Tensor, "n *shape"]
+    broken: Bool[Tensor, " n"]
+    margin: Float64[Tensor, " n"]
+    distance: Float64[Tensor, " n"]
+    ledger: Ledger
+    invalid: dict[int, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy under attack: the share of examples not broken (invalid ones count as standing)."""
+        return 1.0 - float(self.broken.double().mean())
+
+    def __str__(self) -> str:
+        n, standing = len(self.broken), int((~self.broken).sum())
+        interval = clopper_pearson(standing, n)
+        forwards, backwards = self.ledger.passes
+        lines = [
+            f"accuracy under attack {self.accuracy:.4f} {interval} ({standing} of {n})",
+            f"passes: {forwards} forward, {backwards} backward",
+        ]
+        if self.invalid:
+            lines.append(f"invalid: {len(self.invalid)} (non-finite logits)")
+        if self.interrupted:
+            lines.append("interrupted: examples not searched to the end count as standing")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """Return everything but the points as JSON's types."""
+        document = {
+            "accuracy": self.accuracy,
+            "broken": self.broken,
+            "margin": self.margin,
+            "distance": self.distance,
+            "invalid": self.invalid,
+            "interrupted": self.interrupted,
+            "passes": dict(zip(("forward", "backward"), self.ledger.passes, strict=True)),
+        }
+        return results.jsonable(document)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return broken, margin and distance, a row an example."""
+        return results.arrow_table({"broken": self.broken, "margin": self.margin, "distance": self.distance})
+
+    def plot(self) -> "Figure":
+        """Draw the distribution of the margins left by the attack."""
+        figure = results.new_figure()
+        axes = figure.subplots()
+        margins = self.margin[~self.margin.isnan()].cpu().sort().values
+        share = 1 - (1 + margins.new_tensor(range(len(margins)))) / max(1, len(margins))
+        axes.step(margins.numpy(), share.numpy(), where="post")
+        axes.axvline(0.0, color="black", linewidth=0.8, linestyle=":")
+        axes.set(xlabel="margin left by the attack", ylabel="share of examples above", ylim=(0, 1))
+        return figure

@@ -1,0 +1,69 @@
+"""Where an ascent begins: each start maps (neighbourhood, keys, index) to points in the neighbourhood."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from epsball.ball import Neighbourhood
+from epsball.errors import InputError, nearest
+from epsball.randomness import Keys
+
+Start = Callable[[Neighbourhood, Keys, Tensor], Tensor]
+
+
+def uniform(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
+    """Return points uniform in the unboxed ball, projected onto ball and box."""
+    return neighbourhood.sample(keys)
+
+
+def centre(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
+    """Return the examples themselves."""
+    return neighbourhood.x
+
+
+def gaussian(scale: float = 0.001) -> Start:
+    """Return the start x + scale * N(0, I), projected (TRADES: scale 0.001)."""
+    if not scale > 0:
+        raise InputError(f"the Gaussian start has scale {scale}; it must be positive. For none, use start='none'.")
+
+    def start(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
+        x = neighbourhood.x
+        return neighbourhood.project(x.add(keys.normal(x.shape[1:], x.dtype), alpha=scale))
+
+    return start
+
+
+def given(points: Float[Tensor, "n *shape"]) -> Start:
+    """Return the start at given points, one for each example of the call, projected."""
+
+    def start(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
+        x = neighbourhood.x
+        if points.shape[1:] != x.shape[1:] or len(points) <= int(index.max()):
+            raise InputError(
+                f"the given start is {tuple(points.shape)}; it needs one point of shape {tuple(x.shape[1:])} "
+                f"for each example of the call ({int(index.max()) + 1} or more)."
+            )
+        return neighbourhood.project(points[index.to(points.device)].to(x))
+
+    return start
+
+
+STARTS: dict[str, Start] = {"uniform": uniform, "none": centre, "gaussian": gaussian()}
+
+
+def resolve(start: str | Tensor | Start) -> Start:
+    """Return the start of that name, at those points, or the callable itself.
+
+    Raises
+    ------
+    InputError
+        If no start has that name.
+    """
+    if isinstance(start, Tensor):
+        return given(start)
+    if not isinstance(start, str):
+        return start
+    if start not in STARTS:
+        raise InputError(f"unknown start '{start}'; known: {', '.join(STARTS)}.{nearest(start, STARTS)}")
+    return STARTS[start]

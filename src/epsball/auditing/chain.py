@@ -1,0 +1,103 @@
+"""The chain: certified accuracy <= robust accuracy <= accuracy under attack, and 1 - optimal risk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from epsball import results
+from epsball.auditing.evidence import verdict_columns
+from epsball.auditing.link import Link
+from epsball.risk import RiskDecomposition, decompose
+from epsball.statistics import Bound
+
+if TYPE_CHECKING:
+    import pyarrow
+
+CERTIFIED, ATTACK = "certified accuracy", "accuracy under attack"
+NATURAL, LIMIT = "natural accuracy", "1 - optimal adversarial risk"
+PLACES = (CERTIFIED, ATTACK, NATURAL, LIMIT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """The numbers of the chain that were measured, about one classifier on one data set.
+
+    Parameters
+    ----------
+    places
+        Value and exact 95% interval by name of the place; places not measured are absent.
+    decomposition
+        Natural, boundary and robust risk, each from both sides.
+    verdicts
+        Number of examples by verdict.
+    total
+        Number of examples.
+    """
+
+    places: Mapping[str, Bound]
+    decomposition: RiskDecomposition
+    verdicts: Mapping[str, int]
+    total: int
+
+    @property
+    def robust_accuracy(self) -> tuple[float, float]:
+        """Both ends of what is known of robust accuracy on these examples."""
+        return 1.0 - self.decomposition.robust.high, 1.0 - self.decomposition.robust.low
+
+    @property
+    def not_measured(self) -> list[str]:
+        """The places of the chain that this run has no number for."""
+        return [name for name in PLACES if name not in self.places]
+
+    def __str__(self) -> str:
+        low, high = self.robust_accuracy
+        between = f"between {low:.4f} and {high:.4f}"
+        lines = [
+            f"   {CERTIFIED:<29}{self._place(CERTIFIED)}",
+            f"<= {'robust accuracy':<29}{between}",
+            f"<= {ATTACK:<29}{self._place(ATTACK)}",
+            f"<= {NATURAL:<29}{self._place(NATURAL)}",
+            f"   robust accuracy <= {LIMIT}: {self._place(LIMIT)}",
+            "",
+            str(self.decomposition),
+            "",
+            "verdicts: " + ", ".join(f"{count} {name}" for name, count in self.verdicts.items()),
+        ]
+        return "\n".join(lines)
+
+    def _place(self, name: str) -> str:
+        return str(self.places[name]) if name in self.places else "not measured"
+
+    def to_json(self) -> dict[str, object]:
+        """Return the chain as JSON's types."""
+        low, high = self.robust_accuracy
+        return results.jsonable(
+            {
+                "places": dict(self.places),
+                "robust accuracy": {"low": low, "high": high},
+                "not measured": self.not_measured,
+                "risk": self.decomposition,
+                "verdicts": dict(self.verdicts),
+                "total": self.total,
+            }
+        )
+
+
+def measure(table: "pyarrow.Table", links: Sequence[Link]) -> Chain:
+    """Return the chain of an evidence table."""
+    flags = verdict_columns(table)
+    places: dict[str, Bound] = {}
+    for link in links:
+        places.update(link.places(flags))
+    verdicts = table["verdict"].value_counts().to_pylist()
+    return Chain(
+        places=places,
+        decomposition=decompose(
+            flags["natural.correct"],
+            flags["attack.broken"],
+            flags.get("certificate.certified"),
+            flags["invalid"],
+        ),
+        verdicts={entry["values"]: entry["counts"] for entry in verdicts},
+        total=len(table),
+    )

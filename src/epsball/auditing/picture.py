@@ -1,0 +1,67 @@
+"""Pictures of witnesses: the example, the witness, and their difference magnified."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from epsball import results
+from epsball.classifier import Classifier
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWN = 6
+
+
+def witness_picture(
+    classifier: Classifier,
+    x: Float[Tensor, "n *shape"],
+    y: Int64[Tensor, " n"],
+    x_adv: Float[Tensor, "n *shape"],
+    index: Int64[Tensor, " n"],
+) -> "Figure":
+    """Draw up to six examples in columns: clean, witness, and the difference about grey.
+
+    The difference is magnified by one factor for all, stated in the picture. Inputs that are
+    no images are drawn as curves over their coordinates.
+    """
+    x, y, x_adv, index = (tensor[:SHOWN].cpu() for tensor in (x, y, x_adv, index))
+    wrong = classifier.logits(x_adv).argmax(1).tolist()
+    difference = x_adv.double() - x.double()
+    largest = float(difference.abs().max()) or 1.0
+    figure = results.new_figure(1.6 * len(x) + 0.9, 5.4)
+    axes = figure.subplots(3, len(x), squeeze=False)
+    low, high = _range(classifier, x, x_adv)
+    for column in range(len(x)):
+        _draw(axes[0][column], x[column], low, high)
+        _draw(axes[1][column], x_adv[column], low, high)
+        _draw(axes[2][column], difference[column], -largest, largest)
+        axes[0][column].set_title(f"#{int(index[column])}: {int(y[column])}", fontsize=9)
+        axes[1][column].set_title(f"classified {wrong[column]}", fontsize=9)
+    names = ("example", "witness", f"difference\n(white +{largest:.3g},\nblack -{largest:.3g})")
+    for row, name in zip(axes, names, strict=True):
+        row[0].set_ylabel(name, fontsize=9)
+    return figure
+
+
+def _range(classifier: Classifier, x: Tensor, x_adv: Tensor) -> tuple[float, float]:
+    if classifier.low is not None and classifier.high is not None:
+        return classifier.low, classifier.high
+    return float(torch.minimum(x, x_adv).min()), float(torch.maximum(x, x_adv).max())
+
+
+def _draw(axes: "Axes", values: Tensor, low: float, high: float) -> None:
+    """Draw one input: an image for shapes (h, w), (1, h, w) and (3, h, w), a curve otherwise."""
+    axes.set(xticks=[], yticks=[])
+    image = values[0] if values.ndim == 3 and values.shape[0] == 1 else values
+    if image.ndim == 2:
+        axes.imshow(image.numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    elif image.ndim == 3 and image.shape[0] == 3:
+        scaled = ((image - low) / (high - low)).clamp(0, 1)
+        axes.imshow(scaled.permute(1, 2, 0).numpy(), interpolation="nearest")
+    else:
+        axes.plot(values.flatten().numpy(), linewidth=0.8)
+        axes.set_ylim(low, high)

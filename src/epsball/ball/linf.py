@@ -1,0 +1,115 @@
+"""The linf norm: ball and box are one box, whose float bounds are exact."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from epsball.ball.exact import beyond, float_above, float_below
+from epsball.ball.norm import Ascent, Draw
+from epsball.randomness import Keys
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Ball and box in linf: a float lies in it exactly where low <= float <= high.
+
+    Parameters
+    ----------
+    x
+        Centres.
+    low, high
+        The extreme floats of x's dtype in ball and box, so that a clamp is the exact projection.
+    """
+
+    x: Float[Tensor, "n d"]
+    low: Float[Tensor, "n d"]
+    high: Float[Tensor, "n d"]
+
+    def project(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Return the nearest floats in ball and box (NaN stays NaN)."""
+        return torch.clamp(points, self.low, self.high)
+
+    def inside(self, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
+        """Return which rows the projection leaves as they are."""
+        moved = torch.clamp(points, self.low, self.high).sub_(points)
+        return moved.abs_().amax(dim=1) == 0
+
+    def take(self, rows: Tensor) -> "Bounds":
+        """Return the bounds of some of the rows."""
+        return Bounds(self.x[rows], self.low[rows], self.high[rows])
+
+
+def upper_bound(x: Float[Tensor, "n d"], radius: Fraction) -> Float[Tensor, "n d"]:
+    """Return the largest floats of x's dtype that are at most x + radius, exactly.
+
+    The float64 sum s of x and fl(radius) is within 2^-51 (max abs(x) + radius) of x + radius, so it
+    decides on which side of the sum the float nearest to it lies, unless that is as near to s. Those few
+    are decided by error-free differences.
+    """
+    centre = x.to(torch.float64)
+    total = centre + float(radius)
+    bound = total.to(x.dtype)
+    excess = bound.to(torch.float64) - total
+    bound = torch.where(excess > 0, torch.nextafter(bound, bound.new_tensor(-math.inf)), bound)
+    doubt = 2.0**-51 * (x.abs().max().to(torch.float64) + float(radius))
+    unsure = excess.abs_() <= doubt
+    if bool(unsure.any()):
+        bound[unsure] = _step_to_bound(bound[unsure], centre[unsure], radius)
+    return bound
+
+
+def _step_to_bound(bound: Float[Tensor, " m"], centre: Float[Tensor, " m"], radius: Fraction) -> Float[Tensor, " m"]:
+    """Return the largest floats at most centre + radius, from guesses a few floats off."""
+    down, up = bound.new_tensor(-math.inf), bound.new_tensor(math.inf)
+    while bool((too_far := beyond(bound.to(torch.float64), centre, radius)).any()):
+        bound = torch.where(too_far, torch.nextafter(bound, down), bound)
+    while True:
+        above = torch.nextafter(bound, up)
+        too_far = beyond(above.to(torch.float64), centre, radius)
+        if bool(too_far.all()):
+            return bound
+        bound = torch.where(too_far, bound, above)
+
+
+@dataclass(frozen=True)
+class MaxNorm:
+    """The norm max_i |v_i|, with its ascent and its draws (see `epsball.ball.norm.Norm`)."""
+
+    ascent: Ascent
+    draw: Draw
+    order: float = math.inf
+
+    def within(self, a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], radius: Fraction) -> Bool[Tensor, " n"]:
+        """Return exactly which rows have |a_i - b_i| <= radius for every i."""
+        return ~beyond(a.to(torch.float64), b.to(torch.float64), radius).any(dim=1)
+
+    def around(self, x: Float[Tensor, "n d"], radius: Fraction, low: float, high: float) -> Bounds:
+        """Return the exact float bounds of ball and box around x."""
+        return Bounds(
+            x,
+            (-upper_bound(-x, radius)).clamp_(min=float_above(low, x.dtype)),
+            upper_bound(x, radius).clamp_(max=float_below(high, x.dtype)),
+        )
+
+    def nearest(
+        self, points: Float[Tensor, "n d"], x: Float[Tensor, "n d"], radius: Fraction, low: float, high: float
+    ) -> Float[Tensor, "n d"]:
+        """Return the nearest floats in ball and box."""
+        return self.around(x, radius, low, high).project(points)
+
+
+def ascent(gradient: Tensor, points: Tensor, low: float, high: float) -> Tensor:
+    """Return sign(gradient), which maximises <gradient, v> over the unit ball."""
+    return gradient.sign()
+
+
+def draw(keys: Keys, d: int) -> Tensor:
+    """Return coordinates that are independent and uniform on (-1, 1)."""
+    return keys.uniform((d,)).mul_(2.0).sub_(1.0)
+
+
+LINF = MaxNorm(ascent=ascent, draw=draw)

@@ -1,0 +1,80 @@
+"""`Neighbourhood`: ball and box around given centres, made for loops."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from epsball.ball.norm import Norm, Region, rows_of
+from epsball.randomness import Keys
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Ball and box around each example of x, with what depends on x computed once.
+
+    Made by `Ball.at`. Points have one row an example, in the order of x, and x's shape and dtype.
+
+    Parameters
+    ----------
+    norm, region
+        The mathematics of the norm, and its precomputed part.
+    shape
+        Shape of one example.
+    radius, low, high
+        Radius and box in float64; the box may be infinite.
+    """
+
+    norm: Norm
+    region: Region
+    shape: tuple[int, ...]
+    radius: float
+    low: float
+    high: float
+
+    @property
+    def x(self) -> Float[Tensor, "n *shape"]:
+        """The centres."""
+        return self.region.x.view(-1, *self.shape)
+
+    def __len__(self) -> int:
+        return len(self.region.x)
+
+    @torch.no_grad()
+    def project(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        """Return points of ball and box: always inside, and nearest but for a stated shrink.
+
+        linf: the nearest floats, exactly. l2 and l1: nearest in a ball that is smaller by what this
+        step's own rounding can add (see `epsball.ball.additive.SumRegion`); for float32 pixels some 1e-6 of
+        the radius. Points already inside stay as they are, but for the last of that margin. NaN stays NaN,
+        and is not inside.
+        """
+        return self.region.project(rows_of(points)).view(points.shape)
+
+    @torch.no_grad()
+    def inside(self, points: Float[Tensor, "n *shape"]) -> Bool[Tensor, " n"]:
+        """Return exactly which points lie in ball and box; what `project` returned is decided cheaply."""
+        return self.region.inside(rows_of(points))
+
+    @torch.no_grad()
+    def ascent(
+        self, gradient: Float[Tensor, "n *shape"], points: Float[Tensor, "n *shape"]
+    ) -> Float[Tensor, "n *shape"]:
+        """Return the direction of unit length in which a step ascends; see `Ball.ascent`."""
+        return self.norm.ascent(rows_of(gradient), rows_of(points), self.low, self.high).view(points.shape)
+
+    @torch.no_grad()
+    def sample(self, keys: Keys) -> Float[Tensor, "n *shape"]:
+        """Return draws uniform in the unboxed ball, then projected."""
+        x = self.region.x
+        return self.region.project(scatter(x, self.norm, self.radius, keys)).view(-1, *self.shape)
+
+    def take(self, rows: Tensor) -> "Neighbourhood":
+        """Return the neighbourhood of some of the centres, by an index or mask tensor (rows,)."""
+        return Neighbourhood(self.norm, self.region.take(rows), self.shape, self.radius, self.low, self.high)
+
+
+def scatter(x: Float[Tensor, "n d"], norm: Norm, radius: float, keys: Keys) -> Float[Tensor, "n d"]:
+    """Return x plus draws uniform in the unboxed ball, added in float64 and rounded to x's dtype."""
+    return norm.draw(keys, x.shape[1]).mul_(radius).add_(x).to(x.dtype)

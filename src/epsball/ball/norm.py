@@ -1,0 +1,76 @@
+"""What a norm does for a ball, and what a neighbourhood stands on."""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Protocol
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from epsball.randomness import Keys
+
+Ascent = Callable[[Tensor, Tensor, float, float], Tensor]
+"""``ascent(gradient, points, low, high)``: directions of unit length, rows in and out."""
+
+Draw = Callable[[Keys, int], Tensor]
+"""``draw(keys, d)``: float64 draws (n, d), uniform in the unit ball."""
+
+
+class Region(Protocol):
+    """Ball and box around each row of x, with what depends on x computed once."""
+
+    @property
+    def x(self) -> Tensor:
+        """The centres, (n, d)."""
+        ...
+
+    def project(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Return points of ball and box, nearest up to the region's stated shrink."""
+        ...
+
+    def inside(self, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
+        """Return exactly which points lie in ball and box."""
+        ...
+
+    def take(self, rows: Tensor) -> "Region":
+        """Return the region of some of the rows."""
+        ...
+
+
+class Norm(Protocol):
+    """The mathematics of one norm. Rows are examples; a box without ends is (-inf, inf)."""
+
+    @property
+    def order(self) -> float:
+        """The p of the norm: 1, 2 or infinity."""
+        ...
+
+    @property
+    def ascent(self) -> Ascent:
+        """The direction in which a step ascends."""
+        ...
+
+    @property
+    def draw(self) -> Draw:
+        """How the unit ball is sampled."""
+        ...
+
+    def within(self, a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], radius: Fraction) -> Bool[Tensor, " n"]:
+        """Return exactly which rows have norm(a - b) <= radius."""
+        ...
+
+    def around(self, x: Float[Tensor, "n d"], radius: Fraction, low: float, high: float) -> Region:
+        """Return the region of ball and box around x."""
+        ...
+
+    def nearest(
+        self, points: Float[Tensor, "n d"], x: Float[Tensor, "n d"], radius: Fraction, low: float, high: float
+    ) -> Float[Tensor, "n d"]:
+        """Return the nearest points of ball and box, rounded inward, for points whose clamp leaves the ball."""
+        ...
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """Return x (n, ...) as (n, d), without a copy where it is contiguous."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))

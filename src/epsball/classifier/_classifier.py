@@ -1,0 +1,240 @@
+"""`Classifier`: a PyTorch module with its box and normalisation, seen as inputs to logits."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from epsball.classifier import guards
+from epsball.classifier.normalise import Normalise, Statistics
+from epsball.classifier.state import untouched
+from epsball.errors import InputError, ModelError
+
+
+@dataclass
+class Passes:
+    """Examples a model has been run on: forwards, and backwards to the input."""
+
+    forward: int = 0
+    backward: int = 0
+
+    def __sub__(self, other: "Passes") -> "Passes":
+        return Passes(self.forward - other.forward, self.backward - other.backward)
+
+    def copy(self) -> "Passes":
+        """Return the counts as they are now."""
+        return Passes(self.forward, self.backward)
+
+
+class Classifier:
+    """A model that takes inputs in a box and returns logits (n, classes).
+
+    The module is the caller's own and is never changed: while it is in use it runs in
+    evaluation mode with frozen parameters, and its modes, flags, buffers and the global
+    generators are put back afterwards, also after an exception.
+
+    Parameters
+    ----------
+    module
+        Maps (n, *shape), normalised by `mean` and `std`, to logits (n, classes).
+    mean, std
+        Normalisation in the units of the box, one number or one a channel; left out, the
+        module sees the input as it is. One alone stands beside mean 0 or std 1.
+    low, high
+        The box inputs live in; None for both is no box.
+    stochastic
+        Whether the module draws random numbers. Then a witness is judged by the mean softmax
+        over `repetitions` passes.
+    repetitions
+        Passes over which a stochastic module is judged.
+
+    Attributes
+    ----------
+    network
+        The module behind its `Normalise` layer: maps raw inputs to logits.
+    passes
+        Counts of the examples passed forward and backward so far.
+
+    Raises
+    ------
+    ModelError
+        If `module` is no `torch.nn.Module`.
+    InputError
+        If the box or the normalisation is not well formed.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        mean: Statistics | None = None,
+        std: Statistics | None = None,
+        low: float | None = 0.0,
+        high: float | None = 1.0,
+        stochastic: bool = False,
+        repetitions: int = 20,
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise ModelError(
+                f"the model is a {type(module).__name__}; a Classifier takes a torch.nn.Module. "
+                "Wrap a function in a Module whose forward calls it."
+            )
+        if (low is None) != (high is None) or (low is not None and high is not None and not low < high):
+            raise InputError(f"the box is [{low}, {high}]; give low < high, or None for both.")
+        if repetitions < 1:
+            raise InputError(f"repetitions is {repetitions}; a stochastic model is judged over at least 1.")
+        self.module = module
+        self.network = _behind_normalisation(module, mean, std)
+        self.low, self.high = low, high
+        self.stochastic, self.repetitions = stochastic, repetitions
+        self.passes = Passes()
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the module's tensors (the CPU if it has none)."""
+        return next((tensor.device for tensor in _tensors(self.module)), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating dtype of the module's tensors (float32 if it has none)."""
+        return next((t.dtype for t in _tensors(self.module) if t.is_floating_point()), torch.float32)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Evaluate with frozen parameters inside the block and leave no trace after it."""
+        with untouched(self.network):
+            yield
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits under the caller's grad mode and count the passes; for use inside `in_use`.
+
+        What the module returns is passed on as it is; `check` says whether it is logits.
+        """
+        self.passes.forward += len(x)
+        return self.network(x)
+
+    def gradient(self, output: Tensor, x: Float[Tensor, "n *shape"], *, keep: bool = False) -> Tensor:
+        """Return d sum(output) / dx and count the passes.
+
+        Parameters
+        ----------
+        output
+            Per-example values computed from ``forward(x)``, x requiring a gradient.
+        x
+            The leaf input.
+        keep
+            Keep the graph for another backward pass.
+
+        Raises
+        ------
+        ModelError
+            If no gradient reaches the input.
+        """
+        self.passes.backward += len(x)
+        try:
+            (gradient,) = torch.autograd.grad(output.sum(), x, retain_graph=keep)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error) and "not to have been used" not in str(error):
+                raise
+            raise ModelError(
+                "no gradient reaches the input: the model detaches it, runs under no_grad or is not "
+                "differentiable. Use a gradient-free attack, or a surrogate for the part that cuts the gradient."
+            ) from error
+        return gradient
+
+    def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Return the logits of raw inputs, in evaluation mode and without a gradient."""
+        with self.in_use(), torch.no_grad():
+            return self.forward(self.adopt(x)).to(x.device)
+
+    __call__ = logits
+
+    def adopt(self, x: Tensor) -> Tensor:
+        """Return `x` in the device and dtype of the module.
+
+        Raises
+        ------
+        InputError
+            If the dtype cannot hold the values exactly: the centre of the ball would move.
+        """
+        adopted = x.to(self.device, self.dtype)
+        if x.dtype.itemsize > self.dtype.itemsize and not torch.equal(adopted.to(x), x):
+            raise InputError(
+                f"x is {x.dtype} and the model {self.dtype}, which cannot hold these values: the centre of the "
+                f"ball would move. Round x yourself, x.to({self.dtype}), or take the model to {x.dtype}."
+            )
+        return adopted
+
+    def check(self, x: Tensor, y: Tensor) -> int:
+        """Check the inputs, the labels and the model's behaviour on a few of them.
+
+        Parameters
+        ----------
+        x
+            Inputs (n, *shape) in the box.
+        y
+            Labels (n,), integers from 0.
+
+        Returns
+        -------
+        int
+            The number of classes.
+
+        Raises
+        ------
+        InputError, ModelError
+            Naming the value seen, the rule and the fix.
+        """
+        guards.check_inputs(x, self.low, self.high)
+        guards.check_labels(y, len(x))
+        with self.in_use(), torch.no_grad():
+            classes = guards.check_model(self._guarded_forward(), self.adopt(x), deterministic=not self.stochastic)
+        guards.check_label_range(y, classes)
+        return classes
+
+    def fingerprint(self) -> str:
+        """Return a sha256 of the network's structure and of every tensor's name, type, shape and bytes."""
+        digest = hashlib.sha256(str(self.network).encode())
+        for name, tensor in self.network.state_dict().items():
+            if isinstance(tensor, Tensor):
+                digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+                digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return f"sha256:{digest.hexdigest()}"
+
+    def _guarded_forward(self) -> Callable[[Tensor], Tensor]:
+        def forward(x: Tensor) -> Tensor:
+            try:
+                return self.forward(x)
+            except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+                raise ModelError(guards.explain_failure(x, error)) from error
+
+        return forward
+
+    def __repr__(self) -> str:
+        name = type(self.module).__name__
+        return f"Classifier({name}, box=[{self.low}, {self.high}], dtype={self.dtype}, device={self.device})"
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _behind_normalisation(module: nn.Module, mean: Statistics | None, std: Statistics | None) -> nn.Module:
+    if mean is None and std is None:
+        return module
+    layer = Normalise(*_paired(mean, std))
+    device = next((tensor.device for tensor in _tensors(module)), None)
+    return nn.Sequential(layer.to(device), module)
+
+
+def _paired(mean: Statistics | None, std: Statistics | None) -> tuple[Statistics, Statistics]:
+    """Return mean and std, the missing one as zeros or ones of the other's length."""
+    if mean is None:
+        return torch.zeros_like(torch.as_tensor(std, dtype=torch.float32)), std  # type: ignore[return-value]
+    if std is None:
+        return mean, torch.ones_like(torch.as_tensor(mean, dtype=torch.float32))
+    return mean, std

@@ -1,0 +1,176 @@
+"""Checks made once a call: that data are in the box, and that a model behaves as a classifier.
+
+Each error names the value seen, the rule and the fix. The thresholds separate what was
+measured on real mistakes: a network in evaluation mode repeats itself exactly and changes by
+about 1e-6 with its batch; dropout and batch statistics change logits by 0.1 and more.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from epsball.errors import InputError, ModelError
+
+PROBED = 16
+"""Rows on which a model is probed: from 16 on, a row's logits do not depend on the batch size."""
+
+
+def check_inputs(x: Tensor, low: float | None, high: float | None) -> None:
+    """Raise InputError unless `x` is a non-empty float batch inside the box."""
+    if not isinstance(x, Tensor):
+        raise InputError(f"x is a {type(x).__name__}; pass a torch tensor, torch.as_tensor(x).")
+    if x.dtype == torch.uint8:
+        raise InputError(
+            "x is uint8, 0..255; a classifier takes floats in its box. "
+            "Use epsball.pixels.from_8bit(x), which rounds k/255 correctly."
+        )
+    if not x.is_floating_point():
+        raise InputError(f"x is {x.dtype}; a classifier takes floats. Convert with x.float().")
+    if x.ndim < 2 or len(x) == 0:
+        raise InputError(f"x is {tuple(x.shape)}; expected (n, *shape), n >= 1. For one example: x[None].")
+    finite = torch.isfinite(x).flatten(1).all(1)
+    if not finite.all():
+        bad = torch.nonzero(~finite)[:, 0]
+        raise InputError(
+            f"{len(bad)} of {len(x)} inputs hold NaN or infinity, first at index {int(bad[0])}; "
+            "every pixel must be finite. Remove or mend them."
+        )
+    if low is None or high is None:
+        return
+    least, most = float(x.min()), float(x.max())
+    if least < low or most > high:
+        raise InputError(
+            f"x has min {least:.6g}, max {most:.6g}; the box is [{low:g}, {high:g}]. {_hint(x, low, high)}"
+        )
+
+
+def _hint(x: Tensor, low: float, high: float) -> str:
+    least, most = float(x.min()), float(x.max())
+    slack = 1e-5 * (high - low)
+    if least >= low - slack and most <= high + slack:
+        return f"This looks like rounding: x.clamp({low:g}, {high:g})."
+    if least >= 0 and 2 < most <= 255:
+        return "This looks like 8-bit pixels: divide by 255."
+    return "This looks normalised: pass raw pixels and give mean= and std= to the Classifier (radii stay in pixels)."
+
+
+def check_labels(y: Tensor, n: int) -> None:
+    """Raise InputError unless `y` is a vector of `n` non-negative integers."""
+    if not isinstance(y, Tensor):
+        raise InputError(f"y is a {type(y).__name__}; pass a torch tensor of integers, torch.as_tensor(y).")
+    if y.ndim == 2 and y.shape[0] == n and y.shape[1] > 1:
+        raise InputError(f"y is {tuple(y.shape)}: one-hot or scores? Labels are (n,) integers: y.argmax(1).")
+    if y.shape != (n,):
+        raise InputError(f"y is {tuple(y.shape)}; expected ({n},), one integer label for each example of x.")
+    if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
+        raise InputError(f"y is {y.dtype}; labels are integers: y.long().")
+    if int(y.min()) < 0:
+        first = int(torch.nonzero(y < 0)[0, 0])
+        raise InputError(f"label {int(y[first])} at index {first}; labels start at 0.")
+
+
+def check_label_range(y: Tensor, classes: int) -> None:
+    """Raise InputError if a label is not below the number of classes."""
+    if int(y.max()) < classes:
+        return
+    first = int(torch.nonzero(y >= classes)[0, 0])
+    start = " Labels that start at 1? Subtract 1." if int(y.min()) >= 1 and int(y.max()) == classes else ""
+    raise InputError(
+        f"label {int(y[first])} at index {first}, but the model has {classes} classes (0..{classes - 1}).{start}"
+    )
+
+
+def check_model(forward: Callable[[Tensor], Tensor], x: Tensor, *, deterministic: bool) -> int:
+    """Probe a model on the first rows of `x`; return its number of classes.
+
+    The probe has `PROBED` rows, the given ones repeated where there are fewer.
+
+    Raises
+    ------
+    ModelError
+        If the output has the wrong type or shape, is not finite on every row, is made of
+        probabilities, changes between identical calls, or depends on the rest of the batch.
+    """
+    probe = x[torch.arange(PROBED, device=x.device) % len(x)]
+    logits = forward(probe)
+    _check_shape(logits, len(probe))
+    finite = torch.isfinite(logits).all(1)
+    if not finite.any():
+        raise ModelError(
+            f"logits are NaN or infinite for all {len(probe)} rows probed, though the inputs are finite. "
+            "Check the weights and the normalisation (mean=, std=)."
+        )
+    _check_not_probabilities(logits[finite])
+    if deterministic:
+        _check_repeats(forward, probe, logits)
+        _check_batch_independence(forward, probe, logits)
+    return logits.shape[1]
+
+
+def _check_shape(logits: Tensor, n: int) -> None:
+    if not isinstance(logits, Tensor):
+        raise ModelError(
+            f"the model returned a {type(logits).__name__}; expected a tensor of logits (n, classes). "
+            "Wrap it in a Module that returns that tensor (for example output.logits)."
+        )
+    if logits.ndim != 2 or len(logits) != n or logits.shape[1] < 2:
+        raise ModelError(
+            f"the model returned {tuple(logits.shape)} for {n} inputs; expected ({n}, classes), classes >= 2. "
+            "Flatten spatial axes; give a single-score model two logits, (0, score)."
+        )
+    if not logits.is_floating_point():
+        raise ModelError(f"the model returned {logits.dtype}; expected floating logits, not class indices.")
+
+
+def _check_not_probabilities(logits: Tensor) -> None:
+    total = logits.double().sum(1)
+    if (logits >= 0).all() and ((total - 1).abs() < 1e-3).all():
+        raise ModelError(
+            "the model's outputs are non-negative and each row sums to 1: probabilities, not logits. Gradients "
+            "through a softmax vanish and hide adversarial examples. Return the logits before the softmax."
+        )
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """Return the largest |a - b| over the rows finite in both, relative to 1 + max |a|."""
+    rows = torch.isfinite(a).all(1) & torch.isfinite(b).all(1)
+    if not rows.any():
+        return 0.0
+    a, b = a[rows].double(), b[rows].double()
+    return float((a - b).abs().max() / (1 + a.abs().max()))
+
+
+def _check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> None:
+    change = _difference(logits, forward(probe))
+    if change > _tolerance(logits):
+        raise ModelError(
+            f"two identical calls differ by {change:.2g} of the logits' size: the model is random, though "
+            "switched to evaluation mode. Remove the randomness, or pass stochastic=True to judge by repetitions."
+        )
+
+
+def _check_batch_independence(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> None:
+    """Compare the first half's logits with those beside another second half (grey, inverted, shuffled)."""
+    half = len(probe) // 2
+    centre = (probe.amax() + probe.amin()) / 2
+    others = (2 * centre - probe[:half]).flip(0)
+    change = _difference(logits[:half], forward(torch.cat([probe[:half], others]))[:half])
+    if change > min(100 * _tolerance(logits), 0.1):
+        raise ModelError(
+            f"the logits of an example change by {change:.2g} of their size with the rest of its batch: batch "
+            "statistics in use? Use running statistics (evaluation mode), or another normalisation layer."
+        )
+
+
+def _tolerance(logits: Tensor) -> float:
+    """Return the relative change that nondeterministic kernels can explain: 100 roundings, at most 2%."""
+    return min(100 * float(torch.finfo(logits.dtype).eps), 0.02)
+
+
+def explain_failure(x: Tensor, error: Exception) -> str:
+    """Return what a model's own exception on `x` most likely means, beside its text."""
+    shape = tuple(x.shape)
+    last = x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4)
+    hint = "channels last? Use x.permute(0, 3, 1, 2)." if last else "Check the input's shape, dtype and normalisation."
+    return f"the model fails on an input of shape {shape}, {x.dtype}: {type(error).__name__}: {error} ({hint})"

@@ -1,0 +1,88 @@
+"""``epsball attack``."""
+
+from pathlib import Path
+from typing import Literal
+
+from safetensors.torch import save
+
+from epsball import attacks
+from epsball import data as datasets
+from epsball.ball import Ball
+from epsball.cli.common import Common, load_classifier, load_data, show, showing_progress
+from epsball.errors import InputError
+from epsball.files import write_atomically
+
+_COMMON = Common()
+
+
+def attack(
+    model: str,
+    data: str,
+    /,
+    *,
+    ball: str,
+    method: str = "pgd",
+    stop: Literal["first", "never"] = "first",
+    precision: str = "float32",
+    budget: int | None = None,
+    batch_size: int | None = None,
+    stochastic: bool = False,
+    out: Path | None = None,
+    common: Common = _COMMON,
+) -> None:
+    """Search each example's ball for a misclassified point, and verify what is found.
+
+    Parameters
+    ----------
+    model
+        The model under test.
+    data
+        The data it is tested on.
+    ball
+        The perturbation set, NORM:RADIUS.
+    method
+        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
+    stop
+        first: an example leaves at its first witness; never: the method runs to its end.
+    precision
+        Of the search, float32 or bf16; verdicts are always given in float32.
+    budget
+        Most passes an example may cost.
+    batch_size
+        Examples searched together.
+    stochastic
+        The model draws random numbers; it is judged over repetitions.
+    out
+        A .safetensors file for the points, verdicts and margins.
+    """
+    if out is not None and out.suffix != ".safetensors":
+        raise InputError(f"--out is {out}; points are written as a .safetensors file.")
+    dataset = load_data(data, common)
+    perturbation = Ball.parse(ball)
+    classifier = load_classifier(model, dataset, perturbation, common, stochastic=stochastic)
+    x, y = dataset[:]
+    with showing_progress():
+        result = attacks.attack(
+            classifier,
+            datasets.as_pixels(x),
+            y,
+            perturbation,
+            method=method,
+            seed=common.seed,
+            stop=stop,
+            precision=precision,
+            budget=budget,
+            batch_size=batch_size,
+        )
+    if out is not None:
+        points = {
+            "x_adv": result.x_adv,
+            "broken": result.broken,
+            "margin": result.margin,
+            "index": dataset.positions,
+        }
+        write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))
+    heading = f"{method} on {model}, {len(dataset)} examples of {data}, {perturbation}"
+    show(result, common, heading=heading, notes={} if out is None else {"points": str(out)})
+    if result.interrupted:
+        raise KeyboardInterrupt

@@ -1,0 +1,111 @@
+"""What several commands share: naming model, data and ball, showing progress, printing results."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, runtime_checkable
+
+import torch
+from cyclopts import Parameter
+
+from epsball import data as datasets
+from epsball import models, progress
+from epsball.ball import Ball
+from epsball.classifier import Classifier
+from epsball.errors import InputError
+from epsball.generators import preserved
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options of every command.
+
+    Parameters
+    ----------
+    seed
+        Seed of every draw.
+    device
+        Where the model runs: auto (a GPU if there is one), cpu, cuda, cuda:1, ...
+    json
+        Print one JSON document to standard output instead of text.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    json: Annotated[bool, Parameter(negative=())] = False
+
+
+@runtime_checkable
+class Result(Protocol):
+    """A result that prints and goes to JSON."""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as JSON's types."""
+        ...
+
+
+def load_data(text: str, common: Common, split: str | None = None) -> datasets.Dataset:
+    """Return the data a text names."""
+    return datasets.load(text, split=split)
+
+
+def load_model(text: str, dataset: datasets.Dataset, common: Common) -> models.LoadedModel:
+    """Return the model a text names, on its device; the data give shape and classes where the text does not."""
+    with preserved(common.seed):
+        loaded = models.load(text, shape=dataset.shape, classes=dataset.classes)
+    loaded.module.to(_device(common.device))
+    return loaded
+
+
+def load_classifier(
+    model: str, dataset: datasets.Dataset, ball: Ball, common: Common, *, stochastic: bool = False
+) -> Classifier:
+    """Return the classifier of a model's text, in the ball's box."""
+    loaded = load_model(model, dataset, common)
+    return Classifier(loaded.module, loaded.mean, loaded.std, low=ball.low, high=ball.high, stochastic=stochastic)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device '{name}' was asked for, but no CUDA device is available; use --device cpu.")
+    return device
+
+
+def show(result: Result, common: Common, *, heading: str = "", notes: dict[str, Any] | None = None) -> None:
+    """Print a result as text, or as one JSON document with the notes."""
+    if common.json:
+        print(json.dumps({**result.to_json(), **(notes or {})}, indent=2, allow_nan=False))
+        return
+    print("\n".join([heading, "", str(result)] if heading else [str(result)]))
+    for name, value in (notes or {}).items():
+        print(f"{name}: {value}")
+
+
+@contextmanager
+def showing_progress() -> Iterator[None]:
+    """Show what the library reports as bars on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def listener(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total, visible=done < total)
+
+        with progress.listening(listener):
+            yield

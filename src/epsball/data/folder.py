@@ -1,0 +1,94 @@
+"""``folder:DIR``: one sub-folder a class, holding its pictures; decoded when they are sliced."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from epsball.data.checks import one_of
+from epsball.data.dataset import Dataset
+from epsball.data.pictures import check_like_first, to_tensor
+from epsball.errors import InputError
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+# Only these decoders: whatever a file is called, it must not reach one that starts other programs.
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
+
+
+def open_folder(path: str, *, split: str) -> Dataset:
+    """Return the pictures of ``DIR/class/*``, or of ``DIR/{train,test}/class/*`` if both are there.
+
+    Classes are the sorted names of the sub-folders (of both parts together), pictures are sorted
+    by name within their class; other files and hidden ones are passed over. Images are uint8
+    (n, 1, h, w) or (n, 3, h, w), all of one size and mode; each is checked when it is decoded.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}; check the path.")
+    parts = [root / "train", root / "test"]
+    if not all(part.is_dir() for part in parts):
+        return _dataset(root, _class_folders(root), None)
+    one_of(split, ("train", "test"), f"split of {root}")
+    names = sorted({name for part in parts for name in _class_folders(part)})
+    return _dataset(root / split, names, split)
+
+
+def _dataset(root: Path, names: list[str], split: str | None) -> Dataset:
+    files, labels = [], []
+    for label, name in enumerate(names):
+        pictures = _pictures(root / name) if (root / name).is_dir() else []
+        files += pictures
+        labels += [label] * len(pictures)
+    shape = tuple(_decode(files[0]).shape)
+    return Dataset(
+        read=partial(_read, files, shape),
+        rows=torch.arange(len(files)),
+        labels=torch.tensor(labels),
+        positions=torch.arange(len(files)),
+        shape=shape,
+        classes=len(names),
+        class_names=tuple(names),
+        split=split,
+    )
+
+
+def _class_folders(root: Path) -> list[str]:
+    names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    if not names:
+        raise InputError(f"{root} has no sub-folders; pictures must lie in one sub-folder a class.")
+    return names
+
+
+def _pictures(folder: Path) -> list[Path]:
+    files = [f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and f.name[0] != "."]
+    if not files:
+        inside = [entry.name for entry in folder.iterdir() if entry.is_dir()]
+        fix = (
+            f"It has sub-folders ({', '.join(sorted(inside)[:3])}): if it is a data set, give its own path."
+            if inside
+            else "Remove it."
+        )
+        raise InputError(f"class folder {folder} holds no picture ({', '.join(sorted(_SUFFIXES))}). {fix}")
+    return sorted(files, key=lambda file: file.name)
+
+
+def _read(files: list[Path], shape: tuple[int, ...], rows: Tensor) -> Tensor:
+    images = []
+    for row in rows.tolist():
+        image = _decode(files[row])
+        check_like_first(tuple(image.shape), str(files[row]), shape, str(files[0]))
+        images.append(image)
+    return torch.stack(images)
+
+
+def _decode(file: Path) -> Tensor:
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            return to_tensor(image, str(file))
+    except InputError:
+        raise
+    except Exception as error:  # A damaged picture can raise nearly anything.
+        raise InputError(f"{file} cannot be decoded ({error}); mend or remove it.") from error

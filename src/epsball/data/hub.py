@@ -1,0 +1,149 @@
+"""``hf:NAME``: a Hugging Face data set, from the hub or from a local folder (extra ``hf``)."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from epsball.data.checks import as_labels, one_of
+from epsball.data.dataset import Dataset
+from epsball.data.pictures import check_like_first, to_tensor
+from epsball.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    import datasets
+
+_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+_ROLES = {"image": ["Image"], "label": ["ClassLabel", *_INTEGERS]}
+
+
+def open_hub(
+    path: str, *, split: str, config: str | None = None, image: str | None = None, label: str | None = None
+) -> Dataset:
+    """Return one split of a data set; its pictures are decoded when they are sliced.
+
+    Parameters
+    ----------
+    path
+        A folder written by ``save_to_disk`` or one of parquet files, if there is such a folder;
+        else a name on the hub, which the ``datasets`` library fetches and keeps in its cache.
+    split
+        One of the splits it has; without meaning for a folder that has no splits.
+    config
+        The configuration, for names that have several.
+    image, label
+        The columns, needed only where the types of the columns do not single them out.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra("hf", "datasets", "data of kind 'hf'") from error
+    try:
+        source = _open(path, config)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"'hf:{path}' cannot be opened ({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
+            "NAME is a data set of the hub, or a folder of parquet files or one written by save_to_disk."
+        ) from error
+    if isinstance(source, datasets.Dataset):
+        return _dataset(source, None, path, image, label)
+    one_of(split, tuple(map(str, source)), f"split of '{path}'")
+    return _dataset(source[split], split, path, image, label)
+
+
+def _open(path: str, config: str | None) -> "datasets.Dataset | datasets.DatasetDict":
+    import datasets
+
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        if path.startswith(("/", ".", "~")):
+            raise InputError(f"there is no folder {folder}; check the path.")
+        return datasets.load_dataset(path, config)
+    if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+        return datasets.load_from_disk(str(folder))
+    for kind in ("parquet", "arrow"):
+        if any(folder.rglob(f"*.{kind}")):
+            return datasets.load_dataset(kind, data_dir=str(folder))
+    raise InputError(
+        f"{folder} holds no parquet or arrow files and was not written by save_to_disk; "
+        "for folders of pictures write 'folder:DIR'."
+    )
+
+
+def _dataset(source: "datasets.Dataset", split: str | None, path: str, image: str | None, label: str | None) -> Dataset:
+    image = _column(source, image, "image", path)
+    label = _column(source, label, "label", path)
+    if len(source) == 0:
+        raise InputError(f"'hf:{path}' has no rows; choose another split.")
+    names = getattr(source.features[label], "names", None)
+    values = np.asarray(source.select_columns([label]).with_format("numpy")[:][label])
+    y = as_labels(values, f"column '{label}' of 'hf:{path}'", count=len(source), classes=names and len(names))
+    shape = tuple(_decode(source, [0], image, path)[0].shape)
+    return Dataset(
+        read=partial(_read, source, image, path, shape),
+        rows=torch.arange(len(source)),
+        labels=y,
+        positions=torch.arange(len(source)),
+        shape=shape,
+        classes=len(names) if names else int(y.max()) + 1,
+        class_names=tuple(names) if names else None,
+        split=split,
+    )
+
+
+def _type(feature: Any) -> str:
+    """Return what a column holds: Image, ClassLabel, int64, string, ..."""
+    name = type(feature).__name__
+    return str(feature.dtype) if name == "Value" else name
+
+
+def _column(source: "datasets.Dataset", name: str | None, role: str, path: str) -> str:
+    """Return the column given by an option, or the only one whose type fits the role."""
+    types = {column: _type(feature) for column, feature in source.features.items()}
+    listed = ", ".join(f"{column} ({kind})" for column, kind in types.items())
+    first_choice, *others = _ROLES[role]
+    if name is not None:
+        if types[one_of(name, tuple(types), f"column of 'hf:{path}'")] not in _ROLES[role]:
+            raise InputError(
+                f"column '{name}' of 'hf:{path}' is of type {types[name]}; the {role} must be of type "
+                f"{first_choice}. Its columns: {listed}. Cast it with datasets' cast_column."
+            )
+        return name
+    fitting = [c for c, kind in types.items() if kind == first_choice]
+    fitting = fitting or [c for c, kind in types.items() if kind in others]
+    if len(fitting) != 1:
+        raise InputError(
+            f"'hf:{path}' has {len(fitting)} columns that may be the {role}; "
+            f"say which with {role}=COLUMN. Its columns: {listed}."
+        )
+    return fitting[0]
+
+
+def _decode(source: "datasets.Dataset", rows: list[int], image: str, path: str) -> list[Tensor]:
+    try:
+        pictures = source[rows][image]
+    except Exception as error:
+        raise InputError(
+            f"a picture among rows {rows[0]}..{rows[-1]} of 'hf:{path}' cannot be decoded ({error}); "
+            "mend the data set or leave it out with indices=FILE."
+        ) from error
+    if None in pictures:
+        raise InputError(f"{_row(rows[pictures.index(None)], path)} has no picture; leave it out with indices=FILE.")
+    return [to_tensor(picture, _row(row, path)) for row, picture in zip(rows, pictures, strict=True)]
+
+
+def _read(source: "datasets.Dataset", image: str, path: str, shape: tuple[int, ...], rows: Tensor) -> Tensor:
+    numbers = rows.tolist()
+    images = _decode(source, numbers, image, path)
+    for number, picture in zip(numbers, images, strict=True):
+        check_like_first(tuple(picture.shape), _row(number, path), shape, _row(0, path))
+    return torch.stack(images)
+
+
+def _row(number: int, path: str) -> str:
+    return f"row {number} of 'hf:{path}'"

@@ -1,0 +1,105 @@
+"""`load`: a data set from a text, a pair, or an object, and the registry of kinds of text."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from epsball.data.checks import one_of
+from epsball.data.cifar10 import open_cifar10
+from epsball.data.dataset import Dataset
+from epsball.data.digits import open_digits
+from epsball.data.folder import open_folder
+from epsball.data.given import from_object, from_pair
+from epsball.data.hub import open_hub
+from epsball.data.idx import open_idx
+from epsball.data.npz import open_npz
+from epsball.data.selection import select
+from epsball.errors import InputError, nearest
+from epsball.texts import split_options
+
+KINDS: dict[str, Callable[..., Dataset]] = {
+    "digits": open_digits,
+    "idx": open_idx,
+    "cifar10": open_cifar10,
+    "npz": open_npz,
+    "folder": open_folder,
+    "hf": open_hub,
+}
+"""The function behind each kind: it takes the path, and its keywords are the kind's options."""
+
+_SELECTION = ("first", "indices")
+
+
+def load(source: Any, *, split: str | None = None) -> Dataset:
+    """Return the data set that `source` names or is.
+
+    Parameters
+    ----------
+    source
+        A text ``KIND:PATH[,split=test][,first=1000][,indices=FILE]`` with KIND one of digits
+        (without path), idx, cifar10, npz, folder, hf; a pair (x, y) of tensors or arrays; an
+        object with ``len(d)`` and ``d[i:j] -> (x, y)``; or a `Dataset`, returned as it is.
+    split
+        The part to take where the source has parts and the text names none (default ``"test"``).
+
+    Raises
+    ------
+    InputError
+        If the source is missing, damaged or ambiguous, or breaks a rule for images or labels.
+    MissingExtra
+        For ``hf`` without the extra of that name.
+
+    Warns
+    -----
+    IncompleteData
+        If the selection passes over examples that the files lack.
+
+    Examples
+    --------
+    >>> data = load("digits,first=3")
+    >>> data
+    digits,split=test,first=3: 3 examples of shape (1, 8, 8), 10 classes
+    >>> x, y = data[0:2]
+    """
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, str):
+        return _from_text(source, split or "test")
+    if isinstance(source, tuple | list):
+        if len(source) != 2:
+            raise InputError(f"data is a {type(source).__name__} of {len(source)}; give a pair (x, y).")
+        return replace(from_pair(*source), name="(x, y)")
+    return replace(from_object(source), name=type(source).__name__)
+
+
+def _from_text(text: str, default_split: str) -> Dataset:
+    head, options = split_options(text)
+    kind, _, path = head.partition(":")
+    if kind not in KINDS and ":" not in head:
+        raise InputError(
+            f"data text '{head}' names no kind; write KIND:PATH with KIND one of {', '.join(KINDS)}."
+            + nearest(kind, KINDS)
+        )
+    opener = KINDS[one_of(kind, tuple(KINDS), "kind of data")]
+    if not path and kind != "digits":
+        raise InputError(f"data text '{text}' has no path; write {kind}:PATH.")
+    own = [name for name in inspect.signature(opener).parameters if name != "path"]
+    for option in options:
+        one_of(option, (*own, *_SELECTION), f"option of '{kind}'")
+    arguments = {name: options[name] for name in own if name in options}
+    if "split" in own:
+        arguments.setdefault("split", default_split)
+    data = _opened(opener, path, arguments, head)
+    if "split" in options and data.split is None:
+        raise InputError(f"'{head}' has no parts, but split={options['split']} was given; leave it out.")
+    selected = select(data, first=options.get("first"), indices=options.get("indices"))
+    shown = {"split": data.split} if data.split else {}
+    return replace(selected, name=",".join([head, *(f"{k}={v}" for k, v in {**shown, **options}.items())]))
+
+
+def _opened(opener: Callable[..., Dataset], path: str, arguments: dict[str, str], head: str) -> Dataset:
+    try:
+        return opener(path, **arguments)
+    except OSError as error:
+        raise InputError(f"'{head}' cannot be read: {error}. Check the path and its permissions.") from error

@@ -1,0 +1,174 @@
+"""`load`: a model from its text."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from epsball.errors import InputError, ModelError, UnsupportedOperation, nearest
+from epsball.models import timm_models
+from epsball.models.architectures import ARCHITECTURES
+from epsball.models.card import read_card
+from epsball.models.exported_program import exported_module
+from epsball.models.loaded import Known, LoadedModel, check_finite, refuse_more, with_weights
+from epsball.models.model_text import ModelText, parse_model_text
+from epsball.models.user_python import imported, public_function, reported
+from epsball.models.values import boolean, keyword_arguments, read_option
+
+
+def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None = None) -> LoadedModel:
+    """Load a model from its text, ``NAME[@WEIGHTS][,mean=..][,std=..][,ARG=..]``.
+
+    ============================  ======================================================
+    NAME                          what it is
+    ============================  ======================================================
+    an architecture               one of `ARCHITECTURES`; its options are ARGs
+    ``FILE.py:function``          the user's own: runs FILE.py and calls the function with
+                                  the ARGs, and with `shape` and `classes` if it has them
+    ``FILE.pt2``                  a program of ``torch.export.save``, a whole model
+    ``FILE.onnx``                 not read yet
+    ``timm:NAME``                 a model of timm (extra ``timm``)
+    ``CARD.json``                 a model that training wrote
+    ============================  ======================================================
+
+    WEIGHTS is a ``.safetensors`` file or one of ``torch.save`` that holds a state dict. Lists
+    are written with colons and numbers may be fractions: ``mean=0.4914:0.4822:0.4465``,
+    ``std=63/255``. ``ignore=PREFIX`` leaves entries of WEIGHTS out. No file but the FILE.py
+    that the text names can run code.
+
+    Parameters
+    ----------
+    text
+        The model.
+    shape, classes
+        Shape of one input and number of classes of the data, for models that are built to
+        measure; ``shape=1x28x28`` and ``classes=10`` in the text go before them.
+
+    Raises
+    ------
+    InputError
+        If the text or a file is wrong, or the model was made for inputs of another shape.
+    ModelError
+        If weights do not fit or are not finite, or the model's own code fails.
+    MissingExtra
+        If an optional package is not installed.
+    UnsupportedOperation
+        If the file is of a kind, or calls an operator, that is not run.
+    """
+    request = parse_model_text(text)
+    known: Known = {"shape": request.shape or shape, "classes": request.classes or classes}
+    loaded = _loader(request.name)(request, known)
+    if shape is not None and loaded.shape not in (None, shape):
+        raise InputError(
+            f"{loaded.name} takes inputs of shape {_by_x(loaded.shape)}, the data has {_by_x(shape)}. "
+            "Use the data it was made for, or transform the data."
+        )
+    check_finite(loaded)
+    return loaded
+
+
+def _architecture(request: ModelText, known: Known) -> LoadedModel:
+    builder = ARCHITECTURES[request.name]
+    module = builder(**keyword_arguments(builder, request.name, request.options, known))
+    return with_weights(module, request, known)
+
+
+def _user_python(request: ModelText, known: Known) -> LoadedModel:
+    file, _, function_name = request.name.rpartition(":")
+    path = Path(file).expanduser()
+    with imported(path) as python:
+        function = public_function(python, function_name)
+        arguments = keyword_arguments(function, request.name, request.options, known)
+        with reported(path.resolve()):
+            module = function(**arguments)
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{request.name} returned a {type(module).__name__}; it must return a torch.nn.Module.")
+    if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+        raise ModelError(f"{request.name} returned a module with lazy layers; run it once on an input before.")
+    return with_weights(module, request, known)
+
+
+def _timm(request: ModelText, known: Known) -> LoadedModel:
+    pretrained = read_option("pretrained", request.options.get("pretrained", "false"), boolean, "true")
+    # Numbers taken from the data would replace the first and last layer of a trained model.
+    own: Known = {"shape": request.shape, "classes": request.classes} if pretrained else known
+    module = timm_models.timm_module(request.name.removeprefix("timm:"), request.options, own)
+    loaded = with_weights(module, request, known)
+    if not pretrained or request.mean or request.std:
+        return loaded
+    return replace(loaded, **timm_models.pretrained_normalisation(module))
+
+
+def _exported(request: ModelText, known: Known) -> LoadedModel:
+    refuse_more(request, "a .pt2 file is a whole model", ("mean", "std", "shape", "classes"))
+    path = Path(request.name).expanduser()
+    module = exported_module(path)
+    fixed = tuple(length for length in module.shape if length is not None)
+    return LoadedModel(
+        module=module,
+        mean=request.mean,
+        std=request.std,
+        shape=fixed if len(fixed) == len(module.shape) else known["shape"],
+        classes=module.classes,
+        text=request.text,
+        name=request.name,
+        weights=path,
+    )
+
+
+def _onnx(request: ModelText, known: Known) -> LoadedModel:
+    raise UnsupportedOperation(
+        f"{request.name}: ONNX files are not read yet. Give the PyTorch module, as "
+        "FILE.py:function@WEIGHTS or as a .pt2 file."
+    )
+
+
+def _card(request: ModelText, known: Known) -> LoadedModel:
+    refuse_more(request, "a card says all about its model", ())
+    path = Path(request.name).expanduser()
+    card = read_card(path)
+    described = parse_model_text(card.architecture)
+    weights = path.parent / card.weights
+    plain = described.name in ARCHITECTURES or described.name.startswith("timm:")
+    if not plain or described.weights is not None:
+        raise InputError(
+            f"{path} names the architecture {card.architecture!r}. Opening a card runs no code: it may name "
+            f"only {', '.join(ARCHITECTURES)} and timm:NAME. Name your own function yourself: "
+            f"FILE.py:function@{weights},mean=..,std=.."
+        )
+    said = replace(described, text=request.text, weights=weights, mean=card.mean, std=card.std)
+    return replace(_loader(said.name)(said, {"shape": card.shape, "classes": card.classes}), card=card)
+
+
+_KINDS: tuple[tuple[Callable[[str], object], Callable[[ModelText, Known], LoadedModel]], ...] = (
+    (ARCHITECTURES.__contains__, _architecture),
+    (re.compile(r".+\.py:\w+").fullmatch, _user_python),
+    (re.compile(r".+\.pt2").fullmatch, _exported),
+    (re.compile(r".+\.onnx").fullmatch, _onnx),
+    (re.compile(r"timm:.+").fullmatch, _timm),
+    (re.compile(r".+\.json").fullmatch, _card),
+)
+
+
+def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
+    for is_kind, loader in _KINDS:
+        if is_kind(name):
+            return loader
+    if name.endswith(".py"):
+        raise InputError(f"{name} is a Python file; name the function in it that builds the model, {name}:function.")
+    if Path(name).suffix:
+        raise InputError(
+            f"{name!r} names no model; a file of weights stands behind its architecture, NAME@{name}. "
+            f"Whole models are FILE.pt2 and CARD.json; architectures are {', '.join(ARCHITECTURES)}."
+        )
+    raise InputError(
+        f"there is no architecture '{name}'.{nearest(name, ARCHITECTURES)} "
+        f"There are {', '.join(ARCHITECTURES)}; or write FILE.py:function, FILE.pt2, timm:NAME, CARD.json."
+    )
+
+
+def _by_x(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

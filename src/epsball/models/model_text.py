@@ -1,0 +1,95 @@
+"""The text that names a model: ``NAME[@WEIGHTS][,mean=..][,std=..][,ARG=..]``."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from epsball.models import values
+from epsball.texts import split_options
+
+# An @ in a folder's name does not end the NAME of a Python file or of a file that is a whole model.
+_NAME_AND_WEIGHTS = re.compile(r"(?P<name>.*\.py:\w+|\w+|.*\.(?:pt2|onnx|json)|[^@]*)(?:@(?P<weights>.+))?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelText:
+    """A model's text taken apart.
+
+    Attributes
+    ----------
+    text
+        The whole text.
+    name
+        What stands before ``@``.
+    weights
+        The file of weights, or None.
+    mean, std
+        Normalisation in the units of the box (``mean=0.4914:0.4822:0.4465``), or None.
+    shape
+        Shape of one input (``shape=1x28x28``), or None.
+    classes
+        Number of logits, or None.
+    ignore
+        Prefixes of entries in the file of weights that the model has no use for.
+    options
+        All other options, as texts.
+    """
+
+    text: str
+    name: str
+    weights: Path | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    shape: tuple[int, ...] | None
+    classes: int | None
+    ignore: tuple[str, ...]
+    options: dict[str, str]
+
+
+def parse_model_text(text: str) -> ModelText:
+    """Take a model's text apart.
+
+    Raises
+    ------
+    InputError
+        If an option is written twice, or cannot be read.
+    """
+    head, options = split_options(text)
+    match = _NAME_AND_WEIGHTS.fullmatch(head)
+    name, weights = (match["name"], match["weights"]) if match else (head, None)
+    taken = {
+        key: values.read_option(key, options.pop(key), reader, example)
+        for key, (reader, example) in _READERS.items()
+        if key in options
+    }
+    return ModelText(
+        text=text,
+        name=name,
+        weights=Path(weights).expanduser() if weights else None,
+        mean=taken.get("mean"),
+        std=taken.get("std"),
+        shape=taken.get("shape"),
+        classes=taken.get("classes"),
+        ignore=taken.get("ignore", ()),
+        options=options,
+    )
+
+
+def _positive(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError(f"{text} is not positive")
+    return count
+
+
+def _prefixes(text: str) -> tuple[str, ...]:
+    return tuple(text.split(":"))
+
+
+_READERS = {
+    "mean": (values.numbers, "0.4914:0.4822:0.4465"),
+    "std": (values.numbers, "0.2471:0.2435:0.2616"),
+    "shape": (values.shape, "1x28x28"),
+    "classes": (_positive, "10"),
+    "ignore": (_prefixes, "head:normalize"),
+}

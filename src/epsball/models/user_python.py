@@ -1,0 +1,116 @@
+"""``FILE.py:function``: a module built by the user's own Python.
+
+Naming a function runs its file: this is the one way in which a model's text runs code, and it
+runs only the code that the user names.
+"""
+
+import hashlib
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from epsball.errors import EpsballError, InputError, ModelError, nearest
+from epsball.models.files import require_file
+
+_PREFIX = "_epsball_model_"
+
+
+@contextmanager
+def imported(path: Path) -> Iterator[ModuleType]:
+    """Run a Python file as a module of its own, whose neighbours it may import within the block.
+
+    The module stays in ``sys.modules`` under a name that no import statement would use, so that
+    its classes work (dataclasses, pickling, `inspect`). Neighbours it imported are taken out
+    again: two models may each have their own ``layers.py``.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    ModelError
+        If running it fails; names the file and the line.
+    """
+    require_file(path)
+    path = path.resolve()
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    module = ModuleType(f"{_PREFIX}{digest}")
+    module.__file__ = str(path)
+    linecache.checkcache(str(path))
+    sys.modules[module.__name__] = module
+    with _neighbours_importable(path.parent):
+        try:
+            with reported(path):
+                exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+        except BaseException:
+            del sys.modules[module.__name__]
+            raise
+        yield module
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Turn what goes wrong in the user's code into a `ModelError` that names the file and the line."""
+    try:
+        yield
+    except EpsballError:
+        raise
+    except (Exception, SystemExit) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else _last_line(path, error)
+        raise ModelError(
+            f"{path}, line {line}: {type(error).__name__}: {error}. The model's own code failed; correct it there."
+        ) from error
+
+
+def public_function(module: ModuleType, name: str) -> Callable[..., Any]:
+    """Return the function or class `name` of a module.
+
+    Raises
+    ------
+    InputError
+        If there is none; names the nearest.
+    """
+    function = vars(module).get(name)
+    if callable(function):
+        return function
+    own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    raise InputError(
+        f"{module.__file__} has no function '{name}'.{nearest(name, own)} It defines: {', '.join(own) or 'none'}."
+    )
+
+
+@contextmanager
+def _neighbours_importable(folder: Path) -> Iterator[None]:
+    before = set(sys.modules)
+    entry = str(folder)
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
+        for name in set(sys.modules) - before:
+            if not name.startswith(_PREFIX) and _is_neighbour(folder, name):
+                del sys.modules[name]
+
+
+def _is_neighbour(folder: Path, name: str) -> bool:
+    """Whether a module was found in `folder` itself, not in an environment that lies below it."""
+    module = sys.modules[name]
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    top = name.partition(".")[0]
+    return any(
+        Path(place).is_relative_to(folder) and Path(place).relative_to(folder).parts[0] in (top, f"{top}.py")
+        for place in places
+        if place
+    )
+
+
+def _last_line(path: Path, error: BaseException) -> int | None:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    return lines[-1] if lines else None

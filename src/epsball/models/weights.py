@@ -1,0 +1,166 @@
+"""Putting the weights of a file into a module: exactly, or not at all."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from epsball.errors import ModelError
+from epsball.models.checkpoint import read_checkpoint
+
+_DATA_PARALLEL = "module."
+_COUNTER = "num_batches_tracked"
+_NAMED = 4  # names printed of a long list
+_DEPTH = 4  # how deep in a checkpoint a state dict is looked for
+
+
+def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ...] = ()) -> None:
+    """Copy the weights in a file into `module`.
+
+    The file holds a state dict, or a mapping or list in which one lies (``state_dict``,
+    ``model``, ``net``, ...). It is taken only if exactly one in the file has the module's
+    names and shapes, no more and no fewer. Three things are let pass: a prefix ``module.``
+    that all names bear is the trace of DataParallel and is taken off if the names then fit;
+    a missing ``num_batches_tracked`` (files older than PyTorch 0.4.1) keeps the module's,
+    which no output depends on; entries named by `ignore` are left out.
+
+    Parameters
+    ----------
+    module
+        The module; unchanged if an error is raised.
+    path
+        See `epsball.models.checkpoint.read_checkpoint`.
+    name
+        What the user called the model, for messages.
+    ignore
+        Entries the module has no use for, by name or by the part before a dot. Each must
+        stand in the file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    ModelError
+        If no state dict fits or several do, if a value is not finite, or if a value would be
+        rounded to the module's dtype.
+    """
+    own = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    found = {
+        place: _without(ignore, state)
+        for outer, whole in _state_dicts(read_checkpoint(path))
+        for place, state in _with_and_without_prefix(outer, whole)
+    }
+    if not found:
+        raise ModelError(f"{path} holds no state dict (names with tensors). Save model.state_dict().")
+    gaps = {place: _compare(own, state) for place, state in found.items()}
+    fitting = [place for place, gap in gaps.items() if gap.size == 0]
+    if not fitting:
+        raise ModelError(f"{path} does not fit {name}: {min(gaps.values(), key=lambda gap: gap.size).describe()}")
+    if len(fitting) > 1:
+        raise ModelError(
+            f"{path} holds {len(fitting)} state dicts that fit {name}: {', '.join(fitting)}. "
+            "Save the one you mean as a file of its own."
+        )
+    state = found[fitting[0]]
+    for key, tensor in state.items():
+        _check_values(f"{key} in {path}", tensor, own[key])
+    module.load_state_dict(state, strict=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """How a state dict differs from a module's: names, and names with both shapes."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    shapes: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of differences."""
+        return len(self.missing) + len(self.unexpected) + len(self.shapes)
+
+    def describe(self) -> str:
+        """Return the differences, a few of each kind by name, and the fix."""
+        kinds = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.shapes}
+        seen = "; ".join(f"{len(names)} {kind} ({_few(names)})" for kind, names in kinds.items() if names)
+        if self.missing or self.shapes:
+            return f"{seen}. Check the architecture, its options, shape= and classes=."
+        entries = ":".join(dict.fromkeys(key.split(".")[0] for key in self.unexpected))
+        return f"{seen}. If the model has no use for them, leave them out with ignore={entries}."
+
+
+def _state_dicts(value: object, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield every mapping of names to tensors in a checkpoint with its place, outer ones first."""
+    if isinstance(value, Mapping):
+        if value and all(isinstance(key, str) and isinstance(item, Tensor) for key, item in value.items()):
+            yield place or "the whole file", dict(value)
+        inner: Iterable[tuple[object, object]] = value.items()
+    elif isinstance(value, list | tuple):
+        inner = enumerate(value)
+    else:
+        return
+    if depth < _DEPTH:
+        for key, item in inner:
+            yield from _state_dicts(item, f"{place}/{key}", depth + 1)
+
+
+def _with_and_without_prefix(place: str, state: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    yield place, state
+    if all(key.startswith(_DATA_PARALLEL) for key in state):
+        bare = {key.removeprefix(_DATA_PARALLEL): tensor for key, tensor in state.items()}
+        yield f"{place} without '{_DATA_PARALLEL}'", bare
+
+
+def _without(ignore: tuple[str, ...], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out ignored entries; an entry to ignore that does not stand in `state` leaves it whole."""
+    kept = {key: tensor for key, tensor in state.items() if not any(_under(entry, key) for entry in ignore)}
+    met = all(any(_under(entry, key) for key in state) for entry in ignore)
+    return kept if met else state
+
+
+def _under(entry: str, key: str) -> bool:
+    return key == entry or key.startswith(f"{entry}.")
+
+
+def _compare(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Gap:
+    return Gap(
+        missing=tuple(key for key in own if key not in state and not key.endswith(_COUNTER)),
+        unexpected=tuple(key for key in state if key not in own),
+        shapes=tuple(
+            f"{key}: file {_shape(tensor)}, model {_shape(own[key])}"
+            for key, tensor in state.items()
+            if key in own and tensor.shape != own[key].shape
+        ),
+    )
+
+
+def _check_values(what: str, tensor: Tensor, built: Tensor) -> None:
+    """Refuse values that are no plain numbers, not finite, or rounded on the way into the module.
+
+    An infinity that the module was built with (an attention mask) is no damage.
+    """
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise ModelError(f"{what} is no plain tensor (sparse, quantised or without values). Save it as one.")
+    widens = tensor.is_floating_point() and torch.promote_types(tensor.dtype, built.dtype) == built.dtype
+    if tensor.dtype != built.dtype and not widens:
+        raise ModelError(
+            f"{what} is {tensor.dtype} and the model's {built.dtype}: it would be rounded. Convert the file, "
+            "or build the model in that dtype (FILE.py:function)."
+        )
+    damaged = ~(torch.isfinite(tensor) | (tensor == built.cpu())) if tensor.is_floating_point() else torch.zeros(())
+    if damaged.any():
+        raise ModelError(
+            f"{what} has {int(damaged.sum())} of {tensor.numel()} values that are NaN or infinite. "
+            "Training diverged or the file is damaged: take an earlier checkpoint."
+        )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"

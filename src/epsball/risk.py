@@ -1,0 +1,116 @@
+"""Natural, boundary and robust risk as functions of verdict columns (17.3.1 of the chapter).
+
+With the 0-1 loss, robust risk = natural risk + boundary risk, where the boundary risk is the
+probability of an example that is classified correctly and can be flipped inside its ball. An
+attack bounds it from below, certificates from above.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from epsball import results
+from epsball.errors import InputError
+from epsball.statistics import Interval, clopper_pearson
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bracket:
+    """A risk known from both sides on a sample, with an interval for its source.
+
+    Parameters
+    ----------
+    low, high
+        The risk of the sample lies between them (both ends are exact counts over n).
+    interval
+        Exact confidence interval of the risk of the distribution: the lower Clopper-Pearson
+        limit of `low` to the upper one of `high`.
+    """
+
+    low: float
+    high: float
+    interval: Interval
+
+    @classmethod
+    def of_counts(cls, low: int, high: int, n: int, confidence: float = 0.95) -> "Bracket":
+        """Return the bracket of at least `low` and at most `high` errors in `n` examples."""
+        ends = clopper_pearson(low, n, confidence).low, clopper_pearson(high, n, confidence).high
+        return cls(low=low / n, high=high / n, interval=Interval(*ends))
+
+    def __str__(self) -> str:
+        value = f"{self.low:.4f}" if self.low == self.high else f"{self.low:.4f}..{self.high:.4f}"
+        return f"{value} {self.interval}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RiskDecomposition:
+    """Natural risk + boundary risk = robust risk, each as a bracket.
+
+    The lower ends add up exactly, and so do the upper ends.
+    """
+
+    natural: Bracket
+    boundary: Bracket
+    robust: Bracket
+
+    def __str__(self) -> str:
+        rows = [(name, str(getattr(self, name))) for name in ("natural", "boundary", "robust")]
+        return results.text_table(("risk", "low..high [95% interval]"), rows)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the three brackets as JSON's types."""
+        return results.jsonable(self)
+
+
+def decompose(
+    correct: Bool[Tensor, " n"],
+    broken: Bool[Tensor, " n"],
+    certified: Bool[Tensor, " n"] | None = None,
+    invalid: Bool[Tensor, " n"] | None = None,
+    confidence: float = 0.95,
+) -> RiskDecomposition:
+    """Return the risk decomposition of verdict columns.
+
+    R_rob = R_nat + R_bdy with R_bdy = P(correct at x and flippable in N(x)).
+
+    Parameters
+    ----------
+    correct
+        Whether the example itself is classified correctly (margin > 0).
+    broken
+        Whether a witness is known (those misclassified at x may be included or not).
+    certified
+        Whether a certificate says that no witness exists; left out: none is known.
+    invalid
+        Whether the model failed on the example: it may be an error or not.
+    confidence
+        Of the exact intervals.
+
+    Raises
+    ------
+    InputError
+        If the columns differ in length, are empty, or an example is both broken and certified.
+
+    References
+    ----------
+    Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML
+    2019, section 3 (eq. (1)).
+    """
+    certified = torch.zeros_like(correct) if certified is None else certified
+    invalid = torch.zeros_like(correct) if invalid is None else invalid
+    lengths = [len(column) for column in (correct, broken, certified, invalid)]
+    if len(set(lengths)) != 1 or lengths[0] == 0:
+        raise InputError(f"the verdict columns have lengths {lengths}; give columns of one length, at least 1.")
+    if bool((broken & certified & correct).any()):
+        raise InputError("an example is both broken and certified; one of the two verdicts is wrong.")
+    n = len(correct)
+    correct, wrong = correct & ~invalid, ~correct & ~invalid
+    natural = int(wrong.sum()), int((wrong | invalid).sum())
+    boundary = int((correct & broken).sum()), int((correct & ~certified).sum())
+    robust = natural[0] + boundary[0], natural[1] + boundary[1]
+    parts = {"natural": natural, "boundary": boundary, "robust": robust}
+    return RiskDecomposition(
+        **{name: Bracket.of_counts(low, high, n, confidence) for name, (low, high) in parts.items()}
+    )

@@ -1,0 +1,41 @@
+"""The grammar shared by every text that names a model or data: ``HEAD[,key=value]...``."""
+
+import re
+
+from epsball.errors import InputError
+
+_OPTION = re.compile(r",\s*([A-Za-z_][A-Za-z0-9_]*)\s*=")
+
+
+def split_options(text: str) -> tuple[str, dict[str, str]]:
+    """Split ``HEAD[,key=value]...`` into the head and its options, in the order written.
+
+    A new option begins at a comma that is followed by ``identifier=``; every other comma belongs
+    to the head or to the value it stands in, so that ``mean=0.1,0.2,0.3`` is one option.
+
+    Parameters
+    ----------
+    text
+        For instance ``"idx:folder,split=test,first=1000"``.
+
+    Returns
+    -------
+    tuple of str and dict
+        The head and the options as texts, surrounding blanks removed.
+
+    Raises
+    ------
+    InputError
+        If the head or a value is empty, or a key is given twice.
+    """
+    head, *rest = _OPTION.split(text)
+    if not head.strip():
+        raise InputError(f"the text {text!r} has nothing before its options; write HEAD[,key=value]...")
+    options: dict[str, str] = {}
+    for key, value in zip(rest[::2], rest[1::2], strict=True):
+        if not value.strip():
+            raise InputError(f"option '{key}' in {text!r} has no value; write {key}=VALUE or leave it out.")
+        if key in options:
+            raise InputError(f"option '{key}' stands twice in {text!r}; give it once.")
+        options[key] = value.strip()
+    return head.strip(), options

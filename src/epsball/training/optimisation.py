@@ -1,0 +1,73 @@
+"""Optimisers and learning-rate schedules by name."""
+
+import math
+from collections.abc import Callable, Iterable
+
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from epsball.errors import InputError, nearest
+
+
+def _constant(progress: float) -> float:
+    return 1.0
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def _piecewise(progress: float) -> float:
+    return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
+
+
+def _one_cycle(progress: float) -> float:
+    return progress / 0.4 if progress < 0.4 else (1.0 - progress) / 0.6
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "piecewise": _piecewise,
+    "one-cycle": _one_cycle,
+}
+"""Factor of the learning rate as a function of the share of steps done (piecewise: a tenth at 1/2 and 3/4)."""
+
+OPTIMISERS = ("sgd", "adam")
+
+
+def make_optimiser(
+    name: str, parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float
+) -> Optimizer:
+    """Return SGD (with Nesterov momentum if there is momentum) or Adam.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or a number out of range.
+    """
+    if not (math.isfinite(lr) and lr > 0):
+        raise InputError(f"lr is {lr}; the learning rate must be positive.")
+    if not 0 <= momentum < 1 or not weight_decay >= 0:
+        raise InputError(f"momentum is {momentum}, weight_decay {weight_decay}; need 0 <= momentum < 1, decay >= 0.")
+    if name == "sgd":
+        return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
+    if name == "adam":
+        return Adam(parameters, lr=lr, weight_decay=weight_decay)
+    raise InputError(f"unknown optimiser '{name}'; known: {', '.join(OPTIMISERS)}.{nearest(name, OPTIMISERS)}")
+
+
+def make_schedule(name: str, optimiser: Optimizer, steps: int) -> LambdaLR:
+    """Return the schedule of that name over `steps` steps.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+    """
+    if name not in SCHEDULES:
+        raise InputError(f"unknown schedule '{name}'; known: {', '.join(SCHEDULES)}.{nearest(name, SCHEDULES)}")
+    factor = SCHEDULES[name]
+    # Half a step ahead: a one-cycle schedule would otherwise begin with a rate of zero.
+    return LambdaLR(optimiser, lambda step: factor(min(1.0, (step + 0.5) / steps)))

@@ -1,0 +1,132 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+import epsball as eb
+from epsball.cli import main
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    arguments = ["train", "standard", "mlp,hidden=32", "digits", "--out", str(folder), "--ball", "linf:0.1"]
+    assert main([*arguments, "--epochs", "3", "--lr", "0.05", "--batch-size", "64"]) == 0
+    return folder / "card.json"
+
+
+def test_train_audit_attack_share_one_way_to_say_things(card, tmp_path, capsys):
+    assert main(["audit", str(card), "digits,first=100", "--ball", "linf:0.1", "--out", str(tmp_path / "run")]) == 0
+    text = capsys.readouterr().out
+    assert "accuracy under attack" in text
+    assert "not measured" in text
+    assert main(["attack", str(card), "digits,first=100", "--ball", "linf:0.1", "--method", "pgd,steps=40"]) == 0
+    assert "accuracy under attack" in capsys.readouterr().out
+
+
+def test_json_is_one_document_and_agrees_with_the_text(card, capsys):
+    assert main(["audit", str(card), "digits,first=50", "--ball", "l2:0.5", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["total"] == 50
+    assert document["not measured"] == ["certified accuracy", "1 - optimal adversarial risk"]
+    low, high = document["robust accuracy"]["low"], document["robust accuracy"]["high"]
+    assert low <= high == pytest.approx(document["places"]["accuracy under attack"]["value"])
+
+
+def test_pgd_training_by_command(tmp_path, capsys):
+    arguments = [
+        "train",
+        "pgd",
+        "mlp,hidden=16",
+        "digits,first=300",
+        "--ball",
+        "linf:0.05",
+        "--out",
+        str(tmp_path),
+    ]
+    assert (
+        main(
+            [
+                *arguments,
+                "--epochs",
+                "1",
+                "--steps",
+                "2",
+                "--step-size",
+                "radius",
+                "--start",
+                "none",
+                "--json",
+            ]
+        )
+        == 0
+    )
+    document = json.loads(capsys.readouterr().out)
+    assert document["card"]["architecture"] == "mlp,hidden=16"
+    objective = document["card"]["training"]["objective"]
+    assert (objective["name"], objective["steps"], objective["start"]) == ("pgd", 2, "none")
+
+
+def test_attack_writes_its_points(card, tmp_path, capsys):
+    out = tmp_path / "points.safetensors"
+    assert main(["attack", str(card), "digits,first=30", "--ball", "linf:0.2", "--out", str(out)]) == 0
+    points = load_file(out)
+    assert points["x_adv"].shape == (30, 1, 8, 8)
+    assert points["index"].tolist() == eb.data.load("digits,first=30").positions.tolist()
+    capsys.readouterr()
+
+
+BAD = {
+    "unknown data": (["audit", "mlp", "digit", "--ball", "linf:0.1"], 2, "Did you mean 'digits'"),
+    "missing folder": (["audit", "mlp", "idx:nowhere", "--ball", "linf:0.1"], 2, "nowhere"),
+    "unknown model": (["audit", "mpl", "digits", "--ball", "linf:0.1"], 2, "Did you mean 'mlp'"),
+    "unknown norm": (["audit", "mlp", "digits", "--ball", "lin:0.1"], 2, "Did you mean 'linf'"),
+    "radius in 8 bits": (["audit", "mlp", "digits", "--ball", "linf:8"], 2, "8/255"),
+    "no ball": (["audit", "mlp", "digits"], 2, "--ball"),
+    "unknown option": (["audit", "mlp", "digits", "--ball", "linf:0.1", "--buget", "quick"], 2, "--budget"),
+    "unknown command": (["adit", "mlp", "digits"], 2, "adit"),
+    "unknown attack": (
+        ["attack", "mlp", "digits", "--ball", "linf:0.1", "--method", "apdg"],
+        2,
+        "unknown attack",
+    ),
+    "unknown device": (["audit", "mlp", "digits", "--ball", "linf:0.1", "--device", "tpu9"], 2, "device"),
+    "objective without ball": (["train", "pgd", "mlp", "digits", "--out", "unused"], 2, "needs --ball"),
+    "option of another objective": (
+        ["train", "standard", "mlp", "digits", "--out", "unused", "--steps", "3"],
+        2,
+        "takes no",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_ends_with_its_exit_code_and_a_message(kind, capsys):
+    arguments, code, words = BAD[kind]
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.out == ""
+
+
+def test_help_and_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == "0.1.0"
+    assert main(["audit", "--help"]) == 0
+    assert "--ball" in capsys.readouterr().out
+
+
+def test_importing_the_package_imports_no_heavy_module():
+    heavy = ("torch", "numpy", "matplotlib", "pyarrow")
+    code = f"import sys, epsball; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_can_be_imported():
+    import epsball
+
+    for name in epsball.__all__:
+        assert getattr(epsball, name) is not None

@@ -1,0 +1,54 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epsball import InputError
+from epsball.risk import decompose
+
+
+@st.composite
+def columns(draw):
+    n = draw(st.integers(1, 60))
+    kind = torch.tensor(draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)))
+    correct = (kind != 0) & (kind != 4)
+    return correct, kind == 1, kind == 2, kind == 4
+
+
+@given(columns())
+def test_natural_plus_boundary_is_robust_at_both_ends(case):
+    correct, broken, certified, invalid = case
+    risk = decompose(correct, broken, certified, invalid)
+    assert risk.natural.low + risk.boundary.low == pytest.approx(risk.robust.low, abs=1e-12)
+    assert risk.robust.high <= risk.natural.high + risk.boundary.high + 1e-12
+    for part in (risk.natural, risk.boundary, risk.robust):
+        assert 0 <= part.interval.low <= part.low <= part.high <= part.interval.high <= 1
+
+
+@given(columns())
+def test_attack_bounds_from_below_and_certificates_from_above(case):
+    correct, broken, certified, invalid = case
+    n = len(correct)
+    risk = decompose(correct, broken, certified, invalid)
+    assert risk.robust.low == pytest.approx(float(((~correct & ~invalid) | broken).sum()) / n)
+    assert risk.robust.high == pytest.approx(1 - float((certified & correct).sum()) / n)
+
+
+def test_without_certificates_every_correct_example_may_be_on_the_boundary():
+    correct = torch.tensor([True, True, True, False])
+    risk = decompose(correct, torch.tensor([True, False, False, False]))
+    assert (risk.natural.low, risk.natural.high) == (0.25, 0.25)
+    assert (risk.boundary.low, risk.boundary.high) == (0.25, 0.75)
+    assert (risk.robust.low, risk.robust.high) == (0.5, 1.0)
+    assert "0.2500..0.7500" in str(risk)
+    assert risk.to_json()["robust"]["low"] == 0.5
+
+
+def test_contradictions_and_unequal_columns_are_refused():
+    yes = torch.tensor([True, True])
+    with pytest.raises(InputError, match="both broken and certified"):
+        decompose(yes, yes, yes)
+    with pytest.raises(InputError, match="lengths"):
+        decompose(yes, yes[:1])
+    with pytest.raises(InputError, match="at least 1"):
+        decompose(yes[:0], yes[:0])

@@ -1,0 +1,168 @@
+import json
+
+import pytest
+import torch
+
+import epsball as eb
+from epsball import Ball, EpsballError, InputError
+from epsball.randomness import Keys
+from epsball.training import PGD, Context, Losses, Recipe, Standard
+from epsball.training.inner import maximise
+from helpers import convnet, mlp
+
+BALL = Ball("linf", 0.1)
+QUICK = Recipe(epochs=3, batch_size=64, lr=0.2)
+
+
+def digits_mlp(seed: int = 0):
+    return mlp(inputs=64, hidden=64, classes=10, seed=seed)
+
+
+def test_training_learns_and_its_record_says_so():
+    result = eb.train(digits_mlp(), "digits", ball=BALL, recipe=QUICK)
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
+    assert result.history[-1].loss < result.history[0].loss
+    assert result.history[-1].natural > 0.8
+    assert 0 <= result.history[-1].under_attack < result.history[-1].natural
+    assert result.classifier.module.training
+    assert "under attack" in str(result)
+    assert result.to_arrow().num_rows == 3
+    assert len(result.plot().axes) == 2
+
+
+def test_pgd_training_is_more_robust_than_standard_training_with_the_same_seed():
+    recipe = Recipe(epochs=12, batch_size=64, lr=0.05)
+    standard = eb.train(digits_mlp(), "digits", ball=BALL, recipe=recipe)
+    robust = eb.train(digits_mlp(), "digits", objective=PGD(ball=BALL, steps=7), recipe=recipe)
+    audits = [
+        eb.audit(run.classifier, "digits", BALL).chain.places["accuracy under attack"] for run in (standard, robust)
+    ]
+    assert audits[1].interval.low > audits[0].interval.high
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_generators_alone():
+    recipe = Recipe(epochs=1, batch_size=100, lr=0.05)
+    generator = torch.get_rng_state()
+    runs = [eb.train(convnet(classes=10), "digits", objective=PGD(ball=BALL, steps=2), recipe=recipe) for _ in range(2)]
+    assert torch.equal(generator, torch.get_rng_state())
+    for a, b in zip(*(run.classifier.module.state_dict().values() for run in runs), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_inner_search_is_the_attacks_loop_and_leaves_modes_and_statistics():
+    module = convnet()
+    module.train()
+    module[1].eval()
+    x = torch.rand(20, 1, 8, 8)
+    y = torch.randint(4, (20,))
+    statistics = module[1].running_mean.clone()
+    keys = Keys.of_positions(torch.arange(20), 0)
+    from epsball.attacks import starts
+    from epsball.attacks.losses import cross_entropy
+
+    x_adv = maximise(
+        module, lambda z: cross_entropy(z, y), x, BALL, step_sizes=[0.05] * 5, start=starts.uniform, keys=keys
+    )
+    assert BALL.contains(x_adv, x).all()
+    assert not x_adv.requires_grad
+    assert module.training
+    assert not module[1].training
+    assert torch.equal(module[1].running_mean, statistics)
+    module.eval()
+    assert cross_entropy(module(x_adv), y).mean() > cross_entropy(module(x), y).mean()
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_the_outer_step_is_the_gradient_at_a_constant_adversarial_point():
+    module = digits_mlp()
+    x, y = torch.rand(12, 64), torch.randint(10, (12,))
+    keys = Keys.of_positions(torch.arange(12), 0)
+    losses = PGD(ball=BALL, steps=3)(module, x, y, Context(step=0, keys=keys, state={}))
+    assert isinstance(losses, Losses)
+    assert losses.examples.shape == (12,)
+    assert not x.requires_grad
+    losses.examples.sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def test_the_split_is_a_partition_drawn_by_the_seed():
+    from epsball.training.engine import split
+
+    fitted, held = split(100, Recipe(holdout=0.2))
+    assert sorted([*fitted.tolist(), *held.tolist()]) == list(range(100))
+    assert len(held) == 20
+    assert held.tolist() != split(100, Recipe(holdout=0.2, seed=1))[1].tolist()
+
+
+def test_the_checkpoint_loads_as_a_card_and_gives_the_same_logits(tmp_path):
+    module = eb.models.load("mlp,hidden=32", shape=(1, 8, 8), classes=10).module
+    result = eb.train(module, "digits", mean=0.3, std=0.35, recipe=QUICK, architecture="mlp,hidden=32", folder=tmp_path)
+    loaded = eb.models.load(str(result.checkpoint))
+    again = eb.Classifier(loaded.module, loaded.mean, loaded.std)
+    x, _ = eb.data.load("digits")[:50]
+    assert torch.equal(again.logits(x), result.classifier.logits(x))
+    card = json.loads(result.checkpoint.read_text())
+    assert card["training"]["objective"]["name"] == "standard"
+    assert card["training"]["recipe"]["epochs"] == 3
+    assert len(card["training"]["history"]) == 3
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch_and_keeps_the_last_weights(tmp_path):
+    class Diverging:
+        name = "diverging"
+
+        def __call__(self, module, x, y, context):
+            losses = Standard()(module, x, y, context)
+            return Losses(examples=losses.examples * (float("nan") if context.step >= 20 else 1.0))
+
+    with pytest.raises(EpsballError, match=r"loss is nan at epoch 2, batch 4 of 17"):
+        eb.train(digits_mlp(), "digits", objective=Diverging(), recipe=QUICK, folder=tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert len(card["training"]["history"]) == 1
+
+
+def test_a_term_of_the_weights_alone_is_counted_once_a_step():
+    class Decayed:
+        name = "decayed"
+
+        def __call__(self, module, x, y, context):
+            plain = Standard()(module, x, y, context)
+            return Losses(examples=0.0 * plain.examples, weights=sum((p**2).sum() for p in module.parameters()))
+
+    module = digits_mlp()
+    before = sum(float((p**2).sum()) for p in module.parameters())
+    recipe = Recipe(epochs=1, batch_size=1000, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
+    eb.train(module, "digits", objective=Decayed(), recipe=recipe)
+    after = sum(float((p**2).sum()) for p in module.parameters())
+    steps = 2
+    assert after == pytest.approx(before * (1 - 2 * 0.1) ** (2 * steps), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"holdout": 1.0}, "holdout is 1.0"),
+        ({"batch_size": 5000}, "choose a smaller batch"),
+        ({"lr": 0.0}, "learning rate must be positive"),
+        ({"optimiser": "sdg"}, "Did you mean 'sgd'"),
+        ({"schedule": "cosin"}, "Did you mean 'cosine'"),
+        ({"momentum": 1.0}, "0 <= momentum < 1"),
+    ],
+)
+def test_bad_recipes_are_explained(options, words):
+    with pytest.raises(InputError, match=words):
+        eb.train(digits_mlp(), "digits", recipe=Recipe(**options))
+
+
+def test_bad_objectives_are_explained():
+    with pytest.raises(InputError, match="Did you mean 'pgd'"):
+        eb.train(digits_mlp(), "digits", objective="pdg")
+    with pytest.raises(InputError, match="needs a ball"):
+        eb.train(digits_mlp(), "digits", objective="pgd")
+    with pytest.raises(InputError, match="that is standard training"):
+        PGD(ball=Ball("linf", 0))
+    with pytest.raises(InputError, match="steps is 0"):
+        PGD(ball=BALL, steps=0)
