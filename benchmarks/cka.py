@@ -131,9 +131,7 @@ def seconds(name: str, repetitions: int) -> None:
             start = time.process_time()
             values[key] = contender(a, b, x, layers)
             spent[key].append(time.process_time() - start)
-    print(
-        f"{name}: {len(layers)} x {len(layers)} layers, {IMAGES} images, batch {BATCH}, {repetitions} repetitions"
-    )
+    print(f"{name}: {len(layers)} x {len(layers)} layers, {IMAGES} images, batch {BATCH}, {repetitions} repetitions")
     for key, times in spent.items():
         ratios = [mine / bound for mine, bound in zip(times, spent["limit"], strict=True)]
         print(
@@ -143,9 +141,7 @@ def seconds(name: str, repetitions: int) -> None:
     mine, other = values["epsball"], values.get("torch_cka")
     if isinstance(mine, Similarity) and isinstance(other, Tensor):
         difference = (mine.matrix - other).abs()
-        print(
-            f"  torch_cka: {int(other.isnan().sum())} NaN; else |difference| <= {difference.nan_to_num().max():.1e}"
-        )
+        print(f"  torch_cka: {int(other.isnan().sum())} NaN; else |difference| <= {difference.nan_to_num().max():.1e}")
 
 
 def peak(contender: str) -> None:
@@ -168,9 +164,7 @@ def memory() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*NETWORKS, "memory", "peak"])
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--contender", default="epsball")

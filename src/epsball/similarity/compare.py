@@ -58,8 +58,8 @@ def cka(
         `torch.nn.Module`, or a callable that holds one as `.module` (a `Classifier`). They run in
         evaluation mode and are left as they were.
     data
-        Inputs: a tensor (n, *shape), a pair (x, y), a DataLoader, or an object with a length that
-        slices to (x, y); n >= 4. Labels are not used.
+        Inputs: a tensor (n, *shape), a pair (x, y), a text, a DataLoader, or an object with a
+        length that slices to (x, y); n >= 4. Labels are not used.
     data_b
         Inputs of `model_b` if they are others, row by row (adversarial examples of `data`).
     layers, layers_b
@@ -162,9 +162,7 @@ def _prepare(
     used.enter_context(found.in_use())
     layers, remarks = find_layers(found, found.adopt(rows.take(shuffled(len(rows))[:LEAST_ROWS])))
     modules = [module for module, _ in found.root.named_modules()]
-    return _Side(
-        Observer(found, choose(layers, choice, modules, name), kernel, estimator), rows, name, remarks
-    )
+    return _Side(Observer(found, choose(layers, choice, modules, name), kernel, estimator), rows, name, remarks)
 
 
 def _measure(side_a: _Side, side_b: _Side, count: int) -> _Measured:
@@ -191,9 +189,7 @@ def _can_leave_out(bounds: list[int]) -> bool:
     return bounds[-1] - largest >= LEAST_ROWS
 
 
-def _result(
-    side_a: _Side, side_b: _Side, measured: _Measured, kernel: Kernel, estimator: Estimator
-) -> Similarity:
+def _result(side_a: _Side, side_b: _Side, measured: _Measured, kernel: Kernel, estimator: Estimator) -> Similarity:
     total = measured.total
     notes = [f"{side_a.name}: {remark}" for remark in side_a.remarks]
     notes += [] if side_b is side_a else [f"{side_b.name}: {remark}" for remark in side_b.remarks]
@@ -216,9 +212,7 @@ def _result(
 
 
 def _undefined(observer: Observer, own: Float64[Tensor, " layers"]) -> tuple[str, ...]:
-    return tuple(
-        layer.name for layer, value in zip(observer.layers, own.tolist(), strict=False) if value == 0.0
-    )
+    return tuple(layer.name for layer, value in zip(observer.layers, own.tolist(), strict=False) if value == 0.0)
 
 
 def _check_rows(rows_a: Rows, rows_b: Rows) -> None:
@@ -228,9 +222,7 @@ def _check_rows(rows_a: Rows, rows_b: Rows) -> None:
             "order, so both need one length."
         )
     if len(rows_a) < LEAST_ROWS:
-        raise InputError(
-            f"the data have {len(rows_a)} rows; CKA needs at least {LEAST_ROWS} (hundreds to be useful)."
-        )
+        raise InputError(f"the data have {len(rows_a)} rows; CKA needs at least {LEAST_ROWS} (hundreds to be useful).")
 
 
 def _batch_count(rows: int, layers: int, batch_size: int | None, max_memory: int) -> int:
@@ -244,9 +236,7 @@ def _batch_count(rows: int, layers: int, batch_size: int | None, max_memory: int
     fitting = bisect_right(range(rows + 1), max_memory, key=lambda r: _kernel_bytes(r, layers)) - 1
     wanted = fitting if batch_size is None else batch_size
     if batch_size is not None and batch_size < LEAST_ROWS:
-        raise InputError(
-            f"batch_size is {batch_size}; the estimators need at least {LEAST_ROWS} rows in a batch."
-        )
+        raise InputError(f"batch_size is {batch_size}; the estimators need at least {LEAST_ROWS} rows in a batch.")
     if max(wanted, LEAST_ROWS) > fitting and fitting < rows:
         needed = math.ceil(_kernel_bytes(min(rows, max(wanted, LEAST_ROWS)), layers) / 2**20)
         raise InputError(

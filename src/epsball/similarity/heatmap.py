@@ -65,12 +65,8 @@ def _panel(ax: "Axes", title: str, similarity: "Similarity") -> "AxesImage":
     matrix = np.ma.masked_invalid(similarity.matrix.numpy())
     ax.set_facecolor("0.85")
     if matrix.mask.any():
-        ax.fill_between(
-            [-0.5, matrix.shape[1] - 0.5], -0.5, matrix.shape[0] - 0.5, hatch="////", fc="0.85", ec="0.6"
-        )
-    image = ax.imshow(
-        matrix, origin="lower", vmin=0.0, vmax=1.0, cmap="magma", interpolation="nearest", aspect="auto"
-    )
+        ax.fill_between([-0.5, matrix.shape[1] - 0.5], -0.5, matrix.shape[0] - 0.5, hatch="////", fc="0.85", ec="0.6")
+    image = ax.imshow(matrix, origin="lower", vmin=0.0, vmax=1.0, cmap="magma", interpolation="nearest", aspect="auto")
     _name(ax, similarity.layers_b, "x")
     _name(ax, similarity.layers_a, "y")
     ax.set_title(title, fontsize=9)

@@ -106,7 +106,8 @@ class Moments:
 
     def cka(self) -> Float64[Tensor, "s a b"]:
         """Return HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); NaN where a layer is constant."""
-        return self.cross / (self.self_a[:, :, None] * self.self_b[:, None, :]).sqrt()
+        own = self.self_a[:, :, None] * self.self_b[:, None, :]
+        return self.cross / torch.where(own > 0, own, torch.nan).sqrt()
 
 
 def moments(a: KernelStack, b: KernelStack, *, leave_out: bool) -> Moments:
@@ -124,9 +125,7 @@ def moments(a: KernelStack, b: KernelStack, *, leave_out: bool) -> Moments:
         subsets += [[h for h in range(a.groups) if h != g] for g in range(a.groups)]
     own_a = _hsic(a, a, subsets, _inner)
     own_b = own_a if b is a else _hsic(b, b, subsets, _inner)
-    return Moments(
-        cross=_hsic(a, b, subsets, _outer), self_a=own_a, self_b=own_b, last_a=_hsic(a, a, subsets, _last)
-    )
+    return Moments(cross=_hsic(a, b, subsets, _outer), self_a=own_a, self_b=own_b, last_a=_hsic(a, a, subsets, _last))
 
 
 def weighted_sum(parts: Sequence[Moments], weights: Sequence[float]) -> Moments:
@@ -156,9 +155,7 @@ def _last(u: Float64[Tensor, "a m"], v: Float64[Tensor, "a m"]) -> Float64[Tenso
     return v @ u[-1]
 
 
-def _hsic(
-    a: KernelStack, b: KernelStack, subsets: list[list[int]], product: Product
-) -> Float64[Tensor, "s *layers"]:
+def _hsic(a: KernelStack, b: KernelStack, subsets: list[list[int]], product: Product) -> Float64[Tensor, "s *layers"]:
     """Return HSIC on the rows of each subset of groups, for the pairs of layers `product` forms."""
     blocks = _block_products(a, b, product)
     values = []
@@ -181,13 +178,11 @@ def _block_products(a: KernelStack, b: KernelStack, product: Product) -> Float64
         {h: product(a.block(g, h).flatten(1), b.block(g, h).flatten(1)) for h in range(g, a.groups)}
         for g in range(a.groups)
     ]
-    return torch.stack(
-        [torch.stack([rows[min(g, h)][max(g, h)] for h in range(a.groups)]) for g in range(a.groups)]
-    )
+    return torch.stack([torch.stack([rows[min(g, h)][max(g, h)] for h in range(a.groups)]) for g in range(a.groups)])
 
 
 def _constants(n: int, estimator: Estimator) -> tuple[float, float, float]:
     """Return a, b and c of the formula in the module's docstring."""
     if estimator == "debiased":
-        return 2 / (n - 2), 1 / ((n - 1) * (n - 2)), n * (n - 3)
-    return 2 / n, 1 / n**2, (n - 1) ** 2
+        return 2 / (n - 2), 1 / ((n - 1) * (n - 2)), float(n * (n - 3))
+    return 2 / n, 1 / n**2, float((n - 1) ** 2)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -10,6 +10,7 @@ from epsball.errors import InputError, nearest
 from epsball.similarity.gram import BlockGram
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """A kernel: a width fixed once over the data, and the map from inner products to its values."""
 
@@ -60,9 +61,7 @@ class RBF:
 
     def __post_init__(self) -> None:
         if not (self.bandwidth > 0 and math.isfinite(self.bandwidth)):
-            raise InputError(
-                f"bandwidth is {self.bandwidth}; it is a positive multiple of the median distance."
-            )
+            raise InputError(f"bandwidth is {self.bandwidth}; it is a positive multiple of the median distance.")
 
     def __str__(self) -> str:
         return f"rbf, sigma = {self.bandwidth:g} median distances"

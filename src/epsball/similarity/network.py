@@ -60,9 +60,7 @@ def network(model: object) -> Network:
             )
         found = Network(inner, model)
     if isinstance(found.root, torch.jit.ScriptModule):
-        raise ModelError(
-            "the model is a scripted graph, whose layers cannot be watched. Pass the Python module."
-        )
+        raise ModelError("the model is a scripted graph, whose layers cannot be watched. Pass the Python module.")
     return found
 
 

@@ -46,9 +46,7 @@ class Observer:
         What is stored of each layer.
     """
 
-    def __init__(
-        self, network: Network, layers: Sequence[Layer], kernel: Kernel, estimator: Estimator
-    ) -> None:
+    def __init__(self, network: Network, layers: Sequence[Layer], kernel: Kernel, estimator: Estimator) -> None:
         self.network, self.layers = network, list(layers)
         self.kernel = kernel
         self.estimator: Estimator = estimator
@@ -124,9 +122,7 @@ def _scale(layer: Layer, features: Tensor, peak: float) -> float:
 
 def _not_finite(layer: Layer, features: Tensor) -> str:
     bad = int((~torch.isfinite(features).flatten(1).all(1)).sum())
-    seen = (
-        f"{bad} of {len(features)} rows hold NaN or infinity" if bad else "they exceed the range of float32"
-    )
+    seen = f"{bad} of {len(features)} rows hold NaN or infinity" if bad else "they exceed the range of float32"
     return (
         f"the activations of layer '{layer.name}' are not finite: {seen}. "
         "Check the input, the weights and the precision, or leave this layer out (layers=)."

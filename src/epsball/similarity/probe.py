@@ -67,9 +67,7 @@ def find_layers(network: Network, x: Shaped[Tensor, "n *shape"]) -> tuple[list[L
     layers, notes = [], []
     for seen in many:
         output = seen.output
-        name = (output.module or "output") + (
-            f":{output.call}" if calls[output.module, output.path] > 1 else ""
-        )
+        name = (output.module or "output") + (f":{output.call}" if calls[output.module, output.path] > 1 else "")
         name += "/" + ".".join(output.path) if parts[output.module, output.call] > 1 else ""
         rows = _rows(seen, again.get(output))
         if rows is None:

@@ -8,6 +8,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from epsball.data import Dataset, load
 from epsball.errors import InputError
 from epsball.pixels import from_8bit
 from epsball.randomness import Keys
@@ -19,9 +20,9 @@ class Rows:
     Parameters
     ----------
     data
-        A tensor or array (n, *shape), a pair (x, y), or an object with a length that slices to x
-        or (x, y). A `DataLoader` is read once into memory, in whatever order it comes. 8-bit
-        pixels become float32.
+        A tensor or array (n, *shape), a pair (x, y), a text that `epsball.data.load` reads, or an
+        object with a length that slices to x or (x, y). A `DataLoader` is read once into memory,
+        in whatever order it comes. 8-bit pixels become float32.
     name
         What the data are called in messages.
 
@@ -32,13 +33,15 @@ class Rows:
     """
 
     def __init__(self, data: Any, name: str) -> None:
+        if isinstance(data, str):
+            data = load(data)
         if isinstance(data, DataLoader):
             data = torch.cat([_inputs(batch) for batch in data])
         if isinstance(data, tuple | list | np.ndarray):
             data = _inputs(data)
         if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
             raise InputError(
-                f"{name} is a {type(data).__name__}; give a tensor, a pair (x, y), a DataLoader, "
+                f"{name} is a {type(data).__name__}; give a tensor, a pair (x, y), a text, a DataLoader, "
                 "or an object with a length that slices to (x, y)."
             )
         self._data = data
@@ -48,7 +51,9 @@ class Rows:
 
     def take(self, positions: Int64[Tensor, " m"]) -> Shaped[Tensor, "m *shape"]:
         """Return the inputs at these positions."""
-        if isinstance(self._data, Tensor):
+        if isinstance(self._data, Dataset):
+            x = self._data.take(positions)[0]
+        elif isinstance(self._data, Tensor):
             x = self._data[positions.to(self._data.device)]
         else:
             x = torch.cat([_inputs(self._data[i : i + 1]) for i in positions.tolist()])
@@ -60,9 +65,7 @@ def _inputs(batch: Any) -> Tensor:
     x = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
     x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
     if not isinstance(x, Tensor) or x.ndim < 1:
-        raise InputError(
-            f"the data give a {type(x).__name__} for their inputs; tensors or arrays are needed."
-        )
+        raise InputError(f"the data give a {type(x).__name__} for their inputs; tensors or arrays are needed.")
     return x
 
 

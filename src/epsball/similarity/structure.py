@@ -66,11 +66,7 @@ class Structure:
             "early": "mean of the first third", "late": "mean of the last third",
             "block": f"longest block (all >= {ALIKE:g})",
         }  # fmt: skip
-        return [
-            (text, str(getattr(self, name)))
-            for name, text in names.items()
-            if getattr(self, name) is not None
-        ]
+        return [(text, str(getattr(self, name))) for name, text in names.items() if getattr(self, name) is not None]
 
     def __str__(self) -> str:
         return text_table(("structure", "value"), self.lines())
@@ -198,11 +194,6 @@ def _change(first: Similarity, second: Similarity, entries: Bool[Tensor, "a b"])
     both = ~torch.isnan(first.matrix) & ~torch.isnan(second.matrix) & entries
     if not both.any():
         return None
-    error = (
-        torch.stack([jackknife_error(s.replicates[:, both].mean(1)) for s in (first, second)])
-        .square()
-        .sum()
-        .sqrt()
-    )
+    error = torch.stack([jackknife_error(s.replicates[:, both].mean(1)) for s in (first, second)]).square().sum().sqrt()
     groups = min(len(first.replicates), len(second.replicates))
     return _bound((second.matrix - first.matrix)[both].mean(), error, groups)
