@@ -44,7 +44,7 @@ class Rows:
                 f"{name} is a {type(data).__name__}; give a tensor, a pair (x, y), a text, a DataLoader, "
                 "or an object with a length that slices to (x, y)."
             )
-        self._data = data
+        self._data, self._name = data, name
 
     def __len__(self) -> int:
         return len(self._data)
@@ -56,8 +56,18 @@ class Rows:
         elif isinstance(self._data, Tensor):
             x = self._data[positions.to(self._data.device)]
         else:
-            x = torch.cat([_inputs(self._data[i : i + 1]) for i in positions.tolist()])
+            x = torch.cat([self._slice(i) for i in positions.tolist()])
         return from_8bit(x) if x.dtype == torch.uint8 else x
+
+    def _slice(self, position: int) -> Tensor:
+        try:
+            row = self._data[position : position + 1]
+        except (TypeError, KeyError, IndexError) as error:
+            raise InputError(
+                f"{self._name} is a {type(self._data).__name__} that does not slice "
+                f"({type(error).__name__}: {error}); read it through a DataLoader."
+            ) from error
+        return _inputs(row)
 
 
 def _inputs(batch: Any) -> Tensor:
