@@ -42,6 +42,7 @@ class Block(nn.Module):
         self.shortcut = nn.Identity() if plain else nn.Conv2d(before, width, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return relu(f(x) + shortcut(x))."""
         out = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         return self.relu2(out + self.shortcut(x))
 

@@ -50,10 +50,14 @@ class Mixed(nn.Module):
     """Dictionaries, tuples and dataclasses between modules."""
 
     class Pair(nn.Module):
+        """Returns a tuple of a tensor and a dictionary."""
+
         def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor | None]]:
             return 2 * x, {"square": x**2, "none": None}
 
     class Named(nn.Module):
+        """Returns a dataclass."""
+
         def __init__(self) -> None:
             super().__init__()
             self.inner = nn.Linear(6, 4)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from similarity.networks import ResNet, seeded
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import epsball as eb
 from epsball.errors import InputError, ModelError
 from epsball.similarity import RBF, cka
+from similarity.networks import ResNet, seeded
 
 KERNELS = ["linear", "rbf"]
 ESTIMATORS = ["debiased", "plain"]

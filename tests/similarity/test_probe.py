@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from similarity.networks import Folded, Mixed, ResNet, SequenceFirst, seeded
 from torch import Tensor, nn
 
 from epsball.errors import InputError, ModelError
 from epsball.similarity import cka, layer_names
+from similarity.networks import Folded, Mixed, ResNet, SequenceFirst, seeded
 
 
 def test_names_in_execution_order_with_the_calls_of_reused_modules_told_apart():

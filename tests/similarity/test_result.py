@@ -6,11 +6,11 @@ import json
 
 import pytest
 import torch
-from similarity.networks import ResNet, seeded
 from torch import nn
 
 from epsball.errors import InputError
 from epsball.similarity import Similarity, cka, shift
+from similarity.networks import ResNet, seeded
 
 
 def made(matrix: torch.Tensor, spread: float = 0.0, names: str = "abcdefghijkl") -> Similarity:
