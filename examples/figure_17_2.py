@@ -66,7 +66,7 @@ def trio(name: str, data: Pair, ball: eb.Ball, steps: int, epochs: tuple[int, in
     return (
         network(f"{name}-standard", data, standard, recipe(epochs[0], 0), folder),
         network(f"{name}-twin", data, standard, recipe(epochs[0], 1), folder),
-        network(f"{name}-robust", data, robust, recipe(epochs[1], 0), folder),
+        network(f"{name}-robust", data, robust, recipe(epochs[1], 2), folder),
     )
 
 

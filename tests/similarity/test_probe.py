@@ -120,3 +120,8 @@ def test_graphs_that_hide_their_modules_are_refused():
     exported = torch.export.export(model, (torch.randn(4, 6),), dynamic_shapes=({0: torch.export.Dim("n")},))
     with pytest.raises(ModelError, match="exported graphs hide theirs"):
         layer_names(exported.module(), torch.randn(8, 6))
+
+
+def test_an_input_of_the_wrong_shape_is_explained():
+    with pytest.raises(ModelError, match=r"the model fails on an input of shape \(4, 5\)"):
+        layer_names(nn.Linear(6, 2), torch.randn(8, 5))

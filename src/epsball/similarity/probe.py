@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
-from epsball.errors import ModelError
+from epsball.classifier.guards import explain_failure
+from epsball.errors import EpsballError, ModelError
 from epsball.similarity.layers import Layer, Output
 from epsball.similarity.network import Network, hooked
 
@@ -82,8 +83,8 @@ def find_layers(network: Network, x: Shaped[Tensor, "n *shape"]) -> tuple[list[L
         )  # fmt: skip
     if all(not layer.output.module for layer in layers) and any(True for _ in network.root.children()):
         raise ModelError(
-            "no module inside the network was seen running: exported graphs hide theirs. "
-            "Pass the Python module it was made from."
+            "no module inside the network was seen running: exported graphs hide theirs, and functional "
+            "code calls none. Pass the Python module it was made from, or wrap the parts in modules."
         )
     return layers, notes
 
@@ -146,7 +147,12 @@ def _pass(network: Network, x: Shaped[Tensor, "n *shape"]) -> list[_Seen]:
             )  # fmt: skip
 
     with hooked(dict.fromkeys(names, enter), dict.fromkeys(names, leave)):
-        network.run(x)
+        try:
+            network.run(x)
+        except EpsballError:
+            raise
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+            raise ModelError(explain_failure(x, error)) from error
     return found
 
 

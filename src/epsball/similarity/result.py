@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from epsball.similarity.structure import Structure
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Similarity:
     """CKA of every layer of one network with every layer of another.
 

@@ -131,7 +131,7 @@ def _longest_block(similarity: Similarity) -> Block | None:
     return Block(first=names[first], last=names[first + length - 1], length=length)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Shift:
     """How the similarity of the same two networks differs between two data sets.
 
