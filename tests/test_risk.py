@@ -44,7 +44,7 @@ def test_without_certificates_every_correct_example_may_be_on_the_boundary():
     assert risk.to_json()["robust"]["low"] == 0.5
 
 
-def test_contradictions_and_unequal_columns_are_refused():
+def test_contradictions_and_unequal_columns_are_refused(as_users_run):
     yes = torch.tensor([True, True])
     with pytest.raises(InputError, match="both broken and certified"):
         decompose(yes, yes, yes)

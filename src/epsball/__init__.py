@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from epsball import attacks as attacks
     from epsball import data as data
     from epsball import models as models
+    from epsball import pixels as pixels
     from epsball import risk as risk
     from epsball import training as training
     from epsball.attacks import AttackResult as AttackResult
@@ -57,7 +58,7 @@ _HOMES = {
     "audit": "auditing",
     "train": "training",
 }
-_ROOMS = ("attacks", "data", "models", "risk", "training")
+_ROOMS = ("attacks", "data", "models", "pixels", "risk", "training")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
 

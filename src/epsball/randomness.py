@@ -88,7 +88,7 @@ class Keys:
     @classmethod
     def of_positions(cls, positions: Int64[Tensor, " n"], seed: int) -> "Keys":
         """Return keys of (seed, position): what training uses, positions being those in the data set."""
-        return cls(_mix(positions)).derive(seed)
+        return cls(_mix(positions + _GOLDEN)).derive(seed)
 
     @classmethod
     def of_examples(cls, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], seed: int) -> "Keys":
@@ -97,7 +97,7 @@ class Keys:
         Float32 and float64 arrays of equal values give equal keys. The hash is a sum of
         position-dependent words modulo 2^64, so the order of summation cannot matter.
         """
-        flat = x.detach().reshape(len(x), -1)
+        flat = x.detach().reshape(len(x), math.prod(x.shape[1:]))
         positions = torch.arange(flat.shape[1], device=x.device, dtype=torch.int64) * _GOLDEN
         words = torch.empty(len(x), dtype=torch.int64, device=x.device)
         rows = max(1, _CHUNK // max(1, flat.shape[1]))
@@ -133,7 +133,7 @@ class Keys:
             key = (words & _MASK, _shift(words, 32))
             lanes = philox((index[None, :], zero, zero, zero), key)
             out[start : start + rows] = torch.stack(torch.broadcast_tensors(*lanes), dim=-1)
-        return out.reshape(len(self), -1)[:, :count]
+        return out.flatten(1)[:, :count]
 
     def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float64) -> Tensor:
         """Return draws (n, *shape) uniform on the open interval (0, 1).

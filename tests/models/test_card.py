@@ -92,6 +92,7 @@ def test_a_card_loads_its_model(card):
     assert (loaded.mean, loaded.std, loaded.shape, loaded.classes) == ((0.5,), (0.25,), (1, 2, 4), 3)
     assert (loaded.name, loaded.text, loaded.weights) == ("mlp", str(card), card.parent / "model.safetensors")
     assert loaded.card == read_card(card)
+    assert loaded.architecture == loaded.card.architecture
 
 
 def test_a_card_says_all_itself(card):
@@ -108,7 +109,9 @@ def test_a_card_for_other_weights_is_refused(card):
         load(str(card))
 
 
-@pytest.mark.parametrize("name", ["{folder}/evil.py:build", "other.json", "m.pt2", "mlp@w.pth", "nothing"])
+@pytest.mark.parametrize(
+    "name", ["{folder}/evil.py:build", "other.json", "m.pt2", "mlp@w.pth", "mlp,classes=3", "nothing"]
+)
 def test_opening_a_card_runs_no_code(name, card, trap):
     (card.parent / "evil.py").write_text(trap.code)
     write_json(card, {**GOOD, "architecture": name.format(folder=card.parent)})

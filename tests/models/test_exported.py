@@ -30,7 +30,7 @@ class Patches(nn.Module):
         self.register_buffer("scale", torch.tensor(0.5), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        n, c, h, w = x.shape
+        n, _, h, w = x.shape
         patches = self.embed(x * self.scale).reshape(n, -1, h * w // 16).transpose(1, 2)
         tokens = torch.cat([self.token.expand(n, -1, -1), patches], dim=1)
         first, _ = self.layer(tokens).split([1, h * w // 16], dim=1)

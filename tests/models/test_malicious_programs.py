@@ -97,36 +97,60 @@ def weight_name(members, trap):
     return {**changed, JSON: members[JSON].replace(b'"1.bias"', json.dumps(name).encode())}
 
 
+PICKLED = "is a pickled object, which could run code"
+NO_OPERATOR = "which is no operator of PyTorch's aten library"
 REFUSED = {
-    "weight to unpickle": pickled_weight,
-    "weights in one pickle": lambda members, trap: {**members, "m/data/weights/model.pt": torch_saved(trap.system)},
-    "constants in one pickle": lambda m, trap: {**m, "m/data/constants/model.pt": torch_saved({"c": trap.exec})},
-    "custom object": constant("custom_obj"),
-    "opaque object": constant("opaque_obj"),
-    "compiled code": lambda members, trap: {**members, "m/data/aotinductor/model/x.so": b"\x7fELF"},
-    "os.system by name": call("torch.os.system"),
-    "a function of torch": call("torch.hub.load"),
-    "a class of torch.ops": call("torch.ops.aten.__class__.mro"),
-    "an attribute of an operator": call("torch.ops.aten.relu.__call__"),
-    "a method of operator": call("_operator.methodcaller"),
-    "a file opened by an operator": call("torch.ops.aten.from_file.default"),
-    "an operator of another library": call("torch.ops.fb.run.default"),
-    "a higher-order operator": call("torch.ops.higher_order.cond"),
-    "code in a keyword": keyword,
-    "code in a weight's name": weight_name,
-    "a dictionary for a number": node(
-        inputs=[{"name": "self", "arg": {"as_int": {"__reduce__": 1}}, "kind": 1}],
+    "weight to unpickle": (pickled_weight, f"'1.bias' {PICKLED}"),
+    "weights in one pickle": (
+        lambda members, trap: {**members, "m/data/weights/model.pt": torch_saved(trap.system)},
+        r"data/weights/model.pt was not read: it names .*system",
     ),
-    "leaves the archive": lambda members, trap: {**members, "m/../../x": b""},
+    "constants in one pickle": (
+        lambda members, trap: {**members, "m/data/constants/model.pt": torch_saved({"c": trap.exec})},
+        "data/constants/model.pt was not read: it names exec",
+    ),
+    "custom object": (constant("custom_obj"), PICKLED),
+    "opaque object": (constant("opaque_obj"), PICKLED),
+    "compiled code": (
+        lambda members, trap: {**members, "m/data/aotinductor/model/x.so": b"\x7fELF"},
+        "holds compiled code",
+    ),
+    "os.system by name": (call("torch.os.system"), NO_OPERATOR),
+    "a function of torch": (call("torch.hub.load"), NO_OPERATOR),
+    "a class of torch.ops": (call("torch.ops.aten.__class__.mro"), NO_OPERATOR),
+    "an attribute of an operator": (call("torch.ops.aten.relu.__call__"), NO_OPERATOR),
+    "another attribute of an operator": (call("torch.ops.aten.relu.op"), NO_OPERATOR),
+    "a method of operator": (call("_operator.methodcaller"), NO_OPERATOR),
+    "a file opened by an operator": (call("torch.ops.aten.from_file.default"), NO_OPERATOR),
+    "an operator of another library": (call("torch.ops.fb.run.default"), NO_OPERATOR),
+    "a higher-order operator": (call("torch.ops.higher_order.cond"), NO_OPERATOR),
+    "code in a keyword": (keyword, "passes .* to torch.ops.aten.flatten"),
+    "code in a weight's name": (weight_name, "is no name of a tensor"),
+    "a dictionary for a number": (
+        node(inputs=[{"name": "self", "arg": {"as_int": {"__reduce__": 1}}, "kind": 1}]),
+        "no well-formed graph",
+    ),
+    "leaves the archive": (lambda members, trap: {**members, "m/../../x": b""}, "leaves the archive"),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_program_that_needs_more_than_numbers_and_aten_is_refused(kind, members, trap, tmp_path):
-    path = write(tmp_path / "m.pt2", REFUSED[kind](members, trap))
-    with pytest.raises(EpsballError, match="."):
+    make, words = REFUSED[kind]
+    path = write(tmp_path / "m.pt2", make(members, trap))
+    with pytest.raises(EpsballError, match=words):
         exported_module(path)
     assert not trap.sprung
+
+
+def test_tensors_saved_together_as_by_older_versions_are_read(members, tmp_path):
+    good = exported_module(write(tmp_path / "good.pt2", members))
+    state = {name.removeprefix("program."): tensor for name, tensor in good.state_dict().items()}
+    folders = {"m/data/weights/model.pt": torch_saved(state), "m/data/constants/model.pt": torch_saved({})}
+    old = {name: content for name, content in members.items() if not name.startswith(("m/data/w", "m/data/c"))}
+    module = exported_module(write(tmp_path / "m.pt2", old | folders))
+    x = torch.rand(3, 4)
+    assert torch.equal(module(x), good(x))
 
 
 def expression(members, trap):

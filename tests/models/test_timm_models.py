@@ -66,6 +66,7 @@ def test_weights_are_read_by_our_reader(tmp_path):
         ("timm:hf-hub:someone/something", InputError, "weights of a hub or a folder"),
         ("timm:resnet18,checkpoint_path=evil.pth", InputError, "timm:resnet18@WEIGHTS"),
         ("timm:resnet18,drop_rate=2", ModelError, "could not build 'resnet18': ValueError: drop_rate"),
+        ("timm:resnet18@w.pth,pretrained=true", InputError, "both name weights"),
         ("timm:resnet18,pretrained=maybe", InputError, "pretrained=maybe cannot be read"),
     ],
 )

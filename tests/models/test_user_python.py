@@ -39,6 +39,8 @@ def fails():
     width = 0
     return 1 / width
 
+builtin = type
+
 def lazy():
     return nn.LazyLinear(3)
 """
@@ -62,6 +64,7 @@ def test_a_function_and_a_class_build_a_module(net_py, tmp_path):
     loaded = load(f"{net_py}:build,width=7,mean=0.5", classes=3)
     assert loaded.module(torch.rand(2, 6)).shape == (2, 3)
     assert (loaded.module.config.width, loaded.mean, loaded.classes) == (7, (0.5,), 3)
+    assert loaded.architecture == f"{net_py}:build,width=7"
     torch.save(loaded.module.state_dict(), tmp_path / "w.pth")
     again = load(f"{net_py}:Net@{tmp_path / 'w.pth'},width=7,shape=6,classes=3")
     x = torch.rand(2, 6)
@@ -107,6 +110,7 @@ def test_an_edited_file_is_read_anew(net_py):
         ("build,wdith=3", InputError, "no option 'wdith'. Did you mean 'width'"),
         ("build,rate=x", InputError, "rate=x cannot be read"),
         ("Net", InputError, "needs 'shape'"),
+        ("builtin", InputError, "has no signature"),
     ],
 )
 def test_what_goes_wrong_is_named(function, error, words, net_py):
@@ -121,9 +125,11 @@ def test_what_goes_wrong_is_named(function, error, words, net_py):
         ("def build(:\n    pass\n", "line 1: SyntaxError"),
         ("import sys\nsys.exit(2)\n", "line 2: SystemExit"),
         ("from lairs import Head\n", "line 1: ModuleNotFoundError"),
+        ("import broken\n", "broken.py, line 2: SyntaxError"),
     ],
 )
 def test_a_file_that_cannot_be_run_is_reported_and_forgotten(source, words, tmp_path):
+    (tmp_path / "broken.py").write_text("\nx = (\n")
     path = tmp_path / "net.py"
     path.write_text(source)
     before = set(sys.modules)

@@ -132,10 +132,10 @@ def test_a_term_of_the_weights_alone_is_counted_once_a_step():
             return Losses(examples=0.0 * plain.examples, weights=sum((p**2).sum() for p in module.parameters()))
 
     module = digits_mlp()
-    before = sum(float((p**2).sum()) for p in module.parameters())
+    before = sum(float((p.detach() ** 2).sum()) for p in module.parameters())
     recipe = Recipe(epochs=1, batch_size=1000, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
     eb.train(module, "digits", objective=Decayed(), recipe=recipe)
-    after = sum(float((p**2).sum()) for p in module.parameters())
+    after = sum(float((p.detach() ** 2).sum()) for p in module.parameters())
     steps = 2
     assert after == pytest.approx(before * (1 - 2 * 0.1) ** (2 * steps), rel=1e-4)
 

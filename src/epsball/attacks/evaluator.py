@@ -43,23 +43,25 @@ class Evaluator:
             )
         self.classifier = classifier
         self.reduced = precision == "bf16"
+        self._device, self._dtype = classifier.device, classifier.dtype
         self.network = self._channels_last() if self.reduced else classifier.network
         self.padding = [0, 0]
 
     def _channels_last(self) -> torch.nn.Module:
-        if self.classifier.dtype != torch.float32:
-            raise InputError(f"precision 'bf16' is for float32 models; this one is {self.classifier.dtype}.")
-        return copy.deepcopy(self.classifier.network).to(memory_format=torch.channels_last)
+        if self._dtype != torch.float32:
+            raise InputError(f"precision 'bf16' is for float32 models; this one is {self._dtype}.")
+        network = copy.deepcopy(self.classifier.network)
+        return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:
-        with torch.autocast(self.classifier.device.type, torch.bfloat16, enabled=self.reduced):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.reduced):
             yield
 
     def _run(self, points: Tensor) -> Tensor:
         self.classifier.passes.forward += len(points)
         with self._autocast():
-            return self.network(points).to(self.classifier.dtype)
+            return self.network(points).to(self._dtype)
 
     def _padded(self, points: Tensor) -> Tensor:
         missing = FEWEST_ROWS - len(points)

@@ -13,9 +13,6 @@ AT_POINT = "the logits are not finite at a point of its ball"
 AT_EXAMPLE = "the logits are not finite at the example itself"
 
 
-_Restart = tuple[int, Tensor, Tensor, Tensor, Tensor, Tensor]
-
-
 class Record:
     """Best points, verdicts and passes of the examples of one chunk.
 
@@ -43,7 +40,7 @@ class Record:
         self.reasons = dict.fromkeys(index[self.invalid].tolist(), AT_EXAMPLE)
         self.spent = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         self.judged = torch.zeros_like(self.spent)
-        self._finished: list[_Restart] = []
+        self._finished: list[tuple[int, list[Tensor]]] = []
         self._open(0)
 
     def _open(self, restart: int) -> None:
@@ -116,14 +113,14 @@ class Record:
 
     def _close(self) -> None:
         rows = torch.nonzero(self._forwards)[:, 0]
-        counts = self._lowest, self._forwards, self._backwards, self._vanished
-        self._finished.append((self._restart, self.index[rows], *(count[rows] for count in counts)))
+        counts = [self._lowest, self._forwards, self._backwards, self._vanished]
+        self._finished.append((self._restart, [count[rows] for count in (self.index, *counts)]))
 
     def ledger(self, name: str) -> Ledger:
         """Return the ledger's rows of all restarts, under the attack's name."""
         self._close()
         self._open(0)
-        rows = [Ledger.rows(index, name, restart, *counts) for restart, index, *counts in self._finished]
+        rows = [Ledger.rows(index, name, restart, *counts) for restart, (index, *counts) in self._finished]
         return Ledger.concatenate(rows)
 
     def unsettled(self, ball: Ball) -> Int64[Tensor, " m"]:

@@ -10,7 +10,7 @@ from epsball.errors import InputError
 DEFAULT = "2.5*radius/steps"
 _RULE = re.compile(r"(?:(?P<factor>\d+(?:\.\d*)?|\.\d+)\*)?radius(?P<divided>/steps)?$")
 
-StepSize = str | float | Fraction
+StepSize = str | int | float | Fraction
 _NUMBER = re.compile(r"[\d.eE+-]+(/\d+)?$")
 
 

@@ -1,5 +1,6 @@
 """Pictures of witnesses: the example, the witness, and their difference magnified."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,11 +23,21 @@ def witness_picture(
     y: Int64[Tensor, " n"],
     x_adv: Float[Tensor, "n *shape"],
     index: Int64[Tensor, " n"],
+    class_names: Sequence[str] | None = None,
 ) -> "Figure":
     """Draw up to six examples in columns: clean, witness, and the difference about grey.
 
     The difference is magnified by one factor for all, stated in the picture. Inputs that are
     no images are drawn as curves over their coordinates.
+
+    Parameters
+    ----------
+    classifier
+        Says what the witnesses are classified as.
+    x, y, x_adv, index
+        Examples, labels, witnesses, and the positions written above them.
+    class_names
+        Names to write instead of class numbers.
     """
     x, y, x_adv, index = (tensor[:SHOWN].cpu() for tensor in (x, y, x_adv, index))
     wrong = classifier.logits(x_adv).argmax(1).tolist()
@@ -35,13 +46,17 @@ def witness_picture(
     figure = results.new_figure(1.6 * len(x) + 0.9, 5.4)
     axes = figure.subplots(3, len(x), squeeze=False)
     low, high = _range(classifier, x, x_adv)
+
+    def named(label: int) -> str:
+        return str(label) if class_names is None else class_names[label]
+
     for column in range(len(x)):
         _draw(axes[0][column], x[column], low, high)
         _draw(axes[1][column], x_adv[column], low, high)
         _draw(axes[2][column], difference[column], -largest, largest)
-        axes[0][column].set_title(f"#{int(index[column])}: {int(y[column])}", fontsize=9)
-        axes[1][column].set_title(f"classified {wrong[column]}", fontsize=9)
-    names = ("example", "witness", f"difference\n(white +{largest:.3g},\nblack -{largest:.3g})")
+        axes[0][column].set_title(f"#{int(index[column])}: {named(int(y[column]))}", fontsize=9)
+        axes[1][column].set_title(f"classified {named(wrong[column])}", fontsize=9)
+    names = ("example", "witness", f"difference,\n{(high - low) / (2 * largest):.3g} times")
     for row, name in zip(axes, names, strict=True):
         row[0].set_ylabel(name, fontsize=9)
     return figure

@@ -55,8 +55,8 @@ class Audit:
         Passes by example, attack and restart.
     index, x, x_adv
         Position, example and witness of each broken example.
-    classifier
-        The classifier audited.
+    classifier, class_names
+        The classifier audited, and the names of the data's classes, if it has any.
     folder
         Where the run was written, or None.
     """
@@ -68,6 +68,7 @@ class Audit:
     x: Float[Tensor, "m *shape"]
     x_adv: Float[Tensor, "m *shape"]
     classifier: Classifier
+    class_names: Sequence[str] | None
     folder: Path | None
 
     def __str__(self) -> str:
@@ -85,7 +86,7 @@ class Audit:
         """Draw the first broken examples: clean, witness, magnified difference."""
         labels = {row["index"]: row["label"] for row in self.evidence.select(["index", "label"]).to_pylist()}
         y = torch.tensor([labels[i] for i in self.index.tolist()], dtype=torch.int64)
-        return witness_picture(self.classifier, self.x, y, self.x_adv, self.index)
+        return witness_picture(self.classifier, self.x, y, self.x_adv, self.index, self.class_names)
 
 
 def audit(
@@ -141,7 +142,7 @@ def audit(
     description = _describe(classifier, dataset, ball, links, seed) if folder is not None else {}
     run = RunFolder(folder, description) if folder is not None else None
     shards = list(_shards(classifier, dataset, ball, links, seed, run))
-    return _finish(shards, links, classifier, run)
+    return _finish(shards, links, classifier, dataset.class_names, run)
 
 
 def _chosen(budget: str) -> Attack:
@@ -174,7 +175,11 @@ def _shards(
 
 
 def _finish(
-    shards: Sequence[ShardEvidence], links: Sequence[Link], classifier: Classifier, run: RunFolder | None
+    shards: Sequence[ShardEvidence],
+    links: Sequence[Link],
+    classifier: Classifier,
+    class_names: Sequence[str] | None,
+    run: RunFolder | None,
 ) -> Audit:
     import pyarrow
 
@@ -187,6 +192,7 @@ def _finish(
         x=torch.cat([shard.x for shard in shards]),
         x_adv=torch.cat([shard.x_adv for shard in shards]),
         classifier=classifier,
+        class_names=class_names,
         folder=None if run is None else run.path,
     )
     if run is not None:

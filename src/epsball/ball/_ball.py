@@ -136,7 +136,7 @@ class Ball:
         check_pair("x_adv", x_adv, "x", x)
         points = rows_of(x_adv)
         low, high = self._box_in(points.dtype)
-        in_box = (points >= low).all(dim=1) & (points <= high).all(dim=1)
+        in_box = (points.amin(dim=1) >= low) & (points.amax(dim=1) <= high)
         return in_box & self._norm.within(points, rows_of(x), self.radius)
 
     @torch.no_grad()

@@ -1,5 +1,7 @@
 """What centres and points must be, with errors that say so."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,7 +38,8 @@ def check_pair(first: str, a: Tensor, second: str, b: Tensor) -> None:
 def check_finite(name: str, tensor: Tensor) -> None:
     """Raise InputError unless all values are finite, and in float64 small enough to be squared."""
     limit = min(torch.finfo(tensor.dtype).max, _LARGEST)
-    if tensor.numel() == 0 or (tensor.min().item() >= -limit and tensor.max().item() <= limit):
+    low, high = extremes(tensor)
+    if low >= -limit and high <= limit:
         return
     bad = ~(tensor.abs() <= limit)
     row = int(bad.reshape(len(bad), -1).any(dim=1).nonzero()[0])
@@ -49,9 +52,18 @@ def check_finite(name: str, tensor: Tensor) -> None:
 def check_centre(x: Tensor, low: float, high: float) -> None:
     """Raise InputError unless x is finite and lies in the box."""
     check_finite("x", x)
-    if x.numel() and not (x.min().item() >= low and x.max().item() <= high):
+    smallest, largest = extremes(x)
+    if not (smallest >= low and largest <= high):
         raise InputError(
-            f"x has values in [{x.min().item():g}, {x.max().item():g}], and the ball's box is [{low:g}, {high:g}]. "
+            f"x has values in [{smallest:g}, {largest:g}], and the ball's box is [{low:g}, {high:g}]. "
             "Give pixels in that box (normalisation belongs into the Classifier: mean=, std=), or another "
             "box: low=, high=."
         )
+
+
+def extremes(tensor: Tensor) -> tuple[float, float]:
+    """Return the least and the largest value: NaN if there is one, (inf, -inf) of nothing."""
+    if tensor.numel() == 0:
+        return math.inf, -math.inf
+    low, high = tensor.aminmax()
+    return low.item(), high.item()

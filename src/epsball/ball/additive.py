@@ -19,11 +19,10 @@ from torch import Tensor
 from epsball.ball.exact import float_above, float_below, inward, sum_within
 from epsball.ball.norm import Ascent, Draw
 
-Shrink = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+Shrink = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 _UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 # What underflow may cost a length per coordinate: of a product in float32, of a square in float64.
-_NEAR = 2.0**-14
 _TINY = {torch.float32: 2.0**-126, torch.float64: 2.0**-511}
 
 
@@ -74,11 +73,6 @@ class Rounding:
         return (level - (1 + 10 * self.relative) * self.unit * size_of_x).clamp_(min=0.0)
 
 
-def length(v: Float[Tensor, "n d"], order: float) -> Float[Tensor, "n 1"]:
-    """Return the norm of each row, accumulated in float64."""
-    return torch.linalg.vector_norm(v, order, dim=1, keepdim=True, dtype=torch.float64)
-
-
 def factor(reach: Float[Tensor, "n 1"], size: Float[Tensor, "n 1"]) -> Float[Tensor, "n 1"]:
     """Return what scales a length `size` to `reach`; 0 for length 0.
 
@@ -126,18 +120,18 @@ class SumRegion:
         Points whose clamp to the box is surely in the ball stay there, so the projection is idempotent.
         """
         boxed = points.clamp(self.low, self.high)
-        size = length(boxed - self.x, self.norm.order)
+        size = self.norm.length(boxed - self.x)
         keep = size <= self.accept
         if bool(keep.all()):
             return boxed
-        w, size = self.norm.shrink(points - self.x, self.below, self.above, self.reach, size, _NEAR)
+        w, size = self.norm.approach(points - self.x, self.below, self.above, self.reach, size)
         z = torch.addcmul(self.x, w, factor(self.reach, size).to(w.dtype)).clamp_(self.low, self.high)
         return torch.where(keep, boxed, z) if bool(keep.any()) else z
 
     def inside(self, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
         """Return exactly which points lie in ball and box: by their lengths, else in integers."""
         in_box = (points.amin(dim=1) >= self.low) & (points.amax(dim=1) <= self.high)
-        size = length(points - self.x, self.norm.order)[:, 0]
+        size = self.norm.length(points - self.x)[:, 0]
         sure = size <= self.accept
         unsure = in_box & ~sure & ~((size > self.reject) & size.isfinite())
         if bool(unsure.any()):
@@ -157,17 +151,22 @@ class SumNorm:
     ----------
     order
         p.
+    length
+        The norm of each row (n, d) -> (n, 1), accumulated in float64.
     shrink
-        ``shrink(d, below, above, reach, size, tolerance) -> (w, length of w)``: the displacement w nearest
-        to d with below <= w <= above (up to rounding) and a length of `reach` up to the relative
-        tolerance. `size` is the length of clamp(d, below, above); rows where it is below `reach` may
-        return anything.
+        ``shrink(d, below, above, reach, size) -> (w, length of w)`` in float64: the displacement w nearest
+        to d with below <= w <= above and a length of `reach`, up to rounding. `size` is the length of
+        clamp(d, below, above); rows where it is below `reach` may return anything.
+    approach
+        The same in d's own type, where w has a length within 2^-14 of `reach`: for loops.
     ascent, draw
         As in `Norm`.
     """
 
     order: int
+    length: Callable[[Tensor], Tensor]
     shrink: Shrink
+    approach: Shrink
     ascent: Ascent
     draw: Draw
 
@@ -175,7 +174,7 @@ class SumNorm:
         """Return exactly which rows have norm(a - b) <= radius: by float64 lengths, else in integers."""
         a, b = a.to(torch.float64), b.to(torch.float64)
         rounding = Rounding.of(a)
-        size = length(a - b, self.order)[:, 0]
+        size = self.length(a - b)[:, 0]
         inside = size <= rounding.accept(radius)
         unsure = ~inside & ~((size > rounding.reject(radius)) & size.isfinite())
         for row in unsure.nonzero()[:, 0].tolist():
@@ -193,7 +192,7 @@ class SumNorm:
             high=float_below(high, x.dtype),
             below=low - x,
             above=high - x,
-            reach=rounding.reach(radius, length(x, self.order)),
+            reach=rounding.reach(radius, self.length(x)),
             accept=rounding.accept(radius),
             reject=rounding.reject(radius),
         )
@@ -208,8 +207,8 @@ class SumNorm:
         centre = x.to(torch.float64)
         rounding = Rounding.of(centre)
         d, below, above = points.to(torch.float64) - centre, low - centre, high - centre
-        size = length(d.clamp(below, above), self.order)
+        size = self.length(d.clamp(below, above))
         reach = rounding.reach(radius, torch.zeros_like(size))
-        w, size = self.shrink(d, below, above, reach, size, 32 * rounding.relative)
+        w, size = self.shrink(d, below, above, reach, size)
         z = inward(centre, w * factor(reach, size), x.dtype)
         return z.clamp_(float_above(low, x.dtype), float_below(high, x.dtype))

@@ -1,15 +1,23 @@
 """The l1 norm: soft thresholds, capped by the room in the box."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.ball.additive import SumNorm, length
+from epsball.ball.additive import SumNorm
 from epsball.ball.root import solve
 from epsball.randomness import Keys
 
+_NEAR = 2.0**-14
 _SHARE = 100
 """One coordinate in so many moves in an ascent step (SLIDE's 99th percentile)."""
+
+
+def length(v: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
+    """Return the norm of each row, accumulated in float64."""
+    return v.abs().sum(dim=1, keepdim=True, dtype=torch.float64)
 
 
 def shrink(
@@ -18,27 +26,62 @@ def shrink(
     above: Float[Tensor, "n d"],
     reach: Float[Tensor, "n 1"],
     size: Float[Tensor, "n 1"],
-    tolerance: float,
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n 1"]]:
     """Return the displacement nearest to d of l1 length `reach` in the box, and its length.
 
     The Karush-Kuhn-Tucker conditions of min sum (w_i - d_i)^2 subject to sum abs(w_i) <= reach and
-    below <= w <= above (the box holds 0) give abs(w_i) = clamp(abs(d_i) - lambda, 0, room_i) with the sign of d_i and
-    lambda >= 0, room_i being the way to the box. The length is piecewise linear and increasing in
-    mu = max_i abs(d_i) - lambda, in which nothing cancels when d is far away. Works in float64.
+    below <= w <= above (the box holds 0) give abs(w_i) = clamp(abs(d_i) - lambda, 0, room_i) with the sign
+    of d_i and lambda >= 0, room_i being the way to the box. The length grows as lambda falls, linearly
+    between the knots where a coordinate sets out (abs(d_i)) or arrives (abs(d_i) - room_i). From the largest
+    knot downwards all its gains are positive, so nothing cancels, however far away d is.
     """
-    magnitude = d.abs().to(torch.float64)
-    room = torch.where(d > 0, above, -below).to(torch.float64)
+    sign, magnitude, room = _split(d, below, above)
+    arrivals = (magnitude - room).clamp_(min=0.0)
+    knots, order = torch.cat([magnitude, arrivals], dim=1).sort(dim=1, descending=True)
+    moving = torch.where(order < d.shape[1], 1.0, -1.0).to(knots.dtype).cumsum(dim=1)
+    gains = moving[:, :-1] * (knots[:, :-1] - knots[:, 1:])
+    lengths = torch.cat([torch.zeros_like(size), gains.cumsum(dim=1)], dim=1)
+    target = torch.minimum(reach, size)
+    knot = (lengths <= target).sum(dim=1, keepdim=True) - 1
+    rest = (target - lengths.gather(1, knot)) / moving.gather(1, knot).clamp_(min=1.0)
+    w = ((magnitude - knots.gather(1, knot)) + rest).clamp_(torch.zeros_like(size), room)
+    return w * sign, w.sum(dim=1, keepdim=True)
+
+
+def approach(
+    d: Float[Tensor, "n d"],
+    below: Float[Tensor, "n d"],
+    above: Float[Tensor, "n d"],
+    reach: Float[Tensor, "n 1"],
+    size: Float[Tensor, "n 1"],
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n 1"]]:
+    """Return what `shrink` does, with a length within 2^-14 of `reach` instead, and as a rule without sorting.
+
+    Rows on which the solver gives up (displacements a billion times the radius and more) are sorted.
+    """
+    sign, magnitude, room = _split(d, below, above)
     largest = magnitude.amax(dim=1, keepdim=True)
-    depth = magnitude - largest
     nothing = torch.zeros_like(largest)
 
-    def evaluate(mu: Tensor) -> tuple[Tensor, Tensor]:
-        w = (depth + mu).clamp_(nothing, room)
+    def evaluate(depth: Tensor) -> tuple[Tensor, Tensor]:
+        w = (magnitude - (largest - depth)).clamp_(nothing, room)
         return w, w.sum(dim=1, keepdim=True)
 
-    w, size = solve(evaluate, largest, size, torch.minimum(reach, size), tolerance)
-    return torch.copysign(w.to(d.dtype), d), size
+    target = torch.minimum(reach, size)
+    w, found = solve(evaluate, largest, size, target, _NEAR)
+    w = w.to(d.dtype).mul_(sign)
+    missed = ((found - target).abs_() > _NEAR * target)[:, 0]
+    if bool(missed.any()):
+        exact, found[missed] = shrink(d[missed], below[missed], above[missed], reach[missed], size[missed])
+        w[missed] = exact.to(d.dtype)
+    return w, found
+
+
+def _split(d: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the signs (1 or -1), the magnitudes and the rooms of displacements; the last two in float64."""
+    sign = torch.copysign(torch.ones_like(d), d)
+    room = torch.maximum(sign * above, sign * below)
+    return sign, d.abs().to(torch.float64), room.to(torch.float64)
 
 
 def ascent(gradient: Tensor, points: Tensor, low: float, high: float) -> Tensor:
@@ -53,12 +96,11 @@ def ascent(gradient: Tensor, points: Tensor, low: float, high: float) -> Tensor:
     (SLIDE). Croce and Hein, "Mind the box: l1-APGD for sparse adversarial attacks on image
     classifiers", ICML 2021.
     """
-    sign = gradient.sign()
-    wall = torch.where(sign > 0, high, low)
-    movable = (gradient.abs() * (points != wall)).nan_to_num_(nan=0.0)
-    count = max(1, gradient.shape[1] // _SHARE)
-    chosen = movable.topk(count, dim=1, sorted=False)
-    step = sign.gather(1, chosen.indices) * (chosen.values > 0)
+    wall = torch.copysign(torch.full_like(points, math.inf), gradient).clamp_(low, high)
+    # abs(gradient) where there is room between the point and the wall it is driven to, else 0.
+    gain = gradient * (wall - points).sign_()
+    chosen = gain.topk(max(1, gain.shape[1] // _SHARE), dim=1, sorted=False)
+    step = gradient.gather(1, chosen.indices).sign_().mul_(chosen.values > 0)
     step /= step.abs().sum(dim=1, keepdim=True).clamp_(min=1.0)
     return torch.zeros_like(gradient).scatter_(1, chosen.indices, step)
 
@@ -71,7 +113,7 @@ def draw(keys: Keys, d: int) -> Tensor:
     weights = keys.exponential((d,))
     signs = keys.derive("sign").bits(d).bitwise_and_(1).mul_(2).sub_(1)
     radius = keys.derive("radius").uniform((1,)) ** (1.0 / d)
-    return weights * signs * (radius / length(weights, 1))
+    return weights * signs * (radius / length(weights))
 
 
-L1 = SumNorm(order=1, shrink=shrink, ascent=ascent, draw=draw)
+L1 = SumNorm(order=1, length=length, shrink=shrink, approach=approach, ascent=ascent, draw=draw)

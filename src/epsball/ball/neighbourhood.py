@@ -36,7 +36,7 @@ class Neighbourhood:
     @property
     def x(self) -> Float[Tensor, "n *shape"]:
         """The centres."""
-        return self.region.x.view(-1, *self.shape)
+        return self.region.x.view(len(self), *self.shape)
 
     def __len__(self) -> int:
         return len(self.region.x)
@@ -46,9 +46,9 @@ class Neighbourhood:
         """Return points of ball and box: always inside, and nearest but for a stated shrink.
 
         linf: the nearest floats, exactly. l2 and l1: nearest in a ball that is smaller by what this
-        step's own rounding can add (see `epsball.ball.additive.SumRegion`); for float32 pixels some 1e-6 of
-        the radius. Points already inside stay as they are, but for the last of that margin. NaN stays NaN,
-        and is not inside.
+        step's own rounding can add (`epsball.ball.additive.SumRegion` states by how much; for float32 pixels
+        some 1e-6 of the radius). Points inside stay as they are, but for that last margin. NaN stays NaN, and
+        is not inside.
         """
         return self.region.project(rows_of(points)).view(points.shape)
 
@@ -68,7 +68,7 @@ class Neighbourhood:
     def sample(self, keys: Keys) -> Float[Tensor, "n *shape"]:
         """Return draws uniform in the unboxed ball, then projected."""
         x = self.region.x
-        return self.region.project(scatter(x, self.norm, self.radius, keys)).view(-1, *self.shape)
+        return self.region.project(scatter(x, self.norm, self.radius, keys)).view(len(x), *self.shape)
 
     def take(self, rows: Tensor) -> "Neighbourhood":
         """Return the neighbourhood of some of the centres, by an index or mask tensor (rows,)."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -17,6 +17,7 @@ Draw = Callable[[Keys, int], Tensor]
 """``draw(keys, d)``: float64 draws (n, d), uniform in the unit ball."""
 
 
+@runtime_checkable
 class Region(Protocol):
     """Ball and box around each row of x, with what depends on x computed once."""
 
@@ -38,6 +39,7 @@ class Region(Protocol):
         ...
 
 
+@runtime_checkable
 class Norm(Protocol):
     """The mathematics of one norm. Rows are examples; a box without ends is (-inf, inf)."""
 

@@ -134,15 +134,14 @@ class Classifier:
             If no gradient reaches the input.
         """
         self.passes.backward += len(x)
-        try:
-            (gradient,) = torch.autograd.grad(output.sum(), x, retain_graph=keep)
-        except RuntimeError as error:
-            if "does not require grad" not in str(error) and "not to have been used" not in str(error):
-                raise
+        gradient = None
+        if output.requires_grad:
+            (gradient,) = torch.autograd.grad(output.sum(), x, retain_graph=keep, allow_unused=True)
+        if gradient is None:
             raise ModelError(
                 "no gradient reaches the input: the model detaches it, runs under no_grad or is not "
                 "differentiable. Use a gradient-free attack, or a surrogate for the part that cuts the gradient."
-            ) from error
+            )
         return gradient
 
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:

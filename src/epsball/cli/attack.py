@@ -7,8 +7,7 @@ from safetensors.torch import save
 
 from epsball import attacks
 from epsball import data as datasets
-from epsball.ball import Ball
-from epsball.cli.common import Common, load_classifier, load_data, show, showing_progress
+from epsball.cli.common import Common, load_subject, show, showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically
 
@@ -57,16 +56,14 @@ def attack(
     """
     if out is not None and out.suffix != ".safetensors":
         raise InputError(f"--out is {out}; points are written as a .safetensors file.")
-    dataset = load_data(data, common)
-    perturbation = Ball.parse(ball)
-    classifier = load_classifier(model, dataset, perturbation, common, stochastic=stochastic)
-    x, y = dataset[:]
+    subject = load_subject(model, data, ball, common, stochastic=stochastic)
+    x, y = subject.dataset[:]
     with showing_progress():
         result = attacks.attack(
-            classifier,
+            subject.classifier,
             datasets.as_pixels(x),
             y,
-            perturbation,
+            subject.ball,
             method=method,
             seed=common.seed,
             stop=stop,
@@ -79,10 +76,10 @@ def attack(
             "x_adv": result.x_adv,
             "broken": result.broken,
             "margin": result.margin,
-            "index": dataset.positions,
+            "index": subject.dataset.positions,
         }
         write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))
-    heading = f"{method} on {model}, {len(dataset)} examples of {data}, {perturbation}"
+    heading = f"{method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
     show(result, common, heading=heading, notes={} if out is None else {"points": str(out)})
     if result.interrupted:
         raise KeyboardInterrupt

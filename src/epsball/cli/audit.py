@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from epsball import auditing
-from epsball.ball import Ball
-from epsball.cli.common import Common, load_classifier, load_data, show, showing_progress
+from epsball.cli.common import Common, load_subject, show, showing_progress
 
 _COMMON = Common()
 
@@ -46,14 +45,12 @@ def audit(
     out
         Folder of the run.
     """
-    dataset = load_data(data, common)
-    perturbation = Ball.parse(ball)
-    classifier = load_classifier(model, dataset, perturbation, common, stochastic=stochastic)
+    subject = load_subject(model, data, ball, common, stochastic=stochastic)
     with showing_progress():
         result = auditing.audit(
-            classifier,
-            dataset,
-            perturbation,
+            subject.classifier,
+            subject.dataset,
+            subject.ball,
             budget=budget,
             attack=attack,
             precision=precision,
@@ -61,5 +58,5 @@ def audit(
             folder=out,
         )
     notes = {} if out is None else {"evidence": str(out)}
-    heading = f"{model} on {len(dataset)} examples of {data}, {perturbation}"
+    heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
     show(result, common, heading=heading, notes=notes)

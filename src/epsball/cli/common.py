@@ -47,9 +47,13 @@ class Result(Protocol):
         ...
 
 
-def load_data(text: str, common: Common, split: str | None = None) -> datasets.Dataset:
-    """Return the data a text names."""
-    return datasets.load(text, split=split)
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a command is about: a classifier, data and a ball."""
+
+    classifier: Classifier
+    dataset: datasets.Dataset
+    ball: Ball
 
 
 def load_model(text: str, dataset: datasets.Dataset, common: Common) -> models.LoadedModel:
@@ -60,12 +64,15 @@ def load_model(text: str, dataset: datasets.Dataset, common: Common) -> models.L
     return loaded
 
 
-def load_classifier(
-    model: str, dataset: datasets.Dataset, ball: Ball, common: Common, *, stochastic: bool = False
-) -> Classifier:
-    """Return the classifier of a model's text, in the ball's box."""
+def load_subject(model: str, data: str, ball: str, common: Common, *, stochastic: bool) -> Subject:
+    """Return what three texts name; the classifier lives in the ball's box."""
+    perturbation = Ball.parse(ball)
+    dataset = datasets.load(data)
     loaded = load_model(model, dataset, common)
-    return Classifier(loaded.module, loaded.mean, loaded.std, low=ball.low, high=ball.high, stochastic=stochastic)
+    classifier = Classifier(
+        loaded.module, loaded.mean, loaded.std, low=perturbation.low, high=perturbation.high, stochastic=stochastic
+    )
+    return Subject(classifier=classifier, dataset=dataset, ball=perturbation)
 
 
 def _device(name: str) -> torch.device:

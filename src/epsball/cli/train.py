@@ -5,9 +5,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from epsball import data as datasets
 from epsball import training
 from epsball.ball import Ball
-from epsball.cli.common import Common, load_data, load_model, show, showing_progress
+from epsball.cli.common import Common, load_model, show, showing_progress
 from epsball.errors import InputError
 
 _COMMON = Common()
@@ -50,7 +51,7 @@ def train(
     perturbation = None if ball is None else Ball.parse(ball)
     inner = {"steps": steps, "step_size": step_size, "start": start}
     chosen = _objective(objective, perturbation, {name: value for name, value in inner.items() if value is not None})
-    dataset = load_data(data, common, split="train")
+    dataset = datasets.load(data, split="train")
     loaded = load_model(model, dataset, common)
     with showing_progress():
         result = training.train(
@@ -61,7 +62,7 @@ def train(
             std=loaded.std,
             ball=perturbation,
             recipe=recipe,
-            architecture=loaded.text,
+            architecture=loaded.architecture,
             folder=out,
         )
     heading = f"{objective} training of {model} on {len(dataset)} examples of {data}"

@@ -2,8 +2,10 @@
 
 import pickle
 import re
+import warnings
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -67,7 +69,7 @@ def _check_torch_archive(path: Path) -> None:
         raise InputError(f"{path} is a zip archive that torch.save did not write. {_SAVE}")
 
 
-def read_torch(source: Path | BinaryIO, name: str) -> Any:
+def read_torch(source: Path | BytesIO, name: str) -> Any:
     """Return what ``torch.save`` wrote, if it is tensors in plain containers.
 
     Raises
@@ -76,11 +78,18 @@ def read_torch(source: Path | BinaryIO, name: str) -> Any:
         If it is anything else, or damaged; `name` says of what.
     """
     try:
-        return torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # The error below says it too.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"it names {named[1]}" if named else "it holds more than tensors"
-        raise InputError(f"{name} was not read: {what}, so reading it could run code. {_SAVE}") from error
+        why = (
+            f"it names {named[1]}, so reading it could run code"
+            if named
+            else "it holds more than tensors, or was saved with a pickle protocol above 2"
+        )
+        raise InputError(f"{name} was not read: {why}. {_SAVE}") from error
     except Exception as error:
         # The bytes are anyone's: whatever they make the reader trip over, the file is at fault.
         raise InputError(

@@ -13,7 +13,7 @@ from epsball.models.exported_archive import read_exported_archive
 from epsball.models.exported_graph import build_graph
 
 _EXPORT = "torch.export.export(model.eval(), (x,), dynamic_shapes=({0: torch.export.Dim('batch')},))"
-_SYMBOL = re.compile(r"Symbol\('(\w+)'.*\)|(\w+)")
+_SYMBOL = re.compile(r"Symbol\('(\w+)'[^()]*\)|(\w+)")
 
 
 class ExportedModule(nn.Module):

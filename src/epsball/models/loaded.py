@@ -9,7 +9,6 @@ from torch import nn
 
 from epsball.errors import InputError, ModelError, nearest
 from epsball.models.card import Card
-from epsball.models.files import require_file
 from epsball.models.model_text import ModelText
 from epsball.models.weights import load_weights
 
@@ -39,6 +38,9 @@ class LoadedModel:
         The text it was loaded from.
     name
         NAME of the text: what the model is called in tables.
+    architecture
+        NAME with its own options, without weights, normalisation, shape and classes: what a
+        `Card` records.
     weights
         The file its weights come from; None where they are drawn afresh.
     card
@@ -52,6 +54,7 @@ class LoadedModel:
     classes: int | None
     text: str
     name: str
+    architecture: str
     weights: Path | None
     card: Card | None = None
 
@@ -69,7 +72,6 @@ def refuse_more(request: ModelText, why: str, allowed: tuple[str, ...]) -> None:
 def with_weights(module: nn.Module, request: ModelText, known: Known) -> LoadedModel:
     """Load the weights that the text names into `module`, and return it with what is known of it."""
     if request.weights is not None:
-        require_file(request.weights)
         load_weights(module, request.weights, request.name, request.ignore)
     elif request.ignore:
         raise InputError(f"ignore={':'.join(request.ignore)} is about a file of weights, and none is named.")
@@ -81,6 +83,7 @@ def with_weights(module: nn.Module, request: ModelText, known: Known) -> LoadedM
         classes=known["classes"],
         text=request.text,
         name=request.name,
+        architecture=request.architecture,
         weights=request.weights,
     )
 

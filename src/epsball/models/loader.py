@@ -36,8 +36,9 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
 
     WEIGHTS is a ``.safetensors`` file or one of ``torch.save`` that holds a state dict. Lists
     are written with colons and numbers may be fractions: ``mean=0.4914:0.4822:0.4465``,
-    ``std=63/255``. ``ignore=PREFIX`` leaves entries of WEIGHTS out. No file but the FILE.py
-    that the text names can run code.
+    ``std=63/255``. ``ignore=PREFIX`` leaves entries of WEIGHTS out. Without WEIGHTS the module
+    is as it is built: architectures draw their weights from PyTorch's global generator. No
+    file but the FILE.py that the text names can run code.
 
     Parameters
     ----------
@@ -93,6 +94,8 @@ def _user_python(request: ModelText, known: Known) -> LoadedModel:
 
 def _timm(request: ModelText, known: Known) -> LoadedModel:
     pretrained = read_option("pretrained", request.options.get("pretrained", "false"), boolean, "true")
+    if pretrained and request.weights is not None:
+        raise InputError(f"pretrained=true and @{request.weights} both name weights; give one of them.")
     # Numbers taken from the data would replace the first and last layer of a trained model.
     own: Known = {"shape": request.shape, "classes": request.classes} if pretrained else known
     module = timm_models.timm_module(request.name.removeprefix("timm:"), request.options, own)
@@ -115,6 +118,7 @@ def _exported(request: ModelText, known: Known) -> LoadedModel:
         classes=module.classes,
         text=request.text,
         name=request.name,
+        architecture=request.architecture,
         weights=path,
     )
 
@@ -133,13 +137,14 @@ def _card(request: ModelText, known: Known) -> LoadedModel:
     described = parse_model_text(card.architecture)
     weights = path.parent / card.weights
     plain = described.name in ARCHITECTURES or described.name.startswith("timm:")
-    if not plain or described.weights is not None:
+    if not plain or described.architecture != card.architecture:
         raise InputError(
             f"{path} names the architecture {card.architecture!r}. Opening a card runs no code: it may name "
-            f"only {', '.join(ARCHITECTURES)} and timm:NAME. Name your own function yourself: "
-            f"FILE.py:function@{weights},mean=..,std=.."
+            f"only {', '.join(ARCHITECTURES)} and timm:NAME, with their own options. Name your own function "
+            f"yourself: FILE.py:function@{weights},mean=..,std=.."
         )
-    said = replace(described, text=request.text, weights=weights, mean=card.mean, std=card.std)
+    own = {key: text for key, text in described.options.items() if key != "pretrained"}
+    said = replace(described, text=request.text, weights=weights, mean=card.mean, std=card.std, options=own)
     return replace(_loader(said.name)(said, {"shape": card.shape, "classes": card.classes}), card=card)
 
 

@@ -45,6 +45,11 @@ class ModelText:
     ignore: tuple[str, ...]
     options: dict[str, str]
 
+    @property
+    def architecture(self) -> str:
+        """NAME with its own options only."""
+        return ",".join([self.name, *(f"{key}={text}" for key, text in self.options.items())])
+
 
 def parse_model_text(text: str) -> ModelText:
     """Take a model's text apart.

@@ -47,7 +47,7 @@ def imported(path: Path) -> Iterator[ModuleType]:
             with reported(path):
                 exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
         except BaseException:
-            del sys.modules[module.__name__]
+            sys.modules.pop(module.__name__, None)
             raise
         yield module
 
@@ -60,9 +60,8 @@ def reported(path: Path) -> Iterator[None]:
     except EpsballError:
         raise
     except (Exception, SystemExit) as error:
-        line = error.lineno if isinstance(error, SyntaxError) else _last_line(path, error)
         raise ModelError(
-            f"{path}, line {line}: {type(error).__name__}: {error}. The model's own code failed; correct it there."
+            f"{_place(path, error)}: {type(error).__name__}: {error}. The model's own code failed; correct it there."
         ) from error
 
 
@@ -104,13 +103,17 @@ def _is_neighbour(folder: Path, name: str) -> bool:
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
     top = name.partition(".")[0]
     return any(
-        Path(place).is_relative_to(folder) and Path(place).relative_to(folder).parts[0] in (top, f"{top}.py")
+        Path(place).is_relative_to(folder) and Path(place).relative_to(folder).parts[0].partition(".")[0] == top
         for place in places
         if place
     )
 
 
-def _last_line(path: Path, error: BaseException) -> int | None:
+def _place(path: Path, error: BaseException) -> str:
+    """Return file and line of the error: the last line of `path` that led to it, if there is one."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
-    return lines[-1] if lines else None
+    own = [frame for frame in frames if Path(frame.filename) == path]
+    last = (own or frames)[-1]
+    return f"{last.filename}, line {last.lineno}"

@@ -85,7 +85,10 @@ def keyword_arguments(
     InputError
         If an option is unknown or cannot be read, or a required argument is missing.
     """
-    parameters = inspect.signature(function).parameters
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError as error:
+        raise InputError(f"{name} has no signature; wrap it in a function with named arguments.") from error
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     arguments: dict[str, Any] = {}
     for key, text in options.items():

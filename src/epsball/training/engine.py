@@ -166,8 +166,8 @@ class _Run:
         loss = mean if losses.weights is None else mean + losses.weights
         if not bool(torch.isfinite(loss)):
             raise EpsballError(
-                f"the loss is {float(loss.detach())} at epoch {epoch + 1}, batch {number + 1} of {self.batches}: training "
-                "diverged. Lower lr; the weights of the last whole epoch, if any, are kept."
+                f"the loss is {float(loss.detach())} at epoch {epoch + 1}, batch {number + 1} of {self.batches}: "
+                "training diverged. Lower lr; the weights of the last whole epoch, if any, are kept."
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,0 +1,97 @@
+"""Print a Markdown table of bad inputs and the message each gets: ``python tools/messages.py > docs/messages.md``."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+import epsball as eb
+from epsball.attacks import PGD
+
+BALL = eb.Ball.parse("linf:0.1")
+NET = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+X, Y = eb.data.load("digits")[:20]
+
+
+class Changed(nn.Module):
+    """The network with something done to its output or input."""
+
+    def __init__(self, change: Callable[[nn.Module, torch.Tensor], object]) -> None:
+        super().__init__()
+        self.net, self.change = NET, change
+
+    def forward(self, x: torch.Tensor) -> object:
+        """Return the changed output."""
+        return self.change(self.net, x)
+
+
+def attack(change: Callable[[nn.Module, torch.Tensor], object]) -> Callable[[], object]:
+    """Return an attack on a changed network."""
+    return lambda: eb.attack(eb.Classifier(Changed(change)), X, Y, BALL)
+
+
+def on(x: torch.Tensor, y: torch.Tensor, ball: eb.Ball = BALL) -> Callable[[], object]:
+    """Return an attack on the plain network with these inputs."""
+    return lambda: eb.attack(eb.Classifier(NET), x, y, ball)
+
+
+CASES: dict[str, Callable[[], object]] = {
+    "outputs are probabilities": attack(lambda net, x: net(x).softmax(1)),
+    "logits are NaN": attack(lambda net, x: net(x) * float("nan")),
+    "logits of rank 3": attack(lambda net, x: net(x)[..., None]),
+    "a single score": attack(lambda net, x: net(x)[:, :1]),
+    "a dictionary": attack(lambda net, x: {"logits": net(x)}),
+    "class indices": attack(lambda net, x: net(x).argmax(1, keepdim=True).expand(-1, 10)),
+    "random outputs": attack(lambda net, x: net(x) + torch.randn(len(x), 10)),
+    "batch statistics": attack(lambda net, x: net((x - x.mean(0)) / (x.std(0) + 1e-3))),
+    "a detached input": attack(lambda net, x: (net(x.detach()).requires_grad_() * 1)),
+    "a model that fails": attack(lambda net, x: net(x[:, :, :5])),
+    "a function for a model": lambda: eb.Classifier(lambda x: x),
+    "uint8 inputs": on((X * 255).byte(), Y),
+    "inputs 0..255": on(X * 255, Y),
+    "normalised inputs": on((X - 0.3) / 0.35, Y),
+    "inputs just outside the box": on(X + 1e-7, Y),
+    "NaN in an input": on(X.index_fill(0, torch.tensor([3]), float("nan")), Y),
+    "one example without batch axis": on(X[0, 0, 0], Y),
+    "float labels": on(X, Y.float()),
+    "one-hot labels": on(X, nn.functional.one_hot(Y, 10)),
+    "labels from 1": on(X, Y + 1),
+    "too few labels": on(X, Y[:-1]),
+    "radius 8": lambda: eb.Ball("linf", 8),
+    "negative radius": lambda: eb.Ball("l2", -1),
+    "unknown norm": lambda: eb.Ball.parse("l_inf:0.1"),
+    "ball outside the classifier's box": on(X, Y, eb.Ball("linf", 0.1, -1, 1)),
+    "unknown attack": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="apdg"),
+    "unknown option of an attack": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="pgd,step=5"),
+    "no steps": lambda: PGD(steps=0),
+    "bad step size": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method=PGD(step_size="radius*steps")),
+    "training without a ball": lambda: eb.train(NET, "digits", objective="pgd"),
+    "adversarial training with radius 0": lambda: eb.training.PGD(ball=eb.Ball("linf", 0)),
+    "batch larger than the data": lambda: eb.train(NET, "digits", recipe=eb.training.Recipe(batch_size=5000)),
+    "unknown data": lambda: eb.data.load("digit"),
+    "a folder that is not there": lambda: eb.data.load("idx:nowhere"),
+    "more examples than there are": lambda: eb.data.load("digits,first=5000"),
+    "unknown architecture": lambda: eb.models.load("small_cn"),
+    "weights that are not there": lambda: eb.models.load("mlp@nowhere.pt", shape=(1, 8, 8), classes=10),
+    "an ONNX file": lambda: eb.models.load("net.onnx"),
+}
+
+
+def message(case: Callable[[], object]) -> str:
+    """Return the class and the text of the error a case ends with."""
+    try:
+        case()
+    except eb.EpsballError as error:
+        return f"`{type(error).__name__}`: {error}"
+    return "**no error**"
+
+
+def main() -> None:
+    """Print the table."""
+    print("# What bad input gets\n\nMade by `python tools/messages.py`.\n\n| input | message |\n| --- | --- |")
+    for name, case in CASES.items():
+        print(f"| {name} | {message(case).replace('|', chr(92) + '|')} |")
+
+
+if __name__ == "__main__":
+    main()
