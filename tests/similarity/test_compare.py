@@ -232,3 +232,12 @@ def test_memory_decides_between_the_exact_value_and_batches():
     small = cka(nn.Identity(), nn.Linear(6, 3), x, max_memory=2**20)
     assert small.batches == 8
     assert cka(nn.Identity(), nn.Linear(6, 3), x, max_memory=15 * 2**19).batches == 1
+
+
+def test_many_batches_are_summed_in_at_most_32_parts():
+    model, other, x = nn.Linear(6, 5), nn.Linear(6, 4), drawn(400, 6)
+    found = cka(model, other, x, batch_size=5)
+    assert found.batches == 80
+    assert found.replicates.shape == (32, 1, 1)
+    exact = cka(model, other, x)
+    assert float((found.matrix - exact.matrix).abs()) < 4 * float(found.error)

@@ -4,7 +4,9 @@ import math
 from bisect import bisect_right
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
+from operator import add
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from epsball.errors import InputError
 from epsball.progress import report
 from epsball.similarity.gram import COLUMNS, group_bounds
-from epsball.similarity.hsic import LEAST_ROWS, Estimator, KernelStack, Moments, moments, weighted_sum
+from epsball.similarity.hsic import LEAST_ROWS, Estimator, KernelStack, Moments, moments
 from epsball.similarity.jackknife import jackknife_error, without_each
 from epsball.similarity.kernels import Kernel, KernelLike, Linear, kernel_named
 from epsball.similarity.layers import Choice, choose
@@ -29,6 +31,8 @@ GROUPS = 10
 """Groups of rows in a batch: blocks of the Gram matrix, and the jackknife's when there is one batch."""
 LEAST_BATCHES = 8
 """Batches where one does not suffice: fewer leave Student's t too wide."""
+MOST_PARTS = 32
+"""Parts the batches are summed in for the jackknife: more would cost memory and sharpen nothing."""
 MAX_MEMORY = 48 * 2**20
 
 
@@ -144,7 +148,7 @@ class _Side:
 
 @dataclass(frozen=True)
 class _Measured:
-    """HSIC over all rows, CKA without each group of rows, and each layer's mean squared size."""
+    """HSIC of the batches times their rows, CKA without each group of rows, each layer's mean squared size."""
 
     total: Moments
     replicates: Float64[Tensor, "g a b"]
@@ -168,19 +172,22 @@ def _prepare(
 def _measure(side_a: _Side, side_b: _Side, count: int) -> _Measured:
     """Pass all batches through both networks."""
     rows = len(side_a.rows)
-    parts, sizes, marked = [], [], 0
+    parts: dict[int, Moments] = {}
+    done = marked = 0
     energy = torch.zeros(len(side_a.observer.layers) + 1, dtype=torch.float64)
-    for positions in torch.tensor_split(shuffled(rows), count):
+    for number, positions in enumerate(torch.tensor_split(shuffled(rows), count)):
         bounds = group_bounds(len(positions), GROUPS)
         a = side_a.kernels(positions, bounds)
         b = a if side_b is side_a else side_b.kernels(positions, bounds)
-        parts.append(moments(a, b, leave_out=count == 1 and _can_leave_out(bounds)))
-        sizes.append(len(positions))
+        found = moments(a, b, leave_out=count == 1 and _can_leave_out(bounds)) * float(len(positions))
+        part = number % MOST_PARTS
+        parts[part] = parts[part] + found if part in parts else found
         energy += a.energy.cpu() * len(positions) / rows
         marked += marked_count(len(positions))
-        report("similarity", sum(sizes), rows)
-    total = weighted_sum(parts, [size / rows for size in sizes])
-    replicates = total.cka()[1:] if count == 1 else without_each(parts, sizes)
+        done += len(positions)
+        report("similarity", done, rows)
+    total = reduce(add, parts.values())
+    replicates = total.cka()[1:] if count == 1 else without_each(list(parts.values()))
     return _Measured(total, replicates, energy, rows, count, marked)
 
 

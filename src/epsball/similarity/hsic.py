@@ -16,8 +16,8 @@ network representations revisited", ICML 2019. Nguyen, Raghu and Kornblith, "Do 
 networks learn the same things?", ICLR 2021 (minibatches).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -104,6 +104,22 @@ class Moments:
     self_b: Float64[Tensor, "s b"]
     last_a: Float64[Tensor, "s a"]
 
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(
+            cross=self.cross + other.cross,
+            self_a=self.self_a + other.self_a,
+            self_b=self.self_b + other.self_b,
+            last_a=self.last_a + other.last_a,
+        )
+
+    def __mul__(self, weight: float) -> "Moments":
+        return Moments(
+            cross=self.cross * weight,
+            self_a=self.self_a * weight,
+            self_b=self.self_b * weight,
+            last_a=self.last_a * weight,
+        )
+
     def cka(self) -> Float64[Tensor, "s a b"]:
         """Return HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)); NaN where a layer is constant."""
         own = self.self_a[:, :, None] * self.self_b[:, None, :]
@@ -126,18 +142,6 @@ def moments(a: KernelStack, b: KernelStack, *, leave_out: bool) -> Moments:
     own_a = _hsic(a, a, subsets, _inner)
     own_b = own_a if b is a else _hsic(b, b, subsets, _inner)
     return Moments(cross=_hsic(a, b, subsets, _outer), self_a=own_a, self_b=own_b, last_a=_hsic(a, a, subsets, _last))
-
-
-def weighted_sum(parts: Sequence[Moments], weights: Sequence[float]) -> Moments:
-    """Return the sum of the batches' moments, each times its weight."""
-
-    def total(name: str) -> Tensor:
-        return sum(
-            (weight * getattr(part, name) for weight, part in zip(weights, parts, strict=True)),
-            start=torch.zeros((), dtype=torch.float64),
-        )
-
-    return Moments(**{field.name: total(field.name) for field in fields(Moments)})
 
 
 Product = Callable[[Tensor, Tensor], Tensor]

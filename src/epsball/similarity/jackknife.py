@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import torch
 from jaxtyping import Float64
@@ -9,18 +11,13 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from epsball.errors import InputError
-from epsball.similarity.hsic import Moments, weighted_sum
+from epsball.similarity.hsic import Moments
 
 
-def without_each(parts: Sequence[Moments], sizes: Sequence[int]) -> Float64[Tensor, "g a b"]:
-    """Return CKA without each batch in turn: HSIC averaged over the others, weighted by their rows."""
-    replicates = []
-    for left_out in range(len(parts)):
-        kept = [i for i in range(len(parts)) if i != left_out]
-        rows = sum(sizes[i] for i in kept)
-        total = weighted_sum([parts[i] for i in kept], [sizes[i] / rows for i in kept])
-        replicates.append(total.cka()[0])
-    return torch.stack(replicates)
+def without_each(parts: Sequence[Moments]) -> Float64[Tensor, "g a b"]:
+    """Return CKA without each part in turn, the parts being sums of HSIC times rows (the scale cancels)."""
+    others = [[part for i, part in enumerate(parts) if i != left_out] for left_out in range(len(parts))]
+    return torch.stack([reduce(add, kept).cka()[0] for kept in others])
 
 
 def jackknife_error(replicates: Float64[Tensor, "g *shape"]) -> Float64[Tensor, "*shape"]:

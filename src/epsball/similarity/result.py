@@ -32,7 +32,8 @@ class Similarity:
     layers_a, layers_b
         Names of the layers, in execution order.
     replicates
-        The matrix without each group of rows in turn: the batches, or the ten groups of one batch.
+        The matrix without each group of rows in turn: the batches (at most 32 groups of them), or the
+        ten groups of one batch.
     shifted
         The matrix after a shift of a few rows of the first network's features (see
         `epsball.similarity.sensitivity`); None where the kernel is not linear.
