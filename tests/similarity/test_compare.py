@@ -48,6 +48,12 @@ def test_orthogonal_maps_scales_and_offsets_change_nothing(kernel, estimator):
         torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-250, 1e-60, 1e60, 1e250])
+def test_float64_features_of_any_size(scale):
+    X, Y = drawn(60, 12).double(), drawn(60, 12).double() + drawn(60, 12, seed=1)
+    torch.testing.assert_close(of_features(scale * X, Y), of_features(X, Y), rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("batch_size", [None, 17])
 def test_a_network_is_identical_with_its_copy_under_a_shuffling_loader(kernel, batch_size):

@@ -112,12 +112,12 @@ class Observer:
 
 
 def _scale(layer: Layer, features: Tensor, peak: float) -> float:
-    """Return 1, or the power of two that brings features whose squares may leave their type's range to 1."""
+    """Return 1, or the power of two near 1/peak where fourth powers might leave the range of numbers."""
     if not math.isfinite(peak):
         raise ModelError(_not_finite(layer, features))
     exponent = round(math.log2(peak))
     most = 1000 if features.dtype == torch.float64 else 126
-    return 1.0 if abs(exponent) < most / 8 else 2.0 ** max(-most, min(most, -exponent))
+    return 1.0 if abs(exponent) <= 16 else 2.0 ** max(-most, min(most, -exponent))
 
 
 def _not_finite(layer: Layer, features: Tensor) -> str:
