@@ -7,6 +7,7 @@ imported; it needs matplotlib and tqdm and is no dependency of this project:
     pip install --no-deps --target FOLDER torch_cka
     PYTHONPATH=src:FOLDER python benchmarks/cka.py small
     PYTHONPATH=src:FOLDER python benchmarks/cka.py resnet18 --repetitions 1
+    PYTHONPATH=src:FOLDER python benchmarks/cka.py resnet18 --repetitions 1 --images 250 --every
     PYTHONPATH=src python benchmarks/cka.py memory
 """
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from epsball.similarity import Similarity, cka, layer_names
 
-IMAGES, BATCH = 1000, 250
+BATCH = 250
 
 
 class Block(nn.Module):
@@ -69,10 +70,10 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def compared_layers(model: nn.Module, name: str) -> list[str]:
-    """Return 22 layers of any kind in `small`, else the convolutions and the linear layer (22 and 21)."""
-    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU) if name == "small" else (nn.Conv2d, nn.Linear)
-    return [name for name, part in model.named_modules() if isinstance(part, kinds)][:22]
+def compared_layers(model: nn.Module, *, every: bool) -> list[str]:
+    """Return the convolutions and the linear layer (22 in `resnet20`, 21 in `resnet18`), or every kind of layer."""
+    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU) if every else (nn.Conv2d, nn.Linear)
+    return [name for name, part in model.named_modules() if isinstance(part, kinds)]
 
 
 def forwards(a: nn.Module, b: nn.Module, x: Tensor, layers: list[str]) -> None:
@@ -113,10 +114,10 @@ def peer(a: nn.Module, b: nn.Module, x: Tensor, layers: list[str]) -> Tensor:
     return compared.hsic_matrix
 
 
-def seconds(name: str, repetitions: int) -> None:
+def seconds(name: str, repetitions: int, images: int, *, every: bool) -> None:
     """Print the CPU seconds of each contender and its ratio to the limit of the same repetition."""
-    a, b, x = NETWORKS[name](0), NETWORKS[name](1), torch.randn(IMAGES, 3, 32, 32)
-    layers = compared_layers(a, name)
+    a, b, x = NETWORKS[name](0), NETWORKS[name](1), torch.randn(images, 3, 32, 32)
+    layers = compared_layers(a, every=every)[: 22 if name == "small" else None]
     contenders = {"forwards": forwards, "limit": limit, "epsball": ours}
     try:
         import torch_cka  # noqa: F401
@@ -132,7 +133,7 @@ def seconds(name: str, repetitions: int) -> None:
             start = time.process_time()
             values[key] = contender(a, b, x, layers)
             spent[key].append(time.process_time() - start)
-    print(f"{name}: {len(layers)} x {len(layers)} layers, {IMAGES} images, batch {BATCH}, {repetitions} repetitions")
+    print(f"{name}: {len(layers)} x {len(layers)} layers, {images} images, batch {BATCH}, {repetitions} repetitions")
     for key, times in spent.items():
         ratios = [mine / bound for mine, bound in zip(times, spent["limit"], strict=True)]
         print(
@@ -147,7 +148,7 @@ def seconds(name: str, repetitions: int) -> None:
 
 def peak(contender: str) -> None:
     """Print the peak of resident memory of one contender on 51 layers, in MiB."""
-    a, b, x = NETWORKS["resnet18"](0), NETWORKS["resnet18"](1), torch.rand(IMAGES, 3, 32, 32)
+    a, b, x = NETWORKS["resnet18"](0), NETWORKS["resnet18"](1), torch.rand(1000, 3, 32, 32)
     layers = layer_names(a, x)[:51]
     {"forwards": forwards, "epsball": ours}[contender](a, b, x, layers)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -168,6 +169,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*NETWORKS, "memory", "peak"])
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--every", action="store_true", help="every convolution, batch norm, ReLU and linear layer")
     parser.add_argument("--contender", default="epsball")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -176,7 +179,8 @@ def main() -> None:
     elif options.what == "peak":
         peak(options.contender)
     else:
-        seconds(options.what, options.repetitions)
+        every = options.every or options.what == "small"
+        seconds(options.what, options.repetitions, options.images, every=every)
 
 
 if __name__ == "__main__":
