@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import epsball as eb
-from epsball.cli.common import showing_progress
+from epsball.cli.progress import showing_progress
 
 BALL = eb.Ball.parse("linf:0.1")
 MODEL = "cnn_a"

@@ -44,7 +44,7 @@ CASES: dict[str, Callable[[], object]] = {
     "class indices": attack(lambda net, x: net(x).argmax(1, keepdim=True).expand(-1, 10)),
     "random outputs": attack(lambda net, x: net(x) + torch.randn(len(x), 10)),
     "batch statistics": attack(lambda net, x: net((x - x.mean(0)) / (x.std(0) + 1e-3))),
-    "a detached input": attack(lambda net, x: (net(x.detach()).requires_grad_() * 1)),
+    "a detached input": attack(lambda net, x: net(x.detach()).requires_grad_() * 1),
     "a model that fails": attack(lambda net, x: net(x[:, :, :5])),
     "a function for a model": lambda: eb.Classifier(lambda x: x),
     "uint8 inputs": on((X * 255).byte(), Y),

@@ -4,7 +4,10 @@ Every class carries the exit code with which the command line ends.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class EpsballError(Exception):
@@ -65,3 +68,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'X'?`` for the known name nearest to `name`, or an empty text."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def choose(known: Mapping[str, T], name: str, what: str) -> T:
+    """Return what is registered under a name.
+
+    Raises
+    ------
+    InputError
+        If nothing is, with the known names and the nearest of them.
+    """
+    if name not in known:
+        raise InputError(f"unknown {what} '{name}'; known: {', '.join(known)}.{nearest(name, known)}")
+    return known[name]

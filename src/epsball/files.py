@@ -17,7 +17,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     InputError
         If the folder cannot be written or the disk is full; an older `path` is left as it was.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -68,7 +68,7 @@ def decompose(
     correct: Bool[Tensor, " n"],
     broken: Bool[Tensor, " n"],
     certified: Bool[Tensor, " n"] | None = None,
-    invalid: Bool[Tensor, " n"] | None = None,
+    failed: Bool[Tensor, " n"] | None = None,
     confidence: float = 0.95,
 ) -> RiskDecomposition:
     """Return the risk decomposition of verdict columns.
@@ -83,8 +83,8 @@ def decompose(
         Whether a witness is known (those misclassified at x may be included or not).
     certified
         Whether a certificate says that no witness exists; left out: none is known.
-    invalid
-        Whether the model failed on the example: it may be an error or not.
+    failed
+        Whether the model gave no verdict at the example itself: it may be an error or not.
     confidence
         Of the exact intervals.
 
@@ -99,15 +99,16 @@ def decompose(
     2019, section 3 (eq. (1)).
     """
     certified = torch.zeros_like(correct) if certified is None else certified
-    invalid = torch.zeros_like(correct) if invalid is None else invalid
-    lengths = [len(column) for column in (correct, broken, certified, invalid)]
+    failed = torch.zeros_like(correct) if failed is None else failed
+    lengths = [len(column) for column in (correct, broken, certified, failed)]
     if len(set(lengths)) != 1 or lengths[0] == 0:
         raise InputError(f"the verdict columns have lengths {lengths}; give columns of one length, at least 1.")
     if bool((broken & certified & correct).any()):
         raise InputError("an example is both broken and certified; one of the two verdicts is wrong.")
     n = len(correct)
-    correct, wrong = correct & ~invalid, ~correct & ~invalid
-    natural = int(wrong.sum()), int((wrong | invalid).sum())
+    correct = correct & ~failed
+    wrong = ~correct & ~failed
+    natural = int(wrong.sum()), int((wrong | failed).sum())
     boundary = int((correct & broken).sum()), int((correct & ~certified).sum())
     robust = natural[0] + boundary[0], natural[1] + boundary[1]
     parts = {"natural": natural, "boundary": boundary, "robust": robust}

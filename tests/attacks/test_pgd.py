@@ -204,7 +204,8 @@ def test_one_step_forms_are_the_loop_with_one_step():
     moved = (result.x_adv != x).flatten(1).any(1)
     assert moved.any()
     torch.testing.assert_close(result.x_adv[moved], expected[moved])
-    assert RandomisedFGSM().steps == 1
+    drawn = attack(classifier, x, y, ball, method=RandomisedFGSM(), stop="never")
+    assert drawn.ledger.summary()["fgsm-rs"] == (20, 40, 20)
 
 
 @pytest.mark.parametrize(

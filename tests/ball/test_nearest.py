@@ -12,6 +12,7 @@ ORDER = {"linf": "inf", "l2": 2, "l1": 1}
 
 
 def solved(ball, point, centre):
+    """Return the solver's nearest point, right to about 1e-8 in its distance and 1e-4 in its coordinates."""
     z = cp.Variable(len(point))
     rules = [cp.norm(z - centre, ORDER[ball.norm]) <= float(ball.radius)]
     if ball.low is not None:
@@ -38,9 +39,10 @@ def test_projections_are_nearest(norm, boxed):
         np.stack([solved(ball, p, c) for p, c in zip(points.numpy(), centres.numpy(), strict=True)])
     )
     assert not ball.contains(points, centres).all()
-    torch.testing.assert_close(ball.project(points, centres), expected, atol=2e-5, rtol=0)
-    narrow = ball.project(points.float(), centres.float())
-    torch.testing.assert_close(narrow.double(), expected, atol=2e-5, rtol=0)
+    least = (expected - points).norm(dim=1)
+    for found in (ball.project(points, centres), ball.project(points.float(), centres.float()).double()):
+        torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
+        assert ((found - points).norm(dim=1) <= least + 5e-7).all()
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
@@ -49,15 +51,15 @@ def test_projections_meet_the_optimality_conditions(norm):
     generator = torch.Generator().manual_seed(3)
     x = (3 * torch.rand(50, 40, dtype=torch.float64, generator=generator) - 1).clamp(0, 1)
     points = x + torch.randn(50, 40, dtype=torch.float64, generator=generator)
-    ball = Ball(norm, 1)
+    ball = Ball(norm, "1.7")
     z = ball.project(points, x)
     w, d = z - x, points - x
-    torch.testing.assert_close(ball.distance(z, x), torch.ones(50, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(ball.distance(z, x), torch.full((50,), 1.7, dtype=torch.float64), atol=1e-12, rtol=0)
     free = (z > 1e-12) & (z < 1 - 1e-12) & (w.abs() > 1e-9)
     for row in range(50):
         of_row = free[row]
         shared = (w / d)[row, of_row] if norm == "l2" else (d.abs() - w.abs())[row, of_row]
-        assert of_row.sum() >= 2
+        assert of_row.any()
         torch.testing.assert_close(shared, shared[:1].expand_as(shared), atol=1e-12, rtol=1e-12)
         wanted = shared[0] * d[row].abs() if norm == "l2" else (d[row].abs() - shared[0]).clamp(min=0)
         assert (w[row].abs() <= wanted + 1e-12).all()

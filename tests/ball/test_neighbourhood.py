@@ -41,11 +41,11 @@ def test_it_agrees_with_the_projection_up_to_the_stated_shrink(norm, boxed, dtyp
         return
     region = ball.at(x).region
     length, limit = ball.distance(fast, x), ball.distance(best, x)
-    assert (length >= torch.minimum(limit, (1 - 2.0**-14) * region.reach[:, 0]) * (1 - 2e-6)).all()
+    assert (length >= torch.minimum(limit, (1 - 2.0**-14) * region.reach[:, 0]) * (1 - 1e-5)).all()
     unit = 2.0**-24 if dtype == torch.float32 else 2.0**-53
-    owed = 13 * unit * float(ball.radius) + 1.01 * unit * ball.distance(x, torch.zeros_like(x)) + 1e-11
+    owed = (7 + 3.2 * 35) * unit * float(ball.radius) + 1.2 * unit * ball.distance(x, torch.zeros_like(x)) + 1e-11
     assert (region.reach[:, 0] >= float(ball.radius) - owed).all()
-    assert (ball.distance(fast, best) <= 2e-4 * float(ball.radius)).all()
+    assert (ball.distance(fast, best) <= 1e-3 * float(ball.radius)).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -86,7 +86,7 @@ def test_rows_do_not_depend_on_their_batch(norm):
     whole = ball.at(x).project(points)
     for row in range(6):
         alone = ball.at(x[row : row + 1]).project(points[row : row + 1])
-        assert ball.distance(alone, whole[row : row + 1]).item() <= 2e-4 * float(ball.radius)
+        assert torch.equal(alone, whole[row : row + 1])
     assert torch.equal(ball.project(points, x)[2:4], ball.project(points[2:4], x[2:4]))
 
 
@@ -121,4 +121,4 @@ def test_its_samples_are_the_balls_up_to_the_shrink(norm):
     fast, best = ball.at(x).sample(keys), ball.sample(x, keys)
     assert ball.contains(fast, x).all()
     assert ball.contains(best, x).all()
-    assert (ball.distance(fast, best) <= 2e-4 * float(ball.radius)).all()
+    assert (ball.distance(fast, best) <= 1e-3 * float(ball.radius)).all()

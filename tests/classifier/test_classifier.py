@@ -276,3 +276,62 @@ def test_exported_programs_that_refuse_eval_are_used_as_they_are():
     x, y = examples(20)
     assert Classifier(module).check(x, y) == 4
     assert torch.allclose(Classifier(module).logits(x), mlp()(x), atol=1e-6)
+
+
+def test_models_that_work_in_place_change_nothing_outside():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.ReLU(inplace=True), mlp())
+
+        def forward(self, x):
+            x -= 0.25
+            return self.net(x)
+
+    x, y = examples(20)
+    before = x.clone()
+    classifier = Classifier(InPlace())
+    assert classifier.check(x, y) == 4
+    classifier.logits(x)
+    assert torch.equal(x, before)
+    with classifier.in_use():
+        leaf = x.clone().requires_grad_()
+        assert classifier.gradient(classifier.forward(leaf).amax(1), leaf).abs().sum() > 0
+
+
+def test_buffers_that_appear_in_a_forward_go_again():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp()
+
+        def forward(self, x):
+            self.register_buffer("seen", x.mean(0))
+            return self.net(x)
+
+    module = Growing()
+    before = Classifier(module).fingerprint()
+    Classifier(module).logits(examples()[0])
+    assert "seen" not in dict(module.named_buffers())
+    assert Classifier(module).fingerprint() == before
+
+
+def test_buffers_that_are_not_saved_are_in_the_fingerprint():
+    class Scaled(nn.Module):
+        def __init__(self, scale):
+            super().__init__()
+            self.register_buffer("scale", torch.tensor(scale), persistent=False)
+
+    assert Classifier(Scaled(1.0)).fingerprint() != Classifier(Scaled(2.0)).fingerprint()
+
+
+def test_lazy_models_and_inference_mode_are_explained():
+    with pytest.raises(ModelError, match="lazy layers"):
+        Classifier(nn.LazyLinear(3))
+    with pytest.raises(InputError, match="inference mode"), torch.inference_mode():
+        check(mlp())
+
+
+def test_frozen_torchscript_is_taken():
+    frozen = torch.jit.freeze(torch.jit.script(mlp().eval()))
+    assert check(frozen) == 4

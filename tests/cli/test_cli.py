@@ -130,3 +130,39 @@ def test_every_public_name_can_be_imported():
 
     for name in epsball.__all__:
         assert getattr(epsball, name) is not None
+
+
+def test_what_a_model_prints_does_not_spoil_the_json(tmp_path, capsys):
+    net = tmp_path / "net.py"
+    net.write_text(
+        "import torch\n"
+        "class Loud(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+        "    def forward(self, x):\n"
+        "        print('forward', len(x))\n"
+        "        return self.net(x)\n"
+        "def build():\n"
+        "    return Loud()\n"
+    )
+    arguments = ["audit", f"{net}:build", "digits,first=20", "--ball", "linf:0.1", "--attack", "fgsm", "--json"]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["total"] == 20
+    assert "forward 16" in captured.err
+
+
+def test_ctrl_c_ends_with_130_and_says_what_is_kept(card, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("epsball.auditing.audit", interrupted)
+    assert main(["audit", str(card), "digits,first=20", "--ball", "linf:0.1"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_finished_training_is_not_overwritten(card, capsys):
+    arguments = ["train", "standard", "mlp", "digits", "--out", str(card.parent), "--epochs", "1"]
+    assert main(arguments) == 2
+    assert "holds another training" in capsys.readouterr().err

@@ -162,6 +162,8 @@ def test_bad_objectives_are_explained():
         eb.train(digits_mlp(), "digits", objective="pdg")
     with pytest.raises(InputError, match="needs a ball"):
         eb.train(digits_mlp(), "digits", objective="pgd")
+    by_name = eb.train(digits_mlp(), "digits", objective="pgd", ball=BALL, recipe=Recipe(epochs=1, batch_size=500))
+    assert by_name.card.training["objective"]["ball"] == "linf:0.1"
     with pytest.raises(InputError, match="that is standard training"):
         PGD(ball=Ball("linf", 0))
     with pytest.raises(InputError, match="steps is 0"):

@@ -5,7 +5,7 @@ from epsball.attacks.ledger import Ledger as Ledger
 from epsball.attacks.pgd import FGSM as FGSM
 from epsball.attacks.pgd import PGD as PGD
 from epsball.attacks.pgd import RandomisedFGSM as RandomisedFGSM
+from epsball.attacks.protocol import Attack as Attack
 from epsball.attacks.query import Query as Query
 from epsball.attacks.registry import ATTACKS as ATTACKS
-from epsball.attacks.registry import Attack as Attack
 from epsball.attacks.result import AttackResult as AttackResult

@@ -1,20 +1,22 @@
 """Running the model during a search: padding, precision, logits and input gradients."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from epsball.classifier import Classifier
-from epsball.errors import InputError, nearest
+from epsball.errors import ModelError
 
 FEWEST_ROWS = 16
 """Batches are padded to this many rows: on the CPU a row's logits depend on smaller batch sizes."""
 
 PRECISIONS = ("float32", "bf16")
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Maps (logits, points) to one loss a row."""
 
 Evaluated = tuple[Tensor, list[Tensor], list[Tensor]]
 
@@ -27,69 +29,95 @@ class Evaluator:
     classifier
         The model; its passes are counted, those of padded rows too.
     precision
-        ``"float32"`` runs the module in its own dtype. ``"bf16"`` runs a copy with
-        channels-last weights under bfloat16 autocast.
+        ``"float32"`` runs the module in its own dtype. ``"bf16"`` runs a copy under bfloat16
+        autocast, channels last where the module allows it.
 
     Attributes
     ----------
     padding
         Passes (forward, backward) spent on padded rows.
+
+    Raises
+    ------
+    ModelError
+        If the model is not float32, or cannot be copied, for a search in bfloat16.
     """
 
     def __init__(self, classifier: Classifier, precision: str) -> None:
-        if precision not in PRECISIONS:
-            raise InputError(
-                f"unknown precision '{precision}'; known: {', '.join(PRECISIONS)}.{nearest(precision, PRECISIONS)}"
-            )
         self.classifier = classifier
         self.reduced = precision == "bf16"
         self._device, self._dtype = classifier.device, classifier.dtype
-        self.network = self._channels_last() if self.reduced else classifier.network
+        self.network = _copied(classifier) if self.reduced else classifier.network
+        self._channels_last = self.reduced
         self.padding = [0, 0]
-
-    def _channels_last(self) -> torch.nn.Module:
-        if self._dtype != torch.float32:
-            raise InputError(f"precision 'bf16' is for float32 models; this one is {self._dtype}.")
-        network = copy.deepcopy(self.classifier.network)
-        return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-    @contextmanager
-    def _autocast(self) -> Iterator[None]:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.reduced):
-            yield
-
-    def _run(self, points: Tensor) -> Tensor:
-        self.classifier.passes.forward += len(points)
-        with self._autocast():
-            return self.network(points).to(self._dtype)
-
-    def _padded(self, points: Tensor) -> Tensor:
-        missing = FEWEST_ROWS - len(points)
-        if missing > 0:
-            self.padding[0] += missing
-            points = torch.cat([points, points[:1].expand(missing, *points.shape[1:])])
-        if self.reduced and points.ndim == 4:
-            points = points.contiguous(memory_format=torch.channels_last)
-        return points
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return logits without a gradient."""
         with torch.no_grad():
-            return self._run(self._padded(points))[: len(points)]
+            return self._run(self._padded(points))[: len(points)].clone()
 
-    def gradients(self, points: Float[Tensor, "n *shape"], losses: Sequence[Callable[[Tensor], Tensor]]) -> Evaluated:
-        """Return logits, per-example losses of them, and each loss's gradient in the points.
+    def gradients(self, points: Float[Tensor, "n *shape"], losses: Sequence[Loss]) -> Evaluated:
+        """Return logits, per-example losses, and each loss's gradient in the points.
 
         One forward, and one backward a loss.
         """
         n = len(points)
         leaf = self._padded(points).detach().requires_grad_()
         with torch.enable_grad():
-            logits = self._run(leaf)[:n]
-            values = [loss(logits) for loss in losses]
+            logits = _first(self._run(leaf), n)
+            values = [loss(logits, _first(leaf, n)) for loss in losses]
             gradients = []
             for i, value in enumerate(values):
                 self.padding[1] += len(leaf) - n
                 gradient = self.classifier.gradient(value, leaf, keep=i + 1 < len(values))
-                gradients.append(gradient[:n].contiguous())
+                gradients.append(_first(gradient, n).contiguous())
         return logits.detach(), [value.detach() for value in values], gradients
+
+    def _padded(self, points: Tensor) -> Tensor:
+        missing = FEWEST_ROWS - len(points)
+        if missing <= 0:
+            return points
+        self.padding[0] += missing
+        return torch.cat([points, points[:1].expand(missing, *points.shape[1:])])
+
+    def _run(self, points: Tensor) -> Tensor:
+        if not self.reduced:
+            return self._forward(points)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            return self._forward(points).to(self._dtype)
+
+    def _forward(self, points: Tensor) -> Tensor:
+        """Run the network, channels last until it turns out not to take that."""
+        if not self._channels_last or points.ndim != 4:
+            return self.classifier.run(self.network, points)
+        try:
+            return self.classifier.run(self.network, points.contiguous(memory_format=torch.channels_last))
+        except ModelError:
+            self.classifier.passes.forward -= len(points)
+            self._channels_last = False
+            _lay_out(self.network, torch.contiguous_format)
+            return self.classifier.run(self.network, points)
+
+
+def _first(values: Tensor, n: int) -> Tensor:
+    """Return the first n rows; all of them as they are."""
+    return values if len(values) == n else values[:n]
+
+
+def _copied(classifier: Classifier) -> nn.Module:
+    """Return a copy of the network with its convolutions' weights channels last."""
+    if classifier.dtype != torch.float32:
+        raise ModelError(f"precision 'bf16' is for float32 models; this one is {classifier.dtype}.")
+    try:
+        network = copy.deepcopy(classifier.network)
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ModelError(f"the model cannot be copied for a bf16 search ({error}); use precision 'float32'.") from error
+    _lay_out(network, torch.channels_last)
+    return network
+
+
+def _lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
+    """Store the weights of four axes in a memory format."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from epsball.attacks.evaluator import FEWEST_ROWS
+from epsball.attacks.margins import margins
 from epsball.classifier import Classifier
 
 
@@ -34,41 +35,36 @@ class Judge:
         return self.classifier.repetitions if self.classifier.stochastic else 1
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
-        """Return the canonical logits (for a stochastic model, log of the mean softmax)."""
+        """Return the canonical logits (for a stochastic model, the log of the mean softmax)."""
         with torch.no_grad(), _full_precision(self.classifier.device):
             return torch.cat([self._block(block) for block in points.split(FEWEST_ROWS)])
 
     def _block(self, block: Tensor) -> Tensor:
         n = len(block)
         rows = torch.cat([block, block[:1].expand(FEWEST_ROWS - n, *block.shape[1:])]).contiguous()
+        self.padding += self.cost * (FEWEST_ROWS - n)
         if not self.classifier.stochastic:
-            self.padding += FEWEST_ROWS - n
-            return self.classifier.forward(rows)[:n]
-        repetitions = self.classifier.repetitions
-        self.padding += repetitions * (FEWEST_ROWS - n)
-        total = sum(self.classifier.forward(rows)[:n].double().softmax(1) for _ in range(repetitions))
-        return torch.log(torch.as_tensor(total) / repetitions)
+            # A copy: a model may hand out the same buffer again.
+            return self.classifier.forward(rows)[:n].clone()
+        total = sum(self.classifier.forward(rows)[:n].double().softmax(1) for _ in range(self.cost))
+        return torch.log(torch.as_tensor(total) / self.cost)
 
     def margins(self, points: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        """Return z_y - max_{j != y} z_j in float64 of the canonical logits; NaN where one is not finite."""
+        """Return z_y - max_{j != y} z_j in float64 of the canonical logits; NaN where there is none."""
         return margins(self.logits(points), y)
-
-
-def margins(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-    """Return z_y - max_{j != y} z_j, differences in float64; NaN where a logit is not finite."""
-    z = logits.double()
-    own = z.gather(1, y[:, None])[:, 0]
-    other = z.scatter(1, y[:, None], -torch.inf).amax(1)
-    return torch.where(torch.isfinite(logits).all(1), own - other, torch.nan)
 
 
 @contextmanager
 def _full_precision(device: torch.device) -> Iterator[None]:
     """Compute in IEEE float32: no autocast, no TF32, no reduced-precision products."""
-    precision = torch.get_float32_matmul_precision()
-    with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
-        torch.set_float32_matmul_precision("highest")
-        try:
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    switches = [cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False):
             yield
-        finally:
-            torch.set_float32_matmul_precision(precision)
+    finally:
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from epsball import results
@@ -33,8 +33,9 @@ class Ledger:
         Lowest margin this attack saw inside the ball in this restart (infinite if none).
     forwards, backwards
         Passes spent.
-    zero_gradients
-        How many of the input gradients were exactly zero: a sign of masking.
+    zero_gradients, bad_gradients
+        How many of the input gradients were exactly zero, and how many had entries that are
+        NaN or infinite: both are signs of masking.
     """
 
     index: Int64[Tensor, " rows"]
@@ -44,6 +45,7 @@ class Ledger:
     forwards: Int64[Tensor, " rows"]
     backwards: Int64[Tensor, " rows"]
     zero_gradients: Int64[Tensor, " rows"]
+    bad_gradients: Int64[Tensor, " rows"]
 
     @classmethod
     def rows(
@@ -55,6 +57,7 @@ class Ledger:
         forwards: Tensor,
         backwards: Tensor,
         zero_gradients: Tensor,
+        bad_gradients: Tensor,
     ) -> "Ledger":
         """Return the rows of one attack and restart, on the CPU."""
         return cls(
@@ -65,13 +68,20 @@ class Ledger:
             forwards=forwards.cpu(),
             backwards=backwards.cpu(),
             zero_gradients=zero_gradients.cpu(),
+            bad_gradients=bad_gradients.cpu(),
         )
 
     @classmethod
     def judged(cls, index: Tensor, name: str, margin: Tensor, forwards: Tensor) -> "Ledger":
         """Return rows of passes that only look: natural and verification."""
         none = torch.zeros_like(forwards)
-        return cls.rows(index, name, 0, margin, forwards, none, none)
+        return cls.rows(index, name, 0, margin, forwards, none, none, none)
+
+    @classmethod
+    def empty(cls) -> "Ledger":
+        """Return a ledger without rows."""
+        none = torch.zeros(0, dtype=torch.int64)
+        return cls.judged(none, "none", none, none)
 
     @classmethod
     def overhead(cls, name: str, forwards: int, backwards: int = 0) -> "Ledger":
@@ -84,12 +94,13 @@ class Ledger:
             torch.tensor([forwards]),
             torch.tensor([backwards]),
             torch.tensor([0]),
+            torch.tensor([0]),
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence["Ledger"]) -> "Ledger":
         """Return all rows of several ledgers, in order."""
-        names = ("index", "restart", "margin", "forwards", "backwards", "zero_gradients")
+        names = ("index", "restart", "margin", "forwards", "backwards", "zero_gradients", "bad_gradients")
         columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
         return cls(attack=[name for part in parts for name in part.attack], **columns)
 
@@ -101,12 +112,15 @@ class Ledger:
         """All forwards and all backwards."""
         return int(self.forwards.sum()), int(self.backwards.sum())
 
+    def of(self, attack: str) -> Bool[Tensor, " rows"]:
+        """Return which rows are those of an attack."""
+        return torch.tensor([name == attack for name in self.attack], dtype=torch.bool)
+
     def summary(self) -> dict[str, tuple[int, int, int]]:
         """Return per attack: examples it worked on, forwards, backwards."""
-        names = torch.tensor([hash(name) for name in self.attack])
         out = {}
         for name in dict.fromkeys(self.attack):
-            rows = names == hash(name)
+            rows = self.of(name)
             examples = self.index[rows]
             counted = len(examples[examples != WHOLE_CALL].unique())
             out[name] = (counted, int(self.forwards[rows].sum()), int(self.backwards[rows].sum()))
@@ -126,6 +140,7 @@ class Ledger:
             "forwards": self.forwards,
             "backwards": self.backwards,
             "zero_gradients": self.zero_gradients,
+            "bad_gradients": self.bad_gradients,
         }
 
     def to_arrow(self) -> "pyarrow.Table":

@@ -51,5 +51,5 @@ def ascend(
             points, gradient = points[going_on], gradient[going_on]
             neighbourhood = neighbourhood.take(going_on)
         direction = neighbourhood.ascent(gradient, points)
-        points = neighbourhood.project(points.add(direction, alpha=step_size))
+        points = neighbourhood.project(direction.mul_(step_size).add_(points))
     return points, neighbourhood

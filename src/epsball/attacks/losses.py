@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from epsball.errors import InputError, nearest
+from epsball.errors import choose
 
 Logits = Float[Tensor, "n classes"]
 Labels = Int64[Tensor, " n"]
@@ -87,6 +87,4 @@ def resolve(loss: str | Loss) -> Loss:
     """
     if callable(loss):
         return loss
-    if loss not in LOSSES:
-        raise InputError(f"unknown loss '{loss}'; known: {', '.join(LOSSES)}.{nearest(loss, LOSSES)}")
-    return LOSSES[loss]
+    return choose(LOSSES, loss, "loss")

@@ -52,7 +52,7 @@ class PGD:
     def __post_init__(self) -> None:
         for name in ("steps", "restarts"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} is {value!r}; it must be a whole number, at least 1.")
         losses.resolve(self.loss)
         starts.resolve(self.start)
@@ -74,9 +74,8 @@ class PGD:
 
         for restart in range(self.restarts):
             query.begin(restart)
-            neighbourhood = ball.at(query.x)
-            first = start(neighbourhood, keys[query.index].derive(restart), query.index)
-            last, _ = ascend(evaluate, first, neighbourhood, step_sizes)
+            first = start(query.neighbourhood, keys[query.index].derive(restart), query.index)
+            last, _ = ascend(evaluate, first, query.neighbourhood, step_sizes)
             query.logits(last)
 
     def _loss(self, query: Query) -> QueryLoss:
@@ -94,7 +93,7 @@ class PGD:
 
     def _checked_targets(self, query: Query) -> Tensor:
         targets = self.targets
-        if targets is None or targets.ndim != 1 or targets.is_floating_point() or len(targets) < query.total:
+        if targets is None or targets.ndim != 1 or targets.is_floating_point() or len(targets) != query.total:
             shape = None if targets is None else tuple(targets.shape)
             raise InputError(f"targets are {shape}; expected one integer class for each of {query.total} examples.")
         low, high = int(targets.min()), int(targets.max())
@@ -103,21 +102,55 @@ class PGD:
         return targets.to(query.x.device).long()
 
 
-def FGSM() -> PGD:  # noqa: N802
-    """Return the fast gradient sign method: one step of the radius from the example itself.
+@dataclass(frozen=True, kw_only=True)
+class FGSM:
+    """The fast gradient sign method: the PGD loop with one step of the radius from the example itself.
+
+    Parameters
+    ----------
+    loss
+        As for `PGD`.
 
     References
     ----------
     Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015.
     """
-    return PGD(steps=1, start="none", step_size="radius")
+
+    loss: str | losses.Loss = "cross-entropy"
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "fgsm"
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Take the step for the standing examples."""
+        PGD(steps=1, start="none", step_size="radius", loss=self.loss)(query, ball, keys=keys)
 
 
-def RandomisedFGSM() -> PGD:  # noqa: N802
-    """Return one step of 1.25 radius from a uniform start.
+@dataclass(frozen=True, kw_only=True)
+class RandomisedFGSM:
+    """The PGD loop with one step of 1.25 radius from a uniform start.
+
+    Parameters
+    ----------
+    restarts, loss
+        As for `PGD`.
 
     References
     ----------
     Wong, Rice and Kolter, "Fast is better than free", ICLR 2020.
     """
-    return PGD(steps=1, start="uniform", step_size="1.25*radius")
+
+    restarts: int = 1
+    loss: str | losses.Loss = "cross-entropy"
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "fgsm-rs"
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Take the step for the standing examples."""
+        one = PGD(steps=1, start="uniform", step_size="1.25*radius", restarts=self.restarts, loss=self.loss)
+        one(query, ball, keys=keys)

@@ -1,4 +1,4 @@
-"""`Query`: what an attack sees of the model, and the record of what it found."""
+"""`Query`: what an attack sees of the model."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -8,18 +8,21 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from epsball.attacks.evaluator import Evaluated, Evaluator
-from epsball.attacks.judge import Judge, margins
-from epsball.attacks.record import Record
-from epsball.ball import Ball
+from epsball.attacks.judge import Judge
+from epsball.attacks.margins import margins
+from epsball.attacks.record import Record, first_lowest
+from epsball.attacks.tally import Tally
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Maps (logits, points, rows) to one loss a row; ``rows`` None means one row an example, in order."""
+"""Maps (logits, points, rows) to one loss a row; ``rows`` None means one row an example, in order.
+
+Its gradient counts what it takes from the logits and what it takes from the points themselves."""
 
 Stop = Literal["first", "never"]
 
 
 class SearchEnded(Exception):
-    """Raised by a query when no example stands any more or the budget is spent; the driver catches it."""
+    """Raised by a query when no example stands any more or none can pay; the driver catches it."""
 
 
 class Query:
@@ -31,6 +34,8 @@ class Query:
         The standing examples, their labels.
     index
         Their positions in the call's x; an attack's per-example fields are indexed by it.
+    neighbourhood
+        Ball and box around `x`.
     going_on
         After a call: the positions, among those that stood before it, of the examples that
         still stand; None if all do.
@@ -39,27 +44,37 @@ class Query:
     """
 
     def __init__(
-        self, evaluator: Evaluator, judge: Judge, ball: Ball, record: Record, stop: Stop, budget: int | None
+        self,
+        evaluator: Evaluator,
+        judge: Judge,
+        record: Record,
+        *,
+        stop: Stop,
+        budget: int | None,
+        total: int,
+        classes: int,
     ) -> None:
         self._evaluator, self._judge, self._record = evaluator, judge, record
-        self._stop, self._budget = stop, budget
-        standing = torch.nonzero(~record.left(including_broken=stop == "first"))[:, 0]
+        self._first, self._budget = stop == "first", budget
+        self.tally = Tally(record.index)
+        standing = torch.nonzero(~record.left(including_broken=self._first))[:, 0]
         self._local = standing
         self.x, self.y, self.index = record.x[standing], record.y[standing], record.index[standing]
-        self._neighbourhood = ball.at(self.x)
+        self.neighbourhood = record.ball.at(self.x)
         self.going_on: Tensor | None = None
-        self.total, self.classes = record.total, record.classes
+        self.total, self.classes = total, classes
 
     def begin(self, restart: int) -> None:
-        """Start the ledger's row of another restart.
+        """Start the ledger's rows of another restart.
 
         Raises
         ------
         SearchEnded
             If no example stands any more.
         """
-        self._require(0)
-        self._record.begin(restart)
+        if len(self._local) == 0:
+            raise SearchEnded
+        self.tally.begin(restart)
 
     def logits(
         self, points: Float[Tensor, "m *shape"], rows: Int64[Tensor, " m"] | None = None
@@ -73,15 +88,22 @@ class Query:
         rows
             The owner of each row among the standing examples (default: one each, in order).
 
+        Returns
+        -------
+        Tensor
+            NaN for the rows of examples that could not pay; they leave.
+
         Raises
         ------
         SearchEnded
-            If no example stands, or the budget does not allow the call.
+            If no example stands, or none can pay.
         """
-        self._require(1)
+        paid = self._paid(rows, 1)
+        points, kept_rows = _only(paid, points, rows)
+        inside = self._inside(points, kept_rows)
         logits = self._evaluator.logits(points)
-        self._observe(points, logits, rows, backwards=0)
-        return logits
+        self._observe(points, inside, logits, kept_rows, backwards=0)
+        return _spread(logits, paid, torch.nan)
 
     def gradient(
         self,
@@ -91,60 +113,102 @@ class Query:
     ) -> Evaluated:
         """Return logits, losses and their gradients in the points: one forward, one backward a loss.
 
+        Entries of a gradient that are not finite come back as 0, and the ledger counts them.
+
         Raises
         ------
         SearchEnded
-            If no example stands, or the budget does not allow the call.
+            If no example stands, or none can pay.
         ModelError
             If no gradient reaches the input.
         """
-        self._require(1 + len(losses))
-        bound = [lambda logits, loss=loss: loss(logits, points, rows) for loss in losses]
+        paid = self._paid(rows, 1 + len(losses))
+        points, kept_rows = _only(paid, points, rows)
+        bound = [lambda logits, leaf, loss=loss: loss(logits, leaf, kept_rows) for loss in losses]
+        inside = self._inside(points, kept_rows)
         logits, values, gradients = self._evaluator.gradients(points, bound)
-        vanished = [~gradient.flatten(1).any(1) for gradient in gradients]
-        self._observe(points, logits, rows, backwards=len(losses), vanished=vanished)
-        return logits, values, gradients
+        gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
+        self._observe(points, inside, logits, kept_rows, backwards=len(losses))
+        return (
+            _spread(logits, paid, torch.nan),
+            [_spread(value, paid, torch.nan) for value in values],
+            [_spread(gradient, paid, 0.0) for gradient in gradients],
+        )
 
-    def _require(self, cost: int) -> None:
-        """Raise SearchEnded if nobody stands or `cost` more passes would break the budget."""
+    def _owners(self, rows: Tensor | None) -> Tensor:
+        return self._local if rows is None else self._local[rows]
+
+    def _paid(self, rows: Tensor | None, cost: int) -> Bool[Tensor, " m"] | None:
+        """Return the rows whose examples can pay `cost` passes for each of theirs; None if all can."""
         if len(self._local) == 0:
             raise SearchEnded
-        if self._budget is not None and self._record.most_spent(self._local) + cost > self._budget:
+        if self._budget is None:
+            return None
+        owners = self._owners(rows)
+        due = cost * torch.bincount(owners, minlength=len(self.tally.spent))
+        poor = self.tally.spent + due > self._budget
+        self._record.exhausted |= poor & (due > 0)
+        if not bool(poor[owners].any()):
+            return None
+        if bool(poor[owners].all()):
             raise SearchEnded
+        return ~poor[owners]
 
-    def _observe(
-        self,
-        points: Tensor,
-        logits: Tensor,
-        rows: Tensor | None,
-        backwards: int,
-        vanished: Sequence[Bool[Tensor, " m"]] = (),
-    ) -> None:
+    def _cleaned(self, gradient: Tensor, owners: Tensor) -> Tensor:
+        """Count zero and non-finite gradients; return the gradient with its non-finite entries at 0."""
+        length = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        if bool(((length > 0) & (length < torch.inf)).all()):
+            return gradient
+        flat = gradient.flatten(1)
+        self.tally.gradients(owners, ~flat.any(1), ~flat.isfinite().all(1))
+        return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def _inside(self, points: Tensor, rows: Tensor | None) -> Tensor:
+        """Return which points are candidates; asked before the model runs, while they lie in the cache."""
+        return (self.neighbourhood if rows is None else self.neighbourhood.take(rows)).inside(points)
+
+    def _observe(self, points: Tensor, inside: Tensor, logits: Tensor, rows: Tensor | None, backwards: int) -> None:
         """Record what a call cost and found, and let examples leave."""
-        owners = self._local if rows is None else self._local[rows]
-        self._record.count(owners, backwards, vanished)
+        owners = self._owners(rows)
+        self.tally.passes(owners, backwards)
         margin = margins(logits, self.y if rows is None else self.y[rows])
-        neighbourhood = self._neighbourhood if rows is None else self._neighbourhood.take(rows)
-        inside = neighbourhood.inside(points)
-        self._record.update(owners, points, margin, inside)
-        suspects = ((margin <= 0) & inside & (self._stop == "first")) | (margin.isnan() & inside)
-        leaving = torch.zeros(len(self._local), dtype=torch.bool, device=points.device)
+        seen = torch.where(inside, margin, torch.inf)
+        self.tally.margins(owners, seen)
+        if rows is None:
+            self._record.propose(owners, points, seen)
+        else:
+            best = first_lowest(owners, seen.nan_to_num(nan=torch.inf), len(self._record.x))
+            self._record.propose(owners[best], points[best], seen[best])
+        suspects = ~(seen > 0) if self._first else seen.isnan()
+        self.going_on = None
         if bool(suspects.any()):
-            self._confirm(points[suspects], owners[suspects])
-            leaving = self._record.left(including_broken=self._stop == "first")[self._local]
-        self._drop(leaving)
-
-    def _confirm(self, points: Tensor, owners: Tensor) -> None:
-        """Let the canonical pass decide on points that look broken or not finite."""
-        margin = self._judge.margins(points, self._record.y[owners])
-        self._record.confirm(owners, points, margin, self._judge.cost)
+            canonical = self._judge.margins(points[suspects], self._record.y[owners[suspects]])
+            self._record.confirm(owners[suspects], points[suspects], canonical, self._judge.cost)
+        if self._budget is not None or bool(suspects.any()):
+            self._drop(self._record.left(including_broken=self._first)[self._local])
 
     def _drop(self, leaving: Bool[Tensor, " n"]) -> None:
         if not bool(leaving.any()):
-            self.going_on = None
             return
         kept = torch.nonzero(~leaving)[:, 0]
         self._local = self._local[kept]
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
-        self._neighbourhood = self._neighbourhood.take(kept)
+        self.neighbourhood = self.neighbourhood.take(kept)
         self.going_on = kept
+
+
+def _only(paid: Tensor | None, points: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the points and owners of the rows that are paid for."""
+    if paid is None:
+        return points, rows
+    owners = torch.arange(len(points), device=points.device) if rows is None else rows
+    return points[paid], owners[paid]
+
+
+def _spread(values: Tensor, paid: Tensor | None, missing: float) -> Tensor:
+    """Return values of the paid rows among all rows."""
+    if paid is None:
+        return values
+    out = values.new_full((len(paid), *values.shape[1:]), missing)
+    out[paid] = values
+    return out

@@ -1,33 +1,12 @@
-"""Attacks by name, and what an attack is."""
+"""Attacks by name, with options as text."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
-from epsball.attacks.query import Query
-from epsball.ball import Ball
-from epsball.errors import InputError, nearest
-from epsball.randomness import Keys
+from epsball.attacks.protocol import Attack
+from epsball.errors import InputError, choose
 from epsball.texts import split_options
-
-
-@runtime_checkable
-class Attack(Protocol):
-    """A frozen dataclass of options, called once a chunk of examples."""
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        ...
-
-    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search through `query`; what it finds is what the query sees.
-
-        ``keys`` holds one key an example of the call, indexed by ``query.index``.
-        """
-        ...
-
 
 ATTACKS: dict[str, Callable[[], Attack]] = {"pgd": PGD, "fgsm": FGSM, "fgsm-rs": RandomisedFGSM}
 
@@ -40,31 +19,28 @@ def resolve(method: str | Attack) -> Attack:
     Raises
     ------
     InputError
-        If no attack has that name, or it has no such option.
+        If no attack has that name, it has no such option, or the object is no attack.
     """
-    if not isinstance(method, str):
-        return method
-    name, options = split_options(method)
-    if name not in ATTACKS:
-        raise InputError(f"unknown attack '{name}'; known: {', '.join(ATTACKS)}.{nearest(name, ATTACKS)}")
-    attack = ATTACKS[name]()
-    return with_options(attack, name, options) if options else attack
+    if isinstance(method, str):
+        name, options = split_options(method)
+        return with_options(choose(ATTACKS, name, "attack")(), name, options)
+    if isinstance(method, type) or not isinstance(method, Attack):
+        raise InputError(f"method is {method!r}; give an attack such as PGD(steps=40), or the name of one.")
+    return method
 
 
 def with_options(attack: Attack, name: str, options: dict[str, str]) -> Attack:
     """Return the attack with options given as texts, each read as the type its field has now."""
+    if not options:
+        return attack
     current = {
         field.name: getattr(attack, field.name)
         for field in dataclasses.fields(attack)  # type: ignore[arg-type]
-        if isinstance(getattr(attack, field.name), int | float | str)
+        if type(getattr(attack, field.name)) in (int, float, str)
     }
     values: dict[str, object] = {}
     for key, text in options.items():
-        if key not in current:
-            raise InputError(
-                f"the attack '{name}' has no option '{key}'; it has: {', '.join(current)}.{nearest(key, current)}"
-            )
-        kind = type(current[key])
+        kind = type(choose(current, key, f"option of the attack '{name}'"))
         try:
             values[key] = kind(text)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
@@ -27,13 +28,16 @@ class AttackResult:
         Whether `x_adv` is a witness: in ball and box exactly, and misclassified by the
         canonical pass. A misclassified example is its own witness.
     margin
-        z_y - max_{j != y} z_j at `x_adv` by the canonical pass; NaN where invalid.
+        z_y - max_{j != y} z_j at `x_adv` by the canonical pass, also where the search ran in
+        another precision; NaN where invalid.
     distance
-        Distance of the witness from its example in the ball's norm; NaN where there is none.
+        Distance of the nearest verified witness from its example, in the ball's norm; NaN where
+        there is none. Under ``stop="never"`` that need not be `x_adv`.
     ledger
         Passes spent, by example, attack and restart.
     invalid
-        Why an example was set aside, by position: the model gave non-finite logits.
+        Why an example was set aside without a witness, by position: the model gave NaN or
+        infinite logits.
     interrupted
         Whether the search was interrupted; what was found until then is kept.
     """
@@ -59,11 +63,24 @@ class AttackResult:
             f"accuracy under attack {self.accuracy:.4f} {interval} ({standing} of {n})",
             f"passes: {forwards} forward, {backwards} backward",
         ]
+        bad = int(self.ledger.bad_gradients.sum())
+        if bad:
+            lines.append(f"{bad} input gradients had NaN or infinite entries, taken as 0: robustness may be overstated")
+        unsearched = self._unsearched()
+        if unsearched:
+            lines.append(f"{unsearched} standing examples were not searched: no budget for one call, or interrupted")
         if self.invalid:
             lines.append(f"invalid: {len(self.invalid)} (non-finite logits)")
         if self.interrupted:
             lines.append("interrupted: examples not searched to the end count as standing")
         return "\n".join(lines)
+
+    def _unsearched(self) -> int:
+        """Return how many standing, valid examples the method never worked on."""
+        others = torch.stack([self.ledger.of(name) for name in ("natural", "verification")]).any(0)
+        worked_on = set(self.ledger.index[~others].tolist())
+        standing = torch.nonzero(~self.broken)[:, 0].tolist()
+        return len(set(standing) - worked_on - set(self.invalid))
 
     def to_json(self) -> dict[str, object]:
         """Return everything but the points as JSON's types."""

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.ball import Neighbourhood
-from epsball.errors import InputError, nearest
+from epsball.errors import InputError, choose
 from epsball.randomness import Keys
 
 Start = Callable[[Neighbourhood, Keys, Tensor], Tensor]
@@ -64,6 +64,4 @@ def resolve(start: str | Tensor | Start) -> Start:
         return given(start)
     if not isinstance(start, str):
         return start
-    if start not in STARTS:
-        raise InputError(f"unknown start '{start}'; known: {', '.join(STARTS)}.{nearest(start, STARTS)}")
-    return STARTS[start]
+    return choose(STARTS, start, "start")

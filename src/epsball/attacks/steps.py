@@ -11,7 +11,6 @@ DEFAULT = "2.5*radius/steps"
 _RULE = re.compile(r"(?:(?P<factor>\d+(?:\.\d*)?|\.\d+)\*)?radius(?P<divided>/steps)?$")
 
 StepSize = str | int | float | Fraction
-_NUMBER = re.compile(r"[\d.eE+-]+(/\d+)?$")
 
 
 def step_size(rule: StepSize, ball: Ball, steps: int) -> float:
@@ -40,13 +39,17 @@ def step_size(rule: StepSize, ball: Ball, steps: int) -> float:
     if isinstance(rule, str):
         text = rule.replace(" ", "")
         match = _RULE.match(text)
-        if match is None and _NUMBER.match(text):
-            return step_size(Fraction(text), ball, steps)
         if match is None:
+            try:
+                return step_size(Fraction(text), ball, steps)
+            except (ValueError, ZeroDivisionError):
+                pass
             raise InputError(
                 f"step_size '{rule}' is not understood; give a number, or '[FACTOR*]radius[/steps]' "
                 f"as in '{DEFAULT}' or 'radius/steps'."
             )
+        if match["factor"] and float(match["factor"]) == 0:
+            raise InputError(f"step_size '{rule}' is 0; a search would take no step.")
         return float(match["factor"] or 1) * float(ball.radius) / (steps if match["divided"] else 1)
     value = float(rule)
     if not (math.isfinite(value) and value > 0):

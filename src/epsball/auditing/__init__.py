@@ -2,5 +2,5 @@
 
 from epsball.auditing.chain import Chain as Chain
 from epsball.auditing.picture import witness_picture as witness_picture
-from epsball.auditing.run import Audit as Audit
+from epsball.auditing.result import Audit as Audit
 from epsball.auditing.run import audit as audit

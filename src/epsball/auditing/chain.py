@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from epsball import results
-from epsball.auditing.evidence import verdict_columns
+from epsball.auditing.evidence import flags
 from epsball.auditing.link import Link
 from epsball.risk import RiskDecomposition, decompose
 from epsball.statistics import Bound
@@ -85,18 +85,18 @@ class Chain:
 
 def measure(table: "pyarrow.Table", links: Sequence[Link]) -> Chain:
     """Return the chain of an evidence table."""
-    flags = verdict_columns(table)
+    columns = flags(table)
     places: dict[str, Bound] = {}
     for link in links:
-        places.update(link.places(flags))
+        places.update(link.places(columns))
     verdicts = table["verdict"].value_counts().to_pylist()
     return Chain(
         places=places,
         decomposition=decompose(
-            flags["natural.correct"],
-            flags["attack.broken"],
-            flags.get("certificate.certified"),
-            flags["invalid"],
+            columns["natural.correct"],
+            columns["attack.broken"],
+            columns.get("certificate.certified"),
+            columns["natural.failed"],
         ),
         verdicts={entry["values"]: entry["counts"] for entry in verdicts},
         total=len(table),

@@ -1,8 +1,8 @@
 """The evidence: one table, a row an example, gathered from the links shard by shard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,12 +12,21 @@ from torch import Tensor
 from epsball import results
 from epsball.attacks import Ledger
 from epsball.auditing.link import Columns, Link, Shard
-from epsball.errors import SoundnessError
+from epsball.errors import EpsballError, SoundnessError
 
 if TYPE_CHECKING:
     import pyarrow
 
 VERDICTS = ("misclassified", "broken", "certified", "undecided", "invalid")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Witnesses:
+    """Position, example and witness of broken examples (those misclassified at x are not among them)."""
+
+    index: Int64[Tensor, " m"]
+    x: Float[Tensor, "m *shape"]
+    x_adv: Float[Tensor, "m *shape"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,40 +39,44 @@ class ShardEvidence:
         The evidence, a row an example.
     ledger
         Passes spent; its index is the position in the source.
-    index, x, x_adv
-        Position, example and witness of each broken example.
+    witnesses
+        Gives the witnesses; with a run folder they are read when asked for.
     """
 
     table: "pyarrow.Table"
     ledger: "pyarrow.Table"
-    index: Int64[Tensor, " m"]
-    x: Float[Tensor, "m *shape"]
-    x_adv: Float[Tensor, "m *shape"]
+    witnesses: Callable[[], Witnesses]
 
 
-def gather(links: Sequence[Link], shard: Shard) -> ShardEvidence:
+def gather(links: Sequence[Link], shard: Shard, guards: Ledger) -> ShardEvidence:
     """Run the links over a shard, in order, each seeing the columns of those before it."""
     columns: Columns = {}
+    schema: dict[str, str] = {}
     invalid: dict[int, str] = {}
-    ledgers: list[Ledger] = []
-    x_adv = shard.x[:0]
+    ledgers = [guards]
+    x_adv: dict[int, Tensor] = {}
     for link in links:
         found = link(shard, columns)
+        if set(found.columns) != set(link.schema):
+            raise EpsballError(f"the link '{link.name}' gave columns {list(found.columns)}, not those of its schema.")
         columns.update(found.columns)
-        invalid.update(found.invalid)
+        schema.update(link.schema)
+        invalid = {**found.invalid, **invalid}
         ledgers.extend([found.ledger] if found.ledger is not None else [])
-        x_adv = found.witnesses if found.witnesses is not None else x_adv
-    broken = columns.get("attack.broken", torch.zeros(len(shard.y), dtype=torch.bool))
+        x_adv.update(found.x_adv)
+    rows = torch.tensor(sorted(x_adv), dtype=torch.int64)
+    stacked = torch.stack([x_adv[row].cpu() for row in rows.tolist()]) if len(rows) else shard.x[:0]
+    witnesses = Witnesses(index=shard.positions[rows], x=shard.x[rows], x_adv=stacked)
     return ShardEvidence(
-        table=_table(shard, columns, invalid),
+        table=_table(shard, columns, schema, invalid),
         ledger=_ledger_table(shard, ledgers),
-        index=shard.positions[broken],
-        x=shard.x[broken],
-        x_adv=x_adv,
+        witnesses=lambda: witnesses,
     )
 
 
-def _table(shard: Shard, columns: Columns, invalid: Mapping[int, str]) -> "pyarrow.Table":
+def _table(shard: Shard, columns: Columns, schema: Mapping[str, str], invalid: Mapping[int, str]) -> "pyarrow.Table":
+    import pyarrow
+
     n = len(shard.y)
     base = {
         "index": shard.positions,
@@ -72,13 +85,17 @@ def _table(shard: Shard, columns: Columns, invalid: Mapping[int, str]) -> "pyarr
         "verdict": _verdicts(columns, invalid, n),
         "invalid.reason": [invalid.get(row) for row in range(n)],
     }
-    return results.arrow_table({**base, **{k: v for k, v in columns.items() if k != "natural.prediction"}})
+    own = {name: values for name, values in columns.items() if name != "natural.prediction"}
+    table = results.arrow_table({**base, **own})
+    types = {"index": "int64", "label": "int64", "prediction": "int64", "verdict": "string", "invalid.reason": "string"}
+    types |= schema
+    return table.cast(pyarrow.schema([(name, pyarrow.type_for_alias(types[name])) for name in table.column_names]))
 
 
 def _ledger_table(shard: Shard, ledgers: Sequence[Ledger]) -> "pyarrow.Table":
     ledger = Ledger.concatenate(ledgers)
     columns = ledger.columns()
-    columns["index"] = torch.where(ledger.index < 0, ledger.index, shard.positions[ledger.index])
+    columns["index"] = torch.where(ledger.index < 0, ledger.index, shard.positions[ledger.index.clamp(min=0)])
     return results.arrow_table(columns)
 
 
@@ -94,23 +111,19 @@ def _verdicts(columns: Columns, invalid: Mapping[int, str], n: int) -> list[str]
             "a bug in epsball. Please report it with the run folder."
         )
     choice = torch.full((n,), VERDICTS.index("undecided"))
+    choice[list(invalid)] = VERDICTS.index("invalid")
     choice[certified] = VERDICTS.index("certified")
     choice[broken] = VERDICTS.index("broken")
-    choice[~correct] = VERDICTS.index("misclassified")
-    choice[list(invalid)] = VERDICTS.index("invalid")
+    choice[~correct & ~columns["natural.failed"]] = VERDICTS.index("misclassified")
     return [VERDICTS[i] for i in choice.tolist()]
 
 
-def verdict_columns(table: "pyarrow.Table") -> dict[str, Bool[Tensor, " n"]]:
-    """Return the boolean columns of the evidence as tensors, with ``invalid`` among them."""
+def flags(table: "pyarrow.Table") -> dict[str, Bool[Tensor, " n"]]:
+    """Return the boolean columns of the evidence as tensors."""
     import pyarrow
 
-    def tensor(values: Any) -> Tensor:
-        return torch.from_numpy(np.asarray(values, dtype=bool).copy())
-
-    flags = {
-        field.name: tensor(table[field.name].to_numpy())
+    return {
+        field.name: torch.from_numpy(np.asarray(table[field.name].to_numpy(), dtype=bool).copy())
         for field in table.schema
         if pyarrow.types.is_boolean(field.type)
     }
-    return {**flags, "invalid": tensor(np.asarray(table["verdict"].to_pylist()) == "invalid")}

@@ -5,25 +5,25 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
-from epsball.auditing.evidence import ShardEvidence
+from epsball.auditing.evidence import ShardEvidence, Witnesses
+from epsball.auditing.identity import same_probe
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 
 if TYPE_CHECKING:
     import pyarrow
+    from matplotlib.figure import Figure
 
 
 class RunFolder:
     """A folder with ``run.json`` and three files a shard k.
 
-    They are ``evidence-k.arrow``, ``ledger-k.arrow`` and ``witnesses-k.safetensors``.
-
-    Every file is written whole or not at all, the evidence last: a shard is done when its
-    evidence is there.
+    They are ``evidence-k.arrow``, ``ledger-k.arrow`` and ``witnesses-k.safetensors``. Every
+    file is written whole or not at all, the evidence last: a shard is done when its evidence
+    is there.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ class RunFolder:
         self.path = Path(path)
         record = self.path / "run.json"
         if record.exists():
-            _require_same(record, description)
-        elif self.path.is_dir() and any(self.path.iterdir()):
+            _require_same(record, json.loads(json.dumps(description)))
+        elif self.path.is_dir() and any(not file.name.startswith(".") for file in self.path.iterdir()):
             raise InputError(f"{self.path} is not empty and holds no run; choose another folder.")
         else:
             write_json(record, description)
@@ -52,42 +52,61 @@ class RunFolder:
         return self.path / f"{kind}-{shard:05d}.{suffix}"
 
     def load(self, shard: int) -> ShardEvidence | None:
-        """Return a finished shard, or None if it is still to do."""
+        """Return a finished shard, or None if it is still to do; its witnesses are read when asked for."""
         if not self._file("evidence", shard, "arrow").exists():
             return None
         try:
-            points = safetensors.load_file(self._file("witnesses", shard, "safetensors"))
-            return ShardEvidence(
-                table=_read_arrow(self._file("evidence", shard, "arrow")),
-                ledger=_read_arrow(self._file("ledger", shard, "arrow")),
-                index=points["index"],
-                x=points["x"],
-                x_adv=points["x_adv"],
-            )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise InputError(
-                f"shard {shard} in {self.path} cannot be read ({error}); delete its evidence file to run it again."
-            ) from error
+            table = _read_arrow(self._file("evidence", shard, "arrow"))
+            ledger = _read_arrow(self._file("ledger", shard, "arrow"))
+        except (OSError, ValueError) as error:
+            raise self._unreadable(shard, error) from error
+        evidence = ShardEvidence(table=table, ledger=ledger, witnesses=lambda: self._witnesses(shard))
+        evidence.witnesses()
+        return evidence
 
-    def store(self, shard: int, evidence: ShardEvidence) -> None:
-        """Write a shard, its evidence last."""
-        points = {"index": evidence.index, "x": evidence.x, "x_adv": evidence.x_adv}
+    def _witnesses(self, shard: int) -> Witnesses:
+        try:
+            return Witnesses(**safetensors.load_file(self._file("witnesses", shard, "safetensors")))
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise self._unreadable(shard, error) from error
+
+    def _unreadable(self, shard: int, error: Exception) -> InputError:
+        return InputError(
+            f"shard {shard} in {self.path} cannot be read ({error}); delete its evidence file to run it again."
+        )
+
+    def store(self, shard: int, evidence: ShardEvidence) -> ShardEvidence:
+        """Write a shard, its evidence last; return it with its witnesses on disk."""
+        witnesses = evidence.witnesses()
+        points = {"index": witnesses.index, "x": witnesses.x, "x_adv": witnesses.x_adv}
         content = safetensors.save({name: tensor.cpu().contiguous() for name, tensor in points.items()})
         write_atomically(self._file("witnesses", shard, "safetensors"), content)
         write_atomically(self._file("ledger", shard, "arrow"), _arrow_bytes(evidence.ledger))
         write_atomically(self._file("evidence", shard, "arrow"), _arrow_bytes(evidence.table))
+        return ShardEvidence(table=evidence.table, ledger=evidence.ledger, witnesses=lambda: self._witnesses(shard))
+
+    def draw(self, name: str, figure: "Figure") -> None:
+        """Write a figure as a PNG file."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=120, format="png")
+        write_atomically(self.path / name, buffer.getvalue())
 
 
-def _require_same(record: Path, description: dict[str, Any]) -> None:
+def _require_same(record: Path, now: dict[str, Any]) -> None:
     try:
         earlier = json.loads(record.read_text())
-    except (OSError, ValueError) as error:
+        then, probe = dict(earlier["identity"]), list(earlier["probe"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another folder.") from error
-    now = json.loads(json.dumps(description))
-    different = [key for key in {**earlier, **now} if earlier.get(key) != now.get(key)]
-    if different:
-        shown = "; ".join(f"{key}: there {earlier.get(key)!r}, now {now.get(key)!r}" for key in different)
-        raise InputError(f"{record.parent} holds another run ({shown}). Choose another folder, or delete it.")
+    present = now["identity"]
+    different = [key for key in {**then, **present} if then.get(key) != present.get(key)]
+    shown = [f"{key}: there {then.get(key)!r}, now {present.get(key)!r}" for key in different]
+    if not different and not same_probe(probe, now["probe"]):
+        shown = ["the model's code: its first margins differ, though its weights are the same"]
+    if shown:
+        raise InputError(
+            f"{record.parent} holds another run ({'; '.join(shown)}). Choose another folder, or delete it."
+        )
 
 
 def _arrow_bytes(table: "pyarrow.Table") -> bytes:
@@ -104,10 +123,3 @@ def _read_arrow(path: Path) -> "pyarrow.Table":
 
     with pyarrow.OSFile(str(path), "rb") as source:
         return pyarrow.ipc.open_file(source).read_all()
-
-
-def environment() -> dict[str, str]:
-    """Return the versions a verdict may depend on."""
-    import epsball
-
-    return {"epsball": epsball.__version__, "torch": str(torch.__version__)}

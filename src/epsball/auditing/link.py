@@ -22,20 +22,27 @@ class Shard:
 
     Parameters
     ----------
-    classifier, ball, seed
-        The model, the perturbation set and the seed of the whole audit.
+    classifier, ball, seed, classes
+        The model, the perturbation set, the seed and the number of classes of the whole audit.
     x, y
         Pixels in the box, and labels.
     positions
         Positions in the source of the data.
+    rows
+        Positions in the audited data set: an attack's per-example fields are indexed by them.
+    total
+        Number of examples of the audited data set.
     """
 
     classifier: Classifier
     ball: Ball
     seed: int
+    classes: int
     x: Float[Tensor, "n *shape"]
     y: Int64[Tensor, " n"]
     positions: Int64[Tensor, " n"]
+    rows: Int64[Tensor, " n"]
+    total: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,19 +52,19 @@ class Findings:
     Parameters
     ----------
     columns
-        New evidence columns, an entry an example.
+        New evidence columns, an entry an example, those of the link's schema.
     invalid
-        Why an example is invalid, by its row in the shard.
+        Why the model failed on an example, by its row in the shard.
     ledger
         Passes spent, indexed by row in the shard.
-    witnesses
-        Points of the examples marked in ``attack.broken``, in order.
+    x_adv
+        Witnesses found, by their row in the shard.
     """
 
     columns: Columns
     invalid: Mapping[int, str] = field(default_factory=dict)
     ledger: Ledger | None = None
-    witnesses: Float[Tensor, "m *shape"] | None = None
+    x_adv: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -69,8 +76,9 @@ class Link(Protocol):
         """The prefix of its columns."""
         ...
 
-    def describe(self) -> dict[str, object]:
-        """Return the options as JSON's types, for the run's record."""
+    @property
+    def schema(self) -> dict[str, str]:
+        """The Arrow type of each of its columns, by name: bool, int64, double or string."""
         ...
 
     def __call__(self, shard: Shard, evidence: Columns) -> Findings:
@@ -78,5 +86,5 @@ class Link(Protocol):
         ...
 
     def places(self, evidence: Mapping[str, Bool[Tensor, " n"]]) -> dict[str, Bound]:
-        """Return the places of the chain it measures, from the whole evidence's verdict columns."""
+        """Return the places of the chain it measures, from the boolean columns of the whole evidence."""
         ...

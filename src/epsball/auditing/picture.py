@@ -39,6 +39,8 @@ def witness_picture(
     class_names
         Names to write instead of class numbers.
     """
+    if len(x) == 0:
+        return _empty()
     x, y, x_adv, index = (tensor[:SHOWN].cpu() for tensor in (x, y, x_adv, index))
     wrong = classifier.logits(x_adv).argmax(1).tolist()
     difference = x_adv.double() - x.double()
@@ -59,6 +61,14 @@ def witness_picture(
     names = ("example", "witness", f"difference,\n{(high - low) / (2 * largest):.3g} times")
     for row, name in zip(axes, names, strict=True):
         row[0].set_ylabel(name, fontsize=9)
+    return figure
+
+
+def _empty() -> "Figure":
+    figure = results.new_figure(4.0, 1.0)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, "no broken example", ha="center", va="center")
     return figure
 
 

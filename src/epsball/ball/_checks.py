@@ -1,10 +1,9 @@
 """What centres and points must be, with errors that say so."""
 
-import math
-
 import torch
 from torch import Tensor
 
+from epsball.ball.norm import extremes
 from epsball.errors import InputError
 
 _LARGEST = 2.0**500
@@ -59,11 +58,3 @@ def check_centre(x: Tensor, low: float, high: float) -> None:
             "Give pixels in that box (normalisation belongs into the Classifier: mean=, std=), or another "
             "box: low=, high=."
         )
-
-
-def extremes(tensor: Tensor) -> tuple[float, float]:
-    """Return the least and the largest value: NaN if there is one, (inf, -inf) of nothing."""
-    if tensor.numel() == 0:
-        return math.inf, -math.inf
-    low, high = tensor.aminmax()
-    return low.item(), high.item()

@@ -20,6 +20,11 @@ def length(v: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
     return v.abs().sum(dim=1, keepdim=True, dtype=torch.float64)
 
 
+def error(d: int, unit: float) -> float:
+    """Return a bound of the relative error of `length`: d - 1 additions of float64 in any order."""
+    return d * 2.0**-53
+
+
 def shrink(
     d: Float[Tensor, "n d"],
     below: Float[Tensor, "n d"],
@@ -116,4 +121,4 @@ def draw(keys: Keys, d: int) -> Tensor:
     return weights * signs * (radius / length(weights))
 
 
-L1 = SumNorm(order=1, length=length, shrink=shrink, approach=approach, ascent=ascent, draw=draw)
+L1 = SumNorm(order=1, length=length, error=error, shrink=shrink, approach=approach, ascent=ascent, draw=draw)

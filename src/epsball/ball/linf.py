@@ -72,12 +72,17 @@ def _upper_bound(x: Float[Tensor, "n d"], radius: Fraction) -> Float[Tensor, "n 
     doubt = 2.0**-51 * (float(x.abs().amax()) + float(radius))
     if float(excess.abs_().amin()) <= doubt:
         unsure = excess <= doubt
-        bound[unsure] = _step_to_bound(bound[unsure], centre[unsure], radius)
+        bound[unsure] = _exact_bound(centre[unsure], radius, x.dtype)
     return bound
 
 
-def _step_to_bound(bound: Float[Tensor, " m"], centre: Float[Tensor, " m"], radius: Fraction) -> Float[Tensor, " m"]:
-    """Return the largest floats at most centre + radius, from guesses a few floats off."""
+def _exact_bound(centre: Float[Tensor, " m"], radius: Fraction, dtype: torch.dtype) -> Float[Tensor, " m"]:
+    """Return the largest floats of `dtype` at most centre + radius, deciding every step exactly.
+
+    The sum with the radius in two parts is a few floats off at most, also where centre + radius cancels.
+    """
+    rounded = float(radius)
+    bound = ((centre + rounded) + float(radius - Fraction(rounded))).to(dtype)
     down, up = bound.new_tensor(-math.inf), bound.new_tensor(math.inf)
     while bool((too_far := beyond(bound.to(torch.float64), centre, radius)).any()):
         bound = torch.where(too_far, torch.nextafter(bound, down), bound)

@@ -76,3 +76,11 @@ class Norm(Protocol):
 def rows_of(x: Tensor) -> Tensor:
     """Return x (n, ...) as (n, d), without a copy where it is contiguous."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
+def extremes(tensor: Tensor) -> tuple[float, float]:
+    """Return the least and the largest value: NaN if there is one, (inf, -inf) of nothing."""
+    if tensor.numel() == 0:
+        return math.inf, -math.inf
+    low, high = tensor.aminmax()
+    return low.item(), high.item()

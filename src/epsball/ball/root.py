@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _LIMIT = 64
+_TINY = 1e-300
 
 
 def solve(
@@ -19,10 +20,9 @@ def solve(
     """Return what `evaluate` gives where its value meets `target`, row by row, on [0, high].
 
     Each row's function f is increasing with f(0) = 0 <= target <= f(high). The method is regula falsi
-    with Anderson and Bjorck's rule: the chord between a retained end a and the latest point b gives
-    the next point; where that falls on b's side, the residual at a is scaled by m = 1 - g/g_b
-    (by 1/2 where m <= 0). It stays within the bracket and is fast on the piecewise linear functions
-    it serves.
+    with Anderson and Bjorck's rule: the chord between a retained end a and the latest point b gives the
+    next point; where that falls on b's side, the residual at a is multiplied by m = 1 - g / g_b (at least
+    1/10). It stays within the bracket and is fast on the piecewise linear functions it serves.
 
     Parameters
     ----------
@@ -39,10 +39,10 @@ def solve(
     Anderson and Bjorck, "A new high order method of regula falsi type for computing a root of an
     equation", BIT 13 (1973).
     """
+    enough = tolerance * target
     a, g_a = torch.zeros_like(high), -target
     b, g_b = high, value_at_high - target
-    enough = tolerance * target
-    t = _chord(a, g_a, b, g_b)
+    t = high * target / value_at_high.clamp(min=_TINY)
     found, value = evaluate(t)
     for _ in range(_LIMIT):
         g = value - target
@@ -50,16 +50,9 @@ def solve(
         if not bool(unmet.any()):
             break
         crossed = g * g_b < 0
-        m = 1 - g / g_b
-        a = torch.where(crossed, b, a)
-        g_a = torch.where(crossed, g_b, g_a * torch.where(m > 0, m, 0.5))
+        m = (1 - g / g_b).clamp_(min=0.1)
+        a, g_a = torch.where(crossed, b, a), torch.where(crossed, g_b, m.mul_(g_a))
         b, g_b = t, g
-        t = torch.where(unmet, _chord(a, g_a, b, g_b), t)
+        t = torch.where(unmet, (a * g_b - b * g_a) / (g_b - g_a), t)
         found, value = evaluate(t)
     return found, value
-
-
-def _chord(a: Tensor, g_a: Tensor, b: Tensor, g_b: Tensor) -> Tensor:
-    """Return where the chord through (a, g_a) and (b, g_b) meets zero; 0 where both residuals are 0."""
-    span = g_b - g_a
-    return (a * g_b - b * g_a) / torch.where(span == 0, 1.0, span)

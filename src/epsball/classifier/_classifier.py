@@ -1,18 +1,22 @@
 """`Classifier`: a PyTorch module with its box and normalisation, seen as inputs to logits."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from epsball.classifier import guards
 from epsball.classifier.normalise import Normalise, Statistics
 from epsball.classifier.state import untouched
 from epsball.errors import InputError, ModelError
+
+BLOCK = 512
+"""Examples that `Classifier.logits` passes at once."""
 
 
 @dataclass
@@ -82,6 +86,8 @@ class Classifier:
                 f"the model is a {type(module).__name__}; a Classifier takes a torch.nn.Module. "
                 "Wrap a function in a Module whose forward calls it."
             )
+        if any(is_lazy(tensor) for tensor in _tensors(module)):
+            raise ModelError("the model has lazy layers without weights yet; run it once on an input first.")
         if (low is None) != (high is None) or (low is not None and high is not None and not low < high):
             raise InputError(f"the box is [{low}, {high}]; give low < high, or None for both.")
         if repetitions < 1:
@@ -113,8 +119,23 @@ class Classifier:
 
         What the module returns is passed on as it is; `check` says whether it is logits.
         """
+        return self.run(self.network, x)
+
+    def run(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Return the output of `network`, this classifier's or a copy of it, and count the passes.
+
+        The network gets a copy of the input: one that works in place changes nothing outside.
+
+        Raises
+        ------
+        ModelError
+            If the network fails on the input.
+        """
         self.passes.forward += len(x)
-        return self.network(x)
+        try:
+            return network(x.clone())
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
+            raise ModelError(guards.explain_failure(x, error)) from error
 
     def gradient(self, output: Tensor, x: Float[Tensor, "n *shape"], *, keep: bool = False) -> Tensor:
         """Return d sum(output) / dx and count the passes.
@@ -145,9 +166,9 @@ class Classifier:
         return gradient
 
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
-        """Return the logits of raw inputs, in evaluation mode and without a gradient."""
+        """Return the logits of raw inputs, in evaluation mode and without a gradient, block by block."""
         with self.in_use(), torch.no_grad():
-            return self.forward(self.adopt(x)).to(x.device)
+            return torch.cat([self.forward(self.adopt(block)).to(x.device) for block in x.split(BLOCK)])
 
     __call__ = logits
 
@@ -160,6 +181,10 @@ class Classifier:
             If the dtype cannot hold the values exactly: the centre of the ball would move.
         """
         adopted = x.to(self.device, self.dtype)
+        if self.dtype not in (torch.float32, torch.float64):
+            raise ModelError(
+                f"the model is {self.dtype}; verdicts are given in float32 or float64. Use module.float()."
+            )
         if x.dtype.itemsize > self.dtype.itemsize and not torch.equal(adopted.to(x), x):
             raise InputError(
                 f"x is {x.dtype} and the model {self.dtype}, which cannot hold these values: the centre of the "
@@ -190,27 +215,22 @@ class Classifier:
         guards.check_inputs(x, self.low, self.high)
         guards.check_labels(y, len(x))
         with self.in_use(), torch.no_grad():
-            classes = guards.check_model(self._guarded_forward(), self.adopt(x), deterministic=not self.stochastic)
+            classes = guards.check_model(self.forward, self.adopt(x), deterministic=not self.stochastic)
         guards.check_label_range(y, classes)
         return classes
 
     def fingerprint(self) -> str:
-        """Return a sha256 of the network's structure and of every tensor's name, type, shape and bytes."""
+        """Return a sha256 of the network's printed structure and of every parameter and buffer.
+
+        The code of ``forward`` is not covered: two modules that print alike and hold the same
+        tensors have the same fingerprint.
+        """
         digest = hashlib.sha256(str(self.network).encode())
-        for name, tensor in self.network.state_dict().items():
-            if isinstance(tensor, Tensor):
-                digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        for name, tensor in (*self.network.named_parameters(), *self.network.named_buffers()):
+            dense = tensor.detach().cpu().to_dense() if tensor.layout != torch.strided else tensor.detach().cpu()
+            digest.update(f"{name}:{dense.dtype}:{tuple(dense.shape)}".encode())
+            digest.update(dense.contiguous().view(-1).view(torch.uint8).numpy().data)
         return f"sha256:{digest.hexdigest()}"
-
-    def _guarded_forward(self) -> Callable[[Tensor], Tensor]:
-        def forward(x: Tensor) -> Tensor:
-            try:
-                return self.forward(x)
-            except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
-                raise ModelError(guards.explain_failure(x, error)) from error
-
-        return forward
 
     def __repr__(self) -> str:
         name = type(self.module).__name__

@@ -16,10 +16,13 @@ PROBED = 16
 """Rows on which a model is probed: from 16 on, a row's logits do not depend on the batch size."""
 
 
-def check_inputs(x: Tensor, low: float | None, high: float | None) -> None:
-    """Raise InputError unless `x` is a non-empty float batch inside the box."""
+def check_inputs(x: Tensor, low: float | None, high: float | None, first: int = 0) -> None:
+    """Raise InputError unless `x` is a non-empty float batch inside the box; its index begins at `first`."""
+    if torch.is_inference_mode_enabled():
+        raise InputError("inference mode is on, in which nothing has a gradient; leave torch.inference_mode().")
     if not isinstance(x, Tensor):
         raise InputError(f"x is a {type(x).__name__}; pass a torch tensor, torch.as_tensor(x).")
+    x = x.detach()
     if x.dtype == torch.uint8:
         raise InputError(
             "x is uint8, 0..255; a classifier takes floats in its box. "
@@ -33,7 +36,7 @@ def check_inputs(x: Tensor, low: float | None, high: float | None) -> None:
     if not finite.all():
         bad = torch.nonzero(~finite)[:, 0]
         raise InputError(
-            f"{len(bad)} of {len(x)} inputs hold NaN or infinity, first at index {int(bad[0])}; "
+            f"{len(bad)} of {len(x)} inputs hold NaN or infinity, first at index {first + int(bad[0])}; "
             "every pixel must be finite. Remove or mend them."
         )
     if low is None or high is None:
@@ -95,7 +98,8 @@ def check_model(forward: Callable[[Tensor], Tensor], x: Tensor, *, deterministic
     probe = x[torch.arange(PROBED, device=x.device) % len(x)]
     logits = forward(probe)
     _check_shape(logits, len(probe))
-    finite = torch.isfinite(logits).all(1)
+    logits = logits.clone()
+    finite = usable(logits)
     if not finite.any():
         raise ModelError(
             f"logits are NaN or infinite for all {len(probe)} rows probed, though the inputs are finite. "
@@ -106,6 +110,11 @@ def check_model(forward: Callable[[Tensor], Tensor], x: Tensor, *, deterministic
         _check_repeats(forward, probe, logits)
         _check_batch_independence(forward, probe, logits)
     return logits.shape[1]
+
+
+def usable(logits: Tensor) -> Tensor:
+    """Return which rows have a margin: no NaN, no +infinity, not all -infinity (which masks a class)."""
+    return logits.amax(1).isfinite()
 
 
 def _check_shape(logits: Tensor, n: int) -> None:
@@ -134,10 +143,10 @@ def _check_not_probabilities(logits: Tensor) -> None:
 
 def _difference(a: Tensor, b: Tensor) -> float:
     """Return the largest |a - b| over the rows finite in both, relative to 1 + max |a|."""
-    rows = torch.isfinite(a).all(1) & torch.isfinite(b).all(1)
+    rows = usable(a) & usable(b)
     if not rows.any():
         return 0.0
-    a, b = a[rows].double(), b[rows].double()
+    a, b = (torch.nan_to_num(z[rows].double(), neginf=0.0) for z in (a, b))
     return float((a - b).abs().max() / (1 + a.abs().max()))
 
 
@@ -173,4 +182,8 @@ def explain_failure(x: Tensor, error: Exception) -> str:
     shape = tuple(x.shape)
     last = x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4)
     hint = "channels last? Use x.permute(0, 3, 1, 2)." if last else "Check the input's shape, dtype and normalisation."
+    if isinstance(error, torch.OutOfMemoryError):
+        hint = "Give a smaller batch_size."
+    elif shape[0] > 1 and not last:
+        hint += " If the model was exported for one batch size, export it with a dynamic one."
     return f"the model fails on an input of shape {shape}, {x.dtype}: {type(error).__name__}: {error} ({hint})"

@@ -1,18 +1,20 @@
 """The command line's entry: registers the verbs, maps errors to exit codes."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 from cyclopts import App, CycloptsError
+from rich.console import Console
 
 from epsball import __version__
 from epsball.cli.attack import attack
 from epsball.cli.audit import audit
+from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.train import train
 from epsball.errors import EpsballError
-
-INTERRUPTED = 130
 
 HELP = """How robust is a classifier really, provably, and compared with what is possible at all.
 
@@ -24,27 +26,51 @@ Exit codes: 0 done, 1 failed, 2 bad input, 3 bad model, 4 unsupported operation,
 7 broken assumption, 8 contradiction between a witness and a certificate, 130 interrupted.
 """
 
-app = App(name="epsball", help=HELP, version=__version__, help_format="plaintext", result_action="return_value")
+app = App(
+    name="epsball",
+    help=HELP,
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
 for verb in (audit, attack, train):
     app.command(verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code."""
-    warnings.showwarning = _show_warning
+    """Run a command; return its exit code.
+
+    Only a command's own output goes to standard output; what a model prints goes to standard
+    error, with warnings, errors and progress.
+    """
+    stdout = sys.stdout
+    with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+        warnings.showwarning = _show_warning
+        done = _run(sys.argv[1:] if arguments is None else list(arguments), Console(file=stdout))
     try:
-        app(sys.argv[1:] if arguments is None else list(arguments), exit_on_error=False, print_error=False)
+        print(done.text, file=stdout, end="\n" if done.text else "")
+        stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+    return done.code
+
+
+def _run(arguments: list[str], console: Console) -> Output:
+    try:
+        done = app(arguments, console=console, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        print("See 'epsball --help' and 'epsball COMMAND --help'.", file=sys.stderr)
-        return 2
+        return _failed(f"error: {error}\nSee 'epsball --help' and 'epsball COMMAND --help'.", 2)
     except EpsballError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted; finished work is kept, the same command goes on from there", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        return _failed("interrupted; with --out, the finished parts are kept there", INTERRUPTED)
+    return done if isinstance(done, Output) else Output("")
+
+
+def _failed(message: str, code: int) -> Output:
+    print(message, file=sys.stderr)
+    return Output("", code)
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

@@ -7,7 +7,8 @@ from safetensors.torch import save
 
 from epsball import attacks
 from epsball import data as datasets
-from epsball.cli.common import Common, load_subject, show, showing_progress
+from epsball.cli.common import INTERRUPTED, Common, Output, load_subject, output
+from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically
 
@@ -28,7 +29,7 @@ def attack(
     stochastic: bool = False,
     out: Path | None = None,
     common: Common = _COMMON,
-) -> None:
+) -> Output:
     """Search each example's ball for a misclassified point, and verify what is found.
 
     Parameters
@@ -80,6 +81,5 @@ def attack(
         }
         write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))
     heading = f"{method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    show(result, common, heading=heading, notes={} if out is None else {"points": str(out)})
-    if result.interrupted:
-        raise KeyboardInterrupt
+    notes = {} if out is None else {"points": str(out)}
+    return output(result, common, heading=heading, notes=notes, code=INTERRUPTED if result.interrupted else 0)

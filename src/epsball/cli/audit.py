@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from epsball import auditing
-from epsball.cli.common import Common, load_subject, show, showing_progress
+from epsball.cli.common import Common, Output, load_subject, output
+from epsball.cli.progress import showing_progress
 
 _COMMON = Common()
 
@@ -17,10 +18,11 @@ def audit(
     budget: str = "quick",
     attack: str | None = None,
     precision: str = "float32",
+    batch_size: int | None = None,
     stochastic: bool = False,
     out: Path | None = None,
     common: Common = _COMMON,
-) -> None:
+) -> Output:
     """Measure the chain of a classifier on a data set: natural accuracy, accuracy under attack, risks.
 
     With --out, evidence, ledger, witnesses and a picture are written there, shard by shard;
@@ -40,6 +42,8 @@ def audit(
         An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
     precision
         Of the search, float32 or bf16; verdicts are always given in float32.
+    batch_size
+        Examples searched together.
     stochastic
         The model draws random numbers; it is judged over repetitions.
     out
@@ -54,9 +58,10 @@ def audit(
             budget=budget,
             attack=attack,
             precision=precision,
+            batch_size=batch_size,
             seed=common.seed,
             folder=out,
         )
     notes = {} if out is None else {"evidence": str(out)}
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
-    show(result, common, heading=heading, notes=notes)
+    return output(result, common, heading=heading, notes=notes)

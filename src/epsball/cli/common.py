@@ -1,9 +1,6 @@
 """What several commands share: naming model, data and ball, showing progress, printing results."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -11,11 +8,14 @@ import torch
 from cyclopts import Parameter
 
 from epsball import data as datasets
-from epsball import models, progress
+from epsball import models
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.generators import preserved
+
+INTERRUPTED = 130
+"""Exit code of an interrupted command."""
 
 
 @Parameter(name="*")
@@ -87,32 +87,17 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def show(result: Result, common: Common, *, heading: str = "", notes: dict[str, Any] | None = None) -> None:
-    """Print a result as text, or as one JSON document with the notes."""
+@dataclass(frozen=True)
+class Output:
+    """What a command prints to standard output, and the exit code it ends with."""
+
+    text: str
+    code: int = 0
+
+
+def output(result: Result, common: Common, *, heading: str, notes: dict[str, Any], code: int = 0) -> Output:
+    """Return a result as text under a heading, or as one JSON document, with the notes."""
     if common.json:
-        print(json.dumps({**result.to_json(), **(notes or {})}, indent=2, allow_nan=False))
-        return
-    print("\n".join([heading, "", str(result)] if heading else [str(result)]))
-    for name, value in (notes or {}).items():
-        print(f"{name}: {value}")
-
-
-@contextmanager
-def showing_progress() -> Iterator[None]:
-    """Show what the library reports as bars on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def listener(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total, visible=done < total)
-
-        with progress.listening(listener):
-            yield
+        return Output(json.dumps({**result.to_json(), **notes}, indent=2, allow_nan=False), code)
+    lines = [heading, "", str(result), *(f"{name}: {value}" for name, value in notes.items())]
+    return Output("\n".join(lines), code)

@@ -8,7 +8,8 @@ from cyclopts import Parameter
 from epsball import data as datasets
 from epsball import training
 from epsball.ball import Ball
-from epsball.cli.common import Common, load_model, show, showing_progress
+from epsball.cli.common import Common, Output, load_model, output
+from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 
 _COMMON = Common()
@@ -28,7 +29,7 @@ def train(
     start: str | None = None,
     recipe: Annotated[training.Recipe, Parameter(name="*")] = _RECIPE,
     common: Common = _COMMON,
-) -> None:
+) -> Output:
     """Train a model; write its weights, its card and the history of its epochs.
 
     The card, OUT/card.json, names the trained model in every other command.
@@ -66,7 +67,7 @@ def train(
             folder=out,
         )
     heading = f"{objective} training of {model} on {len(dataset)} examples of {data}"
-    show(result, common, heading=heading, notes={"written": str(result.checkpoint)})
+    return output(result, common, heading=heading, notes={"written": str(result.checkpoint)})
 
 
 def _objective(name: str, ball: Ball | None, options: dict[str, object]) -> training.Objective:

@@ -14,10 +14,10 @@ from epsball import progress
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.classifier.normalise import Statistics
-from epsball.errors import EpsballError, InputError
+from epsball.errors import EpsballError, InputError, ModelError
 from epsball.generators import preserved
 from epsball.randomness import Keys
-from epsball.training.checkpoint import describe, save, with_history
+from epsball.training.checkpoint import describe, require_new, save, with_history
 from epsball.training.evaluation import held_out_accuracy
 from epsball.training.objective import Context, Objective
 from epsball.training.optimisation import make_optimiser, make_schedule
@@ -47,21 +47,25 @@ def train(
     Parameters
     ----------
     module
-        Maps normalised inputs to logits; trained in place and left in training mode.
+        Maps normalised inputs to logits; trained in place, every layer in training mode, and
+        left so.
     data
         Training data: a text, an (x, y) pair, or an object with ``len`` and slicing.
     objective
-        An objective, or the name of one that needs no ball.
+        An objective, or the name of one; by name it is for `ball`, with its defaults.
     mean, std
         Normalisation, in front of the module while it trains and in the card.
     ball
-        The ball of the recorded accuracies under attack; default: the objective's own.
+        The ball of the recorded accuracies under attack (default: the objective's own); its box
+        is the one inputs live in.
     recipe
         Optimiser, schedule, split and seed.
     architecture
-        The text from which `epsball.models.load` builds the module again, for the card.
+        The text from which `epsball.models.load` builds the module again, for the card; without
+        it the card says what was trained but cannot load it.
     folder
-        Where ``weights.safetensors``, ``card.json`` and ``history.jsonl`` are written.
+        Where ``weights.safetensors``, ``card.json`` and ``history.jsonl`` are written; a folder
+        that holds another training is refused.
 
     Returns
     -------
@@ -76,15 +80,17 @@ def train(
         If a loss is not finite; the weights of the last whole epoch stay in `folder`.
     """
     recipe = recipe or Recipe()
-    objective = resolve(objective)
+    objective = resolve(objective, ball)
     ball = ball or getattr(objective, "ball", None)
     dataset = datasets.load(data, split="train")
-    classifier = Classifier(module, mean, std)
+    classifier = Classifier(module, mean, std) if ball is None else Classifier(module, mean, std, ball.low, ball.high)
+    if folder is not None:
+        require_new(folder, module)
     fitted, held = split(len(dataset), recipe)
     x, y = dataset.take(held)
     classifier.check(datasets.as_pixels(x), y)
     run = _Run(classifier, objective, dataset, fitted, recipe)
-    card = describe(classifier, dataset, objective, recipe, architecture)
+    card = describe(classifier, dataset, objective, recipe, ball, architecture)
     checkpoint = None
     history: list[Epoch] = []
     with preserved(recipe.seed):
@@ -146,7 +152,12 @@ class _Run:
     def epoch(self, epoch: int) -> tuple[float, float]:
         """Train through the data once; return the mean loss and the seconds it took."""
         begun, total = time.perf_counter(), torch.zeros((), dtype=torch.float64)
-        self.classifier.network.train()
+        try:
+            self.classifier.network.train()
+        except NotImplementedError as error:
+            raise ModelError(
+                f"the model cannot be put into training mode ({error}); train the original module."
+            ) from error
         for number, rows in enumerate(self._order(epoch)):
             total += self._step(epoch, number, rows)
             progress.report(f"epoch {epoch + 1} of {self.recipe.epochs}", number + 1, self.batches)

@@ -1,7 +1,6 @@
 """The inner maximiser of training: the package's one PGD loop on the bare module."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -10,20 +9,8 @@ from torch import Tensor, nn
 from epsball.attacks.loop import ascend
 from epsball.attacks.starts import Start
 from epsball.ball import Ball
+from epsball.classifier.state import evaluating
 from epsball.randomness import Keys
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Run the module in evaluation mode inside the block; every submodule's mode comes back."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        for part, _ in modes:
-            part.training = False
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def maximise(

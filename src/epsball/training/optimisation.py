@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from epsball.errors import InputError, nearest
+from epsball.errors import InputError, ModelError, choose
 
 
 def _constant(progress: float) -> float:
@@ -46,16 +46,20 @@ def make_optimiser(
     ------
     InputError
         If the name is unknown or a number out of range.
+    ModelError
+        If there is nothing to train.
     """
     if not (math.isfinite(lr) and lr > 0):
         raise InputError(f"lr is {lr}; the learning rate must be positive.")
     if not 0 <= momentum < 1 or not weight_decay >= 0:
         raise InputError(f"momentum is {momentum}, weight_decay {weight_decay}; need 0 <= momentum < 1, decay >= 0.")
+    choose(dict.fromkeys(OPTIMISERS), name, "optimiser")
+    parameters = list(parameters)
+    if not parameters:
+        raise ModelError("the model has no parameter that is trained; thaw some with requires_grad_(True).")
     if name == "sgd":
         return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
-    if name == "adam":
-        return Adam(parameters, lr=lr, weight_decay=weight_decay)
-    raise InputError(f"unknown optimiser '{name}'; known: {', '.join(OPTIMISERS)}.{nearest(name, OPTIMISERS)}")
+    return Adam(parameters, lr=lr, weight_decay=weight_decay)
 
 
 def make_schedule(name: str, optimiser: Optimizer, steps: int) -> LambdaLR:
@@ -66,8 +70,6 @@ def make_schedule(name: str, optimiser: Optimizer, steps: int) -> LambdaLR:
     InputError
         If the name is unknown.
     """
-    if name not in SCHEDULES:
-        raise InputError(f"unknown schedule '{name}'; known: {', '.join(SCHEDULES)}.{nearest(name, SCHEDULES)}")
-    factor = SCHEDULES[name]
+    factor = choose(SCHEDULES, name, "schedule")
     # Half a step ahead: a one-cycle schedule would otherwise begin with a rate of zero.
     return LambdaLR(optimiser, lambda step: factor(min(1.0, (step + 0.5) / steps)))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from epsball.errors import InputError
+from epsball.randomness import check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+        check_seed(self.seed)
         if not 0 < self.holdout < 1:
             raise InputError(f"holdout is {self.holdout}; it is the share of training data held out, in (0, 1).")

@@ -1,6 +1,7 @@
 """Objectives by name."""
 
-from epsball.errors import InputError, nearest
+from epsball.ball import Ball
+from epsball.errors import InputError, choose
 from epsball.training.objective import Objective
 from epsball.training.pgd import PGD
 from epsball.training.standard import Standard
@@ -16,13 +17,11 @@ def named(name: str) -> type:
     InputError
         If no objective has that name.
     """
-    if name not in OBJECTIVES:
-        raise InputError(f"unknown objective '{name}'; known: {', '.join(OBJECTIVES)}.{nearest(name, OBJECTIVES)}")
-    return OBJECTIVES[name]
+    return choose(OBJECTIVES, name, "objective")
 
 
-def resolve(objective: str | Objective) -> Objective:
-    """Return the objective itself, or the one of that name with its defaults.
+def resolve(objective: str | Objective, ball: Ball | None) -> Objective:
+    """Return the objective itself, or the one of that name for the ball, with its defaults.
 
     Raises
     ------
@@ -32,6 +31,8 @@ def resolve(objective: str | Objective) -> Objective:
     if not isinstance(objective, str):
         return objective
     kind = named(objective)
-    if "ball" in kind.__dataclass_fields__:
-        raise InputError(f"the objective '{objective}' needs a ball: {kind.__name__}(ball=Ball('linf', '8/255')).")
-    return kind()
+    if "ball" not in kind.__dataclass_fields__:
+        return kind()
+    if ball is None:
+        raise InputError(f"the objective '{objective}' needs a ball, as in ball=Ball('linf', '8/255').")
+    return kind(ball=ball)

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from epsball.attacks import Attack, AttackResult, Ledger, attack
+from epsball.attacks import Attack, AttackResult, Ledger
+from epsball.attacks.search import Examples, Options, search
 from epsball.auditing.link import Columns, Findings, Shard
+from epsball.generators import preserved
 from epsball.statistics import Bound, clopper_pearson
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackLink:
-    """Columns ``attack.broken``, ``attack.margin``, ``attack.distance``, ``attack.by`` and the passes.
+    """Whether an example is broken, its least margin, the witness's distance, who found it, and the passes.
 
-    Examples that are misclassified or invalid before are not searched: the former are their
-    own witness, at distance 0, and are no part of ``attack.broken``.
+    Examples without a verdict at x are not searched. Misclassified ones are broken at
+    distance 0, by nobody. The passes are the method's own.
 
     Parameters
     ----------
@@ -25,79 +27,76 @@ class AttackLink:
         The attack.
     precision
         Of the search; verdicts come from the canonical pass.
+    batch_size
+        Examples searched together.
     """
 
     method: Attack
     precision: str = "float32"
+    batch_size: int | None = None
 
     @property
     def name(self) -> str:
         """The prefix of its columns."""
         return "attack"
 
-    def describe(self) -> dict[str, object]:
-        """Return method and precision."""
-        options = dataclasses.asdict(self.method) if dataclasses.is_dataclass(self.method) else {}
-        shown = {key: value if isinstance(value, int | float | str) else repr(value) for key, value in options.items()}
-        return {"method": self.method.name, "options": shown, "precision": self.precision}
+    @property
+    def schema(self) -> dict[str, str]:
+        """The Arrow types of its columns."""
+        return {
+            "attack.broken": "bool",
+            "attack.margin": "double",
+            "attack.distance": "double",
+            "attack.by": "string",
+            "attack.forwards": "int64",
+            "attack.backwards": "int64",
+        }
 
     def __call__(self, shard: Shard, evidence: Columns) -> Findings:
-        """Attack the examples that stand."""
-        standing = torch.nonzero(evidence["natural.correct"])[:, 0]
-        if len(standing) == 0:
-            return Findings(columns=self._columns(shard, evidence, standing, None), ledger=None)
-        result = attack(
-            shard.classifier,
-            shard.x[standing],
-            shard.y[standing],
-            shard.ball,
-            method=self.method,
-            seed=shard.seed,
-            precision=self.precision,
+        """Attack the shard's examples, whose natural margins are known."""
+        options = Options(method=self.method, seed=shard.seed, precision=self.precision, batch_size=self.batch_size)
+        examples = Examples(
+            x=shard.x,
+            y=shard.y,
+            index=shard.rows,
+            total=shard.total,
+            classes=shard.classes,
+            natural=evidence["natural.margin"],
         )
+        with preserved(shard.seed if shard.classifier.stochastic else None), shard.classifier.in_use():
+            result = search(shard.classifier, examples, shard.ball, options)
         if result.interrupted:
             raise KeyboardInterrupt
-        ledger = dataclasses.replace(
-            result.ledger,
-            index=torch.where(result.ledger.index < 0, result.ledger.index, standing[result.ledger.index]),
-        )
+        first = int(shard.rows[0])
+        found = torch.nonzero(result.broken & evidence["natural.correct"])[:, 0].tolist()
         return Findings(
-            columns=self._columns(shard, evidence, standing, result),
-            invalid={int(standing[row]): reason for row, reason in result.invalid.items()},
-            ledger=ledger,
-            witnesses=result.x_adv[result.broken],
+            columns=self._columns(result, set(found), first),
+            invalid={row - first: reason for row, reason in result.invalid.items()},
+            ledger=_shifted(result.ledger, first),
+            x_adv={row: result.x_adv[row] for row in found},
         )
 
-    def _columns(self, shard: Shard, evidence: Columns, standing: Tensor, result: AttackResult | None) -> Columns:
-        n = len(shard.y)
-        broken = torch.zeros(n, dtype=torch.bool)
-        margin = evidence["natural.margin"].clone()
-        distance = torch.full((n,), torch.nan, dtype=torch.float64)
-        forwards, backwards = torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64)
-        if result is not None:
-            broken[standing], margin[standing] = result.broken, result.margin
-            distance[standing] = result.distance
-            spent_f, spent_b = _passes_by_example(result.ledger, len(standing))
-            forwards[standing], backwards[standing] = spent_f, spent_b
+    def _columns(self, result: AttackResult, found: set[int], first: int) -> Columns:
+        own = result.ledger.of(self.method.name)
+        index = result.ledger.index[own] - first
+        none = torch.zeros(len(result.broken), dtype=torch.int64)
         return {
-            "attack.broken": broken,
-            "attack.margin": margin,
-            "attack.distance": distance,
-            "attack.by": [self.method.name if hit else None for hit in broken.tolist()],
-            "attack.forwards": forwards,
-            "attack.backwards": backwards,
+            "attack.broken": result.broken,
+            "attack.margin": result.margin,
+            "attack.distance": result.distance,
+            "attack.by": [self.method.name if row in found else None for row in range(len(none))],
+            "attack.forwards": none.index_add(0, index, result.ledger.forwards[own]),
+            "attack.backwards": none.index_add(0, index, result.ledger.backwards[own]),
         }
 
     def places(self, evidence: Mapping[str, Tensor]) -> dict[str, Bound]:
-        """Return accuracy under attack, an upper end: invalid examples count as standing."""
-        standing = (evidence["natural.correct"] & ~evidence["attack.broken"]) | evidence["invalid"]
+        """Return accuracy under attack, an upper end: examples without verdict at x count as standing."""
+        standing = (evidence["natural.correct"] & ~evidence["attack.broken"]) | evidence["natural.failed"]
         count, n = int(standing.sum()), len(standing)
-        return {"accuracy under attack": Bound(value=count / n, interval=clopper_pearson(count, n))}
+        bound = Bound(value=count / n, interval=clopper_pearson(count, n), scope="distribution")
+        return {"accuracy under attack": bound}
 
 
-def _passes_by_example(ledger: Ledger, n: int) -> tuple[Tensor, Tensor]:
-    """Return forwards and backwards of each example, those of no example left out."""
-    rows = ledger.index >= 0
-    index = ledger.index[rows]
-    zero = torch.zeros(n, dtype=torch.int64)
-    return zero.index_add(0, index, ledger.forwards[rows]), zero.index_add(0, index, ledger.backwards[rows])
+def _shifted(ledger: Ledger, first: int) -> Ledger:
+    """Return the ledger with its index counted from the shard's first row."""
+    return dataclasses.replace(ledger, index=torch.where(ledger.index < 0, ledger.index, ledger.index - first))

@@ -7,48 +7,57 @@ import torch
 from torch import Tensor
 
 from epsball.attacks import Ledger
-from epsball.attacks.judge import Judge, margins
+from epsball.attacks.judge import Judge
+from epsball.attacks.margins import margins
 from epsball.attacks.record import AT_EXAMPLE
 from epsball.auditing.link import Columns, Findings, Shard
-from epsball.statistics import Bound, clopper_pearson
+from epsball.generators import preserved
+from epsball.statistics import Bound, Interval, clopper_pearson
 
 
 @dataclass(frozen=True, kw_only=True)
 class NaturalLink:
-    """Columns ``natural.prediction``, ``natural.margin`` and ``natural.correct`` (margin > 0)."""
+    """Prediction and margin at the examples; correct means margin > 0, failed that there is none."""
 
     @property
     def name(self) -> str:
         """The prefix of its columns."""
         return "natural"
 
-    def describe(self) -> dict[str, object]:
-        """Return its options."""
-        return {}
+    @property
+    def schema(self) -> dict[str, str]:
+        """The Arrow types of its columns."""
+        return {
+            "natural.prediction": "int64",
+            "natural.margin": "double",
+            "natural.correct": "bool",
+            "natural.failed": "bool",
+        }
 
     def __call__(self, shard: Shard, evidence: Columns) -> Findings:
         """Judge the examples themselves."""
         classifier = shard.classifier
         judge = Judge(classifier)
-        with classifier.in_use():
+        with preserved(shard.seed if classifier.stochastic else None), classifier.in_use():
             logits = judge.logits(classifier.adopt(shard.x)).cpu()
         margin = margins(logits, shard.y)
-        bad = torch.nonzero(margin.isnan())[:, 0].tolist()
+        failed = margin.isnan()
         rows = torch.arange(len(margin))
         spent = Ledger.judged(rows, "natural", margin, torch.full_like(rows, judge.cost))
-        padding = Ledger.overhead("padding", judge.padding)
         return Findings(
             columns={
                 "natural.prediction": logits.argmax(1),
                 "natural.margin": margin,
                 "natural.correct": margin > 0,
+                "natural.failed": failed,
             },
-            invalid=dict.fromkeys(bad, AT_EXAMPLE),
-            ledger=Ledger.concatenate([spent, padding]),
+            invalid=dict.fromkeys(torch.nonzero(failed)[:, 0].tolist(), AT_EXAMPLE),
+            ledger=Ledger.concatenate([spent, Ledger.overhead("padding", judge.padding)]),
         )
 
     def places(self, evidence: Mapping[str, Tensor]) -> dict[str, Bound]:
-        """Return natural accuracy; invalid examples do not count as correct."""
-        correct = evidence["natural.correct"] & ~evidence["invalid"]
-        count, n = int(correct.sum()), len(correct)
-        return {"natural accuracy": Bound(value=count / n, interval=clopper_pearson(count, n))}
+        """Return natural accuracy as an upper end: an example without verdict counts for it."""
+        correct, failed = evidence["natural.correct"], evidence["natural.failed"]
+        low, high, n = int(correct.sum()), int((correct | failed).sum()), len(correct)
+        interval = Interval(clopper_pearson(low, n).low, clopper_pearson(high, n).high)
+        return {"natural accuracy": Bound(value=high / n, interval=interval, scope="distribution")}

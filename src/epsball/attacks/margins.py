@@ -1,0 +1,17 @@
+"""The margin, by which every verdict is given."""
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from epsball.attacks.losses import largest_other
+from epsball.classifier.guards import usable
+
+
+def margins(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+    """Return z_y - max_{j != y} z_j, differences in float64; NaN where the logits have no margin.
+
+    A logit of -infinity masks its class; NaN and +infinity leave no margin.
+    """
+    z = logits.double()
+    return torch.where(usable(logits), z.gather(1, y[:, None])[:, 0] - largest_other(z, y), torch.nan)

@@ -1,0 +1,191 @@
+"""The search over chunks of examples, and the verification of what it finds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from epsball import progress
+from epsball.attacks.evaluator import PRECISIONS, Evaluator
+from epsball.attacks.judge import Judge
+from epsball.attacks.ledger import Ledger
+from epsball.attacks.protocol import Attack
+from epsball.attacks.query import Query, SearchEnded, Stop
+from epsball.attacks.record import Record
+from epsball.attacks.result import AttackResult
+from epsball.ball import Ball
+from epsball.classifier import Classifier
+from epsball.errors import EpsballError, InputError, choose
+from epsball.randomness import Keys, check_seed
+
+T = TypeVar("T")
+
+CHUNK = {"cpu": 128, "cuda": 1024}
+"""Examples searched together, by the type of the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to search; see `epsball.attack` for each of them."""
+
+    method: Attack
+    seed: int = 0
+    stop: Stop = "first"
+    precision: str = "float32"
+    budget: int | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        choose(dict.fromkeys(("first", "never")), self.stop, "stop")
+        choose(dict.fromkeys(PRECISIONS), self.precision, "precision")
+        check_seed(self.seed)
+        for name, meaning in (("budget", "passes an example"), ("batch_size", "examples searched together")):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise InputError(f"{name} is {value!r}; it is a whole number of {meaning}, at least 1 (or None).")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examples:
+    """The examples of a search: all of a call's, or a run of a data set's.
+
+    Parameters
+    ----------
+    x, y
+        Examples and labels.
+    index
+        Their positions in the call's x.
+    total, classes
+        Number of examples of the whole call, and of classes.
+    natural
+        Canonical margins at the examples, where they are known.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Int64[Tensor, " n"]
+    total: int
+    classes: int
+    natural: Float64[Tensor, " n"] | None = None
+
+
+def search(classifier: Classifier, examples: Examples, ball: Ball, options: Options) -> AttackResult:
+    """Return what a method finds on examples that have been checked, verified and accounted for."""
+    evaluator, judge = Evaluator(classifier, options.precision), Judge(classifier)
+    keys = Keys.of_examples(examples.x, examples.y.long(), options.seed).derive(options.method.name)
+    size = options.batch_size or CHUNK.get(classifier.device.type, CHUNK["cpu"])
+    work = _Work(ball=ball, options=options, evaluator=evaluator, judge=judge, examples=examples, keys=keys)
+    chunks: list[tuple[Record, Ledger]] = []
+    for start in range(0, len(examples.x), size):
+        chunks.append(work.chunk(slice(start, start + size)))
+        progress.report(options.method.name, min(start + size, len(examples.x)), len(examples.x))
+    padding = Ledger.overhead("padding", evaluator.padding[0] + judge.padding, evaluator.padding[1])
+    return _collect(examples, chunks, padding, work.interrupted)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Work:
+    """What the chunks of one search share."""
+
+    ball: Ball
+    options: Options
+    evaluator: Evaluator
+    judge: Judge
+    examples: Examples
+    keys: Keys
+    interrupted: bool = False
+
+    def chunk(self, rows: slice) -> tuple[Record, Ledger]:
+        """Search one chunk; after an interruption it is only judged at the examples themselves."""
+        record, natural = self._kept(lambda: self._open(rows))
+        parts = [natural]
+        if not self.interrupted:
+            parts.append(self._search(record, rows))
+        parts.append(self._kept(lambda: self._settle(record)))
+        return record, Ledger.concatenate(parts)
+
+    def _kept(self, part: Callable[[], T]) -> T:
+        """Run a short part; if it is interrupted, note that and run it again."""
+        try:
+            return part()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return part()
+
+    def _open(self, rows: slice) -> tuple[Record, Ledger]:
+        """Return a chunk's record, begun with the natural margins, and their ledger rows."""
+        x = self.judge.classifier.adopt(self.examples.x[rows].detach())
+        y = self.examples.y[rows].to(x.device, torch.int64)
+        index = self.examples.index[rows].to(x.device)
+        if self.examples.natural is not None:
+            natural = self.examples.natural[rows].to(x.device)
+            return Record(self.ball, x, y, index, natural), Ledger.empty()
+        natural = self.judge.margins(x, y)
+        cost = torch.full_like(index, self.judge.cost)
+        return Record(self.ball, x, y, index, natural), Ledger.judged(index, "natural", natural, cost)
+
+    def _search(self, record: Record, rows: slice) -> Ledger:
+        options, examples = self.options, self.examples
+        query = Query(
+            self.evaluator,
+            self.judge,
+            record,
+            stop=options.stop,
+            budget=options.budget,
+            total=examples.total,
+            classes=examples.classes,
+        )
+        try:
+            options.method(query, self.ball, keys=self._keys_by_index(record, rows))
+        except SearchEnded:
+            pass
+        except KeyboardInterrupt:
+            self.interrupted = True
+        return query.tally.ledger(options.method.name)
+
+    def _keys_by_index(self, record: Record, rows: slice) -> Keys:
+        """Return keys indexed by position in the call's x; those of other chunks are zero."""
+        words = torch.zeros(self.examples.total, dtype=torch.int64, device=record.x.device)
+        words[record.index] = self.keys.words[rows].to(record.x.device)
+        return Keys(words)
+
+    def _settle(self, record: Record) -> Ledger:
+        """Judge the candidates that have no verdict yet; return the ledger rows of all verification."""
+        entries = record.pending()
+        if len(entries):
+            points = record.candidates(entries)
+            canonical = self.judge.margins(points, record.y[entries])
+            record.confirm(entries, points, canonical, self.judge.cost)
+        rows = torch.nonzero(record.judged)[:, 0]
+        return Ledger.judged(record.index[rows], "verification", record.margin[rows], record.judged[rows])
+
+
+def _collect(
+    examples: Examples, chunks: list[tuple[Record, Ledger]], padding: Ledger, interrupted: bool
+) -> AttackResult:
+    records = [record for record, _ in chunks]
+    device = examples.x.device
+    x_adv, margin, broken, distance, failed = (
+        torch.cat([getattr(record, name) for record in records]).to(device)
+        for name in ("point", "margin", "broken", "distance", "failed")
+    )
+    for record in records:
+        if not bool(record.ball.contains(record.point, record.x).all()):
+            raise EpsballError("a stored point lies outside its ball: a bug in epsball. Please report it.")
+    return AttackResult(
+        x_adv=x_adv,
+        broken=broken,
+        margin=torch.where(failed & ~broken, torch.nan, margin),
+        distance=distance,
+        ledger=Ledger.concatenate([padding, *(ledger for _, ledger in chunks)]),
+        invalid={
+            position: reason
+            for record in records
+            for position, reason in record.reasons.items()
+            if position in set(record.index[~record.broken].tolist())
+        },
+        interrupted=interrupted,
+    )

@@ -1,0 +1,65 @@
+"""What a search has spent, an entry an example of one chunk, restart by restart."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float64, Int64
+from torch import Tensor
+
+from epsball.attacks.ledger import Ledger
+
+
+class Tally:
+    """Counts passes and the lowest margin seen, for the ledger and for budgets.
+
+    Attributes
+    ----------
+    spent
+        Forwards and backwards of the method so far, (n,).
+    """
+
+    def __init__(self, index: Int64[Tensor, " n"]) -> None:
+        self.index = index
+        self.spent = torch.zeros_like(index)
+        self._finished: list[tuple[int, list[Tensor]]] = []
+        self._open(0)
+
+    def _open(self, restart: int) -> None:
+        self._restart = restart
+        self._lowest = torch.full(self.index.shape, torch.inf, dtype=torch.float64, device=self.index.device)
+        self._forwards, self._backwards = torch.zeros_like(self.index), torch.zeros_like(self.index)
+        self._zero, self._bad = torch.zeros_like(self.index), torch.zeros_like(self.index)
+
+    def _close(self) -> None:
+        rows = torch.nonzero(self._forwards)[:, 0]
+        columns = [self.index, self._lowest, self._forwards, self._backwards, self._zero, self._bad]
+        self._finished.append((self._restart, [column[rows] for column in columns]))
+
+    def begin(self, restart: int) -> None:
+        """Begin the rows of another restart."""
+        self._close()
+        self._open(restart)
+
+    def passes(self, owners: Int64[Tensor, " m"], backwards: int) -> None:
+        """Count one forward and `backwards` backwards for the owner of each row."""
+        ones = torch.ones_like(owners)
+        self._forwards.index_add_(0, owners, ones)
+        self._backwards.index_add_(0, owners, ones, alpha=backwards)
+        self.spent.index_add_(0, owners, ones, alpha=1 + backwards)
+
+    def gradients(self, owners: Int64[Tensor, " m"], zero: Bool[Tensor, " m"], bad: Bool[Tensor, " m"]) -> None:
+        """Count the gradients that were exactly zero, and those with NaN or infinite entries."""
+        self._zero.index_add_(0, owners, zero.long())
+        self._bad.index_add_(0, owners, bad.long())
+
+    def margins(self, owners: Int64[Tensor, " m"], margin: Float64[Tensor, " m"]) -> None:
+        """Note margins seen inside the ball."""
+        self._lowest.scatter_reduce_(0, owners, margin.nan_to_num(nan=torch.inf), "amin")
+
+    def ledger(self, name: str) -> Ledger:
+        """Return the rows of all restarts, under the attack's name."""
+        self.begin(0)
+        rows: Sequence[Ledger] = [
+            Ledger.rows(index, name, restart, *columns) for restart, (index, *columns) in self._finished
+        ]
+        return Ledger.concatenate(rows)

@@ -1,0 +1,80 @@
+"""What an audit returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from epsball.auditing.chain import Chain
+from epsball.auditing.evidence import ShardEvidence, Witnesses
+from epsball.auditing.picture import SHOWN, witness_picture
+from epsball.classifier import Classifier
+
+if TYPE_CHECKING:
+    import pyarrow
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Audit:
+    """The chain of one classifier on one data set, with its evidence.
+
+    Parameters
+    ----------
+    chain
+        The numbers, with intervals, the risk decomposition and the counts of verdicts.
+    evidence
+        One row an example.
+    ledger
+        Passes by example, attack and restart.
+    shards
+        The pieces the audit was made in, with their witnesses.
+    classifier, class_names
+        The classifier audited, and the names of the data's classes, if it has any.
+    folder
+        Where the run was written, or None.
+    """
+
+    chain: Chain
+    evidence: "pyarrow.Table"
+    ledger: "pyarrow.Table"
+    shards: Sequence[ShardEvidence]
+    classifier: Classifier
+    class_names: Sequence[str] | None
+    folder: Path | None
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Position, example and witness of every broken example, in order."""
+        return self._first(len(self.evidence))
+
+    def _first(self, count: int) -> Witnesses:
+        """Return the first witnesses, reading no more shards than needed."""
+        parts, found = [], 0
+        for shard in self.shards:
+            parts.append(shard.witnesses())
+            found += len(parts[-1].index)
+            if found >= count:
+                break
+        index, x, x_adv = (torch.cat([getattr(p, name) for p in parts])[:count] for name in ("index", "x", "x_adv"))
+        return Witnesses(index=index, x=x, x_adv=x_adv)
+
+    def __str__(self) -> str:
+        return str(self.chain)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the chain, and the folder of the evidence, as JSON's types."""
+        return {**self.chain.to_json(), "folder": None if self.folder is None else str(self.folder)}
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return the evidence."""
+        return self.evidence
+
+    def plot(self) -> "Figure":
+        """Draw the first broken examples: clean, witness, magnified difference."""
+        first = self._first(SHOWN)
+        labels = dict(zip(self.evidence["index"].to_pylist(), self.evidence["label"].to_pylist(), strict=True))
+        y = torch.tensor([labels[i] for i in first.index.tolist()], dtype=torch.int64)
+        return witness_picture(self.classifier, first.x, y, first.x_adv, first.index, self.class_names)

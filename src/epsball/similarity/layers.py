@@ -1,0 +1,151 @@
+"""The layers of a network: named after its modules, in execution order, and the choice among them."""
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from epsball.errors import InputError, ModelError, nearest
+
+
+@dataclass(frozen=True, order=True)
+class Output:
+    """One tensor that a module returned on one of its calls.
+
+    Parameters
+    ----------
+    module
+        Name in the module tree; empty for the network itself.
+    call
+        Which call of the module it was, from 1: reused modules are told apart.
+    path
+        Keys leading to the tensor in a dictionary, tuple or dataclass.
+    """
+
+    module: str
+    call: int
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """An output that has one feature vector a row of the input.
+
+    Parameters
+    ----------
+    name
+        ``module``, with ``:call`` if the module is called several times, and with ``/key`` if it
+        returns several tensors; ``output`` for the network itself.
+    output
+        What is recorded.
+    axis, fold, interleaved
+        The rows lie along `axis`, each as `fold` entries: consecutive, or `interleaved` with
+        those of the other rows.
+    passes_on
+        The module returned its own input, unchanged (identities, flattening, dropout).
+    repeats
+        So it did, or what the layer before it had returned (containers).
+    """
+
+    name: str
+    output: Output
+    axis: int
+    fold: int
+    interleaved: bool
+    passes_on: bool
+    repeats: bool
+
+    def features(self, value: Shaped[Tensor, "*shape"], rows: int) -> Shaped[Tensor, "n *rest"]:
+        """Return the recorded tensor with the rows first.
+
+        Raises
+        ------
+        ModelError
+            If the tensor has not `fold` entries a row along `axis`.
+        """
+        if self.axis >= value.ndim or value.shape[self.axis] != self.fold * rows:
+            raise ModelError(
+                f"layer '{self.name}' returned the shape {tuple(value.shape)} for {rows} rows; expected "
+                f"{self.fold * rows} entries along axis {self.axis}. Leave this layer out (layers=)."
+            )
+        value = torch.view_as_real(value) if value.is_complex() else value
+        if self.interleaved:
+            return value.unflatten(self.axis, (self.fold, rows)).movedim(self.axis + 1, 0)
+        return value.unflatten(self.axis, (rows, self.fold)).movedim(self.axis, 0)
+
+
+Choice = str | Sequence[str]
+
+
+def choose(layers: Sequence[Layer], choice: Choice, modules: Sequence[str], model: str) -> list[Layer]:
+    """Return the layers of a choice, in execution order.
+
+    Parameters
+    ----------
+    layers
+        All layers of the network.
+    choice
+        ``"all"``: every output that differs from the one before it (of an identity, its output).
+        ``"stages"``: the outermost modules that run (of a residual network its stem, its stages
+        and its head). Otherwise one pattern or several, of whole names, with ``*`` and ``?``; a
+        name without its ``:call`` and ``/key`` means all of them.
+    modules
+        Names of all modules of the network, for the messages.
+    model
+        What the model is called in messages.
+
+    Raises
+    ------
+    InputError
+        If a pattern names no layer.
+    """
+    if choice == "all":
+        return [layer for layer in layers if not layer.repeats] or list(layers[-1:])
+    if choice == "stages":
+        return _stages(layers)
+    patterns = [choice] if isinstance(choice, str) else list(choice)
+    for pattern in patterns:
+        if not any(_matches(layer, pattern) for layer in layers):
+            raise InputError(_explain(pattern, layers, modules, model))
+    chosen = [layer for layer in layers if any(_matches(layer, pattern) for pattern in patterns)]
+    if not chosen:
+        raise InputError("layers is empty; give 'all', 'stages' or at least one pattern.")
+    return chosen
+
+
+def _matches(layer: Layer, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(layer.name, pattern) or fnmatch.fnmatchcase(layer.output.module, pattern)
+
+
+def _explain(pattern: str, layers: Sequence[Layer], modules: Sequence[str], model: str) -> str:
+    if any(fnmatch.fnmatchcase(name, pattern) for name in modules if name):
+        return (
+            f"layer '{pattern}' never runs in {model}, or returns no feature vector per row; "
+            "choose layers that do (epsball.similarity.layer_names lists them)."
+        )
+    names = [name for layer in layers for name in {layer.name, layer.output.module}]
+    return f"no layer of {model} is called '{pattern}'.{nearest(pattern, names)} Its layers: {_few(names)}."
+
+
+def _few(names: Sequence[str]) -> str:
+    listed = [name for name in dict.fromkeys(names) if name]
+    return ", ".join(listed[:8]) + (f", ... ({len(listed)} names)" if len(listed) > 8 else "")
+
+
+def _stages(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers whose modules lie in no other module that ran, below the network itself.
+
+    While only one module is that far out, and others ran inside it, it counts as a wrapper.
+    """
+    candidates = [layer for layer in layers if layer.output.module and not layer.passes_on]
+    ran = {layer.output.module for layer in layers if layer.output.module}
+    while True:
+        outermost = {name for name in ran if not any(name.startswith(f"{other}.") for other in ran)}
+        if len(outermost) != 1 or len(ran) == 1:
+            break
+        ran -= outermost
+    last = [layer for layer in layers if not layer.output.module and not layer.repeats]
+    return [layer for layer in candidates if layer.output.module in outermost] + last or list(layers[-1:])

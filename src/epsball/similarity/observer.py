@@ -1,0 +1,146 @@
+"""Running a network on batches and keeping, of every layer, the kernel on the batch's rows.
+
+The kernel is made inside the forward hook, at the moment a module returns: an in-place
+operation that follows cannot change it, and the features are freed as the network frees them.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from epsball.errors import ModelError
+from epsball.similarity.gram import amplitude, linear_gram
+from epsball.similarity.hsic import Estimator, KernelStack
+from epsball.similarity.kernels import Kernel
+from epsball.similarity.layers import Layer, Output
+from epsball.similarity.network import Network, hooked
+from epsball.similarity.probe import tensors
+from epsball.similarity.sensitivity import marked_rows
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What a layer keeps for the whole comparison: the scale of its features and its kernel's width."""
+
+    scale: float
+    width: float
+
+
+class Observer:
+    """One network, the layers watched in it, and what those keep from batch to batch.
+
+    Parameters
+    ----------
+    network
+        The network, in use (`Network.in_use`) while the observer is called.
+    layers
+        The layers, in the order of the stack.
+    kernel, estimator
+        What is stored of each layer.
+    """
+
+    def __init__(self, network: Network, layers: Sequence[Layer], kernel: Kernel, estimator: Estimator) -> None:
+        self.network, self.layers = network, list(layers)
+        self.kernel = kernel
+        self.estimator: Estimator = estimator
+        self._wanted = {layer.output: i for i, layer in enumerate(self.layers)}
+        self._fixed: dict[int, _Fixed] = {}
+
+    def __call__(self, x: Shaped[Tensor, "n *shape"], bounds: list[int]) -> KernelStack:
+        """Return the kernels of all layers on one batch, and last that of the marked rows.
+
+        Raises
+        ------
+        ModelError
+            If a layer does not run, or its activations are not finite.
+        """
+        stack = KernelStack(bounds, len(self.layers) + 1, self.estimator, _home(x.device))
+        stack.store(len(self.layers), marked_rows(bounds, stack.slabs[0].device))
+        missing = set(range(len(self.layers)))
+        with self._watching(stack, missing):
+            self.network.run(x)
+        if missing:
+            name = self.layers[min(missing)].name
+            raise ModelError(
+                f"layer '{name}' did not run on a batch of {len(x)} rows, though it ran on a few: the "
+                "network takes other paths for other inputs. Leave this layer out (layers=)."
+            )
+        return stack
+
+    @contextmanager
+    def _watching(self, stack: KernelStack, missing: set[int]) -> Iterator[None]:
+        names = {module: name for name, module in self.network.root.named_modules()}
+        watched = {layer.output.module for layer in self.layers}
+        calls: Counter[nn.Module] = Counter()
+
+        def leave(module: nn.Module, args: Any, result: Any) -> None:
+            calls[module] += 1
+            for path, value in tensors(result):
+                index = self._wanted.get(Output(names[module], calls[module], path))
+                if index is not None:
+                    with _exact_products(value.device):
+                        self._store(stack, index, value)
+                    missing.discard(index)
+
+        with hooked({}, {module: leave for module, name in names.items() if name in watched}):
+            yield
+
+    def _store(self, stack: KernelStack, index: int, value: Tensor) -> None:
+        layer, rows = self.layers[index], stack.bounds[-1]
+        features = layer.features(value, rows).detach()
+        features = features.to(_home(features.device))
+        if index not in self._fixed:
+            peak = amplitude(features)
+            if peak == 0.0:
+                return
+            scale = _scale(layer, features, peak)
+            gram = linear_gram(features, stack.bounds, scale)
+            self._fixed[index] = _Fixed(scale, self.kernel.width(gram))
+        else:
+            gram = linear_gram(features, stack.bounds, self._fixed[index].scale)
+        if not torch.isfinite(gram.diagonal()).all():
+            raise ModelError(_not_finite(layer, features))
+        if self._fixed[index].width > 0.0:
+            stack.store(index, self.kernel(gram, self._fixed[index].width))
+
+
+def _scale(layer: Layer, features: Tensor, peak: float) -> float:
+    """Return 1, or the power of two near 1/peak where fourth powers might leave the range of numbers."""
+    if not math.isfinite(peak):
+        raise ModelError(_not_finite(layer, features))
+    exponent = round(math.log2(peak))
+    most = 1000 if features.dtype == torch.float64 else 126
+    return 1.0 if abs(exponent) <= 16 else 2.0 ** max(-most, min(most, -exponent))
+
+
+def _not_finite(layer: Layer, features: Tensor) -> str:
+    bad = int((~torch.isfinite(features).flatten(1).all(1)).sum())
+    seen = f"{bad} of {len(features)} rows hold NaN or infinity" if bad else "they exceed the range of float32"
+    return (
+        f"the activations of layer '{layer.name}' are not finite: {seen}. "
+        "Check the input, the weights and the precision, or leave this layer out (layers=)."
+    )
+
+
+@contextmanager
+def _exact_products(device: torch.device) -> Iterator[None]:
+    """Multiply in the features' own precision inside the block, whatever the caller's settings are."""
+    precision = torch.get_float32_matmul_precision()
+    with torch.autocast(device.type, enabled=False):
+        try:
+            torch.set_float32_matmul_precision("highest")
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+
+
+def _home(device: torch.device) -> torch.device:
+    """Return where kernels are kept: with the features, but for devices that have no float64."""
+    return torch.device("cpu") if device.type == "mps" else device

@@ -1,0 +1,133 @@
+"""`Similarity`: the matrix, its errors, and what they are about."""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Float64
+from torch import Tensor
+
+from epsball.results import arrow_table, jsonable, text_table
+from epsball.similarity.jackknife import student_factor
+
+if TYPE_CHECKING:
+    import pyarrow
+    from matplotlib.figure import Figure
+
+    from epsball.similarity.structure import Structure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Similarity:
+    """CKA of every layer of one network with every layer of another.
+
+    Parameters
+    ----------
+    matrix
+        CKA (layers_a, layers_b); NaN where a layer's features are constant.
+    error
+        Standard error of each entry by the jackknife; NaN if there are too few rows for one.
+        It speaks of the source of the rows, not of the rows given.
+    layers_a, layers_b
+        Names of the layers, in execution order.
+    replicates
+        The matrix without each group of rows in turn: the batches (at most 32 groups of them), or the
+        ten groups of one batch.
+    shifted
+        The matrix after a shift of a few rows of the first network's features (see
+        `epsball.similarity.sensitivity`); None where the kernel is not linear.
+    shifted_share
+        Share of the rows that were shifted.
+    rows, batches
+        Rows compared, and the batches they were divided into.
+    kernel, estimator
+        The method.
+    undefined_a, undefined_b
+        Layers in which the estimator sees no variation: their similarity is not defined.
+    notes
+        Outputs of the networks that could not be compared, and why.
+    """
+
+    matrix: Float64[Tensor, "a b"]
+    error: Float64[Tensor, "a b"]
+    layers_a: tuple[str, ...]
+    layers_b: tuple[str, ...]
+    replicates: Float64[Tensor, "g a b"] = field(repr=False)
+    shifted: Float64[Tensor, "a b"] | None = field(repr=False)
+    shifted_share: float
+    rows: int
+    batches: int
+    kernel: str
+    estimator: str
+    undefined_a: tuple[str, ...] = ()
+    undefined_b: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def interval(self, confidence: float = 0.95) -> tuple[Float64[Tensor, "a b"], Float64[Tensor, "a b"]]:
+        """Return matrix -+ t error, t the quantile of Student's t for the number of groups.
+
+        For one batch the error of independent features is overestimated, and the interval covers
+        more often than stated; over several batches it covers at its rate.
+        """
+        reach = student_factor(len(self.replicates), confidence) * self.error
+        return self.matrix - reach, self.matrix + reach
+
+    def structure(self) -> "Structure":
+        """Return the block structure: means over blocks of layers, and the longest block of alike ones."""
+        from epsball.similarity.structure import structure
+
+        return structure(self)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row a pair of layers: layer_a, layer_b, cka, error, low, high, shifted."""
+        low, high = self.interval()
+        columns = {"cka": self.matrix, "error": self.error, "low": low, "high": high}
+        if self.shifted is not None:
+            columns["shifted"] = self.shifted
+        return arrow_table(
+            {
+                "layer_a": [a for a in self.layers_a for _ in self.layers_b],
+                "layer_b": [b for _ in self.layers_a for b in self.layers_b],
+                **{name: values.flatten() for name, values in columns.items()},
+            }
+        )
+
+    def to_csv(self) -> str:
+        """Return the matrix as text: the layers of the second network across, of the first down."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["layer", *self.layers_b])
+        for name, values in zip(self.layers_a, self.matrix.tolist(), strict=True):
+            writer.writerow([name, *values])
+        return out.getvalue()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the replicates as JSON's types, undefined entries as null."""
+        document = {name: value for name, value in vars(self).items() if name != "replicates"}
+        return jsonable({**document, "structure": self.structure()})
+
+    def plot(self) -> "Figure":
+        """Return the heatmap, the layers of the first network upwards, of the second to the right."""
+        from epsball.similarity.heatmap import heatmaps
+
+        return heatmaps({f"{self.kernel}, {self.estimator}, n = {self.rows}": self})
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, object]] = [
+            ("layers", f"{len(self.layers_a)} x {len(self.layers_b)}"),
+            ("rows", f"{self.rows} in {self.batches} batch" + ("es" if self.batches > 1 else "")),
+            ("kernel, estimator", f"{self.kernel}, {self.estimator}"),
+            *self.structure().lines(),
+        ]
+        if self.shifted is not None:
+            rows.append(
+                (
+                    f"mean if {self.shifted_share:.1%} of rows of a move",
+                    f"{float(self.shifted.nanmean()):.4f}",
+                )
+            )
+        rows += [("undefined in a", name) for name in self.undefined_a]
+        rows += [("undefined in b", name) for name in self.undefined_b]
+        rows += [("note", note) for note in self.notes]
+        return text_table(("similarity", "value"), rows)

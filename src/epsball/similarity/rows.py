@@ -1,0 +1,89 @@
+"""The rows of a data set, taken by position: what pairs two networks whatever the order is."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from epsball.data import Dataset, load
+from epsball.errors import InputError
+from epsball.pixels import from_8bit
+from epsball.randomness import Keys
+
+
+class Rows:
+    """Inputs by position.
+
+    Parameters
+    ----------
+    data
+        A tensor or array (n, *shape), a pair (x, y), a text that `epsball.data.load` reads, or an
+        object with a length that slices to x or (x, y). A `DataLoader` is read once into memory,
+        in whatever order it comes. 8-bit pixels become float32.
+    name
+        What the data are called in messages.
+
+    Raises
+    ------
+    InputError
+        If the data are none of these.
+    """
+
+    def __init__(self, data: Any, name: str) -> None:
+        if isinstance(data, str):
+            data = load(data)
+        if isinstance(data, DataLoader):
+            data = torch.cat([_inputs(batch) for batch in data])
+        if isinstance(data, tuple | list | np.ndarray):
+            data = _inputs(data)
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+            raise InputError(
+                f"{name} is a {type(data).__name__}; give a tensor, a pair (x, y), a text, a DataLoader, "
+                "or an object with a length that slices to (x, y)."
+            )
+        self._data, self._name = data, name
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def take(self, positions: Int64[Tensor, " m"]) -> Shaped[Tensor, "m *shape"]:
+        """Return the inputs at these positions."""
+        if isinstance(self._data, Dataset):
+            x = self._data.take(positions)[0]
+        elif isinstance(self._data, Tensor):
+            x = self._data[positions.to(self._data.device)]
+        else:
+            x = torch.cat([self._slice(i) for i in positions.tolist()])
+        return from_8bit(x) if x.dtype == torch.uint8 else x
+
+    def _slice(self, position: int) -> Tensor:
+        try:
+            row = self._data[position : position + 1]
+        except (TypeError, KeyError, IndexError) as error:
+            raise InputError(
+                f"{self._name} is a {type(self._data).__name__} that does not slice "
+                f"({type(error).__name__}: {error}); read it through a DataLoader."
+            ) from error
+        return _inputs(row)
+
+
+def _inputs(batch: Any) -> Tensor:
+    """Return x of x or (x, y)."""
+    x = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
+    x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
+    if not isinstance(x, Tensor) or x.ndim < 1:
+        raise InputError(f"the data give a {type(x).__name__} for their inputs; tensors or arrays are needed.")
+    return x
+
+
+def shuffled(rows: int) -> Int64[Tensor, " n"]:
+    """Return the fixed random order in which rows are divided into batches.
+
+    Batches are then alike also where the data are sorted by class or repeat a pattern, which is
+    what the error over batches rests on. The order depends on the number of rows alone.
+    """
+    keys = Keys.of_positions(torch.arange(rows), seed=0).derive("similarity")
+    return keys.bits(1)[:, 0].argsort(stable=True)
