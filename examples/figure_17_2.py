@@ -3,7 +3,8 @@
 Run as ``python examples/figure_17_2.py FOLDER cifar10:PATH``. On one CPU core it takes the better
 part of an hour; networks found in FOLDER are not trained again. Each data set has three networks:
 standard, standard from another seed (how alike two networks are that differ in nothing but
-chance), and PGD-trained, the last with the seed of the second. CIFAR-10 images are averaged over 2 x 2 pixels and a subset is used.
+chance), and PGD-trained, the last with the seed of the second. CIFAR-10 images are averaged over
+2 x 2 pixels and a subset is used.
 """
 
 import sys
