@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from epsball import attacks as attacks
     from epsball import data as data
+    from epsball import limits as limits
     from epsball import models as models
     from epsball import pixels as pixels
     from epsball import risk as risk
+    from epsball import similarity as similarity
     from epsball import training as training
     from epsball.attacks import AttackResult as AttackResult
     from epsball.attacks import attack as attack
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from epsball.errors import ModelError as ModelError
     from epsball.errors import SoundnessError as SoundnessError
     from epsball.errors import UnsupportedOperation as UnsupportedOperation
+    from epsball.limits import OptimalRisk as OptimalRisk
+    from epsball.limits import optimal_risk as optimal_risk
+    from epsball.similarity import Similarity as Similarity
+    from epsball.similarity import cka as cka
     from epsball.statistics import Bound as Bound
     from epsball.statistics import Interval as Interval
     from epsball.training import Training as Training
@@ -51,14 +57,18 @@ _HOMES = {
     "MissingExtra": "errors",
     "ModelError": "errors",
     "Normalise": "classifier",
+    "OptimalRisk": "limits",
+    "Similarity": "similarity",
     "SoundnessError": "errors",
     "Training": "training",
     "UnsupportedOperation": "errors",
     "attack": "attacks",
     "audit": "auditing",
+    "cka": "similarity",
+    "optimal_risk": "limits",
     "train": "training",
 }
-_ROOMS = ("attacks", "data", "models", "pixels", "risk", "training")
+_ROOMS = ("attacks", "data", "limits", "models", "pixels", "risk", "similarity", "training")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -37,7 +37,7 @@ def test_the_chain_counts_what_the_evidence_says():
     assert places["accuracy under attack"].value == pytest.approx(standing / 60)
     assert places["accuracy under attack"].interval == clopper_pearson(standing, 60)
     assert audit.chain.robust_accuracy == (pytest.approx(0.0), pytest.approx(standing / 60))
-    assert audit.chain.not_measured == ["certified accuracy", "1 - optimal adversarial risk"]
+    assert audit.chain.not_measured == ["certified accuracy"]
     assert audit.chain.decomposition.natural.low == pytest.approx(0.1)
     assert audit.chain.decomposition.boundary.low == pytest.approx(verdicts.count("broken") / 60)
     assert dict(audit.chain.verdicts) == {v: verdicts.count(v) for v in set(verdicts)}
@@ -298,3 +298,44 @@ def test_with_a_folder_the_witnesses_stay_on_disk(tmp_path):
     (tmp_path / "witnesses-00000.safetensors").unlink()
     with pytest.raises(InputError, match="shard 0"):
         _ = audit.witnesses
+
+
+def test_the_right_end_is_the_limit_of_the_audited_examples(tmp_path):
+    x = torch.tensor([[0.1], [0.3], [0.6], [0.9]], dtype=torch.float64).repeat(1, 16)
+    y = torch.tensor([0, 1, 0, 1])
+    module = mlp(classes=2).double()
+    audit = eb.audit(Classifier(module), (x, y), Ball("linf", 0.125), folder=tmp_path)
+    limit = audit.chain.limit
+    assert limit.stored == pytest.approx(0.25)
+    assert audit.chain.places["1 - optimal adversarial risk"].value == pytest.approx(0.75)
+    assert audit.evidence.column("limit.hard").to_pylist() == ["either", "either", "safe", "safe"]
+    low, high = audit.chain.avoidable_error
+    assert low == pytest.approx(max(0.0, audit.chain.decomposition.robust.low - 0.25))
+    assert high == pytest.approx(audit.chain.decomposition.robust.high - 0.25)
+    assert "avoidable error" in str(audit)
+    assert (tmp_path / "limit.arrow").exists()
+
+
+def test_an_attack_that_does_nothing_is_told_what_it_missed():
+    class Lazy:
+        name = "lazy"
+
+        def __call__(self, query, ball, *, keys):
+            query.logits(query.x)
+
+    class Right(torch.nn.Module):
+        def forward(self, x):
+            score = 10 * (x.mean(1, keepdim=True) - 0.2)
+            return torch.cat([-score, score], 1)
+
+    x = torch.tensor([[0.1], [0.3]]).repeat(1, 16)
+    audit = eb.audit(Classifier(Right()), (x, torch.tensor([0, 1])), Ball("linf", 0.125), attack=Lazy())
+    assert "missed at least one witness" in str(audit)
+    assert "missed at least one witness" in audit.to_json()["missed witness"]
+
+
+def test_without_a_limit_the_place_is_named_as_not_measured():
+    classifier, x, y = case(20)
+    assert "1 - optimal adversarial risk" in eb.audit(classifier, (x, y), BALL, limit=False).chain.not_measured
+    one = eb.audit(classifier, (x, torch.zeros(20, dtype=torch.int64)), BALL)
+    assert "1 - optimal adversarial risk" in one.chain.not_measured

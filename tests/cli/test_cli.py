@@ -30,7 +30,7 @@ def test_json_is_one_document_and_agrees_with_the_text(card, capsys):
     assert main(["audit", str(card), "digits,first=50", "--ball", "l2:0.5", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["total"] == 50
-    assert document["not measured"] == ["certified accuracy", "1 - optimal adversarial risk"]
+    assert document["not measured"] == ["certified accuracy"]
     low, high = document["robust accuracy"]["low"], document["robust accuracy"]["high"]
     assert low <= high == pytest.approx(document["places"]["accuracy under attack"]["value"])
 
@@ -166,3 +166,45 @@ def test_a_finished_training_is_not_overwritten(card, capsys):
     arguments = ["train", "standard", "mlp", "digits", "--out", str(card.parent), "--epochs", "1"]
     assert main(arguments) == 2
     assert "holds another training" in capsys.readouterr().err
+
+
+def test_limit_prints_the_curve_and_writes_it(tmp_path, capsys):
+    out = str(tmp_path)
+    assert main(["limit", "digits,first=200", "--norm", "linf", "--radii", "0:0.2:0.1", "--out", out, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["radius"] for row in document["curve"]] == ["0", "1/10", "1/5"]
+    risks = [row["risk"]["value"] for row in document["curve"]]
+    assert risks == sorted(risks)
+    assert {file.name for file in tmp_path.iterdir()} == {"limit.json", "limit.arrow", "limit.png"}
+    assert main(["limit", "digits", "--radii", "0:1"]) == 2
+    assert "LOW:HIGH:STEP" in capsys.readouterr().err
+
+
+def test_similarity_of_a_model_with_itself_is_one(card, tmp_path, capsys):
+    assert main(["similarity", str(card), str(card), "digits,first=100", "--out", str(tmp_path), "--json"]) == 0
+    matrix = json.loads(capsys.readouterr().out)["matrix"]
+    assert all(matrix[i][i] == pytest.approx(1.0) for i in range(len(matrix)))
+    assert (tmp_path / "similarity.png").exists()
+    arguments = ["similarity", str(card), str(card), "digits,first=100", "--adversarial", "linf:0.1", "--json"]
+    assert main(arguments) == 0
+    attacked = json.loads(capsys.readouterr().out)["matrix"]
+    assert attacked[-1][-1] < 0.99
+
+
+def test_an_audit_shows_the_similarity_with_a_reference(card, capsys):
+    assert main(["audit", str(card), "digits,first=60", "--ball", "linf:0.1", "--reference", str(card)]) == 0
+    assert f"with {card}" in capsys.readouterr().out
+
+
+def test_figures_by_command(card, tmp_path, capsys):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for run, radius in zip(runs, ("0.05", "0.1"), strict=True):
+        arguments = ["audit", str(card), "digits,first=80", "--ball", f"linf:{radius}", "--out", str(run)]
+        assert main(arguments) == 0
+    assert main(["figure", "risk", *map(str, runs), "--out", str(tmp_path / "risk.png")]) == 0
+    assert main(["figure", "overlap", "--out", str(tmp_path / "overlap.svg")]) == 0
+    assert main(["figure", "gaussian", "--radius", "0.5", "--out", str(tmp_path / "gaussian.png")]) == 0
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("risk.png", "overlap.svg", "gaussian.png"))
+    capsys.readouterr()
+    assert main(["figure", "risk", str(runs[0]), "--out", str(tmp_path / "one.png")]) == 2
+    assert "two radii" in capsys.readouterr().err

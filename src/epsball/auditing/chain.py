@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from epsball import results
 from epsball.auditing.evidence import flags
 from epsball.auditing.link import Link
+from epsball.limits import Limit, missed_witness
 from epsball.risk import RiskDecomposition, decompose
-from epsball.statistics import Bound
+from epsball.statistics import Bound, Interval
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,17 +33,36 @@ class Chain:
         Number of examples by verdict.
     total
         Number of examples.
+    limit
+        What the data allow at all, where it was measured.
     """
 
     places: Mapping[str, Bound]
     decomposition: RiskDecomposition
     verdicts: Mapping[str, int]
     total: int
+    limit: Limit | None = None
 
     @property
     def robust_accuracy(self) -> tuple[float, float]:
         """Both ends of what is known of robust accuracy on these examples."""
         return 1.0 - self.decomposition.robust.high, 1.0 - self.decomposition.robust.low
+
+    @property
+    def avoidable_error(self) -> tuple[float, float] | None:
+        """Both ends of robust risk - optimal risk on these examples, or None without the limit."""
+        if self.limit is None:
+            return None
+        high = self.limit.risk.interval.high if self.limit.risk.interval else self.limit.risk.value
+        robust = self.decomposition.robust
+        return max(0.0, robust.low - high), robust.high - self.limit.stored
+
+    @property
+    def missed_witness(self) -> str | None:
+        """The sentence due where an accuracy under attack exceeds what any classifier can keep."""
+        if self.limit is None or ATTACK not in self.places:
+            return None
+        return missed_witness(self.limit, self.places[ATTACK].value)
 
     @property
     def not_measured(self) -> list[str]:
@@ -58,12 +78,18 @@ class Chain:
             f"<= {ATTACK:<29}{self._place(ATTACK)}",
             f"<= {NATURAL:<29}{self._place(NATURAL)}",
             f"   robust accuracy <= {LIMIT}: {self._place(LIMIT)}",
+            *self._limit_lines(),
             "",
             str(self.decomposition),
             "",
             "verdicts: " + ", ".join(f"{count} {name}" for name, count in self.verdicts.items()),
         ]
         return "\n".join(lines)
+
+    def _limit_lines(self) -> list[str]:
+        avoidable = self.avoidable_error
+        lines = [] if avoidable is None else [f"   avoidable error: between {avoidable[0]:.4f} and {avoidable[1]:.4f}"]
+        return lines + ([self.missed_witness] if self.missed_witness else [])
 
     def _place(self, name: str) -> str:
         return str(self.places[name]) if name in self.places else "not measured"
@@ -77,18 +103,25 @@ class Chain:
                 "robust accuracy": {"low": low, "high": high},
                 "not measured": self.not_measured,
                 "risk": self.decomposition,
+                "limit": self.limit,
+                "avoidable error": self.avoidable_error,
+                "missed witness": self.missed_witness,
                 "verdicts": dict(self.verdicts),
                 "total": self.total,
             }
         )
 
 
-def measure(table: "pyarrow.Table", links: Sequence[Link]) -> Chain:
-    """Return the chain of an evidence table."""
+def measure(table: "pyarrow.Table", links: Sequence[Link], limit: Limit | None) -> Chain:
+    """Return the chain of an evidence table, with the limit of its examples if it was measured."""
     columns = flags(table)
     places: dict[str, Bound] = {}
     for link in links:
         places.update(link.places(columns))
+    if limit is not None:
+        end = limit.distribution.interval
+        ceiling = None if end is None else Interval(0.0, 1.0 - end.low)
+        places[LIMIT] = Bound(value=1.0 - limit.stored, interval=ceiling, scope="distribution")
     verdicts = table["verdict"].value_counts().to_pylist()
     return Chain(
         places=places,
@@ -100,4 +133,5 @@ def measure(table: "pyarrow.Table", links: Sequence[Link]) -> Chain:
         ),
         verdicts={entry["values"]: entry["counts"] for entry in verdicts},
         total=len(table),
+        limit=limit,
     )

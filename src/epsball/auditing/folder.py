@@ -85,6 +85,10 @@ class RunFolder:
         write_atomically(self._file("evidence", shard, "arrow"), _arrow_bytes(evidence.table))
         return ShardEvidence(table=evidence.table, ledger=evidence.ledger, witnesses=lambda: self._witnesses(shard))
 
+    def write_table(self, name: str, table: "pyarrow.Table") -> None:
+        """Write a table as an Arrow file."""
+        write_atomically(self.path / name, _arrow_bytes(table))
+
     def draw(self, name: str, figure: "Figure") -> None:
         """Write a figure as a PNG file."""
         buffer = io.BytesIO()

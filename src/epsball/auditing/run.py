@@ -24,6 +24,7 @@ from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED, check_inputs, check_label_range
 from epsball.errors import choose
 from epsball.files import write_json
+from epsball.limits import Limit, link_columns
 
 BUDGETS: dict[str, Attack] = {
     "quick": PGD(steps=40),
@@ -34,6 +35,9 @@ BUDGETS: dict[str, Attack] = {
 
 SHARD = 1000
 """Examples audited and written as one piece."""
+
+LIMIT_BYTES = 1 << 30
+"""Size of the stored examples above which their optimal risk is left to ``epsball limit``."""
 
 
 def audit(
@@ -46,6 +50,7 @@ def audit(
     precision: str = "float32",
     batch_size: int | None = None,
     seed: int = 0,
+    limit: bool = True,
     folder: str | Path | None = None,
 ) -> Audit:
     """Measure the chain of a classifier on a data set, per example, with evidence.
@@ -71,6 +76,9 @@ def audit(
         As for `epsball.attack`.
     seed
         Seed of every draw.
+    limit
+        Whether the optimal adversarial risk of the examples is measured; that needs two classes
+        and all examples in memory, and is left out above `LIMIT_BYTES` of them.
     folder
         Where evidence, ledger, witnesses, chain and picture are written.
 
@@ -98,7 +106,8 @@ def audit(
         run = RunFolder(folder, describe(classifier, dataset, ball, options, seed, SHARD))
     read = partial(_read, classifier=classifier, dataset=dataset, ball=ball, seed=seed, classes=classes)
     shards = list(_evidence(links, read, guards, run, len(dataset)))
-    return _finish(shards, links, classifier, dataset, run)
+    column, end = _limit(dataset, ball) if limit else (None, None)
+    return _finish(shards, links, classifier, dataset, run, column, end)
 
 
 def _checked(classifier: Classifier, dataset: datasets.Dataset) -> tuple[int, Ledger]:
@@ -142,18 +151,32 @@ def _read(rows: slice, classifier: Classifier, dataset: datasets.Dataset, ball: 
     )
 
 
+def _limit(dataset: datasets.Dataset, ball: Ball) -> tuple[list[str] | None, Limit | None]:
+    """Return which examples must be given up, and the limit; nothing where it is not defined or too large."""
+    x, _ = dataset[:1]
+    if len(dataset.labels.unique()) < 2 or len(dataset) * x.nbytes > LIMIT_BYTES:
+        return None, None
+    x, y = dataset[:]
+    found = link_columns(x, y, ball)
+    return found.columns["limit.hard"], found.limit
+
+
 def _finish(
     shards: Sequence[ShardEvidence],
     links: Sequence[Link],
     classifier: Classifier,
     dataset: datasets.Dataset,
     run: RunFolder | None,
+    hard: list[str] | None,
+    limit: Limit | None,
 ) -> Audit:
     import pyarrow
 
     evidence = pyarrow.concat_tables([shard.table for shard in shards])
+    if hard is not None:
+        evidence = evidence.append_column("limit.hard", pyarrow.array(hard))
     result = Audit(
-        chain=measure(evidence, links),
+        chain=measure(evidence, links, limit),
         evidence=evidence,
         ledger=pyarrow.concat_tables([shard.ledger for shard in shards]),
         shards=shards,
@@ -162,6 +185,8 @@ def _finish(
         folder=None if run is None else run.path,
     )
     if run is not None:
+        if hard is not None:
+            run.write_table("limit.arrow", evidence.select(["index", "limit.hard"]))
         write_json(run.path / "chain.json", result.to_json())
         run.draw("witnesses.png", result.plot())
     return result

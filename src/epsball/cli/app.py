@@ -13,6 +13,9 @@ from epsball import __version__
 from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.common import INTERRUPTED, Output
+from epsball.cli.figure import figure
+from epsball.cli.limit import limit
+from epsball.cli.similarity import similarity
 from epsball.cli.train import train
 from epsball.errors import EpsballError
 
@@ -34,7 +37,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, train):
+for verb in (audit, attack, train, limit, similarity, figure):
     app.command(verb)
 
 

@@ -1,12 +1,19 @@
 """``epsball audit``."""
 
 from pathlib import Path
+from typing import Any
 
 from epsball import auditing
-from epsball.cli.common import Common, Output, load_subject, output
+from epsball import data as datasets
+from epsball.classifier import Classifier
+from epsball.cli.common import Common, Output, Subject, load_model, load_subject, output
 from epsball.cli.progress import showing_progress
+from epsball.files import write_atomically
+from epsball.similarity import cka
 
 _COMMON = Common()
+REFERENCE_ROWS = 1000
+"""Examples on which representations are compared with a reference."""
 
 
 def audit(
@@ -20,6 +27,8 @@ def audit(
     precision: str = "float32",
     batch_size: int | None = None,
     stochastic: bool = False,
+    limit: bool = True,
+    reference: str | None = None,
     out: Path | None = None,
     common: Common = _COMMON,
 ) -> Output:
@@ -46,6 +55,10 @@ def audit(
         Examples searched together.
     stochastic
         The model draws random numbers; it is judged over repetitions.
+    limit
+        Measure the optimal adversarial risk of the examples, too.
+    reference
+        Another model: the similarity of the two models' representations is shown, too.
     out
         Folder of the run.
     """
@@ -60,8 +73,23 @@ def audit(
             precision=precision,
             batch_size=batch_size,
             seed=common.seed,
+            limit=limit,
             folder=out,
         )
-    notes = {} if out is None else {"evidence": str(out)}
+    notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
+    if reference is not None:
+        notes["similarity"] = _similarity(subject, reference, out, common)
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
     return output(result, common, heading=heading, notes=notes)
+
+
+def _similarity(subject: Subject, reference: str, out: Path | None, common: Common) -> object:
+    """Return the cross-similarity of the audited model and a reference, as text or as JSON's types."""
+    other = load_model(reference, subject.dataset, common)
+    classifier = Classifier(other.module, other.mean, other.std, low=subject.ball.low, high=subject.ball.high)
+    x, _ = subject.dataset[:REFERENCE_ROWS]
+    result = cka(subject.classifier, classifier, datasets.as_pixels(x))
+    if out is not None:
+        write_atomically(out / "similarity.csv", result.to_csv().encode())
+        result.plot().savefig(out / "similarity.png", dpi=120)
+    return result.to_json() if common.json else f"with {reference}, {len(x)} examples\n{result}"

@@ -1,7 +1,7 @@
 """Optimal adversarial risk: what no classifier can beat, on a sample and for its distribution."""
 
 from epsball.limits.generalisation import SampleCurve, distribution_bound, sample_curve
-from epsball.limits.link import link_columns
+from epsball.limits.link import link_columns, missed_witness
 from epsball.limits.nearest import Separation, separation
 from epsball.limits.optimal import optimal_risk
 from epsball.limits.optimum import LeastFavourable, Losses, Optimum
@@ -22,6 +22,7 @@ __all__ = [
     "Separation",
     "distribution_bound",
     "link_columns",
+    "missed_witness",
     "optimal_risk",
     "prior_weights",
     "randomised_classifier",

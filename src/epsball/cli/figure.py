@@ -1,0 +1,114 @@
+"""``epsball figure``: figures of the chapter."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from cyclopts import App
+
+from epsball.ball import Ball
+from epsball.cli.common import Output
+from epsball.errors import InputError
+from epsball.limits.figures import gaussian_figure, overlap_figure, risk_figure
+from epsball.limits.gaussian import UnivariateGaussian, gaussian_curve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+figure = App(name="figure", help="Draw a figure of the chapter into a PNG or SVG file.", help_format="plaintext")
+
+
+@figure.command
+def overlap(*, out: Path, norm: str = "l2") -> Output:
+    """Figure 17.3: disjoint and meeting neighbourhoods.
+
+    Parameters
+    ----------
+    out
+        The file.
+    norm
+        l2, linf or l1.
+    """
+    return _written(overlap_figure(norm), out, "")
+
+
+@figure.command
+def gaussian(
+    *,
+    out: Path,
+    radius: float = 0.5,
+    means: tuple[float, float] = (-1.0, 1.0),
+    variances: tuple[float, float] = (1.0, 1.0),
+    priors: tuple[float, float] = (0.5, 0.5),
+) -> Output:
+    """Section 17.6.3: two Gaussians, the risk of every threshold, and the optimal risk over radii.
+
+    Parameters
+    ----------
+    out
+        The file.
+    radius
+        Radius of the adversary in the first two panels.
+    means, variances, priors
+        Of the two classes.
+    """
+    model = UnivariateGaussian(means=means, variances=variances, priors=priors)
+    reach = max(1.5 * abs(means[1] - means[0]) / 2, 1.2 * radius)
+    curve = gaussian_curve(model, np.linspace(0.0, reach, 61).tolist())
+    return _written(gaussian_figure(curve, radius), out, str(gaussian_curve(model, [0.0, radius])))
+
+
+@figure.command
+def risk(*runs: Path, out: Path) -> Output:
+    """Figure 17.4: the risk of a classifier and what the data allow, over radii.
+
+    Parameters
+    ----------
+    runs
+        Folders of audits of one classifier on one data set, at different radii of one norm.
+    out
+        The file.
+    """
+    audits = sorted((_read(run) for run in runs), key=lambda audit: audit[0].radius)
+    if len(audits) < 2:
+        raise InputError(f"{len(audits)} runs were given; a curve needs audits at two radii or more.")
+    norms = {ball.norm for ball, _ in audits}
+    if len(norms) > 1:
+        raise InputError(f"the runs are in the norms {', '.join(sorted(norms))}; give runs of one norm.")
+    chains = [chain for _, chain in audits]
+    picture = risk_figure(
+        np.array([float(ball.radius) for ball, _ in audits]),
+        np.array([chain["limit"]["risk"]["value"] for chain in chains]),
+        natural=_risks(chains, "natural accuracy"),
+        under_attack=_risks(chains, "accuracy under attack"),
+        certified=_risks(chains, "certified accuracy"),
+        unit=norms.pop(),
+    )
+    return _written(picture, out, "")
+
+
+def _read(run: Path) -> tuple[Ball, dict[str, Any]]:
+    try:
+        ball = Ball.parse(json.loads((run / "run.json").read_text())["identity"]["ball"])
+        chain = json.loads((run / "chain.json").read_text())
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{run} holds no finished audit ({error}); make one with epsball audit --out.") from error
+    if chain.get("limit") is None:
+        raise InputError(f"the audit in {run} has no optimal risk; audit at least two classes, without --no-limit.")
+    return ball, chain
+
+
+def _risks(chains: Sequence[dict[str, Any]], place: str) -> "np.ndarray | None":
+    """Return 1 - the accuracy of a place, NaN where it was not measured; None if it never was."""
+    values = [1.0 - c["places"][place]["value"] if place in c["places"] else np.nan for c in chains]
+    return None if all(np.isnan(values)) else np.array(values)
+
+
+def _written(picture: "Figure", out: Path, text: str) -> Output:
+    if out.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--out is {out}; a figure is a .png, .svg or .pdf file.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture.savefig(out, dpi=120)
+    return Output("\n".join(part for part in (text, f"written: {out}") if part))

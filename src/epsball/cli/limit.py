@@ -1,0 +1,77 @@
+"""``epsball limit``."""
+
+from fractions import Fraction
+from pathlib import Path
+
+from epsball import data as datasets
+from epsball.ball import parse_radius
+from epsball.cli.common import Common, Output, output
+from epsball.cli.progress import showing_progress
+from epsball.errors import InputError
+from epsball.files import write_json
+from epsball.limits import optimal_risk
+
+_COMMON = Common()
+
+
+def limit(
+    data: str,
+    /,
+    *,
+    radii: str,
+    norm: str = "l2",
+    confidence: float = 0.95,
+    out: Path | None = None,
+    common: Common = _COMMON,
+) -> Output:
+    """Compute the optimal adversarial risk of a data set: what no classifier can beat.
+
+    With --out, the curve goes there as limit.json, limit.arrow and limit.png.
+
+    Parameters
+    ----------
+    data
+        The data; two classes or more.
+    radii
+        One radius, several with commas, or LOW:HIGH:STEP, in pixels, as in 0:5:0.25 or 8/255,16/255.
+    norm
+        linf, l2 or l1.
+    confidence
+        Of the lower bound for the distribution.
+    out
+        Folder of the results.
+    """
+    wanted = parse_radii(radii)
+    dataset = datasets.load(data)
+    x, y = dataset[:]
+    with showing_progress():
+        result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence)
+        warning = result.sample_curve(seed=common.seed).warning
+    notes = {"warning": warning} if warning else {}
+    if out is not None:
+        import pyarrow.feather
+
+        write_json(out / "limit.json", {**result.to_json(), **notes})
+        pyarrow.feather.write_feather(result.to_arrow(), str(out / "limit.arrow"), compression="uncompressed")
+        result.plot().savefig(out / "limit.png", dpi=120)
+        notes["written"] = str(out)
+    return output(result, common, heading=f"optimal adversarial risk of {data}", notes=notes)
+
+
+def parse_radii(text: str) -> list[Fraction]:
+    """Return the exact radii of ``a``, ``a,b,...`` or ``low:high:step``.
+
+    Raises
+    ------
+    InputError
+        If the text has another form, or the step is not positive.
+    """
+    parts = text.split(":")
+    if len(parts) == 1:
+        return [parse_radius(part) for part in text.split(",")]
+    if len(parts) != 3:
+        raise InputError(f"radii are '{text}'; give a radius, a,b,c or LOW:HIGH:STEP as in 0:5:0.25.")
+    low, high, step = map(parse_radius, parts)
+    if step <= 0 or high < low:
+        raise InputError(f"radii are '{text}'; need LOW <= HIGH and a positive STEP.")
+    return [low + step * i for i in range(int((high - low) / step) + 1)]
