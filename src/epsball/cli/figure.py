@@ -81,7 +81,7 @@ def risk(*runs: Path, out: Path) -> Output:
     picture = risk_figure(
         np.array([float(ball.radius) for ball, _ in audits]),
         np.array([chain["limit"]["risk"]["value"] for chain in chains]),
-        natural=_risks(chains, "natural accuracy"),
+        natural=1.0 - chains[0]["places"]["natural accuracy"]["value"],
         under_attack=_risks(chains, "accuracy under attack"),
         certified=_risks(chains, "certified accuracy"),
         unit=norms.pop(),
