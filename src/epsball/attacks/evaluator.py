@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from epsball.attacks.thin_convolutions import ThinConvolutions
 from epsball.classifier import Classifier
 from epsball.errors import ModelError
 
@@ -48,7 +49,7 @@ class Evaluator:
         self.reduced = precision == "bf16"
         self._device, self._dtype = classifier.device, classifier.dtype
         self.network = _copied(classifier) if self.reduced else classifier.network
-        self._channels_last = self.reduced
+        self._channels_last = True
         self.padding = [0, 0]
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
@@ -64,7 +65,8 @@ class Evaluator:
         n = len(points)
         leaf = self._padded(points).detach().requires_grad_()
         with torch.enable_grad():
-            logits = _first(self._run(leaf), n)
+            with ThinConvolutions():
+                logits = _first(self._run(leaf), n)
             values = [loss(logits, _first(leaf, n)) for loss in losses]
             gradients = []
             for i, value in enumerate(values):
@@ -91,11 +93,12 @@ class Evaluator:
         if not self._channels_last or points.ndim != 4:
             return self.classifier.run(self.network, points)
         try:
-            return self.classifier.run(self.network, points.contiguous(memory_format=torch.channels_last))
+            return self.classifier.run(self.network, points, torch.channels_last)
         except ModelError:
             self.classifier.passes.forward -= len(points)
             self._channels_last = False
-            _lay_out(self.network, torch.contiguous_format)
+            if self.reduced:
+                _lay_out(self.network, torch.contiguous_format)
             return self.classifier.run(self.network, points)
 
 

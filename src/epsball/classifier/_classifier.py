@@ -121,10 +121,10 @@ class Classifier:
         """
         return self.run(self.network, x)
 
-    def run(self, network: nn.Module, x: Tensor) -> Tensor:
+    def run(self, network: nn.Module, x: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
         """Return the output of `network`, this classifier's or a copy of it, and count the passes.
 
-        The network gets a copy of the input: one that works in place changes nothing outside.
+        The network gets a copy of the input, in `layout`: one that works in place changes nothing outside.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class Classifier:
         """
         self.passes.forward += len(x)
         try:
-            return network(x.clone())
+            return network(x.clone(memory_format=layout))
         except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
             raise ModelError(guards.explain_failure(x, error)) from error
 
