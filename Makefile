@@ -27,5 +27,8 @@ lint: $(STAMP)
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/pgd.py
 
+docs: $(STAMP)
+	$(BIN)/python tools/messages.py > docs/messages.md
+
 clean:
 	rm -rf $(VENV) runs build dist
