@@ -1,6 +1,7 @@
 """What all results share: plain tables, JSON-ready values, Arrow tables and figures."""
 
 import dataclasses
+import io
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -73,6 +74,16 @@ def arrow_table(columns: Mapping[str, Any]) -> "pyarrow.Table":
         return pyarrow.array(array, from_pandas=True)
 
     return pyarrow.table({name: column(values) for name, values in columns.items()})
+
+
+def arrow_bytes(table: "pyarrow.Table") -> bytes:
+    """Return an Arrow table as the content of an Arrow file."""
+    import pyarrow
+
+    sink = io.BytesIO()
+    with pyarrow.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
 
 
 def new_figure(width: float = 6.4, height: float = 4.0) -> "Figure":

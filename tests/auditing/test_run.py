@@ -339,3 +339,30 @@ def test_without_a_limit_the_place_is_named_as_not_measured():
     assert "1 - optimal adversarial risk" in eb.audit(classifier, (x, y), BALL, limit=False).chain.not_measured
     one = eb.audit(classifier, (x, torch.zeros(20, dtype=torch.int64)), BALL)
     assert "1 - optimal adversarial risk" in one.chain.not_measured
+
+
+def test_failures_are_no_sign_of_a_missed_witness():
+    class Right(torch.nn.Module):
+        def forward(self, x):
+            score = 10 * (x.mean(1, keepdim=True) - 0.2)
+            return torch.where(x[:, :1] == 0.3, torch.nan, torch.cat([-score, score], 1))
+
+    x = torch.tensor([[0.1], [0.3]]).repeat(1, 16)
+    audit = eb.audit(Classifier(Right()), (x, torch.tensor([0, 1])), Ball("linf", 0.125))
+    assert audit.chain.verdicts["invalid"] == 1
+    assert audit.chain.missed_witness is None
+
+
+def test_functions_that_differ_in_a_constant_a_name_or_a_default_are_told_apart():
+    from epsball.auditing.identity import identity
+
+    functions = [
+        lambda z, y: 1.5 * z.sum(1),
+        lambda z, y: -1.5 * z.sum(1),
+        lambda z, y: 1.5 * z.mean(1),
+        lambda z, y, k=1: 1.5 * z.sum(1),
+        lambda z, y, k=2: 1.5 * z.sum(1),
+    ]
+    forms = [json.dumps({**identity(f), "function": ""}) for f in functions]
+    assert len(set(forms)) == 5
+    assert identity(functions[0]) == identity(functions[0])

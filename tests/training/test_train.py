@@ -168,3 +168,11 @@ def test_bad_objectives_are_explained():
         PGD(ball=Ball("linf", 0))
     with pytest.raises(InputError, match="steps is 0"):
         PGD(ball=BALL, steps=0)
+
+
+def test_labels_of_the_part_trained_on_are_checked_too():
+    x, y = eb.data.load("digits", split="train")[:200]
+    y = y.clone()
+    y[50] = 12
+    with pytest.raises(InputError, match="label 12 at index 50"):
+        eb.train(digits_mlp(), (x, y), recipe=Recipe(epochs=1, batch_size=50))

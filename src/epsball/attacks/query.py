@@ -96,7 +96,7 @@ class Query:
         Raises
         ------
         SearchEnded
-            If no example stands, or none can pay.
+            If no example stands, or none that is asked for can pay.
         """
         paid = self._paid(rows, 1)
         points, kept_rows = _only(paid, points, rows)
@@ -118,7 +118,7 @@ class Query:
         Raises
         ------
         SearchEnded
-            If no example stands, or none can pay.
+            If no example stands, or none that is asked for can pay.
         ModelError
             If no gradient reaches the input.
         """

@@ -73,20 +73,21 @@ class Record:
         bad = owners[canonical.isnan()]
         self.reasons.update({i: AT_POINT for i in self.index[bad].tolist() if i not in self.reasons})
         self.failed[bad] = True
+        hit = torch.nonzero(canonical <= 0)[:, 0]
+        if len(hit):
+            self._witnessed(owners[hit], points[hit])
         lower = torch.nonzero(canonical < self.margin[owners])[:, 0]
         if len(lower):
             rows = lower[first_lowest(owners[lower], canonical[lower], len(self.x))]
             self.point[owners[rows]] = points[rows]
             self.margin[owners[rows]] = canonical[rows]
-        hit = torch.nonzero(canonical <= 0)[:, 0]
-        if len(hit):
-            self._witnessed(owners[hit], points[hit])
+        # Last, so that an interruption on the way leaves the candidate to be judged again.
+        self._pending[owners[hit]] = False
 
     def _witnessed(self, owners: Tensor, points: Tensor) -> None:
         """Mark the owners of verified witnesses as broken, with the nearest distance."""
         distance = self.distance.nan_to_num(nan=torch.inf)
         distance.scatter_reduce_(0, owners, self.ball.distance(points, self.x[owners]), "amin")
-        self._pending[owners] = False
         self.distance = torch.where(distance.isinf(), torch.nan, distance)
         self.broken[owners] = True
 

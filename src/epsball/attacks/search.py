@@ -129,6 +129,8 @@ class _Work:
 
     def _search(self, record: Record, rows: slice) -> Ledger:
         options, examples = self.options, self.examples
+        if self.interrupted:
+            return Ledger.empty()
         query = Query(
             self.evaluator,
             self.judge,

@@ -37,6 +37,7 @@ def _fits(
         and x.shape[1] <= MOST_CHANNELS
         and x.device.type == "cpu"
         and groups == 1
+        and all(isinstance(g, int) or len(g) == 2 for g in (stride, padding, dilation))
         and not isinstance(padding, str)
         and x.requires_grad
         and torch.is_grad_enabled()
@@ -57,9 +58,9 @@ class _ThinConvolution(torch.autograd.Function):
         return torch.conv2d(x, weight, bias, stride, padding, dilation)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Return the input gradient: fold(weight^T gradient)."""
-        (weight,) = ctx.saved_tensors
+        (gradient,), (weight,) = grad_outputs, ctx.saved_tensors
         rows = weight.flatten(1).t().expand(len(gradient), -1, -1)
         columns = torch.bmm(rows, gradient.to(weight.dtype).flatten(2))
         image = functional.fold(columns, ctx.size, weight.shape[2:], **ctx.geometry)

@@ -62,7 +62,9 @@ class Chain:
         """The sentence due where an accuracy under attack exceeds what any classifier can keep."""
         if self.limit is None or ATTACK not in self.places:
             return None
-        return missed_witness(self.limit, self.places[ATTACK].value)
+        # Examples on which the model failed stand without a verdict; they are no sign of a missed witness.
+        without_verdict = self.verdicts.get("invalid", 0) / self.total
+        return missed_witness(self.limit, self.places[ATTACK].value - without_verdict)
 
     @property
     def not_measured(self) -> list[str]:

@@ -12,6 +12,7 @@ from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.identity import same_probe
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
+from epsball.results import arrow_bytes
 
 if TYPE_CHECKING:
     import pyarrow
@@ -81,13 +82,13 @@ class RunFolder:
         points = {"index": witnesses.index, "x": witnesses.x, "x_adv": witnesses.x_adv}
         content = safetensors.save({name: tensor.cpu().contiguous() for name, tensor in points.items()})
         write_atomically(self._file("witnesses", shard, "safetensors"), content)
-        write_atomically(self._file("ledger", shard, "arrow"), _arrow_bytes(evidence.ledger))
-        write_atomically(self._file("evidence", shard, "arrow"), _arrow_bytes(evidence.table))
+        write_atomically(self._file("ledger", shard, "arrow"), arrow_bytes(evidence.ledger))
+        write_atomically(self._file("evidence", shard, "arrow"), arrow_bytes(evidence.table))
         return ShardEvidence(table=evidence.table, ledger=evidence.ledger, witnesses=lambda: self._witnesses(shard))
 
     def write_table(self, name: str, table: "pyarrow.Table") -> None:
         """Write a table as an Arrow file."""
-        write_atomically(self.path / name, _arrow_bytes(table))
+        write_atomically(self.path / name, arrow_bytes(table))
 
     def draw(self, name: str, figure: "Figure") -> None:
         """Write a figure as a PNG file."""
@@ -111,15 +112,6 @@ def _require_same(record: Path, now: dict[str, Any]) -> None:
         raise InputError(
             f"{record.parent} holds another run ({'; '.join(shown)}). Choose another folder, or delete it."
         )
-
-
-def _arrow_bytes(table: "pyarrow.Table") -> bytes:
-    import pyarrow
-
-    sink = io.BytesIO()
-    with pyarrow.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
 
 
 def _read_arrow(path: Path) -> "pyarrow.Table":

@@ -3,7 +3,10 @@
 import dataclasses
 import hashlib
 import inspect
+import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from types import CodeType
 from typing import Any
 
 import torch
@@ -22,17 +25,19 @@ _TOLERANCE = 1e-3
 
 
 def identity(value: Any) -> Any:
-    """Return a value of an option as JSON's types, equal exactly for equal options.
+    """Return a value of an option as JSON's types, equal for equal options.
 
-    Tensors become their shape and hash, functions their name and what they close over,
-    dataclasses their fields.
+    Tensors become their shape and hash, functions their code, defaults and what they close
+    over (the values of globals they read are not covered), dataclasses their fields.
 
     Raises
     ------
     InputError
         If a value has no such form, so that two runs could not be told apart.
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, Fraction):
+        return {"fraction": str(value)}
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, Tensor):
         data = value.detach().cpu().contiguous()
@@ -40,7 +45,7 @@ def identity(value: Any) -> Any:
         return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: identity(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__qualname__, **fields}
+        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
     if isinstance(value, list | tuple):
         return [identity(item) for item in value]
     if inspect.isfunction(value):
@@ -55,9 +60,22 @@ def _of_function(function: Callable[..., Any]) -> dict[str, Any]:
     cells = function.__closure__ or ()
     return {
         "function": f"{function.__module__}.{function.__qualname__}",
-        "code": hashlib.sha256(function.__code__.co_code).hexdigest(),
+        "code": _of_code(function.__code__),
+        "defaults": identity(function.__defaults__),
+        "keywords": identity(sorted((function.__kwdefaults__ or {}).items())),
         "closure": [identity(cell.cell_contents) for cell in cells],
     }
+
+
+def _of_code(code: CodeType) -> str:
+    """Return a hash of a function's instructions, names and constants, those of inner functions included."""
+    constants = [_of_code(c) if isinstance(c, CodeType) else _of_constant(c) for c in code.co_consts]
+    text = repr((code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _of_constant(constant: object) -> str:
+    return repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant)
 
 
 def describe(
@@ -76,9 +94,10 @@ def describe(
             "links": options,
             "seed": seed,
             "shard": shard,
+            "epsball": __version__,
         },
         "probe": probe(classifier, dataset, seed),
-        "about": {"data": dataset.name, "epsball": __version__, "torch": str(torch.__version__)},
+        "about": {"data": dataset.name, "torch": str(torch.__version__)},
     }
 
 

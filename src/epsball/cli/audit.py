@@ -6,9 +6,10 @@ from typing import Any
 from epsball import auditing
 from epsball import data as datasets
 from epsball.classifier import Classifier
-from epsball.cli.common import Common, Output, Subject, load_model, load_subject, output
+from epsball.cli.common import Common, Output, Subject, load_model, load_subject, output, png
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically
+from epsball.models import LoadedModel
 from epsball.similarity import cka
 
 _COMMON = Common()
@@ -63,6 +64,7 @@ def audit(
         Folder of the run.
     """
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
+    other = None if reference is None else load_model(reference, subject.dataset, common)
     with showing_progress():
         result = auditing.audit(
             subject.classifier,
@@ -77,19 +79,18 @@ def audit(
             folder=out,
         )
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
-    if reference is not None:
-        notes["similarity"] = _similarity(subject, reference, out, common)
+    if other is not None:
+        notes["similarity"] = _similarity(subject, other, out, common)
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
     return output(result, common, heading=heading, notes=notes)
 
 
-def _similarity(subject: Subject, reference: str, out: Path | None, common: Common) -> object:
+def _similarity(subject: Subject, other: LoadedModel, out: Path | None, common: Common) -> object:
     """Return the cross-similarity of the audited model and a reference, as text or as JSON's types."""
-    other = load_model(reference, subject.dataset, common)
     classifier = Classifier(other.module, other.mean, other.std, low=subject.ball.low, high=subject.ball.high)
     x, _ = subject.dataset[:REFERENCE_ROWS]
     result = cka(subject.classifier, classifier, datasets.as_pixels(x))
     if out is not None:
         write_atomically(out / "similarity.csv", result.to_csv().encode())
-        result.plot().savefig(out / "similarity.png", dpi=120)
-    return result.to_json() if common.json else f"with {reference}, {len(x)} examples\n{result}"
+        write_atomically(out / "similarity.png", png(result.plot()))
+    return result.to_json() if common.json else f"with {other.text}, {len(x)} examples\n{result}"

@@ -74,12 +74,14 @@ def risk(*runs: Path, out: Path) -> Output:
     audits = sorted((_read(run) for run in runs), key=lambda audit: audit[0].radius)
     if len(audits) < 2:
         raise InputError(f"{len(audits)} runs were given; a curve needs audits at two radii or more.")
-    norms = {ball.norm for ball, _ in audits}
+    norms = {ball.norm for ball, _, _ in audits}
     if len(norms) > 1:
         raise InputError(f"the runs are in the norms {', '.join(sorted(norms))}; give runs of one norm.")
-    chains = [chain for _, chain in audits]
+    if len({(subject["network"], subject["data"]) for _, _, subject in audits}) > 1:
+        raise InputError("the runs are of different classifiers or data; give audits of one.")
+    chains = [chain for _, chain, _ in audits]
     picture = risk_figure(
-        np.array([float(ball.radius) for ball, _ in audits]),
+        np.array([float(ball.radius) for ball, _, _ in audits]),
         np.array([chain["limit"]["risk"]["value"] for chain in chains]),
         natural=1.0 - chains[0]["places"]["natural accuracy"]["value"],
         under_attack=_risks(chains, "accuracy under attack"),
@@ -89,15 +91,16 @@ def risk(*runs: Path, out: Path) -> Output:
     return _written(picture, out, "")
 
 
-def _read(run: Path) -> tuple[Ball, dict[str, Any]]:
+def _read(run: Path) -> tuple[Ball, dict[str, Any], dict[str, Any]]:
     try:
-        ball = Ball.parse(json.loads((run / "run.json").read_text())["identity"]["ball"])
+        subject = json.loads((run / "run.json").read_text())["identity"]
+        ball = Ball.parse(subject["ball"])
         chain = json.loads((run / "chain.json").read_text())
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{run} holds no finished audit ({error}); make one with epsball audit --out.") from error
     if chain.get("limit") is None:
         raise InputError(f"the audit in {run} has no optimal risk; audit at least two classes, without --no-limit.")
-    return ball, chain
+    return ball, chain, subject
 
 
 def _risks(chains: Sequence[dict[str, Any]], place: str) -> "np.ndarray | None":

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from epsball import data as datasets
 from epsball.ball import parse_radius
-from epsball.cli.common import Common, Output, output
+from epsball.cli.common import Common, Output, output, png
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
-from epsball.files import write_json
+from epsball.files import write_atomically, write_json
 from epsball.limits import optimal_risk
+from epsball.results import arrow_bytes
 
 _COMMON = Common()
 
@@ -49,11 +50,9 @@ def limit(
         warning = result.sample_curve(seed=common.seed).warning
     notes = {"warning": warning} if warning else {}
     if out is not None:
-        import pyarrow.feather
-
         write_json(out / "limit.json", {**result.to_json(), **notes})
-        pyarrow.feather.write_feather(result.to_arrow(), str(out / "limit.arrow"), compression="uncompressed")
-        result.plot().savefig(out / "limit.png", dpi=120)
+        write_atomically(out / "limit.arrow", arrow_bytes(result.to_arrow()))
+        write_atomically(out / "limit.png", png(result.plot()))
         notes["written"] = str(out)
     return output(result, common, heading=f"optimal adversarial risk of {data}", notes=notes)
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from epsball import data as datasets
 from epsball.attacks import attack
 from epsball.ball import Ball
 from epsball.classifier import Classifier
-from epsball.cli.common import Common, Output, load_model, output
+from epsball.cli.common import Common, Output, load_model, output, png
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically
 from epsball.similarity import cka
@@ -59,14 +61,23 @@ def similarity(
     a, b = (_classifier(text, dataset, ball, common) for text in (model_a, model_b))
     chosen = layers if layers in ("all", "stages") else layers.split(",")
     with showing_progress():
-        x_b = None if ball is None else attack(b, x, y, ball, stop="never", seed=common.seed).x_adv
+        x_b = None if ball is None else _attacked(b, x, y, ball, batch_size, common)
         result = cka(a, b, x, x_b, layers=chosen, kernel=kernel, estimator=estimator, batch_size=batch_size)
     notes: dict[str, str] = {}
     if out is not None:
         write_atomically(out / "similarity.csv", result.to_csv().encode())
-        result.plot().savefig(out / "similarity.png", dpi=120)
+        write_atomically(out / "similarity.png", png(result.plot()))
         notes["written"] = str(out)
     return output(result, common, heading=f"{model_a} and {model_b} on {data}", notes=notes)
+
+
+def _attacked(
+    classifier: Classifier, x: Tensor, y: Tensor, ball: Ball, batch_size: int | None, common: Common
+) -> Tensor:
+    found = attack(classifier, x, y, ball, stop="never", seed=common.seed, batch_size=batch_size)
+    if found.interrupted:
+        raise KeyboardInterrupt
+    return found.x_adv
 
 
 def _classifier(text: str, dataset: datasets.Dataset, ball: Ball | None, common: Common) -> Classifier:

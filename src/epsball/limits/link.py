@@ -34,8 +34,8 @@ def missed_witness(limit: Limit, accuracy_under_attack: float) -> str | None:
     if accuracy_under_attack <= ceiling + 1e-12:
         return None
     return (
-        f"Accuracy under attack is {accuracy_under_attack:.4f}, but no classifier can keep more than "
-        f"{ceiling:.4f} of this sample at this radius: the attack missed at least one witness."
+        f"{accuracy_under_attack:.4f} of this sample was seen to withstand the attack, but no classifier can keep "
+        f"more than {ceiling:.4f} of it at this radius: the attack missed at least one witness."
     )
 
 

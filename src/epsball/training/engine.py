@@ -13,6 +13,7 @@ from epsball import data as datasets
 from epsball import progress
 from epsball.ball import Ball
 from epsball.classifier import Classifier
+from epsball.classifier.guards import check_label_range
 from epsball.classifier.normalise import Statistics
 from epsball.errors import EpsballError, InputError, ModelError
 from epsball.generators import preserved
@@ -88,7 +89,7 @@ def train(
         require_new(folder, module)
     fitted, held = split(len(dataset), recipe)
     x, y = dataset.take(held)
-    classifier.check(datasets.as_pixels(x), y)
+    check_label_range(dataset.labels, classifier.check(datasets.as_pixels(x), y))
     run = _Run(classifier, objective, dataset, fitted, recipe)
     card = describe(classifier, dataset, objective, recipe, ball, architecture)
     checkpoint = None
