@@ -19,12 +19,15 @@ import harness
 from contenders import BARE, CONTENDERS
 from epsball.files import write_json
 from epsball.results import jsonable, text_table
-from task import Attack, Task, Unavailable, images, network
+from task import CIFAR10, Attack, Task, Unavailable, images, network
 
 NETWORKS = ("small_cnn", "cnn_a")
 BALLS = ("linf:0.1", "l2:1.5")
-UNDEFENDED = Task(network="small_cnn", ball="linf:0.3")
-"""Where leaving at the first witness should pay: a network without defence at MNIST's usual radius."""
+UNDEFENDED = [
+    Task(network="small_cnn", ball="linf:0.3"),
+    *([Task(network="small_cnn", data="cifar10", ball="linf:8/255")] if CIFAR10.exists() else []),
+]
+"""Where leaving at the first witness should pay: networks without defence at their data's usual radius."""
 SLACK = 1e-5
 """How far, in units of radius and box, a peer's point may lie outside and still count as its witness."""
 
@@ -99,8 +102,8 @@ def judged(task: Task, module: nn.Module, attack: Attack, x: Tensor, y: Tensor) 
 def memory(task: Task, name: str) -> float | None:
     """Return the growth of peak memory of one contender; for a process of its own."""
     harness.single_threaded()
-    module = network(task.network)
-    x, y = images("test", task.batch)
+    module = network(task)
+    x, y = images(task, "test", task.batch)
     attacks, _ = made(task, module, [name])
     return harness.memory_growth(lambda: attacks[name](x, y))
 
@@ -109,8 +112,8 @@ def measure(
     task: Task, names: Sequence[str], repetitions: int, count: int, seed: int
 ) -> tuple[list[Outcome], dict[str, str]]:
     """Return what each contender reached on a task, and who could not take part."""
-    module = network(task.network)
-    x, y = images("test", count)
+    module = network(task)
+    x, y = images(task, "test", count)
     attacks, skipped = made(task, module, names)
     batch = x[: task.batch], y[: task.batch]
     runs = {name: (lambda attack=attack: attack(*batch)) for name, attack in attacks.items()}
@@ -175,15 +178,15 @@ def goals(outcomes: Sequence[Outcome], network_name: str) -> list[tuple[str, str
     return found
 
 
-def early_exit(repetitions: int, count: int, seed: int) -> dict[str, object]:
+def early_exit(task: Task, repetitions: int, count: int, seed: int) -> dict[str, object]:
     """Measure and print what leaving at the first witness saves on an undefended network."""
     names = (BARE, "epsball", "epsball first")
-    outcomes, _ = measure(UNDEFENDED, names, repetitions, count, seed)
+    outcomes, _ = measure(task, names, repetitions, count, seed)
     total = {o.name: o.forward + o.backward for o in outcomes}
     saved = total["epsball"] / total["epsball first"]
-    print(f"\n== early exit: undefended {UNDEFENDED.network}, {UNDEFENDED.ball}\n{table(outcomes)}")
+    print(f"\n== early exit: undefended {task.network}, {task.data}, {task.ball}\n{table(outcomes)}")
     print(text_table(("goal", "measured", "reached"), [("5 x fewer passes", f"{saved:.1f}", saved >= 5)]))
-    return {"task": UNDEFENDED, "outcomes": outcomes, "fewer_passes": saved}
+    return {"task": task, "outcomes": outcomes, "fewer_passes": saved}
 
 
 def arguments() -> argparse.Namespace:
@@ -215,7 +218,7 @@ def main() -> None:
         print(text_table(("goal", "measured", "reached"), reached), flush=True)
         results.append({"task": task, "outcomes": outcomes, "skipped": skipped, "goals": reached})
     if "epsball first" in names:
-        results.append(early_exit(options.repetitions, options.images, options.seed))
+        results += [early_exit(task, options.repetitions, options.images, options.seed) for task in UNDEFENDED]
     write_json(options.output, jsonable({"machine": harness.machine(), "results": results}))
     print(f"written: {options.output}")
 

@@ -14,7 +14,7 @@ import epsball as eb
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 """Published data and networks, where they lie beside the checkout."""
 
-MNIST = SHARED / "data" / "mnist"
+MNIST, CIFAR10 = SHARED / "data" / "mnist", SHARED / "data" / "cifar10"
 PUBLISHED = SHARED / "models" / "wong_kolter" / "mnist.pth"
 
 Attack = Callable[[Tensor, Tensor], Tensor]
@@ -27,14 +27,22 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A network and a ball by name, so that another process can build the same."""
+    """Images, a network and a ball by name, so that another process can build the same.
+
+    ``data`` is mnist, or cifar10 where that lies beside the checkout.
+    """
 
     network: str
     ball: str
+    data: str = "mnist"
     steps: int = 40
     batch: int = 128
-    shape: tuple[int, int, int] = (1, 28, 28)
     classes: int = 10
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one image."""
+        return (3, 32, 32) if self.data == "cifar10" else (1, 28, 28)
 
     @property
     def norm(self) -> str:
@@ -52,39 +60,43 @@ class Task:
         return 2.5 * self.radius / self.steps
 
 
-def images(split: str, first: int) -> tuple[Tensor, Tensor]:
-    """Return the first images of MNIST, or of the embedded digits enlarged to 28 x 28.
+def images(task: Task, split: str, first: int) -> tuple[Tensor, Tensor]:
+    """Return the first images of a task's data; for MNIST's the embedded digits, 28 x 28, where it is missing.
 
     They are laid out plainly: a channels-last layout, which one channel hides, would hand faster
     kernels to those contenders whose arithmetic happens to keep it.
     """
-    if MNIST.exists():
-        x, y = eb.data.load(f"idx:{MNIST}", split=split)[:first]
-        return eb.data.as_pixels(x).clone(memory_format=torch.contiguous_format), y
-    x, y = eb.data.load("digits", split=split)[:first]
-    return functional.pad(functional.interpolate(eb.data.as_pixels(x), scale_factor=3.0), (2, 2, 2, 2)), y
+    texts = {"cifar10": f"cifar10:{CIFAR10}", "mnist": f"idx:{MNIST}" if MNIST.exists() else "digits"}
+    x, y = eb.data.load(texts[task.data], split=split)[:first]
+    pixels = eb.data.as_pixels(x).clone(memory_format=torch.contiguous_format)
+    if texts[task.data] == "digits":
+        pixels = functional.pad(functional.interpolate(pixels, scale_factor=3.0), (2, 2, 2, 2))
+    return pixels, y
 
 
-def network(name: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> nn.Module:
-    """Return a network by its architecture's name, in evaluation mode with frozen parameters.
+def network(task: Task) -> nn.Module:
+    """Return a task's network in evaluation mode with frozen parameters.
 
     ``cnn_a`` has Wong and Kolter's published weights (trained for linf 0.1) where they are
     there; all else is trained without defence, once, and kept in the user's cache folder.
     """
-    published = name == "cnn_a" and PUBLISHED.exists() and MNIST.exists()
-    text = f"cnn_a@{PUBLISHED}" if published else str(_trained(name, shape, classes))
-    return eb.models.load(text, shape=shape, classes=classes).module.eval().requires_grad_(False)
+    published = task.network == "cnn_a" and task.data == "mnist" and PUBLISHED.exists() and MNIST.exists()
+    text = f"cnn_a@{PUBLISHED}" if published else str(_trained(task))
+    module = eb.models.load(text, shape=task.shape, classes=task.classes).module
+    return module.eval().requires_grad_(False)
 
 
-def _trained(name: str, shape: tuple[int, int, int], classes: int) -> Path:
-    """Return the card of a network trained for two epochs on 12,000 images."""
+def _trained(task: Task) -> Path:
+    """Return the card of a network trained for eight epochs on at most 20,000 images."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "epsball-benchmarks"
-    folder = cache / f"{name}-{'mnist' if MNIST.exists() else 'digits'}"
+    real = task.data == "cifar10" or MNIST.exists()
+    folder = cache / f"{task.network}-{task.data if real else 'digits'}"
     card = folder / "card.json"
     if not card.exists():
-        print(f"training {name} once, kept in {folder}", flush=True)
+        print(f"training {task.network} on {task.data} once, kept in {folder}", flush=True)
         torch.manual_seed(0)
-        module = eb.models.load(name, shape=shape, classes=classes).module
-        recipe = eb.training.Recipe(epochs=2 if MNIST.exists() else 20, batch_size=64)
-        eb.train(module, images("train", 12_000), recipe=recipe, architecture=name, folder=folder)
+        module = eb.models.load(task.network, shape=task.shape, classes=task.classes).module
+        recipe = eb.training.Recipe(epochs=8, batch_size=64, optimiser="adam", lr=1e-3)
+        data = images(task, "train", 20_000)
+        eb.train(module, data, recipe=recipe, architecture=task.network, folder=folder)
     return card
