@@ -233,3 +233,22 @@ def test_inputs_that_require_a_gradient_are_taken_as_values():
     result = attack(Classifier(mlp()), x.requires_grad_(), y, BALL)
     assert not result.x_adv.requires_grad
     assert x.grad is None
+
+
+def test_the_canonical_pass_sees_plain_strides():
+    class Strides(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.seen = mlp(inputs=64), []
+
+        def forward(self, x):
+            self.seen.append(x.stride())
+            return self.net(x)
+
+    module = Strides()
+    x = torch.rand(20, 8, 8, 1).permute(0, 3, 1, 2)
+    classifier = Classifier(module)
+    with classifier.in_use():
+        Judge(classifier).logits(x)
+    assert x.stride() != (64, 64, 8, 1)
+    assert set(module.seen) == {(64, 64, 8, 1)}

@@ -41,7 +41,9 @@ class Judge:
 
     def _block(self, block: Tensor) -> Tensor:
         n = len(block)
-        rows = torch.cat([block, block[:1].expand(FEWEST_ROWS - n, *block.shape[1:])]).contiguous()
+        padded = torch.cat([block, block[:1].expand(FEWEST_ROWS - n, *block.shape[1:])])
+        # Plain strides, whatever those of the block: images of one channel may look channels-last to a kernel.
+        rows = padded.clone(memory_format=torch.contiguous_format)
         self.padding += self.cost * (FEWEST_ROWS - n)
         if not self.classifier.stochastic:
             # A copy: a model may hand out the same buffer again.
