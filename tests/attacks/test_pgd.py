@@ -267,3 +267,11 @@ def test_zero_gradients_are_counted():
     y = classifier.logits(x).argmax(1)
     result = attack(classifier, x, y, Ball("linf", 0.01), method=PGD(steps=4, start="none"), stop="never")
     assert result.ledger.zero_gradients.sum() == 4 * 20
+
+
+@pytest.mark.parametrize("n", [19, 21])
+def test_a_given_start_has_one_point_for_each_example(n):
+    x, y = examples(20)
+    start = examples(n)[0]
+    with pytest.raises(InputError, match=f"{n} points; expected one for each of 20"):
+        attack(Classifier(mlp()), x, y, BALLS[0], method=PGD(start=start), stop="never")

@@ -65,6 +65,10 @@ class PGD:
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the neighbourhoods of the standing examples."""
         step_sizes = [rules.step_size(self.step_size, ball, self.steps)] * self.steps
+        if isinstance(self.start, Tensor) and len(self.start) != query.total:
+            raise InputError(
+                f"the given start has {len(self.start)} points; expected one for each of {query.total} examples."
+            )
         start = starts.resolve(self.start)
         loss = self._loss(query)
 
