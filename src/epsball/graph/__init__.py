@@ -1,0 +1,6 @@
+"""A captured network as a list of nodes, which every certificate interprets."""
+
+from epsball.graph import kinds
+from epsball.graph._graph import Graph, Node
+
+__all__ = ["Graph", "Node", "kinds"]
