@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from epsball_replay.arithmetic import gamma
 from epsball_replay.files import Array, Node, ReplayError
 
-_PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_PADDING: dict[str, Any] = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _POOLS = ("Sum", "Mean", "AveragePool", "AdaptiveAveragePool")
 _MOVES = ("Reshape", "Permute", "Expand", "Slice", "Gather", "Pad")
 
@@ -24,8 +24,10 @@ _MOVES = ("Reshape", "Permute", "Expand", "Slice", "Gather", "Pad")
 class Interval(Protocol):
     """Bounds of a value."""
 
-    low: Array
-    high: Array
+    @property
+    def low(self) -> Array: ...  # noqa: D102
+    @property
+    def high(self) -> Array: ...  # noqa: D102
 
 
 @dataclass
@@ -126,7 +128,7 @@ def _moved(node: Node, shape: tuple[int, ...]) -> Array:
 
     def padded() -> Array:
         pairs = list(zip(options["widths"][::2], options["widths"][1::2], strict=True))[::-1]
-        extra = {"constant_values": -1} if options["mode"] == "constant" else {}
+        extra: dict[str, Any] = {"constant_values": -1} if options["mode"] == "constant" else {}
         return np.pad(numbers, [(0, 0)] * (len(shape) - len(pairs)) + pairs, mode=_PADDING[options["mode"]], **extra)
 
     def sliced() -> Array:
@@ -164,10 +166,10 @@ def _windows(numbers: Array, kernel: Any, stride: Any, padding: Any, dilation: A
     starts = product(*(range(0, k * d, d) for _, _, k, _, _, d in axes))
     room = np.full((len(numbers), *(max(w + 2 * p, (n - 1) * s + (k - 1) * d + 1) for w, n, k, s, p, d in axes)), -1)
     room[(slice(None), *(slice(p, p + w) for w, _, _, _, p, _ in axes))] = numbers
-    columns = [
-        room[(slice(None), *(slice(b, b + (n - 1) * s + 1, s) for b, (_, n, _, s, _, _) in zip(start, axes, strict=True)))]
-        for start in starts
-    ]
+    columns = []
+    for start in starts:
+        spans = zip(start, axes, strict=True)
+        columns.append(room[(slice(None), *(slice(b, b + (n - 1) * s + 1, s) for b, (_, n, _, s, _, _) in spans))])
     return np.stack(columns, axis=-1).reshape(-1, len(columns))
 
 
@@ -204,12 +206,14 @@ def _convolution(node: Node, parameters: Mapping[str, Array], shape: tuple[int, 
     wide, narrow = (node.shape, shape) if options["transposed"] else (shape, node.shape)
     groups, out = options["groups"], len(weight) // options["groups"]
     numbers = np.arange(math.prod(wide)).reshape(groups, -1, *wide[1:])
+    stride, padding, dilation = (options[key] for key in ("stride", "padding", "dilation"))
     blocks = []
     for group, kernels in zip(numbers, weight.reshape(groups, out, -1), strict=True):
-        taps = _windows(group, weight.shape[2:], *(options[k] for k in ("stride", "padding", "dilation")), narrow[1:])
+        taps = _windows(group, weight.shape[2:], stride, padding, dilation, narrow[1:])
         taps = taps.reshape(len(group), -1, taps.shape[1]).swapaxes(0, 1).reshape(math.prod(narrow[1:]), -1)
         blocks.append((np.tile(taps, (out, 1)), np.repeat(kernels, len(taps), axis=0)))
-    matrix = _matrix(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)), wide)
+    taps, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    matrix = _matrix(taps, values, wide)
     if options["transposed"]:
         matrix = csr_array(matrix.T)
     terms = int(np.diff(matrix.indptr).max())

@@ -10,6 +10,7 @@ this checker (float64 arithmetic only) and, under ``float32``, that of the deplo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from flint import arb
@@ -187,7 +188,8 @@ class Derivation:
         passed = (flat > 0).astype(bool) | sure
         flow.gain(flat, np.where(passed, 0.0, high.max(axis=1)))
         room = np.zeros((len(a), before.low.size), dtype=a.dtype)
-        np.add.at(room, (slice(None), taps[np.arange(len(taps)), best]), np.where(passed, flat, 0 * flat))
+        where: Any = (slice(None), taps[np.arange(len(taps)), best])
+        np.add.at(room, where, np.where(passed, flat, 0 * flat))
         if flow.arithmetic.unit:
             flow.lose(np.abs(room), gamma(taps.shape[1] * 4, flow.arithmetic.unit) * before.magnitude.ravel())
         flow.give(node.inputs[0], room.reshape(len(a), *before.low.shape), before.magnitude)

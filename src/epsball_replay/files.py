@@ -110,7 +110,7 @@ def _certificate(data: dict[str, Any], folder: Path) -> Certificate:
         slopes={name: _slopes(pair, shapes[name]) for name, pair in data["slopes"].items()},
         final_slopes={name: _slopes(pair, rows + shapes[name]) for name, pair in data["final_slopes"].items()},
     )
-    if certificate.radius < 0 or (box is not None and not (box[0] <= x).all() and (x <= box[1]).all()):
+    if certificate.radius < 0 or (box is not None and not ((box[0] <= x) & (x <= box[1])).all()):
         raise ReplayError("the ball is empty: the radius is negative or its centre lies outside the box.")
     return certificate
 
@@ -118,7 +118,7 @@ def _certificate(data: dict[str, Any], folder: Path) -> Certificate:
 def read_network(path: Path) -> Network:
     """Read a model file: parameters as arrays, the nodes as JSON in the entry ``graph``."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
         raise ReplayError(f"the model file {path.name} cannot be read: {error}.") from error

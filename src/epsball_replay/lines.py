@@ -98,8 +98,9 @@ def _described(
 
 def _smooth(name: str, slope: Array, low: Array, high: Array, sign: int) -> Array:
     shape = np.broadcast_shapes(slope.shape, low.shape)
-    triples = zip(*(np.broadcast_to(a, shape).ravel().tolist() for a in (slope, low, high)), strict=True)
-    best = np.array([_extreme(name, *triple, sign) for triple in triples], dtype=object).reshape(shape)
+    slopes, lows, highs = (np.broadcast_to(a, shape).ravel().tolist() for a in (slope, low, high))
+    found = [_extreme(name, s, a, b, sign) for s, a, b in zip(slopes, lows, highs, strict=True)]
+    best = np.array(found, dtype=object).reshape(shape)
     return lower(best) if sign > 0 else upper(best)
 
 

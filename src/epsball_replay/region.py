@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from flint import arb, fmpq
@@ -23,10 +24,11 @@ class Region:
     @cached_property
     def corners(self) -> tuple[Array, Array]:
         """The least box around the region, entry by entry, in balls."""
-        x = np.frompyfunc(Fraction, 1, 1)(self.x)
+        x: Any = np.frompyfunc(Fraction, 1, 1)(self.x)
         low, high = x - self.radius, x + self.radius
         if self.box is not None:
-            low, high = np.maximum(low, Fraction(self.box[0])), np.minimum(high, Fraction(self.box[1]))
+            box: Any = [Fraction(side) for side in self.box]
+            low, high = np.maximum(low, box[0]), np.minimum(high, box[1])
         return _ball(low), _ball(high)
 
     @cached_property
