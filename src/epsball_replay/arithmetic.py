@@ -87,10 +87,10 @@ def lower(balls: Array) -> Array:
     return -upper(-balls)
 
 
-_to_arb = np.frompyfunc(arb, 1, 1)
-_middle = np.frompyfunc(lambda value: arb(value).mid(), 1, 1)
-_radius = np.frompyfunc(lambda value: arb(value).rad(), 1, 1)
-_ceiling = np.frompyfunc(lambda value: arb(value).upper(), 1, 1)
+_to_arb: Any = np.frompyfunc(arb, 1, 1)
+_middle: Any = np.frompyfunc(lambda value: arb(value).mid(), 1, 1)
+_radius: Any = np.frompyfunc(lambda value: arb(value).rad(), 1, 1)
+_ceiling: Any = np.frompyfunc(lambda value: arb(value).upper(), 1, 1)
 
 
 def _float(balls: Array) -> Array:

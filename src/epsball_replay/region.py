@@ -72,4 +72,5 @@ class Region:
 
 
 def _ball(fractions: Array) -> Array:
-    return np.frompyfunc(lambda q: arb(fmpq(q.numerator, q.denominator)), 1, 1)(fractions)
+    exact: Any = np.frompyfunc(lambda q: arb(fmpq(q.numerator, q.denominator)), 1, 1)
+    return exact(fractions)
