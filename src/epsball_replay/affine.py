@@ -45,11 +45,18 @@ class Affine:
     magnitude: Array
     coefficients: int = 0
 
-    def deployed_error(self) -> Array:
-        """Return gamma32(n + 1) (|W| |z| + |b|) + underflow, for any order of summation."""
+    def deployed_error(self, most: float) -> Array:
+        """Return gamma32(n + 1) (|W| |z| + |b|) + underflow, for any order of summation.
+
+        An operation that underflows is off by at most 2**-126, one whose factor is flushed to zero
+        by that times the other factor; `most` bounds the inputs. Sums that may overflow are not bounded.
+        """
         if self.terms == 0:
             return np.zeros(self.constant.shape)
-        return gamma(self.terms + 1, 2.0**-24) * self.magnitude * (1 + 1e-9) + (self.terms + 1) * 2.0**-125
+        largest = max((float(abs(matrix).max()) for _, matrix in self.inputs if matrix.nnz), default=0.0)
+        underflow = (self.terms + 1) * 2.0**-126 * (2 + largest + most)
+        error = gamma(self.terms + 1, 2.0**-24) * self.magnitude * (1 + 1e-9) + underflow
+        return np.where(self.magnitude <= 2.0**127, error, np.inf)
 
 
 def affine(node: Node, parameters: Mapping[str, Array], ranges: Mapping[str, Interval]) -> Affine | None:

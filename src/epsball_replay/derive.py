@@ -102,7 +102,8 @@ class Derivation:
             spread = spread + size @ np.nextafter(half, np.inf)
             found.magnitude = found.magnitude + (size @ before.magnitude.ravel()).reshape(node.shape)
         if self.certificate.semantics == "float32":
-            self.deployed[node.name] = found.deployed_error()
+            most = max((float(self.ranges[name].magnitude.max()) for name, _ in found.inputs), default=0.0)
+            self.deployed[node.name] = found.deployed_error(most)
         centre, spread = centre.reshape(node.shape), spread.reshape(node.shape)
         slack = spread * (1 + 1e-12) + gamma(_terms(found) + 8) * found.magnitude
         exact = not found.inputs
