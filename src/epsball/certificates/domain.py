@@ -1,6 +1,7 @@
 """`Domain`: a superset of N(x) in float64, and the least value of a linear function over it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from epsball.ball import Ball
 from epsball.ball.exact import float_above
 from epsball.certificates.box import Box
+from epsball.certificates.tensors import dot
 from epsball.errors import InputError
 
 
@@ -67,26 +69,28 @@ class Domain:
         """Return the domain of some examples."""
         return Domain(box=self.box.take(rows), centre=self.centre[rows], norm=self.norm, radius=self.radius)
 
-    def least(self, coefficients: Float[Tensor, "n r d"]) -> Float[Tensor, "n r"]:
-        """Return, but for rounding, a lower bound of coefficients . x over the domain.
+    def least(self, rows: Tensor, crop: Callable[[Tensor], Tensor]) -> Float[Tensor, "n r"]:
+        """Return, but for rounding, a lower bound of rows . x over the domain.
 
-        Over a box with middle c and half-widths h it is a . c - abs(a) . h. Where the ball is not a box,
+        Over a box with middle c and half-widths h it is a . c - abs(a) . h. Where the ball is no box,
         the better of that and a . x - radius * dual norm(a) is taken, each over a set that contains N(x).
+
+        Parameters
+        ----------
+        rows
+            Coefficients a, (n, r, *part) over that part of the input which `crop` returns.
+        crop
+            From (n, *shape) to (n, *part); elsewhere a is 0.
         """
-        middle = (self.box.low + self.box.high).flatten(1).mul(0.5)
-        half = (self.box.high - self.box.low).flatten(1).mul(0.5)
-        over_box = _product(coefficients, middle) - _product(coefficients.abs(), half)
+        low, high = crop(self.box.low), crop(self.box.high)
+        over_box = dot(rows, 0.5 * (low + high)) - dot(rows.abs(), 0.5 * (high - low))
         if self.norm == "linf":
             return over_box
         order = 2.0 if self.norm == "l2" else math.inf
         # Squares may underflow: d of them lose at most sqrt(d 2^-1074) of the norm, less than 2^-500.
-        reach = self.radius * (torch.linalg.vector_norm(coefficients, order, dim=2) + 2.0**-500)
-        return torch.maximum(over_box, _product(coefficients, self.centre.flatten(1)) - reach)
+        length = torch.linalg.vector_norm(rows.flatten(2), order, dim=2) + 2.0**-500
+        return torch.maximum(over_box, dot(rows, crop(self.centre)) - self.radius * length)
 
-    def magnitude(self) -> Float[Tensor, "n d"]:
-        """Return a vector m with which gamma abs(a) . m bounds the rounding of `least` (see docs/soundness.md)."""
-        return 2 * torch.maximum(self.box.magnitude, self.centre.abs() + self.radius).flatten(1)
-
-
-def _product(rows: Tensor, vector: Tensor) -> Tensor:
-    return torch.bmm(rows, vector.unsqueeze(2)).squeeze(2)
+    def magnitude(self) -> Float[Tensor, "n *shape"]:
+        """Return a vector m such that gamma_{d+8} abs(a) . m bounds the rounding of `least`."""
+        return 2 * torch.maximum(self.box.magnitude, self.centre.abs() + self.radius)

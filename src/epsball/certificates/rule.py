@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 from epsball.certificates.arithmetic import Format
@@ -70,17 +69,3 @@ class Rule(Protocol):
     def pull(self, site: Site, relaxation: Any, rows: Tensor) -> Pulled:
         """Return rows over the output, (n, r, *shape), as rows over the inputs that bound them below."""
         ...
-
-
-def dot(rows: Tensor, vector: Tensor) -> Tensor:
-    """Return sum_i rows_i vector_i, (n, r), of rows (n, r, *shape) and vectors (n or 1, *shape)."""
-    flat = rows.flatten(2)
-    column = vector.expand(len(vector), *rows.shape[2:]).flatten(1)
-    if len(vector) == 1:
-        return flat @ column[0]
-    return torch.bmm(flat, column.unsqueeze(2)).squeeze(2)
-
-
-def split(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the positive and the negative part."""
-    return rows.clamp(min=0), rows.clamp(max=0)

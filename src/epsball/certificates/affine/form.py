@@ -28,8 +28,10 @@ class Affine:
     terms
         An n such that computing an entry of the output, or one of a W_i, in any order has rounding errors of at
         most gamma_n times the sum of the magnitudes of its terms. 0 where both are exact.
+    largest
+        The largest magnitude in W.
     exact
-        Whether the deployed kernel only moves numbers.
+        Whether the kernel only moves numbers; then W has entries 0 and 1.
     """
 
     apply: Callable[..., Tensor]
@@ -39,6 +41,7 @@ class Affine:
     bias: Tensor | None = None
     bias_magnitude: Tensor | None = None
     terms: int
+    largest: float = 1.0
     exact: bool = False
 
     def magnitude(self, *sizes: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ def linear(node: Node, kind: Linear, graph: Graph, parameters: Parameters) -> Af
         transpose=lambda rows: (rows @ weight,),
         bias=None if kind.bias is None else parameters[kind.bias],
         terms=max(weight.shape) + 1,
+        largest=_largest(magnitude),
     )
 
 
@@ -40,13 +41,9 @@ def convolution(node: Node, kind: Convolution, graph: Graph, parameters: Paramet
         spread=lambda x: _convolve(x, magnitude, kind),
         transpose=lambda rows: (convolution_transpose(rows, weight, kind, shape),),
         bias=None if kind.bias is None else parameters[kind.bias].view(1, -1, *trailing),
-        terms=math.prod(kind_kernel(weight)) * max(weight.shape[0], weight.shape[1]) + 1,
+        terms=math.prod(weight.shape[2:]) * max(weight.shape[0], weight.shape[1]) + 1,
+        largest=_largest(magnitude),
     )
-
-
-def kind_kernel(weight: Tensor) -> tuple[int, ...]:
-    """Return the kernel's lengths."""
-    return tuple(weight.shape[2:])
 
 
 def _convolve(x: Tensor, weight: Tensor, kind: Convolution) -> Tensor:
@@ -93,6 +90,7 @@ def batch_norm(node: Node, kind: BatchNorm, graph: Graph, parameters: Parameters
         bias=shift,
         bias_magnitude=reach,
         terms=_BATCH_NORM_STEPS,
+        largest=_largest(scale.abs()),
     )
 
 
@@ -102,3 +100,7 @@ def _batch_norm_terms(kind: BatchNorm, parameters: Parameters) -> tuple[Tensor, 
     bias = torch.zeros_like(mean) if kind.bias is None else parameters[kind.bias]
     scale = weight / torch.sqrt(variance + kind.eps)
     return scale, bias - scale * mean, bias.abs() + (scale * mean).abs()
+
+
+def _largest(magnitude: Tensor) -> float:
+    return magnitude.detach().max().item() if magnitude.numel() else 0.0

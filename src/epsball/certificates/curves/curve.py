@@ -27,6 +27,8 @@ class Curve:
     convex
         For each of the ``len(cuts) + 1`` pieces from left to right, whether f is convex there (a straight
         piece may be called either).
+    straight
+        Whether every piece is straight, so that bounds matter only where a cut lies inside.
     turns
         Where f may have a local extremum between its ends.
     ulps, reach, offset
@@ -42,6 +44,7 @@ class Curve:
     slope: Callable[[Tensor], Tensor]
     cuts: tuple[float, ...] = ()
     convex: tuple[bool, ...] = (True,)
+    straight: bool = False
     turns: tuple[float, ...] = ()
     ulps: float = 16.0
     reach: float = 0.0
@@ -61,6 +64,15 @@ class Curve:
             most = torch.where(inside, torch.maximum(most, extreme), most)
         outside = (box.low <= self.low) | ((box.low <= self.pole) & (box.high >= self.pole))
         return Box(torch.where(outside, -math.inf, least), torch.where(outside, math.inf, most))
+
+    def undecided(self, box: Box) -> Tensor:
+        """Return where tighter bounds make tighter lines: around a cut or, of a bent curve, everywhere."""
+        if not self.straight:
+            return box.high > box.low
+        inside = torch.zeros_like(box.low, dtype=torch.bool)
+        for cut in self.cuts:
+            inside |= (box.low < cut) & (box.high > cut)
+        return inside
 
     def error(self, box: Box, values: Box, format: Format) -> Tensor | float:
         """Return a bound on what computing f in `format` over the box can be off by, under the assumption.

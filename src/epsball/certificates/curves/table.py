@@ -47,9 +47,10 @@ def _inside(x: Tensor, low: float, high: float) -> Tensor:
 
 def _leaky_relu(negative_slope: float = 0.01) -> dict:
     return {
-        "slope": lambda x: torch.where(x > 0, 1.0, negative_slope),
+        "slope": lambda x: _ones(x).where(x > 0, torch.full_like(x, negative_slope)),
         "cuts": (0.0,),
         "convex": (True, True),
+        "straight": True,
         "turns": (0.0,),
         "ulps": 3.0,
     }
@@ -84,14 +85,21 @@ def _clamp(low: float, high: float) -> dict:
         "slope": lambda x: _inside(x, low, high),
         "cuts": ends,
         "convex": (True,) * (len(ends) + 1),
+        "straight": True,
         "ulps": 0.0 if exact else 1.0,
         "offset": max((abs(end) for end in ends), default=0.0),
     }
 
 
 _SHAPES: dict[str, Callable[..., dict]] = {
-    "negative": lambda: {"slope": lambda x: -_ones(x), "ulps": 0.0},
-    "relu": lambda: {"slope": lambda x: (x > 0).to(x.dtype), "cuts": (0.0,), "convex": (True, True), "ulps": 0.0},
+    "negative": lambda: {"slope": lambda x: -_ones(x), "straight": True, "ulps": 0.0},
+    "relu": lambda: {
+        "slope": lambda x: (x > 0).to(x.dtype),
+        "cuts": (0.0,),
+        "convex": (True, True),
+        "straight": True,
+        "ulps": 0.0,
+    },
     "leaky_relu": _leaky_relu,
     "elu": _elu,
     "gelu": lambda: {
@@ -133,6 +141,7 @@ _SHAPES: dict[str, Callable[..., dict]] = {
         "slope": lambda x: _inside(x, -3.0, 3.0) / 6,
         "cuts": (-3.0, 3.0),
         "convex": (True, True, True),
+        "straight": True,
         "reach": 1.0,
         "offset": 1.0,
     },
@@ -152,6 +161,7 @@ _SHAPES: dict[str, Callable[..., dict]] = {
         "cuts": (0.0,),
         "convex": (True, True),
         "turns": (0.0,),
+        "straight": True,
         "ulps": 0.0,
     },
     "clamp": _clamp,
