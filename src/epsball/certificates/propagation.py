@@ -64,6 +64,12 @@ class Propagation:
             self._relaxations[node.name] = rule_of(node).prepare(self.site(node), self.inputs(node))
         return self._relaxations[node.name]
 
+    def relax_all(self) -> None:
+        """Make every relaxation, once for all examples, so that `take` has its part of each."""
+        for node in self.graph.nodes:
+            if not isinstance(node.kind, Input | Constant) and self.form(node) is None:
+                self.relaxation(node)
+
     def take(self, rows: slice) -> "Propagation":
         """Return the propagation of some examples; tensors are views."""
         return Propagation(
@@ -117,9 +123,9 @@ def propagate(
         if boxes is not None and node.name in boxes:
             box = box.intersected(boxes[node.name])
         bounds.boxes[node.name] = box
+        bounds.rounding[node.name] = _rounding(bounds, node, magnitude, deployed)
         if refine is not None:
             bounds.boxes[node.name] = refine(bounds, node)
-        bounds.rounding[node.name] = _rounding(bounds, node, magnitude, deployed)
         if arithmetic.own is not None:
             bounds.underflow = bounds.underflow + _underflow(bounds.boxes[node.name])
     return bounds

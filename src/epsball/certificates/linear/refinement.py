@@ -24,6 +24,11 @@ _TEMPORARIES = 8
 """Tensors of the size of the coefficients that live at once in a step."""
 
 
+def room_for(max_memory: int | None) -> int:
+    """Return the bytes of coefficients to carry at once under a bound on all memory, or none."""
+    return CACHE if max_memory is None else min(CACHE, max(1, max_memory // _TEMPORARIES))
+
+
 def refiner(max_memory: int | None = None) -> Refine:
     """Return a `Refine` that bounds, by backward sweeps, every entry a later relaxation gets better by.
 
@@ -32,7 +37,7 @@ def refiner(max_memory: int | None = None) -> Refine:
     max_memory
         In bytes, bounds the coefficients carried at a time with their temporaries; at least one row is.
     """
-    room = CACHE if max_memory is None else min(CACHE, max(1, max_memory // _TEMPORARIES))
+    room = room_for(max_memory)
 
     def refine(bounds: Propagation, node: Node) -> Box:
         box = bounds.boxes[node.name]

@@ -1,6 +1,6 @@
 """The backward sweep: rows over one node carried back to the input."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -50,11 +50,27 @@ class Sweep:
             self.error = self.error + dot(rows.values.abs(), rows.crop(rounding))
 
 
-def sweep(bounds: Propagation, start: str, rows: Rows, *, slopes: Slopes | None = None) -> Tensor:
+def sweep(
+    bounds: Propagation,
+    start: str,
+    rows: Rows,
+    *,
+    slopes: Slopes | None = None,
+    stop: Collection[str] = (),
+) -> Tensor:
     """Return lower bounds, (n, r), of rows . value of the node `start`, over the domain.
 
-    Every ancestor of `start` has its bounds. Differentiable in `slopes`, which lie between the slopes of their
-    rectifier.
+    Parameters
+    ----------
+    bounds
+        Bounds on every ancestor of `start`.
+    start, rows
+        The node, and coefficients over it.
+    slopes
+        Lower slopes in place of the relaxations' own, each between the two slopes of its rectifier; the
+        result is differentiable in them.
+    stop
+        Nodes that are not carried further: their boxes bound them.
     """
     state = Sweep(bounds=bounds, slopes=slopes or {}, pending={start: rows})
     nodes = bounds.graph.nodes
@@ -62,7 +78,11 @@ def sweep(bounds: Propagation, start: str, rows: Rows, *, slopes: Slopes | None 
     for node in reversed(nodes):
         begun = begun or node.name == start
         if begun and node.name in state.pending:
-            _step(state, node, state.pending.pop(node.name))
+            taken = state.pending.pop(node.name)
+            if node.name in stop:
+                _stop_at(state, node, taken)
+            else:
+                _step(state, node, taken)
     return _rounded_down(state)
 
 
@@ -131,6 +151,20 @@ def _reach_input(state: Sweep, rows: Rows) -> None:
         return
     magnitude = rows.crop(bounds.domain.magnitude())
     state.add(least, own.gamma(magnitude[0].numel() + 8) * dot(rows.values.abs(), magnitude))
+
+
+def _stop_at(state: Sweep, node: Node, rows: Rows) -> None:
+    """Add the least value over the node's box, whose middles and half-widths are off by a unit."""
+    box = state.bounds.boxes[node.name]
+    low, high = rows.crop(box.low), rows.crop(box.high)
+    size = rows.values.abs()
+    least = dot(rows.values, 0.5 * (low + high)) - dot(size, 0.5 * (high - low))
+    own = state.bounds.arithmetic.own
+    if own is None:
+        state.add(least)
+        return
+    gamma = own.gamma(node_size(node) + len(state.bounds.graph.nodes) + 8)
+    state.add(least, 2 * gamma * dot(size, rows.crop(box.magnitude)))
 
 
 def _rounded_down(state: Sweep) -> Tensor:
