@@ -42,7 +42,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Slopes:
-    """Slopes of the lower and the upper line of each entry of a node; for final rows, a leading axis of rows."""
+    """Slopes of the lower and the upper line of each entry of a node; for final rows, one set for all or one a row."""
 
     lower: Array
     upper: Array
@@ -95,7 +95,6 @@ def _certificate(data: dict[str, Any], folder: Path) -> Certificate:
         raise ReplayError("the claims must be one finite number for each class but the predicted one.")
     x = np.array([float.fromhex(value) for value in data["x"]])
     box = None if data["box"] is None else (float.fromhex(data["box"][0]), float.fromhex(data["box"][1]))
-    rows = (classes - 1,)
     certificate = Certificate(
         network=network,
         semantics=_one_of(data["semantics"], ("real", "float32")),
@@ -108,7 +107,7 @@ def _certificate(data: dict[str, Any], folder: Path) -> Certificate:
         claims=claims,
         refined=frozenset(name for name in data["refined"] if shapes[name]),
         slopes={name: _slopes(pair, shapes[name]) for name, pair in data["slopes"].items()},
-        final_slopes={name: _slopes(pair, rows + shapes[name]) for name, pair in data["final_slopes"].items()},
+        final_slopes={name: _slopes(pair, (-1, *shapes[name])) for name, pair in data["final_slopes"].items()},
     )
     if certificate.radius < 0 or (box is not None and not ((box[0] <= x) & (x <= box[1])).all()):
         raise ReplayError("the ball is empty: the radius is negative or its centre lies outside the box.")

@@ -17,8 +17,8 @@ from epsball.ball import Ball
 from epsball.files import write_atomically
 from epsball.graph import Graph
 
-Lines = tuple[Tensor, Tensor]
-"""Slopes of the lower and of the upper line of every entry of a node."""
+Pair = tuple[Tensor, Tensor]
+"""Something of the lower and of the upper side of every entry of a node."""
 
 
 def write_model(graph: Graph, folder: Path) -> str:
@@ -52,9 +52,9 @@ def write_certificate(
     semantics: str,
     assumptions: Mapping[str, Any],
     refined: tuple[str, ...],
-    bounds: Mapping[str, tuple[Tensor, Tensor]],
-    slopes: Mapping[str, Lines],
-    final_slopes: Mapping[str, Lines],
+    bounds: Mapping[str, Pair],
+    slopes: Mapping[str, Pair],
+    final_slopes: Mapping[str, Pair],
 ) -> None:
     """Write one example's certificate.
 
@@ -75,8 +75,8 @@ def write_certificate(
     bounds
         Lower and upper bounds by node, for readers; the checker derives its own.
     slopes, final_slopes
-        Slopes by node, of its shape, for the backward bounds of nodes; and, with a leading axis of
-        one row a class but p, for those of the margins.
+        Slopes by node, of its shape, for the backward bounds of nodes; and for those of the margins,
+        with a leading axis: one set for all rows, or one for each class but p.
     """
     content = {
         "format": "epsball-certificate",
@@ -98,6 +98,6 @@ def write_certificate(
     write_atomically(path, (json.dumps(content) + os.linesep).encode())
 
 
-def _encoded(pair: Lines) -> dict[str, str]:
+def _encoded(pair: Pair) -> dict[str, str]:
     lower, upper = (side.detach().cpu().to(torch.float64).contiguous().numpy().astype("<f8") for side in pair)
     return {"lower": base64.b64encode(lower.tobytes()).decode(), "upper": base64.b64encode(upper.tobytes()).decode()}
