@@ -73,7 +73,7 @@ def certificate(
     logits = graph(x[None])[0]
     predicted = int(logits.argmax())
     write_certificate(
-        folder / "certificate.json",
+        folder / "certificate.json.gz",
         model=write_model(graph, folder),
         fingerprint=graph.fingerprint(),
         x=x,
@@ -87,4 +87,4 @@ def certificate(
         slopes=slopes or {},
         final_slopes={},
     )
-    return folder / "certificate.json"
+    return folder / "certificate.json.gz"

@@ -166,13 +166,14 @@ class Derivation:
 
     def _through_curve(self, node: Node, a: Array, slopes: Mapping[str, Slopes], flow: Flow) -> None:
         before, parameters = self._of(node), self.certificate.network.parameters
-        chosen = slopes.get(node.name) or Slopes(*lines.chords(node, before.low, before.high, parameters))
-        below, above = (
-            lines.intercepts(node, slope, before.low, before.high, parameters, sign)
-            for slope, sign in ((chosen.lower, 1), (chosen.upper, -1))
-        )
+        given = slopes.get(node.name)
+        chord = lines.chord(node, before.low, before.high, parameters)
+        slope_below = chord if given is None else given.lower
+        slope_above = chord if given is None or given.upper is None else given.upper
+        below = lines.intercepts(node, slope_below, before.low, before.high, parameters, 1)
+        above = lines.intercepts(node, slope_above, before.low, before.high, parameters, -1)
         positive = (a > 0).astype(bool)
-        slope = np.where(positive, chosen.lower, chosen.upper)
+        slope = np.where(positive, slope_below, slope_above)
         flow.gain(a, np.where(positive, below, above))
         flow.lose(np.abs(a), gamma(2, flow.arithmetic.unit) * np.abs(slope) * before.magnitude)
         flow.give(node.inputs[0], a * flow.arithmetic.number(slope), before.magnitude)

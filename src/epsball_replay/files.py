@@ -1,10 +1,12 @@
 """Reading a certificate and the network it is about; everything read is checked before it is used."""
 
 import base64
+import gzip
 import hashlib
 import json
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +15,9 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+
+_MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RecursionError, OverflowError, EOFError, zlib.error)
 
 
 class ReplayError(Exception):
@@ -42,10 +47,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Slopes:
-    """Slopes of the lower and the upper line of each entry of a node; for final rows, one set for all or one a row."""
+    """Slopes of the lower and the upper line of each entry of a node; for final rows, one set for all or one a row.
+
+    Without slopes the upper line is the chord.
+    """
 
     lower: Array
-    upper: Array
+    upper: Array | None
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,23 @@ class Certificate:
 def read_certificate(path: Path) -> Certificate:
     """Read and check a certificate file and the model file beside it, which it names."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(gzip.decompress(path.read_bytes()))
         return _certificate(data, path.parent)
     except ReplayError:
         raise
     except OSError as error:
         raise ReplayError(f"{path} cannot be read: {error}.") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        EOFError,
+        zlib.error,
+    ) as error:
         raise ReplayError(f"{path} is no whole certificate ({type(error).__name__}: {error}).") from error
 
 
@@ -151,8 +169,9 @@ def _fingerprint(described: dict[str, Any], arrays: dict[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def _slopes(pair: dict[str, str], shape: tuple[int, ...]) -> Slopes:
-    return Slopes(*(_decoded(pair[side]).reshape(shape) for side in ("lower", "upper")))
+def _slopes(pair: dict[str, str | None], shape: tuple[int, ...]) -> Slopes:
+    above = pair["upper"]
+    return Slopes(_decoded(str(pair["lower"])).reshape(shape), None if above is None else _decoded(above).reshape(shape))
 
 
 def _decoded(text: str) -> Array:

@@ -39,12 +39,11 @@ def extremes(node: Node, low: Array, high: Array, parameters: dict[str, Array]) 
     return intercepts(node, flat, low, high, parameters, 1), intercepts(node, flat, low, high, parameters, -1)
 
 
-def chords(node: Node, low: Array, high: Array, parameters: dict[str, Array]) -> tuple[Array, Array]:
-    """Return the chord's slope for below and above: what a node without slopes in the certificate gets."""
+def chord(node: Node, low: Array, high: Array, parameters: dict[str, Array]) -> Array:
+    """Return the slope of the chord from low to high, for lines whose slopes the certificate does not give."""
     first, last = (extremes(node, z, z, parameters)[0] for z in (low, high))
     width = high - low
-    chord = np.divide(last - first, width, out=np.zeros_like(low), where=width > 0)
-    return chord, chord
+    return np.divide(last - first, width, out=np.zeros_like(low), where=width > 0)
 
 
 def bends(consumer: Node, low: Array, high: Array) -> Array:

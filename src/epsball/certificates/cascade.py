@@ -16,7 +16,7 @@ from epsball.certificates.methods import METHODS as PROPAGATED
 from epsball.certificates.methods import LowerBounds, Method
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.specification import chapter_criterion, margins
-from epsball.errors import UnsupportedOperation, choose
+from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph
 
 METHODS: dict[str, Method] = {
@@ -41,10 +41,7 @@ def methods_of(name: str, graph: Graph, norm: str) -> tuple[str, ...]:
     """
     if name in METHODS:
         return (name,)
-    if name != AUTO:
-        raise InputError(
-            f"unknown method '{name}'{nearest(name, [AUTO, *METHODS])}; known: auto, {', '.join(METHODS)}."
-        )
+    choose({AUTO: None, **METHODS}, name, "method")
     return tuple(known for known in METHODS if known != "lipschitz" or (norm == "l2" and _has_constant(graph)))
 
 

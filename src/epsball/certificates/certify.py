@@ -180,7 +180,7 @@ class _Run:
             if proof.method == "lipschitz":
                 continue
             row = int(rows[at])
-            files[row] = folder / f"certificate-{row:06d}.json"
+            files[row] = folder / f"certificate-{row:06d}.json.gz"
             emit(
                 files[row],
                 self.verifier.graph,

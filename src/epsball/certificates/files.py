@@ -2,23 +2,22 @@
 
 import base64
 import dataclasses
+import gzip
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from epsball.ball import Ball
 from epsball.files import write_atomically
 from epsball.graph import Graph
 
-Pair = tuple[Tensor, Tensor]
-"""Something of the lower and of the upper side of every entry of a node."""
+Slopes = tuple[Tensor, Tensor | None]
+"""Slopes of the lower and of the upper line of every entry of a node; None above is the chord's."""
 
 
 def write_model(graph: Graph, folder: Path) -> str:
@@ -52,11 +51,11 @@ def write_certificate(
     semantics: str,
     assumptions: Mapping[str, Any],
     refined: tuple[str, ...],
-    bounds: Mapping[str, Pair],
-    slopes: Mapping[str, Pair],
-    final_slopes: Mapping[str, Pair],
+    bounds: Mapping[str, tuple[Tensor, Tensor]],
+    slopes: Mapping[str, Slopes],
+    final_slopes: Mapping[str, Slopes],
 ) -> None:
-    """Write one example's certificate.
+    """Write one example's certificate: JSON, compressed by gzip.
 
     Parameters
     ----------
@@ -73,7 +72,7 @@ def write_certificate(
     refined
         Nodes whose values are bounded by backward bounds and not by intervals alone.
     bounds
-        Lower and upper bounds by node, for readers; the checker derives its own.
+        Lower and upper bounds by node, for readers, stored in float32; the checker derives its own.
     slopes, final_slopes
         Slopes by node, of its shape, for the backward bounds of nodes; and for those of the margins,
         with a leading axis: one set for all rows, or one for each class but p.
@@ -91,13 +90,14 @@ def write_certificate(
         "predicted": predicted,
         "claims": {str(j): float(claim).hex() for j, claim in sorted(claims.items())},
         "refined": list(refined),
-        "bounds": {name: _encoded(pair) for name, pair in bounds.items()},
+        "bounds": {name: _encoded(pair, "<f4") for name, pair in bounds.items()},
         "slopes": {name: _encoded(pair) for name, pair in slopes.items()},
         "final_slopes": {name: _encoded(pair) for name, pair in final_slopes.items()},
     }
-    write_atomically(path, (json.dumps(content) + os.linesep).encode())
+    write_atomically(path, gzip.compress(json.dumps(content).encode(), mtime=0))
 
 
-def _encoded(pair: Pair) -> dict[str, str]:
-    lower, upper = (side.detach().cpu().to(torch.float64).contiguous().numpy().astype("<f8") for side in pair)
-    return {"lower": base64.b64encode(lower.tobytes()).decode(), "upper": base64.b64encode(upper.tobytes()).decode()}
+def _encoded(pair: Slopes, kind: str = "<f8") -> dict[str, str | None]:
+    sides = [None if side is None else side.detach().cpu().contiguous().numpy().astype(kind) for side in pair]
+    texts = [None if side is None else base64.b64encode(side.tobytes()).decode() for side in sides]
+    return dict(zip(("lower", "upper"), texts, strict=True))

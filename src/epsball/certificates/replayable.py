@@ -7,11 +7,10 @@ from torch import Tensor
 
 from epsball.ball import Ball
 from epsball.certificates.arithmetic import Arithmetic
-from epsball.certificates.box import Box
 from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import Lines
 from epsball.certificates.domain import Domain
-from epsball.certificates.files import Pair, write_certificate
+from epsball.certificates.files import Slopes, write_certificate
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.graph import Graph, Node, kinds
 
@@ -58,6 +57,7 @@ def emit(
     bounds = propagate(graph, Domain.of(ball, x.unsqueeze(0)), arithmetic, boxes=proof.bounds.boxes)
     lines = {node.name: lines_at(bounds, node, flat=proof.method == "interval") for node in _curves(graph)}
     final = {name: _for_rows(pair, proof.bounds.slopes.get(name)) for name, pair in lines.items()}
+    refined = refined_nodes(graph)
     others = [j for j in range(graph.classes) if j != predicted]
     write_certificate(
         path,
@@ -69,8 +69,8 @@ def emit(
         claims=dict(zip(others, map(_lowered, proof.bounds.rows[0].tolist()), strict=True)),
         semantics=arithmetic.name,
         assumptions={"ulps": {"sigmoid": ULPS, "tanh": ULPS}, "kernels": list(assumptions)},
-        refined=refined_nodes(graph) if proof.method in ("crown", "optimised") else (),
-        bounds={name: _pair(box) for name, box in proof.bounds.boxes.items()},
+        refined=refined if proof.method in ("crown", "optimised") else (),
+        bounds={name: (box.low[0], box.high[0]) for name in refined if (box := proof.bounds.boxes[name])},
         slopes=lines,
         final_slopes=final,
     )
@@ -87,26 +87,24 @@ def refined_nodes(graph: Graph) -> tuple[str, ...]:
     return tuple(node.name for node in graph.nodes if node.name in taken and not isinstance(node.kind, kinds.Input))
 
 
-def lines_at(bounds: Propagation, node: Node, *, flat: bool) -> Pair:
+def lines_at(bounds: Propagation, node: Node, *, flat: bool) -> Slopes:
     """Return the slopes below and above a node on one example; flat ones are those of intervals."""
     if flat:
         return torch.zeros(node.shape), torch.zeros(node.shape)
     lines: Lines = bounds.relaxation(node)
-    return lines.lower_slope[0, 0].expand(node.shape), lines.upper_slope[0, 0].expand(node.shape)
+    lower = lines.lower_slope[0, 0].expand(node.shape)
+    chord = isinstance(node.kind, kinds.PReLU) or node.kind.function in ("relu", "leaky_relu")  # pyright: ignore[reportAttributeAccessIssue]
+    return lower, None if chord else lines.upper_slope[0, 0].expand(node.shape)
 
 
 def _curves(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if isinstance(node.kind, _CURVES) and node.name not in graph.constant]
 
 
-def _for_rows(pair: Pair, chosen: Tensor | None) -> Pair:
+def _for_rows(pair: Slopes, chosen: Tensor | None) -> Slopes:
     """Return slopes with an axis of rows: one set for all, but where each row chose its own."""
-    lower, upper = (side.unsqueeze(0) for side in pair)
-    return (lower if chosen is None else chosen[0]), upper
-
-
-def _pair(box: Box) -> Pair:
-    return box.low[0], box.high[0]
+    upper = None if pair[1] is None else pair[1].unsqueeze(0)
+    return (pair[0].unsqueeze(0) if chosen is None else chosen[0]), upper
 
 
 def _lowered(bound: float) -> float:

@@ -70,8 +70,7 @@ def _through(bounds: Propagation, node: Node, middle: Tensor, half: Tensor) -> l
 
 def _spread_back(spread, shapes: list[tuple[int, ...]], rows: Tensor) -> tuple[Tensor, ...]:
     zeros = [rows.new_zeros(len(rows), *shape) for shape in shapes]
-    _, pull = torch.func.vjp(spread, *zeros)
-    return pull(rows)
+    return torch.func.vjp(spread, *zeros)[1](rows)
 
 
 def _slopes(bounds: Propagation, node: Node) -> Box | None:
