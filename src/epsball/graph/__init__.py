@@ -2,5 +2,6 @@
 
 from epsball.graph import kinds
 from epsball.graph._graph import Graph, Node
+from epsball.graph.capture import capture
 
-__all__ = ["Graph", "Node", "kinds"]
+__all__ = ["Graph", "Node", "capture", "kinds"]

@@ -54,12 +54,16 @@ class Graph:
         Tensors by name.
     source
         What was captured, for messages.
+    rewritten
+        Operations of the source that became several nodes: equal in real numbers, but their own
+        kernels round otherwise.
     """
 
     nodes: tuple[Node, ...]
     output: str
     parameters: Mapping[str, Tensor]
     source: str = ""
+    rewritten: tuple[str, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

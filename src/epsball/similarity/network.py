@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from epsball.classifier.state import untouched
 from epsball.errors import ModelError
+from epsball.state import untouched
 
 Hook = Callable[[nn.Module, Any, Any], None]
 
