@@ -32,6 +32,8 @@ class Propagation:
         node's deployed rounding and to the verifier's own in carrying A through it; None where they lose nothing.
     underflow
         For each example, (n,), what underflow in float64 may cost a bound.
+    matrices
+        Kept by the sweep: the transposed convolutions of small windows, as matrices.
     """
 
     graph: Graph
@@ -41,6 +43,7 @@ class Propagation:
     boxes: dict[str, Box] = field(default_factory=dict)
     rounding: dict[str, Tensor | None] = field(default_factory=dict)
     underflow: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
+    matrices: dict[Any, Tensor] = field(default_factory=dict)
     _forms: dict[str, Affine | None] = field(default_factory=dict)
     _relaxations: dict[str, Any] = field(default_factory=dict)
 
@@ -65,8 +68,9 @@ class Propagation:
         return self._relaxations[node.name]
 
     def relax_all(self) -> None:
-        """Make every relaxation, once for all examples, so that `take` has its part of each."""
-        for node in self.graph.nodes:
+        """Make the relaxation of every node bounded so far, once for all examples: `take` has its part of each."""
+        for name in self.boxes:
+            node = self.graph[name]
             if not isinstance(node.kind, Input | Constant) and self.form(node) is None:
                 self.relaxation(node)
 
@@ -80,6 +84,7 @@ class Propagation:
             boxes={name: box.take(rows) for name, box in self.boxes.items()},
             rounding={name: _rows(error, rows) for name, error in self.rounding.items()},
             underflow=_rows(self.underflow, rows),
+            matrices=self.matrices,
             _forms=self._forms,
             _relaxations={name: _rows(relaxation, rows) for name, relaxation in self._relaxations.items()},
         )

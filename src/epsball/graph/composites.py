@@ -81,19 +81,28 @@ def variance(builder: Builder, x: Value, axes: Sequence[int], correction: int | 
 
 
 def adaptive_max(builder: Builder, x: Value, size: Sequence[int]) -> Value:
-    """Return the maxima over windows chosen so that the result has `size`, one spatial axis after the other.
+    """Return the maxima over windows chosen so that the result has `size`.
 
-    Window i of `size` along a length n is floor(i n / size) to ceil((i + 1) n / size); shorter
-    windows repeat their last entry, which changes no maximum.
+    Window i of `size` along a length n is floor(i n / size) to ceil((i + 1) n / size).
+    """
+    lengths = x.shape[x.rank - len(size) :]
+    windows = [
+        [range(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+        for n, count in zip(lengths, size, strict=True)
+    ]
+    return window_max(builder, x, windows)
+
+
+def window_max(builder: Builder, x: Value, windows: Sequence[Sequence[Sequence[int]]]) -> Value:
+    """Return the maxima over windows given for each of the last axes, one axis after the other.
+
+    Shorter windows repeat their last entry, which changes no maximum.
     """
     operations.whole_example(builder, x)
-    first = x.rank - len(size)
-    for axis, count in enumerate(size, start=first):
-        n = x.shape[axis]
-        windows = [range(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
-        longest = max(map(len, windows))
-        index = [window[min(j, len(window) - 1)] for window in windows for j in range(longest)]
+    for axis, along in enumerate(windows, start=x.rank - len(windows)):
+        longest = max(map(len, along))
+        index = [window[min(j, len(window) - 1)] for window in along for j in range(longest)]
         taken = operations.gather(builder, x, axis, index)
-        shape = (*x.shape[:axis], count, longest, *x.shape[axis + 1 :])
+        shape = (*x.shape[:axis], len(along), longest, *x.shape[axis + 1 :])
         x = operations.reduce(builder, operations.reshape(builder, taken, shape, 0), kinds.Max, (axis + 1,), keep=False)
     return x

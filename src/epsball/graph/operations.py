@@ -70,7 +70,7 @@ def fit(builder: Builder, x: Value, like: Value) -> Value:
         fitted = Value("", shape, like.axis)
         example = fitted.example if like.dropped else shape
         return Value(shaped(builder, x.node, example), shape, like.axis)
-    if x.axis + missing != like.axis or shape[like.axis] != like.shape[like.axis]:
+    if x.axis + missing != like.axis or x.shape[x.axis] != like.shape[x.axis + missing]:
         builder.refuse_batch(f"joins {x.shape} and {like.shape}, whose batch axes differ,")
     fitted = Value("", shape, like.axis, x.outer)
     example = fitted.example if like.dropped else shape

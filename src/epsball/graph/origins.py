@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
-_TORCH = str(Path(torch.__file__).parent)
+_TORCH = str(Path(str(torch.__file__)).parent)
 
 
 def operation(node: fx.Node) -> str:

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
+from torch.fx import Node
+from torch.fx.node import map_arg
 
 from epsball.errors import ModelError
 from epsball.graph import operations, origins
@@ -55,7 +57,8 @@ def walk(program: ExportedProgram, builder: Builder, names: Mapping[str, str]) -
     names
         For each parameter and buffer, the name it has in the graph.
     """
-    values: dict[fx.Node, Any] = {}
+    values: dict[Node, Any] = {}
+    outputs: Any = ()
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     for node in program.graph.nodes:
         if node.op == "placeholder":
@@ -82,17 +85,17 @@ def _given(builder: Builder, program: ExportedProgram, spec: Any, names: Mapping
     return program.constants[spec.target]
 
 
-def _called(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+def _called(builder: Builder, node: Any, values: Mapping[Node, Any]) -> Any:
     """Return the result of one call."""
     result = node.meta.get("val")
     if isinstance(result, torch.SymInt | torch.SymFloat | torch.SymBool):
         return Length()
     if node.target is operator.getitem:
-        results, number = (values[a] if isinstance(a, fx.Node) else a for a in node.args)
+        results, number = (values[a] if isinstance(a, Node) else a for a in node.args)
         return results[number] if number < len(results) else Places()
     if str(node.target).startswith("aten._assert"):
         return None
-    arguments, options = fx.node.map_arg((node.args, node.kwargs), lambda given: values[given])
+    arguments, options = map_arg((node.args, node.kwargs), lambda given: values[given])
     used = [values[given] for given in node.all_input_nodes]
     if not any(isinstance(value, Value | Length | Places) for value in used) and _folds(node):
         return node.target(*arguments, **options)
@@ -117,7 +120,7 @@ _TAKES_LENGTHS = {
 """Operators whose lengths are read off their results."""
 
 
-def _folds(node: fx.Node) -> bool:
+def _folds(node: Any) -> bool:
     """Return whether a call on constants does no arithmetic on floats."""
     results = node.meta["val"] if isinstance(node.meta["val"], list | tuple) else [node.meta["val"]]
     return node.target in MOVES or not any(
@@ -125,7 +128,7 @@ def _folds(node: fx.Node) -> bool:
     )
 
 
-def _check_dtype(builder: Builder, node: fx.Node, used: list[Any]) -> None:
+def _check_dtype(builder: Builder, node: Any, used: list[Any]) -> None:
     """Refuse a float result in another dtype than the network's."""
     results = node.meta["val"] if isinstance(node.meta["val"], list | tuple) else [node.meta["val"]]
     dtype = results[0].dtype if isinstance(results[0], Tensor) else builder.dtype
@@ -151,7 +154,7 @@ def _batch_shape(builder: Builder, shape: Any) -> tuple[Shape, int | None]:
     return tuple(lengths), axes[0] if axes else None
 
 
-def _filled(call: Call, node: fx.Node, arguments: Any) -> Value:
+def _filled(call: Call, node: Any, arguments: Any) -> Value:
     """Return a tensor filled with one number, its batch as long as the input's."""
     value = _FILLED[node.target] if node.target in _FILLED else arguments[1]
     return operations.expand(call.builder, call.builder.number(float(value)), call.shape, call.axis)

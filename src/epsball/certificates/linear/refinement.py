@@ -17,7 +17,7 @@ from epsball.certificates.rules import RULES, rule_of
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Add, BatchNorm, Convolution, Input, Subtract
 
-CACHE = 2**20
+CACHE = 2**22
 """Bytes of coefficients carried at once: what stays in a core's cache costs half of what does not (measured)."""
 
 _TEMPORARIES = 8
@@ -44,6 +44,7 @@ def refiner(max_memory: int | None = None) -> Refine:
         wanted = wanted_entries(bounds, node)
         if wanted is None or not bool(wanted.any()):
             return box
+        bounds.relax_all()
         low, high = box.low.clone(), box.high.clone()
         if _spatial(node):
             for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():

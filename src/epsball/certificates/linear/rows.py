@@ -1,7 +1,10 @@
 """`Rows`: coefficients over a node's value, dense or in a window of its spatial axes."""
 
-from typing import NamedTuple
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -10,6 +13,10 @@ from epsball.graph.kinds import Convolution
 
 Window = tuple[slice, ...]
 """A range on each spatial axis; axis 0 of an example, the channels, is always whole."""
+
+
+LARGEST_MATRIX = 2**18
+"""Entries up to which a window's convolution is one matrix: its zeros cost less than many small kernels do."""
 
 
 class Rows(NamedTuple):
@@ -40,40 +47,56 @@ class Rows(NamedTuple):
         return Rows(self.dense(shape) + other.dense(shape))
 
 
-def through_convolution(rows: Rows, weight: Tensor, kind: Convolution, shape: tuple[int, ...]) -> Rows:
-    """Return rows over a convolution's output as rows over its input: a window sees its receptive field."""
-    values = rows.values.flatten(0, 1)
-    if rows.window is None or kind.transposed:
-        pulled = convolution_transpose(rows.dense(_output_shape(rows)).flatten(0, 1), weight, kind, shape)
-        return Rows(pulled.unflatten(0, rows.values.shape[:2]))
+def through_convolution(
+    rows: Rows, weight: Tensor, kind: Convolution, shape: tuple[int, ...], matrices: dict[Any, Tensor]
+) -> Rows:
+    """Return rows over a convolution's output as rows over its input: a window sees its receptive field.
+
+    Parameters
+    ----------
+    rows, weight, kind, shape
+        Rows over the output, the convolution, and the shape of its input.
+    matrices
+        Where the matrices of small windows are kept.
+    """
+    lead = rows.values.shape[:2]
+    if rows.window is None:
+        return Rows(convolution_transpose(rows.values.flatten(0, 1), weight, kind, shape).unflatten(0, lead))
+    lengths = tuple(rows.values.shape[3:])
     unpadded = tuple(
         stride * (length - 1) + dilation * (kernel - 1) + 1
         for stride, length, dilation, kernel in zip(
-            kind.stride, values.shape[2:], kind.dilation, weight.shape[2:], strict=True
+            kind.stride, lengths, kind.dilation, weight.shape[2:], strict=True
         )
     )
-    bare = _without_padding(kind)
-    pulled = convolution_transpose(values, weight, bare, (shape[0], *unpadded))
-    window, inside = [], []
+    window, inside = _receptive(rows.window, kind, shape, unpadded)
+    bare = replace(kind, bias=None, padding=(0,) * len(kind.stride))
+
+    def pull(values: Tensor) -> Tensor:
+        return convolution_transpose(values, weight, bare, (shape[0], *unpadded))[(..., *inside)]
+
+    if math.prod(unpadded) * shape[0] * math.prod(lengths) * weight.shape[0] > LARGEST_MATRIX:
+        return Rows(pull(rows.values.flatten(0, 1)).unflatten(0, lead), window)
+    key = (kind.weight, lengths, tuple((part.start, part.stop) for part in inside))
+    if key not in matrices:
+        size = weight.shape[0] * math.prod(lengths)
+        basis = torch.eye(size, dtype=weight.dtype, device=weight.device).view(size, weight.shape[0], *lengths)
+        matrices[key] = pull(basis).flatten(1)
+    pulled = rows.values.flatten(2) @ matrices[key]
+    return Rows(pulled.unflatten(2, (shape[0], *(part.stop - part.start for part in window))), window)
+
+
+def _receptive(
+    window: Window, kind: Convolution, shape: tuple[int, ...], unpadded: tuple[int, ...]
+) -> tuple[Window, Window]:
+    """Return the window over the input, and where it lies in the transpose without padding."""
+    outer, inside = [], []
     for part, stride, padding, length, extent in zip(
-        rows.window, kind.stride, kind.padding, shape[1:], unpadded, strict=True
+        window, kind.stride, kind.padding, shape[1:], unpadded, strict=True
     ):
         origin = part.start * stride - padding
-        start, stop = max(0, origin), min(length, origin + extent)
-        window.append(slice(start, max(start, stop)))
-        inside.append(slice(start - origin, max(start, stop) - origin))
-    return Rows(pulled[(..., *inside)].unflatten(0, rows.values.shape[:2]), tuple(window))
-
-
-def _output_shape(rows: Rows) -> tuple[int, ...]:
-    return tuple(rows.values.shape[2:])
-
-
-def _without_padding(kind: Convolution) -> Convolution:
-    return Convolution(
-        weight=kind.weight,
-        stride=kind.stride,
-        padding=(0,) * len(kind.stride),
-        dilation=kind.dilation,
-        groups=kind.groups,
-    )
+        start = max(0, origin)
+        stop = max(start, min(length, origin + extent))
+        outer.append(slice(start, stop))
+        inside.append(slice(start - origin, stop - origin))
+    return tuple(outer), tuple(inside)

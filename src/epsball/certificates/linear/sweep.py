@@ -101,11 +101,11 @@ def _step(state: Sweep, node: Node, rows: Rows) -> None:
     form = bounds.form(node)
     if form is None:
         _through_rule(state, node, rows)
-    elif isinstance(node.kind, Convolution):
+    elif isinstance(node.kind, Convolution) and not node.kind.transposed:
         _add_bias(state, node, rows, form.bias)
         source = node.inputs[0]
-        weight = bounds.parameters[node.kind.weight]
-        state.pend(source, through_convolution(rows, weight, node.kind, bounds.graph[source].shape))
+        weight, shape = bounds.parameters[node.kind.weight], bounds.graph[source].shape
+        state.pend(source, through_convolution(rows, weight, node.kind, shape, bounds.matrices))
     else:
         _through_affine(state, node, rows, form)
 
