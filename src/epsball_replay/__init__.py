@@ -42,6 +42,13 @@ class Verdict:
     semantics: str
     assumptions: dict[str, object]
 
+    def __str__(self) -> str:
+        least = min(self.derived, key=self.derived.__getitem__)
+        return (
+            f"{'accepted' if self.accepted else 'REJECTED'} ({self.semantics}); class {self.predicted} over class "
+            f"{least}: claimed {self.claims[least]:.6g}, derived {self.derived[least]:.6g}"
+        )
+
 
 def replay(path: str | Path) -> Verdict:
     """Derive a certificate's bounds anew and compare them with its claims.

@@ -18,12 +18,7 @@ def main(paths: list[str]) -> int:
             print(f"{path}: not replayed: {error}")
             worst = 2
             continue
-        least = min(verdict.derived, key=verdict.derived.__getitem__)
-        word = "accepted" if verdict.accepted else "REJECTED"
-        print(
-            f"{path}: {word} ({verdict.semantics}); class {verdict.predicted} over class {least}: "
-            f"claimed {verdict.claims[least]:.6g}, derived {verdict.derived[least]:.6g}"
-        )
+        print(f"{path}: {verdict}")
         worst = max(worst, 0 if verdict.accepted else 1)
     return worst
 

@@ -16,7 +16,7 @@ from epsball.certificates.methods import METHODS as PROPAGATED
 from epsball.certificates.methods import LowerBounds, Method
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.specification import chapter_criterion, margins
-from epsball.errors import UnsupportedOperation
+from epsball.errors import UnsupportedOperation, choose
 from epsball.graph import Graph
 
 METHODS: dict[str, Method] = {

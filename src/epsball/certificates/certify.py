@@ -1,7 +1,7 @@
 """`certify`: certificates of a classifier's predictions."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +81,9 @@ def certify(
     if classes < 2:
         raise InputError("the model has one logit; a margin needs two.")
     verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
-    run = _Run(verifier, ball, methods_of(method, verifier.graph, ball.norm), budget, max_memory)
-    return run.certificates(classifier, x, y, None if folder is None else Path(folder))
+    methods = methods_of(method, verifier.graph, ball.norm)
+    run = Certification(verifier=verifier, ball=ball, methods=methods, budget=budget, max_memory=max_memory)
+    return run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,25 +128,48 @@ def _plain(network: nn.Module) -> nn.Module:
     if not any(parametrize.is_parametrized(part) for part in network.modules()):
         return network
     plain = copy.deepcopy(network).eval()
-    for part in plain.modules():
+    for part in list(plain.modules()):
         if parametrize.is_parametrized(part):
-            for name in list(part.parametrizations):  # pyright: ignore[reportArgumentType]
-                parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+            _fix_weights(part)
     return plain
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One call's options."""
+def _fix_weights(part: nn.Module) -> None:
+    """Replace a module's parametrised tensors by their values; its class is shared with the original and stays."""
+    names = list(part.parametrizations)  # pyright: ignore[reportArgumentType]
+    values = {name: getattr(part, name).detach() for name in names}
+    part.__class__ = parametrize.type_before_parametrizations(part)
+    del part._modules["parametrizations"]
+    for name, value in values.items():
+        part.register_parameter(name, nn.Parameter(value))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Certification:
+    """How examples are certified: `certify` once its arguments are checked.
+
+    Parameters
+    ----------
+    verifier, ball, methods, budget, max_memory
+        The network and the claim, the perturbation set, and the options of `certify`.
+    """
 
     verifier: Verifier
     ball: Ball
     methods: tuple[str, ...]
-    budget: int | None
-    max_memory: int | None
+    budget: int | None = None
+    max_memory: int | None = None
 
-    def certificates(self, classifier: Classifier, x: Tensor, y: Tensor, folder: Path | None) -> Certificates:
-        """Return the certificates of all examples, batch by batch."""
+    def certificates(
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        y: Tensor,
+        *,
+        folder: Path | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> Certificates:
+        """Return the certificates of all examples, batch by batch; `numbers` name their files."""
         n = len(x)
         predicted, logits = _predictions(classifier, x)
         invalid = dict.fromkeys(torch.nonzero(predicted < 0)[:, 0].tolist(), "non-finite logits")
@@ -155,7 +179,8 @@ class _Run:
         for rows in _batches(torch.nonzero(predicted >= 0)[:, 0]):
             batch = self._bounded(x[rows], predicted[rows])
             found.include(rows, batch)
-            files |= self._emitted(folder, model, rows, x, predicted, batch)
+            if folder is not None and model:
+                files |= self._emitted(folder, model, rows, x, predicted, batch, numbers or range(n))
             progress.report("examples bounded", int(rows[-1]) + 1, n)
         return self._result(found, predicted, logits, y.cpu(), invalid, files)
 
@@ -171,16 +196,22 @@ class _Run:
         return write_model(self.verifier.graph, folder)
 
     def _emitted(
-        self, folder: Path | None, model: str, rows: Tensor, x: Tensor, predicted: Tensor, batch: Bounded
+        self,
+        folder: Path,
+        model: str,
+        rows: Tensor,
+        x: Tensor,
+        predicted: Tensor,
+        batch: Bounded,
+        numbers: Sequence[int],
     ) -> dict[int, Path]:
+        """Write the certificates of a batch; those of Lipschitz constants are not replayed."""
         files: dict[int, Path] = {}
-        if folder is None or not model:
-            return files
         for at, proof in batch.proofs.items():
             if proof.method == "lipschitz":
                 continue
             row = int(rows[at])
-            files[row] = folder / f"certificate-{row:06d}.json.gz"
+            files[row] = folder / f"certificate-{numbers[row]:06d}.json.gz"
             emit(
                 files[row],
                 self.verifier.graph,

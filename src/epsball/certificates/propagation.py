@@ -226,7 +226,7 @@ def _underflow(box: Box) -> Tensor:
 
     Each is off by at most 2^-1075, and there are fewer than 2^70 of them an entry, over entries of the box.
     """
-    magnitude = box.magnitude.flatten(1)
+    magnitude = box.magnitude.reshape(len(box.low), -1)
     magnitude = torch.where(magnitude.isfinite(), magnitude, 0.0)
     return 2.0**-1000 * (magnitude.sum(dim=1) + magnitude.shape[1])
 

@@ -26,12 +26,12 @@ NO_PARAMETERS: Mapping[str, Tensor] = {}
 
 
 def add(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine:
-    """y = a + b, with axes of length 1 repeated."""
+    """Y = a + b, with axes of length 1 repeated."""
     return _combined(node, graph, sign=1.0)
 
 
 def subtract(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine:
-    """y = a - b, with axes of length 1 repeated."""
+    """Y = a - b, with axes of length 1 repeated."""
     return _combined(node, graph, sign=-1.0)
 
 

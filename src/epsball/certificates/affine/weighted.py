@@ -17,7 +17,7 @@ _BATCH_NORM_STEPS = 12
 
 
 def linear(node: Node, kind: Linear, graph: Graph, parameters: Parameters) -> Affine:
-    """y = x W^T + b over the last axis; a W has `out` terms an entry."""
+    """Y = x W^T + b over the last axis; a W has `out` terms an entry."""
     weight = parameters[kind.weight]
     magnitude = weight.abs()
     return Affine(
@@ -75,7 +75,7 @@ def convolution_transpose(rows: Tensor, weight: Tensor, kind: Convolution, shape
 
 
 def batch_norm(node: Node, kind: BatchNorm, graph: Graph, parameters: Parameters) -> Affine:
-    """y = a x + (b - a mean), a = weight / sqrt(variance + eps), with abs(b) + abs(a mean) as the bias' magnitude.
+    """Y = a x + (b - a mean), a = weight / sqrt(variance + eps), with abs(b) + abs(a mean) as the bias' magnitude.
 
     Kernels compute a x + (b - a mean) or (x - mean) invstd weight + b; either way each factor is off by a few
     units and each sum is at most abs(a) (abs(x) + abs(mean)) + abs(b), which `spread` and `bias` bound.

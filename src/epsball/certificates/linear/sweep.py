@@ -12,8 +12,8 @@ from epsball.certificates.curves import Lines
 from epsball.certificates.linear.rows import Rows, through_convolution
 from epsball.certificates.propagation import Propagation, node_size
 from epsball.certificates.rule import Pulled
-from epsball.certificates.tensors import dot
 from epsball.certificates.rules import rule_of
+from epsball.certificates.tensors import dot
 from epsball.graph import Node
 from epsball.graph.kinds import BatchNorm, Constant, Convolution, Input
 

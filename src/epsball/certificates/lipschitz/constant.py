@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.lipschitz.factors import factors, row_norms
+from epsball.certificates.lipschitz.sorting import sorted_pair
 from epsball.errors import choose
 from epsball.graph import Graph, kinds
 from epsball.graph.kinds import Parameters
@@ -85,13 +86,15 @@ def lipschitz_constants(graph: Graph, norm: str = "l2", *, parameters: Parameter
     wide = {name: tensor.detach().to(torch.float64) for name, tensor in source.items()}
     final = graph[graph.output]
     hidden = final.inputs[0] if isinstance(final.kind, kinds.Linear) else graph.output
-    forward, edges = {graph.input.name: 1.0}, {}
+    forward: dict[str, float] = {graph.input.name: 1.0}
+    edges: dict[str, list[tuple[str, float]]] = {}
     for node in graph.nodes:
         if isinstance(node.kind, (kinds.Input, kinds.Constant)):
             forward.setdefault(node.name, 0.0)
             continue
-        edges[node.name] = factors(node, graph, wide, norm)
-        parts = [f * forward[name] for f, name in zip(edges[node.name], node.inputs, strict=True)]
+        pair = sorted_pair(node, graph)
+        edges[node.name] = [(pair, 1.0)] if pair else [*zip(node.inputs, factors(node, graph, wide, norm), strict=True)]
+        parts = [factor * forward[name] for name, factor in edges[node.name]]
         forward[node.name] = _joined(parts, norm) if isinstance(node.kind, _JOINING) else sum(parts) * _UP
     return LipschitzConstants(
         norm=norm,
@@ -103,11 +106,11 @@ def lipschitz_constants(graph: Graph, norm: str = "l2", *, parameters: Parameter
     )
 
 
-def _backward(graph: Graph, edges: dict[str, tuple[float, ...]], hidden: str) -> dict[str, float]:
+def _backward(graph: Graph, edges: dict[str, list[tuple[str, float]]], hidden: str) -> dict[str, float]:
     backward = dict.fromkeys((node.name for node in graph.nodes), 0.0)
     backward[hidden] = 1.0
     for node in reversed(graph.nodes):
-        for factor, name in zip(edges.get(node.name, ()), node.inputs, strict=False):
+        for name, factor in edges.get(node.name, ()):
             backward[name] = (backward[name] + factor * backward[node.name]) * _UP
     return backward
 

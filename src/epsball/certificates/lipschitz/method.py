@@ -40,8 +40,7 @@ def lipschitz(
         If a node has no finite global constant.
     """
     constants = lipschitz_constants(graph, domain.norm)
-    at_centre = Domain(box=Box(domain.centre, domain.centre), centre=domain.centre, norm=domain.norm, radius=0.0)
-    start = interval(graph, at_centre, specification, arithmetic=REAL).rows
+    start = interval(graph, Domain.at(domain.centre, domain.norm), specification, arithmetic=REAL).rows
     bounds = propagate(graph, domain, arithmetic, boxes=boxes)
     found = constants.of_rows(specification)
     on_ball = local_constants(bounds, specification, domain.norm)
