@@ -15,13 +15,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from epsball.certificates.affine.form import summed_to
 from epsball.certificates.arithmetic import BINARY64, Format
 from epsball.certificates.box import Box
 from epsball.certificates.curves import Curve, Lines, curve_of, lines_of
 from epsball.certificates.pointwise import pull_lines
 from epsball.certificates.rule import Pulled, Site
-from epsball.certificates.tensors import dot, split
+from epsball.certificates.tensors import dot, split, summed_to
 
 RECIPROCAL = curve_of("reciprocal", ())
 SQUARE = curve_of("square", ())

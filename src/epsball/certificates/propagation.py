@@ -13,6 +13,7 @@ from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
 from epsball.certificates.rule import Site
 from epsball.certificates.rules import rule_of
+from epsball.certificates.tensors import flat
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Constant, Input, Parameters
 
@@ -226,7 +227,7 @@ def _underflow(box: Box) -> Tensor:
 
     Each is off by at most 2^-1075, and there are fewer than 2^70 of them an entry, over entries of the box.
     """
-    magnitude = box.magnitude.flatten(1)
+    magnitude = flat(box.magnitude, 1)
     magnitude = torch.where(magnitude.isfinite(), magnitude, 0.0)
     return 2.0**-1000 * (magnitude.sum(dim=1) + magnitude.shape[1])
 

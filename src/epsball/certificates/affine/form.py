@@ -61,9 +61,3 @@ def pulled_back(function: Callable[..., Tensor], shapes: Sequence[tuple[int, ...
         return pull(rows)
 
     return transpose
-
-
-def summed_to(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return rows (m, *larger) summed over the axes that broadcasting from `shape` repeats."""
-    axes = [axis + 1 for axis, length in enumerate(shape) if length == 1 and rows.shape[axis + 1] != 1]
-    return rows.sum(dim=axes, keepdim=True) if axes else rows

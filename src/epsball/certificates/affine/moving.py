@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from epsball.certificates.affine.form import Affine, pulled_back, summed_to
+from epsball.certificates.affine.form import Affine, pulled_back
+from epsball.certificates.tensors import summed_to
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import (
     AdaptiveAveragePool,
