@@ -9,6 +9,7 @@ McCormick, "Computability of global solutions to factorable nonconvex programs",
 Shi et al., "Robustness verification for transformers" (ICLR 2020).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,6 +76,10 @@ class Product:
         """Return the rounding of the product, and of a factor that is a Python number."""
         return 3 * format.unit * box.magnitude + format.tiny
 
+    def floor(self, site: Site) -> float:
+        """Return 0 for a square, else -infinity."""
+        return 0.0 if _same(site) else -math.inf
+
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""
         return [box.high > box.low for box in boxes]
@@ -104,6 +109,10 @@ class Quotient:
     def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the rounding of the quotient, also as a product with a rounded reciprocal."""
         return 5 * format.unit * box.magnitude + format.tiny * (1 + boxes[0].magnitude)
+
+    def floor(self, site: Site) -> float:
+        """Return -infinity."""
+        return -math.inf
 
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""
@@ -148,6 +157,10 @@ class MatrixProduct:
         terms = site.shape(0)[-1]
         underflow = format.tiny * terms * (2 + boxes[0].magnitude.amax() + boxes[1].magnitude.amax())
         return format.gamma(terms + 2) * size + underflow
+
+    def floor(self, site: Site) -> float:
+        """Return -infinity."""
+        return -math.inf
 
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""

@@ -28,6 +28,8 @@ class Affine:
     terms
         An n such that computing an entry of the output, or one of a W_i, in any order has rounding errors of at
         most gamma_n times the sum of the magnitudes of its terms. 0 where both are exact.
+    signs
+        For each input the sign of all its coefficients, or None where they differ.
     largest
         The largest magnitude in W.
     exact
@@ -41,6 +43,7 @@ class Affine:
     bias: Tensor | None = None
     bias_magnitude: Tensor | None = None
     terms: int
+    signs: tuple[int, ...] | None = None
     largest: float = 1.0
     exact: bool = False
 

@@ -45,6 +45,7 @@ def _combined(node: Node, graph: Graph, *, sign: float) -> Affine:
         transpose=lambda rows: (summed_to(rows, first), summed_to(rows if sign > 0 else -rows, second)),
         # A Python scalar is rounded to the tensor's type first.
         terms=3 + repeated,
+        signs=(1, 1 if sign > 0 else -1),
     )
 
 
@@ -112,6 +113,7 @@ def averaged(
         spread=forward,
         transpose=pulled_back(forward, shapes),
         terms=_count(kind, shapes[0], node.shape) + 3,
+        signs=(1,),
     )
 
 
