@@ -81,6 +81,10 @@ class Maxima:
         """Return 0."""
         return 0.0
 
+    def floor(self, site: Site) -> float:
+        """Return -infinity."""
+        return -math.inf
+
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""
         return [boxes[0].high > boxes[0].low]
@@ -153,6 +157,10 @@ class Extremum:
     def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return 0."""
         return 0.0
+
+    def floor(self, site: Site) -> float:
+        """Return -infinity."""
+        return -math.inf
 
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""

@@ -1,5 +1,6 @@
 """Rules of the functions of one variable, applied entry by entry."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -26,6 +27,10 @@ class Pointwise:
     def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the assumed error of the kernel."""
         return self._curve(site).error(boxes[0], box, format)
+
+    def floor(self, site: Site) -> float:
+        """Return 0 for the functions whose kernels keep the sign."""
+        return self._curve(site).floor
 
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return where a cut lies inside or, of a bent function, every entry that varies."""
@@ -71,6 +76,10 @@ class Rectifier:
     def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the error of one product."""
         return 2 * format.unit * box.magnitude + format.tiny
+
+    def floor(self, site: Site) -> float:
+        """Return -infinity."""
+        return -math.inf
 
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return where the sign of x is open."""

@@ -9,19 +9,19 @@ McCormick, "Computability of global solutions to factorable nonconvex programs",
 Shi et al., "Robustness verification for transformers" (ICLR 2020).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from epsball.certificates.affine.form import summed_to
 from epsball.certificates.arithmetic import BINARY64, Format
 from epsball.certificates.box import Box
 from epsball.certificates.curves import Curve, Lines, curve_of, lines_of
 from epsball.certificates.pointwise import pull_lines
 from epsball.certificates.rule import Pulled, Site
-from epsball.certificates.tensors import dot, split
+from epsball.certificates.tensors import dot, split, summed_to
 
 RECIPROCAL = curve_of("reciprocal", ())
 SQUARE = curve_of("square", ())
@@ -76,6 +76,10 @@ class Product:
         """Return the rounding of the product, and of a factor that is a Python number."""
         return 3 * format.unit * box.magnitude + format.tiny
 
+    def floor(self, site: Site) -> float:
+        """Return 0 for a square, else -infinity."""
+        return 0.0 if _same(site) else -math.inf
+
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""
         return [box.high > box.low for box in boxes]
@@ -105,6 +109,10 @@ class Quotient:
     def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the rounding of the quotient, also as a product with a rounded reciprocal."""
         return 5 * format.unit * box.magnitude + format.tiny * (1 + boxes[0].magnitude)
+
+    def floor(self, site: Site) -> float:
+        """Return -infinity."""
+        return -math.inf
 
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""
@@ -149,6 +157,10 @@ class MatrixProduct:
         terms = site.shape(0)[-1]
         underflow = format.tiny * terms * (2 + boxes[0].magnitude.amax() + boxes[1].magnitude.amax())
         return format.gamma(terms + 2) * size + underflow
+
+    def floor(self, site: Site) -> float:
+        """Return -infinity."""
+        return -math.inf
 
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""

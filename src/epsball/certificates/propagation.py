@@ -13,6 +13,7 @@ from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
 from epsball.certificates.rule import Site
 from epsball.certificates.rules import rule_of
+from epsball.certificates.tensors import flat
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Constant, Input, Parameters
 
@@ -151,33 +152,64 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
     own, deployed = bounds.arithmetic.own, bounds.arithmetic.deployed
     if own is None:
         return box, None, 0.0
-    box = box.widened(rule.error(site, boxes, box, own))
-    error = 0.0 if deployed is None else rule.error(site, boxes, box, deployed)
-    if isinstance(error, Tensor):
-        error = torch.where(box.magnitude > OVERFLOW, torch.inf, error)
-    return box.widened(error).sound(), None, error
+    error = 0.0
+    for format in (own,) if deployed is None else (own, deployed):
+        error = rule.error(site, boxes, box, format)
+        at_low, at_high = (rule.error(site, boxes, Box(end, end), format) for end in box)
+        box = Box(box.low - at_low, box.high + at_high)
+    box = box.sound()
+    if deployed is None:
+        error = 0.0
+    elif isinstance(error, Tensor):
+        error = torch.where(box.magnitude <= OVERFLOW, error, torch.inf)
+        box = Box(torch.where(error.isinf(), -torch.inf, box.low), torch.where(error.isinf(), torch.inf, box.high))
+    return Box(box.low.clamp(min=rule.floor(site)), box.high), None, error
 
 
 def _affine_bounds(form: Affine, boxes: list[Box], arithmetic: Arithmetic) -> tuple[Box, Tensor | None, Tensor | float]:
-    """Return W c + w -+ abs(W) h for middles c and half-widths h, outward.
+    """Return a box around the values at all points, the magnitude, and the deployed rounding."""
+    if form.exact:
+        return Box(form.apply(*(box.low for box in boxes)), form.apply(*(box.high for box in boxes))), None, 0.0
+    if arithmetic.own is None:
+        middle, half = _middle_and_half(form, boxes)
+        return Box(middle - half, middle + half), None, 0.0
+    sizes = [box.magnitude for box in boxes]
+    magnitude = form.magnitude(*sizes)
+    error = 0.0 if arithmetic.deployed is None else deployed_rounding(form, sizes, magnitude, arithmetic.deployed)
+    if form.signs is not None:
+        return _monotone_bounds(form, boxes, arithmetic), magnitude, error
+    middle, half = _middle_and_half(form, boxes)
+    doubt = 2 * arithmetic.own.gamma(form.terms + 6) * magnitude + arithmetic.own.tiny + error
+    return Box(middle - half - doubt, middle + half + doubt).sound(), magnitude, error
+
+
+def _middle_and_half(form: Affine, boxes: list[Box]) -> tuple[Tensor, Tensor]:
+    """Return W c + w and abs(W) h for middles c and half-widths h.
 
     With m = max(abs(l), abs(u)) = abs(c) + h every rounding is within gamma of abs(W) m + abs(w), the magnitude.
     """
-    if form.exact:
-        return Box(form.apply(*(box.low for box in boxes)), form.apply(*(box.high for box in boxes))), None, 0.0
     middles = [0.5 * (box.low + box.high) for box in boxes]
     halves = [torch.maximum(box.high - middle, middle - box.low) for box, middle in zip(boxes, middles, strict=True)]
-    middle, half = form.apply(*middles), form.spread(*halves)
-    box = Box(middle - half, middle + half)
-    if arithmetic.own is None:
-        return box, None, 0.0
-    sizes = [box.magnitude for box in boxes]
-    magnitude = form.magnitude(*sizes)
-    box = box.widened(2 * arithmetic.own.gamma(form.terms + 6) * magnitude + arithmetic.own.tiny)
-    if arithmetic.deployed is None:
-        return box.sound(), magnitude, 0.0
-    error = deployed_rounding(form, sizes, magnitude, arithmetic.deployed)
-    return box.widened(error).sound(), magnitude, error
+    return form.apply(*middles), form.spread(*halves)
+
+
+def _monotone_bounds(form: Affine, boxes: list[Box], arithmetic: Arithmetic) -> Box:
+    """Return the values at the ends, each off by its own rounding only.
+
+    Rounding is monotone, so sums whose coefficients have one sign an input are monotone as computed, in any one
+    order: at no point is the result beyond that at the ends.
+    """
+    signs = form.signs or ()
+    ends = []
+    for which in (1, -1):
+        points = [box.low if sign == which else box.high for box, sign in zip(boxes, signs, strict=True)]
+        sizes = [point.abs() for point in points]
+        magnitude = form.magnitude(*sizes)
+        doubt = 0.0 if arithmetic.own is None else 2 * arithmetic.own.gamma(form.terms + 6) * magnitude + arithmetic.own.tiny
+        if arithmetic.deployed is not None:
+            doubt = doubt + deployed_rounding(form, sizes, magnitude, arithmetic.deployed)
+        ends.append(form.apply(*points) - which * doubt)
+    return Box(*ends).sound()
 
 
 def deployed_rounding(form: Affine, sizes: list[Tensor], magnitude: Tensor, deployed: Format) -> Tensor:
@@ -226,7 +258,7 @@ def _underflow(box: Box) -> Tensor:
 
     Each is off by at most 2^-1075, and there are fewer than 2^70 of them an entry, over entries of the box.
     """
-    magnitude = box.magnitude.reshape(len(box.low), -1)
+    magnitude = flat(box.magnitude, 1)
     magnitude = torch.where(magnitude.isfinite(), magnitude, 0.0)
     return 2.0**-1000 * (magnitude.sum(dim=1) + magnitude.shape[1])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -47,6 +47,7 @@ class Pulled(NamedTuple):
     error: Tensor
 
 
+@runtime_checkable
 class Rule(Protocol):
     """Interval and linear relaxation of one kind."""
 
@@ -55,7 +56,15 @@ class Rule(Protocol):
         ...
 
     def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
-        """Return a bound on abs(computed - f), (n, *shape), where f is computed in `format` on points of the boxes."""
+        """Return a bound on abs(computed - f), (n, *shape), where f is computed in `format` on points of the boxes.
+
+        It depends on the values f, which lie in `box`, through their size c abs(f), c < 1, alone: so that
+        what is computed is least where f is, and a box of one end gives the error there.
+        """
+        ...
+
+    def floor(self, site: Site) -> float:
+        """Return a number that no computed value is below, whatever its rounding."""
         ...
 
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:

@@ -46,6 +46,10 @@ class Softmax:
         most = torch.maximum(spread, boxes[0].magnitude).amax(dim=site.kind.axis + 1, keepdim=True)
         return (format.gamma(length + _STEPS) + 8 * format.unit * most) * box.magnitude + format.tiny
 
+    def floor(self, site: Site) -> float:
+        """Return 0: exponentials and their quotients keep the sign."""
+        return 0.0
+
     def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every entry that varies."""
         return [boxes[0].high > boxes[0].low]

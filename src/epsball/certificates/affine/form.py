@@ -28,6 +28,8 @@ class Affine:
     terms
         An n such that computing an entry of the output, or one of a W_i, in any order has rounding errors of at
         most gamma_n times the sum of the magnitudes of its terms. 0 where both are exact.
+    signs
+        For each input the sign of all its coefficients, or None where they differ.
     largest
         The largest magnitude in W.
     exact
@@ -41,6 +43,7 @@ class Affine:
     bias: Tensor | None = None
     bias_magnitude: Tensor | None = None
     terms: int
+    signs: tuple[int, ...] | None = None
     largest: float = 1.0
     exact: bool = False
 
@@ -61,9 +64,3 @@ def pulled_back(function: Callable[..., Tensor], shapes: Sequence[tuple[int, ...
         return pull(rows)
 
     return transpose
-
-
-def summed_to(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return rows (m, *larger) summed over the axes that broadcasting from `shape` repeats."""
-    axes = [axis + 1 for axis, length in enumerate(shape) if length == 1 and rows.shape[axis + 1] != 1]
-    return rows.sum(dim=axes, keepdim=True) if axes else rows

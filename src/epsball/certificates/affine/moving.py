@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from epsball.certificates.affine.form import Affine, pulled_back, summed_to
+from epsball.certificates.affine.form import Affine, pulled_back
+from epsball.certificates.tensors import summed_to
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import (
     AdaptiveAveragePool,
@@ -44,6 +45,7 @@ def _combined(node: Node, graph: Graph, *, sign: float) -> Affine:
         transpose=lambda rows: (summed_to(rows, first), summed_to(rows if sign > 0 else -rows, second)),
         # A Python scalar is rounded to the tensor's type first.
         terms=3 + repeated,
+        signs=(1, 1 if sign > 0 else -1),
     )
 
 
@@ -111,6 +113,7 @@ def averaged(
         spread=forward,
         transpose=pulled_back(forward, shapes),
         terms=_count(kind, shapes[0], node.shape) + 3,
+        signs=(1,),
     )
 
 

@@ -36,6 +36,8 @@ class Curve:
         is exact.
     jump
         How far f may jump at a cut.
+    floor
+        A number that kernels never go below.
     low, pole
         Inputs at or below `low`, and intervals that contain `pole`, have no bounds.
     """
@@ -50,6 +52,7 @@ class Curve:
     reach: float = 0.0
     offset: float = 0.0
     jump: float = 0.0
+    floor: float = -math.inf
     low: float = -math.inf
     pole: float = math.nan
 

@@ -147,6 +147,7 @@ _SHAPES: dict[str, Callable[..., dict]] = {
     },
     "sigmoid": lambda: {
         "slope": lambda x: torch.sigmoid(x) * torch.sigmoid(-x),
+        "floor": 0.0,
         "cuts": (0.0,),
         "convex": (True, False),
     },
@@ -165,10 +166,10 @@ _SHAPES: dict[str, Callable[..., dict]] = {
         "ulps": 0.0,
     },
     "clamp": _clamp,
-    "square": lambda: {"slope": lambda x: 2 * x, "turns": (0.0,), "ulps": 1.0},
-    "exp": lambda: {"slope": torch.exp},
+    "square": lambda: {"slope": lambda x: 2 * x, "turns": (0.0,), "ulps": 1.0, "floor": 0.0},
+    "exp": lambda: {"slope": torch.exp, "floor": 0.0},
     "log": lambda: {"slope": torch.reciprocal, "convex": (False,), "low": 0.0},
-    "sqrt": lambda: {"slope": lambda x: 0.5 * torch.rsqrt(x), "convex": (False,), "low": -math.ulp(0.0)},
+    "sqrt": lambda: {"slope": lambda x: 0.5 * torch.rsqrt(x), "convex": (False,), "low": -math.ulp(0.0), "floor": 0.0},
     "reciprocal": lambda: {
         "slope": lambda x: -1 / (x * x),
         "cuts": (0.0,),

@@ -130,7 +130,7 @@ def exact_interval(bounds: Propagation, node: Node) -> bool:
 def _mixing(graph: Graph, node: Node) -> float:
     """Return how many steps mix entries on the way to a node; infinite where a step is not affine."""
     if isinstance(node.kind, Input) or node.name in graph.constant:
-        return 0
+        return 0.0
     if type(node.kind) in RULES:
         return math.inf
     varying = [graph[name] for name in node.inputs if name not in graph.constant]
