@@ -170,8 +170,8 @@ def _fingerprint(described: dict[str, Any], arrays: dict[str, Array]) -> str:
 
 
 def _slopes(pair: dict[str, str | None], shape: tuple[int, ...]) -> Slopes:
-    above = pair["upper"]
-    return Slopes(_decoded(str(pair["lower"])).reshape(shape), None if above is None else _decoded(above).reshape(shape))
+    below, above = pair["lower"], pair["upper"]
+    return Slopes(_decoded(str(below)).reshape(shape), None if above is None else _decoded(above).reshape(shape))
 
 
 def _decoded(text: str) -> Array:

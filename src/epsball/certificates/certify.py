@@ -112,7 +112,7 @@ class Verifier:
         """
         if classifier.stochastic:
             raise ModelError("the model draws random numbers; certificates are about one function. Fix its draws.")
-        graph = capture(_plain(classifier.network), shape)
+        graph = capture(with_fixed_weights(classifier.network), shape)
         if arithmetic.deployed is not None:
             check_deployment(graph, classifier.network)
         return cls(graph=graph, arithmetic=arithmetic)
@@ -123,7 +123,7 @@ class Verifier:
         return ASSUMPTIONS if self.arithmetic.deployed is not None else ()
 
 
-def _plain(network: nn.Module) -> nn.Module:
+def with_fixed_weights(network: nn.Module) -> nn.Module:
     """Return the network with its parametrised weights as they are now, which is what it computes with."""
     if not any(parametrize.is_parametrized(part) for part in network.modules()):
         return network

@@ -60,14 +60,10 @@ class CertificateLink:
             max_memory=self.max_memory,
         )
         folder = None if shard.folder is None else shard.folder / "certificates"
-        found = run.certificates(
-            shard.classifier, shard.x, shard.y, folder=folder, numbers=shard.positions.tolist()
-        )
+        found = run.certificates(shard.classifier, shard.x, shard.y, folder=folder, numbers=shard.positions.tolist())
         n = len(shard.y)
         none = torch.full((n,), torch.nan, dtype=torch.float64)
-        replayable = [
-            method not in (None, "lipschitz") and found.not_replayable is None for method in found.method
-        ]
+        replayable = [method not in (None, "lipschitz") and found.not_replayable is None for method in found.method]
         return Findings(
             columns={
                 "certificate.certified": found.certified,
