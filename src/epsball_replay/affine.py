@@ -45,13 +45,18 @@ class Affine:
     magnitude: Array
     coefficients: int = 0
 
+    @property
+    def moves(self) -> bool:
+        """Whether entries are only moved, or there are none: no number is rounded."""
+        return self.terms == 0
+
     def deployed_error(self, most: float) -> Array:
         """Return gamma32(n + 1) (|W| |z| + |b|) + underflow, for any order of summation.
 
         An operation that underflows is off by at most 2**-126, one whose factor is flushed to zero
         by that times the other factor; `most` bounds the inputs. Sums that may overflow are not bounded.
         """
-        if self.terms == 0:
+        if self.moves:
             return np.zeros(self.constant.shape)
         largest = max((float(abs(matrix).max()) for _, matrix in self.inputs if matrix.nnz), default=0.0)
         underflow = (self.terms + 1) * 2.0**-126 * (2 + largest + most)

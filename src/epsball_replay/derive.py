@@ -104,10 +104,19 @@ class Derivation:
         if self.certificate.semantics == "float32":
             most = max((float(self.ranges[name].magnitude.max()) for name, _ in found.inputs), default=0.0)
             self.deployed[node.name] = found.deployed_error(most)
+        if found.moves:
+            return self._moved(node, found)
         centre, spread = centre.reshape(node.shape), spread.reshape(node.shape)
         slack = spread * (1 + 1e-12) + gamma(_terms(found) + 8) * found.magnitude
-        exact = not found.inputs
-        return Range(centre, centre) if exact else self._widened(node, centre, centre, slack * (1 + 1e-12) + 1e-300)
+        return self._widened(node, centre, centre, slack * (1 + 1e-12) + 1e-300)
+
+    def _moved(self, node: Node, found: Affine) -> Range:
+        """Return bounds of entries that are moved, which costs no rounding."""
+        sides = (found.constant.ravel(), found.constant.ravel())
+        for name, matrix in found.inputs:
+            before = self.ranges[name]
+            sides = (sides[0] + matrix @ before.low.ravel(), sides[1] + matrix @ before.high.ravel())
+        return Range(*(side.reshape(node.shape) for side in sides))
 
     def _widened(self, node: Node, low: Array, high: Array, slack: Array) -> Range:
         slack = slack + self.deployed.get(node.name, 0.0)

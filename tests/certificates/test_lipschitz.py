@@ -37,7 +37,7 @@ def test_an_orthogonal_matrix_has_norm_one_within_rounding():
     assert 1 <= bound <= 50 ** (1 / 2**8) * (1 + 1e-9)
 
 
-OPTIONS = itertools.product([1, 2, 3], [0, 1, 2], [1, 2], [1, 2], [3, 4])
+OPTIONS = list(itertools.product([1, 2, 3], [0, 1, 2], [1, 2], [1, 2], [3, 4]))
 
 
 @pytest.mark.parametrize(("stride", "padding", "dilation", "groups", "kernel"), OPTIONS)
@@ -168,6 +168,6 @@ def test_almost_orthogonal_layers_have_norm_at_most_one_and_still_learn():
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
     assert lipschitz_constants(capture(with_fixed_weights(net.eval()), (1, 8, 8))).total <= 1.05
-    assert float(torch.linalg.vector_norm(net(x)[0] - net(x + 0.01)[0])) <= 0.01 * 8
+    assert float(torch.linalg.vector_norm(net(x)[0] - net(x + 0.01)[0]).detach()) <= 0.01 * 8
     clf = Classifier(net)
     assert bool((certify(clf, x, y, Ball("l2", 0.001), method="lipschitz").stable).any())

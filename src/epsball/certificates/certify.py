@@ -112,7 +112,9 @@ class Verifier:
         """
         if classifier.stochastic:
             raise ModelError("the model draws random numbers; certificates are about one function. Fix its draws.")
-        graph = capture(with_fixed_weights(classifier.network), shape)
+        # Autocast would be captured with the network; that it is on is said by the check.
+        with torch.autocast(classifier.device.type, enabled=False):
+            graph = capture(with_fixed_weights(classifier.network), shape)
         if arithmetic.deployed is not None:
             check_deployment(graph, classifier.network)
         return cls(graph=graph, arithmetic=arithmetic)
