@@ -95,12 +95,12 @@ def cka(
     if estimator not in ("debiased", "plain"):
         raise InputError(f"estimator is '{estimator}'; choose 'debiased' or 'plain'.")
     rows_a = Rows(data, "data")
-    rows_b = rows_a if data_b is None else Rows(data_b, "data_b")
+    rows_b = rows_a if data_b is None or data_b is data else Rows(data_b, "data_b")
     _check_rows(rows_a, rows_b)
     method = kernel_named(kernel)
     with ExitStack() as used:
         side_a = _prepare(used, model_a, rows_a, layers, method, estimator, "model_a")
-        if model_a is model_b and data_b is None and layers_b in (None, layers):
+        if model_a is model_b and rows_b is rows_a and layers_b in (None, layers):
             side_b = side_a
         else:
             side_b = _prepare(
@@ -223,6 +223,11 @@ def _undefined(observer: Observer, own: Float64[Tensor, " layers"]) -> tuple[str
 
 
 def _check_rows(rows_a: Rows, rows_b: Rows) -> None:
+    if rows_a is not rows_b and not (rows_a.ordered and rows_b.ordered):
+        raise InputError(
+            "data and data_b cannot be paired row by row: one is a DataLoader with an order of its own. "
+            "Give loaders with shuffle=False, or tensors."
+        )
     if len(rows_a) != len(rows_b):
         raise InputError(
             f"data has {len(rows_a)} rows and data_b {len(rows_b)}; CKA compares the same rows in the same "

@@ -60,8 +60,8 @@ class RBF:
     bandwidth: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.bandwidth > 0 and math.isfinite(self.bandwidth)):
-            raise InputError(f"bandwidth is {self.bandwidth}; it is a positive multiple of the median distance.")
+        if not (isinstance(self.bandwidth, int | float) and self.bandwidth > 0 and math.isfinite(self.bandwidth)):
+            raise InputError(f"bandwidth is {self.bandwidth!r}; it is a positive multiple of the median distance.")
 
     def __str__(self) -> str:
         return f"rbf, sigma = {self.bandwidth:g} median distances"
@@ -86,10 +86,12 @@ def kernel_named(kernel: KernelLike) -> Kernel:
     Raises
     ------
     InputError
-        If the name is not registered.
+        If the name is not registered, or `kernel` is no kernel.
     """
-    if not isinstance(kernel, str):
+    if isinstance(kernel, Kernel) and not isinstance(kernel, type):
         return kernel
+    if not isinstance(kernel, str):
+        raise InputError(f"kernel is {kernel!r}; give one of {', '.join(KERNELS)}, or a kernel such as RBF().")
     if kernel not in KERNELS:
         raise InputError(f"kernel '{kernel}' is not one of {', '.join(KERNELS)}.{nearest(kernel, KERNELS)}")
     return KERNELS[kernel]

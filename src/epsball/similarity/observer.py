@@ -16,12 +16,13 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from epsball.errors import ModelError
-from epsball.similarity.gram import amplitude, linear_gram
+from epsball.precision import full_precision
+from epsball.similarity.gram import ORDINARY, amplitude, linear_gram
 from epsball.similarity.hsic import Estimator, KernelStack
 from epsball.similarity.kernels import Kernel
 from epsball.similarity.layers import Layer, Output
 from epsball.similarity.network import Network, hooked
-from epsball.similarity.probe import tensors
+from epsball.similarity.probe import tensors, watchable
 from epsball.similarity.sensitivity import marked_rows
 
 
@@ -59,13 +60,13 @@ class Observer:
         Raises
         ------
         ModelError
-            If a layer does not run, or its activations are not finite.
+            If the model fails, a layer does not run, or its activations are not finite.
         """
         stack = KernelStack(bounds, len(self.layers) + 1, self.estimator, _home(x.device))
         stack.store(len(self.layers), marked_rows(bounds, stack.slabs[0].device))
         missing = set(range(len(self.layers)))
         with self._watching(stack, missing):
-            self.network.run(x)
+            self.network(x)
         if missing:
             name = self.layers[min(missing)].name
             raise ModelError(
@@ -76,7 +77,7 @@ class Observer:
 
     @contextmanager
     def _watching(self, stack: KernelStack, missing: set[int]) -> Iterator[None]:
-        names = {module: name for name, module in self.network.root.named_modules()}
+        names = watchable(self.network.root)
         watched = {layer.output.module for layer in self.layers}
         calls: Counter[nn.Module] = Counter()
 
@@ -85,7 +86,7 @@ class Observer:
             for path, value in tensors(result):
                 index = self._wanted.get(Output(names[module], calls[module], path))
                 if index is not None:
-                    with _exact_products(value.device):
+                    with full_precision(_home(value.device)):
                         self._store(stack, index, value)
                     missing.discard(index)
 
@@ -117,7 +118,7 @@ def _scale(layer: Layer, features: Tensor, peak: float) -> float:
         raise ModelError(_not_finite(layer, features))
     exponent = round(math.log2(peak))
     most = 1000 if features.dtype == torch.float64 else 126
-    return 1.0 if abs(exponent) <= 16 else 2.0 ** max(-most, min(most, -exponent))
+    return 1.0 if 1 / ORDINARY <= peak <= ORDINARY else 2.0 ** max(-most, min(most, -exponent))
 
 
 def _not_finite(layer: Layer, features: Tensor) -> str:
@@ -127,18 +128,6 @@ def _not_finite(layer: Layer, features: Tensor) -> str:
         f"the activations of layer '{layer.name}' are not finite: {seen}. "
         "Check the input, the weights and the precision, or leave this layer out (layers=)."
     )
-
-
-@contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
-    """Multiply in the features' own precision inside the block, whatever the caller's settings are."""
-    precision = torch.get_float32_matmul_precision()
-    with torch.autocast(device.type, enabled=False):
-        try:
-            torch.set_float32_matmul_precision("highest")
-            yield
-        finally:
-            torch.set_float32_matmul_precision(precision)
 
 
 def _home(device: torch.device) -> torch.device:
