@@ -110,8 +110,7 @@ def choose(layers: Sequence[Layer], choice: Choice, modules: Sequence[str], mode
     for pattern in patterns:
         if not any(_matches(layer, pattern) for layer in layers):
             raise InputError(_explain(pattern, layers, modules, model))
-    chosen = [layer for layer in layers if any(_matches(layer, pattern) for pattern in patterns)]
-    return chosen
+    return [layer for layer in layers if any(_matches(layer, pattern) for pattern in patterns)]
 
 
 def _patterns(choice: Choice) -> list[str]:

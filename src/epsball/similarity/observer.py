@@ -6,8 +6,7 @@ operation that follows cannot change it, and the features are freed as the netwo
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from epsball.errors import ModelError
 from epsball.precision import full_precision
-from epsball.similarity.gram import ORDINARY, amplitude, linear_gram
+from epsball.similarity.gram import ORDINARY, BlockGram, amplitude, linear_gram
 from epsball.similarity.hsic import Estimator, KernelStack
 from epsball.similarity.kernels import Kernel
 from epsball.similarity.layers import Layer, Output
@@ -65,8 +64,14 @@ class Observer:
         stack = KernelStack(bounds, len(self.layers) + 1, self.estimator, _home(x.device))
         stack.store(len(self.layers), marked_rows(bounds, stack.slabs[0].device))
         missing = set(range(len(self.layers)))
-        with self._watching(stack, missing):
-            self.network(x)
+
+        def store(index: int, value: Tensor) -> None:
+            missing.discard(index)
+            gram = self._gram(index, value, bounds)
+            if gram is not None and self._fixed[index].width > 0.0:
+                stack.store(index, self.kernel(gram, self._fixed[index].width))
+
+        self._pass(x, store)
         if missing:
             name = self.layers[min(missing)].name
             raise ModelError(
@@ -75,8 +80,20 @@ class Observer:
             )
         return stack
 
-    @contextmanager
-    def _watching(self, stack: KernelStack, missing: set[int]) -> Iterator[None]:
+    def settle(self, x: Shaped[Tensor, "n *shape"], bounds: list[int]) -> None:
+        """Fix the scale and the kernel's width of the layers on a sample of rows.
+
+        A layer that does not vary there is settled by the first batch on which it does.
+
+        Raises
+        ------
+        ModelError
+            If the model fails, or the activations of a layer are not finite.
+        """
+        self._pass(x, lambda index, value: self._gram(index, value, bounds))
+
+    def _pass(self, x: Shaped[Tensor, "n *shape"], seen: Callable[[int, Tensor], object]) -> None:
+        """Run the network and call ``seen(index, value)`` at the moment a watched layer returns its value."""
         names = watchable(self.network.root)
         watched = {layer.output.module for layer in self.layers}
         calls: Counter[nn.Module] = Counter()
@@ -87,33 +104,36 @@ class Observer:
                 index = self._wanted.get(Output(names[module], calls[module], path))
                 if index is not None:
                     with full_precision(_home(value.device)):
-                        self._store(stack, index, value)
-                    missing.discard(index)
+                        seen(index, value)
 
         with hooked({}, {module: leave for module, name in names.items() if name in watched}):
-            yield
+            self.network(x)
 
-    def _store(self, stack: KernelStack, index: int, value: Tensor) -> None:
-        layer, rows = self.layers[index], stack.bounds[-1]
-        features = layer.features(value, rows).detach()
+    def _gram(self, index: int, value: Tensor, bounds: list[int]) -> BlockGram | None:
+        """Return the scaled inner products of a layer's centred features; None while it has not varied."""
+        layer = self.layers[index]
+        features = layer.features(value, bounds[-1]).detach()
         features = features.to(_home(features.device))
-        if index not in self._fixed:
-            peak = amplitude(features)
-            if peak == 0.0:
-                return
-            scale = _scale(layer, features, peak)
-            gram = linear_gram(features, stack.bounds, scale)
-            self._fixed[index] = _Fixed(scale, self.kernel.width(gram))
-        else:
-            gram = linear_gram(features, stack.bounds, self._fixed[index].scale)
+        fixed = self._fixed.get(index)
+        scale = fixed.scale if fixed else _scale(layer, features)
+        if scale == 0.0:
+            return None
+        gram = linear_gram(features, bounds, scale)
         if not torch.isfinite(gram.diagonal()).all():
             raise ModelError(_not_finite(layer, features))
-        if self._fixed[index].width > 0.0:
-            stack.store(index, self.kernel(gram, self._fixed[index].width))
+        if fixed is None:
+            self._fixed[index] = _Fixed(scale, self.kernel.width(gram))
+        return gram
 
 
-def _scale(layer: Layer, features: Tensor, peak: float) -> float:
-    """Return 1, or the power of two near 1/peak where fourth powers might leave the range of numbers."""
+def _scale(layer: Layer, features: Tensor) -> float:
+    """Return 1, or the power of two near 1/amplitude where fourth powers might leave the range of numbers.
+
+    0 if the features do not vary.
+    """
+    peak = amplitude(features)
+    if peak == 0.0:
+        return 0.0
     if not math.isfinite(peak):
         raise ModelError(_not_finite(layer, features))
     exponent = round(math.log2(peak))
