@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import epsball as eb
 from epsball.errors import InputError, ModelError
 from epsball.similarity import RBF, cka
+from epsball.similarity.gram import BlockGram
 from similarity.networks import ResNet, seeded
 
 KERNELS = ["linear", "rbf"]
@@ -115,6 +116,35 @@ def test_rbf_of_a_wide_kernel_is_the_linear_kernel_and_of_a_known_width_the_form
     expected = (K * L).sum() / (K.norm() * L.norm())
     found = of_features(X, Y, kernel=RBF(bandwidth=0.5), estimator="plain")
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+class Recorder(RBF):
+    """Notes on how many rows each width was set."""
+
+    def width(self, gram: BlockGram) -> float:
+        self.__dict__.setdefault("rows", []).append(len(gram.diagonal()))
+        return super().width(gram)
+
+
+@pytest.mark.parametrize(("batch_size", "rows"), [(300, 256), (None, 256), (40, 40)])
+def test_the_width_is_set_once_a_layer_on_a_sample_whatever_the_batches(batch_size, rows):
+    kernel = Recorder()
+    cka(nn.Identity(), nn.Linear(6, 3), drawn(700, 6), kernel=kernel, batch_size=batch_size)
+    assert kernel.__dict__["rows"] == [rows, rows]
+
+
+def test_rows_that_coincide_do_not_enter_the_width():
+    X, Y = 1 + drawn(40, 5), drawn(40, 5).double()
+    X[:30] = 3.3
+    squared = torch.cdist(X.double(), X.double()).square()[tuple(torch.triu_indices(40, 40, offset=1))]
+    width = float(squared[squared > 1e-9].median().sqrt())
+    assert (squared > 1e-9).double().mean() < 0.5
+    K = torch.exp(-torch.cdist(X.double(), X.double()).square() / (2 * width**2))
+    H = torch.eye(40).double() - 1 / 40
+    L = torch.exp(-torch.cdist(Y, Y).square() / (2 * float(torch.pdist(Y).square().median())))
+    expected = (H @ K @ H * L).sum() / ((H @ K @ H).norm() * (H @ L @ H).norm())
+    found = of_features(X, Y, kernel="rbf", estimator="plain")
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_low_precision_features_and_autocast_do_not_reach_the_products():
