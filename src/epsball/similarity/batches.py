@@ -9,7 +9,7 @@ from itertools import pairwise
 from operator import add
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from epsball.errors import InputError
@@ -108,18 +108,25 @@ def measure(
     running = [Running(first, second) for first, second in pairs]
     done = marked = 0
     for number, positions in enumerate(torch.tensor_split(shuffled(rows), count)):
-        n = len(positions)
-        bounds = group_bounds(n, GROUPS)
-        stacks = {id(side): side.kernels(positions, bounds) for side in sides}
-        for pair in running:
-            a, b = stacks[id(pair.first)], stacks[id(pair.second)]
-            found = moments(a, b, leave_out=count == 1 and _can_leave_out(bounds))
-            pair.add(number, found * float(n), a.energy.cpu() * n)
-        marked += marked_count(n)
-        done += n
+        _add_batch(running, sides, number, positions, alone=count == 1)
+        marked += marked_count(len(positions))
+        done += len(positions)
         report("similarity", done, rows)
     batching = Batching(rows, count, marked)
     return [pair.similarity(batching, kernel, estimator) for pair in running]
+
+
+def _add_batch(
+    running: Sequence[Running], sides: Sequence[Side], number: int, positions: Int64[Tensor, " n"], *, alone: bool
+) -> None:
+    """Add one batch to every pair; its kernels are freed on return, before those of the next are made."""
+    n = len(positions)
+    bounds = group_bounds(n, GROUPS)
+    stacks = {side: side.kernels(positions, bounds) for side in sides}
+    for pair in running:
+        a, b = stacks[pair.first], stacks[pair.second]
+        found = moments(a, b, leave_out=alone and _can_leave_out(bounds))
+        pair.add(number, found * float(n), a.energy.cpu() * n)
 
 
 def distinct(sides: Sequence[Side]) -> list[Side]:
