@@ -163,6 +163,7 @@ class Constant(nn.Module):
 
 
 def test_constant_features_are_undefined_and_named():
+    torch.manual_seed(8)
     model = nn.Sequential(nn.Linear(6, 5), Constant(), nn.Linear(5, 4))
     found = cka(model, nn.Identity(), drawn(30, 6), layers_b="output")
     assert found.layers_a == ("0", "1", "2")

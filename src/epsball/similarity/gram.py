@@ -81,14 +81,14 @@ def amplitude(features: Float[Tensor, "n *shape"]) -> float:
     """Return max |x_ij - m_j| over the features, 0 if none varies.
 
     The search ends at the first few features for which it is an `ORDINARY` number. A feature
-    varies if it strays from its mean by more than four units in the last place: less is what a
+    varies if it strays from its mean by more than 64 units in the last place: less is what a
     constant looks like after rounding. Not finite if a feature is not.
     """
     peak = 0.0
     for part in columns(features):
         mean = widened(part).mean(0)
         deviation = (widened(part) - mean).abs_()
-        rounding = 4 * torch.finfo(part.dtype).eps * mean.abs()
+        rounding = 64 * torch.finfo(part.dtype).eps * mean.abs()
         found = float(torch.where(deviation <= rounding, 0.0, deviation).amax())
         if not math.isfinite(found):
             return found
