@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Callable
 
+from epsball.attacks.apgd import APGD, TargetedAPGD
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
 from epsball.attacks.protocol import Attack
 from epsball.errors import InputError, choose
 from epsball.texts import split_options
 
-ATTACKS: dict[str, Callable[[], Attack]] = {"pgd": PGD, "fgsm": FGSM, "fgsm-rs": RandomisedFGSM}
+ATTACKS: dict[str, Callable[[], Attack]] = {"pgd": PGD, "fgsm": FGSM, "fgsm-rs": RandomisedFGSM, "apgd": APGD, "apgd-t": TargetedAPGD}
 
 
 def resolve(method: str | Attack) -> Attack:
