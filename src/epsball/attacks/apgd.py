@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int64
@@ -47,6 +48,7 @@ class APGD:
     steps: int = 100
     restarts: int = 1
     loss: str | losses.Loss = "cross-entropy"
+    tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
         check_counts(steps=self.steps, restarts=self.restarts)
@@ -90,6 +92,7 @@ class TargetedAPGD:
     targets: int = 9
     restarts: int = 1
     loss: str | losses.TargetedLoss = "targeted-dlr"
+    tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
         check_counts(steps=self.steps, targets=self.targets, restarts=self.restarts)

@@ -59,9 +59,8 @@ class SparseClimber:
     def next_points(self) -> Tensor:
         """Return P(x_k + eta s), s the signs of the k largest entries of the gradient, of l1 length 1."""
         size = self.gradient.flatten(1).abs()
-        d = size.shape[1]
-        place = (d - self.wanted).clamp(0, d - 1).long()
-        least = size.sort(dim=1).values.gather(1, place[:, None])
+        place = self.wanted.long().clamp(min=1)[:, None] - 1
+        least = size.sort(dim=1, descending=True).values.gather(1, place)
         signs = torch.where(size >= least, self.gradient.flatten(1).sign(), 0)
         signs *= self.step_size[:, None] / signs.abs().sum(dim=1, keepdim=True).clamp(min=1)
         return self.neighbourhood.project(self.points + signs.view_as(self.points))
