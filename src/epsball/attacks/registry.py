@@ -6,10 +6,11 @@ from collections.abc import Callable
 from epsball.attacks.apgd import APGD, TargetedAPGD
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
 from epsball.attacks.protocol import Attack
+from epsball.attacks.square import Square
 from epsball.errors import InputError, choose
 from epsball.texts import split_options
 
-ATTACKS: dict[str, Callable[[], Attack]] = {"pgd": PGD, "fgsm": FGSM, "fgsm-rs": RandomisedFGSM, "apgd": APGD, "apgd-t": TargetedAPGD}
+ATTACKS: dict[str, Callable[[], Attack]] = {"pgd": PGD, "fgsm": FGSM, "fgsm-rs": RandomisedFGSM, "apgd": APGD, "apgd-t": TargetedAPGD, "square": Square}
 
 
 def resolve(method: str | Attack) -> Attack:

@@ -66,7 +66,8 @@ class Walkers:
 
     def value(self, points: Float[Tensor, "m *shape"]) -> tuple[Tensor, Tensor | None]:
         """Return losses and the rows that go on, at one forward a row."""
-        value = self._loss(self._query.logits(points, self.owners), self.y, self.targets)
+        y, targets = self.y, self.targets
+        value = self._loss(self._query.logits(points, self.owners), y, targets)
         return value, self._gathered()
 
     def _paid_loss(self, logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
