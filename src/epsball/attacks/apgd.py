@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks import losses, starts
@@ -136,6 +136,15 @@ def auto_pgd(walkers: Walkers, ball: Ball, keys: Keys, steps: int) -> None:
         if share and len(points):
             neighbourhood = _widened(ball, factor).at(walkers.neighbourhood.x)
             points = climb_l1(walkers, neighbourhood.project(points), neighbourhood, share)
+
+
+def climb_from(points: Float[Tensor, "m *shape"], walkers: Walkers, steps: int) -> None:
+    """Run Auto-PGD in the ball itself from given points, its first step as long as the radius."""
+    neighbourhood = walkers.neighbourhood
+    if neighbourhood.norm.order == 1:
+        climb_l1(walkers, points, neighbourhood, steps)
+    else:
+        climb(walkers, points, neighbourhood, steps, neighbourhood.radius)
 
 
 def _widened(ball: Ball, factor: int) -> Ball:

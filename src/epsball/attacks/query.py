@@ -92,6 +92,11 @@ class Query:
         self.tally.begin(0, attack)
         self._record.credit(attack)
 
+    @property
+    def natural(self) -> Float64[Tensor, " n"]:
+        """The margins at the standing examples."""
+        return self._record.natural[self._local]
+
     def best(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
         """Return each standing example's point of lowest margin seen in the ball, and that margin."""
         return self._record.candidates(self._local), self._record.lowest(self._local)

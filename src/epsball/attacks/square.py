@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.attacks import losses
+from epsball.attacks.apgd import climb_from
 from epsball.attacks.counts import check_counts
 from epsball.attacks.query import Query
 from epsball.attacks.squares import Grid, MassMoves, Moves, VertexMoves
 from epsball.attacks.walkers import Walkers
-from epsball.ball import Neighbourhood
+from epsball.ball import Ball, Neighbourhood
 from epsball.errors import InputError
 from epsball.randomness import Keys
-from epsball.ball import Ball
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries after which the squares' share of the image is halved, as published for 10,000 of them."""
@@ -42,6 +42,8 @@ class Square:
     schedule
         Number of queries over which the published schedule of p is laid out. AutoAttack's is 10,000,
         whatever the number of queries.
+    polish
+        Steps of Auto-PGD from the best points at the end of a restart (published: 0).
 
     References
     ----------
@@ -54,6 +56,7 @@ class Square:
     restarts: int = 1
     share: float = 0.8
     schedule: int = 10_000
+    polish: int = 0
     tolerance: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
@@ -71,7 +74,9 @@ class Square:
         for restart in range(self.restarts):
             query.begin(restart)
             walkers = Walkers(query, lambda logits, y, targets: losses.margin(logits, y))
-            self.search(walkers, keys[query.index].derive(restart))
+            best = self.search(walkers, keys[query.index].derive(restart))
+            if self.polish and len(best):
+                climb_from(best, walkers, self.polish)
 
     def search(self, walkers: Walkers, keys: Keys) -> Float[Tensor, "m *shape"]:
         """Let walkers search; return the best points of those left."""
