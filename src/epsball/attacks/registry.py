@@ -3,12 +3,22 @@
 import dataclasses
 from collections.abc import Callable
 
+from epsball.attacks.ddn import DDN
+from epsball.attacks.deepfool import DeepFool
+from epsball.attacks.fmn import FMN
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
 from epsball.attacks.protocol import Attack
 from epsball.errors import InputError, choose
 from epsball.texts import split_options
 
-ATTACKS: dict[str, Callable[[], Attack]] = {"pgd": PGD, "fgsm": FGSM, "fgsm-rs": RandomisedFGSM}
+ATTACKS: dict[str, Callable[[], Attack]] = {
+    "pgd": PGD,
+    "fgsm": FGSM,
+    "fgsm-rs": RandomisedFGSM,
+    "ddn": DDN,
+    "fmn": FMN,
+    "deepfool": DeepFool,
+}
 
 
 def resolve(method: str | Attack) -> Attack:
