@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from epsball.attacks import losses
+from epsball.attacks.boundaries import likeliest, nearest_boundary
 from epsball.attacks.options import check_count, check_positive
-from epsball.attacks.query import Query, QueryLoss
-from epsball.attacks.standing import kept, like
+from epsball.attacks.query import Query
+from epsball.attacks.standing import kept
 from epsball.ball import Ball
 from epsball.randomness import Keys
 
@@ -67,45 +67,14 @@ class DeepFool:
             y = query.y[rows]
             logits = query.logits(points[rows], rows)
             if k == 0:
-                targets = self._targets(logits, y)
+                targets = likeliest(logits, y, self.classes)
             going[rows] = losses.margin(logits, y) < 0
             points, total, targets, going = kept(query.going_on, points, total, targets, going)
             rows = torch.nonzero(going)[:, 0]
             if k == self.steps or len(rows) == 0:
                 return
             around = query.neighbourhood
-            gap, normal = self._nearest_boundary(query, ball, points, targets, rows)
-            total[rows] += around.take(rows).to_hyperplane(points[rows], normal, gap)
+            value, normal = nearest_boundary(query, ball, points[rows], targets, rows)
+            total[rows] += around.take(rows).to_hyperplane(points[rows], normal, -value)
             total, targets, going = kept(query.going_on, total, targets, going)
             points = query.neighbourhood.clip(query.x + (1 + self.overshoot) * total)
-
-    def _targets(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Return the classes beside the label that are looked at."""
-        count = min(self.classes, logits.shape[1] - 1)
-        return logits.scatter(1, y[:, None], -torch.inf).topk(count, dim=1).indices
-
-    def _nearest_boundary(
-        self, query: Query, ball: Ball, points: Tensor, targets: Tensor, rows: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return abs(f_j) and w_j of the boundary that is nearest to each of some rows' points."""
-        _, values, gradients = query.gradient(
-            points[rows], [_towards(query.y, targets[:, j]) for j in range(targets.shape[1])], rows
-        )
-        gap, normal = values[0].abs(), gradients[0]
-        least = gap / ball.dual_norm(normal).clamp(min=1e-12)
-        for value, gradient in zip(values[1:], gradients[1:], strict=True):
-            distance = value.abs() / ball.dual_norm(gradient).clamp(min=1e-12)
-            nearer = distance < least
-            least, gap = torch.where(nearer, distance, least), torch.where(nearer, value.abs(), gap)
-            normal = torch.where(like(nearer, normal) > 0, gradient, normal)
-        return gap, normal
-
-
-def _towards(y: Tensor, target: Tensor) -> QueryLoss:
-    """Return the loss z_j - z_y, j being one target an example."""
-
-    def loss(logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
-        label, other = (y, target) if rows is None else (y[rows], target[rows])
-        return (logits.gather(1, other[:, None]) - logits.gather(1, label[:, None]))[:, 0]
-
-    return loss

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from epsball.attacks.ddn import DDN
 from epsball.attacks.deepfool import DeepFool
+from epsball.attacks.fab import FAB, TargetedFAB
 from epsball.attacks.fmn import FMN
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
 from epsball.attacks.protocol import Attack
@@ -18,6 +19,8 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "ddn": DDN,
     "fmn": FMN,
     "deepfool": DeepFool,
+    "fab": FAB,
+    "fab-t": TargetedFAB,
 }
 
 
