@@ -9,9 +9,11 @@ from epsball.attacks import losses
 from epsball.attacks.boundaries import likeliest, nearest_boundary
 from epsball.attacks.options import check_count, check_positive
 from epsball.attacks.query import Query
-from epsball.attacks.standing import kept
+from epsball.attacks.standing import kept, like
 from epsball.ball import Ball
 from epsball.randomness import Keys
+
+_PUSH = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +23,11 @@ class DeepFool:
     With f_j = z_j - z_y at x_k and w_j its gradient, the boundary of the class
     j = argmin abs(f_j) / norm_*(w_j) is nearest, and
 
-        x_(k+1) = clip(x + (1 + overshoot) (r_0 + ... + r_k)),
+        r_k = abs(f_j) / norm_2(w_j)^2 w_j in l2,  abs(f_j) / norm_1(w_j) sign(w_j) in linf,
+        x_(k+1) = clip(x + (1 + overshoot) (r_0 + ... + r_k)).
 
-    r_k being the least displacement from x_k in the box that meets it. Where the box plays no part that
-    is the published abs(f_j) / norm_2(w_j)^2 w_j in l2 and abs(f_j) / norm_1(w_j) sign(w_j) in linf.
-    All examples and classes of a step go through the model together: one forward pass and a backward
+    From the second step on r_k is longer by 1e-4, as in the released code, for the box may keep a step
+    from crossing. All examples and classes of a step go through the model together: one forward pass and a backward
     pass a class. Examples that are misclassified are done.
 
     Parameters
@@ -73,8 +75,9 @@ class DeepFool:
             rows = torch.nonzero(going)[:, 0]
             if k == self.steps or len(rows) == 0:
                 return
-            around = query.neighbourhood
+            around = query.neighbourhood.take(rows)
             value, normal = nearest_boundary(query, ball, points[rows], targets, rows)
-            total[rows] += around.take(rows).to_hyperplane(points[rows], normal, -value)
+            size = value.abs() / ball.dual_norm(normal).clamp(min=1e-12) + (_PUSH if k else 0.0)
+            total[rows] += around.ascent(normal, points[rows]) * like(size, normal)
             total, targets, going = kept(query.going_on, total, targets, going)
             points = query.neighbourhood.clip(query.x + (1 + self.overshoot) * total)

@@ -7,6 +7,7 @@ from epsball.attacks.ddn import DDN
 from epsball.attacks.deepfool import DeepFool
 from epsball.attacks.fab import FAB, TargetedFAB
 from epsball.attacks.fmn import FMN
+from epsball.attacks.pdpgd import PDPGD
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
 from epsball.attacks.protocol import Attack
 from epsball.errors import InputError, choose
@@ -21,6 +22,7 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "deepfool": DeepFool,
     "fab": FAB,
     "fab-t": TargetedFAB,
+    "pdpgd": PDPGD,
 }
 
 
