@@ -9,9 +9,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks import losses, starts
+from epsball.attacks.boundaries import likeliest
 from epsball.attacks.climb import climb
 from epsball.attacks.climb_l1 import climb_l1
-from epsball.attacks.counts import check_counts
+from epsball.attacks.options import check_count
 from epsball.attacks.query import Query
 from epsball.attacks.walkers import Walkers
 from epsball.ball import Ball
@@ -51,7 +52,8 @@ class APGD:
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
-        check_counts(steps=self.steps, restarts=self.restarts)
+        check_count("steps", self.steps)
+        check_count("restarts", self.restarts)
         losses.resolve(self.loss)
 
     @property
@@ -95,7 +97,9 @@ class TargetedAPGD:
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
-        check_counts(steps=self.steps, targets=self.targets, restarts=self.restarts)
+        check_count("steps", self.steps)
+        check_count("targets", self.targets)
+        check_count("restarts", self.restarts)
         losses.resolve_targeted(self.loss)
 
     @property
@@ -117,9 +121,8 @@ class TargetedAPGD:
 def likeliest_others(query: Query, count: int) -> Int64[Tensor, "total k"]:
     """Return the classes of highest logit besides the label, by position in the call's x, at one forward each."""
     index, y = query.index, query.y
-    others = query.logits(query.x).scatter(1, y[:, None], -torch.inf)
     classes = torch.zeros(query.total, min(count, query.classes - 1), dtype=torch.int64, device=index.device)
-    classes[index] = others.topk(classes.shape[1], dim=1).indices
+    classes[index] = likeliest(query.logits(query.x), y, count)
     return classes
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from epsball.attacks import losses, starts
 from epsball.attacks import steps as rules
-from epsball.attacks.counts import check_counts
+from epsball.attacks.options import check_count
 from epsball.attacks.loop import ascend
 from epsball.attacks.query import Query, QueryLoss
 from epsball.ball import Ball
@@ -52,7 +52,8 @@ class PGD:
     targets: Tensor | None = None
 
     def __post_init__(self) -> None:
-        check_counts(steps=self.steps, restarts=self.restarts)
+        check_count("steps", self.steps)
+        check_count("restarts", self.restarts)
         losses.resolve(self.loss)
         starts.resolve(self.start)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.apgd import climb_from
-from epsball.attacks.counts import check_counts
+from epsball.attacks.options import check_count
 from epsball.attacks.patterns import block_corners
 from epsball.attacks.query import Query
 from epsball.attacks.square import moves_in
@@ -50,7 +50,8 @@ class Shots:
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
-        check_counts(steps=self.steps, most=self.most)
+        check_count("steps", self.steps)
+        check_count("most", self.most)
         if not self.patience > 0:
             raise InputError(f"patience is {self.patience}; it is a number of shots and must be positive.")
 
