@@ -1,6 +1,7 @@
 """Running the model during a search: padding, precision, logits and input gradients."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -37,6 +38,9 @@ class Evaluator:
     ----------
     padding
         Passes (forward, backward) spent on padded rows.
+    rounding
+        A margin of this share of the logits' size is taken to keep its sign in the canonical pass: the
+        square root of the arithmetic's unit.
 
     Raises
     ------
@@ -51,6 +55,7 @@ class Evaluator:
         self.network = _copied(classifier) if self.reduced else classifier.network
         self._channels_last = True
         self.padding = [0, 0]
+        self.rounding = math.sqrt(torch.finfo(torch.bfloat16 if self.reduced else self._dtype).eps)
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return logits without a gradient."""

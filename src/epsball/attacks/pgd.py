@@ -1,6 +1,7 @@
 """Projected gradient descent as an attack, and its one-step forms."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -121,6 +122,7 @@ class FGSM:
     """
 
     loss: str | losses.Loss = "cross-entropy"
+    tolerance: ClassVar[float] = 0.01
 
     @property
     def name(self) -> str:

@@ -10,7 +10,8 @@ from torch import Tensor
 from epsball.attacks.evaluator import Evaluated, Evaluator
 from epsball.attacks.judge import Judge
 from epsball.attacks.margins import margins
-from epsball.attacks.record import Record, first_lowest
+from epsball.attacks.nearest import first_lowest
+from epsball.attacks.record import Record
 from epsball.attacks.tally import Tally
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -172,6 +173,8 @@ class Query:
         owners = self._owners(rows)
         self.tally.passes(owners, backwards)
         margin = margins(logits, self.y if rows is None else self.y[rows])
+        if self._record.hits:
+            self._hits(owners, points, logits, margin)
         seen = torch.where(inside, margin, torch.inf)
         self.tally.margins(owners, seen)
         if rows is None:
@@ -186,6 +189,14 @@ class Query:
             self._record.confirm(owners[suspects], points[suspects], canonical, self._judge.cost)
         if self._budget is not None or bool(suspects.any()):
             self._drop(self._record.left(including_broken=self._first)[self._local])
+
+    def _hits(self, owners: Tensor, points: Tensor, logits: Tensor, margin: Tensor) -> None:
+        """Keep the nearest points of the box that look adversarial, also beyond the search's rounding."""
+        rows = torch.nonzero((margin <= 0) & self._record.ball.in_box(points))[:, 0]
+        scale = torch.maximum(logits[rows].abs().amax(1).double(), self._record.natural[owners[rows]])
+        firm = rows[margin[rows] <= -self._evaluator.rounding * scale]
+        for hits, kept in zip(self._record.hits, (rows, firm), strict=True):
+            hits.propose(owners[kept], points[kept])
 
     def _drop(self, leaving: Bool[Tensor, " n"]) -> None:
         if not bool(leaving.any()):

@@ -30,9 +30,10 @@ class AttackResult:
     margin
         z_y - max_{j != y} z_j at `x_adv` by the canonical pass, also where the search ran in
         another precision; NaN where invalid.
-    distance
-        Distance of the nearest verified witness from its example, in the ball's norm; NaN where
-        there is none. Under ``stop="never"`` that need not be `x_adv`.
+    nearest, distance
+        The nearest verified adversarial point and its distance from its example, in the ball's
+        norm; the example itself and NaN where there is none. Minimum-norm attacks find such points
+        also outside the ball; under ``stop="never"`` it need not be `x_adv`.
     ledger
         Passes spent, by example, attack and restart.
     invalid
@@ -45,6 +46,7 @@ class AttackResult:
     x_adv: Float[Tensor, "n *shape"]
     broken: Bool[Tensor, " n"]
     margin: Float64[Tensor, " n"]
+    nearest: Float[Tensor, "n *shape"]
     distance: Float64[Tensor, " n"]
     ledger: Ledger
     invalid: dict[int, str] = field(default_factory=dict)

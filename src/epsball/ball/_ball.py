@@ -134,10 +134,15 @@ class Ball:
         doubt, and count in integers where not. NaN and infinities are in no ball.
         """
         check_pair("x_adv", x_adv, "x", x)
+        return self.in_box(x_adv) & self._norm.within(rows_of(x_adv), rows_of(x), self.radius)
+
+    @torch.no_grad()
+    def in_box(self, x_adv: Float[Tensor, "n *shape"]) -> Bool[Tensor, " n"]:
+        """Return exactly which rows of x_adv lie in the box; NaN lies in none, not even in no box."""
+        check_floats(x_adv=x_adv)
         points = rows_of(x_adv)
         low, high = self._box_in(points.dtype)
-        in_box = (points.amin(dim=1) >= low) & (points.amax(dim=1) <= high)
-        return in_box & self._norm.within(points, rows_of(x), self.radius)
+        return (points.amin(dim=1) >= low) & (points.amax(dim=1) <= high)
 
     @torch.no_grad()
     def project(self, x_adv: Float[Tensor, "n *shape"], x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
