@@ -10,7 +10,6 @@ from torch import Tensor
 from epsball import pixels
 from epsball.attacks.checks import check_whole
 from epsball.attacks.query import Query
-from epsball.attacks.standing import place
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.limits import Meetings, meetings, midpoints
@@ -74,12 +73,12 @@ class Collision:
 
     def _ask(self, query: Query, index: Tensor, points: Tensor, partner: Tensor) -> None:
         """Ask about the point of each ball nearest to the partner, then about the midpoint."""
-        rows = place(query, index)
+        rows = query.rows_of(index)
         rows, partner, index = rows[rows >= 0], partner[rows >= 0], index[rows >= 0]
         if len(rows) == 0:
             return
         query.logits(query.neighbourhood.take(rows).project(points[partner]), rows)
-        rows = place(query, index)
+        rows = query.rows_of(index)
         rows, partner = rows[rows >= 0], partner[rows >= 0]
         if len(rows):
             query.logits(midpoints(query.x[rows], points[partner]), rows)

@@ -75,7 +75,7 @@ class HopSkipJump:
         walk = _Walk(query=query, ball=ball, keys=keys)
         index, points = walk.start(self.tries)
         for t in range(1, self.iterations + 1):
-            standing = walk.place(index) >= 0
+            standing = query.rows_of(index) >= 0
             index, points = index[standing], points[standing]
             if len(index) == 0:
                 return
@@ -103,17 +103,11 @@ class _Walk:
     def high(self) -> float:
         return 1.0 if self.ball.high is None else float(self.ball.high)
 
-    def place(self, index: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
-        """Return the rows of examples among those standing, -1 for those that left."""
-        place = torch.full((self.query.total,), -1, dtype=torch.int64, device=index.device)
-        place[self.query.index] = torch.arange(len(self.query.index), device=index.device)
-        return place[index]
-
     def wrong(
         self, index: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], asked: Bool[Tensor, " m"] | None = None
     ) -> Bool[Tensor, " m"]:
         """Return which of the points asked for are misclassified."""
-        rows = self.place(index)
+        rows = self.query.rows_of(index)
         live = torch.nonzero(rows >= 0 if asked is None else asked & (rows >= 0))[:, 0]
         out = torch.zeros(len(index), dtype=torch.bool, device=index.device)
         if len(live):
@@ -137,13 +131,13 @@ class _Walk:
 
     def skip(self, index: Tensor, points: Tensor) -> Tensor:
         """Return points moved towards their examples as far as they stay misclassified, up to theta."""
-        x = self.query.x[self.place(index).clamp(min=0)]
+        x = self.query.x[self.query.rows_of(index).clamp(min=0)]
         halvings = math.ceil(-math.log2(self._theta(x[0].numel())))
         return self._bisect(index, x, points, halvings, self._clip if self.ball.norm == "linf" else self._blend)
 
     def hop(self, index: Tensor, points: Tensor, t: int, count: int) -> Tensor:
         """Return points one step along the estimated normal: from distance / sqrt(t), halved until misclassified."""
-        x = self.query.x[self.place(index).clamp(min=0)]
+        x = self.query.x[self.query.rows_of(index).clamp(min=0)]
         distance = self.ball.distance(points, x).to(x.dtype)
         normal = self._normal(index, points, self._scale(distance, t, x[0].numel()), count, t)
         size = distance / math.sqrt(t)
@@ -152,7 +146,7 @@ class _Walk:
             trial = (points + _wide(size, points) * normal).clamp(self.low, self.high)
             hit = self.wrong(index, trial, ~found)
             moved[hit], found = trial[hit], found | hit
-            if bool((found | (self.place(index) < 0)).all()):
+            if bool((found | (self.query.rows_of(index) < 0)).all()):
                 break
             size = torch.where(found, size, size / 2)
         return moved
