@@ -35,7 +35,7 @@ class SecondOrder:
         s_j = a_j - b_j,   y_j = grad l(a_j) - grad l(b_j) = H s_j,   g = mean of all these gradients,
 
     give the gradient and the Hessian-vector products of the loss smoothed over that way, first along
-    random displacements and then along the Krylov directions g, H s_1, H s_2, ... of what they show.
+    random displacements, then along the steepest ascent of g and the Krylov directions H s_1, H s_2, ...
     The step maximises g d + d H d / 2 over the span of the s_j within a trust region; it is taken if
     the loss grows, and the region grows with it, else it shrinks, and with it the way of the pairs.
     All points lie in ball and box. A step costs 2 (samples + krylov) gradients and one forward.
@@ -150,8 +150,7 @@ class _Search:
         for number in range(samples):
             self._measure(self._random(keys.derive(number)))
         for number in range(krylov):
-            shown = self.state.gradients if number == 0 else self.state.Y[:, number - 1]
-            fresh = self._on_the_sphere(_orthogonal(shown, self.state.S))
+            fresh = self._steepest() if number == 0 else self._fresh(self.state.Y[:, number - 1])
             nothing = ~fresh.flatten(1).any(1)
             self._measure(torch.where(_wide(nothing, fresh), self._random(keys.derive(samples + number)), fresh))
         self._move(keys)
@@ -161,9 +160,15 @@ class _Search:
         drawn = self.query.neighbourhood.sample(keys[self.query.index]) - self.query.x
         return _scaled(self.state.scale, drawn)
 
-    def _on_the_sphere(self, directions: Float[Tensor, "n d"]) -> Tensor:
-        """Return directions as displacements of length scale * radius in the ball's norm (0 stays 0)."""
-        rows = directions.view_as(self.state.points)
+    def _steepest(self) -> Tensor:
+        """Return the displacements of length scale * radius along the mean gradients' ascent in the ball's norm."""
+        gradient = self.state.gradients.view_as(self.state.points)
+        direction = self.query.neighbourhood.ascent(gradient, self.state.points)
+        return _scaled(self.state.scale * float(self.ball.radius), direction)
+
+    def _fresh(self, directions: Float[Tensor, "n d"]) -> Tensor:
+        """Return displacements as long along what is new in some directions; 0 where nothing is."""
+        rows = _orthogonal(directions, self.state.S).view_as(self.state.points)
         length = self.ball.distance(rows, torch.zeros_like(rows)).to(rows.dtype)
         size = float(self.ball.radius) / length.clamp(min=torch.finfo(rows.dtype).tiny)
         return _scaled(self.state.scale * size, rows)
