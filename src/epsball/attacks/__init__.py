@@ -3,8 +3,8 @@
 from epsball.attacks.adapters import from_art as from_art
 from epsball.attacks.adapters import from_foolbox as from_foolbox
 from epsball.attacks.adapters import from_torchattacks as from_torchattacks
-from epsball.attacks.averaged import GradientNoise as GradientNoise
 from epsball.attacks.approximation import bpda as bpda
+from epsball.attacks.averaged import GradientNoise as GradientNoise
 from epsball.attacks.collision import Collision as Collision
 from epsball.attacks.driver import attack as attack
 from epsball.attacks.expectation import ExpectationOverTransformation as ExpectationOverTransformation
@@ -20,7 +20,7 @@ from epsball.attacks.query import Query as Query
 from epsball.attacks.registry import ATTACKS as ATTACKS
 from epsball.attacks.result import AttackResult as AttackResult
 from epsball.attacks.second_order import SecondOrder as SecondOrder
+from epsball.attacks.spsa import SPSA as SPSA
 from epsball.attacks.sweep import Sensitivity as Sensitivity
 from epsball.attacks.sweep import sensitivity as sensitivity
-from epsball.attacks.spsa import SPSA as SPSA
 from epsball.attacks.transfer import Transfer as Transfer

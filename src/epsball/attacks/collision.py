@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball import pixels
-from epsball.attacks.checks import check_whole
+from epsball.attacks.options import check_count
 from epsball.attacks.query import Query
 from epsball.ball import Ball
 from epsball.errors import InputError
@@ -42,7 +42,7 @@ class Collision:
     partners: int = 100
 
     def __post_init__(self) -> None:
-        check_whole(partners=self.partners)
+        check_count("partners", self.partners)
         x, y = self.pool
         if len(x) != len(y) or y.ndim != 1 or y.is_floating_point():
             raise InputError(f"the pool has {len(x)} partners and labels {tuple(y.shape)}; give one integer each.")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from epsball.attacks import registry
 from epsball.attacks.averaged import GradientNoise
-from epsball.attacks.checks import check_whole
+from epsball.attacks.options import check_count
 from epsball.attacks.protocol import Attack
 from epsball.attacks.query import Query
 from epsball.ball import Ball
@@ -30,7 +30,7 @@ class ExpectationOverTransformation:
     noise: GradientNoise = field(default_factory=GradientNoise)
 
     def __post_init__(self) -> None:
-        check_whole(samples=self.samples, least=2)
+        check_count("samples", self.samples)
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ def expectation_over_transformation(attack: str | Attack, samples: int) -> Expec
     attack
         A gradient attack, or the text of a registered one.
     samples
-        At least 2.
+        At least 1; a standard error takes 2.
 
     References
     ----------

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from epsball.attacks.checks import check_whole
 from epsball.attacks.margins import margins
+from epsball.attacks.options import check_count
 from epsball.attacks.query import Query
+from epsball.attacks.standing import like
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.randomness import Keys
@@ -59,8 +60,8 @@ class HopSkipJump:
     tries: int = 100
 
     def __post_init__(self) -> None:
-        check_whole(iterations=self.iterations, tries=self.tries)
-        check_whole(first_queries=self.first_queries, most_queries=self.most_queries)
+        for name in ("iterations", "first_queries", "most_queries", "tries"):
+            check_count(name, getattr(self, name))
 
     @property
     def name(self) -> str:
@@ -143,7 +144,7 @@ class _Walk:
         size = distance / math.sqrt(t)
         moved, found = points.clone(), torch.zeros_like(index, dtype=torch.bool)
         for _ in range(_HALVINGS):
-            trial = (points + _wide(size, points) * normal).clamp(self.low, self.high)
+            trial = (points + like(size, points) * normal).clamp(self.low, self.high)
             hit = self.wrong(index, trial, ~found)
             moved[hit], found = trial[hit], found | hit
             if bool((found | (self.query.rows_of(index) < 0)).all()):
@@ -177,7 +178,7 @@ class _Walk:
             phi_sum += phi.sum(1)
         mean = phi_sum / count
         baseline = torch.where(mean.abs() == 1, torch.zeros_like(mean), mean)
-        direction = (weighted - _wide(baseline, plain) * plain).flatten(1)
+        direction = (weighted - like(baseline, plain) * plain).flatten(1)
         direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp(min=1e-12)
         direction = direction.sign() if self.ball.norm == "linf" else direction
         return direction.view_as(points)
@@ -192,7 +193,7 @@ class _Walk:
         )
         return u / torch.linalg.vector_norm(u.flatten(2), dim=2).view(len(u), count, *[1] * (points.ndim - 1))
 
-    def _bisect(self, index: Tensor, x: Tensor, points: Tensor, halvings: int, between) -> Tensor:  # noqa: ANN001
+    def _bisect(self, index: Tensor, x: Tensor, points: Tensor, halvings: int, between) -> Tensor:
         """Return the misclassified point nearest to x on the way from x to each point, by bisection."""
         low, high = torch.zeros(len(x), dtype=x.dtype, device=x.device), torch.ones(len(x), dtype=x.dtype)
         high = high.to(x.device)
@@ -204,14 +205,9 @@ class _Walk:
 
     def _blend(self, x: Tensor, points: Tensor, share: Tensor) -> Tensor:
         """Return (1 - share) x + share points."""
-        return torch.lerp(x, points, _wide(share, x))
+        return torch.lerp(x, points, like(share, x))
 
     def _clip(self, x: Tensor, points: Tensor, share: Tensor) -> Tensor:
         """Return points clipped to the linf ball of `share` of their distance."""
-        reach = _wide(share * self.ball.distance(points, x).to(x.dtype), x)
+        reach = like(share * self.ball.distance(points, x).to(x.dtype), x)
         return torch.clamp(points, x - reach, x + reach)
-
-
-def _wide(values: Tensor, like: Tensor) -> Tensor:
-    """Return (n,) with trailing axes of length 1, as many as `like` has."""
-    return values.view(-1, *[1] * (like.ndim - 1))

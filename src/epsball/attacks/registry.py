@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
+from epsball.attacks.ddn import DDN
+from epsball.attacks.deepfool import DeepFool
+from epsball.attacks.fmn import FMN
 from epsball.attacks.hop_skip_jump import HopSkipJump
 from epsball.attacks.nes import NES
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
@@ -22,6 +25,9 @@ ATTACKS: dict[str, Factory] = {
     "pgd": PGD,
     "fgsm": FGSM,
     "fgsm-rs": RandomisedFGSM,
+    "ddn": DDN,
+    "fmn": FMN,
+    "deepfool": DeepFool,
     "second-order": SecondOrder,
     "spsa": SPSA,
     "nes": NES,

@@ -8,8 +8,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from epsball.attacks import losses, trust_region
-from epsball.attacks.checks import check_whole
+from epsball.attacks.options import check_count
 from epsball.attacks.query import Query
+from epsball.attacks.standing import like, of_labels
 from epsball.ball import Ball
 from epsball.randomness import Keys
 
@@ -69,8 +70,8 @@ class SecondOrder:
     tolerance: ClassVar = 0.01
 
     def __post_init__(self) -> None:
-        check_whole(steps=self.steps, samples=self.samples, restarts=self.restarts)
-        check_whole(krylov=self.krylov, least=0)
+        for name in ("steps", "samples", "krylov", "restarts"):
+            check_count(name, getattr(self, name))
         losses.resolve(self.loss)
 
     @property
@@ -152,33 +153,33 @@ class _Search:
         for number in range(krylov):
             fresh = self._steepest() if number == 0 else self._fresh(self.state.Y[:, number - 1])
             nothing = ~fresh.flatten(1).any(1)
-            self._measure(torch.where(_wide(nothing, fresh), self._random(keys.derive(samples + number)), fresh))
+            self._measure(torch.where(like(nothing, fresh) > 0, self._random(keys.derive(samples + number)), fresh))
         self._move(keys)
 
     def _random(self, keys: Keys) -> Tensor:
         """Return displacements uniform in the ball (as the box allows), times the scale."""
         drawn = self.query.neighbourhood.sample(keys[self.query.index]) - self.query.x
-        return _scaled(self.state.scale, drawn)
+        return like(self.state.scale, drawn) * drawn
 
     def _steepest(self) -> Tensor:
         """Return the displacements of length scale * radius along the mean gradients' ascent in the ball's norm."""
         gradient = self.state.gradients.view_as(self.state.points)
         direction = self.query.neighbourhood.ascent(gradient, self.state.points)
-        return _scaled(self.state.scale * float(self.ball.radius), direction)
+        return like(self.state.scale * float(self.ball.radius), direction) * direction
 
     def _fresh(self, directions: Float[Tensor, "n d"]) -> Tensor:
         """Return displacements as long along what is new in some directions; 0 where nothing is."""
         rows = _orthogonal(directions, self.state.S).view_as(self.state.points)
         length = self.ball.distance(rows, torch.zeros_like(rows)).to(rows.dtype)
         size = float(self.ball.radius) / length.clamp(min=torch.finfo(rows.dtype).tiny)
-        return _scaled(self.state.scale * size, rows)
+        return like(self.state.scale * size, rows) * rows
 
     def _measure(self, displacement: Tensor) -> None:
         """Add the secant pair of the points on both sides of each iterate."""
         n, points = len(self.query.x), self.state.points
         ends = [self.query.neighbourhood.project(points + way * displacement) for way in (1, -1)]
         rows = torch.arange(n, device=points.device).repeat(2)
-        _, _, (gradient,) = self.query.gradient(torch.cat(ends), [self._loss], rows)
+        _, _, (gradient,) = self.query.gradient(torch.cat(ends), [of_labels(self.query, self.loss)], rows)
         a, b = gradient.flatten(1).split(n)
         s = (ends[0] - ends[1]).flatten(1)
         state = self.state
@@ -189,9 +190,6 @@ class _Search:
             gradients=state.gradients + a + b,
         )
         self.state = state.take(self.query.going_on)
-
-    def _loss(self, logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
-        return self.loss(logits, self.query.y if rows is None else self.query.y[rows])
 
     def _move(self, keys: Keys) -> None:
         """Take the trust-region step where it raises the loss; adapt the scale."""
@@ -205,7 +203,7 @@ class _Search:
         scale = torch.where(better, (2 * state.scale).clamp(max=2.0), state.scale / 2)
         moved = replace(
             state,
-            points=torch.where(_wide(better, trial), trial, state.points),
+            points=torch.where(like(better, trial) > 0, trial, state.points),
             value=torch.where(better, value, state.value),
             scale=torch.where(scale < _LEAST, torch.ones_like(scale), scale),
         )
@@ -246,11 +244,3 @@ def _orthogonal(rows: Float[Tensor, "n d"], S: Float[Tensor, "n k d"]) -> Float[
         rest = rest - ((basis.mT @ along).mT @ S64)[:, 0]
     size, before = (torch.linalg.vector_norm(v, dim=1, keepdim=True) for v in (rest, rows))
     return torch.where(size > _FRESH * before, rest, torch.zeros_like(rest)).to(rows.dtype)
-
-
-def _scaled(scale: Float[Tensor, " n"], displacement: Tensor) -> Tensor:
-    return displacement * scale.view(-1, *[1] * (displacement.ndim - 1))
-
-
-def _wide(mask: Tensor, like: Tensor) -> Tensor:
-    return mask.view(-1, *[1] * (like.ndim - 1))

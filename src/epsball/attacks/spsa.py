@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from epsball.attacks import losses
-from epsball.attacks.checks import check_positive, check_whole
 from epsball.attacks.finite_differences import estimate, rademacher
+from epsball.attacks.options import check_count, check_positive
 from epsball.attacks.query import Query
 from epsball.ball import Ball
 from epsball.randomness import Keys
@@ -53,8 +53,10 @@ class SPSA:
     loss: str | losses.Loss = "margin"
 
     def __post_init__(self) -> None:
-        check_whole(steps=self.steps, pairs=self.pairs)
-        check_positive(delta=self.delta, learning_rate=self.learning_rate)
+        check_count("steps", self.steps)
+        check_count("pairs", self.pairs)
+        check_positive("delta", self.delta)
+        check_positive("learning_rate", self.learning_rate)
         losses.resolve(self.loss)
 
     @property
