@@ -47,11 +47,12 @@ class Averaged:
     Attributes
     ----------
     repeats
-        Forwards a gradient costs: the samples.
+        Forwards a gradient costs.
     """
 
-    def __init__(self, evaluator: Evaluator, samples: int, noise: GradientNoise) -> None:
-        self._evaluator, self.repeats, self._noise = evaluator, samples, noise
+    def __init__(self, evaluator: "Evaluator | Averaged", samples: int, noise: GradientNoise) -> None:
+        self._evaluator, self._samples, self._noise = evaluator, samples, noise
+        self.repeats = samples * evaluator.repeats
         self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
@@ -65,9 +66,9 @@ class Averaged:
         S_k = S_{k-1} + (g - M_{k-1}) (g - M_k); se^2 = S_n / (n (n - 1)).
         """
         softmax, values, means, squares = torch.tensor(0.0), [], [], []
-        for k in range(1, self.repeats + 1):
+        for k in range(1, self._samples + 1):
             logits, losses_now, gradients = self._evaluator.gradients(points, losses)
-            softmax = softmax + logits.double().softmax(1) / self.repeats
+            softmax = softmax + logits.double().softmax(1) / self._samples
             if k == 1:
                 values, means = losses_now, gradients
                 squares = [torch.zeros_like(gradient) for gradient in gradients]
@@ -77,7 +78,7 @@ class Averaged:
                 before = gradient - means[i]
                 means[i] = means[i] + before / k
                 squares[i] += before * (gradient - means[i])
-        pairs = max(1, self.repeats * (self.repeats - 1))
+        pairs = max(1, self._samples * (self._samples - 1))
         for mean, square in zip(means, squares, strict=True):
             self._noise.add(mean, (square / pairs).sqrt())
         return softmax.log().to(points.dtype), values, means

@@ -12,7 +12,7 @@ from epsball.ball import Ball
 from epsball.errors import choose
 from epsball.randomness import Keys
 
-NORMS = dict.fromkeys(("linf", "l2", "l1"))
+NORMS: dict[str, None] = {"linf": None, "l2": None, "l1": None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,8 +40,8 @@ class HopSkipJump:
     first_queries, most_queries
         Iteration t estimates the normal from min(first_queries sqrt(t), most_queries) decisions.
     tries
-        Uniform images tried as a misclassified start, blended towards x. Examples for which all
-        of them are classified right are left alone.
+        Images tried as a misclassified start, then blended towards x: uniform noise as published,
+        in turn with corners of the box. Examples for which all are classified right are left alone.
 
     References
     ----------
@@ -122,6 +122,8 @@ class _Walk:
         points, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for attempt in range(tries):
             noise = self.keys[index].derive("noise", attempt).uniform(x.shape[1:], x.dtype)
+            # Every other image is a corner of the box: farther out, where grey noise is all of one class.
+            noise = noise.round() if attempt % 2 else noise
             noise = self.low + (self.high - self.low) * noise
             hit = self.wrong(index, noise, ~found)
             points[hit], found = noise[hit], found | hit

@@ -1,5 +1,6 @@
 """Transfer: adversarial points of a surrogate, tried on the model under test."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -77,9 +78,7 @@ class Transfer:
                 total=query.total,
                 classes=classes,
             )
-            try:
+            with suppress(SearchEnded):
                 registry.resolve(self.method)(search, ball, keys=keys)
-            except SearchEnded:
-                pass
         everyone = torch.arange(len(x), device=x.device)
         return record.candidates(everyone).to(query.x)
