@@ -119,4 +119,3 @@ def climb_l1(
         state.arrive(points, value, gradient if k + 1 < steps else state.gradient)
         state = taken(state, going_on)
     return state.best
-

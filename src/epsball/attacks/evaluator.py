@@ -38,6 +38,8 @@ class Evaluator:
     ----------
     padding
         Passes (forward, backward) spent on padded rows.
+    repeats
+        Forwards a gradient costs.
     rounding
         A margin of this share of the logits' size is taken to keep its sign in the canonical pass: the
         square root of the arithmetic's unit.
@@ -47,6 +49,8 @@ class Evaluator:
     ModelError
         If the model is not float32, or cannot be copied, for a search in bfloat16.
     """
+
+    repeats = 1
 
     def __init__(self, classifier: Classifier, precision: str) -> None:
         self.classifier = classifier

@@ -80,7 +80,26 @@ def kl(logits: Logits, reference: Logits) -> PerExample:
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
-LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin, "dlr": dlr}
+def rescaled(loss: Loss, gap: float = 1.0) -> Loss:
+    """Return a loss of logits shrunk until the margin is at most `gap`: softmax and its gradient do not saturate.
+
+    z' = z min(1, gap / abs(z_y - max_{j != y} z_j)), the factor taken as a constant. A model may scale
+    its logits by 1000 and hide behind a cross-entropy gradient of exactly 0; this loss does not notice.
+    """
+
+    def of_shrunk(logits: Logits, y: Labels) -> PerExample:
+        scale = gap / margin(logits, y).detach().abs().clamp(min=gap)
+        return loss(logits * scale[:, None], y)
+
+    return of_shrunk
+
+
+LOSSES: dict[str, Loss] = {
+    "cross-entropy": cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+    "rescaled-cross-entropy": rescaled(cross_entropy),
+}
 
 TARGETED: dict[str, TargetedLoss] = {"targeted-dlr": targeted_dlr, "targeted-margin": targeted_margin}
 

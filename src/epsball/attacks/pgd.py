@@ -7,8 +7,8 @@ from torch import Tensor
 
 from epsball.attacks import losses, starts
 from epsball.attacks import steps as rules
-from epsball.attacks.options import check_count
 from epsball.attacks.loop import ascend
+from epsball.attacks.options import check_count
 from epsball.attacks.query import Query, QueryLoss
 from epsball.ball import Ball
 from epsball.errors import InputError

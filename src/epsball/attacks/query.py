@@ -1,16 +1,20 @@
 """`Query`: what an attack sees of the model."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from epsball.attacks.averaged import Averaged, GradientNoise
 from epsball.attacks.evaluator import Evaluated, Evaluator
 from epsball.attacks.judge import Judge
 from epsball.attacks.margins import margins
 from epsball.attacks.nearest import first_lowest
+from epsball.attacks.peer_module import PeerModule
 from epsball.attacks.record import Record
 from epsball.attacks.tally import Tally
 
@@ -46,7 +50,7 @@ class Query:
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: Evaluator | Averaged,
         judge: Judge,
         record: Record,
         *,
@@ -101,6 +105,41 @@ class Query:
         """Return each standing example's point of lowest margin seen in the ball, and that margin."""
         return self._record.candidates(self._local), self._record.lowest(self._local)
 
+    def rows_of(self, index: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+        """Return the rows among the standing examples of those at positions `index` of the call; -1 if they left."""
+        rows = torch.full((self.total,), -1, dtype=torch.int64, device=index.device)
+        rows[self.index] = torch.arange(len(self.index), device=index.device)
+        return rows[index]
+
+    def averaged(self, samples: int, noise: GradientNoise) -> "Query":
+        """Return this query with every gradient the mean over `samples` evaluations, each of them paid for.
+
+        Parameters
+        ----------
+        samples
+            Evaluations a gradient.
+        noise
+            Gets the standard errors of the means.
+        """
+        query = copy.copy(self)
+        query._evaluator = Averaged(self._evaluator, samples, noise)
+        return query
+
+    @contextmanager
+    def module(self) -> Iterator[PeerModule]:
+        """Give the model to a peer's attack, as a module that counts its passes.
+
+        It attributes no rows: there is no dropping, no best point and no budget an example. At the
+        end of the block the standing examples share the passes evenly.
+        """
+        if len(self._local) == 0:
+            raise SearchEnded
+        module = PeerModule(self._evaluator.classifier)
+        try:
+            yield module
+        finally:
+            self.tally.shared(self._local, module.forwards, module.backwards)
+
     def logits(
         self, points: Float[Tensor, "m *shape"], rows: Int64[Tensor, " m"] | None = None
     ) -> Float[Tensor, "m classes"]:
@@ -127,7 +166,7 @@ class Query:
         points, kept_rows = _only(paid, points, rows)
         inside = self._inside(points, kept_rows)
         logits = self._evaluator.logits(points)
-        self._observe(points, inside, logits, kept_rows, backwards=0)
+        self._observe(points, inside, logits, kept_rows, forwards=1, backwards=0)
         return _spread(logits, paid, torch.nan)
 
     def gradient(
@@ -147,13 +186,15 @@ class Query:
         ModelError
             If no gradient reaches the input.
         """
-        paid = self._paid(rows, 1 + len(losses))
+        repeats = self._evaluator.repeats
+        paid = self._paid(rows, repeats * (1 + len(losses)))
         points, kept_rows = _only(paid, points, rows)
         bound = [lambda logits, leaf, loss=loss: loss(logits, leaf, kept_rows) for loss in losses]
         inside = self._inside(points, kept_rows)
         logits, values, gradients = self._evaluator.gradients(points, bound)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
-        self._observe(points, inside, logits, kept_rows, backwards=len(losses))
+        cost = {"forwards": repeats, "backwards": repeats * len(losses)}
+        self._observe(points, inside, logits, kept_rows, **cost)
         return (
             _spread(logits, paid, torch.nan),
             [_spread(value, paid, torch.nan) for value in values],
@@ -192,10 +233,12 @@ class Query:
         """Return which points are candidates; asked before the model runs, while they lie in the cache."""
         return (self.neighbourhood if rows is None else self.neighbourhood.take(rows)).inside(points)
 
-    def _observe(self, points: Tensor, inside: Tensor, logits: Tensor, rows: Tensor | None, backwards: int) -> None:
+    def _observe(
+        self, points: Tensor, inside: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int
+    ) -> None:
         """Record what a call cost and found, and let examples leave."""
         owners = self._owners(rows)
-        self.tally.passes(owners, backwards)
+        self.tally.passes(owners, forwards, backwards)
         margin = margins(logits, self.y if rows is None else self.y[rows])
         if self._record.hits:
             self._hits(owners, points, logits, margin)

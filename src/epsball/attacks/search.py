@@ -15,10 +15,11 @@ from epsball.attacks.ledger import Ledger
 from epsball.attacks.protocol import Attack, check_norm, domain
 from epsball.attacks.query import Query, SearchEnded, Stop
 from epsball.attacks.record import Record
+from epsball.attacks.registry import gradient_free
 from epsball.attacks.result import AttackResult
 from epsball.ball import Ball
 from epsball.classifier import Classifier
-from epsball.errors import EpsballError, InputError, choose
+from epsball.errors import EpsballError, InputError, NoGradientError, choose
 from epsball.randomness import Keys, check_seed
 
 T = TypeVar("T")
@@ -147,6 +148,8 @@ class _Work:
             options.method(query, self.ball, keys=self._keys_by_index(record, rows))
         except SearchEnded:
             pass
+        except NoGradientError as error:
+            raise NoGradientError(f"{error} Gradient-free: {', '.join(gradient_free())}.") from error
         except KeyboardInterrupt:
             self.interrupted = True
         return query.tally.ledger()

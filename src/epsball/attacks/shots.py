@@ -85,9 +85,7 @@ class Shots:
         left = query.best()[1]
         return torch.nonzero((left > 0) & (fired * left < self.patience * query.natural))[:, 0]
 
-    def _starts(
-        self, query: Query, owners: Tensor, keys: Keys, fired: int, width: int
-    ) -> Float[Tensor, "m *shape"]:
+    def _starts(self, query: Query, owners: Tensor, keys: Keys, fired: int, width: int) -> Float[Tensor, "m *shape"]:
         """Return the starts of a round, shot by shot: corners of blocks and hops in turn."""
         neighbourhood, best = query.neighbourhood.take(owners), query.best()[0][owners]
         return torch.cat(

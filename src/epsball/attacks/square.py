@@ -57,6 +57,7 @@ class Square:
     share: float = 0.8
     schedule: int = 10_000
     polish: int = 0
+    gradient_free: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:

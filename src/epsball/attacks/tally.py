@@ -43,12 +43,20 @@ class Tally:
         self.attack = attack or self.attack
         self._open(restart)
 
-    def passes(self, owners: Int64[Tensor, " m"], backwards: int) -> None:
-        """Count one forward and `backwards` backwards for the owner of each row."""
+    def passes(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
+        """Count so many forwards and backwards for the owner of each row."""
         ones = torch.ones_like(owners)
-        self._forwards.index_add_(0, owners, ones)
+        self._forwards.index_add_(0, owners, ones, alpha=forwards)
         self._backwards.index_add_(0, owners, ones, alpha=backwards)
-        self.spent.index_add_(0, owners, ones, alpha=1 + backwards)
+        self.spent.index_add_(0, owners, ones, alpha=forwards + backwards)
+
+    def shared(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
+        """Divide passes of a whole batch evenly; what is left over goes to the first."""
+        for counts, total in ((self._forwards, forwards), (self._backwards, backwards)):
+            share = torch.full_like(owners, total // len(owners))
+            share[: total % len(owners)] += 1
+            counts.index_add_(0, owners, share)
+            self.spent.index_add_(0, owners, share)
 
     def gradients(self, owners: Int64[Tensor, " m"], zero: Bool[Tensor, " m"], bad: Bool[Tensor, " m"]) -> None:
         """Count the gradients that were exactly zero, and those with NaN or infinite entries."""
