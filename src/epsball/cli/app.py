@@ -17,6 +17,7 @@ from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.figure import figure
 from epsball.cli.limit import limit
 from epsball.cli.replay import replay
+from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
 from epsball.errors import EpsballError
@@ -39,7 +40,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, train, limit, similarity, figure):
+for verb in (audit, attack, certify, replay, train, limit, similarity, sensitivity, figure):
     app.command(verb)
 
 
