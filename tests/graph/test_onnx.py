@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from graph.onnx_models import save, weights, with_head
 from onnx import helper
 
 from epsball.errors import EpsballError, InputError, ModelError, UnsupportedOperation
 from epsball.graph import GraphModule
 from epsball.graph.onnx import read_onnx
+from graph.onnx_models import save, weights, with_head
 
 IMAGE = (2, 6, 6)
 

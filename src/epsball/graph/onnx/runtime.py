@@ -74,7 +74,7 @@ def _session(file: OnnxFile) -> Callable[[np.ndarray], np.ndarray]:
         session = runtime.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"])
         (spec,) = [given for given in session.get_inputs() if given.name not in file.arrays]
         kind = np.float64 if spec.type == "tensor(double)" else np.float32
-    except Exception as error:  # noqa: BLE001 - onnxruntime raises kinds of its own
+    except Exception as error:
         raise ModelError(f"onnxruntime cannot run {file.path} ({_first_line(error)}).") from error
     single = spec.shape[0] == 1
 
@@ -82,7 +82,7 @@ def _session(file: OnnxFile) -> Callable[[np.ndarray], np.ndarray]:
         blocks = np.split(x, len(x)) if single else [x]
         try:
             results = [session.run(None, {spec.name: block.astype(kind)})[0] for block in blocks]
-        except Exception as error:  # noqa: BLE001 - the same
+        except Exception as error:
             raise ModelError(f"onnxruntime cannot run {file.path} ({_first_line(error)}).") from error
         return np.stack([r.reshape(-1) for r in results]) if single else results[0]
 
