@@ -249,3 +249,21 @@ def test_an_uneven_border_is_padded_after_the_input() -> None:
     module = nn.Sequential(nn.Conv2d(2, 3, (4, 2), padding="same"), nn.Flatten())
     x = torch.rand(3, 2, 5, 5)
     assert torch.allclose(capture(module, (2, 5, 5))(x), module(x), atol=1e-6)
+
+
+class Named(nn.Module):
+    """Has a parameter under a name that capture gives to numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constant = nn.ParameterList([torch.ones(6)])
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(0.5 * x + self.constant[0])
+
+
+def test_names_of_numbers_are_not_taken_by_parameters() -> None:
+    graph = capture(Named(), (6,))
+    assert {"constant.0", "constant.1"} <= set(graph.parameters)
+    assert graph.parameters["constant.1"].item() == 0.5

@@ -4,7 +4,8 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
         x = torch.rand(_ROWS, *shape, dtype=dtype, device=device)
         _check_runs(module, x)
         program = _exported(module, x)
-        builder = Builder(shape, dtype, _named_tensors(module), name)
+        builder = Builder(shape, dtype, _named_tensors(module), name, device)
         graph = walk(program, builder, _names_by_identity(module))
         check_agreement(graph, module, shape, dtype, device)
         double = _in_float64(module, x)
@@ -74,11 +75,11 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep torch.export's warnings and logged traces to itself; what matters is raised."""
+    """Keep torch.export's warnings, logged traces and printed programs to itself; what matters is raised."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
