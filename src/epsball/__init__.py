@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from epsball import attacks as attacks
     from epsball import certificates as certificates
     from epsball import data as data
+    from epsball import graph as graph
     from epsball import limits as limits
     from epsball import models as models
     from epsball import pixels as pixels
@@ -73,7 +74,7 @@ _HOMES = {
     "optimal_risk": "limits",
     "train": "training",
 }
-_ROOMS = ("attacks", "certificates", "data", "limits", "models", "pixels", "risk", "similarity", "training")
+_ROOMS = ("attacks", "certificates", "data", "graph", "limits", "models", "pixels", "risk", "similarity", "training")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -20,7 +20,10 @@ RULES.update(
         operator: _function(name)
         for operator, name in {
             **{name.capitalize(): name for name in ("relu", "sigmoid", "tanh", "abs", "exp", "log", "sqrt", "erf")},
-            "Neg": "negative", "Reciprocal": "reciprocal", "Mish": "mish", "HardSwish": "hardswish",
+            "Neg": "negative",
+            "Reciprocal": "reciprocal",
+            "Mish": "mish",
+            "HardSwish": "hardswish",
         }.items()
     }
 )

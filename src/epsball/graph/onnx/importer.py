@@ -175,5 +175,3 @@ def _logits(builder: Builder, file: OnnxFile, values: Mapping[str, Any]) -> Valu
     if not isinstance(output, Value):
         raise ModelError(f"{file.path} returns the same for every input.")
     return operations.reshape(builder, output, (1, *output.shape)) if output.rank == 1 else output
-
-
