@@ -1,6 +1,8 @@
 """The alarm: a point of the ball whose margin lies below the certified bound means that something is wrong."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -44,7 +46,7 @@ def check(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: 
 def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound: float) -> None:
     """Judge the point once more, alone, on the CPU, without kernels beyond the error analysis."""
     network = copy.deepcopy(shard.classifier.network).to("cpu", torch.float32).eval()
-    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
+    with torch.no_grad(), _plain_kernels():
         logits = network(point.unsqueeze(0).cpu()).double()[0]
     margin = _margin(logits, predicted)
     if margin < bound:
@@ -54,6 +56,18 @@ def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound
         f"{bound:.9g}, but is {margin:.9g} by plain float32 kernels: the kernels break the assumption that "
         "convolutions are sums of products (no Winograd or FFT). Certify with semantics='real', or run on the CPU."
     )
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Leave oneDNN and NNPACK out: what stays is sums of products."""
+    onednn = torch.backends.mkldnn.enabled
+    try:
+        torch.backends.mkldnn.set_flags(False)
+        with torch.backends.nnpack.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mkldnn.set_flags(onednn)
 
 
 def _settle_real(shard: Shard, row: int, point: Tensor, predicted: int, bound: float) -> None:

@@ -110,9 +110,11 @@ def audit(
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_box(ball, classifier)
     dataset = datasets.load(data)
-    classes, guards = _checked(classifier, dataset)
+    before = classifier.passes.forward
+    classes = _checked(classifier, dataset)
     link = CertificateLink(method=certificates, semantics=semantics, budget=CERTIFICATE_BUDGETS[budget])
     reason = _without_certificates(link, classifier, dataset, ball)
+    guards = Ledger.overhead("guards", classifier.passes.forward - before)
     links: list[Link] = [
         NaturalLink(),
         *([] if reason is not None else [link]),
@@ -129,13 +131,12 @@ def audit(
     return _finish(shards, links, classifier, dataset, run, column, end, reason)
 
 
-def _checked(classifier: Classifier, dataset: datasets.Dataset) -> tuple[int, Ledger]:
-    """Check the model on the first examples and all labels; return the classes and the passes it took."""
-    before = classifier.passes.forward
+def _checked(classifier: Classifier, dataset: datasets.Dataset) -> int:
+    """Check the model on the first examples and all labels; return the classes."""
     x, y = dataset[:PROBED]
     classes = classifier.check(datasets.as_pixels(x), y)
     check_label_range(dataset.labels, classes)
-    return classes, Ledger.overhead("guards", classifier.passes.forward - before)
+    return classes
 
 
 def _evidence(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from epsball.attacks import Ledger
 from epsball.auditing.link import Columns, Findings, Shard
 from epsball.certificates import METHODS, Certification, Verifier, arithmetic_of, methods_of
 from epsball.statistics import Bound, clopper_pearson
@@ -59,6 +60,7 @@ class CertificateLink:
             budget=self.budget,
             max_memory=self.max_memory,
         )
+        before = shard.classifier.passes.forward
         folder = None if shard.folder is None else shard.folder / "certificates"
         found = run.certificates(shard.classifier, shard.x, shard.y, folder=folder, numbers=shard.positions.tolist())
         n = len(shard.y)
@@ -75,7 +77,8 @@ class CertificateLink:
                 "certificate.replayable": replayable,
                 "certificate.passes": found.passes,
                 **{f"certificate.{method}.margin": found.margins.get(method, none) for method in METHODS},
-            }
+            },
+            ledger=Ledger.overhead("guards", shard.classifier.passes.forward - before),
         )
 
     def places(self, evidence: Mapping[str, Tensor]) -> dict[str, Bound]:
