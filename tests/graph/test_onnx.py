@@ -211,3 +211,20 @@ def test_published_files_are_read(shared: Path) -> None:
             continue
         graph = read_onnx(path)
         assert graph(torch.rand(2, *graph.input.shape)).shape == (2, graph.classes)
+
+
+@pytest.mark.parametrize("code", [onnx.TensorProto.INT64, 95])
+def test_inputs_of_another_type_are_refused(tmp_path: Path, code: int) -> None:
+    path = with_head(tmp_path / "net.onnx", *RELU)
+    model = onnx.load_model_from_string(path.read_bytes())
+    model.graph.input[0].type.tensor_type.elem_type = code
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises((ModelError, InputError)):
+        read_onnx(path)
+
+
+def test_constants_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    nodes, arrays, width, *_ = OPERATORS["shape_arithmetic"]
+    wrong = {**arrays, "zero": np.array(201)}
+    with pytest.raises((UnsupportedOperation, InputError), match="do not fit|well-formed"):
+        read_onnx(with_head(tmp_path / "net.onnx", nodes, wrong, (1, *IMAGE), width, 13))
