@@ -110,7 +110,8 @@ def load(network: Published) -> tuple[Classifier, Tensor, Tensor]:
     chosen = list(range(200))
     if network.images is not None:
         chosen = json.loads((SHARED / "models" / "abcrown" / "subset_test_indices.json").read_text())[network.images]
-    x, y = source.take(chosen)
+    place = {position: row for row, position in enumerate(source.positions.tolist())}
+    x, y = source.take([place[position] for position in chosen])
     x = data.as_pixels(x)
     loaded = models.load(text, shape=tuple(x.shape[1:]), classes=10)
     return Classifier(loaded.module, loaded.mean, loaded.std), x, y

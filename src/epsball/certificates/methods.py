@@ -101,7 +101,7 @@ def crown(
     Zhang et al., "Efficient neural network robustness certification with general activation functions"
     (NeurIPS 2018); Singh et al., "An abstract domain for certifying neural networks" (POPL 2019).
     """
-    bounds = _refined(graph, domain, arithmetic, boxes, max_memory)
+    bounds = propagate(graph, domain, arithmetic, boxes=boxes, refine=refiner(max_memory))
     return LowerBounds(rows=final_bounds(bounds, specification, max_memory=max_memory), boxes=bounds.boxes)
 
 
@@ -133,7 +133,8 @@ def optimised(
     Xu et al., "Fast and complete: enabling complete verification with rapid and massively parallel incomplete
     verifiers" (ICLR 2021).
     """
-    bounds = _refined(graph, domain, arithmetic, boxes, max_memory)
+    refine = refiner(max_memory, extremes=True)
+    bounds = propagate(graph, domain, arithmetic, boxes=boxes, refine=refine)
     first = final_bounds(bounds, specification, max_memory=max_memory)
     slopes = optimised_slopes(bounds, specification, steps=steps, step_size=step_size, max_memory=max_memory)
     found = final_bounds(bounds, specification, slopes=slopes, max_memory=max_memory)
@@ -150,12 +151,6 @@ METHODS: dict[str, Method] = {
     "optimised": optimised,
 }
 """The methods by name, in the order of their cost."""
-
-
-def _refined(
-    graph: Graph, domain: Domain, arithmetic: Arithmetic, boxes: Mapping[str, Box] | None, max_memory: int | None
-) -> Propagation:
-    return propagate(graph, domain, arithmetic, boxes=boxes, refine=refiner(max_memory))
 
 
 def _rowwise(condition: Tensor, like: Tensor) -> Tensor:

@@ -58,9 +58,14 @@ class Propagation:
         """Return the node as its rule sees it."""
         return Site(node=node, graph=self.graph, parameters=self.parameters)
 
+    def sources(self, node: Node) -> tuple[str, ...]:
+        """Return the inputs that the node's form takes: all but constants within it."""
+        form = self.form(node)
+        return node.inputs if form is None or form.takes is None else tuple(node.inputs[i] for i in form.takes)
+
     def inputs(self, node: Node) -> list[Box]:
-        """Return the boxes of the node's inputs."""
-        return [self.boxes[name] for name in node.inputs]
+        """Return the boxes of the node's sources."""
+        return [self.boxes[name] for name in self.sources(node)]
 
     def relaxation(self, node: Node) -> Any:
         """Return the node's linear relaxation over the boxes of its inputs, made once."""

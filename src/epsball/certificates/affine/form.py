@@ -28,6 +28,10 @@ class Affine:
     terms
         An n such that computing an entry of the output, or one of a W_i, in any order has rounding errors of at
         most gamma_n times the sum of the magnitudes of its terms. 0 where both are exact.
+    pointwise
+        Whether each output entry stands on the input entry at its own place (the channel apart from others).
+    takes
+        Which of the node's inputs the form takes, where others are constants in it; None for all.
     signs
         For each input the sign of all its coefficients, or None where they differ.
     largest
@@ -43,6 +47,8 @@ class Affine:
     bias: Tensor | None = None
     bias_magnitude: Tensor | None = None
     terms: int
+    pointwise: bool = False
+    takes: tuple[int, ...] | None = None
     signs: tuple[int, ...] | None = None
     largest: float = 1.0
     exact: bool = False

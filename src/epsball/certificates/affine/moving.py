@@ -26,17 +26,8 @@ from epsball.graph.kinds import (
 NO_PARAMETERS: Mapping[str, Tensor] = {}
 
 
-def add(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine:
-    """Y = a + b, with axes of length 1 repeated."""
-    return _combined(node, graph, sign=1.0)
-
-
-def subtract(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine:
-    """Y = a - b, with axes of length 1 repeated."""
-    return _combined(node, graph, sign=-1.0)
-
-
-def _combined(node: Node, graph: Graph, *, sign: float) -> Affine:
+def combined(node: Node, graph: Graph, *, sign: float) -> Affine:
+    """Return the form of a + b, or (`sign` -1) of a - b, with axes of length 1 repeated."""
     first, second = (graph[name].shape for name in node.inputs)
     repeated = math.prod(node.shape) // max(1, min(math.prod(first), math.prod(second)))
     return Affine(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from epsball.certificates.affine import moving, weighted
+from epsball.certificates.affine import constants, moving, weighted
 from epsball.certificates.affine.form import Affine
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import (
@@ -13,11 +13,13 @@ from epsball.graph.kinds import (
     BatchNorm,
     Concatenate,
     Convolution,
+    Divide,
     Expand,
     Gather,
     Kind,
     Linear,
     Mean,
+    Multiply,
     Pad,
     Parameters,
     Permute,
@@ -28,12 +30,14 @@ from epsball.graph.kinds import (
     Upsample,
 )
 
-FORMS: dict[type[Kind], Callable[[Node, Any, Graph, Parameters], Affine]] = {
+FORMS: dict[type[Kind], Callable[[Node, Any, Graph, Parameters], Affine | None]] = {
     Linear: weighted.linear,
     Convolution: weighted.convolution,
     BatchNorm: weighted.batch_norm,
-    Add: moving.add,
-    Subtract: moving.subtract,
+    Add: constants.add,
+    Subtract: constants.subtract,
+    Multiply: constants.multiply,
+    Divide: constants.divide,
     Reshape: moving.reshape,
     Permute: moving.permute,
     Expand: moving.moved,

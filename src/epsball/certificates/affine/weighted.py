@@ -90,6 +90,7 @@ def batch_norm(node: Node, kind: BatchNorm, graph: Graph, parameters: Parameters
         bias=shift,
         bias_magnitude=reach,
         terms=_BATCH_NORM_STEPS,
+        pointwise=True,
         largest=_largest(scale.abs()),
     )
 

@@ -8,14 +8,15 @@ from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.linear.extent import largest_extent
+from epsball.certificates.linear.limits import slope_limits
 from epsball.certificates.linear.rows import Rows, Window
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.maxima import Maxima
 from epsball.certificates.pointwise import Pointwise, Rectifier
 from epsball.certificates.propagation import Propagation, Refine
 from epsball.certificates.rules import RULES, rule_of
-from epsball.graph import Graph, Node
-from epsball.graph.kinds import Add, BatchNorm, Convolution, Input, Subtract
+from epsball.graph import Node
+from epsball.graph.kinds import BatchNorm, Convolution, Input
 
 CACHE = 2**22
 """Bytes of coefficients carried at once: what stays in a core's cache costs half of what does not (measured)."""
@@ -29,13 +30,16 @@ def room_for(max_memory: int | None) -> int:
     return CACHE if max_memory is None else min(CACHE, max(1, max_memory // _TEMPORARIES))
 
 
-def refiner(max_memory: int | None = None) -> Refine:
+def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
     """Return a `Refine` that bounds, by backward sweeps, every entry a later relaxation gets better by.
 
     Parameters
     ----------
     max_memory
         In bytes, bounds the coefficients carried at a time with their temporaries; at least one row is.
+    extremes
+        Whether to sweep twice more, with the least and with the largest lower slope of every rectifier, and
+        keep the best.
     """
     room = room_for(max_memory)
 
@@ -45,25 +49,40 @@ def refiner(max_memory: int | None = None) -> Refine:
         if wanted is None or not bool(wanted.any()):
             return box
         bounds.relax_all()
+        choices = _choices(bounds, extremes)
         low, high = box.low.clone(), box.high.clone()
         if _spatial(node):
             for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
                 window = _window(place, node.shape[1:])
-                _refine_group(bounds, node, (low, high), wanted, window, room)
+                _refine_group(bounds, node, (low, high), wanted, window, room, choices)
         else:
-            _refine_group(bounds, node, (low, high), wanted, None, room)
+            _refine_group(bounds, node, (low, high), wanted, None, room, choices)
         return Box(low, high)
 
     return refine
 
 
+def _choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
+    """Return the lower slopes to try: the relaxations' own and, where asked for, both extremes."""
+    if not extremes:
+        return [{}]
+    limits = slope_limits(bounds)
+    return [{}, *({name: pair[end] for name, pair in limits.items()} for end in (0, 1) if limits)]
+
+
 def _refine_group(
-    bounds: Propagation, node: Node, ends: tuple[Tensor, Tensor], wanted: Tensor, window: Window | None, room: int
+    bounds: Propagation,
+    node: Node,
+    ends: tuple[Tensor, Tensor],
+    wanted: Tensor,
+    window: Window | None,
+    room: int,
+    choices: list[dict[str, Tensor]],
 ) -> None:
     """Raise `low` and lower `high`, in place, for the wanted entries in a window (everywhere if None)."""
-    part = (slice(None),) if window is None else (slice(None), slice(None), *window)
-    wanted = wanted[part].flatten(1)
-    low, high = (end[part] for end in ends)
+    place = (slice(None),) if window is None else (slice(None), slice(None), *window)
+    wanted = wanted[place].flatten(1)
+    low, high = (end[place] for end in ends)
     extent = largest_extent(bounds.graph, node, window)
     for images, entries in _chunks(wanted, max(1, room // (8 * extent))):
         n, k = entries.shape
@@ -71,7 +90,9 @@ def _refine_group(
         values[:, :k].scatter_(2, entries.unsqueeze(2), 1.0)
         values[:, k:].scatter_(2, entries.unsqueeze(2), -1.0)
         rows = Rows(values.view(n, 2 * k, *low.shape[1:]), window)
-        found = sweep(bounds.take(images), node.name, rows)
+        part = bounds.take(images)
+        tried = [sweep(part, node.name, rows, slopes={k: v[images] for k, v in choice.items()}) for choice in choices]
+        found = torch.stack(tried).amax(dim=0)
         for end, new, better in ((low, found[:, :k], torch.maximum), (high, -found[:, k:], torch.minimum)):
             flat = end[images].flatten(1)
             flat = flat.scatter(1, entries, better(flat.gather(1, entries), new))
@@ -124,24 +145,18 @@ def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
 
 def exact_interval(bounds: Propagation, node: Node) -> bool:
     """Return whether the node's interval is the best: over a box, with one affine step that mixes entries."""
-    return bounds.domain.norm == "linf" and _mixing(bounds.graph, node) <= 1
+    return bounds.domain.norm == "linf" and _mixing(bounds, node) <= 1
 
 
-def _mixing(graph: Graph, node: Node) -> float:
+def _mixing(bounds: Propagation, node: Node) -> float:
     """Return how many steps mix entries on the way to a node; infinite where a step is not affine."""
-    if isinstance(node.kind, Input) or node.name in graph.constant:
+    if isinstance(node.kind, Input) or node.name in bounds.graph.constant:
         return 0.0
-    if type(node.kind) in RULES:
+    form = bounds.form(node)
+    if form is None:
         return math.inf
-    varying = [graph[name] for name in node.inputs if name not in graph.constant]
-    before = max(_mixing(graph, source) for source in varying)
-    alone = isinstance(node.kind, BatchNorm) or (isinstance(node.kind, Add | Subtract) and len(varying) == 1)
-    return before if alone or node_moves(node) else before + 1
-
-
-def node_moves(node: Node) -> bool:
-    """Return whether the node only moves entries."""
-    return type(node.kind).__name__ in {"Reshape", "Permute", "Slice", "Gather", "Concatenate", "Expand"}
+    before = max(_mixing(bounds, bounds.graph[name]) for name in bounds.sources(node))
+    return before if form.pointwise or (form.exact and len(node.inputs) == 1) else before + 1
 
 
 def _spatial(node: Node) -> bool:

@@ -8,13 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.arithmetic import PLAIN
-from epsball.certificates.curves import Lines
 from epsball.certificates.linear.final import chunks
+from epsball.certificates.linear.limits import slope_limits
 from epsball.certificates.linear.rows import Rows
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.propagation import Propagation
-from epsball.graph import Node
-from epsball.graph.kinds import Elementwise, PReLU
 
 
 def optimised_slopes(
@@ -35,7 +33,7 @@ def optimised_slopes(
 def _ascent(bounds: Propagation, specification: Tensor, steps: int, step_size: float) -> dict[str, Tensor]:
     """Climb by Adam within the slopes' limits; each row keeps the slopes of its own best bound."""
     plain = replace(bounds, arithmetic=PLAIN)
-    limits = {node.name: _limits(bounds, node) for node in bounds.graph.nodes if _free(node)}
+    limits = slope_limits(bounds)
     n, r = specification.shape[:2]
     slopes = {}
     for name in limits:
@@ -63,25 +61,3 @@ def _ascent(bounds: Propagation, specification: Tensor, steps: int, step_size: f
             for name, slope in slopes.items():
                 slope.clamp_(*limits[name])
     return best
-
-
-def _free(node: Node) -> bool:
-    """Return whether a node is a rectifier, of which any slope between its two gives a lower line through 0."""
-    return isinstance(node.kind, PReLU) or (
-        isinstance(node.kind, Elementwise) and node.kind.function in ("relu", "leaky_relu")
-    )
-
-
-def _limits(bounds: Propagation, node: Node) -> tuple[Tensor, Tensor]:
-    """Return the least and the largest lower slope that is valid, (n, 1, *shape).
-
-    Where the sign of x is known, or the rectifier is concave (and its lower line a chord), there is no choice.
-    """
-    lines: Lines = bounds.relaxation(node)
-    low, high = (part.unsqueeze(1) for part in bounds.boxes[node.inputs[0]])
-    free = (low < 0) & (high > 0) & (lines.lower == 0)
-    at_minus_one = node.kind.forward(-torch.ones_like(low[:, 0]), parameters=bounds.parameters).unsqueeze(1)
-    return (
-        torch.where(free, torch.minimum(-at_minus_one, torch.ones_like(low)), lines.lower_slope),
-        torch.where(free, 1.0, lines.lower_slope),
-    )

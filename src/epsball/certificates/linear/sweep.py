@@ -15,7 +15,7 @@ from epsball.certificates.rule import Pulled
 from epsball.certificates.rules import rule_of
 from epsball.certificates.tensors import dot
 from epsball.graph import Node
-from epsball.graph.kinds import BatchNorm, Constant, Convolution, Input
+from epsball.graph.kinds import Constant, Convolution, Input
 
 Slopes = Mapping[str, Tensor]
 """Lower slopes by node, (n, r or 1, *shape), in place of those that the relaxation chose."""
@@ -112,10 +112,12 @@ def _step(state: Sweep, node: Node, rows: Rows) -> None:
 
 def _through_affine(state: Sweep, node: Node, rows: Rows, form: Affine) -> None:
     """Replace A . (sum_i W_i x_i + w) by sum_i (A W_i) . x_i + A . w."""
-    if not isinstance(node.kind, BatchNorm):
+    if not form.pointwise:
         rows = Rows(rows.dense(node.shape))
     _add_bias(state, node, rows, form.bias)
-    for source, pulled in zip(node.inputs, form.transpose(rows.values.flatten(0, 1)), strict=True):
+    for source, pulled in zip(
+        state.bounds.sources(node), form.transpose(rows.values.flatten(0, 1)), strict=True
+    ):
         state.pend(source, Rows(pulled.unflatten(0, rows.values.shape[:2]), rows.window))
 
 
