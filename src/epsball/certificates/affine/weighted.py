@@ -13,11 +13,11 @@ from epsball.graph.kinds import BatchNorm, Convolution, Linear, Parameters
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 _BATCH_NORM_STEPS = 12
-"""Roundings of a batch normalisation in any usual order: var + eps (twice), root, inverse, products, sums; some spare."""
+"""Roundings of a batch normalisation in any usual order: var + eps (two), root, inverse, products, sums; some spare."""
 
 
 def linear(node: Node, kind: Linear, graph: Graph, parameters: Parameters) -> Affine:
-    """y = x W^T + b over the last axis; a W has `out` terms an entry."""
+    """Y = x W^T + b over the last axis; a W has `out` terms an entry."""
     weight = parameters[kind.weight]
     magnitude = weight.abs()
     return Affine(
@@ -75,7 +75,7 @@ def convolution_transpose(rows: Tensor, weight: Tensor, kind: Convolution, shape
 
 
 def batch_norm(node: Node, kind: BatchNorm, graph: Graph, parameters: Parameters) -> Affine:
-    """y = a x + (b - a mean), a = weight / sqrt(variance + eps), with abs(b) + abs(a mean) as the bias' magnitude.
+    """Y = a x + (b - a mean), a = weight / sqrt(variance + eps), with abs(b) + abs(a mean) as the bias' magnitude.
 
     Kernels compute a x + (b - a mean) or (x - mean) invstd weight + b; either way each factor is off by a few
     units and each sum is at most abs(a) (abs(x) + abs(mean)) + abs(b), which `spread` and `bias` bound.
