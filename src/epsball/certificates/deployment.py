@@ -25,7 +25,11 @@ def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
     AssumptionError
         If TF32, autocast or another reduced precision is on, or convolutions on the CPU can reach NNPACK.
     """
-    tensors = dict(graph.parameters) if module is None else {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    tensors = (
+        dict(graph.parameters)
+        if module is None
+        else {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    )
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             raise ModelError(
