@@ -84,7 +84,7 @@ def certificate(
         assumptions=ULPS,
         refined=tuple(node.name for node in graph.nodes if node.inputs),
         bounds={},
-        slopes=slopes or {},
+        slopes=[slopes or {}],
         final_slopes={},
     )
     return folder / "certificate.json.gz"

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from epsball_replay.derive import Derivation
-from epsball_replay.files import Certificate, ReplayError, read_certificate
+from epsball_replay.files import MALFORMED, Certificate, read_certificate
+from epsball_replay.network import ReplayError
 
 __all__ = ["ReplayError", "Verdict", "replay"]
 
@@ -64,7 +65,7 @@ def replay(path: str | Path) -> Verdict:
             return _verdict(certificate)
     except ReplayError:
         raise
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError) as error:
+    except MALFORMED as error:
         raise ReplayError(f"{path} cannot be replayed ({type(error).__name__}: {error}).") from error
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from epsball_replay.arithmetic import gamma
-from epsball_replay.files import Array, Node, ReplayError
+from epsball_replay.network import Array, Node, ReplayError
 
 _PADDING: dict[str, Any] = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _POOLS = ("Sum", "Mean", "AveragePool", "AdaptiveAveragePool")
@@ -112,6 +112,8 @@ def _spread(shape: tuple[int, ...], node: Node, factor: Any) -> csr_array:
 
 def _concatenated(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> Affine:
     axis, begin, maps = node.attributes["axis"], 0, []
+    if sum(shapes[name][axis] for name in node.inputs) != node.shape[axis]:
+        raise ReplayError(f"{node.name}: the inputs do not add up to its axis {axis}.")
     for name in node.inputs:
         taps = np.full(node.shape, -1)
         where = (slice(None),) * axis + (slice(begin, begin + shapes[name][axis]),)
@@ -161,6 +163,8 @@ def pooled(node: Node, shape: tuple[int, ...]) -> Array:
     """Return the taps of a pooling node, channel by channel, or of a reduction over axes."""
     numbers, options = np.arange(math.prod(shape)).reshape(shape), node.attributes
     if "axes" in options:
+        if math.prod(node.shape) * math.prod(shape[axis] for axis in options["axes"]) != numbers.size:
+            raise ReplayError(f"{node.name}: a reduction of {shape} over axes {options['axes']} is not {node.shape}.")
         last = range(-len(options["axes"]), 0)
         return np.moveaxis(numbers, options["axes"], last).reshape(math.prod(node.shape), -1)
     if node.kind == "AdaptiveAveragePool":
@@ -175,6 +179,9 @@ def pooled(node: Node, shape: tuple[int, ...]) -> Array:
 def _windows(numbers: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, narrow: tuple[int, ...]) -> Array:
     """Return the taps of a kernel at every place, (channels * places, k)."""
     axes = list(zip(numbers.shape[1:], narrow, kernel, stride, padding, dilation, strict=True))
+    for wide, places, k, s, p, d in axes:
+        if not -s < wide + 2 * p - (places - 1) * s - (k - 1) * d - 1 < max(s, d):
+            raise ReplayError(f"windows of {k} at {places} places do not fit along an axis of {wide}.")
     starts = product(*(range(0, k * d, d) for _, _, k, _, _, d in axes))
     room = np.full((len(numbers), *(max(w + 2 * p, (n - 1) * s + (k - 1) * d + 1) for w, n, k, s, p, d in axes)), -1)
     room[(slice(None), *(slice(p, p + w) for w, _, _, _, p, _ in axes))] = numbers
@@ -201,11 +208,20 @@ def _bias(node: Node, parameters: Mapping[str, Array], column: tuple[int, ...]) 
     name = node.attributes["bias"]
     if name is None:
         return np.zeros(node.shape)
-    return np.broadcast_to(parameters[name].astype(np.float64).reshape(column), node.shape)
+    channels = node.shape[column.index(-1) - len(column)]
+    return np.broadcast_to(_parameter(node, parameters, name, (channels,)).reshape(column), node.shape)
+
+
+def _parameter(node: Node, parameters: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> Array:
+    """Return a parameter in float64; it must have its shape, or numpy would spread it."""
+    if parameters[name].shape != shape:
+        raise ReplayError(f"{node.name}: parameter {name} has shape {parameters[name].shape}, not {shape}.")
+    return parameters[name].astype(np.float64)
 
 
 def _linear(node: Node, parameters: Mapping[str, Array], shape: tuple[int, ...]) -> Affine:
-    weight, bias = parameters[node.attributes["weight"]], _bias(node, parameters, (-1,))
+    weight = _parameter(node, parameters, node.attributes["weight"], (node.shape[-1], shape[-1]))
+    bias = _bias(node, parameters, (-1,))
     places = np.arange(math.prod(shape)).reshape(-1, 1, shape[-1])
     taps = np.broadcast_to(places, (len(places), *weight.shape)).reshape(-1, shape[-1])
     matrix = _matrix(taps, np.tile(weight, (len(places), 1)), shape)
@@ -217,6 +233,8 @@ def _convolution(node: Node, parameters: Mapping[str, Array], shape: tuple[int, 
     options, weight = node.attributes, parameters[node.attributes["weight"]].astype(np.float64)
     wide, narrow = (node.shape, shape) if options["transposed"] else (shape, node.shape)
     groups, out = options["groups"], len(weight) // options["groups"]
+    if weight.ndim != len(shape) + 1 or (len(weight), weight.shape[1] * groups) != (narrow[0], wide[0]):
+        raise ReplayError(f"{node.name}: a weight of shape {weight.shape} does not take {shape} to {node.shape}.")
     numbers = np.arange(math.prod(wide)).reshape(groups, -1, *wide[1:])
     stride, padding, dilation = (options[key] for key in ("stride", "padding", "dilation"))
     blocks = []
@@ -239,10 +257,12 @@ def _batch_norm(node: Node, parameters: Mapping[str, Array], shape: tuple[int, .
 
     def parameter(key: str, default: float) -> Array:
         name = node.attributes[key]
-        return np.full(column, default) if name is None else parameters[name].astype(np.float64).reshape(column)
+        if name is None:
+            return np.full((1,) * len(shape), default)
+        return _parameter(node, parameters, name, shape[:1]).reshape(column)
 
     mean, variance = parameter("mean", 0.0), parameter("variance", 1.0) + node.attributes["eps"]
-    if not (variance > 0).all():
+    if not (variance > 0).all() or (parameter("variance", 1.0) < 0).any():
         raise ReplayError(f"{node.name}: a variance of batch normalisation is not positive.")
     alpha, bias = parameter("weight", 1.0) / np.sqrt(variance), parameter("bias", 0.0)
     constant = np.broadcast_to(bias - mean * alpha, shape)

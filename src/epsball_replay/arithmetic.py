@@ -15,7 +15,15 @@ ctx.prec = 256
 
 
 def gamma(n: float, unit: float = 2.0**-53) -> float:
-    """Return n u / (1 - n u), rounded up generously."""
+    """Return n u / (1 - n u), rounded up generously.
+
+    Raises
+    ------
+    OverflowError
+        If n is beyond the error analysis.
+    """
+    if n * unit > 0.25:
+        raise OverflowError(f"sums of {n} terms are beyond the error analysis")
     return n * unit / (1 - n * unit) * (1 + 1e-9)
 
 

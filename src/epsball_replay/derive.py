@@ -18,8 +18,9 @@ from flint import arb
 from epsball_replay import lines
 from epsball_replay.affine import Affine, affine, pooled
 from epsball_replay.arithmetic import Arithmetic, Balls, Floats, gamma
-from epsball_replay.files import Array, Certificate, Node, ReplayError, Slopes
+from epsball_replay.files import Certificate, Slopes
 from epsball_replay.flow import Flow
+from epsball_replay.network import Array, Node, ReplayError
 from epsball_replay.region import Region
 
 _ROWS = 64
@@ -46,6 +47,8 @@ class Derivation:
     ranges: dict[str, Range] = field(default_factory=dict)
     parts: dict[str, Affine] = field(default_factory=dict)
     deployed: dict[str, Array] = field(default_factory=dict)
+    underflow: float = 0.0
+    """What products below 2^-1074 may cost rows in float64: fewer than 2^70 of them an entry, each of less than that."""
 
     @cached_property
     def region(self) -> Region:
@@ -68,9 +71,12 @@ class Derivation:
 
     def _visit(self, node: Node) -> None:
         found = self._range(node)
+        if found.low.shape != node.shape or found.high.shape != node.shape:
+            raise ReplayError(f"node {node.name} has values of shape {found.low.shape}, not {node.shape}.")
         if not (np.isfinite(found.low).all() and np.isfinite(found.high).all()):
             raise ReplayError(f"the bounds of node {node.name} are not finite.")
         self.ranges[node.name] = found
+        self.underflow += 2.0**-1000 * float(found.magnitude.sum() + found.low.size)
         if node.name in self.certificate.refined:
             self.ranges[node.name] = self._refined(node, found)
 
@@ -134,7 +140,8 @@ class Derivation:
             rows = np.zeros((len(some), low.size))
             rows[np.arange(len(some)), some] = 1
             rows = np.concatenate([rows, -rows]).reshape(-1, *node.shape)
-            bounds = self._backward(node.name, rows, self.certificate.slopes, Floats())
+            tried = [self._backward(node.name, rows, slopes, Floats()) for slopes in self.certificate.slopes or ({},)]
+            bounds = np.max(tried, axis=0)
             low[some] = np.maximum(low[some], bounds[: len(some)])
             high[some] = np.minimum(high[some], -bounds[len(some) :])
         if (low > high).any():
@@ -147,7 +154,8 @@ class Derivation:
     # Coefficients, from a node back to the input
 
     def _backward(self, start: str, rows: Array, slopes: Mapping[str, Slopes], arithmetic: Arithmetic) -> Array:
-        flow = Flow({start: arithmetic.number(rows)}, len(rows), len(self.certificate.network.nodes), arithmetic)
+        nodes = len(self.certificate.network.nodes)
+        flow = Flow({start: arithmetic.number(rows)}, len(rows), nodes, arithmetic, lost=np.full(1, self.underflow))
         for node in reversed(self.certificate.network.nodes):
             if node.name not in flow.pending:
                 continue
@@ -202,7 +210,9 @@ class Derivation:
         where: Any = (slice(None), taps[np.arange(len(taps)), best])
         np.add.at(room, where, np.where(passed, flat, 0 * flat))
         if flow.arithmetic.unit:
-            flow.lose(np.abs(room), gamma(taps.shape[1] * 4, flow.arithmetic.unit) * before.magnitude.ravel())
+            every = np.zeros(room.shape)
+            np.add.at(every, where, np.where(passed, np.abs(flat), 0))
+            flow.lose(every, gamma(taps.shape[1] * 4, flow.arithmetic.unit) * before.magnitude.ravel())
         flow.give(node.inputs[0], room.reshape(len(a), *before.low.shape), before.magnitude)
 
 

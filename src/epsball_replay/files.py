@@ -2,10 +2,8 @@
 
 import base64
 import gzip
-import hashlib
 import json
 import re
-import zipfile
 import zlib
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,35 +12,15 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from epsball_replay.network import Array, Network, ReplayError, finite, read_network
 
-
-_MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RecursionError, OverflowError, EOFError, zlib.error)
-
-
-class ReplayError(Exception):
-    """The certificate or its model cannot be read, or is of a kind this checker does not replay."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """One step of the network: a kind with attributes, the nodes it takes, the shape of one value."""
-
-    name: str
-    kind: str
-    attributes: dict[str, Any]
-    inputs: tuple[str, ...]
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Network:
-    """Nodes in an order of computation, their parameters, and the hash of both."""
-
-    nodes: tuple[Node, ...]
-    output: str
-    parameters: dict[str, Array]
-    fingerprint: str
+_LARGEST_FILE = 2**30
+_RADIUS = re.compile(r"[0-9]{1,400}(/[0-9]{1,400})?")
+MALFORMED = (
+    *(LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
+    *(RecursionError, MemoryError, EOFError, zlib.error),
+)
+"""What reading or replaying a file that is no whole certificate can raise."""
 
 
 @dataclass(frozen=True)
@@ -70,30 +48,21 @@ class Certificate:
     predicted: int
     claims: dict[int, float]
     refined: frozenset[str]
-    slopes: dict[str, Slopes]
+    slopes: tuple[dict[str, Slopes], ...]
     final_slopes: dict[str, Slopes]
 
 
 def read_certificate(path: Path) -> Certificate:
     """Read and check a certificate file and the model file beside it, which it names."""
     try:
-        data = json.loads(gzip.decompress(path.read_bytes()))
-        return _certificate(data, path.parent)
-    except ReplayError:
-        raise
+        with gzip.open(path) as file:
+            text = file.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise ReplayError(f"{path} unpacks to more than {_LARGEST_FILE} bytes.")
+        return _certificate(json.loads(text, object_pairs_hook=_distinct), path.parent)
     except OSError as error:
         raise ReplayError(f"{path} cannot be read: {error}.") from error
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-        RecursionError,
-        OverflowError,
-        EOFError,
-        zlib.error,
-    ) as error:
+    except MALFORMED as error:
         raise ReplayError(f"{path} is no whole certificate ({type(error).__name__}: {error}).") from error
 
 
@@ -106,82 +75,79 @@ def _certificate(data: dict[str, Any], folder: Path) -> Certificate:
             f"the certificate is about model {data['model']['fingerprint']}, the file holds {network.fingerprint}."
         )
     shapes = {node.name: node.shape for node in network.nodes}
-    classes = shapes[network.output][0]
-    predicted = _integer(data["predicted"], classes)
-    claims = {_integer(j, classes): float.fromhex(claim) for j, claim in data["claims"].items()}
-    if set(claims) != set(range(classes)) - {predicted} or not np.isfinite(list(claims.values())).all():
-        raise ReplayError("the claims must be one finite number for each class but the predicted one.")
-    x = np.array([float.fromhex(value) for value in data["x"]])
-    box = None if data["box"] is None else (float.fromhex(data["box"][0]), float.fromhex(data["box"][1]))
+    predicted = _class(data["predicted"], network.classes)
     certificate = Certificate(
         network=network,
         semantics=_one_of(data["semantics"], ("real", "float32")),
         assumptions=dict(data["assumptions"]),
         norm=_one_of(data["norm"], ("linf", "l2", "l1")),
-        radius=Fraction(data["radius"]),
-        x=_finite(x).reshape(next(node.shape for node in network.nodes if node.kind == "Input")),
-        box=box,
+        radius=_radius(data["radius"]),
+        x=_pixels(data["x"], next(node.shape for node in network.nodes if node.kind == "Input")),
+        box=_box(data["box"]),
         predicted=predicted,
-        claims=claims,
+        claims=_claims(data["claims"], network.classes, predicted),
         refined=frozenset(name for name in data["refined"] if shapes[name]),
-        slopes={name: _slopes(pair, shapes[name]) for name, pair in data["slopes"].items()},
+        slopes=tuple({name: _slopes(pair, shapes[name]) for name, pair in choice.items()} for choice in data["slopes"]),
         final_slopes={name: _slopes(pair, (-1, *shapes[name])) for name, pair in data["final_slopes"].items()},
     )
-    if certificate.radius < 0 or (box is not None and not ((box[0] <= x) & (x <= box[1])).all()):
-        raise ReplayError("the ball is empty: the radius is negative or its centre lies outside the box.")
+    _check(certificate)
     return certificate
 
 
-def read_network(path: Path) -> Network:
-    """Read a model file: parameters as arrays, the nodes as JSON in the entry ``graph``."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ReplayError(f"the model file {path.name} cannot be read: {error}.") from error
-    described = json.loads(arrays.pop("graph").tobytes().decode())
-    nodes = tuple(
-        Node(name, kind, attributes, tuple(inputs), tuple(shape))
-        for name, kind, attributes, inputs, shape in described["nodes"]
-    )
-    known: set[str] = set()
-    for node in nodes:
-        if node.name in known or not known.issuperset(node.inputs):
-            raise ReplayError(f"node {node.name} of the model is out of order.")
-        known.add(node.name)
-    if [node.kind for node in nodes].count("Input") != 1:
-        raise ReplayError("the model must have exactly one input.")
-    for name, array in arrays.items():
-        if array.dtype not in (np.float32, np.float64):
-            raise ReplayError(f"parameter {name} is {array.dtype}; parameters are float32 or float64.")
-        _finite(array)
-    return Network(nodes, described["output"], arrays, _fingerprint(described, arrays))
+def _check(certificate: Certificate) -> None:
+    box, x, network = certificate.box, certificate.x, certificate.network
+    if box is not None and not ((box[0] <= x) & (x <= box[1])).all():
+        raise ReplayError("the ball is empty: its centre lies outside the box.")
+    given = (side for slopes in certificate.final_slopes.values() for side in (slopes.lower, slopes.upper))
+    if any(side is not None and len(side) not in (1, network.classes - 1) for side in given):
+        raise ReplayError("the slopes of the final rows must be one set for all, or one for each row.")
+    if certificate.semantics == "float32":
+        for name, array in network.parameters.items():
+            if array.dtype != np.float32:
+                raise ReplayError(f"parameter {name} is {array.dtype}; a float32 claim is about a float32 network.")
 
 
-def _fingerprint(described: dict[str, Any], arrays: dict[str, Array]) -> str:
-    digest = hashlib.sha256()
-    for node in described["nodes"]:
-        digest.update(json.dumps(node, sort_keys=True).encode())
-    digest.update(described["output"].encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} torch.{arrays[name].dtype} {arrays[name].shape} ".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return digest.hexdigest()
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ReplayError("the certificate names a field twice.")
+    return found
+
+
+def _claims(claims: dict[str, str], classes: int, predicted: int) -> dict[int, float]:
+    found = {_class(j, classes): float.fromhex(claim) for j, claim in claims.items()}
+    if set(found) != set(range(classes)) - {predicted} or not np.isfinite(list(found.values())).all():
+        raise ReplayError("the claims must be one finite number for each class but the predicted one.")
+    return found
+
+
+def _radius(text: str) -> Fraction:
+    """Return a radius; exponents are not read, for they may stand for numbers beyond any memory."""
+    if not _RADIUS.fullmatch(text):
+        raise ReplayError(f"the radius {text[:40]!r} is no fraction of whole numbers.")
+    return Fraction(text)
+
+
+def _pixels(values: list[str], shape: tuple[int, ...]) -> Array:
+    return finite(np.array([float.fromhex(value) for value in values])).reshape(shape)
+
+
+def _box(sides: list[str] | None) -> tuple[float, float] | None:
+    if sides is None:
+        return None
+    low, high = finite(np.array([float.fromhex(side) for side in sides])).tolist()
+    return low, high
 
 
 def _slopes(pair: dict[str, str | None], shape: tuple[int, ...]) -> Slopes:
     below, above = pair["lower"], pair["upper"]
-    return Slopes(_decoded(str(below)).reshape(shape), None if above is None else _decoded(above).reshape(shape))
+    if below is None:
+        raise ReplayError("a node has no lower slopes.")
+    return Slopes(_decoded(below).reshape(shape), None if above is None else _decoded(above).reshape(shape))
 
 
 def _decoded(text: str) -> Array:
-    return _finite(np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8"))
-
-
-def _finite(array: Array) -> Array:
-    if not np.isfinite(array).all():
-        raise ReplayError("the file holds numbers that are not finite.")
-    return array
+    return finite(np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8"))
 
 
 def _plain_name(name: str) -> str:
@@ -190,10 +156,11 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _integer(value: object, below: int) -> int:
+def _class(value: object, classes: int) -> int:
+    """Return the number of a class; it is written in one way, or one class could have two claims."""
     number = int(str(value))
-    if not 0 <= number < below:
-        raise ReplayError(f"class {number} does not exist; there are {below}.")
+    if str(number) != str(value) or not 0 <= number < classes:
+        raise ReplayError(f"class {value} does not exist; there are {classes}.")
     return number
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from epsball_replay.arithmetic import Arithmetic, Balls, gamma, upper
-from epsball_replay.files import Array
+from epsball_replay.network import Array
 
 
 @dataclass

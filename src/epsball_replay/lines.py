@@ -12,7 +12,7 @@ import numpy as np
 from flint import arb
 
 from epsball_replay.arithmetic import gamma, lower, upper
-from epsball_replay.files import Array, Node, ReplayError
+from epsball_replay.network import Array, Node, ReplayError
 
 # Two or three roundings of a piecewise linear f and of s z, in float64, and their difference.
 _ROUNDINGS = 8 * 2.0**-53

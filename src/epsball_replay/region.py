@@ -9,7 +9,7 @@ import numpy as np
 from flint import arb, fmpq
 
 from epsball_replay.arithmetic import Arithmetic, Balls, gamma, lower, upper
-from epsball_replay.files import Array
+from epsball_replay.network import Array
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Region:
                 np.frompyfunc(lambda s: arb(s).sqrt(), 1, 1)(squares) if self.norm == "l2" else np.abs(flat).max(axis=1)
             )
             return centre - norms * _ball(np.array(self.radius, dtype=object))
-        norms = np.sqrt((flat * flat).sum(axis=1)) if self.norm == "l2" else np.abs(flat).max(axis=1)
+        # Squares that underflow lose at most the root of their number times 2^-1074.
+        norms = np.sqrt((flat * flat).sum(axis=1)) + 2.0**-500 if self.norm == "l2" else np.abs(flat).max(axis=1)
         radius = float(upper(_ball(np.array([self.radius], dtype=object)))[0])
         return centre - norms * (1 + gamma(flat.shape[1] + 8)) * radius - 1e-300
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 pytest.importorskip("flint", reason="the checker needs the extra replay")
 
 from epsball_replay import lines
-from epsball_replay.files import Node
+from epsball_replay.network import Node
 
 FUNCTIONS = {
     "relu": ((), lambda z: np.maximum(z, 0)),

@@ -1,5 +1,8 @@
 """Whether a claim about the deployed float32 network can be made at all, here and of this module."""
 
+import operator
+from collections.abc import Collection
+
 import torch
 from torch import nn
 
@@ -14,6 +17,9 @@ ASSUMPTIONS = (
 )
 """What a float32 claim assumes besides the checks, as recorded in certificates."""
 
+_PRECISIONS = {"cpu": ("mkldnn.conv", "mkldnn.matmul"), "cuda": ("cudnn.conv", "cuda.matmul")}
+"""The settings, within torch.backends, of how float32 products are computed; 'none' is the default, 'ieee'."""
+
 
 def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
     """Raise unless a float32 claim about the network holds for the kernels that PyTorch would run now.
@@ -23,7 +29,8 @@ def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
     ModelError
         If a parameter is not float32: a float64 network gets `real` claims only, and lower precisions none.
     AssumptionError
-        If TF32, autocast or another reduced precision is on, or convolutions on the CPU can reach NNPACK.
+        If TF32, autocast or another reduced precision is on, convolutions on the CPU can reach NNPACK, or an
+        operation of the source is several nodes of the graph: its own kernel rounds otherwise.
     """
     tensors = (
         dict(graph.parameters)
@@ -36,22 +43,31 @@ def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
                 f"parameter '{name}' is {tensor.dtype}; a float32 claim is about a float32 network. "
                 "For a float64 network claim semantics='real'; for lower precision convert it with module.float()."
             )
-    _check_precision()
+    if graph.rewritten:
+        raise AssumptionError(
+            f"{', '.join(graph.rewritten[:3])}{' ...' if len(graph.rewritten) > 3 else ''}: PyTorch's own kernel rounds "
+            "otherwise than the elementary operations a float32 claim is about. Claim semantics='real', or write it "
+            "with elementary operations."
+        )
     devices = {tensor.device.type for tensor in tensors.values()} or {"cpu"}
+    _check_precision(devices)
     if "cpu" in devices and any(isinstance(node.kind, Convolution) for node in graph.nodes):
         _check_nnpack()
 
 
-def _check_precision() -> None:
-    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-        raise AssumptionError("autocast is on; a float32 claim needs every operation in float32. Leave the context.")
-    if torch.get_float32_matmul_precision() != "highest":
-        raise AssumptionError(
-            f"float32 matrix products run at precision '{torch.get_float32_matmul_precision()}'; a float32 claim "
-            "needs torch.set_float32_matmul_precision('highest')."
-        )
-    if torch.cuda.is_available() and torch.backends.cudnn.allow_tf32:
-        raise AssumptionError("TF32 is on for convolutions; set torch.backends.cudnn.allow_tf32 = False.")
+def _check_precision(devices: Collection[str]) -> None:
+    for device in devices:
+        if torch.is_autocast_enabled(device):
+            raise AssumptionError(
+                f"autocast is on for {device}; a float32 claim needs every operation in float32. Leave the context."
+            )
+        for name in _PRECISIONS.get(device, ()):
+            precision = operator.attrgetter(name)(torch.backends).fp32_precision
+            if precision not in ("none", "ieee"):
+                raise AssumptionError(
+                    f"torch.backends.{name}.fp32_precision is '{precision}'; a float32 claim needs 'ieee'. TF32 and "
+                    "bfloat16 products are no float32: set it, and torch.set_float32_matmul_precision('highest')."
+                )
 
 
 def _check_nnpack() -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import gzip
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def write_certificate(
     assumptions: Mapping[str, Any],
     refined: tuple[str, ...],
     bounds: Mapping[str, tuple[Tensor, Tensor]],
-    slopes: Mapping[str, Slopes],
+    slopes: Sequence[Mapping[str, Slopes]],
     final_slopes: Mapping[str, Slopes],
 ) -> None:
     """Write one example's certificate: JSON, compressed by gzip.
@@ -73,9 +73,11 @@ def write_certificate(
         Nodes whose values are bounded by backward bounds and not by intervals alone.
     bounds
         Lower and upper bounds by node, for readers, stored in float32; the checker derives its own.
-    slopes, final_slopes
-        Slopes by node, of its shape, for the backward bounds of nodes; and for those of the margins,
-        with a leading axis: one set for all rows, or one for each class but p.
+    slopes
+        Slopes by node, of its shape, for the backward bounds of nodes; of several choices the best bound counts.
+    final_slopes
+        Slopes by node for the bounds of the margins, with a leading axis: one set for all rows, or one for each
+        class but p.
     """
     content = {
         "format": "epsball-certificate",
@@ -91,7 +93,7 @@ def write_certificate(
         "claims": {str(j): float(claim).hex() for j, claim in sorted(claims.items())},
         "refined": list(refined),
         "bounds": {name: _encoded(pair, "<f4") for name, pair in bounds.items()},
-        "slopes": {name: _encoded(pair) for name, pair in slopes.items()},
+        "slopes": [{name: _encoded(pair) for name, pair in choice.items()} for choice in slopes],
         "final_slopes": {name: _encoded(pair) for name, pair in final_slopes.items()},
     }
     write_atomically(path, gzip.compress(json.dumps(content).encode(), mtime=0))

@@ -241,7 +241,7 @@ def _rounding(bounds: Propagation, node: Node, magnitude: Tensor | None, deploye
     product with the bias, a sum over the whole node, gamma_size abs(A) abs(w).
     """
     own = bounds.arithmetic.own
-    if own is None or node.name in bounds.graph.constant:
+    if own is None or isinstance(node.kind, Constant):
         return None
     form = bounds.form(node) if not isinstance(node.kind, Input) else None
     consumers = [other for other in bounds.graph.nodes if node.name in other.inputs]

@@ -1,5 +1,6 @@
 """Which certificates the independent checker can replay, and how bounds become its certificates."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import Lines
 from epsball.certificates.domain import Domain
 from epsball.certificates.files import Slopes, write_certificate
+from epsball.certificates.linear.refinement import slope_choices
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.graph import Graph, Node, kinds
 
@@ -18,6 +20,7 @@ FUNCTIONS = ("relu", "leaky_relu", "abs", "negative", "clamp", "sigmoid", "tanh"
 """Functions of one variable that the checker knows."""
 
 _CURVES = (kinds.Elementwise, kinds.PReLU)
+_MOVES = (kinds.Reshape, kinds.Permute, kinds.Expand, kinds.Slice, kinds.Gather)
 _UNKNOWN = (kinds.MatMul, kinds.Maximum, kinds.Minimum, kinds.Softmax, kinds.Upsample)
 ULPS = 8.0
 """Units in the last place that sigmoid and tanh are assumed to be right to."""
@@ -25,16 +28,38 @@ ULPS = 8.0
 
 def not_replayable(graph: Graph) -> str | None:
     """Return why the checker cannot replay certificates of a network, or None if it can."""
+    fixed: set[str] = set()
     for node in graph.nodes:
-        if node.name in graph.constant:
-            continue
-        kind = node.kind
-        varying = sum(name not in graph.constant for name in node.inputs)
-        if isinstance(kind, kinds.Elementwise) and kind.function not in FUNCTIONS:
-            return f"node '{node.name}' is {kind.function}"
-        if isinstance(kind, _UNKNOWN) or (isinstance(kind, (kinds.Multiply, kinds.Divide)) and varying > 1):
-            return f"node '{node.name}' is a {type(kind).__name__}"
+        reason = _unknown(node, graph, fixed)
+        if reason is not None:
+            return f"node '{node.name}' {reason}"
+        if isinstance(node.kind, kinds.Constant) or (isinstance(node.kind, _MOVES) and fixed.issuperset(node.inputs)):
+            fixed.add(node.name)
     return None
+
+
+def _unknown(node: Node, graph: Graph, fixed: set[str]) -> str | None:
+    """Return why the checker does not know a node; `fixed` are entries of constants, moved but not computed."""
+    match node.kind:
+        case kinds.Elementwise(function=function) if function not in FUNCTIONS:
+            return f"is {function}"
+        case kinds.Multiply() if not fixed.intersection(node.inputs):
+            return "is a product of two values"
+        case kinds.Divide() if node.inputs[1] not in fixed:
+            return "is a quotient of two values"
+        case kinds.AdaptiveAveragePool() if _uneven(graph[node.inputs[0]].shape, node.shape):
+            return "pools adaptively into windows of different size"
+        case kinds.AveragePool(ceil_mode=True, count_include_pad=True, divisor=None):
+            return "is an average pooling with ceil_mode that counts its padding"
+        case kinds.Pad(mode="constant", value=value) if not math.isfinite(value):
+            return f"pads with {value}"
+        case kind if isinstance(kind, _UNKNOWN):
+            return f"is a {type(kind).__name__}"
+    return None
+
+
+def _uneven(shape: tuple[int, ...], pooled: tuple[int, ...]) -> bool:
+    return any(n % m for n, m in zip(shape[1:], pooled[1:], strict=True))
 
 
 def emit(
@@ -71,7 +96,7 @@ def emit(
         assumptions={"ulps": {"sigmoid": ULPS, "tanh": ULPS}, "kernels": list(assumptions)},
         refined=refined if proof.method in ("crown", "optimised") else (),
         bounds={name: (box.low[0], box.high[0]) for name in refined if (box := proof.bounds.boxes[name])},
-        slopes=lines,
+        slopes=_choices(lines, slope_choices(bounds, proof.method == "optimised")),
         final_slopes=final,
     )
 
@@ -95,6 +120,14 @@ def lines_at(bounds: Propagation, node: Node, *, flat: bool) -> Slopes:
     lower = lines.lower_slope[0, 0].expand(node.shape)
     chord = isinstance(node.kind, kinds.PReLU) or node.kind.function in ("relu", "leaky_relu")  # pyright: ignore[reportAttributeAccessIssue]
     return lower, None if chord else lines.upper_slope[0, 0].expand(node.shape)
+
+
+def _choices(lines: dict[str, Slopes], choices: list[dict[str, Tensor]]) -> list[dict[str, Slopes]]:
+    """Return the lines once for every choice of lower slopes."""
+    return [
+        {name: (choice[name][0, 0].expand_as(low) if name in choice else low, up) for name, (low, up) in lines.items()}
+        for choice in choices
+    ]
 
 
 def _curves(graph: Graph) -> list[Node]:

@@ -107,6 +107,8 @@ def _called(builder: Builder, node: Any, values: Mapping[Node, Any]) -> Any:
         return results[number] if number < len(results) else Places()
     if str(node.target).startswith("aten._assert"):
         return None
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        builder.refuse("a region of its own (autocast, a branch or a loop of tensors) has no rule")
     arguments, options = map_arg((node.args, node.kwargs), lambda given: values[given])
     used = [values[given] for given in node.all_input_nodes]
     if not any(isinstance(value, Value | Length | Places) for value in used) and _folds(node):

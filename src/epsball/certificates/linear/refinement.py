@@ -49,7 +49,7 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
         if wanted is None or not bool(wanted.any()):
             return box
         bounds.relax_all()
-        choices = _choices(bounds, extremes)
+        choices = slope_choices(bounds, extremes)
         low, high = box.low.clone(), box.high.clone()
         if _spatial(node):
             for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
@@ -62,7 +62,7 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
     return refine
 
 
-def _choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
+def slope_choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
     """Return the lower slopes to try: the relaxations' own and, where asked for, extremes and chords'."""
     if not extremes:
         return [{}]

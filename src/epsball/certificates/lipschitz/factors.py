@@ -3,6 +3,7 @@
 ||y - y'|| <= sum over inputs i of f_i ||z_i - z_i'||, in the l1, l2 or linf norm of all entries.
 """
 
+import dataclasses
 import math
 
 import torch
@@ -112,7 +113,9 @@ def _most_copies(node: Node, graph: Graph) -> int:
         axes = zip(node.kind.kernel, node.kind.stride, node.kind.dilation, strict=True)
         return math.prod(-(-k // (s // math.gcd(s, d))) for k, s, d in axes)
     numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(1, *shape)
-    moved = node.kind.forward(numbers, parameters={}).long()
+    # A border's own value is no entry of the input.
+    kind = dataclasses.replace(node.kind, value=0.0) if isinstance(node.kind, kinds.Pad) else node.kind
+    moved = kind.forward(numbers, parameters={}).long()
     counts = torch.bincount(moved.flatten(), minlength=math.prod(shape) + 1)[1 : math.prod(shape) + 1]
     return int(counts.max())
 

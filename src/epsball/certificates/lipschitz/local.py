@@ -35,7 +35,7 @@ def local_constants(bounds: Propagation, specification: Tensor, norm: str) -> Te
         carried = _through(bounds, node, middle, half)
         if carried is None:
             return None
-        for name, (c, h) in zip(node.inputs, carried, strict=True):
+        for name, (c, h) in zip(bounds.sources(node), carried, strict=True):
             before = pending.get(name)
             pending[name] = (c, h) if before is None else (c + before[0], _grown(h + before[1], c, before[0]))
     return torch.zeros(specification.shape[:2], dtype=torch.float64)
@@ -48,7 +48,7 @@ def _grown(half: Tensor, first: Tensor, second: Tensor) -> Tensor:
 def _through(bounds: Propagation, node: Node, middle: Tensor, half: Tensor) -> list[tuple[Tensor, Tensor]] | None:
     form = bounds.form(node)
     if form is not None:
-        shapes = [bounds.graph[name].shape for name in node.inputs]
+        shapes = [bounds.graph[name].shape for name in bounds.sources(node)]
         centres = form.transpose(middle.flatten(0, 1))
         gamma = BINARY64.gamma(form.terms + node_size(node) + 8)
         size = _spread_back(form.spread, shapes, (half + gamma * (middle.abs() + half)).flatten(0, 1))

@@ -63,7 +63,10 @@ def _deployed(constants: LipschitzConstants, bounds: Propagation, specification:
         if rounding is None:
             continue
         size = torch.linalg.vector_norm(rounding.flatten(1), order, dim=1)
-        if constants.backward[name]:
+        if name in bounds.graph.constant:
+            # The constants are about moves of the input; what rounding does to a computed constant they do not bound.
+            hidden = hidden.masked_fill(size > 0, torch.inf)
+        elif constants.backward[name]:
             hidden = hidden + constants.backward[name] * size
         elif name == bounds.graph.output:
             total = total + (specification.abs() @ rounding.flatten(1).unsqueeze(2)).squeeze(2)

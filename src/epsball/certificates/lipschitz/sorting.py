@@ -17,7 +17,8 @@ def sorted_pair(node: Node, graph: Graph) -> str | None:
     if set(greater.inputs) != set(less.inputs):
         return None
     first, second = (graph[name] for name in greater.inputs)
-    return first.inputs[0] if _disjoint(first, second) else None
+    # Slices of different shape are spread over each other, and entries repeated.
+    return first.inputs[0] if first.shape == second.shape and _disjoint(first, second) else None
 
 
 def _disjoint(first: Node, second: Node) -> bool:
