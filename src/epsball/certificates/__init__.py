@@ -27,10 +27,14 @@ free to choose one, which together are what a replay needs.
 
 from epsball.certificates.arithmetic import FLOAT32, PLAIN, REAL, Arithmetic, arithmetic_of
 from epsball.certificates.box import Box
+from epsball.certificates.cascade import METHODS, methods_of
+from epsball.certificates.certify import Certification, Verifier, certify
 from epsball.certificates.deployment import check_deployment
 from epsball.certificates.domain import Domain
-from epsball.certificates.methods import METHODS, LowerBounds, crown, crown_ibp, interval, optimised
+from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
+from epsball.certificates.methods import LowerBounds, crown, crown_ibp, interval, optimised
 from epsball.certificates.propagation import Propagation, propagate
+from epsball.certificates.result import Certificates
 from epsball.certificates.specification import by_class, chapter_criterion, margins, separations
 
 __all__ = [
@@ -40,17 +44,25 @@ __all__ = [
     "REAL",
     "Arithmetic",
     "Box",
+    "Certificates",
+    "Certification",
     "Domain",
+    "LipschitzConstants",
     "LowerBounds",
     "Propagation",
+    "Verifier",
     "arithmetic_of",
     "by_class",
+    "certify",
     "chapter_criterion",
     "check_deployment",
     "crown",
     "crown_ibp",
     "interval",
+    "lipschitz",
+    "lipschitz_constants",
     "margins",
+    "methods_of",
     "optimised",
     "propagate",
     "separations",

@@ -69,6 +69,12 @@ class Domain:
             low, high = low.clamp(min=ball.low), high.clamp(max=ball.high)
         return cls(box=Box(low, high), centre=centre, norm=ball.norm, radius=radius)
 
+    @classmethod
+    def at(cls, x: Float[Tensor, "n *shape"], norm: str = "linf") -> "Domain":
+        """Return the domain of the points x alone."""
+        centre = x.detach().to(torch.float64)
+        return cls(box=Box(centre, centre), centre=centre, norm=norm, radius=0.0)
+
     def take(self, rows: Tensor | slice) -> "Domain":
         """Return the domain of some examples."""
         return Domain(box=self.box.take(rows), centre=self.centre[rows], norm=self.norm, radius=self.radius)

@@ -3,5 +3,6 @@
 from epsball.graph import kinds
 from epsball.graph._graph import Graph, Node
 from epsball.graph.capture import capture
+from epsball.graph.module import GraphModule
 
-__all__ = ["Graph", "Node", "capture", "kinds"]
+__all__ = ["Graph", "GraphModule", "Node", "capture", "kinds"]

@@ -23,7 +23,7 @@ only there.
 
 def check_agreement(
     graph: Graph,
-    source: Callable[[Tensor], Tensor],
+    source: Callable[[Tensor], object],
     shape: tuple[int, ...],
     dtype: torch.dtype,
     device: torch.device,
@@ -42,8 +42,10 @@ def check_agreement(
         x[1::2] = 2 * x[1::2] - 1
         x = x.to(device, dtype)
         expected = source(x.clone())
-        if not isinstance(expected, Tensor) or expected.dtype != dtype:
-            return
+        if not isinstance(expected, Tensor):
+            raise ModelError(
+                f"{graph.source} returns a {type(expected).__name__}; a classifier returns a tensor of logits."
+            )
         compare(graph(x, parameters), expected, graph.source)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 from typing import NoReturn
 
 import torch
@@ -26,6 +27,8 @@ class Builder:
         Tensors by name, which nodes may name.
     source
         What is captured, for messages.
+    device
+        Where the parameters lie.
 
     Attributes
     ----------
@@ -37,9 +40,16 @@ class Builder:
         Operations replaced by several nodes: equal in real numbers, not in their rounding.
     """
 
-    def __init__(self, shape: Shape, dtype: torch.dtype, parameters: Mapping[str, Tensor], source: str) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        dtype: torch.dtype,
+        parameters: Mapping[str, Tensor],
+        source: str,
+        device: torch.device = torch.device("cpu"),  # noqa: B008 - immutable
+    ) -> None:
         self.parameters = dict(parameters)
-        self.dtype, self.source = dtype, source
+        self.dtype, self.source, self.device = dtype, source, device
         self.operation = self.origin = ""
         self.exact: dict[str, Tensor] = {}
         self.rewritten: list[str] = []
@@ -79,12 +89,13 @@ class Builder:
 
     def named(self, value: Tensor, stem: str = "constant") -> str:
         """Keep a tensor as a parameter of the graph's own, and return its name."""
+        exact = value.detach().to(self.device, torch.float64)
         for name, known in self.exact.items():
-            if name.startswith(stem) and known.shape == value.shape and torch.equal(known, value.double()):
+            if name.startswith(stem) and known.shape == exact.shape and torch.equal(known, exact):
                 return name
-        name = f"{stem}.{sum(known.startswith(stem) for known in self.exact)}"
-        self.exact[name] = value.detach().double().clone()
-        self.parameters[name] = self.exact[name].to(self.dtype)
+        name = next(name for name in (f"{stem}.{i}" for i in count()) if name not in self.parameters)
+        self.exact[name] = exact.clone()
+        self.parameters[name] = exact.to(self.dtype)
         return name
 
     def fold(self, value: Value) -> str:

@@ -7,6 +7,9 @@ Each is equal to the source's in real numbers; the source's own kernel may round
 import math
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from epsball.graph import kinds, operations
 from epsball.graph.builder import Builder
 from epsball.graph.value import Value
@@ -106,3 +109,14 @@ def window_max(builder: Builder, x: Value, windows: Sequence[Sequence[Sequence[i
         shape = (*x.shape[:axis], len(along), longest, *x.shape[axis + 1 :])
         x = operations.reduce(builder, operations.reshape(builder, taken, shape, 0), kinds.Max, (axis + 1,), keep=False)
     return x
+
+
+def choose(builder: Builder, mask: Tensor, a: Value, b: Value) -> Value:
+    """Return entries of a where a constant mask is true, else of b: both joined, and entries taken by number."""
+    like = operations.frame(builder, a, b, Value("", tuple(mask.shape), None))
+    size = math.prod(like.example)
+    numbers = torch.where(mask.expand(like.shape).reshape(-1), 0, size) + torch.arange(size)
+    wide = [operations.expand(builder, value, like.shape, like.axis) for value in (a, b)]
+    flat = [Value(operations.shaped(builder, value.node, (size,)), (1, size), 0) for value in wide]
+    taken = operations.gather(builder, operations.concatenate(builder, flat, 1), 1, numbers.tolist())
+    return Value(operations.shaped(builder, taken.node, like.example), like.shape, like.axis, like.outer)

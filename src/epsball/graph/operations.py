@@ -144,9 +144,9 @@ def reduce(
 
 
 def squeeze(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
-    """Return x without axes of length 1."""
+    """Return x without axes of length 1; the batch, where it is one of them, joins another axis."""
     left = [i for i in range(x.rank) if i not in axes]
-    axis = None if x.axis is None else left.index(x.axis)
+    axis = left.index(x.axis) if x.axis in left else None
     return reshape(builder, x, tuple(x.shape[i] for i in left), axis)
 
 
@@ -211,7 +211,7 @@ def matmul(builder: Builder, a: Value, b: Value) -> Value:
     """Return the matrix product as `torch.matmul` defines it, vectors included."""
     rows, columns = a.rank == 1, b.rank == 1
     if rows:
-        a = reshape(builder, a, (1, *a.shape), None if a.axis is None else a.axis + 1)
+        a = reshape(builder, a, (1, *a.shape), 1 if a.dropped else None)
     if columns:
         b = reshape(builder, b, (*b.shape, 1), b.axis)
     if a.axis == a.rank - 1 or b.axis == b.rank - 2:

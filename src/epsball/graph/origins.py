@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
+_PACKAGE = str(Path(__file__).parent)
 _TORCH = str(Path(str(torch.__file__)).parent)
 
 
@@ -26,8 +27,8 @@ def origin(node: fx.Node) -> str:
     if stack:
         path, kind = stack[-1][0], str(stack[-1][1]).rpartition(".")[2]
         parts.append(f"{path} ({kind})" if path else kind)
-    lines = [found for found in _LINE.findall(node.meta.get("stack_trace") or "") if not found[0].startswith("torch/")]
-    written = [found for found in lines if not found[0].startswith(_TORCH)]
+    lines = _LINE.findall(node.meta.get("stack_trace") or "")
+    written = [found for found in lines if not found[0].startswith(("<", "torch/", _TORCH, _PACKAGE))]
     if written:
         file, number = written[-1]
         parts.append(f"{Path(file).name}:{number}")
@@ -36,15 +37,17 @@ def origin(node: fx.Node) -> str:
 
 def explain_export(module: nn.Module, error: Exception) -> str:
     """Return why a module cannot be exported: the module and the line at which it failed, and what to do."""
-    frames = list(traceback.walk_tb(error.__traceback__))
     paths = {id(part): path for path, part in module.named_modules()}
-    where = type(module).__name__
-    for frame, number in frames:
-        owner = frame.f_locals.get("self")
-        if id(owner) in paths and isinstance(owner, nn.Module):
-            path, file = paths[id(owner)], frame.f_code.co_filename
-            inside = f", {Path(file).name}:{number}" if not file.startswith(_TORCH) else ""
-            where = f"{path + ' ' if path else ''}({type(owner).__name__}{inside})"
+    path, owner = "", module
+    written = [found for found in _LINE.findall(str(error)) if not found[0].startswith(_TORCH)]
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        part, file = frame.f_locals.get("self"), frame.f_code.co_filename
+        if isinstance(part, nn.Module) and id(part) in paths:
+            path, owner = paths[id(part)], part
+        if isinstance(part, nn.Module) and not file.startswith((_TORCH, _PACKAGE)):
+            written.append((file, str(number)))
+    line = f", {Path(written[-1][0]).name}:{written[-1][1]}" if written else ""
+    where = f"{path} ({type(owner).__name__}){line}" if path else f"{type(owner).__name__}{line}"
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return (
         f"torch.export cannot take {where}: {type(error).__name__}: {reason[:300]}. A certified model is a fixed "

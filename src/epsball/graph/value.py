@@ -75,7 +75,8 @@ def batch_axis(value: Value, shape: Shape, axis: int | None = None) -> tuple[int
     shape
         The new shape.
     axis
-        The axis it must be, where the source says so. Left out, an axis of length 1 comes first.
+        The axis it must be, where the source says so. Left out, an axis of length 1 comes first,
+        then one that the batch leads and that is not the last, as views of attention have it.
     """
     candidates = range(len(shape)) if axis is None else (axis,)
     found = []
@@ -83,4 +84,5 @@ def batch_axis(value: Value, shape: Shape, axis: int | None = None) -> tuple[int
         slower = math.prod(shape[:j])
         if value.before % slower == 0 and shape[j] % (value.before // slower) == 0:
             found.append((j, value.before // slower))
-    return min(found, key=lambda pair: shape[pair[0]] != 1, default=None)
+    last = len(shape) - 1
+    return min(found, key=lambda pair: (shape[pair[0]] != 1, pair[1] != 1 or pair[0] == last), default=None)

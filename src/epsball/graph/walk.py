@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 from torch.fx.node import map_arg
 
@@ -67,12 +67,24 @@ def walk(program: ExportedProgram, builder: Builder, names: Mapping[str, str]) -
             builder.operation, builder.origin = origins.operation(node), origins.origin(node)
             values[node] = _called(builder, node, values)
         elif node.op == "output":
-            outputs = node.args[0]
+            outputs = _logits(program, node.args[0])
     if len(outputs) != 1 or not isinstance(values.get(outputs[0]), Value):
         raise ModelError(
             f"{builder.source} returns {len(outputs)} things; a classifier returns one tensor of logits (n, classes)."
         )
     return builder.finish(values[outputs[0]])
+
+
+def _logits(program: ExportedProgram, outputs: Any) -> list[Any]:
+    """Return what the program returns, without what it writes to its input; refuse one that writes to itself."""
+    specs = program.graph_signature.output_specs
+    for spec in specs:
+        if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION):
+            raise ModelError(
+                f"the model writes to its own '{spec.target}' in evaluation, so that its logits may change from "
+                "call to call. Write to it only where self.training."
+            )
+    return [output for output, spec in zip(outputs, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT]
 
 
 def _given(builder: Builder, program: ExportedProgram, spec: Any, names: Mapping[str, str]) -> Any:
@@ -110,7 +122,10 @@ def _called(builder: Builder, node: Any, values: Mapping[Node, Any]) -> Any:
         builder.refuse("it computes with the places of maxima")
     if any(isinstance(value, Length) for value in used) and node.target not in _TAKES_LENGTHS:
         builder.refuse_batch("computes with the number of rows")
-    return RULES[node.target](call, *arguments, **options)
+    try:
+        return RULES[node.target](call, *arguments, **options)
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        builder.refuse(f"these arguments have no rule ({type(error).__name__}: {error})")
 
 
 _TAKES_LENGTHS = {
@@ -133,8 +148,9 @@ def _check_dtype(builder: Builder, node: Any, used: list[Any]) -> None:
     results = node.meta["val"] if isinstance(node.meta["val"], list | tuple) else [node.meta["val"]]
     dtype = results[0].dtype if isinstance(results[0], Tensor) else builder.dtype
     if dtype != builder.dtype and any(isinstance(value, Value) for value in used):
-        kind = "computes in" if dtype.is_floating_point else "turns values into"
-        builder.refuse(f"it {kind} {dtype}, the network is in {builder.dtype}")
+        if dtype.is_floating_point:
+            builder.refuse(f"it computes in {dtype}, the network is in {builder.dtype}")
+        builder.refuse(f"it turns values into {dtype}, and what depends on them may jump")
 
 
 def _batch_shape(builder: Builder, shape: Any) -> tuple[Shape, int | None]:

@@ -45,7 +45,7 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
 
     def refine(bounds: Propagation, node: Node) -> Box:
         box = bounds.boxes[node.name]
-        wanted = _wanted(bounds, node)
+        wanted = wanted_entries(bounds, node)
         if wanted is None or not bool(wanted.any()):
             return box
         bounds.relax_all()
@@ -124,7 +124,7 @@ def _chunks(wanted: Tensor, rows: int) -> Iterator[tuple[slice, Tensor]]:
         start = stop
 
 
-def _wanted(bounds: Propagation, node: Node) -> Tensor | None:
+def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
     """Return the entries of a node that some relaxation after it gets better by, or None.
 
     None too where the interval is the best bound there is, and where lines could add little: behind a

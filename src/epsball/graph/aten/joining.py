@@ -1,13 +1,11 @@
 """Joining, splitting and choosing."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from epsball.graph import operations
+from epsball.graph import composites, operations
 from epsball.graph.aten.rule import Call, Operand, aten, rule
 from epsball.graph.value import Value
 
@@ -72,15 +70,7 @@ def where(call: Call, mask: Operand, a: Operand, b: Operand) -> Value:
     """Return entries of a where the mask is true, else of b; the mask does not depend on the input."""
     if not isinstance(mask, Tensor):
         call.builder.refuse("which entries it takes depends on the input, so it may jump")
-    builder = call.builder
-    wide = [operations.expand(builder, call.value(value), call.shape, call.axis) for value in (a, b)]
-    like = operations.frame(builder, *wide, Value("", tuple(mask.shape), None))
-    size = math.prod(like.example)
-    truths = mask.expand(call.shape).reshape(-1)
-    numbers = torch.where(truths, 0, size) + torch.arange(size)
-    flat = [Value(operations.shaped(builder, value.node, (size,)), (1, size), 0) for value in wide]
-    taken = operations.gather(builder, operations.concatenate(builder, flat, 1), 1, numbers.tolist())
-    return Value(operations.shaped(builder, taken.node, like.example), call.shape, like.axis, like.outer)
+    return composites.choose(call.builder, mask, call.value(a), call.value(b))
 
 
 @rule(aten.masked_fill.Scalar, aten.masked_fill.Tensor)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
+import torch
 
-from epsball.graph import kinds, operations
+from epsball.graph import composites, kinds, operations
 from epsball.graph.onnx.rule import RULES, Call, Rule, rule
 from epsball.graph.value import Value
 
@@ -20,7 +21,10 @@ RULES.update(
         operator: _function(name)
         for operator, name in {
             **{name.capitalize(): name for name in ("relu", "sigmoid", "tanh", "abs", "exp", "log", "sqrt", "erf")},
-            **{"Neg": "negative", "Reciprocal": "reciprocal", "Mish": "mish", "HardSwish": "hardswish"},
+            "Neg": "negative",
+            "Reciprocal": "reciprocal",
+            "Mish": "mish",
+            "HardSwish": "hardswish",
         }.items()
     }
 )
@@ -143,8 +147,11 @@ def power(call: Call) -> Value:
 
 @rule("Where")
 def where(call: Call) -> Value:
-    """Refuse: with a constant mask it was done before, else it may jump."""
-    call.builder.refuse("which entries it takes depends on the input, so it may jump")
+    """Return entries of the second input where the constant first is true, else of the third."""
+    if isinstance(call.given(0), Value):
+        call.builder.refuse("which entries it takes depends on the input, so it may jump")
+    mask = torch.from_numpy(np.array(call.constant(0), dtype=bool))
+    return composites.choose(call.builder, mask, call.value(1), call.value(2))
 
 
 def numbers(array: np.ndarray) -> list[int]:

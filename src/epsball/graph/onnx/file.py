@@ -77,7 +77,7 @@ def read_file(path: Path) -> OnnxFile:
         arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - protobuf and onnx raise many kinds about malformed files
+    except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
             f"{path} is no well-formed ONNX file ({reason[:200]}). Download or export it again."

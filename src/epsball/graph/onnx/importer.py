@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from epsball.errors import InputError, ModelError
+from epsball.errors import EpsballError, InputError, ModelError
 from epsball.graph import operations
 from epsball.graph._graph import Graph
 from epsball.graph.builder import Builder
@@ -81,8 +81,10 @@ def _input(file: OnnxFile) -> Any:
 def _dtype(spec: Any, path: Path) -> torch.dtype:
     code = spec.type.tensor_type.elem_type
     if code not in _FLOATS:
-        name = onnx_package().TensorProto.DataType.Name(code)
-        raise ModelError(f"{path} takes inputs of type {name}; float32 and float64 are read. Export it in float32.")
+        names = {number: name for name, number in onnx_package().TensorProto.DataType.items()}
+        raise ModelError(
+            f"{path} takes inputs of type {names.get(code, code)}; float32 and float64 are read. Export it in float32."
+        )
     return _FLOATS[code]
 
 
@@ -122,14 +124,15 @@ def _results(builder: Builder, file: OnnxFile, node: Any, values: Mapping[str, A
     if node.op_type == "Constant":
         return [_constant(attributes)]
     given = [values[name] if name else None for name in node.input]
-    if _folds(node, given):
-        return _folded(onnx, file, node, given)
-    if node.op_type not in RULES:
+    folds = _folds(node, given)
+    if not folds and node.op_type not in RULES:
         builder.refuse("the operator has no rule")
     call = Call(builder, file.opset, given, list(node.input), len(node.output), attributes)
     try:
-        results = RULES[node.op_type](call)
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+        results = _folded(onnx, file, node, given) if folds else RULES[node.op_type](call)
+    except EpsballError:
+        raise
+    except Exception as error:
         builder.refuse(f"its inputs and attributes do not fit ({type(error).__name__}: {error})")
     return results if isinstance(results, list) else [results]
 
@@ -175,5 +178,3 @@ def _logits(builder: Builder, file: OnnxFile, values: Mapping[str, Any]) -> Valu
     if not isinstance(output, Value):
         raise ModelError(f"{file.path} returns the same for every input.")
     return operations.reshape(builder, output, (1, *output.shape)) if output.rank == 1 else output
-
-

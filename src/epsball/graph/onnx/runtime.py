@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import epsball
 from epsball.errors import InputError, ModelError
 from epsball.files import write_json
 from epsball.graph._graph import Graph
@@ -41,7 +40,7 @@ def check_against_runtime(graph: Graph, file: OnnxFile, given: tuple[int, ...], 
         If onnxruntime cannot run the file, or they differ.
     """
     runtime = onnx_package("onnxruntime")
-    facts = [file.digest, graph.fingerprint(), str(given), epsball.__version__, runtime.__version__]
+    facts = [file.digest, graph.fingerprint(), str(given), runtime.__version__]
     mark = _cache_folder() / f"{hashlib.sha256(' '.join(facts).encode()).hexdigest()}.json"
     if mark.is_file():
         return
@@ -75,7 +74,7 @@ def _session(file: OnnxFile) -> Callable[[np.ndarray], np.ndarray]:
         session = runtime.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"])
         (spec,) = [given for given in session.get_inputs() if given.name not in file.arrays]
         kind = np.float64 if spec.type == "tensor(double)" else np.float32
-    except Exception as error:  # noqa: BLE001 - onnxruntime raises kinds of its own
+    except Exception as error:
         raise ModelError(f"onnxruntime cannot run {file.path} ({_first_line(error)}).") from error
     single = spec.shape[0] == 1
 
@@ -83,7 +82,7 @@ def _session(file: OnnxFile) -> Callable[[np.ndarray], np.ndarray]:
         blocks = np.split(x, len(x)) if single else [x]
         try:
             results = [session.run(None, {spec.name: block.astype(kind)})[0] for block in blocks]
-        except Exception as error:  # noqa: BLE001 - the same
+        except Exception as error:
             raise ModelError(f"onnxruntime cannot run {file.path} ({_first_line(error)}).") from error
         return np.stack([r.reshape(-1) for r in results]) if single else results[0]
 
