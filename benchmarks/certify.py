@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from harness import cpu_seconds, memory_growth, single_threaded
 from torch import Tensor, nn
 
 from epsball import data, models
@@ -23,6 +22,7 @@ from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Arithmetic, Domain, LowerBounds, margins, optimised
 from epsball.classifier import Classifier
 from epsball.graph import Graph, capture
+from harness import cpu_seconds, memory_growth, single_threaded
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -39,9 +39,7 @@ class Published:
 
 PUBLISHED = {
     "wong_kolter/mnist": Published(model="cnn_a@wong_kolter/mnist.pth", data="idx:mnist", radius="0.1"),
-    "WK17a": Published(
-        model="cnn_a@mipverify_data/master_seed_1_epochs_100.pth", data="idx:mnist", radius="0.1"
-    ),
+    "WK17a": Published(model="cnn_a@mipverify_data/master_seed_1_epochs_100.pth", data="idx:mnist", radius="0.1"),
     "cifar_cnn_a_adv": Published(
         model="cnn_a@abcrown/cifar_cnn_a_adv.model,mean=0.4913725490196078:0.4823529411764706:0.4466666666666667,"
         "std=0.24705882352941178:0.24352941176470588:0.2615686274509804",
@@ -74,7 +72,7 @@ def measure(graph: Graph, x: Tensor, ball: Ball, method: Callable[..., LowerBoun
 
 
 def run_random(peer: Path | None) -> None:
-    methods = {**METHODS, "optimised": partial(optimised, steps=5)}
+    methods = {"crown-ibp": METHODS["crown-ibp"], "crown": METHODS["crown"], "optimised": partial(optimised, steps=5)}
     for name, (module, x, ball) in random_networks().items():
         graph = capture(module, tuple(x.shape[1:]))
         if peer is not None:

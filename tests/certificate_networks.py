@@ -1,5 +1,6 @@
 """Small networks as graphs, written by hand: no capture stands between a test and what it tests."""
 
+import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -32,7 +33,7 @@ def random_relu_net(seed: int, inputs: int = 2, hidden: Sequence[int] = (3, 3), 
     return relu_net(
         [
             (torch.randn(after, before, generator=generator), 0.5 * torch.randn(after, generator=generator))
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in itertools.pairwise(widths)
         ]
     )
 
@@ -63,7 +64,9 @@ def least_margins(graph: Graph, low: Point, high: Point, predicted: int) -> dict
 def _regions(polygon: list[Point], values: Affine, layers: list):
     """Yield the polygons on which the logits are affine, with the logits there."""
     weight, bias = layers[0]
-    rows = [[sum((w * v[k] for w, v in zip(row, values[0], strict=True)), Fraction(0)) for k in range(2)] for row in weight]
+    rows = [
+        [sum((w * v[k] for w, v in zip(row, values[0], strict=True)), Fraction(0)) for k in range(2)] for row in weight
+    ]
     shift = [sum((w * v for w, v in zip(row, values[1], strict=True)), b) for row, b in zip(weight, bias, strict=True)]
     if len(layers) == 1:
         yield polygon, (rows, shift)

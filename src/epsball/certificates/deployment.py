@@ -23,15 +23,25 @@ def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
     ModelError
         If a parameter is not float32: a float64 network gets `real` claims only, and lower precisions none.
     AssumptionError
-        If TF32, autocast or another reduced precision is on, or convolutions on the CPU can reach NNPACK.
+        If TF32, autocast or another reduced precision is on, convolutions on the CPU can reach NNPACK, or the
+        graph has operations whose kernels round otherwise than their nodes.
     """
-    tensors = dict(graph.parameters) if module is None else {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    tensors = (
+        dict(graph.parameters)
+        if module is None
+        else {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    )
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             raise ModelError(
                 f"parameter '{name}' is {tensor.dtype}; a float32 claim is about a float32 network. "
                 "For a float64 network claim semantics='real'; for lower precision convert it with module.float()."
             )
+    if graph.rewritten:
+        raise AssumptionError(
+            f"{', '.join(graph.rewritten)}: kernels of their own, whose rounding is not that of the nodes they are "
+            "bounded as; a float32 claim does not cover them. Claim semantics='real'."
+        )
     _check_precision()
     devices = {tensor.device.type for tensor in tensors.values()} or {"cpu"}
     if "cpu" in devices and any(isinstance(node.kind, Convolution) for node in graph.nodes):

@@ -55,7 +55,11 @@ class Domain:
         centre = x.detach().to(torch.float64)
         if not bool(torch.isfinite(centre).all()):
             raise InputError("x has values that are not finite; there is no ball around them.")
-        if ball.low is not None and not bool(((centre >= ball.low) & (centre <= ball.high)).all()):
+        if (
+            ball.low is not None
+            and ball.high is not None
+            and not bool(((centre >= ball.low) & (centre <= ball.high)).all())
+        ):
             raise InputError(f"x leaves the box [{ball.low}, {ball.high}] of the ball; centres lie in the box.")
         radius = float_above(ball.radius, torch.float64)
         infinity = centre.new_tensor(math.inf)

@@ -49,9 +49,7 @@ def peak_of(low: Tensor, high: Tensor, index: Tensor) -> Peak:
     at_start, at_end = start - slope * lower, upper - slope * upper
     doubt = 2.0**-49 * (start.abs() + upper.abs() + slope * (lower.abs() + upper.abs())) + 2.0**-1060
     intercept = torch.where(decided, 0.0, torch.maximum(at_start, at_end) + doubt)
-    return Peak(
-        index.gather(-1, at_low).squeeze(-1), index.gather(-1, order[..., :1]).squeeze(-1), slope, intercept
-    )
+    return Peak(index.gather(-1, at_low).squeeze(-1), index.gather(-1, order[..., :1]).squeeze(-1), slope, intercept)
 
 
 def scattered(rows: Tensor, index: Tensor, size: int) -> Tensor:
@@ -135,7 +133,9 @@ def pooling_windows(x: Tensor, kind: MaxPool, shape: tuple[int, ...]) -> Tensor:
         for axis in range(axes):
             start = offsets[axis] * kind.dilation[axis]
             span = (shape[1 + axis] - 1) * kind.stride[axis] + 1
-            window = window.narrow(axis + 2, start, span)[(slice(None),) * (axis + 2) + (slice(None, None, kind.stride[axis]),)]
+            window = window.narrow(axis + 2, start, span)[
+                (slice(None),) * (axis + 2) + (slice(None, None, kind.stride[axis]),)
+            ]
         windows.append(window)
     return torch.stack(windows, dim=-1)
 
@@ -150,9 +150,7 @@ class Extremum:
         """Return the extrema of the bounds, which are exact."""
         forward = site.kind.forward
         first, second = boxes
-        return Box(
-            forward(first.low, second.low, parameters={}), forward(first.high, second.high, parameters={})
-        )
+        return Box(forward(first.low, second.low, parameters={}), forward(first.high, second.high, parameters={}))
 
     def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return 0."""

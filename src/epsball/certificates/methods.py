@@ -138,7 +138,9 @@ def optimised(
     first = final_bounds(bounds, specification, max_memory=max_memory)
     slopes = optimised_slopes(bounds, specification, steps=steps, step_size=step_size, max_memory=max_memory)
     found = final_bounds(bounds, specification, slopes=slopes, max_memory=max_memory)
-    slopes = {name: torch.where(_rowwise(found > first, slope), slope, _own(bounds, name)) for name, slope in slopes.items()}
+    slopes = {
+        name: torch.where(_rowwise(found > first, slope), slope, _own(bounds, name)) for name, slope in slopes.items()
+    }
     return LowerBounds(rows=torch.maximum(first, found), boxes=bounds.boxes, slopes=slopes)
 
 

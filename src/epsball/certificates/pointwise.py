@@ -11,7 +11,6 @@ from epsball.certificates.box import Box
 from epsball.certificates.curves import Curve, Lines, curve_of, lines_of, rectifier_lines
 from epsball.certificates.rule import Pulled, Site
 from epsball.certificates.tensors import dot, split
-from epsball.errors import UnsupportedOperation
 
 
 class Pointwise:
@@ -55,10 +54,7 @@ class Pointwise:
     @staticmethod
     def _curve(site: Site) -> Curve:
         kind = site.kind
-        curve = curve_of(kind.function, kind.arguments)
-        if curve is None:
-            raise UnsupportedOperation(f"no bounds for the function '{kind.function}' ({site.node.origin}).")
-        return curve
+        return curve_of(kind.function, kind.arguments)
 
 
 class Rectifier:

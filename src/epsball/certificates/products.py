@@ -129,9 +129,7 @@ class Quotient:
         factors, lines = relaxation
         over_a, over_q, constant, error = pull_product(factors, rows)
         pulled = pull_lines(lines, _onto(over_q, site.shape(1)))
-        return Pulled(
-            [_onto(over_a, site.shape(0)), pulled.rows[0]], constant + pulled.constant, error + pulled.error
-        )
+        return Pulled([_onto(over_a, site.shape(0)), pulled.rows[0]], constant + pulled.constant, error + pulled.error)
 
 
 class MatrixProduct:

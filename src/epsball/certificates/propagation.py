@@ -210,7 +210,11 @@ def _monotone_bounds(form: Affine, boxes: list[Box], arithmetic: Arithmetic) -> 
         points = [box.low if sign == which else box.high for box, sign in zip(boxes, signs, strict=True)]
         sizes = [point.abs() for point in points]
         magnitude = form.magnitude(*sizes)
-        doubt = 0.0 if arithmetic.own is None else 2 * arithmetic.own.gamma(form.terms + 6) * magnitude + arithmetic.own.tiny
+        doubt = (
+            0.0
+            if arithmetic.own is None
+            else 2 * arithmetic.own.gamma(form.terms + 6) * magnitude + arithmetic.own.tiny
+        )
         if arithmetic.deployed is not None:
             doubt = doubt + deployed_rounding(form, sizes, magnitude, arithmetic.deployed)
         ends.append(form.apply(*points) - which * doubt)
@@ -229,9 +233,7 @@ def deployed_rounding(form: Affine, sizes: list[Tensor], magnitude: Tensor, depl
     return torch.where(magnitude <= OVERFLOW, error, torch.inf)
 
 
-def _rounding(
-    bounds: Propagation, node: Node, magnitude: Tensor | None, deployed: Tensor | float
-) -> Tensor | None:
+def _rounding(bounds: Propagation, node: Node, magnitude: Tensor | None, deployed: Tensor | float) -> Tensor | None:
     """Return e (see `Propagation`), from the roundings of docs/soundness.md, "Carrying rows backwards".
 
     Rows over the node have been multiplied by a slope, and added up over the node's consumers: gamma_{2 + consumers}

@@ -46,7 +46,7 @@ def rule_of(node: Node) -> Rule:
     rule = RULES.get(type(node.kind))
     if rule is None:
         raise UnsupportedOperation(
-            f"no certificate rule for {type(node.kind).__name__} (node '{node.name}', {node.origin or 'origin unknown'}); "
+            f"no certificate rule for {type(node.kind).__name__} (node '{node.name}', {node.origin or 'no origin'}); "
             f"there are rules for {', '.join(kind.__name__ for kind in RULES)} and the affine kinds."
         )
     return rule

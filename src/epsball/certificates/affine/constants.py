@@ -26,7 +26,7 @@ def constant_value(graph: Graph, name: str, parameters: Parameters) -> Tensor | 
 
 
 def add(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine:
-    """y = a + b, either of which may be a constant."""
+    """Y = a + b, either of which may be a constant."""
     for varying, constant in ((0, 1), (1, 0)):
         value = constant_value(graph, node.inputs[constant], parameters)
         if value is not None:
@@ -35,7 +35,7 @@ def add(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine:
 
 
 def subtract(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine:
-    """y = a - b, either of which may be a constant."""
+    """Y = a - b, either of which may be a constant."""
     value = constant_value(graph, node.inputs[1], parameters)
     if value is not None:
         return _shifted(node, graph, 0, -value, sign=1)
@@ -46,7 +46,7 @@ def subtract(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Af
 
 
 def multiply(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine | None:
-    """y = c x for a constant c, or None."""
+    """Y = c x for a constant c, or None."""
     for varying, constant in ((0, 1), (1, 0)):
         value = constant_value(graph, node.inputs[constant], parameters)
         if value is not None:
@@ -55,7 +55,7 @@ def multiply(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Af
 
 
 def divide(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affine | None:
-    """y = x / c for a constant c, or None."""
+    """Y = x / c for a constant c, or None."""
     value = constant_value(graph, node.inputs[1], parameters)
     if value is None or not bool((value != 0).all()):
         return None
@@ -63,7 +63,7 @@ def divide(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affi
 
 
 def _shifted(node: Node, graph: Graph, varying: int, shift: Tensor, *, sign: int) -> Affine:
-    """y = sign x + shift. A Python number is rounded to the tensor's type first: two terms more."""
+    """Y = sign x + shift. A Python number is rounded to the tensor's type first: two terms more."""
     shape = graph[node.inputs[varying]].shape
     return Affine(
         apply=lambda x: shift + x if sign > 0 else shift - x,
@@ -80,7 +80,7 @@ def _shifted(node: Node, graph: Graph, varying: int, shift: Tensor, *, sign: int
 def _scaled(
     node: Node, graph: Graph, varying: int, scale: Callable[[Tensor], Tensor], value: Tensor, size: Tensor
 ) -> Affine:
-    """y = scale(x), linear in x. A quotient may be a product with a rounded reciprocal: two terms more."""
+    """Y = scale(x), linear in x. A quotient may be a product with a rounded reciprocal: two terms more."""
     shape = graph[node.inputs[varying]].shape
     return Affine(
         apply=scale,

@@ -13,7 +13,7 @@ from epsball.graph.kinds import BatchNorm, Convolution, Linear, Parameters
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 _BATCH_NORM_STEPS = 12
-"""Roundings of a batch normalisation in any usual order: var + eps (twice), root, inverse, products, sums; some spare."""
+"""Roundings of a batch normalisation in any usual order: var + eps (two), root, inverse, products, sums; some spare."""
 
 
 def linear(node: Node, kind: Linear, graph: Graph, parameters: Parameters) -> Affine:

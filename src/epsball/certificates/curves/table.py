@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.curves.curve import Curve
+from epsball.errors import UnsupportedOperation
 from epsball.graph.kinds import FUNCTIONS
 
 _GELU_CUT, _GELU_TURN = math.sqrt(2.0), -0.75179152469356445746
@@ -184,10 +185,16 @@ _SHAPES: dict[str, Callable[..., dict]] = {
 }
 
 
-def curve_of(function: str, arguments: tuple[float, ...]) -> Curve | None:
-    """Return the curve of a function with its arguments, or None where there is none."""
+def curve_of(function: str, arguments: tuple[float, ...]) -> Curve:
+    """Return the curve of a function with its arguments.
+
+    Raises
+    ------
+    UnsupportedOperation
+        If there is none.
+    """
     shape = _SHAPES.get(function)
     if shape is None:
-        return None
+        raise UnsupportedOperation(f"no bounds for the function '{function}'; there are for {', '.join(_SHAPES)}.")
     forward = FUNCTIONS[function]
     return Curve(value=lambda x: forward(x, *arguments), **shape(*arguments))

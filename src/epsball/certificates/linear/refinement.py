@@ -38,8 +38,8 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
     max_memory
         In bytes, bounds the coefficients carried at a time with their temporaries; at least one row is.
     extremes
-        Whether to sweep twice more, with the least and with the largest lower slope of every rectifier, and
-        keep the best.
+        Whether to sweep three times more, with the least and the largest lower slope of every rectifier and
+        with that of its chord, and keep the best.
     """
     room = room_for(max_memory)
 
@@ -63,11 +63,15 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
 
 
 def _choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
-    """Return the lower slopes to try: the relaxations' own and, where asked for, both extremes."""
+    """Return the lower slopes to try: the relaxations' own and, where asked for, extremes and chords'."""
     if not extremes:
         return [{}]
     limits = slope_limits(bounds)
-    return [{}, *({name: pair[end] for name, pair in limits.items()} for end in (0, 1) if limits)]
+    if not limits:
+        return [{}]
+    chords = {name: bounds.relaxation(bounds.graph[name]).upper_slope for name in limits}
+    parallel = {name: chord.clamp(*limits[name]) for name, chord in chords.items()}
+    return [{}, parallel, *({name: pair[end] for name, pair in limits.items()} for end in (0, 1))]
 
 
 def _refine_group(
@@ -95,14 +99,16 @@ def _refine_group(
         found = torch.stack(tried).amax(dim=0)
         for end, new, better in ((low, found[:, :k], torch.maximum), (high, -found[:, k:], torch.minimum)):
             flat = end[images].flatten(1)
-            flat = flat.scatter(1, entries, better(flat.gather(1, entries), new))
+            old = flat.gather(1, entries)
+            kept = torch.where(wanted[images].gather(1, entries), better(old, new), old)
+            flat = flat.scatter(1, entries, kept)
             end[images] = flat.view(end[images].shape)
 
 
 def _chunks(wanted: Tensor, rows: int) -> Iterator[tuple[slice, Tensor]]:
     """Yield examples and, for each of them, numbers of wanted entries, (n, k): together at most `rows` rows or so.
 
-    The examples of a chunk get as many entries each as the one that needs most: others are repeated.
+    The examples of a chunk get as many entries each as the one that needs most, some of them not wanted.
     """
     counts = wanted.sum(dim=1)
     start = 0
@@ -137,7 +143,9 @@ def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
         if others and graph.constant.issuperset(others):
             continue
         boxes = [bounds.boxes.get(name, bounds.boxes[node.name]) for name in consumer.inputs]
-        for name, entries in zip(consumer.inputs, rule_of(consumer).undecided(bounds.site(consumer), boxes), strict=True):
+        for name, entries in zip(
+            consumer.inputs, rule_of(consumer).undecided(bounds.site(consumer), boxes), strict=True
+        ):
             if name == node.name:
                 wanted = entries if wanted is None else wanted | entries
     return wanted
@@ -160,7 +168,11 @@ def _mixing(bounds: Propagation, node: Node) -> float:
 
 
 def _spatial(node: Node) -> bool:
-    return isinstance(node.kind, Convolution | BatchNorm) and len(node.shape) > 1 and not getattr(node.kind, "transposed", False)
+    return (
+        isinstance(node.kind, Convolution | BatchNorm)
+        and len(node.shape) > 1
+        and not getattr(node.kind, "transposed", False)
+    )
 
 
 def _window(place: int, lengths: tuple[int, ...]) -> Window:

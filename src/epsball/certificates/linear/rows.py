@@ -65,9 +65,7 @@ def through_convolution(
     lengths = tuple(rows.values.shape[3:])
     unpadded = tuple(
         stride * (length - 1) + dilation * (kernel - 1) + 1
-        for stride, length, dilation, kernel in zip(
-            kind.stride, lengths, kind.dilation, weight.shape[2:], strict=True
-        )
+        for stride, length, dilation, kernel in zip(kind.stride, lengths, kind.dilation, weight.shape[2:], strict=True)
     )
     window, inside = _receptive(rows.window, kind, shape, unpadded)
     bare = replace(kind, bias=None, padding=(0,) * len(kind.stride))

@@ -24,9 +24,10 @@ def optimised_slopes(
     max_memory: int | None = None,
 ) -> dict[str, Tensor]:
     """Return for each rectifier the slopes (n, r, *shape) of the best bound that an ascent met."""
-    found: list[dict[str, Tensor]] = []
-    for images in chunks(bounds, specification, max_memory):
-        found.append(_ascent(bounds.take(images), specification[images], steps, step_size))
+    found = [
+        _ascent(bounds.take(images), specification[images], steps, step_size)
+        for images in chunks(bounds, specification, max_memory)
+    ]
     return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
 

@@ -115,9 +115,7 @@ def _through_affine(state: Sweep, node: Node, rows: Rows, form: Affine) -> None:
     if not form.pointwise:
         rows = Rows(rows.dense(node.shape))
     _add_bias(state, node, rows, form.bias)
-    for source, pulled in zip(
-        state.bounds.sources(node), form.transpose(rows.values.flatten(0, 1)), strict=True
-    ):
+    for source, pulled in zip(state.bounds.sources(node), form.transpose(rows.values.flatten(0, 1)), strict=True):
         state.pend(source, Rows(pulled.unflatten(0, rows.values.shape[:2]), rows.window))
 
 
