@@ -9,10 +9,10 @@ from epsball.attacks.registry import resolve
 from helpers import Counter, convnet, examples, linear, mlp
 
 SMALL = {
-    "second-order": "second-order,steps=8",
+    "second-order": "second-order,steps=4",
     "spsa": "spsa,steps=25,pairs=16,learning_rate=0.03",
     "nes": "nes,steps=25,pairs=16",
-    "hop-skip-jump": "hop-skip-jump,iterations=8",
+    "hop-skip-jump": "hop-skip-jump,iterations=5,first_queries=50,tries=30",
 }
 """Attacks that make thousands of passes, with options for quick tests."""
 

@@ -6,6 +6,7 @@ from epsball.attacks.adapters import from_torchattacks as from_torchattacks
 from epsball.attacks.approximation import bpda as bpda
 from epsball.attacks.averaged import GradientNoise as GradientNoise
 from epsball.attacks.collision import Collision as Collision
+from epsball.attacks.detection import rejecting as rejecting
 from epsball.attacks.driver import attack as attack
 from epsball.attacks.expectation import ExpectationOverTransformation as ExpectationOverTransformation
 from epsball.attacks.expectation import expectation_over_transformation as expectation_over_transformation
