@@ -31,7 +31,9 @@ def _adv_lib(name: str, **options: object) -> Make:
         make_importable()
         from adv_lib import attacks
 
-        return lambda x, y: getattr(attacks, name)(module, x, y, norm=ORDERS[norm], **{steps_of[name]: steps}, **options)
+        return lambda x, y: getattr(attacks, name)(
+            module, x, y, norm=ORDERS[norm], **{steps_of[name]: steps}, **options
+        )
 
     steps_of = {"fmn": "steps", "pdpgd": "num_steps"}
     return make
