@@ -105,3 +105,21 @@ def test_clip_stays_in_the_box_exactly():
     clipped = ball.at(x).clip(torch.tensor([[-1.0, 0.2, 0.65, 2.0]]))
     assert ball.in_box(clipped).all()
     assert clipped[0, 1] == torch.tensor(0.2)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_the_proximal_point_is_a_minimum(norm):
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(5, 12, generator=generator, dtype=torch.float64)
+    weight = torch.tensor([0.0, 0.1, 0.5, 1.0, 100.0], dtype=torch.float64)
+    u = Ball(norm, 1).proximal(v, weight)
+    order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
+
+    def cost(point):
+        return weight * torch.linalg.vector_norm(point, order, dim=1) + (point - v).square().sum(1) / 2
+
+    assert torch.equal(u[0], v[0])
+    for _ in range(200):
+        other = u + 0.05 * torch.randn(5, 12, generator=generator, dtype=torch.float64)
+        assert (cost(u) <= cost(other) + 1e-6).all()
+    assert u[4].abs().max() < 0.01

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from epsball.attacks import losses
+from epsball.attacks.boundaries import likeliest, nearest_boundary
 from epsball.attacks.options import check_count, check_positive
-from epsball.attacks.query import Query, QueryLoss
+from epsball.attacks.query import Query
 from epsball.attacks.standing import kept, like
 from epsball.ball import Ball
 from epsball.randomness import Keys
+
+_PUSH = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +23,11 @@ class DeepFool:
     With f_j = z_j - z_y at x_k and w_j its gradient, the boundary of the class
     j = argmin abs(f_j) / norm_*(w_j) is nearest, and
 
-        x_(k+1) = clip(x + (1 + overshoot) (r_0 + ... + r_k)),
+        r_k = abs(f_j) / norm_2(w_j)^2 w_j in l2,  abs(f_j) / norm_1(w_j) sign(w_j) in linf,
+        x_(k+1) = clip(x + (1 + overshoot) (r_0 + ... + r_k)).
 
-    r_k being the least displacement from x_k in the box that meets it. Where the box plays no part that
-    is the published abs(f_j) / norm_2(w_j)^2 w_j in l2 and abs(f_j) / norm_1(w_j) sign(w_j) in linf.
-    All examples and classes of a step go through the model together: one forward pass and a backward
+    From the second step on r_k is longer by 1e-4, as in the released code, for the box may keep a step
+    from crossing. All examples and classes of a step go through the model together: one forward pass and a backward
     pass a class. Examples that are misclassified are done.
 
     Parameters
@@ -67,45 +69,15 @@ class DeepFool:
             y = query.y[rows]
             logits = query.logits(points[rows], rows)
             if k == 0:
-                targets = self._targets(logits, y)
+                targets = likeliest(logits, y, self.classes)
             going[rows] = losses.margin(logits, y) < 0
             points, total, targets, going = kept(query.going_on, points, total, targets, going)
             rows = torch.nonzero(going)[:, 0]
             if k == self.steps or len(rows) == 0:
                 return
-            around = query.neighbourhood
-            gap, normal = self._nearest_boundary(query, ball, points, targets, rows)
-            total[rows] += around.take(rows).to_hyperplane(points[rows], normal, gap)
+            around = query.neighbourhood.take(rows)
+            value, normal = nearest_boundary(query, ball, points[rows], targets, rows)
+            size = value.abs() / ball.dual_norm(normal).clamp(min=1e-12) + (_PUSH if k else 0.0)
+            total[rows] += around.ascent(normal, points[rows]) * like(size, normal)
             total, targets, going = kept(query.going_on, total, targets, going)
             points = query.neighbourhood.clip(query.x + (1 + self.overshoot) * total)
-
-    def _targets(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Return the classes beside the label that are looked at."""
-        count = min(self.classes, logits.shape[1] - 1)
-        return logits.scatter(1, y[:, None], -torch.inf).topk(count, dim=1).indices
-
-    def _nearest_boundary(
-        self, query: Query, ball: Ball, points: Tensor, targets: Tensor, rows: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return abs(f_j) and w_j of the boundary that is nearest to each of some rows' points."""
-        _, values, gradients = query.gradient(
-            points[rows], [_towards(query.y, targets[:, j]) for j in range(targets.shape[1])], rows
-        )
-        gap, normal = values[0].abs(), gradients[0]
-        least = gap / ball.dual_norm(normal).clamp(min=1e-12)
-        for value, gradient in zip(values[1:], gradients[1:], strict=True):
-            distance = value.abs() / ball.dual_norm(gradient).clamp(min=1e-12)
-            nearer = distance < least
-            least, gap = torch.where(nearer, distance, least), torch.where(nearer, value.abs(), gap)
-            normal = torch.where(like(nearer, normal) > 0, gradient, normal)
-        return gap, normal
-
-
-def _towards(y: Tensor, target: Tensor) -> QueryLoss:
-    """Return the loss z_j - z_y, j being one target an example."""
-
-    def loss(logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
-        label, other = (y, target) if rows is None else (y[rows], target[rows])
-        return (logits.gather(1, other[:, None]) - logits.gather(1, label[:, None]))[:, 0]
-
-    return loss

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from epsball.attacks.averaged import Averaged, GradientNoise
@@ -54,6 +54,7 @@ class Query:
         judge: Judge,
         record: Record,
         *,
+        attack: str,
         stop: Stop,
         budget: int | None,
         total: int,
@@ -61,7 +62,8 @@ class Query:
     ) -> None:
         self._evaluator, self._judge, self._record = evaluator, judge, record
         self._first, self._budget = stop == "first", budget
-        self.tally = Tally(record.index)
+        self.tally = Tally(record.index, attack)
+        record.credit(attack)
         standing = torch.nonzero(~record.left(including_broken=self._first))[:, 0]
         self._local = standing
         self.x, self.y, self.index = record.x[standing], record.y[standing], record.index[standing]
@@ -80,6 +82,28 @@ class Query:
         if len(self._local) == 0:
             raise SearchEnded
         self.tally.begin(restart)
+
+    def component(self, attack: str) -> None:
+        """Count what follows, and credit what it finds, to another attack that this one is made of.
+
+        Raises
+        ------
+        SearchEnded
+            If no example stands any more.
+        """
+        if len(self._local) == 0:
+            raise SearchEnded
+        self.tally.begin(0, attack)
+        self._record.credit(attack)
+
+    @property
+    def natural(self) -> Float64[Tensor, " n"]:
+        """The margins at the standing examples."""
+        return self._record.natural[self._local]
+
+    def best(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
+        """Return each standing example's point of lowest margin seen in the ball, and that margin."""
+        return self._record.candidates(self._local), self._record.lowest(self._local)
 
     def rows_of(self, index: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
         """Return the rows among the standing examples of those at positions `index` of the call; -1 if they left."""

@@ -58,11 +58,26 @@ class Record:
         self.judged = torch.zeros_like(index)
         self._candidate, self._lowest = x.clone(), natural.clone()
         self._pending = torch.zeros_like(self.broken)
+        self._attacks: list[str] = []
+        self._proposer, self._finder = torch.full_like(index, -1), torch.full_like(index, -1)
 
     def left(self, *, including_broken: bool) -> Bool[Tensor, " n"]:
         """Return which entries a search need not, or cannot, work on any more."""
         left = self.failed | self.exhausted
         return left | self.broken if including_broken else left
+
+    def credit(self, attack: str) -> None:
+        """Credit what is proposed from now on to an attack."""
+        self._attacks.append(attack)
+
+    @property
+    def by(self) -> list[str | None]:
+        """The attack that found each entry's first witness; None where there is none or none was needed."""
+        return [None if finder < 0 else self._attacks[finder] for finder in self._finder.tolist()]
+
+    def lowest(self, entries: Int64[Tensor, " m"]) -> Float64[Tensor, " m"]:
+        """Return the lowest margins proposed for some entries, as the search saw them."""
+        return self._lowest[entries]
 
     def propose(
         self, owners: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], margin: Float64[Tensor, " m"]
@@ -75,6 +90,7 @@ class Record:
         self._candidate.index_copy_(0, chosen, points.index_select(0, rows))
         self._lowest.index_copy_(0, chosen, margin[rows])
         self._pending.index_fill_(0, chosen, True)
+        self._proposer.index_fill_(0, chosen, len(self._attacks) - 1)
 
     def confirm(
         self,
@@ -115,8 +131,10 @@ class Record:
         self._approach(owners[hit], points[hit])
 
     def _witnessed(self, owners: Tensor, points: Tensor) -> None:
-        """Mark the owners of verified witnesses as broken."""
+        """Mark the owners of verified witnesses as broken, by whoever proposed their candidates."""
         self._approach(owners, points)
+        fresh = owners[~self.broken[owners]]
+        self._finder[fresh] = self._proposer[fresh]
         self.broken[owners] = True
 
     def _approach(self, owners: Tensor, points: Tensor) -> None:

@@ -4,15 +4,22 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
+from epsball.attacks.apgd import APGD, TargetedAPGD
+from epsball.attacks.autoattack import AutoAttack, RandomisedAutoAttack
 from epsball.attacks.ddn import DDN
 from epsball.attacks.deepfool import DeepFool
+from epsball.attacks.ensemble import Ensemble
+from epsball.attacks.fab import FAB, TargetedFAB
 from epsball.attacks.fmn import FMN
 from epsball.attacks.hop_skip_jump import HopSkipJump
+from epsball.attacks.momentum import MomentumPGD
 from epsball.attacks.nes import NES
+from epsball.attacks.pdpgd import PDPGD
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
 from epsball.attacks.protocol import Attack
 from epsball.attacks.second_order import SecondOrder
 from epsball.attacks.spsa import SPSA
+from epsball.attacks.square import Square
 from epsball.errors import InputError, choose
 from epsball.texts import split_options
 
@@ -25,9 +32,19 @@ ATTACKS: dict[str, Factory] = {
     "pgd": PGD,
     "fgsm": FGSM,
     "fgsm-rs": RandomisedFGSM,
+    "mi-fgsm": MomentumPGD,
+    "apgd": APGD,
+    "apgd-t": TargetedAPGD,
     "ddn": DDN,
     "fmn": FMN,
     "deepfool": DeepFool,
+    "fab": FAB,
+    "fab-t": TargetedFAB,
+    "pdpgd": PDPGD,
+    "square": Square,
+    "autoattack": AutoAttack,
+    "autoattack-rand": RandomisedAutoAttack,
+    "ensemble": Ensemble,
     "second-order": SecondOrder,
     "spsa": SPSA,
     "nes": NES,

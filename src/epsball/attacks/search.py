@@ -138,6 +138,7 @@ class _Work:
             self.evaluator,
             self.judge,
             record,
+            attack=options.method.name,
             stop=options.stop,
             budget=options.budget,
             total=examples.total,
@@ -151,7 +152,7 @@ class _Work:
             raise NoGradientError(f"{error} Gradient-free: {', '.join(gradient_free())}.") from error
         except KeyboardInterrupt:
             self.interrupted = True
-        return query.tally.ledger(options.method.name)
+        return query.tally.ledger()
 
     def _keys_by_index(self, record: Record, rows: slice) -> Keys:
         """Return keys indexed by position in the call's x; those of other chunks are zero."""
@@ -193,6 +194,7 @@ def _collect(
         margin=torch.where(failed & ~broken, torch.nan, margin),
         nearest=nearest,
         distance=distance,
+        by=[name for record in records for name in record.by],
         ledger=Ledger.concatenate([padding, *(ledger for _, ledger in chunks)]),
         invalid={
             position: reason

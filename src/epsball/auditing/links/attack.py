@@ -77,14 +77,14 @@ class AttackLink:
         )
 
     def _columns(self, result: AttackResult, found: set[int], first: int) -> Columns:
-        own = result.ledger.of(self.method.name)
+        own = result.ledger.searching()
         index = result.ledger.index[own] - first
         none = torch.zeros(len(result.broken), dtype=torch.int64)
         return {
             "attack.broken": result.broken,
             "attack.margin": result.margin,
             "attack.distance": result.distance,
-            "attack.by": [self.method.name if row in found else None for row in range(len(none))],
+            "attack.by": [by if row in found else None for row, by in enumerate(result.by)],
             "attack.forwards": none.index_add(0, index, result.ledger.forwards[own]),
             "attack.backwards": none.index_add(0, index, result.ledger.backwards[own]),
         }
