@@ -48,7 +48,7 @@ def test_it_prints_exports_and_draws():
     assert result.to_arrow().num_rows == len(result.settings) == 7
     assert result.to_json()["settings"][0]["option"] == "steps"
     labels = [axes.get_xlabel() for axes in result.plot().axes]
-    assert labels == ["steps K", "step size, in radius / K", "start", "restarts", "direction of steps"]
+    assert labels == ["steps K", "step size, in radius / K", "start", "restarts", "norm whose direction is taken"]
 
 
 def test_sign_steps_lose_in_l2_by_what_geometry_says():
