@@ -73,6 +73,7 @@ class Transfer:
                 Evaluator(self.surrogate, "float32"),
                 judge,
                 record,
+                attack=registry.resolve(self.method).name,
                 stop="never",
                 budget=None,
                 total=query.total,
