@@ -65,7 +65,7 @@ class Transfer:
         with self.surrogate.in_use():
             judge = Judge(self.surrogate)
             with torch.no_grad():
-                classes = judge.logits(x[:1]).shape[1]
+                classes = judge.logits(x[:1]).shape[1] - self.surrogate.rejects
             if classes != query.classes:
                 raise InputError(f"the surrogate has {classes} classes, the model {query.classes}; they must agree.")
             record = Record(ball, x, query.y, query.index, judge.margins(x, query.y))
