@@ -139,3 +139,9 @@ def test_too_few_samples_are_an_error():
         expectation_over_transformation("pgd", samples=0)
     with pytest.raises(InputError, match="Did you mean 'pgd'"):
         expectation_over_transformation("pgdd", samples=2)
+
+
+def test_an_averaged_attack_declares_what_the_attack_declares():
+    averaged = expectation_over_transformation("hop-skip-jump", samples=2)
+    assert (averaged.domain, averaged.norms) == ("box", ("linf", "l2"))
+    assert expectation_over_transformation("pgd", samples=2).norms == ("linf", "l2", "l1")

@@ -12,7 +12,7 @@ SMALL = {
     "second-order": "second-order,steps=4",
     "spsa": "spsa,steps=25,pairs=16,learning_rate=0.03",
     "nes": "nes,steps=25,pairs=16",
-    "hop-skip-jump": "hop-skip-jump,iterations=5,first_queries=50,tries=30",
+    "hop-skip-jump": "hop-skip-jump,iterations=4,first_queries=40,tries=30",
 }
 """Attacks that make thousands of passes, with options for quick tests."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from epsball.attacks import registry
 from epsball.attacks.evaluator import Evaluator
 from epsball.attacks.judge import Judge
-from epsball.attacks.protocol import Attack
+from epsball.attacks.protocol import Attack, check_norm
 from epsball.attacks.query import Query, SearchEnded
 from epsball.attacks.record import Record
 from epsball.ball import Ball
@@ -56,6 +56,7 @@ class Transfer:
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Try the points at which the surrogate is most wrong."""
+        check_norm(registry.resolve(self.method), ball)
         query.begin(0)
         query.logits(self._points(query, ball, keys))
 
