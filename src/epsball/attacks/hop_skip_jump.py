@@ -77,7 +77,7 @@ class HopSkipJump:
         if ball.low is None or ball.high is None:
             raise InputError("HopSkipJump starts from noise in the box, and the ball has none; give low= and high=.")
         query.begin(0)
-        walk = _Walk(query=query, ball=ball, keys=keys)
+        walk = _Walk(query=query, ball=ball, keys=keys, low=ball.low, high=ball.high)
         index, x, points = walk.start(self.tries)
         for t in range(1, self.iterations + 1):
             standing = query.rows_of(index) >= 0
@@ -99,14 +99,8 @@ class _Walk:
     query: Query
     ball: Ball
     keys: Keys
-
-    @property
-    def low(self) -> float:
-        return float(self.ball.low or 0.0)
-
-    @property
-    def high(self) -> float:
-        return 1.0 if self.ball.high is None else float(self.ball.high)
+    low: float
+    high: float
 
     def wrong(
         self, index: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], asked: Bool[Tensor, " m"] | None = None
