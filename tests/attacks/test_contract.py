@@ -9,10 +9,10 @@ from epsball.attacks.registry import resolve
 from helpers import Counter, convnet, examples, linear, mlp
 
 SMALL = {
-    "second-order": "second-order,steps=4",
-    "spsa": "spsa,steps=25,pairs=16,learning_rate=0.03",
-    "nes": "nes,steps=25,pairs=16",
-    "hop-skip-jump": "hop-skip-jump,iterations=4,first_queries=40,tries=30",
+    "second-order": "second-order,steps=3",
+    "spsa": "spsa,steps=20,pairs=8,learning_rate=0.03",
+    "nes": "nes,steps=25,pairs=8",
+    "hop-skip-jump": "hop-skip-jump,iterations=5,first_queries=50,tries=30",
     "apgd": "apgd,steps=40",
     "apgd-t": "apgd-t,steps=30,targets=2",
     "square": "square,queries=120",
