@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+from epsball.attacks.carlini_wagner import CarliniWagner
 from epsball.attacks.ddn import DDN
 from epsball.attacks.deepfool import DeepFool
 from epsball.attacks.fab import FAB, TargetedFAB
@@ -17,6 +18,7 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "pgd": PGD,
     "fgsm": FGSM,
     "fgsm-rs": RandomisedFGSM,
+    "carlini-wagner": CarliniWagner,
     "ddn": DDN,
     "fmn": FMN,
     "deepfool": DeepFool,
