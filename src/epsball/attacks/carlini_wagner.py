@@ -50,9 +50,13 @@ class CarliniWagner:
     step_size: float = 0.01
     constant: float = 1e-3
     confidence: float = 0.0
-    name: ClassVar[str] = "carlini-wagner"
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "carlini-wagner"
 
     def __post_init__(self) -> None:
         check_count("searches", self.searches)

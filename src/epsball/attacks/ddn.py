@@ -32,7 +32,7 @@ class DDN:
     ----------
     steps
         Number of points K, at least 1.
-    norm
+    length
         epsilon_0, the first length.
     gamma
         gamma_0, by what share the length changes.
@@ -44,12 +44,16 @@ class DDN:
     """
 
     steps: int = 100
-    norm: float = 1.0
+    length: float = 1.0
     gamma: float = 0.075
-    name: ClassVar[str] = "ddn"
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
     tolerance: ClassVar[float] = 0.06
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "ddn"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -60,7 +64,7 @@ class DDN:
         query.begin(0)
         loss = of_labels(query, losses.cross_entropy)
         points, most = query.x, farthest(query, ball)
-        length = torch.full_like(most, self.norm)
+        length = torch.full_like(most, self.length)
         for k in range(self.steps - 1):
             logits, _, (gradient,) = query.gradient(points, [loss])
             points, gradient, logits, length, most = kept(query.going_on, points, gradient, logits, length, most)
