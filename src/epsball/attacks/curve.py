@@ -78,5 +78,5 @@ def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
         axes.step(radius.numpy(), accuracy, where="post", label=name, linewidth=1.2, linestyle=style)
     axes.set(xlabel=unit, ylabel="accuracy under attack", xlim=(0, widest), ylim=(0, 1))
     if len(curves) > 1:
-        axes.legend(frameon=False)
+        figure.legend(loc="outside right upper", frameon=False)
     return figure
