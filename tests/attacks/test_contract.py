@@ -11,8 +11,6 @@ from helpers import Counter, convnet, examples, linear, mlp
 
 SMALL = {
     "carlini-wagner": "carlini-wagner,searches=4,steps=30,step_size=0.05,constant=0.1",
-    "ddn": "ddn,steps=60",
-    "fmn": "fmn,steps=60",
     "fab": "fab,steps=10",
     "fab-t": "fab-t,steps=10,targets=3",
     "pdpgd": "pdpgd,steps=100",
@@ -83,7 +81,7 @@ def test_the_least_radius_of_a_linear_model_is_met_within_the_tolerance_declared
     assert not result.broken[least > radius * (1 + 1e-5)].any()
     if getattr(resolve(name), "domain", "ball") == "box":
         assert (result.distance <= least * (1 + tolerance) + 1e-6).all()
-        assert (result.distance >= least * (1 - 1e-5)).all()
+        assert (result.distance >= least * (1 - 1e-5) - 1e-6).all()
 
 
 @each

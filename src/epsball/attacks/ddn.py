@@ -33,7 +33,7 @@ class DDN:
     steps
         Number of points K, at least 1.
     length
-        epsilon_0, the first length.
+        epsilon_0, the first length; five times the distance to the linearised boundary where that is less.
     gamma
         gamma_0, by what share the length changes.
 
@@ -48,7 +48,7 @@ class DDN:
     gamma: float = 0.075
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
-    tolerance: ClassVar[float] = 0.06
+    tolerance: ClassVar[float] = 0.03
 
     @property
     def name(self) -> str:
@@ -66,9 +66,14 @@ class DDN:
         points, most = query.x, farthest(query, ball)
         length = torch.full_like(most, self.length)
         for k in range(self.steps - 1):
-            logits, _, (gradient,) = query.gradient(points, [loss])
-            points, gradient, logits, length, most = kept(query.going_on, points, gradient, logits, length, most)
-            adversarial = losses.margin(logits, query.y) >= 0
+            logits, (value,), (gradient,) = query.gradient(points, [loss])
+            points, gradient, logits, value, length, most = kept(
+                query.going_on, points, gradient, logits, value, length, most
+            )
+            margin = losses.margin(logits, query.y)
+            adversarial = margin >= 0
+            if k == 0:
+                length = torch.minimum(length, _near_boundary(margin, value, gradient))
             gamma = cosine(self.gamma, 0.001, k, self.steps)
             direction = _turned(unit(gradient), keys[query.index].derive(k))
             delta = points - query.x + direction.mul_(cosine(1.0, 0.01, k, self.steps))
@@ -76,6 +81,16 @@ class DDN:
             size = ball.distance(query.x + delta, query.x)
             points = query.neighbourhood.clip(query.x + delta * like(length / size, delta))
         query.logits(points)
+
+
+def _near_boundary(margin: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    """Return five times the distance to the linearised boundary, infinite where the gradient vanishes.
+
+    The gradient of the margin is taken to be that of the cross-entropy over 1 - p_y: so it is for two classes.
+    """
+    length = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
+    distance = 5 * margin.double().abs() * -torch.expm1(-value.double()) / length
+    return torch.where(length > 0, distance, torch.inf)
 
 
 def _turned(direction: Tensor, keys: Keys) -> Tensor:

@@ -23,12 +23,13 @@ class FMN:
 
         epsilon_(k+1) = min((1 - gamma_k) epsilon_k, d)             if x_k is misclassified,
                         (1 + gamma_k) epsilon_k                     else, if one before was,
-                        norm(delta_k) + abs(f_k) / norm_*(grad f_k) else,
+                        (1 + gamma_k) (norm(delta_k) + abs(f_k) / norm_*(grad f_k)) else,
         x_(k+1) = P(x_k + alpha_k v_k),
 
     norm_* being the dual norm, and gamma_k and alpha_k falling along cosines to 0.001 and alpha / 100.
-    K points are evaluated: K forward, K - 1 backward passes. Two departures from the paper make it
-    better at equal passes: P projects onto the box and the ball of radius epsilon_(k+1) together, where
+    K points are evaluated: K forward, K - 1 backward passes. Three departures from the paper make it
+    better at equal passes: the last radius above oversteps the linearised boundary, where the paper's stops on it;
+    P projects onto the box and the ball of radius epsilon_(k+1) together, where
     the paper clips what it has projected; and in linf and l2 v_k is epsilon_(k+1) times the steepest
     direction in the norm, where the paper steps along grad f_k / norm_2(grad f_k), as is done here in l1.
 
@@ -80,7 +81,7 @@ class FMN:
             length, adversarial = ball.distance(points, query.x), value >= 0
             least = torch.where(adversarial, torch.minimum(least, length), least)
             to_boundary = value.abs() / ball.dual_norm(gradient).clamp(min=1e-12)
-            outwards = torch.where(least.isinf(), length + to_boundary, (1 + gamma) * radius)
+            outwards = (1 + gamma) * torch.where(least.isinf(), length + to_boundary, radius)
             radius = torch.where(adversarial, torch.minimum((1 - gamma) * radius, least), outwards).clamp(max=most)
             points = query.neighbourhood.shorten(points + alpha * _step(query, ball, gradient, points, radius), radius)
         query.logits(points)
