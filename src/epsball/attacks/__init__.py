@@ -10,6 +10,7 @@ from epsball.attacks.autoattack import AutoAttack as AutoAttack
 from epsball.attacks.autoattack import RandomisedAutoAttack as RandomisedAutoAttack
 from epsball.attacks.averaged import GradientNoise as GradientNoise
 from epsball.attacks.collision import Collision as Collision
+from epsball.attacks.detection import rejecting as rejecting
 from epsball.attacks.driver import attack as attack
 from epsball.attacks.ensemble import Ensemble as Ensemble
 from epsball.attacks.expectation import ExpectationOverTransformation as ExpectationOverTransformation

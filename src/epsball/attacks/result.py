@@ -73,6 +73,13 @@ class AttackResult:
         bad = int(self.ledger.bad_gradients.sum())
         if bad:
             lines.append(f"{bad} input gradients had NaN or infinite entries, taken as 0: robustness may be overstated")
+        zero = int(self.ledger.zero_gradients.sum())
+        asked = int(self.ledger.backwards[self.ledger.index >= 0].sum())
+        if 2 * zero > asked:
+            lines.append(
+                f"{zero} of {asked} input gradients were exactly zero: robustness may be overstated; try "
+                "'second-order', or an attack that needs no gradient, such as 'square' or 'hop-skip-jump'"
+            )
         unsearched = self._unsearched()
         if unsearched:
             lines.append(f"{unsearched} standing examples were not searched: no budget for one call, or interrupted")
