@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from epsball import results
+from epsball.attacks.curve import AccuracyCurve
 from epsball.attacks.ledger import Ledger
 from epsball.statistics import clopper_pearson
 
@@ -61,6 +62,11 @@ class AttackResult:
     def accuracy(self) -> float:
         """Accuracy under attack: the share of examples not broken (invalid ones count as standing)."""
         return 1.0 - float(self.broken.double().mean())
+
+    @property
+    def curve(self) -> AccuracyCurve:
+        """Accuracy against radius; beyond the ball only minimum-norm attacks under ``stop="never"`` say something."""
+        return AccuracyCurve.of(self.distance)
 
     def __str__(self) -> str:
         n, standing = len(self.broken), int((~self.broken).sum())
