@@ -63,11 +63,11 @@ def _plain_kernels() -> Iterator[None]:
     """Leave oneDNN and NNPACK out: what stays is sums of products."""
     onednn = torch.backends.mkldnn.enabled
     try:
-        torch.backends.mkldnn.set_flags(False, _fp32_precision=None)
+        torch.backends.mkldnn.set_flags(False, _fp32_precision=None)  # pyright: ignore[reportArgumentType]
         with torch.backends.nnpack.flags(enabled=False):
             yield
     finally:
-        torch.backends.mkldnn.set_flags(onednn, _fp32_precision=None)
+        torch.backends.mkldnn.set_flags(onednn, _fp32_precision=None)  # pyright: ignore[reportArgumentType]
 
 
 def _settle_real(shard: Shard, row: int, point: Tensor, predicted: int, bound: float) -> None:

@@ -22,7 +22,7 @@ def replay(certificate: Path, /, *more: Path) -> Output:
     try:
         import epsball_replay
     except ImportError as error:
-        raise MissingExtra("replaying certificates needs python-flint; pip install 'epsball[replay]'.") from error
+        raise MissingExtra("replay", "python-flint", "replaying certificates") from error
     lines = []
     rejected = 0
     for path in (certificate, *more):
