@@ -38,7 +38,9 @@ def check_graph(graph: Graph, x: torch.Tensor, ball: Ball) -> int:
             for j, least in truth.items():
                 compared += 1
                 if bounds[j] > least:
-                    raise AssertionError(f"{name} ({arithmetic.name}) claims {bounds[j]!r}, the truth is {float(least)!r}")
+                    raise AssertionError(
+                        f"{name} ({arithmetic.name}) claims {bounds[j]!r}, the truth is {float(least)!r}"
+                    )
                 if arithmetic is FLOAT32 and bounds[j] > computed[j]:
                     raise AssertionError(f"{name} claims {bounds[j]!r}, float32 computes {computed[j]!r}")
     return compared
