@@ -46,13 +46,17 @@ class Ensemble:
     queries: int = 300
     patience: float = 3.0
     most: int = 70
-    name: ClassVar[str] = "ensemble"
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
         check_count("queries", self.queries)
         check_count("most", self.most)
         check_positive("patience", self.patience)
+
+    @property
+    def name(self) -> str:
+        """The name of the whole; the ledger counts its stages."""
+        return "ensemble"
 
     def stages(self, ball: Ball) -> tuple[Attack, ...]:
         """Return the attacks it is made of, in order."""
