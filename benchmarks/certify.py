@@ -72,7 +72,7 @@ def measure(graph: Graph, x: Tensor, ball: Ball, method: Callable[..., LowerBoun
 
 
 def run_random(peer: Path | None) -> None:
-    methods = {**METHODS, "optimised": partial(optimised, steps=5)}
+    methods = {"crown-ibp": METHODS["crown-ibp"], "crown": METHODS["crown"], "optimised": partial(optimised, steps=5)}
     for name, (module, x, ball) in random_networks().items():
         graph = capture(module, tuple(x.shape[1:]))
         if peer is not None:

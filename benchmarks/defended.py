@@ -14,6 +14,8 @@ MODELS = SHARED / "models"
 PUBLISHED = Path(__file__).resolve().parents[1] / "examples" / "published.py"
 CIFAR10_KW = ",mean=0.485:0.456:0.406,std=0.225:0.225:0.225"
 CIFAR10_STD = ",mean=0.4914:0.4822:0.4465,std=0.2471:0.2435:0.2616"
+SIGMOID = MODELS / "abcrown" / "cifar_conv_small_sigmoid.pth"
+CIFAR10_SIGMOID = ",mean=0.4914:0.4822:0.4465,std=0.2023:0.1994:0.2010"
 CIFAR10_ADV = ",mean=0.4913725490196078:0.4823529411764706:0.4466666666666667"
 CIFAR10_ADV += ",std=0.24705882352941178:0.24352941176470588:0.2615686274509804"
 LISTED = f",indices={MODELS / 'abcrown' / 'subset_test_indices.json'}#sdp_mnist_200"
@@ -65,4 +67,16 @@ NETWORKS: dict[str, Defended] = {
         ball="linf:4/255",
         data=_CIFAR10,
     ),
+    "master_seed_1 .15": Defended(
+        model=f"cnn_a@{MODELS / 'mipverify_data' / 'master_seed_1_epochs_100.pth'}", ball="linf:0.15", data=_MNIST
+    ),
+    "cifar_conv_small_sigmoid 2/255": Defended(
+        model=f"{PUBLISHED}:cifar_conv_small_sigmoid@{SIGMOID}{CIFAR10_SIGMOID}",
+        ball="linf:2/255",
+        data=_CIFAR10,
+    ),
+    "resnet2b l2 .5": Defended(
+        model=f"{PUBLISHED}:resnet2b@{MODELS / 'abcrown' / 'resnet2b.pth'}{CIFAR10_STD}", ball="l2:0.5", data=_CIFAR10
+    ),
 }
+"""The last three were not looked at before the Ensemble's settings were chosen."""

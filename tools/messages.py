@@ -67,6 +67,12 @@ CASES: dict[str, Callable[[], object]] = {
     "unknown norm": lambda: eb.Ball.parse("l_inf:0.1"),
     "ball outside the classifier's box": on(X, Y, eb.Ball("linf", 0.1, -1, 1)),
     "unknown attack": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="apdg"),
+    "an attack that needs more than a text": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="colision"),
+    "... and its right name": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="collision"),
+    "a norm that the attack does not define": lambda: eb.attack(
+        eb.Classifier(NET), X, Y, eb.Ball("l1", 1), method="hop-skip-jump"
+    ),
+    "targets for other examples": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method=PGD(targets=Y[:5])),
     "unknown option of an attack": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="pgd,step=5"),
     "no steps": lambda: PGD(steps=0),
     "bad step size": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method=PGD(step_size="radius*steps")),

@@ -92,17 +92,19 @@ def test_hop_skip_jump_comes_near_the_least_distance_of_a_linear_model():
     assert (result.distance <= 1.15 * least).all()
 
 
-def test_nan_logits_set_the_example_aside_and_the_others_go_on():
+@pytest.mark.parametrize("method", QUICK, ids=lambda method: method.name)
+def test_nan_logits_set_the_example_aside_and_the_others_go_on(method):
+    """The first pixel of example 3 stands on an island: every other value near it gives NaN."""
     x, _ = examples(12)
-    x = x.clamp(0.1, 0.9)
-    x[3, 0], x[[i for i in range(12) if i != 3], 0] = 0.9, 0.4
-    module = Wrapped(lambda inner, z: torch.where(z[:, :1] > 0.92, torch.nan, inner(z)), mlp())
+    x[:, 0] = 0.3
+    x[3, 0] = 0.75
+    module = Wrapped(lambda inner, z: torch.where((z[:, :1] > 0.5) & (z[:, :1] != 0.75), torch.nan, inner(z)), mlp())
     y = mlp()(x).argmax(1)
-    for method in QUICK:
-        result = attack(Classifier(module), x, y, Ball("linf", 0.1), method=method, stop="never")
-        assert set(result.invalid) <= {3}
-        assert not result.margin[[i for i in range(12) if i != 3]].isnan().any()
-    assert set(result.invalid) == {3} or result.broken[3]
+    result = attack(Classifier(module), x, y, Ball("linf", 0.1), method=method, stop="never")
+    others = [i for i in range(12) if i != 3]
+    assert set(result.invalid) == ({3} if method.name != "hop-skip-jump" else set(result.invalid) & {3})
+    assert not result.margin[others].isnan().any()
+    assert result.broken[others].any()
 
 
 def test_transfer_tries_the_points_of_the_surrogate_and_leaves_no_trace_on_it():
@@ -144,4 +146,4 @@ def test_attacks_that_hold_objects_keep_the_contract(kind):
     torch.testing.assert_close(other.margin, whole.margin[order], rtol=0, atol=1e-9)
     assert torch.equal(generator, torch.get_rng_state())
     none = attack(Classifier(module), x, y, Ball("linf", 0), method=method)
-    assert none.accuracy == (module(x).argmax(1) == y).double().mean()
+    assert torch.equal(none.broken, module(x).argmax(1) != y)

@@ -43,7 +43,7 @@ def plateau(v):
 
 
 def saturated(v):
-    """A hyperbolic tangent whose slope at the example is 0 in float32, and which turns within the ball."""
+    """Rise within the ball, with a slope that is 0 in float32 at the example."""
     return 10 * torch.tanh(40 * (v @ DIRECTION) - 12)
 
 

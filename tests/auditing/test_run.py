@@ -16,6 +16,8 @@ from epsball.certificates import Certification
 from epsball.statistics import clopper_pearson
 from helpers import Wrapped, examples, mlp
 
+pytestmark = pytest.mark.usefixtures("short_audits")
+
 BALL = Ball("linf", 0.1)
 
 

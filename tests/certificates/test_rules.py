@@ -99,11 +99,8 @@ def _mutants(case: Case) -> list[str]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_mutants_of_a_rule_are_killed(case):
-    alive = []
-    for change in _mutants(case):
-        if not violations(case, Mutant(RULES[type(case.kind)], change)):
-            alive.append(change)
-    assert alive == []
+    rule = RULES[type(case.kind)]
+    assert [change for change in _mutants(case) if not violations(case, Mutant(rule, change))] == []
 
 
 SMOOTH = ["sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish", "hardswish", "exp", "erf", "square"]

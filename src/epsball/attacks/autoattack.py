@@ -28,8 +28,12 @@ class AutoAttack:
     parameter-free attacks", ICML 2020; for l1 "Mind the box", ICML 2021.
     """
 
-    name: ClassVar[str] = "autoattack"
     tolerance: ClassVar[float] = 0.01
+
+    @property
+    def name(self) -> str:
+        """The name of the whole; the ledger counts its stages."""
+        return "autoattack"
 
     def stages(self, ball: Ball) -> tuple[Attack, ...]:
         """Return the attacks it is made of, in order."""
@@ -53,8 +57,12 @@ class RandomisedAutoAttack:
     """
 
     samples: ClassVar[int] = 20
-    name: ClassVar[str] = "autoattack-rand"
     tolerance: ClassVar[float] = 0.01
+
+    @property
+    def name(self) -> str:
+        """The name of the whole; the ledger counts its stages."""
+        return "autoattack-rand"
 
     def stages(self, ball: Ball) -> tuple[Attack, ...]:
         """Return the attacks it is made of, in order."""

@@ -21,20 +21,21 @@ class DDN:
     With g_k the gradient of the cross-entropy at x_k over its length, delta_k = x_k - x and
 
         delta_(k+1) = delta_k + alpha_k g_k,
-        epsilon_(k+1) = (1 - gamma) epsilon_k if x_k is misclassified, else (1 + gamma) epsilon_k,
+        epsilon_(k+1) = (1 - gamma_k) epsilon_k if x_k is misclassified, else (1 + gamma_k) epsilon_k,
         x_(k+1) = clip(x + epsilon_(k+1) delta_(k+1) / norm(delta_(k+1))),
 
-    alpha_k falling from 1 to 0.01 along a cosine. A zero gradient is replaced by a random direction.
-    The points are not rounded to 256 levels. K points are evaluated: K forward, K - 1 backward passes.
+    alpha_k falling from 1 to 0.01 along a cosine. A zero gradient is replaced by a random direction. Where
+    the paper has one gamma of 0.05, gamma_k falls along a cosine to 0.001, as FMN's does; and the points are
+    not rounded to 256 levels. K points are evaluated: K forward, K - 1 backward passes.
 
     Parameters
     ----------
     steps
         Number of points K, at least 1.
-    norm
-        epsilon_0, the first length.
+    length
+        epsilon_0, the first length; five times the distance to the linearised boundary where that is less.
     gamma
-        By what share the length changes.
+        gamma_0, by what share the length changes.
 
     References
     ----------
@@ -43,12 +44,16 @@ class DDN:
     """
 
     steps: int = 100
-    norm: float = 1.0
-    gamma: float = 0.05
-    name: ClassVar[str] = "ddn"
+    length: float = 1.0
+    gamma: float = 0.075
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
-    tolerance: ClassVar[float] = 0.06
+    tolerance: ClassVar[float] = 0.03
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "ddn"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -59,17 +64,33 @@ class DDN:
         query.begin(0)
         loss = of_labels(query, losses.cross_entropy)
         points, most = query.x, farthest(query, ball)
-        length = torch.full_like(most, self.norm)
+        length = torch.full_like(most, self.length)
         for k in range(self.steps - 1):
-            logits, _, (gradient,) = query.gradient(points, [loss])
-            points, gradient, logits, length, most = kept(query.going_on, points, gradient, logits, length, most)
-            adversarial = losses.margin(logits, query.y) >= 0
+            logits, (value,), (gradient,) = query.gradient(points, [loss])
+            points, gradient, logits, value, length, most = kept(
+                query.going_on, points, gradient, logits, value, length, most
+            )
+            margin = losses.margin(logits, query.y)
+            adversarial = margin >= 0
+            if k == 0:
+                length = torch.minimum(length, _near_boundary(margin, value, gradient))
+            gamma = cosine(self.gamma, 0.001, k, self.steps)
             direction = _turned(unit(gradient), keys[query.index].derive(k))
             delta = points - query.x + direction.mul_(cosine(1.0, 0.01, k, self.steps))
-            length = torch.where(adversarial, (1 - self.gamma) * length, (1 + self.gamma) * length).clamp(max=most)
+            length = torch.where(adversarial, (1 - gamma) * length, (1 + gamma) * length).clamp(max=most)
             size = ball.distance(query.x + delta, query.x)
             points = query.neighbourhood.clip(query.x + delta * like(length / size, delta))
         query.logits(points)
+
+
+def _near_boundary(margin: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    """Return five times the distance to the linearised boundary, infinite where the gradient vanishes.
+
+    The gradient of the margin is taken to be that of the cross-entropy over 1 - p_y: so it is for two classes.
+    """
+    length = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
+    distance = 5 * margin.double().abs() * -torch.expm1(-value.double()) / length
+    return torch.where(length > 0, distance, torch.inf)
 
 
 def _turned(direction: Tensor, keys: Keys) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from epsball.attacks import registry
 from epsball.attacks.averaged import GradientNoise
 from epsball.attacks.options import check_count
-from epsball.attacks.protocol import Attack
+from epsball.attacks.protocol import Attack, Domain, domain, norms
 from epsball.attacks.query import Query
 from epsball.ball import Ball
 from epsball.randomness import Keys
@@ -37,11 +37,15 @@ class ExpectationOverTransformation:
         """The name under which the ledger counts it."""
         return f"{self.method.name} x{self.samples}"
 
-    def __getattr__(self, name: str) -> object:
-        """Declare what the attack declares: its domain, its norms."""
-        if name in ("domain", "norms"):
-            return getattr(self.method, name)
-        raise AttributeError(name)
+    @property
+    def domain(self) -> Domain:
+        """The attack's domain."""
+        return domain(self.method)
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The norms that the attack defines."""
+        return norms(self.method)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the neighbourhoods of the standing examples."""

@@ -49,10 +49,14 @@ class FAB:
     alpha_max: float = 0.1
     eta: float = 1.05
     beta: float = 0.9
-    name: ClassVar[str] = "fab"
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     tolerance: ClassVar[float] = 0.051
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "fab"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -119,10 +123,14 @@ class TargetedFAB:
     alpha_max: float = 0.1
     eta: float = 1.05
     beta: float = 0.9
-    name: ClassVar[str] = "fab-t"
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     tolerance: ClassVar[float] = 0.051
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "fab-t"
 
     def __post_init__(self) -> None:
         check_count("targets", self.targets)

@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from epsball.attacks.protocol import Attack
+from epsball.attacks.protocol import NORMS, Attack
 from epsball.attacks.query import Query
 from epsball.ball import Ball
 from epsball.errors import choose
 from epsball.randomness import Keys
-
-NORMS: dict[str, None] = {"linf": None, "l2": None, "l1": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,7 @@ class OtherGeometry:
     norm: str
 
     def __post_init__(self) -> None:
-        choose(NORMS, self.norm, "norm")
+        choose(dict.fromkeys(NORMS), self.norm, "norm")
 
     @property
     def name(self) -> str:

@@ -1,6 +1,7 @@
 """HopSkipJump: a minimum-norm attack that sees decisions only."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +19,9 @@ from epsball.randomness import Keys
 
 _BLEND = 10
 """Halvings of the blend with noise: to 2^-10, the published 0.001."""
+
+Between = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps examples, points and shares of the way to the points on that way."""
 
 _FIRST_SCALE = 0.1
 _HALVINGS = 30
@@ -73,16 +77,16 @@ class HopSkipJump:
         if ball.low is None or ball.high is None:
             raise InputError("HopSkipJump starts from noise in the box, and the ball has none; give low= and high=.")
         query.begin(0)
-        walk = _Walk(query=query, ball=ball, keys=keys)
-        index, points = walk.start(self.tries)
+        walk = _Walk(query=query, ball=ball, keys=keys, low=ball.low, high=ball.high)
+        index, x, points = walk.start(self.tries)
         for t in range(1, self.iterations + 1):
             standing = query.rows_of(index) >= 0
-            index, points = index[standing], points[standing]
+            index, x, points = index[standing], x[standing], points[standing]
             if len(index) == 0:
                 return
             count = min(int(self.first_queries * math.sqrt(t)), self.most_queries)
-            points = walk.hop(index, walk.skip(index, points), t, count)
-        walk.skip(index, points)
+            points = walk.hop(index, x, walk.skip(index, x, points), t, count)
+        walk.skip(index, x, points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +99,8 @@ class _Walk:
     query: Query
     ball: Ball
     keys: Keys
-
-    @property
-    def low(self) -> float:
-        return float(self.ball.low or 0.0)
-
-    @property
-    def high(self) -> float:
-        return 1.0 if self.ball.high is None else float(self.ball.high)
+    low: float
+    high: float
 
     def wrong(
         self, index: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], asked: Bool[Tensor, " m"] | None = None
@@ -116,8 +114,8 @@ class _Walk:
             out[live] = margins(self.query.logits(points[live], rows[live]), y) <= 0
         return out
 
-    def start(self, tries: int) -> tuple[Tensor, Tensor]:
-        """Return the examples for which noise is misclassified, and that noise blended towards them."""
+    def start(self, tries: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return positions, examples and misclassified noise blended towards them, where there is any."""
         index, x = self.query.index, self.query.x
         points, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for attempt in range(tries):
@@ -130,17 +128,15 @@ class _Walk:
             if bool(found.all()):
                 break
         index, x, points = index[found], x[found], points[found]
-        return index, self._bisect(index, x, points, _BLEND, self._blend)
+        return index, x, self._bisect(index, x, points, _BLEND, self._blend)
 
-    def skip(self, index: Tensor, points: Tensor) -> Tensor:
+    def skip(self, index: Tensor, x: Tensor, points: Tensor) -> Tensor:
         """Return points moved towards their examples as far as they stay misclassified, up to theta."""
-        x = self.query.x[self.query.rows_of(index).clamp(min=0)]
         halvings = math.ceil(-math.log2(self._theta(x[0].numel())))
         return self._bisect(index, x, points, halvings, self._clip if self.ball.norm == "linf" else self._blend)
 
-    def hop(self, index: Tensor, points: Tensor, t: int, count: int) -> Tensor:
+    def hop(self, index: Tensor, x: Tensor, points: Tensor, t: int, count: int) -> Tensor:
         """Return points one step along the estimated normal: from distance / sqrt(t), halved until misclassified."""
-        x = self.query.x[self.query.rows_of(index).clamp(min=0)]
         distance = self.ball.distance(points, x).to(x.dtype)
         normal = self._normal(index, points, self._scale(distance, t, x[0].numel()), count, t)
         size = distance / math.sqrt(t)
@@ -167,7 +163,7 @@ class _Walk:
     def _normal(self, index: Tensor, points: Tensor, scale: Tensor, count: int, t: int) -> Tensor:
         """Return the update direction: mean of (phi_b - mean phi) u_b, of unit length, or its sign for linf."""
         weighted, plain = torch.zeros_like(points), torch.zeros_like(points)
-        phi_sum = torch.zeros(len(points), dtype=points.dtype, device=points.device)
+        phi_sum = points.new_zeros(len(points))
         for first in range(0, count, _DIRECTIONS):
             m = min(_DIRECTIONS, count - first)
             u = self._directions(self.keys[index].derive("normal", t, first), m, points)
@@ -195,10 +191,9 @@ class _Walk:
         )
         return u / torch.linalg.vector_norm(u.flatten(2), dim=2).view(len(u), count, *[1] * (points.ndim - 1))
 
-    def _bisect(self, index: Tensor, x: Tensor, points: Tensor, halvings: int, between) -> Tensor:
+    def _bisect(self, index: Tensor, x: Tensor, points: Tensor, halvings: int, between: Between) -> Tensor:
         """Return the misclassified point nearest to x on the way from x to each point, by bisection."""
-        low, high = torch.zeros(len(x), dtype=x.dtype, device=x.device), torch.ones(len(x), dtype=x.dtype)
-        high = high.to(x.device)
+        low, high = x.new_zeros(len(x)), x.new_ones(len(x))
         for _ in range(halvings):
             middle = (low + high) / 2
             hit = self.wrong(index, between(x, points, middle))

@@ -41,7 +41,7 @@ class NES:
 
     norms: ClassVar = ("linf", "l2")
     gradient_free: ClassVar = True
-    tolerance: ClassVar = 0.1
+    tolerance: ClassVar = 0.2
 
     steps: int = 100
     pairs: int = 25

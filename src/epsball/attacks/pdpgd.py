@@ -51,9 +51,13 @@ class PDPGD:
     step_size: float = 0.1
     dual_step_size: float = 0.1
     ratio: float = 0.01
-    name: ClassVar[str] = "pdpgd"
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "pdpgd"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)

@@ -9,6 +9,8 @@ from epsball.randomness import Keys
 
 Domain = Literal["ball", "box"]
 
+NORMS = ("linf", "l2", "l1")
+
 
 @runtime_checkable
 class Attack(Protocol):
@@ -44,11 +46,16 @@ def domain(attack: Attack) -> Domain:
     return getattr(attack, "domain", "ball")
 
 
+def norms(attack: Attack) -> tuple[str, ...]:
+    """Return the names of the norms that an attack defines."""
+    return getattr(attack, "norms", NORMS)
+
+
 def check_norm(attack: Attack, ball: Ball) -> None:
     """Raise InputError if the ball is in a norm that the attack does not define."""
-    norms = getattr(attack, "norms", (ball.norm,))
-    if ball.norm not in norms:
+    defined = norms(attack)
+    if ball.norm not in defined:
         raise InputError(
-            f"the attack '{attack.name}' is defined for {', '.join(norms)}; the ball is in {ball.norm}. "
+            f"the attack '{attack.name}' is defined for {', '.join(defined)}; the ball is in {ball.norm}. "
             "Take another attack, or a ball of its norm."
         )

@@ -165,7 +165,7 @@ class Query:
         paid = self._paid(rows, 1)
         points, kept_rows = _only(paid, points, rows)
         inside = self._inside(points, kept_rows)
-        logits = self._evaluator.logits(points)
+        logits = self._evaluator.classifier.handled(self._evaluator.logits(points), self._labels(kept_rows))
         self._observe(points, inside, logits, kept_rows, forwards=1, backwards=0)
         return _spread(logits, paid, torch.nan)
 
@@ -189,9 +189,11 @@ class Query:
         repeats = self._evaluator.repeats
         paid = self._paid(rows, repeats * (1 + len(losses)))
         points, kept_rows = _only(paid, points, rows)
-        bound = [lambda logits, leaf, loss=loss: loss(logits, leaf, kept_rows) for loss in losses]
+        handled, y = self._evaluator.classifier.handled, self._labels(kept_rows)
+        bound = [lambda logits, leaf, loss=loss: loss(handled(logits, y), leaf, kept_rows) for loss in losses]
         inside = self._inside(points, kept_rows)
         logits, values, gradients = self._evaluator.gradients(points, bound)
+        logits = handled(logits, y)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
         cost = {"forwards": repeats, "backwards": repeats * len(losses)}
         self._observe(points, inside, logits, kept_rows, **cost)
@@ -203,6 +205,9 @@ class Query:
 
     def _owners(self, rows: Tensor | None) -> Tensor:
         return self._local if rows is None else self._local[rows]
+
+    def _labels(self, rows: Tensor | None) -> Tensor:
+        return self.y if rows is None else self.y[rows]
 
     def _paid(self, rows: Tensor | None, cost: int) -> Bool[Tensor, " m"] | None:
         """Return the rows whose examples can pay `cost` passes for each of theirs; None if all can."""
@@ -239,7 +244,7 @@ class Query:
         """Record what a call cost and found, and let examples leave."""
         owners = self._owners(rows)
         self.tally.passes(owners, forwards, backwards)
-        margin = margins(logits, self.y if rows is None else self.y[rows])
+        margin = margins(logits, self._labels(rows))
         if self._record.hits:
             self._hits(owners, points, logits, margin)
         seen = torch.where(inside, margin, torch.inf)

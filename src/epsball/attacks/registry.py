@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from epsball.attacks.apgd import APGD, TargetedAPGD
 from epsball.attacks.autoattack import AutoAttack, RandomisedAutoAttack
+from epsball.attacks.carlini_wagner import CarliniWagner
 from epsball.attacks.ddn import DDN
 from epsball.attacks.deepfool import DeepFool
 from epsball.attacks.ensemble import Ensemble
@@ -35,6 +36,7 @@ ATTACKS: dict[str, Factory] = {
     "mi-fgsm": MomentumPGD,
     "apgd": APGD,
     "apgd-t": TargetedAPGD,
+    "carlini-wagner": CarliniWagner,
     "ddn": DDN,
     "fmn": FMN,
     "deepfool": DeepFool,

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from epsball import results
+from epsball.attacks.curve import AccuracyCurve
 from epsball.attacks.ledger import Ledger
 from epsball.statistics import clopper_pearson
 
@@ -62,6 +63,11 @@ class AttackResult:
         """Accuracy under attack: the share of examples not broken (invalid ones count as standing)."""
         return 1.0 - float(self.broken.double().mean())
 
+    @property
+    def curve(self) -> AccuracyCurve:
+        """Accuracy against radius; beyond the ball only minimum-norm attacks under ``stop="never"`` say something."""
+        return AccuracyCurve.of(self.distance)
+
     def __str__(self) -> str:
         n, standing = len(self.broken), int((~self.broken).sum())
         interval = clopper_pearson(standing, n)
@@ -73,6 +79,13 @@ class AttackResult:
         bad = int(self.ledger.bad_gradients.sum())
         if bad:
             lines.append(f"{bad} input gradients had NaN or infinite entries, taken as 0: robustness may be overstated")
+        zero = int(self.ledger.zero_gradients.sum())
+        asked = int(self.ledger.backwards[self.ledger.index >= 0].sum())
+        if 2 * zero > asked:
+            lines.append(
+                f"{zero} of {asked} input gradients were exactly zero: robustness may be overstated; try "
+                "'second-order', or an attack that needs no gradient, such as 'square' or 'hop-skip-jump'"
+            )
         unsearched = self._unsearched()
         if unsearched:
             lines.append(f"{unsearched} standing examples were not searched: no budget for one call, or interrupted")

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.apgd import climb_from
-from epsball.attacks.options import check_count
+from epsball.attacks.options import check_count, check_positive
 from epsball.attacks.patterns import block_corners
 from epsball.attacks.query import Query
 from epsball.attacks.square import moves_in
 from epsball.attacks.walkers import Walkers
 from epsball.ball import Ball, Neighbourhood
-from epsball.errors import InputError
 from epsball.randomness import Keys
 
 WIDTHS = (2, 2, 4, 4, 8)
@@ -31,8 +30,8 @@ class Shots:
     """Short Auto-PGD ascents of the margin, half of them from corners of blocks, half from hops.
 
     A hop sets two random squares of the best point found so far to ends of the ball. With rho the margin
-    left, as a share of the example's own, an example goes on while it has fired fewer than
-    ``patience / rho`` shots: the nearer to the boundary, the more. A shot of K steps costs 2 K + 1 passes.
+    left, as a share of the example's own, an example fires another round while shots * rho < patience: the
+    nearer to the boundary, the more. A shot of K steps costs 2 K + 1 passes.
 
     Parameters
     ----------
@@ -45,15 +44,14 @@ class Shots:
     """
 
     steps: int = 20
-    patience: float = 2.0
+    patience: float = 3.0
     most: int = 70
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
         check_count("most", self.most)
-        if not self.patience > 0:
-            raise InputError(f"patience is {self.patience}; it is a number of shots and must be positive.")
+        check_positive("patience", self.patience)
 
     @property
     def name(self) -> str:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from epsball import progress, results
 from epsball.attacks.driver import attack
-from epsball.attacks.geometry import NORMS, OtherGeometry
+from epsball.attacks.geometry import OtherGeometry
 from epsball.attacks.pgd import PGD
-from epsball.attacks.protocol import Attack
+from epsball.attacks.protocol import NORMS, Attack
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.statistics import Interval, clopper_pearson
@@ -102,7 +102,8 @@ class Sensitivity:
     def plot(self) -> "Figure":
         """Draw accuracy against each option, a panel an option, on one scale."""
         options = list(dict.fromkeys(setting.option for setting in self.settings))
-        figure = results.new_figure(2.6 * len(options), 3.4)
+        figure = results.new_figure(2.8 * len(options), 3.4)
+        figure.suptitle(f"one option changed at a time, from {self.base}", fontsize="medium")
         panels = figure.subplots(1, len(options), sharey=True, squeeze=False)[0]
         for axes, option in zip(panels, options, strict=True):
             settings = self.of(option)
@@ -113,15 +114,15 @@ class Sensitivity:
             ]
             ordered = option in ("steps", "step size", "restarts")
             axes.errorbar(range(len(y)), y, spread, marker="o", capsize=3, linestyle="-" if ordered else "none")
-            axes.set_xticks(range(len(y)), [setting.value for setting in settings], rotation=0 if ordered else 20)
-            axes.set_xlabel(_AXES.get(option, option))
+            axes.set_xticks(range(len(y)), [setting.value for setting in settings], fontsize="small")
+            axes.set_xlabel(_LABELS.get(option, option))
             axes.margins(x=0.15)
             axes.grid(axis="y", alpha=0.3)
         panels[0].set_ylabel("accuracy under attack")
         return figure
 
 
-_AXES = {"steps": "steps K", "step size": "step size, in radius / K", "geometry": "direction of steps"}
+_LABELS = {"steps": "steps K", "step size": "step size, in radius / K", "geometry": "norm whose direction is taken"}
 
 
 def sensitivity(

@@ -10,7 +10,7 @@ from torch import Tensor
 from epsball.attacks import registry
 from epsball.attacks.evaluator import Evaluator
 from epsball.attacks.judge import Judge
-from epsball.attacks.protocol import Attack
+from epsball.attacks.protocol import Attack, check_norm
 from epsball.attacks.query import Query, SearchEnded
 from epsball.attacks.record import Record
 from epsball.ball import Ball
@@ -56,6 +56,7 @@ class Transfer:
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Try the points at which the surrogate is most wrong."""
+        check_norm(registry.resolve(self.method), ball)
         query.begin(0)
         query.logits(self._points(query, ball, keys))
 
@@ -65,7 +66,7 @@ class Transfer:
         with self.surrogate.in_use():
             judge = Judge(self.surrogate)
             with torch.no_grad():
-                classes = judge.logits(x[:1]).shape[1]
+                classes = judge.logits(x[:1]).shape[1] - self.surrogate.rejects
             if classes != query.classes:
                 raise InputError(f"the surrogate has {classes} classes, the model {query.classes}; they must agree.")
             record = Record(ball, x, query.y, query.index, judge.margins(x, query.y))
@@ -73,6 +74,7 @@ class Transfer:
                 Evaluator(self.surrogate, "float32"),
                 judge,
                 record,
+                attack=registry.resolve(self.method).name,
                 stop="never",
                 budget=None,
                 total=query.total,

@@ -1,6 +1,7 @@
 """`Walkers`: points that move in the neighbourhoods of the standing examples, one or more an example."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -9,7 +10,7 @@ from torch import Tensor
 from epsball.attacks.query import Query
 from epsball.ball import Neighbourhood
 
-WalkerLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+WalkerLoss = Callable[[Tensor, Tensor, Any], Tensor]
 """Maps (logits, labels, targets) to one loss a row; targets are None where the attack has none."""
 
 

@@ -8,7 +8,7 @@ import torch
 
 from epsball import data as datasets
 from epsball import progress
-from epsball.attacks import PGD, Attack, Ledger
+from epsball.attacks import Attack, Ensemble, Ledger
 from epsball.attacks.driver import check_box
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
@@ -28,9 +28,9 @@ from epsball.files import write_json
 from epsball.limits import Limit, link_columns
 
 BUDGETS: dict[str, Attack] = {
-    "quick": PGD(steps=40),
-    "standard": PGD(steps=100, restarts=5),
-    "full": PGD(steps=200, restarts=20),
+    "quick": Ensemble(),
+    "standard": Ensemble(queries=1000, patience=10.0, most=140),
+    "full": Ensemble(queries=5000, patience=30.0, most=420),
 }
 """The attack each budget buys."""
 

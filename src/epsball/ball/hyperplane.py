@@ -10,7 +10,7 @@ _FIRST = 32
 
 
 def displacement(
-    order: float,
+    order: int | float,
     normal: Float[Tensor, "n d"],
     gap: Float[Tensor, " n"],
     below: Float[Tensor, "n d"],

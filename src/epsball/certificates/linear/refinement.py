@@ -99,14 +99,16 @@ def _refine_group(
         found = torch.stack(tried).amax(dim=0)
         for end, new, better in ((low, found[:, :k], torch.maximum), (high, -found[:, k:], torch.minimum)):
             flat = end[images].flatten(1)
-            flat = flat.scatter(1, entries, better(flat.gather(1, entries), new))
+            old = flat.gather(1, entries)
+            kept = torch.where(wanted[images].gather(1, entries), better(old, new), old)
+            flat = flat.scatter(1, entries, kept)
             end[images] = flat.view(end[images].shape)
 
 
 def _chunks(wanted: Tensor, rows: int) -> Iterator[tuple[slice, Tensor]]:
     """Yield examples and, for each of them, numbers of wanted entries, (n, k): together at most `rows` rows or so.
 
-    The examples of a chunk get as many entries each as the one that needs most: others are repeated.
+    The examples of a chunk get as many entries each as the one that needs most, some of them not wanted.
     """
     counts = wanted.sum(dim=1)
     start = 0
