@@ -150,3 +150,60 @@ def test_bad_input_is_named(examples):
     assert bool(certify(double, x.double(), y, Ball("linf", 0.001), semantics="real").stable.any())
     with pytest.raises(AssumptionError, match="autocast"), torch.autocast("cpu", dtype=torch.bfloat16):
         certify(network(), x, y, Ball("linf", 0.01))
+
+
+class Shifted(nn.Module):
+    """A linear layer plus (large + small) - large, which is small in the reals and 0 in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.large = nn.Parameter(torch.tensor([2.0**25, 1.0, 1.0]))
+        self.small = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + ((self.large + self.small) - self.large)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "lipschitz"])
+def test_the_rounding_of_computed_constants_is_covered(method):
+    torch.manual_seed(0)
+    net = Shifted().eval()
+    nn.init.zeros_(net.layer.weight)
+    net.layer.bias.data = torch.tensor([0.1, 0.0, 0.0])
+    x = torch.rand(2, 4)
+    y = torch.zeros(2, dtype=torch.int64)
+    assert float(certify(Classifier(net), x, y, Ball("linf", 0.01), method=method).margin.max()) <= 0.1
+    real = certify(Classifier(net), x, y, Ball("linf", 0.01), method=method, semantics="real")
+    assert float(real.margin.min()) == pytest.approx(1.1)
+
+
+def test_certificates_that_need_optimised_slopes_are_accepted(tmp_path):
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 12), nn.ReLU(), nn.Linear(12, 3)]
+    net = nn.Sequential(*layers).eval()
+    for parameter in net.parameters():
+        parameter.data *= 2
+    x = torch.rand(12, 6)
+    found = certify(Classifier(net), x, net(x).argmax(1), Ball("l2", 0.2), folder=tmp_path)
+    assert "optimised" in found.method
+    assert all(replay(path).stable for path in found.files.values())
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.AdaptiveAvgPool2d(3), "different size"),
+        (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True), "ceil_mode"),
+        (nn.ConstantPad2d(1, -float("inf")), "pads with"),
+    ],
+)
+def test_what_the_checker_does_not_know_is_said_and_no_file_written(layer, reason, tmp_path):
+    torch.manual_seed(0)
+    tail = [nn.MaxPool2d(2)] if "inf" in repr(layer) else []
+    body = nn.Sequential(layer, *tail, nn.Flatten())
+    net = nn.Sequential(body, nn.Linear(body(torch.zeros(1, 1, 8, 8)).shape[1], 3)).eval()
+    x = torch.rand(2, 1, 8, 8)
+    found = certify(Classifier(net), x, net(x).argmax(1), Ball("linf", 0.001), folder=tmp_path)
+    assert reason in str(found.not_replayable)
+    assert not found.files

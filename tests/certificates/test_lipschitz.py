@@ -171,3 +171,58 @@ def test_almost_orthogonal_layers_have_norm_at_most_one_and_still_learn():
     assert float(torch.linalg.vector_norm(net(x)[0] - net(x + 0.01)[0]).detach()) <= 0.01 * 8
     clf = Classifier(net)
     assert bool((certify(clf, x, y, Ball("l2", 0.001), method="lipschitz").stable).any())
+
+
+class Formula(nn.Module):
+    """A function of x, without parameters, and a linear layer after it."""
+
+    def __init__(self, function, width: int) -> None:
+        super().__init__()
+        self.function, self.last = function, nn.Linear(width, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.function(x))
+
+
+def test_entries_sorted_against_several_others_are_counted_as_often_as_they_appear():
+    def sort(x):
+        first, others = x[:, :1], x[:, 1:]
+        return torch.cat([torch.maximum(first, others), torch.minimum(first, others)], dim=1)
+
+    graph = capture(Formula(sort, 4), (3,))
+    moves = torch.func.jacrev(lambda point: sort(point.unsqueeze(0))[0])(torch.tensor([0.9, 0.1, 0.2]))
+    (last,) = graph[graph.output].inputs
+    assert lipschitz_constants(graph).forward[last] >= float(torch.linalg.matrix_norm(moves, 2)) > 1.4
+
+
+@pytest.mark.parametrize("value", [-3.0, 1e12])
+def test_a_border_of_any_value_moves_nothing(value):
+    net = nn.Sequential(nn.ConstantPad1d(1, value), nn.Linear(6, 3))
+    total = lipschitz_constants(capture(net, (4,))).total
+    assert total == pytest.approx(float(torch.linalg.matrix_norm(net[1].weight.detach(), 2)), rel=0.03)
+
+
+def test_constants_within_a_network_keep_its_local_certificate():
+    torch.manual_seed(0)
+    net = Formula(lambda x: torch.relu((x - torch.tensor([0.5, 0.4, 0.3, 0.2])) / 0.3), 4)
+    x = torch.rand(3, 4)
+    found = certify(Classifier(net.eval()), x, net(x).argmax(1), Ball("l2", 0.001), method="lipschitz")
+    assert bool(found.stable.all())
+
+
+class Shifted(nn.Module):
+    """A linear layer plus (large + 1) - large, in float32 another number than in the reals."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.large, self.one = nn.Linear(4, 3), nn.Parameter(torch.full((3,), 2.0**25)), nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + ((self.large + self.one) - self.large)
+
+
+def test_rounding_of_a_computed_constant_is_no_move_of_the_input():
+    torch.manual_seed(0)
+    net, x = Shifted().eval(), torch.rand(2, 4)
+    found = certify(Classifier(net), x, net(x).argmax(1), Ball("l2", 0.001), method="lipschitz")
+    assert not bool(found.stable.any())

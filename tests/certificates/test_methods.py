@@ -129,6 +129,17 @@ def test_a_float32_claim_is_refused_where_kernels_may_round_otherwise():
         torch.set_float32_matmul_precision(before)
 
 
+def test_a_float32_claim_is_refused_where_convolutions_run_in_bfloat16():
+    settings = torch.backends.mkldnn.conv
+    before = settings.fp32_precision
+    try:
+        settings.fp32_precision = "bf16"
+        with pytest.raises(AssumptionError, match=r"mkldnn\.conv\.fp32_precision is 'bf16'"):
+            check_deployment(capture(_network(), (1, 4, 4)))
+    finally:
+        settings.fp32_precision = before
+
+
 def test_convolutions_that_reach_nnpack_are_refused(monkeypatch):
     if not torch.backends.nnpack.is_available():
         pytest.skip("this PyTorch has no NNPACK")

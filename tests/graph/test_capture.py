@@ -267,3 +267,18 @@ def test_names_of_numbers_are_not_taken_by_parameters() -> None:
     graph = capture(Named(), (6,))
     assert {"constant.0", "constant.1"} <= set(graph.parameters)
     assert graph.parameters["constant.1"].item() == 0.5
+
+
+class InAutocast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.layer(x).float()
+
+
+def test_a_region_in_autocast_is_refused_by_name():
+    with pytest.raises(UnsupportedOperation, match="autocast"):
+        capture(InAutocast().eval(), (4,))
