@@ -199,20 +199,18 @@ class Derivation:
         before = self._of(node)
         taps = pooled(node, before.low.shape)
         low, high = (np.append(side.ravel(), -np.inf)[taps] for side in (before.low, before.high))
-        best = low.argmax(axis=1)
-        others = high.copy()
-        others[np.arange(len(taps)), best] = -np.inf
-        sure = low.max(axis=1) >= others.max(axis=1)
+        below, above, slope, intercept = lines.peak(low, high)
         flat = a.reshape(len(a), -1)
-        passed = (flat > 0).astype(bool) | sure
-        flow.gain(flat, np.where(passed, 0.0, high.max(axis=1)))
-        room = np.zeros((len(a), before.low.size), dtype=a.dtype)
-        where: Any = (slice(None), taps[np.arange(len(taps)), best])
-        np.add.at(room, where, np.where(passed, flat, 0 * flat))
-        if flow.arithmetic.unit:
-            every = np.zeros(room.shape)
-            np.add.at(every, where, np.where(passed, np.abs(flat), 0))
-            flow.lose(every, gamma(taps.shape[1] * 4, flow.arithmetic.unit) * before.magnitude.ravel())
+        positive = (flat > 0).astype(bool)
+        flow.gain(flat, np.where(positive, 0.0, intercept))
+        room, size = np.zeros((len(a), before.low.size), dtype=a.dtype), np.zeros((len(a), before.low.size))
+        steeper = flat * flow.arithmetic.number(slope)
+        for entry, part in (below, np.where(positive, flat, 0 * flat)), (above, np.where(positive, 0 * flat, steeper)):
+            where: Any = (slice(None), taps[np.arange(len(taps)), entry])
+            np.add.at(room, where, part)
+            if flow.arithmetic.unit:
+                np.add.at(size, where, np.abs(part))
+        flow.lose(size, gamma(taps.shape[1] * 4, flow.arithmetic.unit) * before.magnitude.ravel())
         flow.give(node.inputs[0], room.reshape(len(a), *before.low.shape), before.magnitude)
 
 

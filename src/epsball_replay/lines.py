@@ -46,6 +46,25 @@ def chord(node: Node, low: Array, high: Array, parameters: dict[str, Array]) -> 
     return np.divide(last - first, width, out=np.zeros_like(low), where=width > 0)
 
 
+def peak(low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
+    """Return i, j, s and t with x_i <= max_k x_k <= s x_j + t, for windows (n, k) of entries in [low, high].
+
+    i has the greatest lower bound, j the greatest upper bound u; with c the second greatest the maximum is at most
+    max(x_j, c), which is convex: a line that lies above it at both ends of [l, u] lies above it between.
+    """
+    rows = np.arange(len(low))
+    below, above = low.argmax(axis=1), high.argmax(axis=1)
+    others = high.copy()
+    others[rows, above] = -np.inf
+    least, most = low[rows, above], high[rows, above]
+    start = np.maximum(least, others.max(axis=1))
+    sure = start <= least
+    slope = np.where(sure, 1.0, (most - start) / np.where(sure, 1.0, most - least))
+    doubt = _ROUNDINGS * (np.abs(start) + np.abs(most) + slope * (np.abs(least) + np.abs(most))) + 1e-300
+    line = np.maximum(start - slope * least, most - slope * most) + doubt
+    return below, above, slope, np.where(sure, 0.0, line)
+
+
 def bends(consumer: Node, low: Array, high: Array) -> Array:
     """Return where a node that takes a value in [low, high] is not one line there."""
     if consumer.kind not in ("Elementwise", "PReLU"):

@@ -207,3 +207,16 @@ def test_what_the_checker_does_not_know_is_said_and_no_file_written(layer, reaso
     found = certify(Classifier(net), x, net(x).argmax(1), Ball("linf", 0.001), folder=tmp_path)
     assert reason in str(found.not_replayable)
     assert not found.files
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_certificates_of_overlapping_maxima_are_accepted(norm, tmp_path):
+    torch.manual_seed(6)
+    pooled = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2, 1), nn.Flatten()]
+    net = nn.Sequential(*pooled, nn.Linear(36, 3)).eval()
+    nn.init.constant_(net[1].running_var, 1e-12)  # pyright: ignore[reportArgumentType]
+    x = torch.rand(6, 1, 4, 4)
+    ball = Ball(norm, {"linf": 0.01, "l2": 0.03, "l1": 0.05}[norm])
+    found = certify(Classifier(net), x, net(x).argmax(1), ball, method="crown-ibp", folder=tmp_path)
+    assert found.files
+    assert all(replay(path).stable for path in found.files.values())

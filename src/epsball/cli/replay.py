@@ -24,14 +24,16 @@ def replay(certificate: Path, /, *more: Path) -> Output:
     except ImportError as error:
         raise MissingExtra("replay", "python-flint", "replaying certificates") from error
     lines = []
-    rejected = 0
+    failed = 0
     for path in (certificate, *more):
         try:
             verdict = epsball_replay.replay(path)
         except epsball_replay.ReplayError as error:
-            raise CertificateError(f"{path}: {error}") from error
-        rejected += not verdict.accepted
+            failed += 1
+            lines.append(f"{path}: not replayed: {error}")
+            continue
+        failed += not verdict.accepted
         lines.append(f"{path}: {verdict}")
-    if rejected:
-        raise CertificateError("\n".join([*lines, f"{rejected} of {len(lines)} certificates rejected."]))
+    if failed:
+        raise CertificateError("\n".join([*lines, f"{failed} of {len(lines)} certificates not accepted."]))
     return Output("\n".join(lines))
