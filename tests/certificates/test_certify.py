@@ -136,6 +136,11 @@ def test_results_print_and_go_to_json_and_arrow(examples):
     assert found.plot().axes[0].get_xlabel() == "certified margin"
 
 
+def test_memory_is_a_positive_number_of_bytes(examples):
+    with pytest.raises(InputError, match="max_memory is -5"):
+        certify(network(), *examples, Ball("linf", 0.01), max_memory=-5)
+
+
 def test_bad_input_is_named(examples):
     x, y = examples
     with pytest.raises(InputError, match="Did you mean 'crown'"):

@@ -1,5 +1,7 @@
 """Lines for given slopes lie on the right side of the function, and touch it."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,3 +45,19 @@ def test_bounds_of_a_curve_hold_where_its_slope_is_extreme():
         t = lines.intercepts(node, np.array([slope]), np.array([-700.0]), np.array([700.0]), {}, 1)
         z = np.linspace(-700, 700, 5001)
         assert (1 / (1 + np.exp(-z)) - slope * z - t[0]).min() >= -1e-12
+
+
+def test_lines_around_a_maximum_hold_at_sampled_points():
+    generator = np.random.default_rng(0)
+    low = generator.normal(size=(500, 4)) * 10.0 ** generator.integers(-9, 9, size=(500, 1))
+    high = low + np.abs(generator.normal(size=(500, 4))) * 10.0 ** generator.integers(-9, 9, size=(500, 1))
+    high[::5], low[::7, 1:], high[::7, 1:] = low[::5], -np.inf, -np.inf
+    below, above, slope, intercept = lines.peak(low, high)
+    rows = np.arange(500)
+    for share in generator.choice([0.0, 0.3, 1.0], size=(60, 500, 4)):
+        point = np.where(np.isfinite(low), low + share * np.where(np.isfinite(low), high - low, 0), -np.inf)
+        point = np.minimum(point, high)
+        most = point.max(axis=1)
+        line = [Fraction(s) * Fraction(z) + Fraction(t) for s, z, t in zip(slope, point[rows, above], intercept, strict=True)]
+        assert (point[rows, below] <= most).all()
+        assert all(bound >= Fraction(value) for bound, value in zip(line, most, strict=True))

@@ -77,6 +77,8 @@ def certify(
     arithmetic = arithmetic_of(semantics)
     if budget is not None and budget < 1:
         raise InputError(f"budget is {budget}; it is the passes an example may cost, at least 1, or None.")
+    if max_memory is not None and max_memory < 1:
+        raise InputError(f"max_memory is {max_memory}; it is the bytes rows may take, at least 1, or None.")
     classes = classifier.check(x, y)
     if classes < 2:
         raise InputError("the model has one logit; a margin needs two.")
