@@ -12,6 +12,7 @@ from rich.console import Console
 from epsball import __version__
 from epsball.cli.attack import attack
 from epsball.cli.audit import audit
+from epsball.cli.card import card
 from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.figure import figure
 from epsball.cli.limit import limit
@@ -37,7 +38,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, train, limit, similarity, figure):
+for verb in (audit, attack, train, card, limit, similarity, figure):
     app.command(verb)
 
 

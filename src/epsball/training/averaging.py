@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from epsball.training.recipe import Recipe
@@ -51,10 +50,11 @@ class Average:
         current = _tensors(self._module)
         if not self._mean:
             self._mean = [tensor.clone() for tensor in current]
-        floats = [i for i, tensor in enumerate(current) if tensor.is_floating_point()]
-        torch._foreach_lerp_([self._mean[i] for i in floats], [current[i] for i in floats], weight)
-        for i in set(range(len(current))) - set(floats):
-            self._mean[i].copy_(current[i])
+        for mean, tensor in zip(self._mean, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(tensor, weight)
+            else:
+                mean.copy_(tensor)
         self._count += 1
 
     @contextmanager

@@ -66,11 +66,11 @@ def _path(folder: Path, step: int) -> Path:
 
 def generators() -> dict[str, Any]:
     """Return the states of the process's global generators: torch, CUDA, NumPy, Python."""
-    name, words, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    name, words, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-        "numpy": [name, torch.from_numpy(words.astype(np.int64)), int(position), int(has_gauss), float(gauss)],
+        "numpy": [name, torch.tensor(np.asarray(words, np.int64)), int(position), int(has_gauss), float(gauss)],
         "python": random.getstate(),
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from epsball.ball import Ball
-from epsball.errors import InputError, choose
+from epsball.errors import InputError, choose, nearest
 from epsball.texts import split_options
 from epsball.training.awp import AWP
 from epsball.training.cascade import Cascade
@@ -84,7 +84,7 @@ def _built(name: str, options: dict[str, str], ball: Ball | None, parts: Mapping
     fields = kind.__dataclass_fields__
     if "ball" in fields:
         if ball is None:
-            raise InputError(f"the objective '{name}' needs a ball, as in ball=Ball('linf', '8/255').")
+            raise InputError(f"the objective '{name}' needs a ball: ball=Ball('linf', '8/255'), or --ball linf:8/255.")
         values["ball"] = ball
     for key, spec in fields.items():
         if key not in values and spec.default is dataclasses.MISSING:
@@ -100,6 +100,9 @@ def _read(name: str, kind: type, options: Mapping[str, str]) -> dict[str, Any]:
     known = {spec.name: spec.default for spec in dataclasses.fields(kind) if type(spec.default) in (int, float, str)}
     values = {}
     for key, text in options.items():
+        if key not in kind.__dataclass_fields__:
+            takes = ", ".join(known) or "no options"
+            raise InputError(f"the objective '{name}' takes no {key}; it takes {takes}.{nearest(key, known)}")
         reader = type(choose(known, key, f"option of the objective '{name}'"))
         try:
             values[key] = reader(text)

@@ -1,5 +1,6 @@
 """What training returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class Epoch:
         return self.natural if self.under_attack is None else self.under_attack
 
 
-def best_of(history: "tuple[Epoch, ...] | list[Epoch]") -> Epoch:
+def best_of(history: Sequence[Epoch]) -> Epoch:
     """Return the epoch of the highest criterion, the earliest of equals."""
     return max(history, key=lambda epoch: (epoch.criterion, -epoch.epoch))
 
