@@ -10,6 +10,7 @@ from epsball.attacks import starts
 from epsball.attacks import steps as rules
 from epsball.attacks.losses import cross_entropy
 from epsball.ball import Ball
+from epsball.errors import InputError
 from epsball.training.checks import require_weight
 from epsball.training.inner import Search, maximise, shrunk
 from epsball.training.objective import Context, Losses
@@ -65,8 +66,8 @@ class Cascade:
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return the source's adversarial points for even positions, the module's own for odd ones."""
-        source = self.source.to(x.device)
-        theirs = self._iterative()(source, lambda z: cross_entropy(z, y), x, context)
+        self._require_same_place(x)
+        theirs = self._iterative()(self.source, lambda z: cross_entropy(z, y), x, context)
         own = self._one_step(module, x, y, context)
         even = (context.positions % 2 == 0).view(-1, *(1,) * (x.ndim - 1))
         return torch.where(even, theirs, own)
@@ -79,6 +80,11 @@ class Cascade:
         mixed = (clean + self.weight * attacked) / (1.0 + self.weight)
         parts = {"natural": clean.detach(), "adversarial": attacked.detach(), "distance": distance.detach()}
         return Losses(examples=mixed + self.similarity * distance, parts=parts)
+
+    def _require_same_place(self, x: Tensor) -> None:
+        where = next(((p.device, p.dtype) for p in self.source.parameters()), (x.device, x.dtype))
+        if where != (x.device, x.dtype):
+            raise InputError(f"the source is {where[1]} on {where[0]}, the inputs {x.dtype} on {x.device}; move it.")
 
     def _iterative(self) -> Search:
         return Search(ball=self.ball, steps=self.steps, step_size=self.step_size, start="none")

@@ -16,7 +16,10 @@ from epsball.training.inner import Search
 from epsball.training.objective import Context, Losses
 
 COLLAPSED = 0.5
-"""Catastrophic overfitting: PGD leaves less than this share of the batch's accuracy under the one step."""
+"""Catastrophic overfitting: PGD leaves less than this share of the batch's accuracy under the one step ..."""
+
+APART = 0.3
+"""... and the two accuracies are further apart than this, which those of a net not yet trained are not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +28,8 @@ class FGSMRS:
 
     One-step training can collapse within an epoch: the module learns to resist the one step
     alone, its accuracy under PGD falls to nothing. So each `every` steps PGD-`steps` is run on
-    the batch at hand; where it leaves less than half of the accuracy under the one step, that
-    is said as a warning and training goes on with PGD-`steps`, or stops.
+    the batch at hand; where it leaves less than half of the accuracy under the one step (and 0.3
+    less), that is said as a warning and training goes on with PGD-`steps`, or stops.
 
     Parameters
     ----------
@@ -75,10 +78,11 @@ class FGSMRS:
         if fallen or (context.step + 1) % self.every:
             return x_adv
         stronger = self._pgd()(module, lambda z: cross_entropy(z, y), x, context)
-        weak, strong = (float(n) for n in context.sum([_correct(module, x_adv, y), _correct(module, stronger, y)]))
-        if strong >= COLLAPSED * weak:
+        counts = context.sum([_correct(module, x_adv, y), _correct(module, stronger, y)])
+        weak, strong = (float(count) / context.total for count in counts)
+        if strong >= COLLAPSED * weak or weak - strong <= APART:
             return x_adv
-        self._announce(weak / context.total, strong / context.total, context)
+        self._announce(weak, strong, context)
         context.state["collapsed"] = True
         return stronger
 
