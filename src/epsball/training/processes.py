@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from epsball.errors import EpsballError
+
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -78,13 +80,26 @@ ALONE = Processes()
 def join() -> Processes:
     """Return this process among those that `torchrun` or `accelerate launch` started; `ALONE` if none did.
 
-    Hugging Face accelerate chooses device and backend and opens the connection.
+    Hugging Face accelerate chooses device and backend and opens the connection. It takes the
+    CPU where there is no GPU, or ``ACCELERATE_USE_CPU`` is true.
+
+    Raises
+    ------
+    EpsballError
+        If fewer processes found each other than were started.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started == 1:
         return ALONE
     from accelerate import PartialState
 
-    state = PartialState()
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    state = PartialState(cpu=asked or not torch.cuda.is_available())
+    if state.num_processes != started:
+        raise EpsballError(
+            f"{started} processes were started, but each sees {state.num_processes}; is accelerate's state made "
+            "elsewhere for one process? Start training before it is."
+        )
     return Processes(index=state.process_index, count=state.num_processes, device=state.device)
 
 
