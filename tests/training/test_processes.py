@@ -14,7 +14,7 @@ from epsball.training.processes import Processes, warn_of_batch_norm
 from helpers import convnet
 
 STEPS = 20
-SCRIPT = '''
+SCRIPT = """
 import json, sys
 import torch
 torch.set_num_threads(1)
@@ -48,7 +48,7 @@ for objective in objectives:
     processes, found[objective.name] = losses(objective, recipe)
 if processes.first:
     print(json.dumps({"count": processes.count, "losses": found}))
-'''
+"""
 
 
 def run(tmp_path: Path, launcher: list[str]) -> dict:

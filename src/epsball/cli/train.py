@@ -21,6 +21,7 @@ from epsball.training import Objective
 
 _COMMON = Common()
 _RECIPE = training.Recipe()
+RESOLVED = "config.yaml"
 _Flag = Annotated[bool, Parameter(negative=())]
 
 train = App(name="train", help_format="plaintext", config=from_file)
@@ -103,6 +104,8 @@ def train_command(
     heading = f"{objective} training of {model} on {len(dataset)} examples of {data}"
     if dry_run:
         return output(training.plan(loaded.module, dataset, **common_part), common, heading=heading, notes={})
+    if not (out / RESOLVED).exists():
+        write_atomically(out / RESOLVED, flags_text(flags).encode())
     with showing_progress():
         result = training.train(
             loaded.module,
@@ -114,7 +117,7 @@ def train_command(
             override=override,
             tensorboard=tensorboard,
         )
-    write_atomically(out / "config.yaml", flags_text(flags).encode())
+    write_atomically(out / RESOLVED, flags_text(flags).encode())
     return output(result, common, heading=heading, notes={"written": str(result.checkpoint)})
 
 
@@ -122,7 +125,6 @@ _SAVED = (
     "objective",
     "model",
     "data",
-    "out",
     "ball",
     "steps",
     "step_size",
