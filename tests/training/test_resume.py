@@ -14,6 +14,7 @@ import epsball as eb
 from epsball import Ball, EpsballError, InputError, progress
 from epsball.training import AWP, FGSMRS, KGB17, MART, PGD, TRADES, Cascade, Free, InputGradient, Recipe, Stability
 from epsball.training.checkpoint import checkpoints
+from epsball.training.resuming import begun
 from helpers import convnet
 
 BALL = Ball("linf", 0.1)
@@ -114,6 +115,13 @@ def test_another_configuration_is_shown_and_refused_without_override(tmp_path, a
     with pytest.warns(UserWarning, match=r"recipe.epochs: 2 -> 3"):
         result = train(tmp_path, recipe=longer, override=True)
     assert [e.epoch for e in result.history] == [1, 2, 3]
+
+
+def test_another_number_of_processes_is_refused(tmp_path):
+    train(tmp_path)
+    now = {"processes": 2}
+    with pytest.raises(InputError, match="by 1 processes, now there are 2"):
+        begun(tmp_path, now, override=True)
 
 
 def test_a_truncated_checkpoint_names_the_older_one_which_then_serves(tmp_path, as_users_run):

@@ -33,8 +33,8 @@ def begun(folder: Path | None, now: Mapping[str, Any], override: bool) -> dict[s
     Raises
     ------
     InputError
-        If the folder holds something else, or a run of another configuration and `override` is
-        not given.
+        If the folder holds something else, a run of another number of processes, or one of
+        another configuration and `override` is not given.
 
     Warns
     -----
@@ -48,6 +48,11 @@ def begun(folder: Path | None, now: Mapping[str, Any], override: bool) -> dict[s
         if (folder / LAST).exists():
             raise InputError(f"{folder} holds another training, without a checkpoint; choose another folder.")
         return None
+    if kept["configuration"]["processes"] != now["processes"]:
+        raise InputError(
+            f"{folder} holds a training by {kept['configuration']['processes']} processes, now there are "
+            f"{now['processes']}: each keeps draws and state of its own. Start as many, or choose another folder."
+        )
     changed = differences(kept["configuration"], now)
     if not changed:
         return kept
