@@ -40,7 +40,8 @@ class Network(nn.Module):
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the logits."""
-        x = x.contiguous(memory_format=self.layout)
+        # A clone, since one channel is contiguous in either layout and would keep the strides of the plain one.
+        x = x.clone(memory_format=self.layout)
         if not self.reduced:
             return self.network(x)
         with torch.autocast(x.device.type, torch.bfloat16):
