@@ -1,15 +1,30 @@
 """What an attack is."""
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from epsball.attacks.query import Query
 from epsball.ball import Ball
+from epsball.errors import InputError
 from epsball.randomness import Keys
+
+Domain = Literal["ball", "box"]
 
 
 @runtime_checkable
 class Attack(Protocol):
-    """A frozen dataclass of options, called once a chunk of examples."""
+    """A frozen dataclass of options, called once a chunk of examples.
+
+    An attack may also declare, as attributes of its class:
+
+    domain
+        Where its points are candidates: ``"ball"`` (ball and box, the default), or ``"box"``, for
+        minimum-norm attacks, whose nearest adversarial point counts also outside the ball.
+    norms
+        The names of the norms it is defined for (default: all).
+    tolerance
+        By what share, on a linear model, it may miss the least radius at which an example breaks
+        (default: nothing is promised). The contract tests hold it to that.
+    """
 
     @property
     def name(self) -> str:
@@ -22,3 +37,18 @@ class Attack(Protocol):
         ``keys`` holds one key an example of the call, indexed by ``query.index``.
         """
         ...
+
+
+def domain(attack: Attack) -> Domain:
+    """Return the domain that an attack declares."""
+    return getattr(attack, "domain", "ball")
+
+
+def check_norm(attack: Attack, ball: Ball) -> None:
+    """Raise InputError if the ball is in a norm that the attack does not define."""
+    norms = getattr(attack, "norms", (ball.norm,))
+    if ball.norm not in norms:
+        raise InputError(
+            f"the attack '{attack.name}' is defined for {', '.join(norms)}; the ball is in {ball.norm}. "
+            "Take another attack, or a ball of its norm."
+        )

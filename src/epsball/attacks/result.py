@@ -1,5 +1,6 @@
 """What an attack returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,13 @@ class AttackResult:
     margin
         z_y - max_{j != y} z_j at `x_adv` by the canonical pass, also where the search ran in
         another precision; NaN where invalid.
-    distance
-        Distance of the nearest verified witness from its example, in the ball's norm; NaN where
-        there is none. Under ``stop="never"`` that need not be `x_adv`.
+    nearest, distance
+        The nearest verified adversarial point and its distance from its example, in the ball's
+        norm; the example itself and NaN where there is none. Minimum-norm attacks find such points
+        also outside the ball; under ``stop="never"`` it need not be `x_adv`.
+    by
+        The attack that found each example's first witness, a component's name where the method has
+        several; None where none was found or the example is its own.
     ledger
         Passes spent, by example, attack and restart.
     invalid
@@ -45,7 +50,9 @@ class AttackResult:
     x_adv: Float[Tensor, "n *shape"]
     broken: Bool[Tensor, " n"]
     margin: Float64[Tensor, " n"]
+    nearest: Float[Tensor, "n *shape"]
     distance: Float64[Tensor, " n"]
+    by: Sequence[str | None]
     ledger: Ledger
     invalid: dict[int, str] = field(default_factory=dict)
     interrupted: bool = False
@@ -77,8 +84,7 @@ class AttackResult:
 
     def _unsearched(self) -> int:
         """Return how many standing, valid examples the method never worked on."""
-        others = torch.stack([self.ledger.of(name) for name in ("natural", "verification")]).any(0)
-        worked_on = set(self.ledger.index[~others].tolist())
+        worked_on = set(self.ledger.index[self.ledger.searching()].tolist())
         standing = torch.nonzero(~self.broken)[:, 0].tolist()
         return len(set(standing) - worked_on - set(self.invalid))
 
@@ -89,6 +95,7 @@ class AttackResult:
             "broken": self.broken,
             "margin": self.margin,
             "distance": self.distance,
+            "by": list(self.by),
             "invalid": self.invalid,
             "interrupted": self.interrupted,
             "passes": dict(zip(("forward", "backward"), self.ledger.passes, strict=True)),
@@ -96,8 +103,9 @@ class AttackResult:
         return results.jsonable(document)
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return broken, margin and distance, a row an example."""
-        return results.arrow_table({"broken": self.broken, "margin": self.margin, "distance": self.distance})
+        """Return broken, margin, distance and finder, a row an example."""
+        columns = {"broken": self.broken, "margin": self.margin, "distance": self.distance, "by": list(self.by)}
+        return results.arrow_table(columns)
 
     def plot(self) -> "Figure":
         """Draw the distribution of the margins left by the attack."""

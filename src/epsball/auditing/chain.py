@@ -35,6 +35,8 @@ class Chain:
         Number of examples.
     limit
         What the data allow at all, where it was measured.
+    uncertified
+        Why there are no certificates, where there are none.
     """
 
     places: Mapping[str, Bound]
@@ -42,6 +44,7 @@ class Chain:
     verdicts: Mapping[str, int]
     total: int
     limit: Limit | None = None
+    uncertified: str | None = None
 
     @property
     def robust_accuracy(self) -> tuple[float, float]:
@@ -94,7 +97,9 @@ class Chain:
         return lines + ([self.missed_witness] if self.missed_witness else [])
 
     def _place(self, name: str) -> str:
-        return str(self.places[name]) if name in self.places else "not measured"
+        if name in self.places:
+            return str(self.places[name])
+        return f"not measured ({self.uncertified})" if name == CERTIFIED and self.uncertified else "not measured"
 
     def to_json(self) -> dict[str, object]:
         """Return the chain as JSON's types."""
@@ -104,6 +109,7 @@ class Chain:
                 "places": dict(self.places),
                 "robust accuracy": {"low": low, "high": high},
                 "not measured": self.not_measured,
+                "without certificates because": self.uncertified,
                 "risk": self.decomposition,
                 "limit": self.limit,
                 "avoidable error": self.avoidable_error,
@@ -114,7 +120,9 @@ class Chain:
         )
 
 
-def measure(table: "pyarrow.Table", links: Sequence[Link], limit: Limit | None) -> Chain:
+def measure(
+    table: "pyarrow.Table", links: Sequence[Link], limit: Limit | None, uncertified: str | None = None
+) -> Chain:
     """Return the chain of an evidence table, with the limit of its examples if it was measured."""
     columns = flags(table)
     places: dict[str, Bound] = {}
@@ -136,4 +144,5 @@ def measure(table: "pyarrow.Table", links: Sequence[Link], limit: Limit | None) 
         verdicts={entry["values"]: entry["counts"] for entry in verdicts},
         total=len(table),
         limit=limit,
+        uncertified=uncertified,
     )

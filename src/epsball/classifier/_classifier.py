@@ -12,8 +12,8 @@ from torch.nn.parameter import is_lazy
 
 from epsball.classifier import guards
 from epsball.classifier.normalise import Normalise, Statistics
-from epsball.classifier.state import untouched
-from epsball.errors import InputError, ModelError
+from epsball.errors import InputError, ModelError, NoGradientError
+from epsball.state import untouched
 
 BLOCK = 512
 """Examples that `Classifier.logits` passes at once."""
@@ -151,7 +151,7 @@ class Classifier:
 
         Raises
         ------
-        ModelError
+        NoGradientError
             If no gradient reaches the input.
         """
         self.passes.backward += len(x)
@@ -159,7 +159,7 @@ class Classifier:
         if output.requires_grad:
             (gradient,) = torch.autograd.grad(output.sum(), x, retain_graph=keep, allow_unused=True)
         if gradient is None:
-            raise ModelError(
+            raise NoGradientError(
                 "no gradient reaches the input: the model detaches it, runs under no_grad or is not "
                 "differentiable. Use a gradient-free attack, or a surrogate for the part that cuts the gradient."
             )

@@ -12,10 +12,16 @@ from rich.console import Console
 from epsball import __version__
 from epsball.cli.attack import attack
 from epsball.cli.audit import audit
+<<<<<<< HEAD
 from epsball.cli.card import card
+=======
+from epsball.cli.certify import certify
+>>>>>>> main
 from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.figure import figure
 from epsball.cli.limit import limit
+from epsball.cli.replay import replay
+from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
 from epsball.errors import EpsballError
@@ -38,7 +44,11 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+<<<<<<< HEAD
 for verb in (audit, attack, train, card, limit, similarity, figure):
+=======
+for verb in (audit, attack, certify, replay, train, limit, similarity, sensitivity, figure):
+>>>>>>> main
     app.command(verb)
 
 

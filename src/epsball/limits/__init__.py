@@ -2,6 +2,7 @@
 
 from epsball.limits.generalisation import SampleCurve, distribution_bound, sample_curve
 from epsball.limits.link import link_columns, missed_witness
+from epsball.limits.meetings import Meetings, meetings
 from epsball.limits.nearest import Separation, separation
 from epsball.limits.optimal import optimal_risk
 from epsball.limits.optimum import LeastFavourable, Losses, Optimum
@@ -9,12 +10,14 @@ from epsball.limits.randomised import RandomisedClassifier, randomised_classifie
 from epsball.limits.result import Limit, OptimalRisk
 from epsball.limits.sample import prior_weights
 from epsball.limits.soft import Effort
+from epsball.limits.ties import midpoints
 
 __all__ = [
     "Effort",
     "LeastFavourable",
     "Limit",
     "Losses",
+    "Meetings",
     "OptimalRisk",
     "Optimum",
     "RandomisedClassifier",
@@ -22,6 +25,8 @@ __all__ = [
     "Separation",
     "distribution_bound",
     "link_columns",
+    "meetings",
+    "midpoints",
     "missed_witness",
     "optimal_risk",
     "prior_weights",
