@@ -12,11 +12,8 @@ from rich.console import Console
 from epsball import __version__
 from epsball.cli.attack import attack
 from epsball.cli.audit import audit
-<<<<<<< HEAD
 from epsball.cli.card import card
-=======
 from epsball.cli.certify import certify
->>>>>>> main
 from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.figure import figure
 from epsball.cli.limit import limit
@@ -44,11 +41,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-<<<<<<< HEAD
-for verb in (audit, attack, train, card, limit, similarity, figure):
-=======
-for verb in (audit, attack, certify, replay, train, limit, similarity, sensitivity, figure):
->>>>>>> main
+for verb in (audit, attack, certify, replay, train, card, limit, similarity, sensitivity, figure):
     app.command(verb)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from epsball.attacks import steps as rules
 from epsball.attacks.losses import cross_entropy
 from epsball.ball import Ball
-from epsball.classifier.state import evaluating
 from epsball.errors import EpsballError, InputError, choose
+from epsball.state import evaluating
 from epsball.training.inner import Search
 from epsball.training.objective import Context, Losses
 

@@ -15,15 +15,10 @@ from epsball.attacks.loop import ascend
 from epsball.attacks.starts import Start
 from epsball.attacks.thin_convolutions import ThinConvolutions
 from epsball.ball import Ball
-<<<<<<< HEAD
-from epsball.classifier.state import evaluating
 from epsball.errors import InputError
 from epsball.randomness import Keys
-from epsball.training.objective import Context
-=======
-from epsball.randomness import Keys
 from epsball.state import evaluating
->>>>>>> main
+from epsball.training.objective import Context
 
 
 def maximise(

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from epsball.attacks import starts
 from epsball.attacks.losses import cross_entropy
 from epsball.ball import Ball
-from epsball.classifier.state import evaluating
 from epsball.errors import InputError
 from epsball.randomness import Keys
+from epsball.state import evaluating
 from epsball.training.checks import require_radius, require_weight
 from epsball.training.inner import maximise, shrunk
 from epsball.training.objective import Context, Losses

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsball.classifier.state import untouched
 from epsball.errors import ModelError
+from epsball.state import untouched
 from epsball.training.recipe import Recipe
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from epsball.attacks import steps as rules
 from epsball.attacks.losses import kl
 from epsball.ball import Ball
-from epsball.classifier.state import evaluating
 from epsball.errors import InputError
+from epsball.state import evaluating
 from epsball.training.checks import require_weight
 from epsball.training.inner import Search
 from epsball.training.objective import Context, Losses
