@@ -63,9 +63,7 @@ def least_margins(graph: Graph, low: Point, high: Point, predicted: int) -> dict
 def _regions(polygon: list[Point], values: Affine, layers: list):
     """Yield the polygons on which the logits are affine, with the logits there."""
     weight, bias = layers[0]
-    rows = [
-        [sum((w * v[k] for w, v in zip(row, values[0], strict=True)), Fraction(0)) for k in range(2)] for row in weight
-    ]
+    rows = [[sum((w * v[k] for w, v in zip(row, values[0], strict=True)), Fraction(0)) for k in range(2)] for row in weight]
     shift = [sum((w * v for w, v in zip(row, values[1], strict=True)), b) for row, b in zip(weight, bias, strict=True)]
     if len(layers) == 1:
         yield polygon, (rows, shift)

@@ -5,8 +5,8 @@ from fractions import Fraction
 from functools import partial
 
 import torch
-
 from certificate_networks import least_margins, random_relu_net
+
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, REAL, Domain, by_class, margins, optimised
 from epsball.graph import Graph
@@ -38,9 +38,7 @@ def check_graph(graph: Graph, x: torch.Tensor, ball: Ball) -> int:
             for j, least in truth.items():
                 compared += 1
                 if bounds[j] > least:
-                    raise AssertionError(
-                        f"{name} ({arithmetic.name}) claims {bounds[j]!r}, the truth is {float(least)!r}"
-                    )
+                    raise AssertionError(f"{name} ({arithmetic.name}) claims {bounds[j]!r}, the truth is {float(least)!r}")
                 if arithmetic is FLOAT32 and bounds[j] > computed[j]:
                     raise AssertionError(f"{name} claims {bounds[j]!r}, float32 computes {computed[j]!r}")
     return compared

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-
 from certificate_networks import random_relu_net, relu_net
 from certificate_soundness import check_graph, check_network
+
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Domain, margins
 
