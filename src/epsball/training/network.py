@@ -55,7 +55,7 @@ def _layout(network: nn.Module, example: Tensor) -> torch.memory_format:
     lay_out(network, torch.channels_last)
     try:
         with untouched(network), torch.no_grad():
-            network(example.contiguous(memory_format=torch.channels_last))
+            network(example.clone(memory_format=torch.channels_last))
     except RuntimeError:  # a view of activations that wants them plain
         lay_out(network, torch.contiguous_format)
         return torch.contiguous_format
