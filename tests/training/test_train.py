@@ -35,7 +35,7 @@ def test_training_learns_and_its_record_says_so():
     assert len(result.plot().axes) == 3
 
 
-def test_pgd_training_is_more_robust_than_standard_training_with_the_same_seed():
+def test_pgd_training_is_more_robust_than_standard_training_with_the_same_seed(as_users_run):
     recipe = Recipe(epochs=12, batch_size=64, lr=0.05)
     standard = eb.train(digits_mlp(), "digits", ball=BALL, recipe=recipe)
     robust = eb.train(digits_mlp(), "digits", objective=PGD(ball=BALL, steps=7), recipe=recipe)

@@ -58,24 +58,31 @@ class Loop:
         batches, writes = self.run.batches, self.run.task.processes.first
         log = Log(self.folder if writes else None, self.run.step, self.tensorboard)
         self.run.begin()
-        begun = time.perf_counter()
-        while self.run.step < batches.total:
-            self.run.advance()
-            epoch, number = divmod(self.run.step, batches.an_epoch)
-            ended = number == 0
-            saves = self.folder is not None and self.run.step % self.save_every == 0
-            if ended or saves or number % DRAIN == 0:
-                self._drain(log, begun)
-                begun = time.perf_counter()
-            what = f"epoch {epoch if ended else epoch + 1} of {self.run.task.recipe.epochs}"
-            progress.report(what, number or batches.an_epoch, batches.an_epoch)
-            if ended:
-                self._end_epoch(epoch, log)
-            if self.folder is not None and (ended or saves):
-                self._save(self.folder)
-            begun = time.perf_counter() if ended or saves else begun
+        try:
+            begun = time.perf_counter()
+            while self.run.step < batches.total:
+                self.run.advance()
+                begun = self._after_step(log, begun)
+        finally:
+            log.close()
         self.run.average.settle()
-        log.close()
+
+    def _after_step(self, log: Log, begun: float) -> float:
+        """Do what is due after a step; return the time from which training is clocked on."""
+        batches, recipe = self.run.batches, self.run.task.recipe
+        epoch, number = divmod(self.run.step, batches.an_epoch)
+        ended = number == 0
+        saves = self.folder is not None and (ended or self.run.step % self.save_every == 0)
+        drains = ended or saves or number % DRAIN == 0
+        if drains:
+            self._drain(log, begun)
+        what = f"epoch {epoch if ended else epoch + 1} of {recipe.epochs}"
+        progress.report(what, number or batches.an_epoch, batches.an_epoch)
+        if ended:
+            self._end_epoch(epoch, log)
+        if self.folder is not None and saves:
+            self._save(self.folder)
+        return time.perf_counter() if drains else begun
 
     def _drain(self, log: Log, begun: float) -> None:
         """Look at the losses of the steps since the last look; stop if one is not finite."""
