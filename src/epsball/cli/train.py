@@ -104,7 +104,8 @@ def train_command(
     heading = f"{objective} training of {model} on {len(dataset)} examples of {data}"
     if dry_run:
         return output(training.plan(loaded.module, dataset, **common_part), common, heading=heading, notes={})
-    if not (out / RESOLVED).exists():
+    first = training.join().first
+    if first and not (out / RESOLVED).exists():
         write_atomically(out / RESOLVED, flags_text(flags).encode())
     with showing_progress():
         result = training.train(
@@ -117,6 +118,8 @@ def train_command(
             override=override,
             tensorboard=tensorboard,
         )
+    if not first:
+        return Output("")
     write_atomically(out / RESOLVED, flags_text(flags).encode())
     return output(result, common, heading=heading, notes={"written": str(result.checkpoint)})
 

@@ -16,6 +16,7 @@ from epsball.training.pgd import PGD as PGD
 from epsball.training.planning import Plan as Plan
 from epsball.training.planning import plan as plan
 from epsball.training.processes import Processes as Processes
+from epsball.training.processes import join as join
 from epsball.training.recipe import Recipe as Recipe
 from epsball.training.registry import OBJECTIVES as OBJECTIVES
 from epsball.training.registry import named as named
