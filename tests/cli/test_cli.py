@@ -95,7 +95,7 @@ BAD = {
         "unknown attack",
     ),
     "unknown device": (["audit", "mlp", "digits", "--ball", "linf:0.1", "--device", "tpu9"], 2, "device"),
-    "objective without ball": (["train", "pgd", "mlp", "digits", "--out", "unused"], 2, "needs --ball"),
+    "objective without ball": (["train", "pgd", "mlp", "digits", "--out", "unused"], 2, "--ball linf"),
     "option of another objective": (
         ["train", "standard", "mlp", "digits", "--out", "unused", "--steps", "3"],
         2,

@@ -1,9 +1,8 @@
 """What several commands share: naming model, data and ball, showing progress, printing results."""
 
-import io
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from cyclopts import Parameter
@@ -14,9 +13,7 @@ from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.generators import preserved
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from epsball.results import png as png
 
 INTERRUPTED = 130
 """Exit code of an interrupted command."""
@@ -97,13 +94,6 @@ class Output:
 
     text: str
     code: int = 0
-
-
-def png(figure: "Figure") -> bytes:
-    """Return a figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=120, format="png")
-    return buffer.getvalue()
 
 
 def output(result: Result, common: Common, *, heading: str, notes: dict[str, Any], code: int = 0) -> Output:
