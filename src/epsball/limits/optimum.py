@@ -9,11 +9,12 @@ from jaxtyping import Float64, Int64
 
 from epsball.errors import InputError
 from epsball.limits.conflicts import Conflicts
+from epsball.limits.core import core_of
 from epsball.limits.cover import double_cover, two_classes
 from epsball.limits.flow import Flow
 from epsball.limits.proper import brier, coarse, cross_entropy, partition
 from epsball.limits.sample import Sample
-from epsball.limits.soft import STANDARD, core_of, soft_optimum
+from epsball.limits.soft import STANDARD, soft_optimum
 from epsball.results import jsonable, text_table
 
 
@@ -103,7 +104,7 @@ def optimum(data: Sample, graph: Conflicts, norm: str, position: int, radii: tup
     if two:
         q = np.concatenate([reached, ~reached_right]).astype(np.float64)
     else:
-        core = core_of(graph, level, ~reached & ~reached_right)
+        core = core_of(graph, level, ~reached & ~reached_right, data.labels)
         q = soft_optimum(data, norm, radii[position], core, reached, STANDARD).q
     q = data.to_caller(q)
     pairs = flow.coupling()

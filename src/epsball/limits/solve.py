@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Int8
 
 from epsball.limits.conflicts import Conflicts
+from epsball.limits.core import core_of
 from epsball.limits.cover import double_cover, pair_of_classes, two_classes
 from epsball.limits.flow import Bipartite, Flow
-from epsball.limits.independent import independent_mass
 from epsball.limits.sample import Sample
-from epsball.limits.soft import Core, Effort, Soft, core_of, soft_optimum
+from epsball.limits.soft import Effort, soft_optimum
 from epsball.progress import report
 
 SAFE, EITHER, GIVEN_UP = 0, 1, 2
@@ -67,10 +67,9 @@ def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: 
     for level, radius in enumerate(graph.radii):
         pairs = flow.raise_to(level) / (2 * data.total)
         safe, given_up = flow.reached()
-        core = core_of(graph, level, ~safe & ~given_up)
-        soft = soft_optimum(data, norm, radius, core, safe, effort) if norm else _pairs_alone(data, core, safe, pairs)
-        kept = math.fsum(data.capacity[safe]) + independent_mass(core, data.capacity[core.members])
-        deterministic = 1.0 - kept / data.total + data.shortfall
+        core = core_of(graph, level, ~safe & ~given_up, data.labels)
+        soft = soft_optimum(data, norm, radius, core, safe, effort)
+        deterministic = soft.deterministic + data.shortfall
         state = np.full(len(data), EITHER, dtype=np.int8)
         state[safe], state[given_up] = SAFE, GIVEN_UP
         low = max(pairs, soft.low)
@@ -103,12 +102,6 @@ def _readings(problem: Bipartite, graph: Conflicts, left: np.ndarray, right: np.
         return flow, flow
     whole = Bipartite(**{**vars(problem), "active": problem.level})
     return Flow(whole, left, right), Flow(problem, left, right)
-
-
-def _pairs_alone(data: Sample, core: Core, safe: np.ndarray, pairs: float) -> Soft:
-    q = np.where(safe, 1.0, 0.0)
-    q[core.members] = 0.5
-    return Soft(low=pairs, high=1.0, stored=pairs, q=q)
 
 
 def _loosened(data: Sample, graph: Conflicts, level: int) -> float:
