@@ -13,6 +13,7 @@ from epsball.limits import optimal_risk
 from epsball.results import arrow_bytes
 
 _COMMON = Common()
+_MOST_RADII = 10_000
 
 
 def limit(
@@ -73,4 +74,7 @@ def parse_radii(text: str) -> list[Fraction]:
     low, high, step = map(parse_radius, parts)
     if step <= 0 or high < low:
         raise InputError(f"radii are '{text}'; need LOW <= HIGH and a positive STEP.")
-    return [low + step * i for i in range(int((high - low) / step) + 1)]
+    count = int((high - low) / step) + 1
+    if count > _MOST_RADII:
+        raise InputError(f"radii '{text}' are {count} values, more than {_MOST_RADII}; take a larger STEP.")
+    return [low + step * i for i in range(count)]

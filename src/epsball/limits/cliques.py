@@ -186,7 +186,7 @@ def separate(
     -------
     tuple
         How many sets were found, how many were looked at, and a ceiling: no hyperedge with such a
-        root has a larger sum of q. At most 1 + tolerance, it proves that none is violated.
+        root has a larger sum of q (1 + tolerance and the rounding of ties where none is violated).
     """
     first, last = roots
     longest = 0

@@ -8,7 +8,7 @@ from epsball.limits.optimal import optimal_risk
 from epsball.limits.result import STATES, Limit
 from epsball.limits.soft import Effort
 
-BRIEF = Effort(rounds=10, sets=1_000_000)
+BRIEF = Effort(rounds=10, sets=500_000, entries=200_000)
 """An audit states a gap where hyperedges are many; `optimal_risk` itself searches longer."""
 
 

@@ -12,9 +12,11 @@ from epsball.limits.joint import decide, surely_meets
 from epsball.limits.kernels import squared_distances
 from epsball.limits.sample import Sample
 
-TOLERANCE = 5e-8
+TOLERANCE = 4e-8
+PROVED = 1.0 + 2.0 * TOLERANCE
 _BLOCK = 256
 _DECISION = 50_000
+_ALLOWANCE, _LONGER = 256, 8
 
 
 class Search:
@@ -32,6 +34,7 @@ class Search:
 
     def __init__(self, data: Sample, norm: str, radius: Fraction, core: Core, sets: int) -> None:
         self.core, self.radius, self.left = core, radius, sets
+        self._allowance = _ALLOWANCE
         self._data, self._norm = data, norm
         self._rule = {"linf": ALWAYS, "l2": L2, "l1": L1}[norm]
         self._square = float((radius * (data.scale or 1)) ** 2)
@@ -53,23 +56,32 @@ class Search:
     def violated(self, q: Float64[np.ndarray, " c"]) -> tuple[list[np.ndarray], float]:
         """Return hyperedges (core numbering) whose q sum to more than 1 + TOLERANCE, and a ceiling.
 
-        No hyperedge has a larger sum than the ceiling; at most 1 + TOLERANCE, it proves that none is violated.
+        No hyperedge has a larger sum than the ceiling; at most PROVED, it proves that none is violated.
+        A short search comes first; longer ones only where it found nothing.
         """
+        while True:
+            hyperedges, ceiling = self._sweep(q, min(self.left, self._allowance * len(self.core)))
+            if hyperedges or ceiling <= PROVED or self.left <= 0:
+                return hyperedges, ceiling
+            self._allowance *= _LONGER
+
+    def _sweep(self, q: Float64[np.ndarray, " c"], budget: int) -> tuple[list[np.ndarray], float]:
+        """Return what `violated` does, from one look at every root."""
         core, count = self.core, len(self._data.classes)
         found, doubtful = np.empty((_BLOCK, count), np.int32), np.empty(_BLOCK, np.bool_)
-        hyperedges, ceiling = [], 1.0
+        hyperedges, ceiling, left = [], 1.0, budget
         for first in range(0, len(core), _BLOCK):
             last = min(len(core), first + _BLOCK)
-            share = self.left * (last - first) // (2 * len(core) - first)
             number, seen, highest = separate(
-                core.start, core.neighbour, self._key, core.labels, count, q, self._rule,
-                self._square, self._slack, TOLERANCE, (first, last), share, found, doubtful,
+                core.start, core.neighbour, self._key, core.labels, count, q, self._rule, self._square,
+                self._slack, TOLERANCE, (first, last), left * (last - first) // (len(core) - first), found, doubtful,
             )  # fmt: skip
-            self.left -= seen
+            left -= seen
             ceiling = max(ceiling, highest)
             for row, doubt in zip(found[:number], doubtful[:number], strict=True):
                 members = row[row >= 0]
                 hyperedges += self._proved(members, q) if doubt else [members]
+        self.left -= max(1, budget - left)
         return hyperedges, ceiling
 
     def surely_held(self, members: np.ndarray) -> bool:

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float64
 from epsball.limits.core import Core, independent_set
 from epsball.limits.program import Packing
 from epsball.limits.sample import Sample
-from epsball.limits.search import TOLERANCE, Search
+from epsball.limits.search import PROVED, TOLERANCE, Search
 from epsball.progress import report
 
 Vector = Float64[np.ndarray, " c"]
@@ -49,7 +49,7 @@ class Effort:
     """
 
     rounds: int = 60
-    sets: int = 50_000_000
+    sets: int = 10_000_000
     entries: int = 1_000_000
 
 
@@ -142,7 +142,7 @@ def _cutting_planes(search: Search, weights: Vector, kept: Bool[np.ndarray, " c"
 def _scaled(q: Vector, ceiling: float) -> Vector:
     """Return guarantees that keep every hyperedge: q over the ceiling of their sums."""
     # Halves sum to 1 in pairs, and a larger set of them would stand out.
-    return q if q.max(initial=0.0) <= 0.5 and ceiling <= 1.0 + TOLERANCE else q / ceiling
+    return q if q.max(initial=0.0) <= 0.5 and ceiling <= PROVED else q / ceiling
 
 
 def _violated_pairs(core: Core, q: Vector) -> list[np.ndarray]:
