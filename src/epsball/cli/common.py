@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
@@ -13,6 +14,7 @@ from epsball import models
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
+from epsball.files import write_atomically
 from epsball.generators import preserved
 
 if TYPE_CHECKING:
@@ -104,6 +106,15 @@ def png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=120, format="png")
     return buffer.getvalue()
+
+
+def write_figure(picture: "Figure", out: Path) -> None:
+    """Write a figure to a .png, .svg or .pdf file."""
+    if out.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"the figure's file is {out}; a figure is a .png, .svg or .pdf file.")
+    buffer = io.BytesIO()
+    picture.savefig(buffer, dpi=120, format=out.suffix[1:])
+    write_atomically(out, buffer.getvalue())
 
 
 def output(result: Result, common: Common, *, heading: str, notes: dict[str, Any], code: int = 0) -> Output:

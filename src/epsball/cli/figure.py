@@ -9,7 +9,7 @@ import numpy as np
 from cyclopts import App
 
 from epsball.ball import Ball
-from epsball.cli.common import Output
+from epsball.cli.common import Output, write_figure
 from epsball.errors import InputError
 from epsball.limits.figures import gaussian_figure, overlap_figure, risk_figure
 from epsball.limits.gaussian import UnivariateGaussian, gaussian_curve
@@ -110,8 +110,5 @@ def _risks(chains: Sequence[dict[str, Any]], place: str) -> "np.ndarray | None":
 
 
 def _written(picture: "Figure", out: Path, text: str) -> Output:
-    if out.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"--out is {out}; a figure is a .png, .svg or .pdf file.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    picture.savefig(out, dpi=120)
+    write_figure(picture, out)
     return Output("\n".join(part for part in (text, f"written: {out}") if part))

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from epsball import data as datasets
 from epsball.ball import parse_radius
-from epsball.cli.common import Common, Output, output, png
+from epsball.cli.common import Common, Output, output, png, write_figure
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.limits import optimal_risk
+from epsball.limits.pairs import hard_pairs
 from epsball.results import arrow_bytes
 
 _COMMON = Common()
 _MOST_RADII = 10_000
+_QUARTERS = 4
 
 
 def limit(
@@ -23,6 +25,8 @@ def limit(
     radii: str,
     norm: str = "l2",
     confidence: float = 0.95,
+    max_memory: float | None = None,
+    pairs: Path | None = None,
     out: Path | None = None,
     common: Common = _COMMON,
 ) -> Output:
@@ -40,6 +44,10 @@ def limit(
         linf, l2 or l1.
     confidence
         Of the lower bound for the distribution.
+    max_memory
+        GiB that conflicts may take; default: what this machine has. The need is estimated before the work.
+    pairs
+        Image file for the nearest pairs that an optimal adversary merges at the largest radius.
     out
         Folder of the results.
     """
@@ -47,9 +55,14 @@ def limit(
     dataset = datasets.load(data)
     x, y = dataset[:]
     with showing_progress():
-        result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence)
-        warning = result.sample_curve(seed=common.seed).warning
+        room = None if max_memory is None else int(max_memory * 2**30)
+        result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence, max_memory=room)
+        warning = result.sample_curve(seed=common.seed).warning if len(y) >= _QUARTERS else None
     notes = {"warning": warning} if warning else {}
+    if pairs is not None:
+        picture = hard_pairs(datasets.as_pixels(x), y, norm, result.optimum(wanted[-1]))
+        write_figure(picture, pairs)
+        notes["pairs"] = str(pairs)
     if out is not None:
         write_json(out / "limit.json", {**result.to_json(), **notes})
         write_atomically(out / "limit.arrow", arrow_bytes(result.to_arrow()))

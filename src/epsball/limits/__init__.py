@@ -1,7 +1,7 @@
 """Optimal adversarial risk: what no classifier can beat, on a sample and for its distribution."""
 
 from epsball.limits.generalisation import SampleCurve, distribution_bound, sample_curve
-from epsball.limits.link import link_columns, missed_witness
+from epsball.limits.link import LinkColumns, adversarial_cross_entropy, link_columns, missed_witness
 from epsball.limits.nearest import Separation, separation
 from epsball.limits.optimal import optimal_risk
 from epsball.limits.optimum import LeastFavourable, Losses, Optimum
@@ -14,12 +14,14 @@ __all__ = [
     "Effort",
     "LeastFavourable",
     "Limit",
+    "LinkColumns",
     "Losses",
     "OptimalRisk",
     "Optimum",
     "RandomisedClassifier",
     "SampleCurve",
     "Separation",
+    "adversarial_cross_entropy",
     "distribution_bound",
     "link_columns",
     "missed_witness",

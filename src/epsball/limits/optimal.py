@@ -100,6 +100,7 @@ def optimal_risk(
         scope=f"L* of this sample: {len(data)} examples of {len(data.classes)} classes, norm {norm}",
         _sample=data,
         _graph=plain,
+        _stored=graph,
         _joint=None if meets else norm,
     )
 

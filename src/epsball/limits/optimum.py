@@ -66,7 +66,10 @@ class LeastFavourable:
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Lower bounds of the adversarial losses of any soft classifier of two classes.
+    """Lower bounds of the adversarial losses of any soft classifier on the sample.
+
+    For two classes they are attained. For more, pairs of examples alone are counted; larger sets
+    whose balls meet could raise them.
 
     Parameters
     ----------
@@ -132,14 +135,19 @@ def least_favourable(data: Sample, graph: Conflicts, level: int) -> LeastFavoura
 
 
 def losses(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...]) -> Losses:
-    """Return the least cross-entropy and Brier score of two classes at each radius."""
-    first = _first_of_two(data)
+    """Return the least cross-entropy and Brier score over pairs of examples at each radius.
+
+    For more classes the pairs' program is that of the double cover, halved: its two copies of q are
+    averaged, which keeps every pair's sum at most 1 and, the losses being convex, costs nothing.
+    """
     capacity, total = coarse(data.capacity, data.total)
-    problem = two_classes(graph, data)
+    two, first = len(data.classes) == 2, int(data.bounds[1])
+    problem = two_classes(graph, data) if two else double_cover(graph)
+    sides = (capacity[:first], capacity[first:]) if two else (capacity, capacity)
     entropies, scores = [], []
     for radius in radii:
-        found = partition(problem, graph.radii.index(radius), capacity[:first], capacity[first:])
-        q = np.concatenate([found.left, found.right])
+        found = partition(problem, graph.radii.index(radius), *sides)
+        q = np.concatenate([found.left, found.right]) if two else (found.left + found.right) / 2.0
         entropies.append(cross_entropy(q, capacity, total))
         scores.append(brier(q, capacity, total))
     return Losses(radii=radii, cross_entropy=tuple(entropies), brier=tuple(scores))
@@ -148,7 +156,7 @@ def losses(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...]) -> Losse
 def _first_of_two(data: Sample) -> int:
     if len(data.classes) != 2:
         raise InputError(
-            f"the sample has {len(data.classes)} classes; the partition for proper losses is for two. "
+            f"the sample has {len(data.classes)} classes; the least favourable pair is one of two. "
             "Select the examples of two classes first."
         )
     return int(data.bounds[1])

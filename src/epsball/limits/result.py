@@ -95,6 +95,7 @@ class OptimalRisk:
     scope: str
     _sample: Sample = field(repr=False)
     _graph: Conflicts = field(repr=False)
+    _stored: Conflicts = field(repr=False)  # the same with the machine's reading of ties
     _joint: str | None = field(repr=False)  # the norm that says which larger sets meet; None: a caller's rule
 
     @property
@@ -130,7 +131,7 @@ class OptimalRisk:
         return least_favourable(self._sample, self._graph, level)
 
     def losses(self) -> "Losses":
-        """Return the least cross-entropy and Brier score over the radii (two classes)."""
+        """Return the least cross-entropy and Brier score over the radii (more than two classes: over pairs)."""
         from epsball.limits.optimum import losses
 
         return losses(self._sample, self._graph, self.radii)
