@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
@@ -108,12 +110,26 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def write_figure(picture: "Figure", out: Path) -> None:
-    """Write a figure to a .png, .svg or .pdf file."""
+@contextmanager
+def told(message: str) -> Iterator[None]:
+    """Give an interruption inside the block a message: what becomes of the work done."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(message) from interruption
+
+
+def figure_format(out: Path) -> str:
+    """Return the format that a figure's file name asks for, or raise `InputError`."""
     if out.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"the figure's file is {out}; a figure is a .png, .svg or .pdf file.")
+    return out.suffix[1:]
+
+
+def write_figure(picture: "Figure", out: Path) -> None:
+    """Write a figure to a .png, .svg or .pdf file."""
     buffer = io.BytesIO()
-    picture.savefig(buffer, dpi=120, format=out.suffix[1:])
+    picture.savefig(buffer, dpi=120, format=figure_format(out))
     write_atomically(out, buffer.getvalue())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from epsball import data as datasets
 from epsball.ball import parse_radius
-from epsball.cli.common import Common, Output, output, png, write_figure
+from epsball.cli.common import Common, Output, figure_format, output, png, told, write_figure
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
@@ -54,7 +54,9 @@ def limit(
     wanted = parse_radii(radii)
     dataset = datasets.load(data)
     x, y = dataset[:]
-    with showing_progress():
+    if pairs is not None:
+        figure_format(pairs)
+    with showing_progress(), told("nothing of this limit is kept; smaller radii or fewer examples take less time"):
         room = None if max_memory is None else int(max_memory * 2**30)
         result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence, max_memory=room)
         warning = result.sample_curve(seed=common.seed).warning if len(y) >= _QUARTERS else None

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -40,7 +41,8 @@ def hard_pairs(
         raise InputError(f"the data have shape {tuple(x.shape)}; pairs are drawn for images, (n, c, h, w).")
     if not len(optimum.coupling):
         raise InputError(f"no two examples conflict at radius {float(optimum.radius):g}; take a larger one.")
-    first, second = torch.from_numpy(optimum.coupling).T
+    # The double cover may couple a pair in both directions.
+    first, second = torch.from_numpy(np.unique(np.sort(optimum.coupling, axis=1), axis=0)).T
     ball = Ball(norm, optimum.radius, None, None)
     distance = torch.cat([ball.distance(x[a], x[b]) for a, b in zip(first.split(256), second.split(256), strict=True)])
     nearest = torch.argsort(distance, stable=True)[:count]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from epsball.ball.radius import simplest_fraction
 from epsball.errors import InputError
+from epsball.limits.boxes import FEW, curve_position
 
 _ROWS = 4096
 _SCALES = (255, 1, 2, 4, 8, 16, 32, 64, 128)
@@ -25,7 +26,7 @@ _LARGEST_VALUE = 1e15
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """n labelled points, sorted by class; positions below are those of the sorted order.
+    """n labelled points, sorted by class and, with few coordinates, near points together; positions below are those of the sorted order.
 
     Parameters
     ----------
@@ -145,9 +146,10 @@ def sample(x: Any, y: Any, weights: Any = None) -> Sample:
             "so give examples of at least two."
         )
     values = values.reshape(len(values), -1)
-    order = np.argsort(numbers, kind="stable").astype(np.int64)
     capacity, total, shortfall = capacities(weights, len(values))
     scale, largest = _scale(values)
+    place = curve_position(values) if values.shape[1] <= FEW else np.zeros(len(values))
+    order = np.lexsort((place, numbers)).astype(np.int64)
     return Sample(
         values=values,
         largest=largest,
