@@ -33,15 +33,16 @@ def test_levels_are_those_of_integers(norm, dimension, monkeypatch):
     y = np.sort(rng.integers(0, 3, 90))
     keys = integer_keys(x, norm)
     radii = grid_at_ties(keys, norm)
-    graph = conflicts(sample(x, y), norm, radii)
+    data = sample(x, y)
+    graph = conflicts(data, norm, radii)
     limits = [int((510 * r) ** 2) if norm == "l2" else int(510 * r) for r in radii]
     expected = {
         (u, v): int(np.searchsorted(limits, keys[u, v]))
         for u in range(90) for v in range(u + 1, 90) if y[u] != y[v] and keys[u, v] <= limits[-1]
     }  # fmt: skip
-    rows = graph.rows_of(np.arange(len(graph)))
+    rows, ends = data.order[graph.rows_of(np.arange(len(graph)))], data.order[graph.neighbour]
     levels = (graph.level & (NEAR - 1)).tolist()
-    assert dict(zip(zip(rows.tolist(), graph.neighbour.tolist(), strict=True), levels, strict=True)) == expected
+    assert dict(zip(zip(rows.tolist(), ends.tolist(), strict=True), levels, strict=True)) == expected
     for u in range(90):
         row = levels[graph.start[u] : graph.start[u + 1]]
         assert row == sorted(row)

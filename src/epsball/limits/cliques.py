@@ -149,7 +149,9 @@ def disjoint(start, neighbour, key, klass, bounds, rule, square, slack):
                 joined = True
                 for i in range(depth + 1):
                     joined = joined and _edge(start, neighbour, found[count, i], v) >= 0
-                if joined and (depth < 0 or _meets(start, neighbour, key, found[count], depth, v, D, rule, square, slack) == 1):
+                if joined and (
+                    depth < 0 or _meets(start, neighbour, key, found[count], depth, v, D, rule, square, slack) == 1
+                ):
                     depth += 1
                     found[count, depth] = v
                     taken[v] = True
@@ -160,9 +162,7 @@ def disjoint(start, neighbour, key, klass, bounds, rule, square, slack):
 
 
 @compiled()
-def separate(
-    start, neighbour, key, klass, classes, q, rule, square, slack, tolerance, roots, budget, found, doubtful
-):
+def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tolerance, roots, budget, found, doubtful):
     """Find for each root the hyperedge with the largest sum of q, where that exceeds 1 + tolerance.
 
     Parameters

@@ -134,7 +134,11 @@ class _Panels:
         self._data, self._norm = data, norm
         few = radius is not None and data.dimension <= FEW
         self._reach = 2 * radius * (data.scale or 1) if radius is not None and few else None
-        self._width = _BOX_COLUMNS if few else min(_TILE_COLUMNS, max(256, _PANEL_BYTES // (4 * data.dimension)))
+        self._width = (
+            min(_TILE_COLUMNS, _BOX_COLUMNS)
+            if few
+            else min(_TILE_COLUMNS, max(256, _PANEL_BYTES // (4 * data.dimension)))
+        )
         self._boxes: dict[int, Boxes] = {}
 
     def meeting(self, block: slice) -> list[tuple[int, int]]:

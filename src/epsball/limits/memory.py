@@ -34,9 +34,7 @@ def _silent(what: str, done: int, total: int) -> None:
     del what, done, total
 
 
-def check_memory(
-    data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets | None, limit: int | None
-) -> None:
+def check_memory(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets | None, limit: int | None) -> None:
     """Report the estimate to whoever listens; raise `InputError` if it exceeds `limit`, or the machine."""
     needed = estimated_memory(data, norm, radii, meets)
     report(f"{len(data)} examples, about {needed / 2**20:.0f} MiB beside the data", 0, len(data))

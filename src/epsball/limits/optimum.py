@@ -94,9 +94,7 @@ class Losses:
         return jsonable(self)
 
 
-def optimum(
-    data: Sample, graph: Conflicts, norm: str | None, position: int, radii: tuple[Fraction, ...]
-) -> Optimum:
+def optimum(data: Sample, graph: Conflicts, norm: str | None, position: int, radii: tuple[Fraction, ...]) -> Optimum:
     """Return the optimum at one radius of the curve, in the caller's order of examples."""
     level = graph.radii.index(radii[position])
     two = len(data.classes) == 2

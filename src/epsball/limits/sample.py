@@ -26,7 +26,7 @@ _LARGEST_VALUE = 1e15
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """n labelled points, sorted by class and, with few coordinates, near points together; positions below are those of the sorted order.
+    """n labelled points, sorted by class, with few coordinates near points together; positions are the sorted ones.
 
     Parameters
     ----------
