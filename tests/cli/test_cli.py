@@ -191,6 +191,28 @@ def test_similarity_of_a_model_with_itself_is_one(card, tmp_path, capsys):
     assert attacked[-1][-1] < 0.99
 
 
+def test_similarity_of_several_models_and_on_other_data(card, tmp_path, capsys):
+    models = ["similarity", str(card), "mlp,hidden=32", "digits,first=60"]
+    assert main([*models, "--also", "mlp,hidden=16", "--layers", "*", "--out", str(tmp_path), "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["pairs"]
+    assert [pair["networks"] for pair in pairs[:2]] == [[str(card), str(card)], [str(card), "mlp,hidden=32"]]
+    assert len(pairs) == 6
+    assert {path.name for path in tmp_path.iterdir()} == {"similarity.arrow", "similarity.png"}
+    assert main([*models, "--elsewhere", "digits,split=train,first=60"]) == 0
+    assert "shift: on digits,split=train,first=60" in capsys.readouterr().out
+    assert main([*models, "--also", "mlp,hidden=32"]) == 2
+    assert "a model is named twice" in capsys.readouterr().err
+    assert main([*models, "--also", "mlp,hidden=16", "--adversarial", "linf:0.1"]) == 2
+    assert "leave out --elsewhere and --adversarial" in capsys.readouterr().err
+
+
+def test_a_reference_that_cannot_be_compared_is_refused_before_the_audit(card, tmp_path, capsys):
+    arguments = ["audit", str(card), "digits,first=3", "--ball", "linf:0.1", "--reference", str(card)]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert "the data have 3 rows" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_audit_shows_the_similarity_with_a_reference(card, capsys):
     assert main(["audit", str(card), "digits,first=60", "--ball", "linf:0.1", "--reference", str(card)]) == 0
     assert f"with {card}" in capsys.readouterr().out

@@ -88,6 +88,20 @@ class SequenceFirst(nn.Module):
         return self.head(self.block(tokens.transpose(0, 1)).mean(0))
 
 
+class Padded(nn.Module):
+    """A transformer encoder with a padding mask, for which the fused path builds nested tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = torch.zeros(x.shape[:2], dtype=torch.bool)
+        padding[:, -2:] = True
+        return self.head(self.encoder(x, src_key_padding_mask=padding)[:, :-2].mean(1))
+
+
 class Folded(nn.Module):
     """Tokens folded into the rows, outside them and, once, between them."""
 

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import epsball as eb
 from epsball.errors import InputError, ModelError
 from epsball.similarity import RBF, cka
+from epsball.similarity.gram import BlockGram
 from similarity.networks import ResNet, seeded
 
 KERNELS = ["linear", "rbf"]
@@ -66,6 +67,17 @@ def test_a_network_is_identical_with_its_copy_under_a_shuffling_loader(kernel, b
     torch.testing.assert_close(own.matrix.diagonal(), torch.ones(len(own.layers_a), dtype=torch.float64))
 
 
+def test_one_shuffling_loader_for_both_sides_is_read_once_and_two_are_refused():
+    rows = TensorDataset(drawn(60, 6))
+    shuffling, other = (DataLoader(rows, batch_size=7, shuffle=True) for _ in range(2))
+    assert float(cka(nn.Identity(), nn.Identity(), shuffling, shuffling).matrix) == pytest.approx(1.0)
+    for data, data_b in ((shuffling, other), (shuffling, drawn(60, 6)), (drawn(60, 6), shuffling)):
+        with pytest.raises(InputError, match="cannot be paired row by row: one is a DataLoader with an order"):
+            cka(nn.Identity(), nn.Identity(), data, data_b)
+    in_order = DataLoader(rows, batch_size=7)
+    assert float(cka(nn.Identity(), nn.Identity(), in_order, drawn(60, 6)).matrix) == pytest.approx(1.0)
+
+
 def test_the_order_of_the_rows_does_not_matter_to_the_exact_value():
     model, other, x = seeded(ResNet), seeded(ResNet, seed=1), drawn(50, 3, 6, 6)
     order = torch.randperm(50, generator=torch.Generator().manual_seed(0))
@@ -106,6 +118,35 @@ def test_rbf_of_a_wide_kernel_is_the_linear_kernel_and_of_a_known_width_the_form
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
+class Recorder(RBF):
+    """Notes on how many rows each width was set."""
+
+    def width(self, gram: BlockGram) -> float:
+        self.__dict__.setdefault("rows", []).append(len(gram.diagonal()))
+        return super().width(gram)
+
+
+@pytest.mark.parametrize(("batch_size", "rows"), [(300, 256), (None, 256), (40, 40)])
+def test_the_width_is_set_once_a_layer_on_a_sample_whatever_the_batches(batch_size, rows):
+    kernel = Recorder()
+    cka(nn.Identity(), nn.Linear(6, 3), drawn(700, 6), kernel=kernel, batch_size=batch_size)
+    assert kernel.__dict__["rows"] == [rows, rows]
+
+
+def test_rows_that_coincide_do_not_enter_the_width():
+    X, Y = 1 + drawn(40, 5), drawn(40, 5).double()
+    X[:30] = 3.3
+    squared = torch.cdist(X.double(), X.double()).square()[tuple(torch.triu_indices(40, 40, offset=1))]
+    width = float(squared[squared > 1e-9].median().sqrt())
+    assert (squared > 1e-9).double().mean() < 0.5
+    K = torch.exp(-torch.cdist(X.double(), X.double()).square() / (2 * width**2))
+    H = torch.eye(40).double() - 1 / 40
+    L = torch.exp(-torch.cdist(Y, Y).square() / (2 * float(torch.pdist(Y).square().median())))
+    expected = (H @ K @ H * L).sum() / ((H @ K @ H).norm() * (H @ L @ H).norm())
+    found = of_features(X, Y, kernel="rbf", estimator="plain")
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_low_precision_features_and_autocast_do_not_reach_the_products():
     X, Y = drawn(50, 40), drawn(50, 40) + drawn(50, 40, seed=1)
     exact = of_features(X, Y)
@@ -122,6 +163,7 @@ class Constant(nn.Module):
 
 
 def test_constant_features_are_undefined_and_named():
+    torch.manual_seed(8)
     model = nn.Sequential(nn.Linear(6, 5), Constant(), nn.Linear(5, 4))
     found = cka(model, nn.Identity(), drawn(30, 6), layers_b="output")
     assert found.layers_a == ("0", "1", "2")
@@ -155,6 +197,38 @@ def test_activations_that_are_not_finite_are_named_and_the_network_is_put_back()
     assert all(part.training for part in model)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_failure_on_a_later_batch_is_explained_and_leaves_no_hook():
+    model = nn.Sequential(nn.Embedding(20, 4), nn.Flatten(), nn.Linear(24, 3)).train()
+    tokens = torch.zeros(200, 6, dtype=torch.int64).random_(20, generator=torch.Generator().manual_seed(0))
+    tokens[7, 2] = 50
+    with pytest.raises(ModelError, match=r"the model fails on an input of shape \(20, 6\).*index out of range"):
+        cka(model, model, tokens, batch_size=20)
+    assert model.training
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_reduced_precision_of_the_caller_does_not_reach_the_products_and_comes_back(precision):
+    X, Y = drawn(50, 40), drawn(50, 40) + drawn(50, 40, seed=1)
+    exact, switch = of_features(X, Y), torch.backends.mkldnn.matmul
+    before = switch.fp32_precision
+    try:
+        switch.fp32_precision = precision
+        torch.testing.assert_close(of_features(X, Y), exact)
+        assert switch.fp32_precision == precision
+    finally:
+        switch.fp32_precision = before
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_features_of_very_different_sizes(order):
+    class Sizes(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([x.repeat(1, 300) * 1e-8, x.repeat(1, 300) * 1e10][::order], 1)
+
+    assert float(cka(Sizes(), nn.Identity(), drawn(40, 8)).matrix) == pytest.approx(1.0, abs=1e-6)
 
 
 class Noisy(nn.Module):
@@ -212,6 +286,10 @@ def test_float64_and_compiled_wrappers_and_data_parallel():
         ((drawn(900, 6),), {"max_memory": 2**21, "batch_size": 800}, r"give max_memory=\d+ \* 2\*\*20"),
         ((drawn(20, 6),), {"estimator": "biased"}, "estimator is 'biased'"),
         ((drawn(20, 6),), {"kernel": "rfb"}, "kernel 'rfb' is not one of linear, rbf. Did you mean 'rbf'"),
+        ((drawn(20, 6),), {"kernel": RBF}, "kernel is <class"),
+        ((drawn(20, 6),), {"kernel": 3}, "kernel is 3; give one of linear, rbf"),
+        ((drawn(20, 6),), {"layers": None}, "layers is None; give 'all'"),
+        ((drawn(20, 6),), {"layers": [1]}, r"layers is \[1\]; give 'all'"),
         ((17,), {}, "data is a int; give a tensor"),
     ],
 )
@@ -221,9 +299,11 @@ def test_bad_input(arguments, options, message):
         cka(nn.Identity(), seeded(nn.Linear, 6, 2), *arguments, **options)
 
 
-def test_bad_bandwidth():
-    with pytest.raises(InputError, match="bandwidth is -1"):
-        RBF(bandwidth=-1.0)
+@pytest.mark.parametrize("bandwidth", [-1.0, float("inf"), "a"])
+@pytest.mark.usefixtures("as_users_run")
+def test_bad_bandwidth(bandwidth):
+    with pytest.raises(InputError, match=f"bandwidth is {bandwidth!r}"):
+        RBF(bandwidth=bandwidth)
 
 
 @pytest.mark.usefixtures("as_users_run")

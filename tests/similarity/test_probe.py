@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from epsball.errors import InputError, ModelError
 from epsball.similarity import cka, layer_names
-from similarity.networks import Folded, Mixed, ResNet, SequenceFirst, seeded
+from epsball.similarity.network import network
+from similarity.networks import Folded, Mixed, Padded, ResNet, SequenceFirst, seeded
 
 
 def test_names_in_execution_order_with_the_calls_of_reused_modules_told_apart():
@@ -45,7 +46,7 @@ def test_patterns(choice, expected):
     [
         (["layer1.0.conv3"], r"no layer of model is called 'layer1.0.conv3'. Did you mean 'layer1.0.conv[12]'"),
         (["unused"], r"layer 'unused' never runs in model"),
-        ([], "layers is empty"),
+        ([], r"layers is \[\]; give"),
     ],
 )
 def test_layers_that_are_not_there(choice, message):
@@ -125,3 +126,52 @@ def test_graphs_that_hide_their_modules_are_refused():
 def test_an_input_of_the_wrong_shape_is_explained():
     with pytest.raises(ModelError, match=r"the model fails on an input of shape \(4, 5\)"):
         layer_names(nn.Linear(6, 2), torch.randn(8, 5))
+
+
+def test_attention_runs_unfused_whatever_is_watched_and_its_switch_comes_back():
+    model, x = seeded(Padded), torch.randn(30, 5, 8)
+    assert layer_names(model, x, "stages") == ["encoder", "head"]
+    everything = cka(model, model, x)
+    some = ["encoder.layers.1.linear2", "head"]
+    places = [everything.layers_a.index(name) for name in some]
+    torch.testing.assert_close(cka(model, model, x, layers=some).matrix, everything.matrix[places][:, places])
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_compiled_parts_and_inference_mode_show_the_same_layers():
+    model, x = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(5, 3)), torch.randn(8, 6)
+    with torch.inference_mode():
+        assert layer_names(model, x) == ["0", "1", "3"]
+    model[1].compile(backend="eager")
+    assert layer_names(model, x) == ["0", "1", "3"]
+
+
+def test_parts_that_cannot_be_watched_are_named():
+    with pytest.raises(ModelError, match="module '0' has lazy parameters"):
+        layer_names(nn.Sequential(nn.LazyLinear(3)), torch.randn(8, 6))
+
+
+def test_empty_outputs_and_computed_weights_are_no_layers():
+    class Empty(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"all": 2 * x, "none": x[:, :0]}
+
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)), Empty())
+    found = cka(model, model, torch.randn(20, 6), layers="all")
+    assert found.layers_a == ("0", "1/all")
+    assert [note for note in found.notes if "parametrizations" in note] == []
+    assert any("'1/none' has no feature vector per row" in note for note in found.notes)
+
+
+def test_a_name_with_characters_of_patterns_is_itself():
+    model = nn.Sequential()
+    model.add_module("block[0]", nn.Linear(6, 3))
+    assert layer_names(model, torch.randn(8, 6), ["block[0]"]) == ["block[0]"]
+
+
+def test_inputs_go_to_a_device_of_the_network():
+    """The device meta stands for another one: nothing is computed."""
+    model = nn.Sequential(nn.Linear(2, 2, device="meta"), nn.Linear(2, 2))
+    x = torch.randn(4, 2)
+    assert network(model).adopt(x).device == x.device
+    assert network(model[0]).adopt(x).device == torch.device("meta")

@@ -55,7 +55,10 @@ def test_pixels_of_8_bit_become_the_shared_centres():
     assert torch.equal(found, pixels.float() / 255)
 
 
-@pytest.mark.parametrize("data", [{"x": 1}, None, [], ["a", "b"]])
+@pytest.mark.parametrize(
+    "data",
+    [{"x": 1}, None, [], ["a", "b"], torch.tensor(3.0), [X[:, 0]] * 20, (X, Y[:3]), DataLoader([])],  # pyright: ignore[reportArgumentType]
+)
 def test_what_holds_no_inputs(data):
     with pytest.raises(InputError):
         Rows(data, "data").take(torch.arange(1))

@@ -1,8 +1,5 @@
 """The canonical pass, by which every verdict is given."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
@@ -10,6 +7,7 @@ from torch import Tensor
 from epsball.attacks.evaluator import FEWEST_ROWS
 from epsball.attacks.margins import margins
 from epsball.classifier import Classifier
+from epsball.precision import full_precision
 
 
 class Judge:
@@ -36,7 +34,7 @@ class Judge:
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the canonical logits (for a stochastic model, the log of the mean softmax)."""
-        with torch.no_grad(), _full_precision(self.classifier.device):
+        with torch.no_grad(), full_precision(self.classifier.device):
             return torch.cat([self._block(block) for block in points.split(FEWEST_ROWS)])
 
     def _block(self, block: Tensor) -> Tensor:
@@ -54,19 +52,3 @@ class Judge:
     def margins(self, points: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
         """Return z_y - max_{j != y} z_j in float64 of the canonical logits; NaN where there is none."""
         return margins(self.logits(points), y)
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in IEEE float32: no autocast, no TF32, no reduced-precision products."""
-    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
-    switches = [cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
-    before = [switch.fp32_precision for switch in switches]
-    try:
-        for switch in switches:
-            switch.fp32_precision = "ieee"
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for switch, precision in zip(switches, before, strict=True):
-            switch.fp32_precision = precision

@@ -10,7 +10,7 @@ from epsball.cli.common import Common, Output, Subject, load_model, load_subject
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically
 from epsball.models import LoadedModel
-from epsball.similarity import cka
+from epsball.similarity import Similarity, cka
 
 _COMMON = Common()
 REFERENCE_ROWS = 1000
@@ -65,6 +65,8 @@ def audit(
     """
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
     other = None if reference is None else load_model(reference, subject.dataset, common)
+    # Before the audit: a reference that cannot be compared is refused at once, not after hours.
+    compared = None if other is None else _similarity(subject, other)
     with showing_progress():
         result = auditing.audit(
             subject.classifier,
@@ -79,18 +81,19 @@ def audit(
             folder=out,
         )
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
-    if other is not None:
-        notes["similarity"] = _similarity(subject, other, out, common)
+    if other is not None and compared is not None:
+        if out is not None:
+            write_atomically(out / "similarity.csv", compared.to_csv().encode())
+            write_atomically(out / "similarity.png", png(compared.plot()))
+        text = f"with {other.text}, {compared.rows} examples\n{compared}"
+        notes["similarity"] = compared.to_json() if common.json else text
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
     return output(result, common, heading=heading, notes=notes)
 
 
-def _similarity(subject: Subject, other: LoadedModel, out: Path | None, common: Common) -> object:
-    """Return the cross-similarity of the audited model and a reference, as text or as JSON's types."""
+def _similarity(subject: Subject, other: LoadedModel) -> Similarity:
+    """Return the cross-similarity of the audited model and a reference."""
     classifier = Classifier(other.module, other.mean, other.std, low=subject.ball.low, high=subject.ball.high)
     x, _ = subject.dataset[:REFERENCE_ROWS]
-    result = cka(subject.classifier, classifier, datasets.as_pixels(x))
-    if out is not None:
-        write_atomically(out / "similarity.csv", result.to_csv().encode())
-        write_atomically(out / "similarity.png", png(result.plot()))
-    return result.to_json() if common.json else f"with {other.text}, {len(x)} examples\n{result}"
+    with showing_progress():
+        return cka(subject.classifier, classifier, datasets.as_pixels(x))

@@ -1,7 +1,7 @@
 """``epsball similarity``."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -11,8 +11,10 @@ from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.cli.common import Common, Output, load_model, output, png
 from epsball.cli.progress import showing_progress
+from epsball.errors import InputError
 from epsball.files import write_atomically
-from epsball.similarity import cka
+from epsball.results import arrow_bytes
+from epsball.similarity import Similarities, Similarity, cka, shift, similarities
 
 _COMMON = Common()
 
@@ -26,6 +28,8 @@ def similarity(
     layers: str = "all",
     kernel: Literal["linear", "rbf"] = "linear",
     estimator: Literal["debiased", "plain"] = "debiased",
+    also: list[str] | None = None,
+    elsewhere: str | None = None,
     adversarial: str | None = None,
     batch_size: int | None = None,
     out: Path | None = None,
@@ -33,7 +37,7 @@ def similarity(
 ) -> Output:
     """Compare the representations of two models on the same data, layer by layer (CKA).
 
-    With --out, the matrix goes there as similarity.csv and similarity.png.
+    With --out, the matrix goes there as similarity.csv, .arrow and .png (with --also .arrow and .png).
 
     Parameters
     ----------
@@ -47,6 +51,10 @@ def similarity(
         linear or rbf.
     estimator
         debiased or plain.
+    also
+        A further model, once for each: every pair is compared, as for checkpoints of one training.
+    elsewhere
+        Further inputs: the shift of the similarity from DATA to them.
     adversarial
         A ball: model B then sees PGD-40 examples found for it in that ball.
     batch_size
@@ -54,21 +62,50 @@ def similarity(
     out
         Folder of the results.
     """
-    dataset = datasets.load(data)
-    x, y = dataset[:]
-    x = datasets.as_pixels(x)
+    texts = [model_a, model_b, *(also or [])]
+    if also and (elsewhere or adversarial):
+        raise InputError("--also compares every pair on the same inputs; leave out --elsewhere and --adversarial.")
+    if also and len(set(texts)) < len(texts):
+        raise InputError("a model is named twice; with --also, each model is named once.")
     ball = None if adversarial is None else Ball.parse(adversarial)
-    a, b = (_classifier(text, dataset, ball, common) for text in (model_a, model_b))
-    chosen = layers if layers in ("all", "stages") else layers.split(",")
+    dataset = datasets.load(data)
+    models = [_classifier(text, dataset, ball, common) for text in texts]
+    chosen = layers if layers in ("all", "stages") else [name.strip() for name in layers.split(",")]
+    options: dict[str, Any] = {"layers": chosen, "kernel": kernel, "estimator": estimator, "batch_size": batch_size}
+    notes: dict[str, Any] = {}
     with showing_progress():
-        x_b = None if ball is None else _attacked(b, x, y, ball, batch_size, common)
-        result = cka(a, b, x, x_b, layers=chosen, kernel=kernel, estimator=estimator, batch_size=batch_size)
-    notes: dict[str, str] = {}
+        if also:
+            result = similarities(dict(zip(texts, models, strict=True)), _pixels(dataset), **options)
+        else:
+            result = _compared(models, dataset, ball, common, options)
+            if elsewhere is not None:
+                moved = shift(result, _compared(models, datasets.load(elsewhere), ball, common, options))
+                notes["shift"] = moved.to_json() if common.json else f"on {elsewhere}\n{moved}"
     if out is not None:
-        write_atomically(out / "similarity.csv", result.to_csv().encode())
-        write_atomically(out / "similarity.png", png(result.plot()))
+        _write(result, out)
         notes["written"] = str(out)
-    return output(result, common, heading=f"{model_a} and {model_b} on {data}", notes=notes)
+    return output(result, common, heading=f"{' and '.join(texts)} on {data}", notes=notes)
+
+
+def _compared(
+    models: list[Classifier], dataset: datasets.Dataset, ball: Ball | None, common: Common, options: dict[str, Any]
+) -> Similarity:
+    """Return the similarity of two models; the second sees adversarial examples where there is a ball."""
+    first, second = models
+    x = _pixels(dataset)
+    x_b = None if ball is None else _attacked(second, x, dataset[:][1], ball, options["batch_size"], common)
+    return cka(first, second, x, x_b, **options)
+
+
+def _write(result: Similarity | Similarities, folder: Path) -> None:
+    if isinstance(result, Similarity):
+        write_atomically(folder / "similarity.csv", result.to_csv().encode())
+    write_atomically(folder / "similarity.arrow", arrow_bytes(result.to_arrow()))
+    write_atomically(folder / "similarity.png", png(result.plot()))
+
+
+def _pixels(dataset: datasets.Dataset) -> Tensor:
+    return datasets.as_pixels(dataset[:][0])
 
 
 def _attacked(

@@ -1,5 +1,7 @@
 """Similarity of learned representations: centred kernel alignment, layer by layer."""
 
+from epsball.similarity.cohort import Similarities as Similarities
+from epsball.similarity.cohort import similarities as similarities
 from epsball.similarity.compare import cka as cka
 from epsball.similarity.compare import layer_names as layer_names
 from epsball.similarity.heatmap import heatmaps as heatmaps

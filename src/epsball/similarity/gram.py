@@ -4,6 +4,7 @@ The n rows of a batch are cut into groups. A symmetric matrix is kept as one sla
 rows of group g against the rows of the groups g, g+1, ... . What is left out is its mirror.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from torch import Tensor
 
 COLUMNS = 2048
 """Features centred and multiplied at a time: the copy stays in cache and bounds the memory."""
+
+ORDINARY = 2.0**16
+"""Features between this and its inverse need no scale: their fourth powers stay in the range of numbers."""
 
 
 def group_bounds(rows: int, groups: int) -> list[int]:
@@ -74,19 +78,24 @@ def widened(part: Tensor) -> Tensor:
 
 
 def amplitude(features: Float[Tensor, "n *shape"]) -> float:
-    """Return max |x_ij - m_j| over the first few features of which one varies, 0 if none does.
+    """Return max |x_ij - m_j| over the features, 0 if none varies.
 
-    A feature varies if it strays from its mean by more than four units in the last place: less
-    is what a constant looks like after rounding. Not finite if a feature is not.
+    The search ends at the first few features for which it is an `ORDINARY` number. A feature
+    varies if it strays from its mean by more than 64 units in the last place: less is what a
+    constant looks like after rounding. Not finite if a feature is not.
     """
+    peak = 0.0
     for part in columns(features):
         mean = widened(part).mean(0)
         deviation = (widened(part) - mean).abs_()
-        rounding = 4 * torch.finfo(part.dtype).eps * mean.abs()
-        peak = float(torch.where(deviation <= rounding, 0.0, deviation).amax())
-        if peak != 0.0:
-            return peak
-    return 0.0
+        rounding = 64 * torch.finfo(part.dtype).eps * mean.abs()
+        found = float(torch.where(deviation <= rounding, 0.0, deviation).amax())
+        if not math.isfinite(found):
+            return found
+        peak = max(peak, found)
+        if 1 / ORDINARY <= peak <= ORDINARY:
+            break
+    return peak
 
 
 def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scale: float) -> BlockGram:

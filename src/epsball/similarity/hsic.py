@@ -60,7 +60,7 @@ class KernelStack:
         self.energy = zeros()
         sizes = torch.tensor(bounds).diff()
         of_group = torch.arange(self.groups).repeat_interleave(sizes)
-        self.members = torch.nn.functional.one_hot(of_group).to(self.sums)
+        self.members = torch.nn.functional.one_hot(of_group).to(device, torch.float64)
 
     def store(self, layer: int, kernel: BlockGram) -> None:
         """Keep a layer's kernel: its slabs, its row sums over each group and its mean diagonal."""

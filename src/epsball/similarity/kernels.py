@@ -2,17 +2,28 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 
 from epsball.errors import InputError, nearest
 from epsball.similarity.gram import BlockGram
 
+COINCIDENT = 1e-6
+"""Squared distances below this share of their mean are rounding of float32 products."""
+
 
 @runtime_checkable
 class Kernel(Protocol):
-    """A kernel: a width fixed once over the data, and the map from inner products to its values."""
+    """A kernel: a width fixed once over the data, and the map from inner products to its values.
+
+    Attributes
+    ----------
+    sample_rows
+        Rows, drawn from the whole data, on which the width is set; 0 if it needs none.
+    """
+
+    sample_rows: ClassVar[int]
 
     def width(self, gram: BlockGram) -> float:
         """Return the width this layer keeps for the whole comparison; 0 leaves the kernel undefined."""
@@ -26,6 +37,8 @@ class Kernel(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Linear:
     """K_ij = <x_i - m, x_j - m>, m the mean row: the kernel of the chapter's features Z."""
+
+    sample_rows: ClassVar[int] = 0
 
     def __str__(self) -> str:
         return "linear"
@@ -44,7 +57,9 @@ class RBF:
     """K_ij = exp(-|x_i - x_j|^2 / (2 sigma^2)) - 1, sigma = `bandwidth` times the median distance.
 
     The constant -1 is annihilated by every centring and keeps wide kernels accurate. The median
-    is taken once, over the row pairs of the first batch, which is drawn from the whole data.
+    is taken once for each layer, over the pairs of 256 rows drawn from the whole data (all rows if
+    there are fewer): batches do not enter. Pairs that coincide, up to rounding, are left out of
+    it, or sparse features would have the width 0.
 
     Parameters
     ----------
@@ -58,18 +73,20 @@ class RBF:
     """
 
     bandwidth: float = 1.0
+    sample_rows: ClassVar[int] = 256
 
     def __post_init__(self) -> None:
-        if not (self.bandwidth > 0 and math.isfinite(self.bandwidth)):
-            raise InputError(f"bandwidth is {self.bandwidth}; it is a positive multiple of the median distance.")
+        if not (isinstance(self.bandwidth, int | float) and self.bandwidth > 0 and math.isfinite(self.bandwidth)):
+            raise InputError(f"bandwidth is {self.bandwidth!r}; it is a positive multiple of the median distance.")
 
     def __str__(self) -> str:
         return f"rbf, sigma = {self.bandwidth:g} median distances"
 
     def width(self, gram: BlockGram) -> float:
-        """Return sigma (0 where at least half of the row pairs coincide)."""
-        distances = torch.cat([pairs.flatten() for pairs in gram.squared_distances().pairs()])
-        return self.bandwidth * math.sqrt(float(distances.median()))
+        """Return sigma from the rows sampled."""
+        squared = torch.cat([pairs.flatten() for pairs in gram.squared_distances().pairs()])
+        apart = squared[squared > COINCIDENT * squared.mean()]
+        return self.bandwidth * math.sqrt(float(apart.median())) if len(apart) else 0.0
 
     def __call__(self, gram: BlockGram, width: float) -> BlockGram:
         """Return exp(-d^2 / (2 sigma^2)) - 1 of the squared distances d^2."""
@@ -86,10 +103,12 @@ def kernel_named(kernel: KernelLike) -> Kernel:
     Raises
     ------
     InputError
-        If the name is not registered.
+        If the name is not registered, or `kernel` is no kernel.
     """
-    if not isinstance(kernel, str):
+    if isinstance(kernel, Kernel) and not isinstance(kernel, type):
         return kernel
+    if not isinstance(kernel, str):
+        raise InputError(f"kernel is {kernel!r}; give one of {', '.join(KERNELS)}, or a kernel such as RBF().")
     if kernel not in KERNELS:
         raise InputError(f"kernel '{kernel}' is not one of {', '.join(KERNELS)}.{nearest(kernel, KERNELS)}")
     return KERNELS[kernel]

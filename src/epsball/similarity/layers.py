@@ -100,24 +100,29 @@ def choose(layers: Sequence[Layer], choice: Choice, modules: Sequence[str], mode
     Raises
     ------
     InputError
-        If a pattern names no layer.
+        If the choice is none of these, or a pattern names no layer.
     """
     if choice == "all":
         return [layer for layer in layers if not layer.repeats] or list(layers[-1:])
     if choice == "stages":
         return _stages(layers)
-    patterns = [choice] if isinstance(choice, str) else list(choice)
+    patterns = _patterns(choice)
     for pattern in patterns:
         if not any(_matches(layer, pattern) for layer in layers):
             raise InputError(_explain(pattern, layers, modules, model))
-    chosen = [layer for layer in layers if any(_matches(layer, pattern) for pattern in patterns)]
-    if not chosen:
-        raise InputError("layers is empty; give 'all', 'stages' or at least one pattern.")
-    return chosen
+    return [layer for layer in layers if any(_matches(layer, pattern) for pattern in patterns)]
+
+
+def _patterns(choice: Choice) -> list[str]:
+    patterns = [choice] if isinstance(choice, str) else choice
+    if not isinstance(patterns, Sequence) or not patterns or not all(isinstance(p, str) for p in patterns):
+        raise InputError(f"layers is {choice!r}; give 'all', 'stages', a pattern of names or a list of patterns.")
+    return list(patterns)
 
 
 def _matches(layer: Layer, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(layer.name, pattern) or fnmatch.fnmatchcase(layer.output.module, pattern)
+    names = (layer.name, layer.output.module)
+    return pattern in names or any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
 def _explain(pattern: str, layers: Sequence[Layer], modules: Sequence[str], model: str) -> str:
@@ -126,7 +131,7 @@ def _explain(pattern: str, layers: Sequence[Layer], modules: Sequence[str], mode
             f"layer '{pattern}' never runs in {model}, or returns no feature vector per row; "
             "choose layers that do (epsball.similarity.layer_names lists them)."
         )
-    names = [name for layer in layers for name in {layer.name, layer.output.module}]
+    names = [name for layer in layers for name in dict.fromkeys((layer.name, layer.output.module))]
     return f"no layer of {model} is called '{pattern}'.{nearest(pattern, names)} Its layers: {_few(names)}."
 
 

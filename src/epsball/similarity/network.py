@@ -1,15 +1,17 @@
 """A network as the comparison sees it: a module tree to watch, and a way to run it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from epsball.classifier.guards import explain_failure
 from epsball.classifier.state import untouched
-from epsball.errors import ModelError
+from epsball.errors import EpsballError, ModelError
 
 Hook = Callable[[nn.Module, Any, Any], None]
 
@@ -21,16 +23,44 @@ class Network:
     root: nn.Module
     run: Callable[[Tensor], object]
 
+    def __call__(self, x: Shaped[Tensor, "n *shape"]) -> object:
+        """Return the output on a batch.
+
+        Raises
+        ------
+        ModelError
+            If the model fails on it.
+        """
+        try:
+            return self.run(x)
+        except EpsballError:
+            raise
+        except Exception as error:
+            raise ModelError(explain_failure(x, error)) from error
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Evaluate without gradients inside the block and leave no trace after it."""
-        with untouched(self.root), torch.no_grad():
-            yield
+        """Evaluate, module by module and without gradients, inside the block and leave no trace after it.
+
+        Compiled parts run uncompiled and attention without its fused path: both would hide layers,
+        and more or fewer of them according to which are watched.
+        """
+        fused = torch.backends.mha.get_fastpath_enabled()
+        with untouched(self.root), torch.inference_mode(False), torch.no_grad(), _uncompiled(self.root):
+            try:
+                torch.backends.mha.set_fastpath_enabled(False)
+                yield
+            finally:
+                torch.backends.mha.set_fastpath_enabled(fused)
 
     def adopt(self, x: Tensor) -> Tensor:
-        """Return `x` on the device of the network's first tensor, floats in its floating dtype."""
+        """Return `x` in the network's floating dtype (if it is floating) and on its device.
+
+        That of its first tensor; of a network on several devices, the data's where it is one of them.
+        """
         held = [*self.root.parameters(), *self.root.buffers()]
-        device = held[0].device if held else x.device
+        devices = [t.device for t in held]
+        device = x.device if not devices or x.device in devices else devices[0]
         if not x.is_floating_point():
             return x.to(device)
         return x.to(device, next((t.dtype for t in held if t.is_floating_point()), x.dtype))
@@ -46,7 +76,8 @@ def network(model: object) -> Network:
     Raises
     ------
     ModelError
-        If the model is neither, or a scripted graph, whose modules do not run one by one.
+        If the model is neither, holds a scripted graph, whose modules do not run one by one, or
+        lazy parameters.
     """
     if isinstance(model, nn.Module):
         root = _unwrapped(model)
@@ -59,9 +90,17 @@ def network(model: object) -> Network:
                 "that holds one as `.module` (an epsball Classifier)."
             )
         found = Network(inner, model)
-    if isinstance(found.root, torch.jit.ScriptModule):
-        raise ModelError("the model is a scripted graph, whose layers cannot be watched. Pass the Python module.")
+    _check_watchable(found.root)
     return found
+
+
+def _check_watchable(root: nn.Module) -> None:
+    for name, module in root.named_modules():
+        where = f"module '{name}'" if name else "the model"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(f"{where} is a scripted graph, whose layers cannot be watched. Pass the Python module.")
+        if any(nn.parameter.is_lazy(tensor) for tensor in (*module.parameters(False), *module.buffers(False))):
+            raise ModelError(f"{where} has lazy parameters that no input has shaped yet. Run the model once first.")
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
@@ -69,6 +108,12 @@ def _unwrapped(module: nn.Module) -> nn.Module:
         return _unwrapped(module.module)
     original = getattr(module, "_orig_mod", None)
     return _unwrapped(original) if isinstance(original, nn.Module) else module
+
+
+def _uncompiled(root: nn.Module) -> AbstractContextManager[object]:
+    """Return a context in which compiled parts run as they were written; asking costs seconds where none is."""
+    compiled = any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in root.modules())
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 @contextmanager

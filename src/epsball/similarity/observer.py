@@ -6,8 +6,7 @@ operation that follows cannot change it, and the features are freed as the netwo
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +15,13 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from epsball.errors import ModelError
-from epsball.similarity.gram import amplitude, linear_gram
+from epsball.precision import full_precision
+from epsball.similarity.gram import ORDINARY, BlockGram, amplitude, linear_gram
 from epsball.similarity.hsic import Estimator, KernelStack
 from epsball.similarity.kernels import Kernel
 from epsball.similarity.layers import Layer, Output
 from epsball.similarity.network import Network, hooked
-from epsball.similarity.probe import tensors
+from epsball.similarity.probe import tensors, watchable
 from epsball.similarity.sensitivity import marked_rows
 
 
@@ -59,13 +59,19 @@ class Observer:
         Raises
         ------
         ModelError
-            If a layer does not run, or its activations are not finite.
+            If the model fails, a layer does not run, or its activations are not finite.
         """
         stack = KernelStack(bounds, len(self.layers) + 1, self.estimator, _home(x.device))
         stack.store(len(self.layers), marked_rows(bounds, stack.slabs[0].device))
         missing = set(range(len(self.layers)))
-        with self._watching(stack, missing):
-            self.network.run(x)
+
+        def store(index: int, value: Tensor) -> None:
+            missing.discard(index)
+            gram = self._gram(index, value, bounds)
+            if gram is not None and self._fixed[index].width > 0.0:
+                stack.store(index, self.kernel(gram, self._fixed[index].width))
+
+        self._pass(x, store)
         if missing:
             name = self.layers[min(missing)].name
             raise ModelError(
@@ -74,9 +80,21 @@ class Observer:
             )
         return stack
 
-    @contextmanager
-    def _watching(self, stack: KernelStack, missing: set[int]) -> Iterator[None]:
-        names = {module: name for name, module in self.network.root.named_modules()}
+    def settle(self, x: Shaped[Tensor, "n *shape"], bounds: list[int]) -> None:
+        """Fix the scale and the kernel's width of the layers on a sample of rows.
+
+        A layer that does not vary there is settled by the first batch on which it does.
+
+        Raises
+        ------
+        ModelError
+            If the model fails, or the activations of a layer are not finite.
+        """
+        self._pass(x, lambda index, value: self._gram(index, value, bounds))
+
+    def _pass(self, x: Shaped[Tensor, "n *shape"], seen: Callable[[int, Tensor], object]) -> None:
+        """Run the network and call ``seen(index, value)`` at the moment a watched layer returns its value."""
+        names = watchable(self.network.root)
         watched = {layer.output.module for layer in self.layers}
         calls: Counter[nn.Module] = Counter()
 
@@ -85,39 +103,42 @@ class Observer:
             for path, value in tensors(result):
                 index = self._wanted.get(Output(names[module], calls[module], path))
                 if index is not None:
-                    with _exact_products(value.device):
-                        self._store(stack, index, value)
-                    missing.discard(index)
+                    with full_precision(_home(value.device)):
+                        seen(index, value)
 
         with hooked({}, {module: leave for module, name in names.items() if name in watched}):
-            yield
+            self.network(x)
 
-    def _store(self, stack: KernelStack, index: int, value: Tensor) -> None:
-        layer, rows = self.layers[index], stack.bounds[-1]
-        features = layer.features(value, rows).detach()
+    def _gram(self, index: int, value: Tensor, bounds: list[int]) -> BlockGram | None:
+        """Return the scaled inner products of a layer's centred features; None while it has not varied."""
+        layer = self.layers[index]
+        features = layer.features(value, bounds[-1]).detach()
         features = features.to(_home(features.device))
-        if index not in self._fixed:
-            peak = amplitude(features)
-            if peak == 0.0:
-                return
-            scale = _scale(layer, features, peak)
-            gram = linear_gram(features, stack.bounds, scale)
-            self._fixed[index] = _Fixed(scale, self.kernel.width(gram))
-        else:
-            gram = linear_gram(features, stack.bounds, self._fixed[index].scale)
+        fixed = self._fixed.get(index)
+        scale = fixed.scale if fixed else _scale(layer, features)
+        if scale == 0.0:
+            return None
+        gram = linear_gram(features, bounds, scale)
         if not torch.isfinite(gram.diagonal()).all():
             raise ModelError(_not_finite(layer, features))
-        if self._fixed[index].width > 0.0:
-            stack.store(index, self.kernel(gram, self._fixed[index].width))
+        if fixed is None:
+            self._fixed[index] = _Fixed(scale, self.kernel.width(gram))
+        return gram
 
 
-def _scale(layer: Layer, features: Tensor, peak: float) -> float:
-    """Return 1, or the power of two near 1/peak where fourth powers might leave the range of numbers."""
+def _scale(layer: Layer, features: Tensor) -> float:
+    """Return 1, or the power of two near 1/amplitude where fourth powers might leave the range of numbers.
+
+    0 if the features do not vary.
+    """
+    peak = amplitude(features)
+    if peak == 0.0:
+        return 0.0
     if not math.isfinite(peak):
         raise ModelError(_not_finite(layer, features))
     exponent = round(math.log2(peak))
     most = 1000 if features.dtype == torch.float64 else 126
-    return 1.0 if abs(exponent) <= 16 else 2.0 ** max(-most, min(most, -exponent))
+    return 1.0 if 1 / ORDINARY <= peak <= ORDINARY else 2.0 ** max(-most, min(most, -exponent))
 
 
 def _not_finite(layer: Layer, features: Tensor) -> str:
@@ -127,18 +148,6 @@ def _not_finite(layer: Layer, features: Tensor) -> str:
         f"the activations of layer '{layer.name}' are not finite: {seen}. "
         "Check the input, the weights and the precision, or leave this layer out (layers=)."
     )
-
-
-@contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
-    """Multiply in the features' own precision inside the block, whatever the caller's settings are."""
-    precision = torch.get_float32_matmul_precision()
-    with torch.autocast(device.type, enabled=False):
-        try:
-            torch.set_float32_matmul_precision("highest")
-            yield
-        finally:
-            torch.set_float32_matmul_precision(precision)
 
 
 def _home(device: torch.device) -> torch.device:

@@ -15,8 +15,7 @@ import torch
 from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
-from epsball.classifier.guards import explain_failure
-from epsball.errors import EpsballError, ModelError
+from epsball.errors import ModelError
 from epsball.similarity.layers import Layer, Output
 from epsball.similarity.network import Network, hooked
 
@@ -38,7 +37,7 @@ class _Seen:
 def tensors(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """Yield (path, tensor) for the floating and complex tensors in tuples, mappings and dataclasses."""
     if isinstance(value, Tensor):
-        if value.layout == torch.strided and (value.is_floating_point() or value.is_complex()):
+        if value.layout == torch.strided and not value.is_nested and (value.is_floating_point() or value.is_complex()):
             yield path, value.detach()
         return
     if isinstance(value, Mapping):
@@ -51,6 +50,11 @@ def tensors(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         return
     for key, item in items:
         yield from tensors(item, (*path, key))
+
+
+def watchable(root: nn.Module) -> dict[nn.Module, str]:
+    """Return the modules that may give layers and their names: all but those that compute weights."""
+    return {module: name for name, module in root.named_modules() if "parametrizations" not in name.split(".")}
 
 
 def find_layers(network: Network, x: Shaped[Tensor, "n *shape"]) -> tuple[list[Layer], list[str]]:
@@ -91,7 +95,7 @@ def find_layers(network: Network, x: Shaped[Tensor, "n *shape"]) -> tuple[list[L
 
 def _rows(many: _Seen, few: _Seen | None) -> tuple[int, int, bool] | None:
     """Return (axis, fold, interleaved) of the rows, or None if no axis follows their number."""
-    if few is None or len(few.shape) != len(many.shape):
+    if few is None or len(few.shape) != len(many.shape) or 0 in many.shape:
         return None
     moved = [axis for axis in range(len(many.shape)) if many.shape[axis] != few.shape[axis]]
     if len(moved) != 1:
@@ -122,7 +126,7 @@ def _pass(network: Network, x: Shaped[Tensor, "n *shape"]) -> list[_Seen]:
     A tensor is known by its memory and its version, which an in-place operation changes. Only
     the latest output is held, so that its memory cannot be given to another tensor meanwhile.
     """
-    names = {module: name for name, module in network.root.named_modules()}
+    names = watchable(network.root)
     entered: dict[nn.Module, list[set[object]]] = defaultdict(list)
     calls: Counter[nn.Module] = Counter()
     latest: dict[object, Tensor] = {}
@@ -147,12 +151,7 @@ def _pass(network: Network, x: Shaped[Tensor, "n *shape"]) -> list[_Seen]:
             )  # fmt: skip
 
     with hooked(dict.fromkeys(names, enter), dict.fromkeys(names, leave)):
-        try:
-            network.run(x)
-        except EpsballError:
-            raise
-        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
-            raise ModelError(explain_failure(x, error)) from error
+        network(x)
     return found
 
 

@@ -120,7 +120,7 @@ class Similarity:
             ("kernel, estimator", f"{self.kernel}, {self.estimator}"),
             *self.structure().lines(),
         ]
-        if self.shifted is not None:
+        if self.shifted is not None and not self.shifted.isnan().all():
             rows.append(
                 (
                     f"mean if {self.shifted_share:.1%} of rows of a move",

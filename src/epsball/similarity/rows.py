@@ -1,12 +1,13 @@
 """The rows of a data set, taken by position: what pairs two networks whatever the order is."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from epsball.data import Dataset, load
 from epsball.errors import InputError
@@ -26,6 +27,11 @@ class Rows:
     name
         What the data are called in messages.
 
+    Attributes
+    ----------
+    ordered
+        Whether reading the data again gives the same order (a shuffling loader does not).
+
     Raises
     ------
     InputError
@@ -35,11 +41,14 @@ class Rows:
     def __init__(self, data: Any, name: str) -> None:
         if isinstance(data, str):
             data = load(data)
+        self.ordered = not isinstance(data, DataLoader) or _in_order(data)
         if isinstance(data, DataLoader):
-            data = torch.cat([_inputs(batch) for batch in data])
-        if isinstance(data, tuple | list | np.ndarray):
+            data = _read(data, name)
+        if isinstance(data, tuple | list):
+            data = _of_pair(data, name)
+        if isinstance(data, np.ndarray):
             data = _inputs(data)
-        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or getattr(data, "shape", None) == ():
             raise InputError(
                 f"{name} is a {type(data).__name__}; give a tensor, a pair (x, y), a text, a DataLoader, "
                 "or an object with a length that slices to (x, y)."
@@ -68,6 +77,30 @@ class Rows:
                 f"({type(error).__name__}: {error}); read it through a DataLoader."
             ) from error
         return _inputs(row)
+
+
+def _in_order(loader: DataLoader) -> bool:
+    usual = type(loader.batch_sampler) in (BatchSampler, type(None))
+    return isinstance(loader.dataset, IterableDataset) or (usual and isinstance(loader.sampler, SequentialSampler))
+
+
+def _read(loader: DataLoader, name: str) -> Tensor:
+    batches = [_inputs(batch) for batch in loader]
+    if not batches:
+        raise InputError(f"{name} is a DataLoader without a batch; it must give rows.")
+    return torch.cat(batches)
+
+
+def _of_pair(data: Sequence[Any], name: str) -> Tensor:
+    """Return x of (x, y) or (x,)."""
+    if len(data) not in (1, 2):
+        raise InputError(
+            f"{name} is a {type(data).__name__} of {len(data)}; give a pair (x, y), or stack the rows to a tensor."
+        )
+    x, *y = data
+    if y and hasattr(y[0], "__len__") and hasattr(x, "__len__") and len(y[0]) != len(x):
+        raise InputError(f"{name} is a pair of {len(x)} and {len(y[0])} rows; x and y need one length.")
+    return _inputs(x)
 
 
 def _inputs(batch: Any) -> Tensor:

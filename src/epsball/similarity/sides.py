@@ -1,0 +1,81 @@
+"""The sides of a comparison: networks in use on their rows, with the layers chosen in them."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from epsball.errors import InputError
+from epsball.similarity.gram import group_bounds
+from epsball.similarity.hsic import LEAST_ROWS, Estimator, KernelStack
+from epsball.similarity.kernels import Kernel
+from epsball.similarity.layers import Choice, choose
+from epsball.similarity.network import network
+from epsball.similarity.observer import Observer
+from epsball.similarity.probe import find_layers
+from epsball.similarity.rows import Rows, shuffled
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One network on its rows: its observer, its name in messages, and remarks on its outputs."""
+
+    observer: Observer
+    rows: Rows
+    name: str
+    remarks: list[str]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers chosen."""
+        return tuple(layer.name for layer in self.observer.layers)
+
+    def kernels(self, positions: Int64[Tensor, " m"], bounds: list[int]) -> KernelStack:
+        """Return the kernels of all layers on the rows at these positions."""
+        return self.observer(self.observer.network.adopt(self.rows.take(positions)), bounds)
+
+    def settle(self, most_rows: int) -> None:
+        """Fix the kernel's widths on the first rows in the random order, if the kernel has one to fix."""
+        count = min(len(self.rows), self.observer.kernel.sample_rows, most_rows)
+        if count:
+            x = self.rows.take(shuffled(len(self.rows))[:count])
+            self.observer.settle(self.observer.network.adopt(x), group_bounds(count, 1))
+
+    def undefined(self, own: Float64[Tensor, " layers"]) -> tuple[str, ...]:
+        """Return the layers whose HSIC with themselves is 0."""
+        return tuple(name for name, value in zip(self.layers, own.tolist(), strict=False) if value == 0.0)
+
+
+def prepare(
+    used: ExitStack, model: Any, rows: Rows, choice: Choice, kernel: Kernel, estimator: Estimator, name: str
+) -> Side:
+    """Put a network in use until `used` closes, find its layers and choose among them."""
+    found = network(model)
+    used.enter_context(found.in_use())
+    layers, remarks = find_layers(found, found.adopt(rows.take(shuffled(len(rows))[:LEAST_ROWS])))
+    modules = [module for module, _ in found.root.named_modules()]
+    return Side(Observer(found, choose(layers, choice, modules, name), kernel, estimator), rows, name, remarks)
+
+
+def check_rows(rows_a: Rows, rows_b: Rows) -> None:
+    """Check that the rows can be paired, and are enough.
+
+    Raises
+    ------
+    InputError
+        If they cannot, or are too few.
+    """
+    if rows_a is not rows_b and not (rows_a.ordered and rows_b.ordered):
+        raise InputError(
+            "data and data_b cannot be paired row by row: one is a DataLoader with an order of its own. "
+            "Give loaders with shuffle=False, or tensors."
+        )
+    if len(rows_a) != len(rows_b):
+        raise InputError(
+            f"data has {len(rows_a)} rows and data_b {len(rows_b)}; CKA compares the same rows in the same "
+            "order, so both need one length."
+        )
+    if len(rows_a) < LEAST_ROWS:
+        raise InputError(f"the data have {len(rows_a)} rows; CKA needs at least {LEAST_ROWS} (hundreds to be useful).")
