@@ -62,7 +62,7 @@ def gaussian(
 
 @figure.command
 def risk(*runs: Path, out: Path) -> Output:
-    """Figure 17.4: the risk of a classifier and what the data allow, over radii.
+    """Figure 17.4: the risk of a classifier and what the data allow, over radii, and the cross-entropy likewise.
 
     Parameters
     ----------
@@ -86,6 +86,7 @@ def risk(*runs: Path, out: Path) -> Output:
         natural=1.0 - chains[0]["places"]["natural accuracy"]["value"],
         under_attack=_risks(chains, "accuracy under attack"),
         certified=_risks(chains, "certified accuracy"),
+        cross_entropy=_cross_entropies(chains),
         unit=norms.pop(),
     )
     return _written(picture, out, "")
@@ -107,6 +108,15 @@ def _risks(chains: Sequence[dict[str, Any]], place: str) -> "np.ndarray | None":
     """Return 1 - the accuracy of a place, NaN where it was not measured; None if it never was."""
     values = [1.0 - c["places"][place]["value"] if place in c["places"] else np.nan for c in chains]
     return None if all(np.isnan(values)) else np.array(values)
+
+
+def _cross_entropies(chains: Sequence[dict[str, Any]]) -> "tuple[np.ndarray, np.ndarray] | None":
+    """Return the least possible and the classifier's cross-entropy, NaN where not finite; None if never measured."""
+    pairs = [chain.get("cross-entropy") or {} for chain in chains]
+    if not any(pairs):
+        return None
+    optimal, shown = (np.array([p.get(k) for p in pairs], dtype=np.float64) for k in ("optimal", "classifier"))
+    return optimal, shown
 
 
 def _written(picture: "Figure", out: Path, text: str) -> Output:

@@ -61,15 +61,15 @@ def limit(
         result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence, max_memory=room)
         warning = result.sample_curve(seed=common.seed).warning if len(y) >= _QUARTERS else None
     notes = {"warning": warning} if warning else {}
-    if pairs is not None:
-        picture = hard_pairs(datasets.as_pixels(x), y, norm, result.optimum(wanted[-1]))
-        write_figure(picture, pairs)
-        notes["pairs"] = str(pairs)
     if out is not None:
         write_json(out / "limit.json", {**result.to_json(), **notes})
         write_atomically(out / "limit.arrow", arrow_bytes(result.to_arrow()))
         write_atomically(out / "limit.png", png(result.plot()))
         notes["written"] = str(out)
+    if pairs is not None:
+        picture = hard_pairs(datasets.as_pixels(x), y, norm, result.optimum(wanted[-1]))
+        write_figure(picture, pairs)
+        notes["pairs"] = str(pairs)
     return output(result, common, heading=f"optimal adversarial risk of {data}", notes=notes)
 
 

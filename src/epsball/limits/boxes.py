@@ -17,7 +17,7 @@ def curve_position(values: np.ndarray) -> UInt64[np.ndarray, " n"]:
     points = values.astype(np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
     spread = np.where(high > low, high - low, 1.0)
-    bits = 63 // d
+    bits = min(52, 63 // d)  # 2^52 cells are told apart in float64
     cells = np.minimum((points - low) / spread * 2.0**bits, 2.0**bits - 1.0).astype(np.uint64)
     place = np.zeros(n, dtype=np.uint64)
     for bit in range(bits - 1, -1, -1):
