@@ -185,8 +185,9 @@ def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tole
     Returns
     -------
     tuple
-        How many sets were found, how many were looked at, and a ceiling: no hyperedge with such a
-        root has a larger sum of q (1 + tolerance and the rounding of ties where none is violated).
+        How many sets were found, how many were looked at, a ceiling: no hyperedge with such a root has
+        a larger sum of q (1 + tolerance and the rounding of ties where none is violated), and whether
+        the budget sufficed.
     """
     first, last = roots
     longest = 0
@@ -197,7 +198,7 @@ def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tole
     members, total = np.empty(classes + 1, np.int32), np.zeros(classes + 1)
     D, peak = np.zeros((classes + 1, classes + 1)), np.zeros(classes)
     doubt = np.zeros(classes + 1, np.bool_)
-    count, seen, ceiling = 0, 0, 1.0
+    count, seen, ceiling, whole = 0, 0, 1.0, True
     for root in range(first, last):
         best = 1.0 + tolerance
         members[0], total[0], cursor[0] = root, q[root], 0
@@ -228,5 +229,6 @@ def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tole
             if total[depth + 1] + _bound(candidates[depth + 1], below, klass, q, peak) > best:
                 depth += 1
         ceiling = max(ceiling, highest if depth >= 0 else best * (1.0 + 4.0 * _RISE))
+        whole &= depth < 0
         count += best > 1.0 + tolerance
-    return count, seen, ceiling
+    return count, seen, ceiling, whole

@@ -57,32 +57,32 @@ class Search:
         """Return hyperedges (core numbering) whose q sum to more than 1 + TOLERANCE, and a ceiling.
 
         No hyperedge has a larger sum than the ceiling; at most PROVED, it proves that none is violated.
-        A short search comes first; longer ones only where it found nothing.
+        A short search comes first; longer ones only where it found nothing and left sets out.
         """
         while True:
-            hyperedges, ceiling = self._sweep(q, min(self.left, self._allowance * len(self.core)))
-            if hyperedges or ceiling <= PROVED or self.left <= 0:
+            hyperedges, ceiling, whole = self._sweep(q, min(self.left, self._allowance * len(self.core)))
+            if hyperedges or ceiling <= PROVED or whole or self.left <= 0:
                 return hyperedges, ceiling
             self._allowance *= _LONGER
 
-    def _sweep(self, q: Float64[np.ndarray, " c"], budget: int) -> tuple[list[np.ndarray], float]:
-        """Return what `violated` does, from one look at every root."""
+    def _sweep(self, q: Float64[np.ndarray, " c"], budget: int) -> tuple[list[np.ndarray], float, bool]:
+        """Return what `violated` does, from one look at every root, and whether the budget sufficed."""
         core, count = self.core, len(self._data.classes)
         found, doubtful = np.empty((_BLOCK, count), np.int32), np.empty(_BLOCK, np.bool_)
-        hyperedges, ceiling, left = [], 1.0, budget
+        hyperedges, ceiling, left, whole = [], 1.0, budget, True
         for first in range(0, len(core), _BLOCK):
             last = min(len(core), first + _BLOCK)
-            number, seen, highest = separate(
+            number, seen, highest, done = separate(
                 core.start, core.neighbour, self._key, core.labels, count, q, self._rule, self._square,
                 self._slack, TOLERANCE, (first, last), left * (last - first) // (len(core) - first), found, doubtful,
             )  # fmt: skip
             left -= seen
-            ceiling = max(ceiling, highest)
+            ceiling, whole = max(ceiling, highest), whole and done
             for row, doubt in zip(found[:number], doubtful[:number], strict=True):
                 members = row[row >= 0]
                 hyperedges += self._proved(members, q) if doubt else [members]
         self.left -= max(1, budget - left)
-        return hyperedges, ceiling
+        return hyperedges, ceiling, whole
 
     def surely_held(self, members: np.ndarray) -> bool:
         """Return whether stored balls surely share a stored number; in linf they do where pairs do."""
