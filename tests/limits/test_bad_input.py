@@ -11,6 +11,7 @@ X = np.arange(12, dtype=np.uint8).reshape(6, 2)
 Y = np.array([0, 1, 0, 1, 0, 1])
 
 
+@pytest.mark.usefixtures("as_users_run")
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -40,6 +40,7 @@ def test_each_row_shows_a_conflict_and_what_both_balls_hold(norm, classes):
     assert len(shown) == 3 * min(3, len(pairs))
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_what_is_not_drawn():
     x, y = images(8, 2)
     none = optimal_risk(x, y, radii=["1e-6"]).optimum("1e-6")

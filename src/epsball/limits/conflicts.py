@@ -20,8 +20,8 @@ from epsball.limits.thresholds import thresholds
 from epsball.progress import report
 
 _TILE_ROWS = 512
-_TILE_COLUMNS = 8192
-_PANEL_BYTES = 2**24
+_TILE_COLUMNS = 16384
+_PANEL_BYTES = 2**25
 _BOX_COLUMNS = 1024
 
 Meets = Callable[[np.ndarray, np.ndarray, Fraction], np.ndarray]
@@ -254,6 +254,7 @@ class _Edges:
         self.level = np.empty(0, dtype=np.uint16)
         self.rows = 0
         self.size = 0
+        self._columns, self._levels = np.empty(0, np.int32), np.empty(0, np.uint16)
 
     def tail(self, room: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the free ends of both arrays, at least `room` long."""
@@ -265,13 +266,19 @@ class _Edges:
         """Merge the tiles written since the last call into so many whole rows."""
         ends = ends or [np.zeros(rows, dtype=np.int64)]
         base = int(self.start[self.rows])
-        block = slice(base, self.size)
-        row_ends = ends[0] if len(ends) == 1 else merge_tiles(
-            np.stack(ends), self.neighbour[block].copy(), self.level[block].copy(), self.neighbour[block],
-            self.level[block],
-        )  # fmt: skip
+        row_ends = ends[0] if len(ends) == 1 else self._merged(ends, slice(base, self.size))
         self.start[self.rows + 1 : self.rows + len(row_ends) + 1] = base + row_ends
         self.rows += len(row_ends)
+
+    def _merged(self, ends: list[np.ndarray], block: slice) -> np.ndarray:
+        """Merge the tiles in `block` into whole rows, and return the end of each row."""
+        size = block.stop - block.start
+        if size > len(self._columns):
+            # Kept from block to block: fresh memory costs a page fault every 4 KiB.
+            self._columns, self._levels = np.empty(size * 9 // 8, np.int32), np.empty(size * 9 // 8, np.uint16)
+        columns, levels = self._columns[:size], self._levels[:size]
+        columns[:], levels[:] = self.neighbour[block], self.level[block]
+        return merge_tiles(np.stack(ends), columns, levels, self.neighbour[block], self.level[block])
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return start, neighbour and level of a `Conflicts`, without the room left over."""

@@ -14,7 +14,7 @@ from epsball.progress import listening, report
 _TRIAL = 1000
 _EDGE, _EDGE_BOTH_WAYS = 8, 48
 _NODE = 96
-_TILES = 48 * 2**20
+_TILES = 96 * 2**20
 
 
 def estimated_memory(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets | None) -> int:

@@ -46,11 +46,11 @@ def two_class_levels(data: Sample, graph: Conflicts) -> Iterator[Level]:
     capacities = data.capacity[:first], data.capacity[first:]
     flow, stored = _readings(problem, graph, *capacities)
     for level in range(len(graph.radii)):
+        held = _raised(stored, flow, level) / data.total
         low = flow.raise_to(level) / data.total
         state = np.full(len(data), EITHER, dtype=np.int8)
         for part, side in zip((slice(None, first), slice(first, None)), flow.sides(), strict=True):
             state[part][side.always], state[part][side.never] = GIVEN_UP, SAFE
-        held = low if stored is flow else stored.raise_to(level) / data.total
         high = low + data.shortfall
         report("radii", level + 1, len(graph.radii))
         yield Level(low=low, high=high, deterministic=high, stored=held, state=state)
@@ -65,6 +65,7 @@ def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: 
     flow, machine_flow = _readings(problem, graph, data.capacity, data.capacity)
     machine = replace(graph, level=graph.active)
     for level in range(len(graph.radii)):
+        _raised(machine_flow, flow, level)
         found = _reading(data, graph, flow, level, norm, effort)
         held = found if machine_flow is flow else _reading(data, machine, machine_flow, level, norm, effort)
         state = np.full(len(data), EITHER, dtype=np.int8)
@@ -120,3 +121,14 @@ def _readings(problem: Bipartite, graph: Conflicts, left: np.ndarray, right: np.
         return flow, flow
     whole = Bipartite(**{**vars(problem), "active": problem.level})
     return Flow(whole, left, right), Flow(problem, left, right)
+
+
+def _raised(stored: Flow, flow: Flow, level: int) -> int:
+    """Raise the machine's reading, let the data's continue from it, and return the machine's value.
+
+    The machine's conflicts are conflicts of the data too, nearly all of them, so little is left to send.
+    """
+    value = stored.raise_to(level)
+    if stored is not flow:
+        flow.continue_from(stored)
+    return value
