@@ -90,7 +90,10 @@ def test_no_soft_classifier_loses_less(seed, classes):
     result = optimal_risk(x, y, radii=[radius])
     conflict = conflict_matrix(x, y, "l2", radius)
     rng = np.random.default_rng(seed)
-    points = [x.astype(float), *((x[u] + x[v].astype(float))[None] / 2 for u, v in zip(*np.nonzero(conflict)))]
+    points = [
+        x.astype(float),
+        *((x[u] + x[v].astype(float))[None] / 2 for u, v in zip(*np.nonzero(conflict), strict=True)),
+    ]
     points = np.unique(np.concatenate(points), axis=0)
     answers = rng.dirichlet(np.full(classes, 0.7), len(points))
     near = np.linalg.norm(x[:, None] - points[None], axis=2) <= float(255 * radius) + 1e-9
