@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench soundness docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/pgd.py
+
+soundness: $(STAMP)
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python certificate_soundness.py 10000
 
 docs: $(STAMP)
 	$(BIN)/python tools/messages.py > docs/messages.md

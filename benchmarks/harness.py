@@ -108,7 +108,7 @@ def counted(module: nn.Module) -> tuple[nn.Module, Passes]:
 
     container = Container(module)
     container.register_forward_pre_hook(before)
-    return container, passes
+    return container.eval(), passes
 
 
 class Container(nn.Module):

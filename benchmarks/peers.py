@@ -79,7 +79,7 @@ def adv_lib(task: Task, module: nn.Module) -> Attack:
     """Return PGD of adv-lib."""
     if task.norm != "linf":
         raise Unavailable(f"adv-lib has no {task.norm} PGD")
-    _make_importable()
+    make_importable()
     from adv_lib.attacks.projected_gradient_descent import pgd_linf
 
     return lambda x, y: pgd_linf(module, x, y, task.radius, steps=task.steps, absolute_step_size=task.step)
@@ -96,7 +96,7 @@ PEERS: dict[str, Callable[[Task, nn.Module], Attack]] = {
 _operators: list[torch.library.Library] = []
 
 
-def _make_importable() -> None:
+def make_importable() -> None:
     """Let adv-lib import where torchvision's compiled operators do not load and visdom is missing.
 
     Its PGD uses neither. torchvision only wants its operators' names to be known, so they are

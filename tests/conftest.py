@@ -27,3 +27,12 @@ def as_users_run():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def short_audits(monkeypatch):
+    """Let an audit's default attack be a short one."""
+    from epsball.attacks import PGD
+    from epsball.auditing import run
+
+    monkeypatch.setitem(run.BUDGETS, "quick", PGD(steps=40))

@@ -30,6 +30,11 @@ def attack(change: Callable[[nn.Module, torch.Tensor], object]) -> Callable[[], 
     return lambda: eb.attack(eb.Classifier(Changed(change)), X, Y, BALL)
 
 
+def capture(change: Callable[[nn.Module, torch.Tensor], object]) -> Callable[[], object]:
+    """Return the capture of a changed network."""
+    return lambda: eb.graph.capture(Changed(change), (1, 8, 8))
+
+
 def on(x: torch.Tensor, y: torch.Tensor, ball: eb.Ball = BALL) -> Callable[[], object]:
     """Return an attack on the plain network with these inputs."""
     return lambda: eb.attack(eb.Classifier(NET), x, y, ball)
@@ -62,6 +67,12 @@ CASES: dict[str, Callable[[], object]] = {
     "unknown norm": lambda: eb.Ball.parse("l_inf:0.1"),
     "ball outside the classifier's box": on(X, Y, eb.Ball("linf", 0.1, -1, 1)),
     "unknown attack": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="apdg"),
+    "an attack that needs more than a text": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="colision"),
+    "... and its right name": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="collision"),
+    "a norm that the attack does not define": lambda: eb.attack(
+        eb.Classifier(NET), X, Y, eb.Ball("l1", 1), method="hop-skip-jump"
+    ),
+    "targets for other examples": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method=PGD(targets=Y[:5])),
     "unknown option of an attack": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="pgd,step=5"),
     "no steps": lambda: PGD(steps=0),
     "bad step size": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method=PGD(step_size="radius*steps")),
@@ -73,7 +84,11 @@ CASES: dict[str, Callable[[], object]] = {
     "more examples than there are": lambda: eb.data.load("digits,first=5000"),
     "unknown architecture": lambda: eb.models.load("small_cn"),
     "weights that are not there": lambda: eb.models.load("mlp@nowhere.pt", shape=(1, 8, 8), classes=10),
-    "an ONNX file": lambda: eb.models.load("net.onnx"),
+    "an ONNX file that is not there": lambda: eb.models.load("net.onnx"),
+    "a certified model with a branch": capture(lambda net, x: net(x) if x.sum() > 0 else -net(x)),
+    "a certified model that looks at its batch": capture(lambda net, x: net(x - x.mean(0))),
+    "a certified model that jumps": capture(lambda net, x: net(x.round())),
+    "a certified model with casts": capture(lambda net, x: net(x).half().float()),
 }
 
 

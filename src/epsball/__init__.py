@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from epsball import attacks as attacks
+    from epsball import certificates as certificates
     from epsball import data as data
+    from epsball import graph as graph
     from epsball import limits as limits
     from epsball import models as models
     from epsball import pixels as pixels
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from epsball.auditing import Chain as Chain
     from epsball.auditing import audit as audit
     from epsball.ball import Ball as Ball
+    from epsball.certificates import Certificates as Certificates
+    from epsball.certificates import certify as certify
     from epsball.classifier import Classifier as Classifier
     from epsball.classifier import Normalise as Normalise
     from epsball.errors import AssumptionError as AssumptionError
@@ -49,6 +53,7 @@ _HOMES = {
     "Ball": "ball",
     "Bound": "statistics",
     "CertificateError": "errors",
+    "Certificates": "certificates",
     "Chain": "auditing",
     "Classifier": "classifier",
     "EpsballError": "errors",
@@ -64,11 +69,12 @@ _HOMES = {
     "UnsupportedOperation": "errors",
     "attack": "attacks",
     "audit": "auditing",
+    "certify": "certificates",
     "cka": "similarity",
     "optimal_risk": "limits",
     "train": "training",
 }
-_ROOMS = ("attacks", "data", "limits", "models", "pixels", "risk", "similarity", "training")
+_ROOMS = ("attacks", "certificates", "data", "graph", "limits", "models", "pixels", "risk", "similarity", "training")
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
 

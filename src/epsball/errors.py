@@ -28,6 +28,10 @@ class ModelError(EpsballError):
     exit_code = 3
 
 
+class NoGradientError(ModelError):
+    """A model that passes no gradient to its input, asked for one (exit code 3)."""
+
+
 class UnsupportedOperation(EpsballError):
     """An operation for which a method has no rule (exit code 4)."""
 

@@ -171,7 +171,7 @@ def test_the_balls_box_must_lie_within_the_classifiers():
         ({"precision": "fp16"}, "Did you mean 'bf16'"),
         ({"budget": 0}, "budget is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"method": "pdg"}, "Did you mean 'pgd'"),
+        ({"method": "pgdd"}, "Did you mean 'pgd'"),
         ({"method": "pgd,step=3"}, "Did you mean 'steps'"),
         ({"method": "pgd,steps=many"}, "no int"),
     ],

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pyarrow
@@ -6,13 +7,16 @@ import torch
 from safetensors.torch import load_file
 
 import epsball as eb
-from epsball import Ball, Classifier, InputError, SoundnessError
+from epsball import Ball, Classifier, InputError, SoundnessError, UnsupportedOperation
 from epsball.attacks import PGD, Ledger
 from epsball.auditing.evidence import gather
 from epsball.auditing.link import Findings, Shard
 from epsball.auditing.links import AttackLink, NaturalLink
+from epsball.certificates import Certification
 from epsball.statistics import clopper_pearson
 from helpers import Wrapped, examples, mlp
+
+pytestmark = pytest.mark.usefixtures("short_audits")
 
 BALL = Ball("linf", 0.1)
 
@@ -26,7 +30,7 @@ def case(n: int = 60):
 
 def test_the_chain_counts_what_the_evidence_says():
     classifier, x, y = case()
-    audit = eb.audit(classifier, (x, y), BALL, attack=PGD(steps=20))
+    audit = eb.audit(classifier, (x, y), BALL, attack=PGD(steps=20), certificates="none")
     rows = audit.evidence.to_pylist()
     verdicts = [row["verdict"] for row in rows]
     wrong = int((classifier.logits(x).argmax(1) != y).sum())
@@ -89,7 +93,7 @@ def test_invalid_examples_count_against_lower_and_for_upper_ends():
     verdicts = audit.evidence.column("verdict").to_pylist()
     assert [i for i, v in enumerate(verdicts) if v == "invalid"] == [3, 8]
     assert audit.evidence.column("invalid.reason").to_pylist()[3] == "the logits are not finite at the example itself"
-    standing = verdicts.count("undecided")
+    standing = verdicts.count("undecided") + verdicts.count("certified")
     assert audit.chain.places["natural accuracy"].value == 1.0
     assert audit.chain.places["natural accuracy"].interval.low == clopper_pearson(38, 40).low
     assert audit.chain.places["accuracy under attack"].value == pytest.approx((standing + 2) / 40)
@@ -366,3 +370,61 @@ def test_functions_that_differ_in_a_constant_a_name_or_a_default_are_told_apart(
     forms = [json.dumps({**identity(f), "function": ""}) for f in functions]
     assert len(set(forms)) == 5
     assert identity(functions[0]) == identity(functions[0])
+
+
+def test_certificates_are_the_left_link_and_close_the_chain_from_below(tmp_path):
+    classifier, x, y = case()
+    ball = Ball("linf", 0.02)
+    audit = eb.audit(classifier, (x, y), ball, attack=PGD(steps=20), folder=tmp_path / "run")
+    rows = audit.evidence.to_pylist()
+    certified = [row for row in rows if row["verdict"] == "certified"]
+    assert 5 < len(certified) < 60
+    places = audit.chain.places
+    assert places["certified accuracy"].value == pytest.approx(len(certified) / 60)
+    assert places["certified accuracy"].value <= places["accuracy under attack"].value
+    assert audit.chain.robust_accuracy[0] == pytest.approx(len(certified) / 60)
+    for row in certified:
+        assert row["certificate.margin"] <= row["attack.margin"]
+        assert row["certificate.method"] is not None
+    assert sum(row["attack.whole"] for row in certified) == 5, "some of the certified get the whole attack"
+    assert all(row["attack.whole"] for row in rows if row["verdict"] != "certified")
+    files = sorted((tmp_path / "run" / "certificates").glob("*.json.gz"))
+    assert len(files) >= len(certified)
+    assert audit.chain.to_json()["without certificates because"] is None
+
+
+def test_a_false_certificate_is_found_by_the_short_attack(monkeypatch):
+    classifier, x, y = case()
+
+    def boastful(self, *arguments, **options):
+        found = certificates(self, *arguments, **options)
+        n = len(found.margin)
+        claims = {"margin": torch.full((n,), 9.0, dtype=torch.float64), "certified": found.predicted == arguments[2]}
+        return dataclasses.replace(found, stable=torch.ones(n, dtype=torch.bool), **claims)
+
+    certificates = Certification.certificates
+    monkeypatch.setattr(Certification, "certificates", boastful)
+    with pytest.raises(SoundnessError, match="certified to keep a margin of 9"):
+        eb.audit(classifier, (x, y), BALL)
+
+
+def test_a_network_without_certificates_is_audited_and_the_chain_says_why():
+    class Unbounded(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = mlp()
+
+        def forward(self, x):
+            return self.inner(x).cumsum(1)
+
+    x, _ = examples(20)
+    classifier = Classifier(Unbounded())
+    y = classifier.logits(x).argmax(1)
+    audit = eb.audit(classifier, (x, y), BALL)
+    assert "certificate.certified" not in audit.evidence.column_names
+    assert "not measured (" in str(audit)
+    assert "cumsum" in str(audit.chain.uncertified)
+    with pytest.raises(UnsupportedOperation, match="cumsum"):
+        eb.audit(classifier, (x, y), BALL, certificates="crown")
+    with pytest.raises(InputError, match="Did you mean 'crown'"):
+        eb.audit(classifier, (x, y), BALL, certificates="crow")

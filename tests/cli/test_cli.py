@@ -8,6 +8,8 @@ from safetensors.torch import load_file
 import epsball as eb
 from epsball.cli import main
 
+pytestmark = pytest.mark.usefixtures("short_audits")
+
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):

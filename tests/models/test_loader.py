@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from epsball.classifier import Classifier
-from epsball.errors import InputError, UnsupportedOperation
+from epsball.errors import InputError
 from epsball.models import load
 from epsball.pixels import from_8bit
 
@@ -29,7 +29,7 @@ def test_an_architecture_is_built_to_the_datas_measure_or_the_texts():
         ("mlp,hidden=4,shape=4,classes=2,ignore=head", InputError, "is about a file of weights, and none is named"),
         ("mlp@nowhere.pth,shape=4,classes=2", InputError, "no file nowhere.pth"),
         ("weights.safetensors", InputError, "NAME@weights.safetensors"),
-        ("net.onnx", UnsupportedOperation, "not read yet. Give the PyTorch module"),
+        ("net.onnx", InputError, "no file net.onnx"),
         ("net.pt2", InputError, "no file net.pt2"),
         ("card.json", InputError, "no file card.json"),
         ("cnn_a,shape=1x8x8,classes=2,mean=a", InputError, "mean=a cannot be read"),

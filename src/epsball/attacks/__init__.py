@@ -1,7 +1,32 @@
 """Attacks: one file a method; the driver verifies what they find and keeps the ledger."""
 
+from epsball.attacks.adapters import from_art as from_art
+from epsball.attacks.adapters import from_foolbox as from_foolbox
+from epsball.attacks.adapters import from_torchattacks as from_torchattacks
+from epsball.attacks.apgd import APGD as APGD
+from epsball.attacks.apgd import TargetedAPGD as TargetedAPGD
+from epsball.attacks.approximation import bpda as bpda
+from epsball.attacks.autoattack import AutoAttack as AutoAttack
+from epsball.attacks.autoattack import RandomisedAutoAttack as RandomisedAutoAttack
+from epsball.attacks.averaged import GradientNoise as GradientNoise
+from epsball.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+from epsball.attacks.collision import Collision as Collision
+from epsball.attacks.curve import AccuracyCurve as AccuracyCurve
+from epsball.attacks.ddn import DDN as DDN
+from epsball.attacks.deepfool import DeepFool as DeepFool
+from epsball.attacks.detection import rejecting as rejecting
 from epsball.attacks.driver import attack as attack
+from epsball.attacks.ensemble import Ensemble as Ensemble
+from epsball.attacks.expectation import ExpectationOverTransformation as ExpectationOverTransformation
+from epsball.attacks.expectation import expectation_over_transformation as expectation_over_transformation
+from epsball.attacks.fab import FAB as FAB
+from epsball.attacks.fab import TargetedFAB as TargetedFAB
+from epsball.attacks.fmn import FMN as FMN
+from epsball.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
 from epsball.attacks.ledger import Ledger as Ledger
+from epsball.attacks.momentum import MomentumPGD as MomentumPGD
+from epsball.attacks.nes import NES as NES
+from epsball.attacks.pdpgd import PDPGD as PDPGD
 from epsball.attacks.pgd import FGSM as FGSM
 from epsball.attacks.pgd import PGD as PGD
 from epsball.attacks.pgd import RandomisedFGSM as RandomisedFGSM
@@ -9,3 +34,10 @@ from epsball.attacks.protocol import Attack as Attack
 from epsball.attacks.query import Query as Query
 from epsball.attacks.registry import ATTACKS as ATTACKS
 from epsball.attacks.result import AttackResult as AttackResult
+from epsball.attacks.second_order import SecondOrder as SecondOrder
+from epsball.attacks.shots import Shots as Shots
+from epsball.attacks.spsa import SPSA as SPSA
+from epsball.attacks.square import Square as Square
+from epsball.attacks.sweep import Sensitivity as Sensitivity
+from epsball.attacks.sweep import sensitivity as sensitivity
+from epsball.attacks.transfer import Transfer as Transfer

@@ -1,6 +1,7 @@
 """Running the model during a search: padding, precision, logits and input gradients."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -37,12 +38,19 @@ class Evaluator:
     ----------
     padding
         Passes (forward, backward) spent on padded rows.
+    repeats
+        Forwards a gradient costs.
+    rounding
+        A margin of this share of the logits' size is taken to keep its sign in the canonical pass: the
+        square root of the arithmetic's unit.
 
     Raises
     ------
     ModelError
         If the model is not float32, or cannot be copied, for a search in bfloat16.
     """
+
+    repeats = 1
 
     def __init__(self, classifier: Classifier, precision: str) -> None:
         self.classifier = classifier
@@ -51,6 +59,7 @@ class Evaluator:
         self.network = _copied(classifier) if self.reduced else classifier.network
         self._channels_last = True
         self.padding = [0, 0]
+        self.rounding = math.sqrt(torch.finfo(torch.bfloat16 if self.reduced else self._dtype).eps)
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return logits without a gradient."""

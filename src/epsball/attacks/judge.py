@@ -51,4 +51,4 @@ class Judge:
 
     def margins(self, points: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
         """Return z_y - max_{j != y} z_j in float64 of the canonical logits; NaN where there is none."""
-        return margins(self.logits(points), y)
+        return margins(self.classifier.handled(self.logits(points), y), y)

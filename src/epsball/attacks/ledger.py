@@ -17,6 +17,10 @@ WHOLE_CALL = -1
 """The index of rows that belong to no example: guards and padding."""
 
 
+LOOKING = ("natural", "verification", "guards", "padding")
+"""The names under which passes stand that are no attack's."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ledger:
     """A long table, a row an (example, attack, restart).
@@ -115,6 +119,10 @@ class Ledger:
     def of(self, attack: str) -> Bool[Tensor, " rows"]:
         """Return which rows are those of an attack."""
         return torch.tensor([name == attack for name in self.attack], dtype=torch.bool)
+
+    def searching(self) -> Bool[Tensor, " rows"]:
+        """Return which rows are an attack's own: not natural, verification, guards or padding."""
+        return torch.tensor([name not in LOOKING for name in self.attack], dtype=torch.bool)
 
     def summary(self) -> dict[str, tuple[int, int, int]]:
         """Return per attack: examples it worked on, forwards, backwards."""

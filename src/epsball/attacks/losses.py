@@ -13,6 +13,7 @@ Logits = Float[Tensor, "n classes"]
 Labels = Int64[Tensor, " n"]
 PerExample = Float[Tensor, " n"]
 Loss = Callable[[Tensor, Tensor], Tensor]
+TargetedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Logits, y: Labels) -> PerExample:
@@ -47,6 +48,11 @@ def dlr(logits: Logits, y: Labels) -> PerExample:
     return margin(logits, y) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
+def targeted_margin(logits: Logits, y: Labels, target: Labels) -> PerExample:
+    """Return z_t - z_y."""
+    return (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None]))[:, 0]
+
+
 def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
     """Return -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2).
 
@@ -56,7 +62,7 @@ def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
     ----------
     Croce and Hein (2020), eq. (5).
     """
-    gap = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None]))[:, 0]
+    gap = targeted_margin(logits, y, target)
     if logits.shape[1] < 4:
         return gap
     top = logits.topk(4, dim=1).values
@@ -74,7 +80,28 @@ def kl(logits: Logits, reference: Logits) -> PerExample:
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
-LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "margin": margin, "dlr": dlr}
+def rescaled(loss: Loss, gap: float = 1.0) -> Loss:
+    """Return a loss of logits shrunk until the margin is at most `gap`: softmax and its gradient do not saturate.
+
+    z' = z min(1, gap / abs(z_y - max_{j != y} z_j)), the factor taken as a constant. A model may scale
+    its logits by 1000 and hide behind a cross-entropy gradient of exactly 0; this loss does not notice.
+    """
+
+    def of_shrunk(logits: Logits, y: Labels) -> PerExample:
+        scale = gap / margin(logits, y).detach().abs().clamp(min=gap)
+        return loss(logits * scale[:, None], y)
+
+    return of_shrunk
+
+
+LOSSES: dict[str, Loss] = {
+    "cross-entropy": cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+    "rescaled-cross-entropy": rescaled(cross_entropy),
+}
+
+TARGETED: dict[str, TargetedLoss] = {"targeted-dlr": targeted_dlr, "targeted-margin": targeted_margin}
 
 
 def resolve(loss: str | Loss) -> Loss:
@@ -88,3 +115,16 @@ def resolve(loss: str | Loss) -> Loss:
     if callable(loss):
         return loss
     return choose(LOSSES, loss, "loss")
+
+
+def resolve_targeted(loss: str | TargetedLoss) -> TargetedLoss:
+    """Return the targeted loss of that name, or the callable itself.
+
+    Raises
+    ------
+    InputError
+        If no targeted loss has that name.
+    """
+    if callable(loss):
+        return loss
+    return choose(TARGETED, loss, "targeted loss")

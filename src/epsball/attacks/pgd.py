@@ -1,12 +1,14 @@
 """Projected gradient descent as an attack, and its one-step forms."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from epsball.attacks import losses, starts
 from epsball.attacks import steps as rules
 from epsball.attacks.loop import ascend
+from epsball.attacks.options import check_count
 from epsball.attacks.query import Query, QueryLoss
 from epsball.ball import Ball
 from epsball.errors import InputError
@@ -50,10 +52,8 @@ class PGD:
     targets: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+        check_count("steps", self.steps)
+        check_count("restarts", self.restarts)
         losses.resolve(self.loss)
         starts.resolve(self.start)
 
@@ -121,6 +121,7 @@ class FGSM:
     """
 
     loss: str | losses.Loss = "cross-entropy"
+    tolerance: ClassVar[float] = 0.01
 
     @property
     def name(self) -> str:

@@ -1,16 +1,21 @@
 """`Query`: what an attack sees of the model."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from epsball.attacks.averaged import Averaged, GradientNoise
 from epsball.attacks.evaluator import Evaluated, Evaluator
 from epsball.attacks.judge import Judge
 from epsball.attacks.margins import margins
-from epsball.attacks.record import Record, first_lowest
+from epsball.attacks.nearest import first_lowest
+from epsball.attacks.peer_module import PeerModule
+from epsball.attacks.record import Record
 from epsball.attacks.tally import Tally
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -45,10 +50,11 @@ class Query:
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: Evaluator | Averaged,
         judge: Judge,
         record: Record,
         *,
+        attack: str,
         stop: Stop,
         budget: int | None,
         total: int,
@@ -56,7 +62,8 @@ class Query:
     ) -> None:
         self._evaluator, self._judge, self._record = evaluator, judge, record
         self._first, self._budget = stop == "first", budget
-        self.tally = Tally(record.index)
+        self.tally = Tally(record.index, attack)
+        record.credit(attack)
         standing = torch.nonzero(~record.left(including_broken=self._first))[:, 0]
         self._local = standing
         self.x, self.y, self.index = record.x[standing], record.y[standing], record.index[standing]
@@ -75,6 +82,63 @@ class Query:
         if len(self._local) == 0:
             raise SearchEnded
         self.tally.begin(restart)
+
+    def component(self, attack: str) -> None:
+        """Count what follows, and credit what it finds, to another attack that this one is made of.
+
+        Raises
+        ------
+        SearchEnded
+            If no example stands any more.
+        """
+        if len(self._local) == 0:
+            raise SearchEnded
+        self.tally.begin(0, attack)
+        self._record.credit(attack)
+
+    @property
+    def natural(self) -> Float64[Tensor, " n"]:
+        """The margins at the standing examples."""
+        return self._record.natural[self._local]
+
+    def best(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
+        """Return each standing example's point of lowest margin seen in the ball, and that margin."""
+        return self._record.candidates(self._local), self._record.lowest(self._local)
+
+    def rows_of(self, index: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+        """Return the rows among the standing examples of those at positions `index` of the call; -1 if they left."""
+        rows = torch.full((self.total,), -1, dtype=torch.int64, device=index.device)
+        rows[self.index] = torch.arange(len(self.index), device=index.device)
+        return rows[index]
+
+    def averaged(self, samples: int, noise: GradientNoise) -> "Query":
+        """Return this query with every gradient the mean over `samples` evaluations, each of them paid for.
+
+        Parameters
+        ----------
+        samples
+            Evaluations a gradient.
+        noise
+            Gets the standard errors of the means.
+        """
+        query = copy.copy(self)
+        query._evaluator = Averaged(self._evaluator, samples, noise)
+        return query
+
+    @contextmanager
+    def module(self) -> Iterator[PeerModule]:
+        """Give the model to a peer's attack, as a module that counts its passes.
+
+        It attributes no rows: there is no dropping, no best point and no budget an example. At the
+        end of the block the standing examples share the passes evenly.
+        """
+        if len(self._local) == 0:
+            raise SearchEnded
+        module = PeerModule(self._evaluator.classifier)
+        try:
+            yield module
+        finally:
+            self.tally.shared(self._local, module.forwards, module.backwards)
 
     def logits(
         self, points: Float[Tensor, "m *shape"], rows: Int64[Tensor, " m"] | None = None
@@ -101,8 +165,8 @@ class Query:
         paid = self._paid(rows, 1)
         points, kept_rows = _only(paid, points, rows)
         inside = self._inside(points, kept_rows)
-        logits = self._evaluator.logits(points)
-        self._observe(points, inside, logits, kept_rows, backwards=0)
+        logits = self._evaluator.classifier.handled(self._evaluator.logits(points), self._labels(kept_rows))
+        self._observe(points, inside, logits, kept_rows, forwards=1, backwards=0)
         return _spread(logits, paid, torch.nan)
 
     def gradient(
@@ -122,13 +186,17 @@ class Query:
         ModelError
             If no gradient reaches the input.
         """
-        paid = self._paid(rows, 1 + len(losses))
+        repeats = self._evaluator.repeats
+        paid = self._paid(rows, repeats * (1 + len(losses)))
         points, kept_rows = _only(paid, points, rows)
-        bound = [lambda logits, leaf, loss=loss: loss(logits, leaf, kept_rows) for loss in losses]
+        handled, y = self._evaluator.classifier.handled, self._labels(kept_rows)
+        bound = [lambda logits, leaf, loss=loss: loss(handled(logits, y), leaf, kept_rows) for loss in losses]
         inside = self._inside(points, kept_rows)
         logits, values, gradients = self._evaluator.gradients(points, bound)
+        logits = handled(logits, y)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
-        self._observe(points, inside, logits, kept_rows, backwards=len(losses))
+        cost = {"forwards": repeats, "backwards": repeats * len(losses)}
+        self._observe(points, inside, logits, kept_rows, **cost)
         return (
             _spread(logits, paid, torch.nan),
             [_spread(value, paid, torch.nan) for value in values],
@@ -137,6 +205,9 @@ class Query:
 
     def _owners(self, rows: Tensor | None) -> Tensor:
         return self._local if rows is None else self._local[rows]
+
+    def _labels(self, rows: Tensor | None) -> Tensor:
+        return self.y if rows is None else self.y[rows]
 
     def _paid(self, rows: Tensor | None, cost: int) -> Bool[Tensor, " m"] | None:
         """Return the rows whose examples can pay `cost` passes for each of theirs; None if all can."""
@@ -167,11 +238,15 @@ class Query:
         """Return which points are candidates; asked before the model runs, while they lie in the cache."""
         return (self.neighbourhood if rows is None else self.neighbourhood.take(rows)).inside(points)
 
-    def _observe(self, points: Tensor, inside: Tensor, logits: Tensor, rows: Tensor | None, backwards: int) -> None:
+    def _observe(
+        self, points: Tensor, inside: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int
+    ) -> None:
         """Record what a call cost and found, and let examples leave."""
         owners = self._owners(rows)
-        self.tally.passes(owners, backwards)
-        margin = margins(logits, self.y if rows is None else self.y[rows])
+        self.tally.passes(owners, forwards, backwards)
+        margin = margins(logits, self._labels(rows))
+        if self._record.hits:
+            self._hits(owners, points, logits, margin)
         seen = torch.where(inside, margin, torch.inf)
         self.tally.margins(owners, seen)
         if rows is None:
@@ -186,6 +261,14 @@ class Query:
             self._record.confirm(owners[suspects], points[suspects], canonical, self._judge.cost)
         if self._budget is not None or bool(suspects.any()):
             self._drop(self._record.left(including_broken=self._first)[self._local])
+
+    def _hits(self, owners: Tensor, points: Tensor, logits: Tensor, margin: Tensor) -> None:
+        """Keep the nearest points of the box that look adversarial, also beyond the search's rounding."""
+        rows = torch.nonzero((margin <= 0) & self._record.ball.in_box(points))[:, 0]
+        scale = torch.maximum(logits[rows].abs().amax(1).double(), self._record.natural[owners[rows]])
+        firm = rows[margin[rows] <= -self._evaluator.rounding * scale]
+        for hits, kept in zip(self._record.hits, (rows, firm), strict=True):
+            hits.propose(owners[kept], points[kept])
 
     def _drop(self, leaving: Bool[Tensor, " n"]) -> None:
         if not bool(leaving.any()):

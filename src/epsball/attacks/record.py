@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from epsball.attacks.nearest import Nearest, first_lowest
 from epsball.ball import Ball
 
 AT_POINT = "the logits are not finite at a point of its ball"
@@ -13,17 +14,27 @@ AT_EXAMPLE = "the logits are not finite at the example itself"
 class Record:
     """Verified points and verdicts, and the candidates a search has come upon.
 
-    Only the canonical pass moves `point`, `margin`, `distance` and `broken`; the search moves
-    candidates, which `settle` puts before it.
+    Only the canonical pass moves `point`, `margin`, `nearest`, `distance` and `broken`; the search
+    moves candidates, which it puts before that pass at its end: the point of lowest margin in the
+    ball, and for minimum-norm attacks the nearest adversarial points of the box.
 
     Attributes
     ----------
     x, y, index
         The chunk's examples and labels, and their positions in the call's x.
+    natural
+        The margins at the examples.
     point, margin
         The verified point of lowest margin, and that margin (float64); x itself at first.
-    broken, distance
-        Whether a witness is verified, and the distance of the nearest one (NaN without).
+    broken
+        Whether a witness is verified.
+    nearest, distance
+        The nearest verified adversarial point, in the ball or not, and its distance (x and NaN
+        without).
+    hits
+        Candidates for `nearest`: the nearest point that looked adversarial, and the nearest that
+        did so beyond the rounding of the search, should the first not be confirmed. Empty for
+        attacks whose domain is the ball.
     failed, reasons
         Whether the model failed on a point of the ball, and how, by position in the call's x.
     exhausted
@@ -32,22 +43,41 @@ class Record:
         Canonical passes after the natural one.
     """
 
-    def __init__(self, ball: Ball, x: Tensor, y: Tensor, index: Tensor, natural: Float64[Tensor, " n"]) -> None:
+    def __init__(
+        self, ball: Ball, x: Tensor, y: Tensor, index: Tensor, natural: Float64[Tensor, " n"], *, box: bool = False
+    ) -> None:
         self.ball, self.x, self.y, self.index = ball, x, y, index
-        self.point, self.margin = x.clone(), natural.clone()
+        self.natural, self.point, self.margin = natural, x.clone(), natural.clone()
         self.broken = natural <= 0
+        self.nearest = x.clone()
         self.distance = torch.where(self.broken, torch.zeros_like(natural), torch.nan)
+        self.hits: tuple[Nearest, ...] = (Nearest(ball, x), Nearest(ball, x)) if box else ()
         self.failed = natural.isnan()
         self.reasons = dict.fromkeys(index[self.failed].tolist(), AT_EXAMPLE)
         self.exhausted = torch.zeros_like(self.broken)
         self.judged = torch.zeros_like(index)
         self._candidate, self._lowest = x.clone(), natural.clone()
         self._pending = torch.zeros_like(self.broken)
+        self._attacks: list[str] = []
+        self._proposer, self._finder = torch.full_like(index, -1), torch.full_like(index, -1)
 
     def left(self, *, including_broken: bool) -> Bool[Tensor, " n"]:
         """Return which entries a search need not, or cannot, work on any more."""
         left = self.failed | self.exhausted
         return left | self.broken if including_broken else left
+
+    def credit(self, attack: str) -> None:
+        """Credit what is proposed from now on to an attack."""
+        self._attacks.append(attack)
+
+    @property
+    def by(self) -> list[str | None]:
+        """The attack that found each entry's first witness; None where there is none or none was needed."""
+        return [None if finder < 0 else self._attacks[finder] for finder in self._finder.tolist()]
+
+    def lowest(self, entries: Int64[Tensor, " m"]) -> Float64[Tensor, " m"]:
+        """Return the lowest margins proposed for some entries, as the search saw them."""
+        return self._lowest[entries]
 
     def propose(
         self, owners: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], margin: Float64[Tensor, " m"]
@@ -60,6 +90,7 @@ class Record:
         self._candidate.index_copy_(0, chosen, points.index_select(0, rows))
         self._lowest.index_copy_(0, chosen, margin[rows])
         self._pending.index_fill_(0, chosen, True)
+        self._proposer.index_fill_(0, chosen, len(self._attacks) - 1)
 
     def confirm(
         self,
@@ -84,12 +115,44 @@ class Record:
         # Last, so that an interruption on the way leaves the candidate to be judged again.
         self._pending[owners[hit]] = False
 
+    def approve(
+        self,
+        owners: Int64[Tensor, " m"],
+        points: Float[Tensor, "m *shape"],
+        canonical: Float64[Tensor, " m"],
+        cost: int,
+    ) -> None:
+        """Take the canonical margins of points of the box, in the ball or not, at `cost` passes each."""
+        inside = self.ball.contains(points, self.x[owners])
+        self.confirm(owners[inside], points[inside], canonical[inside], cost)
+        beyond = owners[~inside]
+        self.judged.index_add_(0, beyond, torch.full_like(beyond, cost))
+        hit = ~inside & (canonical <= 0)
+        self._approach(owners[hit], points[hit])
+
     def _witnessed(self, owners: Tensor, points: Tensor) -> None:
-        """Mark the owners of verified witnesses as broken, with the nearest distance."""
-        distance = self.distance.nan_to_num(nan=torch.inf)
-        distance.scatter_reduce_(0, owners, self.ball.distance(points, self.x[owners]), "amin")
-        self.distance = torch.where(distance.isinf(), torch.nan, distance)
+        """Mark the owners of verified witnesses as broken, by whoever proposed their candidates."""
+        self._approach(owners, points)
+        fresh = owners[~self.broken[owners]]
+        self._finder[fresh] = self._proposer[fresh]
         self.broken[owners] = True
+
+    def _approach(self, owners: Tensor, points: Tensor) -> None:
+        """Keep verified adversarial points that are nearer than those before."""
+        distance = self.ball.distance(points, self.x[owners])
+        nearer = torch.nonzero(distance < self._verified(owners))[:, 0]
+        rows = nearer[first_lowest(owners[nearer], distance[nearer], len(self.x))]
+        self.nearest[owners[rows]] = points[rows]
+        self.distance[owners[rows]] = distance[rows]
+
+    def _verified(self, entries: Tensor) -> Tensor:
+        """Return the verified distances of some entries, infinite where there is none."""
+        return self.distance[entries].nan_to_num(nan=torch.inf)
+
+    def nearer(self, hits: Nearest) -> Int64[Tensor, " m"]:
+        """Return the entries whose candidate is nearer than what is verified."""
+        entries = torch.arange(len(self.x), device=self.x.device)
+        return entries[hits.distance < self._verified(entries)]
 
     def pending(self) -> Int64[Tensor, " m"]:
         """Return the entries whose candidate has not been before the canonical pass."""
@@ -98,11 +161,3 @@ class Record:
     def candidates(self, entries: Int64[Tensor, " m"]) -> Float[Tensor, "m *shape"]:
         """Return the candidates of some entries."""
         return self._candidate[entries]
-
-
-def first_lowest(owners: Int64[Tensor, " m"], values: Float64[Tensor, " m"], n: int) -> Int64[Tensor, " k"]:
-    """Return for each owner among 0..n-1 that has rows the first of its rows of lowest value."""
-    lowest = values.new_full((n,), torch.inf).scatter_reduce_(0, owners, values, "amin")
-    rows = torch.nonzero(values == lowest[owners])[:, 0]
-    first = owners.new_full((n,), len(owners)).scatter_reduce_(0, owners[rows], rows, "amin")
-    return first[first < len(owners)]

@@ -1,14 +1,75 @@
-"""Attacks by name, with options as text."""
+"""Attacks by name, with options as text: ours, and those that installed packages register."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
 
+from epsball.attacks.apgd import APGD, TargetedAPGD
+from epsball.attacks.autoattack import AutoAttack, RandomisedAutoAttack
+from epsball.attacks.carlini_wagner import CarliniWagner
+from epsball.attacks.ddn import DDN
+from epsball.attacks.deepfool import DeepFool
+from epsball.attacks.ensemble import Ensemble
+from epsball.attacks.fab import FAB, TargetedFAB
+from epsball.attacks.fmn import FMN
+from epsball.attacks.hop_skip_jump import HopSkipJump
+from epsball.attacks.momentum import MomentumPGD
+from epsball.attacks.nes import NES
+from epsball.attacks.pdpgd import PDPGD
 from epsball.attacks.pgd import FGSM, PGD, RandomisedFGSM
 from epsball.attacks.protocol import Attack
+from epsball.attacks.second_order import SecondOrder
+from epsball.attacks.spsa import SPSA
+from epsball.attacks.square import Square
 from epsball.errors import InputError, choose
 from epsball.texts import split_options
 
-ATTACKS: dict[str, Callable[[], Attack]] = {"pgd": PGD, "fgsm": FGSM, "fgsm-rs": RandomisedFGSM}
+Factory = Callable[[], Attack]
+
+ENTRY_POINTS = "epsball.attacks"
+"""The group under which a package registers attacks: a name, and a callable that makes one."""
+
+ATTACKS: dict[str, Factory] = {
+    "pgd": PGD,
+    "fgsm": FGSM,
+    "fgsm-rs": RandomisedFGSM,
+    "mi-fgsm": MomentumPGD,
+    "apgd": APGD,
+    "apgd-t": TargetedAPGD,
+    "carlini-wagner": CarliniWagner,
+    "ddn": DDN,
+    "fmn": FMN,
+    "deepfool": DeepFool,
+    "fab": FAB,
+    "fab-t": TargetedFAB,
+    "pdpgd": PDPGD,
+    "square": Square,
+    "autoattack": AutoAttack,
+    "autoattack-rand": RandomisedAutoAttack,
+    "ensemble": Ensemble,
+    "second-order": SecondOrder,
+    "spsa": SPSA,
+    "nes": NES,
+    "hop-skip-jump": HopSkipJump,
+}
+
+OBJECTS = {
+    "collision": "Collision(pool=(x, y))",
+    "transfer": "Transfer(surrogate=classifier)",
+}
+"""Attacks that a text cannot name, for they need more than numbers, and how to make them."""
+
+
+def known() -> Mapping[str, Factory | EntryPoint]:
+    """Return what is registered: our own attacks, then those of installed packages, not yet loaded."""
+    others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    return {**others, **ATTACKS}
+
+
+def gradient_free() -> list[str]:
+    """Return the names of our attacks that need no gradient."""
+    named = [name for name, factory in ATTACKS.items() if getattr(factory, "gradient_free", False)]
+    return [*named, *OBJECTS.values()]
 
 
 def resolve(method: str | Attack) -> Attack:
@@ -23,10 +84,32 @@ def resolve(method: str | Attack) -> Attack:
     """
     if isinstance(method, str):
         name, options = split_options(method)
-        return with_options(choose(ATTACKS, name, "attack")(), name, options)
+        source = choose({**known(), **OBJECTS}, name, "attack")
+        if isinstance(source, str):
+            raise InputError(f"the attack '{name}' needs more than a text; give method={source}.")
+        return with_options(_made(name, source), name, options)
     if isinstance(method, type) or not isinstance(method, Attack):
         raise InputError(f"method is {method!r}; give an attack such as PGD(steps=40), or the name of one.")
     return method
+
+
+def _made(name: str, source: Factory | EntryPoint) -> Attack:
+    """Return the attack that a registered callable makes.
+
+    Raises
+    ------
+    InputError
+        If another package's entry point cannot be loaded, or makes no attack.
+    """
+    if not isinstance(source, EntryPoint):
+        return source()
+    try:
+        attack = source.load()()
+    except Exception as error:
+        raise InputError(f"the attack '{name}' ({source.value}) cannot be made: {error}") from error
+    if not isinstance(attack, Attack):
+        raise InputError(f"the attack '{name}' ({source.value}) is a {type(attack).__name__}, which is no attack.")
+    return attack
 
 
 def with_options(attack: Attack, name: str, options: dict[str, str]) -> Attack:

@@ -1,5 +1,6 @@
 """What an attack returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from epsball import results
+from epsball.attacks.curve import AccuracyCurve
 from epsball.attacks.ledger import Ledger
 from epsball.statistics import clopper_pearson
 
@@ -30,9 +32,13 @@ class AttackResult:
     margin
         z_y - max_{j != y} z_j at `x_adv` by the canonical pass, also where the search ran in
         another precision; NaN where invalid.
-    distance
-        Distance of the nearest verified witness from its example, in the ball's norm; NaN where
-        there is none. Under ``stop="never"`` that need not be `x_adv`.
+    nearest, distance
+        The nearest verified adversarial point and its distance from its example, in the ball's
+        norm; the example itself and NaN where there is none. Minimum-norm attacks find such points
+        also outside the ball; under ``stop="never"`` it need not be `x_adv`.
+    by
+        The attack that found each example's first witness, a component's name where the method has
+        several; None where none was found or the example is its own.
     ledger
         Passes spent, by example, attack and restart.
     invalid
@@ -45,7 +51,9 @@ class AttackResult:
     x_adv: Float[Tensor, "n *shape"]
     broken: Bool[Tensor, " n"]
     margin: Float64[Tensor, " n"]
+    nearest: Float[Tensor, "n *shape"]
     distance: Float64[Tensor, " n"]
+    by: Sequence[str | None]
     ledger: Ledger
     invalid: dict[int, str] = field(default_factory=dict)
     interrupted: bool = False
@@ -54,6 +62,11 @@ class AttackResult:
     def accuracy(self) -> float:
         """Accuracy under attack: the share of examples not broken (invalid ones count as standing)."""
         return 1.0 - float(self.broken.double().mean())
+
+    @property
+    def curve(self) -> AccuracyCurve:
+        """Accuracy against radius; beyond the ball only minimum-norm attacks under ``stop="never"`` say something."""
+        return AccuracyCurve.of(self.distance)
 
     def __str__(self) -> str:
         n, standing = len(self.broken), int((~self.broken).sum())
@@ -66,6 +79,13 @@ class AttackResult:
         bad = int(self.ledger.bad_gradients.sum())
         if bad:
             lines.append(f"{bad} input gradients had NaN or infinite entries, taken as 0: robustness may be overstated")
+        zero = int(self.ledger.zero_gradients.sum())
+        asked = int(self.ledger.backwards[self.ledger.index >= 0].sum())
+        if 2 * zero > asked:
+            lines.append(
+                f"{zero} of {asked} input gradients were exactly zero: robustness may be overstated; try "
+                "'second-order', or an attack that needs no gradient, such as 'square' or 'hop-skip-jump'"
+            )
         unsearched = self._unsearched()
         if unsearched:
             lines.append(f"{unsearched} standing examples were not searched: no budget for one call, or interrupted")
@@ -77,8 +97,7 @@ class AttackResult:
 
     def _unsearched(self) -> int:
         """Return how many standing, valid examples the method never worked on."""
-        others = torch.stack([self.ledger.of(name) for name in ("natural", "verification")]).any(0)
-        worked_on = set(self.ledger.index[~others].tolist())
+        worked_on = set(self.ledger.index[self.ledger.searching()].tolist())
         standing = torch.nonzero(~self.broken)[:, 0].tolist()
         return len(set(standing) - worked_on - set(self.invalid))
 
@@ -89,6 +108,7 @@ class AttackResult:
             "broken": self.broken,
             "margin": self.margin,
             "distance": self.distance,
+            "by": list(self.by),
             "invalid": self.invalid,
             "interrupted": self.interrupted,
             "passes": dict(zip(("forward", "backward"), self.ledger.passes, strict=True)),
@@ -96,8 +116,9 @@ class AttackResult:
         return results.jsonable(document)
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return broken, margin and distance, a row an example."""
-        return results.arrow_table({"broken": self.broken, "margin": self.margin, "distance": self.distance})
+        """Return broken, margin, distance and finder, a row an example."""
+        columns = {"broken": self.broken, "margin": self.margin, "distance": self.distance, "by": list(self.by)}
+        return results.arrow_table(columns)
 
     def plot(self) -> "Figure":
         """Draw the distribution of the margins left by the attack."""

@@ -12,13 +12,14 @@ from epsball import progress
 from epsball.attacks.evaluator import PRECISIONS, Evaluator
 from epsball.attacks.judge import Judge
 from epsball.attacks.ledger import Ledger
-from epsball.attacks.protocol import Attack
+from epsball.attacks.protocol import Attack, check_norm, domain
 from epsball.attacks.query import Query, SearchEnded, Stop
 from epsball.attacks.record import Record
+from epsball.attacks.registry import gradient_free
 from epsball.attacks.result import AttackResult
 from epsball.ball import Ball
 from epsball.classifier import Classifier
-from epsball.errors import EpsballError, InputError, choose
+from epsball.errors import EpsballError, InputError, NoGradientError, choose
 from epsball.randomness import Keys, check_seed
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Examples:
 
 def search(classifier: Classifier, examples: Examples, ball: Ball, options: Options) -> AttackResult:
     """Return what a method finds on examples that have been checked, verified and accounted for."""
+    check_norm(options.method, ball)
     evaluator, judge = Evaluator(classifier, options.precision), Judge(classifier)
     keys = Keys.of_examples(examples.x, examples.y.long(), options.seed).derive(options.method.name)
     size = options.batch_size or CHUNK.get(classifier.device.type, CHUNK["cpu"])
@@ -120,12 +122,13 @@ class _Work:
         x = self.judge.classifier.adopt(self.examples.x[rows].detach())
         y = self.examples.y[rows].to(x.device, torch.int64)
         index = self.examples.index[rows].to(x.device)
+        box = domain(self.options.method) == "box"
         if self.examples.natural is not None:
             natural = self.examples.natural[rows].to(x.device)
-            return Record(self.ball, x, y, index, natural), Ledger.empty()
+            return Record(self.ball, x, y, index, natural, box=box), Ledger.empty()
         natural = self.judge.margins(x, y)
         cost = torch.full_like(index, self.judge.cost)
-        return Record(self.ball, x, y, index, natural), Ledger.judged(index, "natural", natural, cost)
+        return Record(self.ball, x, y, index, natural, box=box), Ledger.judged(index, "natural", natural, cost)
 
     def _search(self, record: Record, rows: slice) -> Ledger:
         options, examples = self.options, self.examples
@@ -135,6 +138,7 @@ class _Work:
             self.evaluator,
             self.judge,
             record,
+            attack=options.method.name,
             stop=options.stop,
             budget=options.budget,
             total=examples.total,
@@ -144,9 +148,11 @@ class _Work:
             options.method(query, self.ball, keys=self._keys_by_index(record, rows))
         except SearchEnded:
             pass
+        except NoGradientError as error:
+            raise NoGradientError(f"{error} Gradient-free: {', '.join(gradient_free())}.") from error
         except KeyboardInterrupt:
             self.interrupted = True
-        return query.tally.ledger(options.method.name)
+        return query.tally.ledger()
 
     def _keys_by_index(self, record: Record, rows: slice) -> Keys:
         """Return keys indexed by position in the call's x; those of other chunks are zero."""
@@ -161,6 +167,11 @@ class _Work:
             points = record.candidates(entries)
             canonical = self.judge.margins(points, record.y[entries])
             record.confirm(entries, points, canonical, self.judge.cost)
+        for hits in record.hits:
+            entries = record.nearer(hits)
+            if len(entries):
+                canonical = self.judge.margins(hits.point[entries], record.y[entries])
+                record.approve(entries, hits.point[entries], canonical, self.judge.cost)
         rows = torch.nonzero(record.judged)[:, 0]
         return Ledger.judged(record.index[rows], "verification", record.margin[rows], record.judged[rows])
 
@@ -170,9 +181,9 @@ def _collect(
 ) -> AttackResult:
     records = [record for record, _ in chunks]
     device = examples.x.device
-    x_adv, margin, broken, distance, failed = (
+    x_adv, margin, broken, nearest, distance, failed = (
         torch.cat([getattr(record, name) for record in records]).to(device)
-        for name in ("point", "margin", "broken", "distance", "failed")
+        for name in ("point", "margin", "broken", "nearest", "distance", "failed")
     )
     for record in records:
         if not bool(record.ball.contains(record.point, record.x).all()):
@@ -181,7 +192,9 @@ def _collect(
         x_adv=x_adv,
         broken=broken,
         margin=torch.where(failed & ~broken, torch.nan, margin),
+        nearest=nearest,
         distance=distance,
+        by=[name for record in records for name in record.by],
         ledger=Ledger.concatenate([padding, *(ledger for _, ledger in chunks)]),
         invalid={
             position: reason

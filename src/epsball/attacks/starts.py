@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,6 +21,14 @@ def uniform(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
 def centre(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
     """Return the examples themselves."""
     return neighbourhood.x
+
+
+def surface(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
+    """Return points at the radius from the examples, in random directions, projected (Auto-PGD's start)."""
+    x, norm = neighbourhood.x, neighbourhood.norm
+    draws = norm.draw(keys, x[0].numel())
+    draws *= neighbourhood.radius / torch.linalg.vector_norm(draws, norm.order, dim=1, keepdim=True)
+    return neighbourhood.project(draws.view(x.shape).add_(x).to(x.dtype))
 
 
 def gaussian(scale: float = 0.001) -> Start:
@@ -49,7 +58,7 @@ def given(points: Float[Tensor, "n *shape"]) -> Start:
     return start
 
 
-STARTS: dict[str, Start] = {"uniform": uniform, "none": centre, "gaussian": gaussian()}
+STARTS: dict[str, Start] = {"uniform": uniform, "surface": surface, "none": centre, "gaussian": gaussian()}
 
 
 def resolve(start: str | Tensor | Start) -> Start:

@@ -14,14 +14,16 @@ class Tally:
 
     Attributes
     ----------
+    attack
+        The attack that what follows is counted for.
     spent
         Forwards and backwards of the method so far, (n,).
     """
 
-    def __init__(self, index: Int64[Tensor, " n"]) -> None:
-        self.index = index
+    def __init__(self, index: Int64[Tensor, " n"], attack: str) -> None:
+        self.index, self.attack = index, attack
         self.spent = torch.zeros_like(index)
-        self._finished: list[tuple[int, list[Tensor]]] = []
+        self._finished: list[tuple[str, int, list[Tensor]]] = []
         self._open(0)
 
     def _open(self, restart: int) -> None:
@@ -33,19 +35,28 @@ class Tally:
     def _close(self) -> None:
         rows = torch.nonzero(self._forwards)[:, 0]
         columns = [self.index, self._lowest, self._forwards, self._backwards, self._zero, self._bad]
-        self._finished.append((self._restart, [column[rows] for column in columns]))
+        self._finished.append((self.attack, self._restart, [column[rows] for column in columns]))
 
-    def begin(self, restart: int) -> None:
-        """Begin the rows of another restart."""
+    def begin(self, restart: int, attack: str | None = None) -> None:
+        """Begin the rows of another restart, of the same attack or of another one."""
         self._close()
+        self.attack = attack or self.attack
         self._open(restart)
 
-    def passes(self, owners: Int64[Tensor, " m"], backwards: int) -> None:
-        """Count one forward and `backwards` backwards for the owner of each row."""
+    def passes(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
+        """Count so many forwards and backwards for the owner of each row."""
         ones = torch.ones_like(owners)
-        self._forwards.index_add_(0, owners, ones)
+        self._forwards.index_add_(0, owners, ones, alpha=forwards)
         self._backwards.index_add_(0, owners, ones, alpha=backwards)
-        self.spent.index_add_(0, owners, ones, alpha=1 + backwards)
+        self.spent.index_add_(0, owners, ones, alpha=forwards + backwards)
+
+    def shared(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
+        """Divide passes of a whole batch evenly; what is left over goes to the first."""
+        for counts, total in ((self._forwards, forwards), (self._backwards, backwards)):
+            share = torch.full_like(owners, total // len(owners))
+            share[: total % len(owners)] += 1
+            counts.index_add_(0, owners, share)
+            self.spent.index_add_(0, owners, share)
 
     def gradients(self, owners: Int64[Tensor, " m"], zero: Bool[Tensor, " m"], bad: Bool[Tensor, " m"]) -> None:
         """Count the gradients that were exactly zero, and those with NaN or infinite entries."""
@@ -56,10 +67,10 @@ class Tally:
         """Note margins seen inside the ball."""
         self._lowest.scatter_reduce_(0, owners, margin.nan_to_num(nan=torch.inf), "amin")
 
-    def ledger(self, name: str) -> Ledger:
-        """Return the rows of all restarts, under the attack's name."""
+    def ledger(self) -> Ledger:
+        """Return the rows of all attacks and restarts."""
         self.begin(0)
         rows: Sequence[Ledger] = [
-            Ledger.rows(index, name, restart, *columns) for restart, (index, *columns) in self._finished
+            Ledger.rows(index, attack, restart, *columns) for attack, restart, (index, *columns) in self._finished
         ]
         return Ledger.concatenate(rows)

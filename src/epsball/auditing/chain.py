@@ -58,6 +58,8 @@ class Chain:
         What the data allow at all, where it was measured.
     cross_entropy
         The classifier's adversarial cross-entropy against the least possible, where it was measured.
+    uncertified
+        Why there are no certificates, where there are none.
     """
 
     places: Mapping[str, Bound]
@@ -66,6 +68,7 @@ class Chain:
     total: int
     limit: Limit | None = None
     cross_entropy: CrossEntropy | None = None
+    uncertified: str | None = None
 
     @property
     def robust_accuracy(self) -> tuple[float, float]:
@@ -119,7 +122,9 @@ class Chain:
         return lines + ([self.missed_witness] if self.missed_witness else [])
 
     def _place(self, name: str) -> str:
-        return str(self.places[name]) if name in self.places else "not measured"
+        if name in self.places:
+            return str(self.places[name])
+        return f"not measured ({self.uncertified})" if name == CERTIFIED and self.uncertified else "not measured"
 
     def to_json(self) -> dict[str, object]:
         """Return the chain as JSON's types."""
@@ -129,6 +134,7 @@ class Chain:
                 "places": dict(self.places),
                 "robust accuracy": {"low": low, "high": high},
                 "not measured": self.not_measured,
+                "without certificates because": self.uncertified,
                 "risk": self.decomposition,
                 "limit": self.limit,
                 "avoidable error": self.avoidable_error,
@@ -140,7 +146,9 @@ class Chain:
         )
 
 
-def measure(table: "pyarrow.Table", links: Sequence[Link], found: LinkColumns | None) -> Chain:
+def measure(
+    table: "pyarrow.Table", links: Sequence[Link], found: LinkColumns | None, uncertified: str | None = None
+) -> Chain:
     """Return the chain of an evidence table, with what was found of the limit of its examples, if it was."""
     limit = None if found is None else found.limit
     columns = flags(table)
@@ -164,6 +172,7 @@ def measure(table: "pyarrow.Table", links: Sequence[Link], found: LinkColumns | 
         total=len(table),
         limit=limit,
         cross_entropy=_cross_entropy(table, found),
+        uncertified=uncertified,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int64
@@ -32,6 +33,8 @@ class Shard:
         Positions in the audited data set: an attack's per-example fields are indexed by them.
     total
         Number of examples of the audited data set.
+    folder
+        The run's folder, if it has one.
     """
 
     classifier: Classifier
@@ -43,6 +46,7 @@ class Shard:
     positions: Int64[Tensor, " n"]
     rows: Int64[Tensor, " n"]
     total: int
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,7 @@ import torch
 
 from epsball import data as datasets
 from epsball import progress
-from epsball.attacks import PGD, Attack, Ledger
+from epsball.attacks import Attack, Ensemble, Ledger
 from epsball.attacks.driver import check_box
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
@@ -17,24 +17,30 @@ from epsball.auditing.evidence import ShardEvidence, gather
 from epsball.auditing.folder import RunFolder
 from epsball.auditing.identity import describe, identity
 from epsball.auditing.link import Link, Shard
-from epsball.auditing.links import AttackLink, NaturalLink
+from epsball.auditing.links import AttackLink, CertificateLink, NaturalLink
 from epsball.auditing.result import Audit
 from epsball.ball import Ball
+from epsball.certificates import METHODS, certify
 from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED, check_inputs, check_label_range
-from epsball.errors import choose
+from epsball.errors import AssumptionError, ModelError, UnsupportedOperation, choose
 from epsball.files import write_json
 from epsball.limits import LinkColumns, link_columns
 
 BUDGETS: dict[str, Attack] = {
-    "quick": PGD(steps=40),
-    "standard": PGD(steps=100, restarts=5),
-    "full": PGD(steps=200, restarts=20),
+    "quick": Ensemble(),
+    "standard": Ensemble(queries=1000, patience=10.0, most=140),
+    "full": Ensemble(queries=5000, patience=30.0, most=420),
 }
 """The attack each budget buys."""
 
+CERTIFICATE_BUDGETS: dict[str, int | None] = {"quick": 5_000, "standard": 50_000, "full": None}
+"""Passes that each budget spends on the certificates of an example, at most."""
+
 SHARD = 1000
 """Examples audited and written as one piece."""
+
+NO_CERTIFICATES = "none"
 
 LIMIT_BYTES = 1 << 30
 """Size of the stored examples above which their optimal risk is left to ``epsball limit``."""
@@ -50,6 +56,8 @@ def audit(
     precision: str = "float32",
     batch_size: int | None = None,
     seed: int = 0,
+    certificates: str = "auto",
+    semantics: str = "float32",
     limit: bool = True,
     folder: str | Path | None = None,
 ) -> Audit:
@@ -76,6 +84,9 @@ def audit(
         As for `epsball.attack`.
     seed
         Seed of every draw.
+    certificates, semantics
+        Method and claim of `epsball.certify`, or ``"none"``. With ``"auto"`` a network that cannot be
+        captured or bounded is audited without certificates, and the chain says why.
     limit
         Whether the optimal adversarial risk of the examples is measured; that needs two classes
         and all examples in memory, and is left out above `LIMIT_BYTES` of them.
@@ -94,28 +105,37 @@ def audit(
         If an example is both broken and certified.
     """
     bought = choose(BUDGETS, budget, "budget")
+    choose({NO_CERTIFICATES: None, "auto": None, **METHODS}, certificates, "certificates")
     method = bought if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_box(ball, classifier)
     dataset = datasets.load(data)
-    links: list[Link] = [NaturalLink(), AttackLink(method=method, precision=precision, batch_size=batch_size)]
-    classes, guards = _checked(classifier, dataset)
+    before = classifier.passes.forward
+    classes = _checked(classifier, dataset)
+    link = CertificateLink(method=certificates, semantics=semantics, budget=CERTIFICATE_BUDGETS[budget])
+    reason = _without_certificates(link, classifier, dataset, ball)
+    guards = Ledger.overhead("guards", classifier.passes.forward - before)
+    links: list[Link] = [
+        NaturalLink(),
+        *([] if reason is not None else [link]),
+        AttackLink(method=method, precision=precision, batch_size=batch_size),
+    ]
     run = None
     if folder is not None:
         options = {link.name: identity(link) for link in links}
         run = RunFolder(folder, describe(classifier, dataset, ball, options, seed, SHARD))
-    read = partial(_read, classifier=classifier, dataset=dataset, ball=ball, seed=seed, classes=classes)
+    subject = {"classifier": classifier, "dataset": dataset, "ball": ball, "seed": seed, "classes": classes}
+    read = partial(_read, **subject, folder=None if run is None else run.path)
     shards = list(_evidence(links, read, guards, run, len(dataset)))
-    return _finish(shards, links, classifier, dataset, run, _limit(dataset, ball) if limit else None)
+    return _finish(shards, links, classifier, dataset, run, _limit(dataset, ball) if limit else None, reason)
 
 
-def _checked(classifier: Classifier, dataset: datasets.Dataset) -> tuple[int, Ledger]:
-    """Check the model on the first examples and all labels; return the classes and the passes it took."""
-    before = classifier.passes.forward
+def _checked(classifier: Classifier, dataset: datasets.Dataset) -> int:
+    """Check the model on the first examples and all labels; return the classes."""
     x, y = dataset[:PROBED]
     classes = classifier.check(datasets.as_pixels(x), y)
     check_label_range(dataset.labels, classes)
-    return classes, Ledger.overhead("guards", classifier.passes.forward - before)
+    return classes
 
 
 def _evidence(
@@ -132,7 +152,15 @@ def _evidence(
         yield done
 
 
-def _read(rows: slice, classifier: Classifier, dataset: datasets.Dataset, ball: Ball, seed: int, classes: int) -> Shard:
+def _read(
+    rows: slice,
+    classifier: Classifier,
+    dataset: datasets.Dataset,
+    ball: Ball,
+    seed: int,
+    classes: int,
+    folder: Path | None,
+) -> Shard:
     """Return a shard, its inputs checked."""
     x, y = dataset[rows]
     x = datasets.as_pixels(x)
@@ -147,7 +175,24 @@ def _read(rows: slice, classifier: Classifier, dataset: datasets.Dataset, ball: 
         positions=dataset.positions[rows],
         rows=torch.arange(rows.start, rows.stop),
         total=len(dataset),
+        folder=folder,
     )
+
+
+def _without_certificates(
+    link: CertificateLink, classifier: Classifier, dataset: datasets.Dataset, ball: Ball
+) -> str | None:
+    """Return why there are no certificates, or None where there are; what was asked for by name must work."""
+    if link.method == NO_CERTIFICATES:
+        return "not asked for"
+    x, y = dataset[:1]
+    try:
+        certify(classifier, datasets.as_pixels(x), y, ball, method="interval", semantics=link.semantics)
+    except (ModelError, UnsupportedOperation, AssumptionError) as error:
+        if link.method != "auto":
+            raise
+        return str(error)
+    return None
 
 
 def _limit(dataset: datasets.Dataset, ball: Ball) -> LinkColumns | None:
@@ -166,6 +211,7 @@ def _finish(
     dataset: datasets.Dataset,
     run: RunFolder | None,
     limit: LinkColumns | None,
+    uncertified: str | None,
 ) -> Audit:
     import pyarrow
 
@@ -173,7 +219,7 @@ def _finish(
     for name, values in ({} if limit is None else limit.columns).items():
         evidence = evidence.append_column(name, pyarrow.array(values))
     result = Audit(
-        chain=measure(evidence, links, limit),
+        chain=measure(evidence, links, limit, uncertified),
         evidence=evidence,
         ledger=pyarrow.concat_tables([shard.ledger for shard in shards]),
         shards=shards,

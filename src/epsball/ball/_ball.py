@@ -21,7 +21,7 @@ from epsball.errors import InputError, nearest
 from epsball.randomness import Keys
 
 NORMS: dict[str, Norm] = {"linf": LINF, "l2": L2, "l1": L1}
-_DUAL_ORDER = {"linf": 1.0, "l2": 2.0, "l1": math.inf}
+_DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,15 @@ class Ball:
         doubt, and count in integers where not. NaN and infinities are in no ball.
         """
         check_pair("x_adv", x_adv, "x", x)
+        return self.in_box(x_adv) & self._norm.within(rows_of(x_adv), rows_of(x), self.radius)
+
+    @torch.no_grad()
+    def in_box(self, x_adv: Float[Tensor, "n *shape"]) -> Bool[Tensor, " n"]:
+        """Return exactly which rows of x_adv lie in the box; NaN lies in none, not even in no box."""
+        check_floats(x_adv=x_adv)
         points = rows_of(x_adv)
         low, high = self._box_in(points.dtype)
-        in_box = (points.amin(dim=1) >= low) & (points.amax(dim=1) <= high)
-        return in_box & self._norm.within(points, rows_of(x), self.radius)
+        return (points.amin(dim=1) >= low) & (points.amax(dim=1) <= high)
 
     @torch.no_grad()
     def project(self, x_adv: Float[Tensor, "n *shape"], x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
@@ -211,7 +216,19 @@ class Ball:
         """Return max <gradient, v> over norm(v) <= 1, row by row in float64: l1 for linf, linf for l1."""
         check_floats(gradient=gradient)
         rows = rows_of(gradient).to(torch.float64)
-        return torch.linalg.vector_norm(rows, _DUAL_ORDER[self.norm], dim=1)
+        return torch.linalg.vector_norm(rows, NORMS[_DUAL[self.norm]].order, dim=1)
+
+    @torch.no_grad()
+    def proximal(self, v: Float[Tensor, "n *shape"], weight: Float[Tensor, " n"]) -> Float[Tensor, "n *shape"]:
+        """Return argmin_u weight norm(u) + norm_2(u - v)^2 / 2, row by row, up to 2^-14 of the weight.
+
+        By Moreau's decomposition that is v minus its projection onto the dual ball of radius `weight`:
+        soft thresholds for l1, a shorter vector for l2, a clipped one for linf.
+        """
+        check_floats(v=v)
+        rows = rows_of(v)
+        free = torch.full_like(rows, math.inf)
+        return (rows - NORMS[_DUAL[self.norm]].shorten(rows, -free, free, weight[:, None].double())).view(v.shape)
 
     @torch.no_grad()
     def overlap(

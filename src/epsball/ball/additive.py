@@ -208,6 +208,21 @@ class SumNorm:
             reject=rounding.reject(radius),
         )
 
+    def shorten(
+        self,
+        d: Float[Tensor, "n d"],
+        below: Float[Tensor, "n d"],
+        above: Float[Tensor, "n d"],
+        reach: Float[Tensor, "n 1"],
+    ) -> Float[Tensor, "n d"]:
+        """Return the displacements of the box nearest to d of a length of at most `reach`, up to 2^-14 of it."""
+        clipped = d.clamp(below, above)
+        size = self.length(clipped)
+        if bool((size <= reach).all()):
+            return clipped
+        w, _ = self.approach(d, below, above, torch.minimum(reach, size), size)
+        return torch.where(size <= reach, clipped, w)
+
     def nearest(
         self, points: Float[Tensor, "n d"], x: Float[Tensor, "n d"], radius: Fraction, low: float, high: float
     ) -> Float[Tensor, "n d"]:

@@ -124,6 +124,17 @@ class MaxNorm:
             upper_bound(x, radius).clamp_(max=float_below(high, x.dtype)),
         )
 
+    def shorten(
+        self,
+        d: Float[Tensor, "n d"],
+        below: Float[Tensor, "n d"],
+        above: Float[Tensor, "n d"],
+        reach: Float[Tensor, "n 1"],
+    ) -> Float[Tensor, "n d"]:
+        """Return the displacements of the box nearest to d of a length of at most `reach`."""
+        reach = reach.to(d.dtype)
+        return d.clamp(-reach, reach).clamp_(below, above)
+
     def nearest(
         self, points: Float[Tensor, "n d"], x: Float[Tensor, "n d"], radius: Fraction, low: float, high: float
     ) -> Float[Tensor, "n d"]:

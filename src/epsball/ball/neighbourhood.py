@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from epsball.ball.exact import float_above, float_below
+from epsball.ball.hyperplane import displacement
 from epsball.ball.norm import Norm, Region, rows_of
 from epsball.randomness import Keys
 
@@ -63,6 +65,35 @@ class Neighbourhood:
     ) -> Float[Tensor, "n *shape"]:
         """Return the direction of unit length in which a step ascends; see `Ball.ascent`."""
         return self.norm.ascent(rows_of(gradient), rows_of(points), self.low, self.high).view(points.shape)
+
+    @torch.no_grad()
+    def clip(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        """Return the nearest points of the box, in the ball or not."""
+        return points.clamp(*self._ends(points.dtype))
+
+    @torch.no_grad()
+    def shorten(self, points: Float[Tensor, "n *shape"], radii: Float[Tensor, " n"]) -> Float[Tensor, "n *shape"]:
+        """Return the nearest points of the box and the balls of other radii, a radius a row, up to 2^-14 of it."""
+        x = self.region.x
+        w = self.norm.shorten(rows_of(points) - x, self.low - x, self.high - x, radii[:, None])
+        return self.clip(w.add_(x)).view(points.shape)
+
+    @torch.no_grad()
+    def to_hyperplane(
+        self, points: Float[Tensor, "n *shape"], normal: Float[Tensor, "n *shape"], gap: Float[Tensor, " n"]
+    ) -> Float[Tensor, "n *shape"]:
+        """Return the v of least norm with <normal, v> = gap and points + v in the box.
+
+        Where there is none, the v that comes nearest to it; see `epsball.ball.hyperplane`.
+        """
+        z = rows_of(points)
+        low, high = self._ends(z.dtype)
+        v = displacement(self.norm.order, rows_of(normal), gap.to(z.dtype), low - z, high - z)
+        return v.view(points.shape)
+
+    def _ends(self, dtype: torch.dtype) -> tuple[float, float]:
+        """Return the extreme numbers of `dtype` in the box."""
+        return float_above(self.low, dtype), float_below(self.high, dtype)
 
     @torch.no_grad()
     def sample(self, keys: Keys) -> Float[Tensor, "n *shape"]:

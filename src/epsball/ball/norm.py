@@ -66,6 +66,16 @@ class Norm(Protocol):
         """Return the region of ball and box around x."""
         ...
 
+    def shorten(
+        self,
+        d: Float[Tensor, "n d"],
+        below: Float[Tensor, "n d"],
+        above: Float[Tensor, "n d"],
+        reach: Float[Tensor, "n 1"],
+    ) -> Float[Tensor, "n d"]:
+        """Return the displacements of the box nearest to d of a length of at most `reach`, up to 2^-14 of it."""
+        ...
+
     def nearest(
         self, points: Float[Tensor, "n d"], x: Float[Tensor, "n d"], radius: Fraction, low: float, high: float
     ) -> Float[Tensor, "n d"]:

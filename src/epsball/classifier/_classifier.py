@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from epsball.classifier import guards
 from epsball.classifier.normalise import Normalise, Statistics
-from epsball.classifier.state import untouched
-from epsball.errors import InputError, ModelError
+from epsball.errors import InputError, ModelError, NoGradientError
+from epsball.state import untouched
 
 BLOCK = 512
 """Examples that `Classifier.logits` passes at once."""
@@ -55,6 +55,9 @@ class Classifier:
         over `repetitions` passes.
     repetitions
         Passes over which a stochastic module is judged.
+    rejects
+        Whether the module's last logit stands for rejection, as a detector's: an input that it wins
+        is rejected, and counts as handled right whatever its label.
 
     Attributes
     ----------
@@ -80,6 +83,7 @@ class Classifier:
         high: float | None = 1.0,
         stochastic: bool = False,
         repetitions: int = 20,
+        rejects: bool = False,
     ) -> None:
         if not isinstance(module, nn.Module):
             raise ModelError(
@@ -95,7 +99,7 @@ class Classifier:
         self.module = module
         self.network = _behind_normalisation(module, mean, std)
         self.low, self.high = low, high
-        self.stochastic, self.repetitions = stochastic, repetitions
+        self.stochastic, self.repetitions, self.rejects = stochastic, repetitions, rejects
         self.passes = Passes()
 
     @property
@@ -151,7 +155,7 @@ class Classifier:
 
         Raises
         ------
-        ModelError
+        NoGradientError
             If no gradient reaches the input.
         """
         self.passes.backward += len(x)
@@ -159,11 +163,22 @@ class Classifier:
         if output.requires_grad:
             (gradient,) = torch.autograd.grad(output.sum(), x, retain_graph=keep, allow_unused=True)
         if gradient is None:
-            raise ModelError(
+            raise NoGradientError(
                 "no gradient reaches the input: the model detaches it, runs under no_grad or is not "
                 "differentiable. Use a gradient-free attack, or a surrogate for the part that cuts the gradient."
             )
         return gradient
+
+    def handled(self, logits: Float[Tensor, "n columns"], y: Int64[Tensor, " n"]) -> Float[Tensor, "n classes"]:
+        """Return logits by which an example is handled right or not: those of the classes.
+
+        Where the model may reject, z_y becomes max(z_y, z_reject): a margin of 0 or less then means
+        neither classified right nor rejected.
+        """
+        if not self.rejects:
+            return logits
+        z, rejection = logits[:, :-1], logits[:, -1:]
+        return z.scatter(1, y[:, None], torch.maximum(z.gather(1, y[:, None]), rejection))
 
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the logits of raw inputs, in evaluation mode and without a gradient, block by block."""
@@ -215,7 +230,10 @@ class Classifier:
         guards.check_inputs(x, self.low, self.high)
         guards.check_labels(y, len(x))
         with self.in_use(), torch.no_grad():
-            classes = guards.check_model(self.forward, self.adopt(x), deterministic=not self.stochastic)
+            columns = guards.check_model(self.forward, self.adopt(x), deterministic=not self.stochastic)
+        classes = columns - self.rejects
+        if classes < 2:
+            raise ModelError(f"the model has {columns} logits, the last for rejection; it needs two classes beside it.")
         guards.check_label_range(y, classes)
         return classes
 

@@ -12,9 +12,12 @@ from rich.console import Console
 from epsball import __version__
 from epsball.cli.attack import attack
 from epsball.cli.audit import audit
+from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.figure import figure
 from epsball.cli.limit import limit
+from epsball.cli.replay import replay
+from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
 from epsball.errors import EpsballError
@@ -37,7 +40,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, train, limit, similarity, figure):
+for verb in (audit, attack, certify, replay, train, limit, similarity, sensitivity, figure):
     app.command(verb)
 
 

@@ -1,7 +1,7 @@
 """``epsball audit``."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from epsball import auditing
 from epsball import data as datasets
@@ -28,6 +28,8 @@ def audit(
     precision: str = "float32",
     batch_size: int | None = None,
     stochastic: bool = False,
+    certificates: str = "auto",
+    semantics: Literal["float32", "real"] = "float32",
     limit: bool = True,
     reference: str | None = None,
     out: Path | None = None,
@@ -56,6 +58,10 @@ def audit(
         Examples searched together.
     stochastic
         The model draws random numbers; it is judged over repetitions.
+    certificates
+        Method of the certificates (as for certify), auto for the cascade, or none.
+    semantics
+        What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
         Measure the optimal adversarial risk of the examples, too.
     reference
@@ -77,6 +83,8 @@ def audit(
             precision=precision,
             batch_size=batch_size,
             seed=common.seed,
+            certificates=certificates,
+            semantics=semantics,
             limit=limit,
             folder=out,
         )

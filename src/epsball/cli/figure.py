@@ -10,6 +10,7 @@ from cyclopts import App
 
 from epsball.ball import Ball
 from epsball.cli.common import Output, write_figure
+from epsball.cli.minimum_norm import minimum_norm
 from epsball.errors import InputError
 from epsball.limits.figures import gaussian_figure, overlap_figure, risk_figure
 from epsball.limits.gaussian import UnivariateGaussian, gaussian_curve
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 figure = App(name="figure", help="Draw a figure of the chapter into a PNG or SVG file.", help_format="plaintext")
+figure.command(minimum_norm)
 
 
 @figure.command

@@ -2,6 +2,7 @@
 
 from epsball.limits.generalisation import SampleCurve, distribution_bound, sample_curve
 from epsball.limits.link import LinkColumns, adversarial_cross_entropy, link_columns, missed_witness
+from epsball.limits.meetings import Meetings, meetings
 from epsball.limits.nearest import Separation, separation
 from epsball.limits.optimal import optimal_risk
 from epsball.limits.optimum import LeastFavourable, Losses, Optimum
@@ -9,6 +10,7 @@ from epsball.limits.randomised import RandomisedClassifier, randomised_classifie
 from epsball.limits.result import Limit, OptimalRisk
 from epsball.limits.sample import prior_weights
 from epsball.limits.soft import Effort
+from epsball.limits.ties import midpoints
 
 __all__ = [
     "Effort",
@@ -16,6 +18,7 @@ __all__ = [
     "Limit",
     "LinkColumns",
     "Losses",
+    "Meetings",
     "OptimalRisk",
     "Optimum",
     "RandomisedClassifier",
@@ -24,6 +27,8 @@ __all__ = [
     "adversarial_cross_entropy",
     "distribution_bound",
     "link_columns",
+    "meetings",
+    "midpoints",
     "missed_witness",
     "optimal_risk",
     "prior_weights",

@@ -72,8 +72,13 @@ def _midpoint_serves(data: Sample, ball: Ball, u: np.ndarray, v: np.ndarray) -> 
 
 
 def _common(ball: Ball, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    midpoint = ((a.double() + b.double()) / 2).to(a.dtype)
-    return ball.contains(midpoint, a) & ball.contains(midpoint, b)
+    points = midpoints(a, b)
+    return ball.contains(points, a) & ball.contains(points, b)
+
+
+def midpoints(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the midpoint of each pair of rows, rounded to the nearest of their numbers."""
+    return ((a.double() + b.double()) / 2).to(a.dtype)
 
 
 def _pixel_tables(graph: Conflicts, data: Sample) -> np.ndarray:

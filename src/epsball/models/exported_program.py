@@ -51,8 +51,8 @@ class ExportedModule(nn.Module):
         if not fits:
             expected = "x".join(str(length or "any") for length in self.shape)
             raise InputError(f"x is {tuple(x.shape)}; the program was exported for inputs of shape {expected}.")
-        if self.most is not None and len(x) > self.most:
-            raise InputError(f"x has {len(x)} rows; the program was exported for batches of at most {self.most}.")
+        if self.most is not None and x.shape[0] > self.most:
+            raise InputError(f"x has {x.shape[0]} rows; the program was exported for batches of at most {self.most}.")
         return self.program(x)
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from epsball.errors import InputError, ModelError, UnsupportedOperation, nearest
+from epsball.errors import InputError, ModelError, nearest
+from epsball.graph import GraphModule
+from epsball.graph.onnx import read_onnx
 from epsball.models import timm_models
 from epsball.models.architectures import ARCHITECTURES
 from epsball.models.card import read_card
 from epsball.models.exported_program import exported_module
+from epsball.models.files import file_kind
 from epsball.models.loaded import Known, LoadedModel, check_finite, refuse_more, with_weights
 from epsball.models.model_text import ModelText, parse_model_text
 from epsball.models.user_python import imported, public_function, reported
@@ -29,7 +32,9 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
     ``FILE.py:function``          the user's own: runs FILE.py and calls the function with
                                   the ARGs, and with `shape` and `classes` if it has them
     ``FILE.pt2``                  a program of ``torch.export.save``, a whole model
-    ``FILE.onnx``                 not read yet
+    ``FILE.onnx``                 a whole model (extra ``onnx``); ``shape=`` says in which shape
+                                  its inputs come, if not in the file's: (c, h, w) for a file
+                                  of (h, w, c) moves the channels, else entries keep their order
     ``timm:NAME``                 a model of timm (extra ``timm``)
     ``CARD.json``                 a model that training wrote
     ============================  ======================================================
@@ -124,9 +129,20 @@ def _exported(request: ModelText, known: Known) -> LoadedModel:
 
 
 def _onnx(request: ModelText, known: Known) -> LoadedModel:
-    raise UnsupportedOperation(
-        f"{request.name}: ONNX files are not read yet. Give the PyTorch module, as "
-        "FILE.py:function@WEIGHTS or as a .pt2 file."
+    refuse_more(request, "an .onnx file is a whole model", ("mean", "std", "shape"))
+    path = Path(request.name).expanduser()
+    file_kind(path)
+    graph = read_onnx(path, shape=request.shape)
+    return LoadedModel(
+        module=GraphModule(graph),
+        mean=request.mean,
+        std=request.std,
+        shape=graph.input.shape,
+        classes=graph.classes,
+        text=request.text,
+        name=request.name,
+        architecture=request.architecture,
+        weights=path,
     )
 
 
@@ -167,11 +183,11 @@ def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
     if Path(name).suffix:
         raise InputError(
             f"{name!r} names no model; a file of weights stands behind its architecture, NAME@{name}. "
-            f"Whole models are FILE.pt2 and CARD.json; architectures are {', '.join(ARCHITECTURES)}."
+            f"Whole models are FILE.pt2, FILE.onnx and CARD.json; architectures are {', '.join(ARCHITECTURES)}."
         )
     raise InputError(
         f"there is no architecture '{name}'.{nearest(name, ARCHITECTURES)} "
-        f"There are {', '.join(ARCHITECTURES)}; or write FILE.py:function, FILE.pt2, timm:NAME, CARD.json."
+        f"There are {', '.join(ARCHITECTURES)}; or write FILE.py:function, FILE.pt2, FILE.onnx, timm:NAME, CARD.json."
     )
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from epsball.classifier.guards import explain_failure
-from epsball.classifier.state import untouched
 from epsball.errors import EpsballError, ModelError
+from epsball.state import untouched
 
 Hook = Callable[[nn.Module, Any, Any], None]
 

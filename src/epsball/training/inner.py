@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from epsball.attacks.loop import ascend
 from epsball.attacks.starts import Start
 from epsball.ball import Ball
-from epsball.classifier.state import evaluating
 from epsball.randomness import Keys
+from epsball.state import evaluating
 
 
 def maximise(

@@ -40,7 +40,7 @@ class NaturalLink:
         judge = Judge(classifier)
         with preserved(shard.seed if classifier.stochastic else None), classifier.in_use():
             logits = judge.logits(classifier.adopt(shard.x)).cpu()
-        margin = margins(logits, shard.y)
+        margin = margins(classifier.handled(logits, shard.y), shard.y)
         failed = margin.isnan()
         rows = torch.arange(len(margin))
         spent = Ledger.judged(rows, "natural", margin, torch.full_like(rows, judge.cost))

@@ -1,0 +1,67 @@
+"""Backward pass differentiable approximation: a module with another's gradient."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from epsball.errors import ModelError
+
+Function = Callable[[Tensor], Tensor]
+
+
+def bpda(forward: Function, surrogate: Function | None = None) -> nn.Module:
+    """Return a module that computes `forward` and passes gradients back as `surrogate` would.
+
+    For a defence g with no useful gradient (quantisation, thermometer codes, JPEG) in front of a
+    network f: ``nn.Sequential(bpda(g), f)`` has the very logits of f(g(x)), so verdicts are those
+    of the defended model, and gradients that lead somewhere.
+
+    Parameters
+    ----------
+    forward
+        The defence; a module or a function.
+    surrogate
+        A differentiable stand-in of the same output shape (default: the identity).
+
+    References
+    ----------
+    Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML 2018,
+    section 4.1.
+    """
+    return _Approximated(forward, surrogate or nn.Identity())
+
+
+class _Approximated(nn.Module):
+    def __init__(self, forward: Function, surrogate: Function) -> None:
+        super().__init__()
+        self.exact, self.surrogate = forward, surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return forward(x), with the gradient of surrogate(x)."""
+        with torch.no_grad():
+            exact = self.exact(x)
+        if not torch.is_grad_enabled():
+            return exact
+        smooth = self.surrogate(x)
+        if smooth.shape != exact.shape:
+            raise ModelError(
+                f"the surrogate returns {tuple(smooth.shape)} and the defence {tuple(exact.shape)}; a gradient "
+                "needs the same shape on both. Give a surrogate of the defence's output."
+            )
+        return _Grafted.apply(exact, smooth)
+
+
+class _Grafted(torch.autograd.Function):
+    """The first argument, with the gradient going to the second."""
+
+    @staticmethod
+    def forward(ctx: Any, exact: Tensor, smooth: Tensor) -> Tensor:
+        """Return the exact value."""
+        return exact.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor]:
+        """Return the gradient to the stand-in."""
+        return None, grad_outputs[0]

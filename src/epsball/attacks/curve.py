@@ -1,0 +1,82 @@
+"""Accuracy against radius, from the distances of one run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from epsball import results
+
+if TYPE_CHECKING:
+    import pyarrow
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AccuracyCurve:
+    """Accuracy under attack as a function of the radius: 1 at most, falling at each distance.
+
+    Parameters
+    ----------
+    distance
+        Distances of the nearest adversarial points, sorted; infinite where none was found, 0 where
+        the example is misclassified.
+    """
+
+    distance: Float64[Tensor, " n"]
+
+    @classmethod
+    def of(cls, distance: Float64[Tensor, " n"]) -> "AccuracyCurve":
+        """Return the curve of distances in any order, NaN where there is none."""
+        return cls(distance=torch.where(distance.isnan(), torch.inf, distance).cpu().sort().values)
+
+    def at(self, radius: float) -> float:
+        """Return the share of examples without an adversarial point found up to this radius."""
+        return 1.0 - int((self.distance <= radius).sum()) / len(self.distance)
+
+    @property
+    def median(self) -> float:
+        """The least radius at which at most half of the examples stand; infinite if none was found."""
+        return float(self.distance[(len(self.distance) - 1) // 2])
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return the radii at which accuracy falls, and the accuracy from there on."""
+        radius = self.distance[self.distance.isfinite()].unique()
+        return results.arrow_table({"radius": radius, "accuracy": [self.at(float(r)) for r in radius]})
+
+    def to_json(self) -> dict[str, object]:
+        """Return the distances as JSON's types, null where none was found."""
+        return results.jsonable({"distance": self.distance})
+
+    def __str__(self) -> str:
+        shares = (0.75, 0.5, 0.25)
+        quantiles = [
+            float(self.distance[min(len(self.distance) - 1, int((1 - s) * len(self.distance)))]) for s in shares
+        ]
+        rows = [("radius", *quantiles)]
+        return results.text_table(("accuracy falls to", *(f"{share:.2f}" for share in shares)), rows)
+
+    def plot(self) -> "Figure":
+        """Draw the curve."""
+        return plot_curves({"accuracy under attack": self}, "radius")
+
+
+def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
+    """Draw the curves of several attacks over one axis; the lowest at each radius is the tightest upper end."""
+    figure = results.new_figure()
+    axes = figure.subplots()
+    finite = torch.cat([curve.distance[curve.distance.isfinite()] for curve in curves.values()])
+    widest = 1.05 * float(finite.quantile(0.95)) if len(finite) and float(finite.max()) > 0 else 1.0
+    for number, (name, curve) in enumerate(curves.items()):
+        inside = curve.distance[curve.distance <= widest]
+        radius = torch.cat([torch.zeros(1, dtype=torch.float64), inside, torch.tensor([widest], dtype=torch.float64)])
+        accuracy = [curve.at(float(r)) for r in radius]
+        style = ("-", "--", "-.", ":")[number // 7 % 4]
+        axes.step(radius.numpy(), accuracy, where="post", label=name, linewidth=1.2, linestyle=style)
+    axes.set(xlabel=unit, ylabel="accuracy under attack", xlim=(0, widest), ylim=(0, 1))
+    if len(curves) > 1:
+        figure.legend(loc="outside right upper", frameon=False)
+    return figure

@@ -1,0 +1,54 @@
+"""The model as a peer library sees it: a plain module, every pass of which is counted."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from epsball.classifier import Classifier
+
+
+class PeerModule(nn.Module):
+    """Maps raw inputs to logits, differentiably; holds no weights that a peer could train or switch.
+
+    Attributes
+    ----------
+    forwards, backwards
+        Examples passed so far.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        # Peers read a model's device off its first parameter. The network itself is no submodule,
+        # so that train(), eval() and zero_grad() of a peer do not reach it.
+        self.device_of = nn.Parameter(torch.empty(0, device=classifier.device), requires_grad=False)
+        self._classifier = classifier
+        self.forwards = self.backwards = 0
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        self.forwards += len(x)
+        return self._classifier.forward(_Counted.apply(x, self) if x.requires_grad else x)
+
+    def passed_back(self, n: int) -> None:
+        """Count backward passes of `n` examples."""
+        self.backwards += n
+        self._classifier.passes.backward += n
+
+
+class _Counted(torch.autograd.Function):
+    """The identity; tells the module when a gradient passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, module: PeerModule) -> Tensor:
+        """Return the input."""
+        ctx.module = module
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient, counted."""
+        (gradient,) = grad_outputs
+        ctx.module.passed_back(len(gradient))
+        return gradient, None

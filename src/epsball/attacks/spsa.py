@@ -1,0 +1,95 @@
+"""SPSA: projected Adam on gradients estimated from scores along random signs."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from epsball.attacks import losses
+from epsball.attacks.finite_differences import estimate, rademacher
+from epsball.attacks.options import check_count, check_positive
+from epsball.attacks.query import Query
+from epsball.ball import Ball
+from epsball.randomness import Keys
+
+_DECAY = (0.9, 0.999)
+_TINY = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPSA:
+    """Simultaneous perturbation stochastic approximation; needs scores, no gradient.
+
+    A step costs 2 * pairs + 1 forwards.
+
+    Parameters
+    ----------
+    steps
+        Number of steps.
+    pairs
+        Pairs of points x + delta u, x - delta u a step, u of independent signs.
+    delta
+        Size of the perturbations, in pixels.
+    learning_rate
+        Adam's step size, in pixels.
+    loss
+        As for `PGD`; the margin is published.
+
+    References
+    ----------
+    Uesato, O'Donoghue, van den Oord and Kohli, "Adversarial risk and the dangers of evaluating
+    against weak attacks", ICML 2018, algorithm 1. Spall (1992).
+    """
+
+    norms: ClassVar = ("linf", "l2")
+    gradient_free: ClassVar = True
+    tolerance: ClassVar = 0.1
+
+    steps: int = 100
+    pairs: int = 64
+    delta: float = 0.01
+    learning_rate: float = 0.01
+    loss: str | losses.Loss = "margin"
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_count("pairs", self.pairs)
+        check_positive("delta", self.delta)
+        check_positive("learning_rate", self.learning_rate)
+        losses.resolve(self.loss)
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "spsa"
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Search the neighbourhoods of the standing examples."""
+        loss = losses.resolve(self.loss)
+        query.begin(0)
+        points = query.x
+        mean, square = torch.zeros_like(points), torch.zeros_like(points)
+        for step in range(1, self.steps + 1):
+            gradient, kept = estimate(
+                query,
+                loss,
+                points,
+                keys.derive(step),
+                directions=rademacher,
+                scale=self.delta,
+                pairs=self.pairs,
+            )
+            points, mean, square, gradient = points[kept], mean[kept], square[kept], gradient[kept]
+            mean = torch.lerp(gradient, mean, _DECAY[0])
+            square = torch.lerp(gradient**2, square, _DECAY[1])
+            points = query.neighbourhood.project(points + self.learning_rate * _adam(mean, square, step))
+            query.logits(points)
+            if query.going_on is not None:
+                points, mean, square = (part[query.going_on] for part in (points, mean, square))
+
+
+def _adam(mean: Tensor, square: Tensor, step: int) -> Tensor:
+    """Return Adam's direction: the bias-corrected mean over the root of the bias-corrected square."""
+    m, v = mean / (1 - _DECAY[0] ** step), square / (1 - _DECAY[1] ** step)
+    return m / (v.sqrt() + _TINY)

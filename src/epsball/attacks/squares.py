@@ -1,0 +1,241 @@
+"""What the Square attack proposes: new values in one random square of the perturbation, for each norm."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from epsball.ball import Neighbourhood
+from epsball.randomness import Keys
+
+TINY = 1e-12
+TILES = 5
+"""The first l2 and l1 perturbation is a grid of so many tiles a side."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An example seen as channels of rows and columns; flat inputs are one row.
+
+    Parameters
+    ----------
+    channels, height, width
+        Their numbers; the product is the number of coordinates.
+    """
+
+    channels: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> "Grid":
+        """Return the grid of one example's shape: its last two axes, the others being channels."""
+        *channels, height, width = (1, 1, *shape)
+        return cls(math.prod(channels), height, width)
+
+    @property
+    def words(self) -> int:
+        """32-bit words a proposal draws: two places, an orientation, a sign for each channel."""
+        return 5 + math.ceil(self.channels / 32)
+
+    def window(self, side: int) -> tuple[int, int]:
+        """Return height and width of a square of that side; where the grid is narrower, of a rectangle as large."""
+        if side <= min(self.height, self.width):
+            return side, side
+        if self.height <= self.width:
+            return self.height, min(self.width, max(1, round(side * side / self.height)))
+        return min(self.height, max(1, round(side * side / self.width))), self.width
+
+    def place(self, words: Int64[Tensor, "n 2"], window: tuple[int, int]) -> Int64[Tensor, "n 1 cells"]:
+        """Return the cells of a window whose corner is drawn uniformly, as positions in rows laid end to end."""
+        top = (words[:, :1] * (self.height - window[0] + 1)) >> 32
+        left = (words[:, 1:] * (self.width - window[1] + 1)) >> 32
+        return (top * self.width + left)[:, None] + _offsets(window, self.width, words.device)
+
+    def signs(self, words: Int64[Tensor, "n k"]) -> Int64[Tensor, "n channels 1"]:
+        """Return a sign for each channel from the words' bits."""
+        bits = (words[:, :, None] >> torch.arange(32, device=words.device)) & 1
+        return bits.flatten(1)[:, : self.channels, None] * 2 - 1
+
+
+@cache
+def _offsets(window: tuple[int, int], width: int, device: torch.device) -> Tensor:
+    """Return the positions of a window's cells, counted from its corner."""
+    rows, columns = (torch.arange(size, device=device) for size in window)
+    return (rows[:, None] * width + columns).flatten()
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """First points and proposals around the centres of a neighbourhood."""
+
+    @property
+    def grid(self) -> Grid:
+        """The examples' shape."""
+        ...
+
+    def first(self, keys: Keys) -> Tensor:
+        """Return the first points."""
+        ...
+
+    def propose(self, best: Tensor, words: Tensor, side: int) -> Tensor:
+        """Return the best points with new values in a random square."""
+        ...
+
+    def take(self, rows: Tensor) -> "Moves":
+        """Return the moves of some of the rows."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class VertexMoves:
+    """linf: every coordinate at one end of the ball; a proposal puts a square at one end, channel by channel.
+
+    Parameters
+    ----------
+    grid
+        The examples' shape.
+    ends
+        The lower and the upper end of every coordinate, one after the other along the last axis.
+    shape
+        Shape of one example.
+    """
+
+    grid: Grid
+    ends: Float[Tensor, "n channels twice_cells"]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def around(cls, neighbourhood: Neighbourhood) -> "VertexMoves":
+        """Return the moves around the centres of a neighbourhood."""
+        grid, x = Grid.of(neighbourhood.shape), neighbourhood.x
+        ends = [neighbourhood.project(x + way * 2 * neighbourhood.radius) for way in (-1, 1)]
+        return cls(grid, torch.cat([end.reshape(len(x), grid.channels, -1) for end in ends], 2), neighbourhood.shape)
+
+    def first(self, keys: Keys) -> Tensor:
+        """Return vertical stripes of one pixel, a random sign each."""
+        grid = self.grid
+        up = keys.bits(grid.channels * grid.width).view(-1, grid.channels, 1, grid.width) & 1
+        lower, upper = self.ends.tensor_split(2, 2)
+        points = torch.where(up.expand(-1, -1, grid.height, -1).flatten(2) == 1, upper, lower)
+        return points.view(-1, *self.shape)
+
+    def propose(self, best: Tensor, words: Tensor, side: int) -> Tensor:
+        """Return the best points with a random square at the end of random sign."""
+        grid = self.grid
+        cells = grid.place(words[:, :2], grid.window(side)).expand(-1, grid.channels, -1)
+        upper = (grid.signs(words[:, 5:]) + 1) // 2 * (grid.height * grid.width)
+        flat = best.reshape(len(best), grid.channels, -1)
+        return flat.scatter(2, cells, self.ends.gather(2, cells + upper)).view_as(best)
+
+    def take(self, rows: Tensor) -> "VertexMoves":
+        """Return the moves of some of the rows."""
+        return replace(self, ends=self.ends[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class MassMoves:
+    """l2 and l1: bumps that use up the radius; a proposal moves the mass of one square to another.
+
+    Parameters
+    ----------
+    grid
+        The examples' shape.
+    neighbourhood
+        Ball and box around the centres.
+    order
+        The p of the norm, 2 or 1.
+    """
+
+    grid: Grid
+    neighbourhood: Neighbourhood
+    order: int
+
+    def first(self, keys: Keys) -> Tensor:
+        """Return a grid of bumps of random orientation and sign, as long as the radius allows."""
+        grid, n = self.grid, len(self.neighbourhood)
+        high, wide = max(1, grid.height // TILES), max(1, grid.width // TILES)
+        top, left = (max(0, (size - TILES * tile) // 2) for size, tile in ((grid.height, high), (grid.width, wide)))
+        down, across = grid.height // high, grid.width // wide
+        delta = self.neighbourhood.x.new_zeros(n, grid.channels, grid.height, grid.width)
+        bits = keys.bits(down * across * (grid.channels + 1)).view(n, down, across, -1) & 1
+        for i in range(down):
+            for j in range(across):
+                bump = self._bump((high, wide), bits[:, i, j, 0], delta).view(n, 1, high, wide)
+                rows, columns = top + i * high, left + j * wide
+                signs = bits[:, i, j, 1:, None, None] * 2 - 1
+                delta[:, :, rows : rows + high, columns : columns + wide] = bump * signs
+        return self._filled(delta.flatten(2))
+
+    def propose(self, best: Tensor, words: Tensor, side: int) -> Tensor:
+        """Return the best points with a second square emptied into the first, which gets a bump on top.
+
+        With m the sum of abs(v_i)^p, a channel of the first square becomes a direction of length
+        ((radius^p - m(delta)) / channels + m(both squares of the channel))^(1/p); in l1 that is taken once
+        for every channel, and the projection decides.
+        """
+        grid, p, radius = self.grid, self.order, self.neighbourhood.radius
+        side = max(side, 3)
+        window = grid.window(side + 1 - side % 2)
+        first, second = (grid.place(words[:, i : i + 2], window).expand(-1, grid.channels, -1) for i in (0, 2))
+        delta = (best - self.neighbourhood.x).reshape(len(best), grid.channels, -1)
+        rest = delta.scatter(2, second, 0).scatter_(2, first, 0)
+        freed = (self._mass(delta) - self._mass(rest)).clamp(min=0)
+        unused = (radius**p - self._mass(delta.flatten(1))).clamp(min=0)[:, None]
+        length = (unused / grid.channels + freed) ** (1 / p) * (grid.channels if p == 1 else 1)
+        old = delta.gather(2, first)
+        new = self._bump(window, words[:, 4] & 1, delta)[:, None] * grid.signs(words[:, 5:])
+        new = new + old / (self._mass(old) ** (1 / p) + TINY)
+        new *= length / (self._mass(new) ** (1 / p) + TINY)
+        return self._filled(rest.scatter_(2, first, new))
+
+    def take(self, rows: Tensor) -> "MassMoves":
+        """Return the moves of some of the rows."""
+        return replace(self, neighbourhood=self.neighbourhood.take(rows))
+
+    def _mass(self, v: Tensor) -> Tensor:
+        """Return the sum of abs(v_i)^p over the last axis."""
+        return v.abs().pow(self.order).sum(-1, keepdim=True)
+
+    def _bump(self, window: tuple[int, int], sideways: Tensor, like: Tensor) -> Tensor:
+        """Return a bump a row, (n, cells): one half up and one down, the halves beside or above each other."""
+        above, beside = (torch.tensor(bump, dtype=like.dtype, device=like.device) for bump in bumps(window, self.order))
+        return torch.where(sideways[:, None] == 1, beside, above)
+
+    def _filled(self, delta: Tensor) -> Tensor:
+        """Return the points of displacements (n, channels, cells), in l2 stretched to the radius, projected."""
+        if self.order == 2:
+            length = self._mass(delta.flatten(1)).sqrt()[:, None]
+            delta = delta * (self.neighbourhood.radius / (length + TINY))
+        x = self.neighbourhood.x
+        return self.neighbourhood.project(x + delta.reshape(x.shape))
+
+
+@cache
+def bumps(window: tuple[int, int], order: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the two bumps of a window, of length 1 in the norm: halves above each other, and beside each other."""
+    height, width = window
+    above, beside = _halves(height, width, order), _halves(width, height, order).T
+    return tuple(above.flatten().tolist()), tuple(beside.flatten().tolist())
+
+
+def _halves(height: int, width: int, order: int) -> Tensor:
+    """Return a pyramid above a negative one, together of length 1."""
+    both = torch.cat([_pyramid(height // 2, width, order), -_pyramid(height - height // 2, width, order)])
+    return both / torch.linalg.vector_norm(both, order)
+
+
+def _pyramid(height: int, width: int, order: int) -> Tensor:
+    """Return the sum of 1 / k^2 (in l1 1 / k^4) over ever larger squares around the middle, of length 1."""
+    pyramid = torch.zeros(height, width, dtype=torch.float64)
+    rows, columns = height // 2 + 1, width // 2 + 1
+    for k in range(max(rows, columns)):
+        top, left = rows - 1 - k, columns - 1 - k
+        size = 2 * k + 1
+        inside = pyramid[max(top, 0) : top + size, max(left, 0) : left + size]
+        inside += 1 / (k + 1) ** (2 if order == 2 else 4)
+    return pyramid / torch.linalg.vector_norm(pyramid, order).clamp(min=TINY)

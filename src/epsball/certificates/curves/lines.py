@@ -1,0 +1,112 @@
+"""Lines below and above a curve over an interval, verified in floating point.
+
+For a slope k, the best intercepts are the extremes over [l, u] of g(x) = f(x) - k x. On a piece [a, b] where g is
+concave its least value is at an end. On one where g is convex, for every p inside,
+
+    g(x) >= g(p) + g'(p) (x - p) >= g(p) - max(g'(p), 0) (p - a) - max(-g'(p), 0) (b - p),
+
+so any approximate root p of g' gives a valid bound, and a good one gives the best. No root has to be exact and no
+slope right: only f and f' have to be evaluated with a known error.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from epsball.certificates.curves.curve import Curve
+
+_ROUNDING = 2.0**-46
+"""Covers 16 units in the kernels' values and a dozen roundings after them: 128 units of 2^-53."""
+
+_POINTS = 17
+_BISECTIONS = 50
+
+
+class Lines(NamedTuple):
+    """lower_slope x + lower <= f(x) <= upper_slope x + upper, entry by entry, as real numbers."""
+
+    lower_slope: Tensor
+    lower: Tensor
+    upper_slope: Tensor
+    upper: Tensor
+
+
+def lines_of(curve: Curve, low: Tensor, high: Tensor) -> Lines:
+    """Return a line below and a line above the curve on [low, high], each near its best in the middle.
+
+    The line that is highest at the middle is that of least area between it and the curve.
+    """
+    below = _envelope_slope(curve, low, high, sign=1.0)
+    above = _envelope_slope(curve, low, high, sign=-1.0)
+    return Lines(
+        below,
+        intercept_below(curve, low, high, below, sign=1.0),
+        above,
+        -intercept_below(curve, low, high, above, sign=-1.0),
+    )
+
+
+def _envelope_slope(curve: Curve, low: Tensor, high: Tensor, *, sign: float) -> Tensor:
+    """Return the slope, at the middle, of the convex envelope of sign f through `_POINTS` equally spaced points.
+
+    That is the chord, over a point left and a point right of the middle, that passes lowest there; where no
+    chord passes below the curve, or only that of the next points does, it is the derivative.
+    """
+    half = _POINTS // 2
+    width = high - low
+    points = [low + width * (index / (_POINTS - 1)) for index in range(_POINTS)]
+    values = [sign * curve.value(point) for point in points]
+    best = values[half]
+    slope = sign * curve.slope(points[half])
+    for left in range(half):
+        for right in range(half + 1, _POINTS):
+            if right - left == 2:
+                continue
+            rise = values[right] - values[left]
+            at_middle = values[left] + rise * ((half - left) / (right - left))
+            lower = at_middle < best
+            best = torch.where(lower, at_middle, best)
+            slope = torch.where(lower, rise / (points[right] - points[left]), slope)
+    return torch.where(torch.isfinite(slope), sign * slope, 0.0)
+
+
+def intercept_below(curve: Curve, low: Tensor, high: Tensor, slope: Tensor, *, sign: float) -> Tensor:
+    """Return c with sign f(x) >= sign slope x + c for every x in [low, high], as real numbers.
+
+    `doubt` covers the rounding of every g below and, with curves as `Curve` describes them, cuts that are
+    stored inexactly and values of f inside that exceed those at the ends (by less than 1).
+    """
+    ends = [low, *(low.clamp(min=cut).minimum(high) for cut in curve.cuts), high]
+
+    def g(x: Tensor) -> Tensor:
+        return sign * (curve.value(x) - slope * x)
+
+    least = torch.minimum(g(low), g(high))
+    for start, end, convex in zip(ends, ends[1:], curve.convex, strict=False):
+        least = torch.minimum(least, g(end))
+        if convex == (sign > 0):
+            least = torch.minimum(least, _least_if_convex(curve, g, start, end, slope, sign))
+    size = torch.maximum(low.abs(), high.abs())
+    most = torch.maximum(curve.value(low).abs(), curve.value(high).abs())
+    doubt = _ROUNDING * (most + size * (1 + slope.abs()) + 1)
+    return least - doubt - curve.jump
+
+
+def _least_if_convex(curve: Curve, g, start: Tensor, end: Tensor, slope: Tensor, sign: float) -> Tensor:
+    """Return a lower bound of g on [start, end], where it is convex: by its tangent near where it is flattest.
+
+    The point is kept off the ends, where the derivative may be that of the next piece.
+    """
+    left, right = start, end
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (left + right)
+        rising = sign * (curve.slope(middle) - slope) > 0
+        left, right = torch.where(rising, left, middle), torch.where(rising, middle, right)
+    inside = torch.nextafter(start, end), torch.nextafter(end, start)
+    point = (0.5 * (left + right)).maximum(inside[0]).minimum(inside[1])
+    derivative = curve.slope(point)
+    doubt = _ROUNDING * (derivative.abs() + slope.abs() + 1)
+    tilt = sign * (derivative - slope)
+    falls = (tilt + doubt).clamp(min=0) * (point - start) + (doubt - tilt).clamp(min=0) * (end - point)
+    return torch.where(end > start, g(point) - falls, g(end))

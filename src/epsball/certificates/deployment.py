@@ -1,0 +1,69 @@
+"""Whether a claim about the deployed float32 network can be made at all, here and of this module."""
+
+import torch
+from torch import nn
+
+from epsball.errors import AssumptionError, ModelError
+from epsball.graph import Graph
+from epsball.graph.kinds import Convolution
+
+ASSUMPTIONS = (
+    "sums in any order, with or without fused multiply-add; no Winograd or FFT convolution",
+    "exp, tanh, erf and functions built on them within the units stated for each curve",
+    "the deployed kernels compute what the graph says, node by node",
+)
+"""What a float32 claim assumes besides the checks, as recorded in certificates."""
+
+
+def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
+    """Raise unless a float32 claim about the network holds for the kernels that PyTorch would run now.
+
+    Raises
+    ------
+    ModelError
+        If a parameter is not float32: a float64 network gets `real` claims only, and lower precisions none.
+    AssumptionError
+        If TF32, autocast or another reduced precision is on, convolutions on the CPU can reach NNPACK, or the
+        graph has operations whose kernels round otherwise than their nodes.
+    """
+    tensors = (
+        dict(graph.parameters)
+        if module is None
+        else {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    )
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise ModelError(
+                f"parameter '{name}' is {tensor.dtype}; a float32 claim is about a float32 network. "
+                "For a float64 network claim semantics='real'; for lower precision convert it with module.float()."
+            )
+    if graph.rewritten:
+        raise AssumptionError(
+            f"{', '.join(graph.rewritten)}: kernels of their own, whose rounding is not that of the nodes they are "
+            "bounded as; a float32 claim does not cover them. Claim semantics='real'."
+        )
+    _check_precision()
+    devices = {tensor.device.type for tensor in tensors.values()} or {"cpu"}
+    if "cpu" in devices and any(isinstance(node.kind, Convolution) for node in graph.nodes):
+        _check_nnpack()
+
+
+def _check_precision() -> None:
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise AssumptionError("autocast is on; a float32 claim needs every operation in float32. Leave the context.")
+    if torch.get_float32_matmul_precision() != "highest":
+        raise AssumptionError(
+            f"float32 matrix products run at precision '{torch.get_float32_matmul_precision()}'; a float32 claim "
+            "needs torch.set_float32_matmul_precision('highest')."
+        )
+    if torch.cuda.is_available() and torch.backends.cudnn.allow_tf32:
+        raise AssumptionError("TF32 is on for convolutions; set torch.backends.cudnn.allow_tf32 = False.")
+
+
+def _check_nnpack() -> None:
+    onednn = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    if not onednn and torch.backends.nnpack.is_available() and torch._C._get_nnpack_enabled():
+        raise AssumptionError(
+            "convolutions can reach NNPACK, whose Winograd and FFT kernels break the error bound of a float32 claim; "
+            "set torch.backends.mkldnn.enabled = True or torch.backends.nnpack.set_flags(False)."
+        )

@@ -1,0 +1,106 @@
+"""`Domain`: a superset of N(x) in float64, and the least value of a linear function over it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from epsball.ball import Ball
+from epsball.ball.exact import float_above
+from epsball.certificates.box import Box
+from epsball.certificates.tensors import dot
+from epsball.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """The points within `radius` of the centre (where `norm` is not linf) that lie in a box.
+
+    Parameters
+    ----------
+    box
+        A box that contains N(x); for linf it is N(x), rounded outward.
+    centre
+        The centres, (n, *shape), float64.
+    norm
+        ``"linf"``, ``"l2"`` or ``"l1"``.
+    radius
+        Of the ball, rounded up.
+    """
+
+    box: Box
+    centre: Tensor
+    norm: str
+    radius: float
+
+    def __len__(self) -> int:
+        return len(self.centre)
+
+    @classmethod
+    def of(cls, ball: Ball, x: Float[Tensor, "n *shape"]) -> "Domain":
+        """Return the domain that covers N(x) of each row of x.
+
+        The radius is exact: r = fl(radius) rounded up, and x - r and x + r in float64 are off by at most
+        2^-53 of themselves, which one step of `nextafter` outward covers. The ends of the ball's
+        box are floats, so that part is exact.
+
+        Raises
+        ------
+        InputError
+            If a value of x is not finite or outside the ball's box.
+        """
+        centre = x.detach().to(torch.float64)
+        if not bool(torch.isfinite(centre).all()):
+            raise InputError("x has values that are not finite; there is no ball around them.")
+        if (
+            ball.low is not None
+            and ball.high is not None
+            and not bool(((centre >= ball.low) & (centre <= ball.high)).all())
+        ):
+            raise InputError(f"x leaves the box [{ball.low}, {ball.high}] of the ball; centres lie in the box.")
+        radius = float_above(ball.radius, torch.float64)
+        infinity = centre.new_tensor(math.inf)
+        low = torch.nextafter(centre - radius, -infinity) if radius else centre
+        high = torch.nextafter(centre + radius, infinity) if radius else centre
+        if ball.low is not None and ball.high is not None:
+            low, high = low.clamp(min=ball.low), high.clamp(max=ball.high)
+        return cls(box=Box(low, high), centre=centre, norm=ball.norm, radius=radius)
+
+    @classmethod
+    def at(cls, x: Float[Tensor, "n *shape"], norm: str = "linf") -> "Domain":
+        """Return the domain of the points x alone."""
+        centre = x.detach().to(torch.float64)
+        return cls(box=Box(centre, centre), centre=centre, norm=norm, radius=0.0)
+
+    def take(self, rows: Tensor | slice) -> "Domain":
+        """Return the domain of some examples."""
+        return Domain(box=self.box.take(rows), centre=self.centre[rows], norm=self.norm, radius=self.radius)
+
+    def least(self, rows: Tensor, crop: Callable[[Tensor], Tensor]) -> Float[Tensor, "n r"]:
+        """Return, but for rounding, a lower bound of rows . x over the domain.
+
+        Over a box with middle c and half-widths h it is a . c - abs(a) . h. Where the ball is no box,
+        the better of that and a . x - radius * dual norm(a) is taken, each over a set that contains N(x).
+
+        Parameters
+        ----------
+        rows
+            Coefficients a, (n, r, *part) over that part of the input which `crop` returns.
+        crop
+            From (n, *shape) to (n, *part); elsewhere a is 0.
+        """
+        low, high = crop(self.box.low), crop(self.box.high)
+        over_box = dot(rows, 0.5 * (low + high)) - dot(rows.abs(), 0.5 * (high - low))
+        if self.norm == "linf":
+            return over_box
+        order = 2.0 if self.norm == "l2" else math.inf
+        # Squares may underflow: d of them lose at most sqrt(d 2^-1074) of the norm, less than 2^-500.
+        length = torch.linalg.vector_norm(rows.flatten(2), order, dim=2) + 2.0**-500
+        return torch.maximum(over_box, dot(rows, crop(self.centre)) - self.radius * length)
+
+    def magnitude(self) -> Float[Tensor, "n *shape"]:
+        """Return a vector m such that gamma_{d+8} abs(a) . m bounds the rounding of `least`."""
+        return 2 * torch.maximum(self.box.magnitude, self.centre.abs() + self.radius)

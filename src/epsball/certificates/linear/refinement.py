@@ -1,0 +1,184 @@
+"""Intermediate bounds by backward sweeps, for those entries only that a relaxation gets better by."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from epsball.certificates.box import Box
+from epsball.certificates.linear.extent import largest_extent
+from epsball.certificates.linear.limits import slope_limits
+from epsball.certificates.linear.rows import Rows, Window
+from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.maxima import Maxima
+from epsball.certificates.pointwise import Pointwise, Rectifier
+from epsball.certificates.propagation import Propagation, Refine
+from epsball.certificates.rules import RULES, rule_of
+from epsball.graph import Node
+from epsball.graph.kinds import BatchNorm, Convolution, Input
+
+CACHE = 2**22
+"""Bytes of coefficients carried at once: what stays in a core's cache costs half of what does not (measured)."""
+
+_TEMPORARIES = 8
+"""Tensors of the size of the coefficients that live at once in a step."""
+
+
+def room_for(max_memory: int | None) -> int:
+    """Return the bytes of coefficients to carry at once under a bound on all memory, or none."""
+    return CACHE if max_memory is None else min(CACHE, max(1, max_memory // _TEMPORARIES))
+
+
+def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
+    """Return a `Refine` that bounds, by backward sweeps, every entry a later relaxation gets better by.
+
+    Parameters
+    ----------
+    max_memory
+        In bytes, bounds the coefficients carried at a time with their temporaries; at least one row is.
+    extremes
+        Whether to sweep three times more, with the least and the largest lower slope of every rectifier and
+        with that of its chord, and keep the best.
+    """
+    room = room_for(max_memory)
+
+    def refine(bounds: Propagation, node: Node) -> Box:
+        box = bounds.boxes[node.name]
+        wanted = wanted_entries(bounds, node)
+        if wanted is None or not bool(wanted.any()):
+            return box
+        bounds.relax_all()
+        choices = _choices(bounds, extremes)
+        low, high = box.low.clone(), box.high.clone()
+        if _spatial(node):
+            for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
+                window = _window(place, node.shape[1:])
+                _refine_group(bounds, node, (low, high), wanted, window, room, choices)
+        else:
+            _refine_group(bounds, node, (low, high), wanted, None, room, choices)
+        return Box(low, high)
+
+    return refine
+
+
+def _choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
+    """Return the lower slopes to try: the relaxations' own and, where asked for, extremes and chords'."""
+    if not extremes:
+        return [{}]
+    limits = slope_limits(bounds)
+    if not limits:
+        return [{}]
+    chords = {name: bounds.relaxation(bounds.graph[name]).upper_slope for name in limits}
+    parallel = {name: chord.clamp(*limits[name]) for name, chord in chords.items()}
+    return [{}, parallel, *({name: pair[end] for name, pair in limits.items()} for end in (0, 1))]
+
+
+def _refine_group(
+    bounds: Propagation,
+    node: Node,
+    ends: tuple[Tensor, Tensor],
+    wanted: Tensor,
+    window: Window | None,
+    room: int,
+    choices: list[dict[str, Tensor]],
+) -> None:
+    """Raise `low` and lower `high`, in place, for the wanted entries in a window (everywhere if None)."""
+    place = (slice(None),) if window is None else (slice(None), slice(None), *window)
+    wanted = wanted[place].flatten(1)
+    low, high = (end[place] for end in ends)
+    extent = largest_extent(bounds.graph, node, window)
+    for images, entries in _chunks(wanted, max(1, room // (8 * extent))):
+        n, k = entries.shape
+        values = torch.zeros(n, 2 * k, wanted.shape[1], dtype=low.dtype, device=low.device)
+        values[:, :k].scatter_(2, entries.unsqueeze(2), 1.0)
+        values[:, k:].scatter_(2, entries.unsqueeze(2), -1.0)
+        rows = Rows(values.view(n, 2 * k, *low.shape[1:]), window)
+        part = bounds.take(images)
+        tried = [sweep(part, node.name, rows, slopes={k: v[images] for k, v in choice.items()}) for choice in choices]
+        found = torch.stack(tried).amax(dim=0)
+        for end, new, better in ((low, found[:, :k], torch.maximum), (high, -found[:, k:], torch.minimum)):
+            flat = end[images].flatten(1)
+            old = flat.gather(1, entries)
+            kept = torch.where(wanted[images].gather(1, entries), better(old, new), old)
+            flat = flat.scatter(1, entries, kept)
+            end[images] = flat.view(end[images].shape)
+
+
+def _chunks(wanted: Tensor, rows: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield examples and, for each of them, numbers of wanted entries, (n, k): together at most `rows` rows or so.
+
+    The examples of a chunk get as many entries each as the one that needs most, some of them not wanted.
+    """
+    counts = wanted.sum(dim=1)
+    start = 0
+    while start < len(wanted):
+        most, stop = int(counts[start]), start + 1
+        while stop < len(wanted) and 2 * max(most, int(counts[stop])) * (stop + 1 - start) <= rows:
+            most = max(most, int(counts[stop]))
+            stop += 1
+        if most > 0:
+            entries = wanted[start:stop].to(torch.uint8).topk(most, dim=1).indices
+            for piece in entries.split(max(1, rows // (2 * (stop - start))), dim=1):
+                yield slice(start, stop), piece
+        start = stop
+
+
+def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
+    """Return the entries of a node that some relaxation after it gets better by, or None.
+
+    None too where the interval is the best bound there is, and where lines could add little: behind a
+    function of one variable or a maximum, whose interval stands on bounds already refined.
+    """
+    graph = bounds.graph
+    if isinstance(node.kind, Input) or node.name in graph.constant or exact_interval(bounds, node):
+        return None
+    if bounds.form(node) is None and isinstance(RULES.get(type(node.kind)), Pointwise | Rectifier | Maxima):
+        return None
+    wanted = None
+    for consumer in graph.nodes:
+        if node.name not in consumer.inputs or bounds.form(consumer) is not None:
+            continue
+        others = [name for name in consumer.inputs if name != node.name]
+        if others and graph.constant.issuperset(others):
+            continue
+        boxes = [bounds.boxes.get(name, bounds.boxes[node.name]) for name in consumer.inputs]
+        for name, entries in zip(
+            consumer.inputs, rule_of(consumer).undecided(bounds.site(consumer), boxes), strict=True
+        ):
+            if name == node.name:
+                wanted = entries if wanted is None else wanted | entries
+    return wanted
+
+
+def exact_interval(bounds: Propagation, node: Node) -> bool:
+    """Return whether the node's interval is the best: over a box, with one affine step that mixes entries."""
+    return bounds.domain.norm == "linf" and _mixing(bounds, node) <= 1
+
+
+def _mixing(bounds: Propagation, node: Node) -> float:
+    """Return how many steps mix entries on the way to a node; infinite where a step is not affine."""
+    if isinstance(node.kind, Input) or node.name in bounds.graph.constant:
+        return 0.0
+    form = bounds.form(node)
+    if form is None:
+        return math.inf
+    before = max(_mixing(bounds, bounds.graph[name]) for name in bounds.sources(node))
+    return before if form.pointwise or (form.exact and len(node.inputs) == 1) else before + 1
+
+
+def _spatial(node: Node) -> bool:
+    return (
+        isinstance(node.kind, Convolution | BatchNorm)
+        and len(node.shape) > 1
+        and not getattr(node.kind, "transposed", False)
+    )
+
+
+def _window(place: int, lengths: tuple[int, ...]) -> Window:
+    """Return the window of one place, given by its number in the order of memory."""
+    window = []
+    for length in reversed(lengths):
+        place, index = divmod(place, length)
+        window.append(slice(index, index + 1))
+    return tuple(reversed(window))

@@ -1,0 +1,100 @@
+"""`Rows`: coefficients over a node's value, dense or in a window of its spatial axes."""
+
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from epsball.certificates.affine.weighted import convolution_transpose
+from epsball.graph.kinds import Convolution
+
+Window = tuple[slice, ...]
+"""A range on each spatial axis; axis 0 of an example, the channels, is always whole."""
+
+
+LARGEST_MATRIX = 2**18
+"""Entries up to which a window's convolution is one matrix: its zeros cost less than many small kernels do."""
+
+
+class Rows(NamedTuple):
+    """Coefficients (n, r, *shape), or (n, r, channels, *window) that are 0 outside a window."""
+
+    values: Tensor
+    window: Window | None = None
+
+    def dense(self, shape: tuple[int, ...]) -> Tensor:
+        """Return the coefficients over the whole node."""
+        if self.window is None:
+            return self.values
+        widths = [
+            width
+            for part, length in zip(reversed(self.window), reversed(shape[1:]), strict=True)
+            for width in (part.start, length - part.stop)
+        ]
+        return functional.pad(self.values, widths) if any(widths) else self.values
+
+    def crop(self, vector: Tensor) -> Tensor:
+        """Return what of (..., channels, *spatial) lies in the window."""
+        return vector if self.window is None else vector[(..., *self.window)]
+
+    def plus(self, other: "Rows", shape: tuple[int, ...]) -> "Rows":
+        """Return the sum of two rows over one node."""
+        if self.window == other.window:
+            return Rows(self.values + other.values, self.window)
+        return Rows(self.dense(shape) + other.dense(shape))
+
+
+def through_convolution(
+    rows: Rows, weight: Tensor, kind: Convolution, shape: tuple[int, ...], matrices: dict[Any, Tensor]
+) -> Rows:
+    """Return rows over a convolution's output as rows over its input: a window sees its receptive field.
+
+    Parameters
+    ----------
+    rows, weight, kind, shape
+        Rows over the output, the convolution, and the shape of its input.
+    matrices
+        Where the matrices of small windows are kept.
+    """
+    lead = rows.values.shape[:2]
+    if rows.window is None:
+        return Rows(convolution_transpose(rows.values.flatten(0, 1), weight, kind, shape).unflatten(0, lead))
+    lengths = tuple(rows.values.shape[3:])
+    unpadded = tuple(
+        stride * (length - 1) + dilation * (kernel - 1) + 1
+        for stride, length, dilation, kernel in zip(kind.stride, lengths, kind.dilation, weight.shape[2:], strict=True)
+    )
+    window, inside = _receptive(rows.window, kind, shape, unpadded)
+    bare = replace(kind, bias=None, padding=(0,) * len(kind.stride))
+
+    def pull(values: Tensor) -> Tensor:
+        return convolution_transpose(values, weight, bare, (shape[0], *unpadded))[(..., *inside)]
+
+    if math.prod(unpadded) * shape[0] * math.prod(lengths) * weight.shape[0] > LARGEST_MATRIX:
+        return Rows(pull(rows.values.flatten(0, 1)).unflatten(0, lead), window)
+    key = (kind.weight, lengths, tuple((part.start, part.stop) for part in inside))
+    if key not in matrices:
+        size = weight.shape[0] * math.prod(lengths)
+        basis = torch.eye(size, dtype=weight.dtype, device=weight.device).view(size, weight.shape[0], *lengths)
+        matrices[key] = pull(basis).flatten(1)
+    pulled = rows.values.flatten(2) @ matrices[key]
+    return Rows(pulled.unflatten(2, (shape[0], *(part.stop - part.start for part in window))), window)
+
+
+def _receptive(
+    window: Window, kind: Convolution, shape: tuple[int, ...], unpadded: tuple[int, ...]
+) -> tuple[Window, Window]:
+    """Return the window over the input, and where it lies in the transpose without padding."""
+    outer, inside = [], []
+    for part, stride, padding, length, extent in zip(
+        window, kind.stride, kind.padding, shape[1:], unpadded, strict=True
+    ):
+        origin = part.start * stride - padding
+        start = max(0, origin)
+        stop = max(start, min(length, origin + extent))
+        outer.append(slice(start, stop))
+        inside.append(slice(start - origin, stop - origin))
+    return tuple(outer), tuple(inside)

@@ -1,0 +1,70 @@
+"""The method `lipschitz`: margin at x, less the Lipschitz constant times the radius."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from epsball.certificates.arithmetic import FLOAT32, REAL, Arithmetic
+from epsball.certificates.box import Box
+from epsball.certificates.domain import Domain
+from epsball.certificates.lipschitz.constant import LipschitzConstants, lipschitz_constants
+from epsball.certificates.lipschitz.factors import row_norms
+from epsball.certificates.lipschitz.local import local_constants
+from epsball.certificates.methods import LowerBounds, interval
+from epsball.certificates.propagation import Propagation, propagate
+from epsball.graph import Graph
+
+_UP = 1 + 2.0**-45
+
+
+def lipschitz(
+    graph: Graph,
+    domain: Domain,
+    specification: Float[Tensor, "n r classes"],
+    *,
+    arithmetic: Arithmetic = FLOAT32,
+    boxes: Mapping[str, Box] | None = None,
+    max_memory: int | None = None,
+) -> LowerBounds:
+    """Bound rows a . z over the ball by a . z(x) - L_a radius.
+
+    L_a is the least of the network's global constant for the row and, where every node is affine or
+    a function of one variable, its constant on the ball. A float32 claim also loses what the deployed
+    network's rounding errors e_v at nodes v can grow to, sum over v of L_(v to a) ||e_v||.
+
+    Raises
+    ------
+    UnsupportedOperation
+        If a node has no finite global constant.
+    """
+    constants = lipschitz_constants(graph, domain.norm)
+    start = interval(graph, Domain.at(domain.centre, domain.norm), specification, arithmetic=REAL).rows
+    bounds = propagate(graph, domain, arithmetic, boxes=boxes)
+    found = constants.of_rows(specification)
+    on_ball = local_constants(bounds, specification, domain.norm)
+    if on_ball is not None:
+        found = torch.minimum(found, torch.where(on_ball.isnan(), torch.inf, on_ball))
+    lost = found * domain.radius * _UP
+    if arithmetic.deployed is not None:
+        lost = lost + _deployed(constants, bounds, specification)
+    rows = torch.nextafter(start - lost * _UP, start.new_tensor(-torch.inf))
+    return LowerBounds(rows=torch.where(rows.isnan(), -torch.inf, rows), boxes=bounds.boxes)
+
+
+def _deployed(constants: LipschitzConstants, bounds: Propagation, specification: Tensor) -> Tensor:
+    """Return how far rounding in float32 can move each row, (n, r)."""
+    over_hidden = row_norms(constants.over_hidden(specification), constants.norm)
+    order = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}[constants.norm]
+    hidden = torch.zeros(len(specification), dtype=torch.float64)
+    total = torch.zeros(specification.shape[:2], dtype=torch.float64)
+    for name, rounding in bounds.rounding.items():
+        if rounding is None:
+            continue
+        size = torch.linalg.vector_norm(rounding.flatten(1), order, dim=1)
+        if constants.backward[name]:
+            hidden = hidden + constants.backward[name] * size
+        elif name == bounds.graph.output:
+            total = total + (specification.abs() @ rounding.flatten(1).unsqueeze(2)).squeeze(2)
+    return (total + over_hidden * hidden.unsqueeze(1)) * (1 + 2.0**-30)

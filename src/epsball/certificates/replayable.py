@@ -1,0 +1,111 @@
+"""Which certificates the independent checker can replay, and how bounds become its certificates."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from epsball.ball import Ball
+from epsball.certificates.arithmetic import Arithmetic
+from epsball.certificates.cascade import Proof
+from epsball.certificates.curves import Lines
+from epsball.certificates.domain import Domain
+from epsball.certificates.files import Slopes, write_certificate
+from epsball.certificates.propagation import Propagation, propagate
+from epsball.graph import Graph, Node, kinds
+
+FUNCTIONS = ("relu", "leaky_relu", "abs", "negative", "clamp", "sigmoid", "tanh")
+"""Functions of one variable that the checker knows."""
+
+_CURVES = (kinds.Elementwise, kinds.PReLU)
+_UNKNOWN = (kinds.MatMul, kinds.Maximum, kinds.Minimum, kinds.Softmax, kinds.Upsample)
+ULPS = 8.0
+"""Units in the last place that sigmoid and tanh are assumed to be right to."""
+
+
+def not_replayable(graph: Graph) -> str | None:
+    """Return why the checker cannot replay certificates of a network, or None if it can."""
+    for node in graph.nodes:
+        if node.name in graph.constant:
+            continue
+        kind = node.kind
+        varying = sum(name not in graph.constant for name in node.inputs)
+        if isinstance(kind, kinds.Elementwise) and kind.function not in FUNCTIONS:
+            return f"node '{node.name}' is {kind.function}"
+        if isinstance(kind, _UNKNOWN) or (isinstance(kind, (kinds.Multiply, kinds.Divide)) and varying > 1):
+            return f"node '{node.name}' is a {type(kind).__name__}"
+    return None
+
+
+def emit(
+    path: Path,
+    graph: Graph,
+    model: str,
+    proof: Proof,
+    *,
+    x: Tensor,
+    ball: Ball,
+    predicted: int,
+    arithmetic: Arithmetic,
+    assumptions: tuple[str, ...],
+) -> None:
+    """Write the certificate of one example.
+
+    The claims are the bounds lowered by up to 2^-16 of themselves and 2^-16, at most by half: room
+    for the checker's own error terms, which are not the ones used here.
+    """
+    bounds = propagate(graph, Domain.of(ball, x.unsqueeze(0)), arithmetic, boxes=proof.bounds.boxes)
+    lines = {node.name: lines_at(bounds, node, flat=proof.method == "interval") for node in _curves(graph)}
+    final = {name: _for_rows(pair, proof.bounds.slopes.get(name)) for name, pair in lines.items()}
+    refined = refined_nodes(graph)
+    others = [j for j in range(graph.classes) if j != predicted]
+    write_certificate(
+        path,
+        model=model,
+        fingerprint=graph.fingerprint(),
+        x=x,
+        ball=ball,
+        predicted=predicted,
+        claims=dict(zip(others, map(_lowered, proof.bounds.rows[0].tolist()), strict=True)),
+        semantics=arithmetic.name,
+        assumptions={"ulps": {"sigmoid": ULPS, "tanh": ULPS}, "kernels": list(assumptions)},
+        refined=refined if proof.method in ("crown", "optimised") else (),
+        bounds={name: (box.low[0], box.high[0]) for name in refined if (box := proof.bounds.boxes[name])},
+        slopes=lines,
+        final_slopes=final,
+    )
+
+
+def refined_nodes(graph: Graph) -> tuple[str, ...]:
+    """Return the nodes that a function which is not affine takes."""
+    taken = {
+        name
+        for node in graph.nodes
+        if isinstance(node.kind, (*_CURVES, kinds.MaxPool, kinds.Max))
+        for name in node.inputs
+    }
+    return tuple(node.name for node in graph.nodes if node.name in taken and not isinstance(node.kind, kinds.Input))
+
+
+def lines_at(bounds: Propagation, node: Node, *, flat: bool) -> Slopes:
+    """Return the slopes below and above a node on one example; flat ones are those of intervals."""
+    if flat:
+        return torch.zeros(node.shape), torch.zeros(node.shape)
+    lines: Lines = bounds.relaxation(node)
+    lower = lines.lower_slope[0, 0].expand(node.shape)
+    chord = isinstance(node.kind, kinds.PReLU) or node.kind.function in ("relu", "leaky_relu")  # pyright: ignore[reportAttributeAccessIssue]
+    return lower, None if chord else lines.upper_slope[0, 0].expand(node.shape)
+
+
+def _curves(graph: Graph) -> list[Node]:
+    return [node for node in graph.nodes if isinstance(node.kind, _CURVES) and node.name not in graph.constant]
+
+
+def _for_rows(pair: Slopes, chosen: Tensor | None) -> Slopes:
+    """Return slopes with an axis of rows: one set for all, but where each row chose its own."""
+    upper = None if pair[1] is None else pair[1].unsqueeze(0)
+    return (pair[0].unsqueeze(0) if chosen is None else chosen[0]), upper
+
+
+def _lowered(bound: float) -> float:
+    return bound - min(abs(bound) / 2, 2.0**-16 * (1 + abs(bound)))

@@ -1,0 +1,124 @@
+"""What `certify` returns."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float64, Int64
+from torch import Tensor
+
+from epsball import results
+from epsball.statistics import clopper_pearson
+
+if TYPE_CHECKING:
+    import pyarrow
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Certificates:
+    """Certificates of a classifier's predictions on balls, an entry an example.
+
+    Parameters
+    ----------
+    predicted
+        The predicted class p of each example.
+    margin
+        The largest lower bound, over the methods run, of min over j != p of z_p - z_j on the whole
+        ball; NaN for examples without a prediction. It is about p, not about the label.
+    stable
+        Whether margin > 0: no point of the ball is given another class.
+    certified
+        Whether the example is stable and p is its label.
+    criterion
+        Whether the chapter's criterion holds: the lower bound of z_p lies above the upper bounds
+        of all other logits. It implies `stable`, not the reverse.
+    method
+        The method whose bound first made the example stable, or None.
+    margins
+        The bound of each method of the cascade, NaN where it was not run.
+    passes
+        Cost of the bounds of each example, in passes through the model.
+    seconds
+        CPU seconds spent on each example, its share of its batch.
+    semantics
+        ``"float32"``, the deployed network, or ``"real"``, the function of its weights.
+    assumptions
+        What the claims assume.
+    invalid
+        Why an example has no bounds, by its position.
+    files
+        The certificate files written, by position.
+    not_replayable
+        Why no certificate of this network can be replayed, or None.
+    """
+
+    predicted: Int64[Tensor, " n"]
+    margin: Float64[Tensor, " n"]
+    stable: Bool[Tensor, " n"]
+    certified: Bool[Tensor, " n"]
+    criterion: Bool[Tensor, " n"]
+    method: tuple[str | None, ...]
+    margins: dict[str, Float64[Tensor, " n"]]
+    passes: Int64[Tensor, " n"]
+    seconds: Float64[Tensor, " n"]
+    semantics: str
+    assumptions: tuple[str, ...] = ()
+    invalid: dict[int, str] = field(default_factory=dict)
+    files: dict[int, Path] = field(default_factory=dict)
+    not_replayable: str | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Certified accuracy: the share of examples whose every perturbation gets the right class, proved."""
+        return float(self.certified.double().mean())
+
+    def __str__(self) -> str:
+        n = len(self.certified)
+        lines = [
+            _share("certified accuracy", self.certified),
+            _share("certified stability", self.stable),
+            f"semantics: {self.semantics}; stable by the chapter's criterion alone: {int(self.criterion.sum())} of {n}",
+            f"{float(self.seconds.sum()):.1f} CPU seconds",
+            "",
+            results.text_table(["method", "examples", "first stable by it"], self._by_method()),
+        ]
+        if self.not_replayable is not None:
+            lines.append(f"not replayable: {self.not_replayable}")
+        return "\n".join(lines)
+
+    def _by_method(self) -> list[list[object]]:
+        first = [name for name in self.method if name is not None]
+        return [[name, int((~bounds.isnan()).sum()), first.count(name)] for name, bounds in self.margins.items()]
+
+    def to_json(self) -> dict[str, object]:
+        """Return everything as JSON's types."""
+        document = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        document["files"] = {row: str(path) for row, path in self.files.items()}
+        return results.jsonable({"accuracy": self.accuracy, **document})
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return a row an example."""
+        columns = {name: getattr(self, name) for name in ("predicted", "margin", "stable", "certified", "criterion")}
+        bounds = {f"{name}.margin": values for name, values in self.margins.items()}
+        return results.arrow_table({**columns, "method": list(self.method), **bounds, "passes": self.passes})
+
+    def plot(self) -> "Figure":
+        """Draw for each method the share of examples whose certified margin exceeds a threshold."""
+        figure = results.new_figure()
+        axes = figure.subplots()
+        for name, bounds in self.margins.items():
+            known = bounds[bounds.isfinite()].sort().values
+            if len(known):
+                share = torch.arange(len(known), 0, -1, dtype=torch.float64) / len(bounds)
+                axes.step(known.numpy(), share.numpy(), where="pre", label=name)
+        axes.axvline(0.0, color="black", linewidth=0.8, linestyle=":")
+        axes.set(xlabel="certified margin", ylabel="share of examples at or above", ylim=(0, 1))
+        axes.legend()
+        return figure
+
+
+def _share(name: str, flags: Tensor) -> str:
+    count, n = int(flags.sum()), len(flags)
+    return f"{name} {count / n:.4f} {clopper_pearson(count, n)} ({count} of {n})"

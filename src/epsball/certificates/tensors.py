@@ -1,0 +1,30 @@
+"""Small operations on rows of coefficients. An example may have no axes: a number."""
+
+import torch
+from torch import Tensor
+
+
+def flat(tensor: Tensor, lead: int) -> Tensor:
+    """Return the tensor with all axes after the first `lead` as one."""
+    return tensor.reshape(*tensor.shape[:lead], -1)
+
+
+def dot(rows: Tensor, vector: Tensor) -> Tensor:
+    """Return sum_i rows_i vector_i, (n, r), of rows (n, r, *shape) and vectors (n or 1, *shape)."""
+    column = flat(vector.expand(len(vector), *rows.shape[2:]), 1)
+    if len(vector) == 1:
+        return flat(rows, 2) @ column[0]
+    return torch.bmm(flat(rows, 2), column.unsqueeze(2)).squeeze(2)
+
+
+def split(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the positive and the negative part."""
+    return rows.clamp(min=0), rows.clamp(max=0)
+
+
+def summed_to(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return rows (m, *larger) summed over the axes that broadcasting from `shape` repeats."""
+    if not shape:
+        return flat(rows, 1).sum(dim=1)
+    axes = [axis + 1 for axis, length in enumerate(shape) if length == 1 and rows.shape[axis + 1] != 1]
+    return rows.sum(dim=axes, keepdim=True) if axes else rows

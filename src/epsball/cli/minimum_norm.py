@@ -1,0 +1,84 @@
+"""``epsball figure minimum-norm``."""
+
+from pathlib import Path
+
+import torch
+
+from epsball import attacks, results
+from epsball import data as datasets
+from epsball.attacks.curve import AccuracyCurve, plot_curves
+from epsball.attacks.protocol import domain
+from epsball.attacks.registry import resolve
+from epsball.ball import Ball
+from epsball.cli.common import Common, Output, load_subject, png
+from epsball.cli.progress import showing_progress
+from epsball.errors import InputError
+from epsball.files import write_atomically
+
+_COMMON = Common()
+
+
+def minimum_norm(
+    model: str,
+    data: str,
+    /,
+    *,
+    ball: str,
+    out: Path,
+    method: tuple[str, ...] = (),
+    common: Common = _COMMON,
+) -> Output:
+    """Accuracy against radius for one network, a curve for each minimum-norm attack, in one run each.
+
+    Parameters
+    ----------
+    model
+        The model under test.
+    data
+        The data it is tested on.
+    ball
+        NORM:RADIUS; the norm and the box count, and for restarts of FAB the radius.
+    out
+        The file, .png.
+    method
+        Minimum-norm attacks NAME[,option=value]...; may be given several times (default: all that
+        define the norm).
+    """
+    if out.suffix != ".png":
+        raise InputError(f"--out is {out}; the figure is a .png file.")
+    subject = load_subject(model, data, ball, common, stochastic=False)
+    x, y = subject.dataset[:]
+    distances = {}
+    with showing_progress():
+        for name in method or _defined_for(subject.ball):
+            _check_minimum_norm(name)
+            result = attacks.attack(
+                subject.classifier, datasets.as_pixels(x), y, subject.ball, method=name, seed=common.seed, stop="never"
+            )
+            distances[name] = result.distance.nan_to_num(nan=torch.inf)
+    distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)
+    curves = {name: AccuracyCurve.of(distance) for name, distance in distances.items()}
+    figure = plot_curves(curves, f"{subject.ball.norm} radius")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, png(figure))
+    radius = float(subject.ball.radius)
+    table = results.text_table(
+        ("attack", "median distance", f"accuracy at {radius:g}"),
+        [(name, curve.median, curve.at(radius)) for name, curve in curves.items()],
+    )
+    return Output(f"{model}, {len(y)} examples of {data}\n\n{table}\nwritten: {out}")
+
+
+def _defined_for(ball: Ball) -> list[str]:
+    """Return the registered minimum-norm attacks that define the ball's norm."""
+    return [
+        name
+        for name in attacks.ATTACKS
+        if domain(resolve(name)) == "box" and ball.norm in getattr(resolve(name), "norms", (ball.norm,))
+    ]
+
+
+def _check_minimum_norm(name: str) -> None:
+    """Raise InputError if the attack looks only into the ball."""
+    if domain(resolve(name)) != "box":
+        raise InputError(f"'{name}' searches one ball only; a curve needs a minimum-norm attack, such as ddn or fmn.")

@@ -1,0 +1,177 @@
+"""`capture`: a PyTorch module as a graph."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from epsball.errors import EpsballError, ModelError
+from epsball.generators import preserved
+from epsball.graph import origins
+from epsball.graph._graph import Graph
+from epsball.graph.agreement import TOLERANCE, check_agreement
+from epsball.graph.aten import RULES
+from epsball.graph.builder import Builder
+from epsball.graph.walk import MOVES, walk
+from epsball.state import untouched
+
+_ROWS = 3
+"""Rows of the example that is exported; 0 and 1 would be taken for fixed lengths."""
+
+
+def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | None = None) -> Graph:
+    """Capture a module in evaluation mode as a graph, and check the graph against it.
+
+    ``capture(classifier.network, shape)`` captures a `Classifier` with its normalisation. The
+    module is not changed; the graph holds copies of its parameters and buffers under their
+    names in ``state_dict``, so that live ones can be handed to it.
+
+    Parameters
+    ----------
+    module
+        Maps (n, *shape) to logits (n, classes), each row by itself.
+    shape
+        Of one input.
+    dtype
+        Of the input; left out, that of the module's first floating tensor.
+
+    Raises
+    ------
+    ModelError
+        If ``torch.export`` cannot take the module, its logits depend on the batch, or the graph
+        does not compute what the module computes.
+    UnsupportedOperation
+        If an operation has no rule.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+    dtype = dtype or (floating[0].dtype if floating else torch.float32)
+    if dtype not in TOLERANCE:
+        raise ModelError(
+            f"{type(module).__name__} works in {dtype}; certificates are about networks in float32 or float64. "
+            "Convert it with module.float(), which is another network."
+        )
+    device = tensors[0].device if tensors else torch.device("cpu")
+    name = type(module).__name__
+    with untouched(module), torch.no_grad(), _quietly():
+        x = torch.rand(_ROWS, *shape, dtype=dtype, device=device)
+        _check_runs(module, x)
+        program = _exported(module, x)
+        builder = Builder(shape, dtype, _named_tensors(module), name, device)
+        graph = walk(program, builder, _names_by_identity(module))
+        check_agreement(graph, module, shape, dtype, device)
+        double = _in_float64(module, x)
+        if double is not None:
+            exact = {key: builder.exact.get(key, value.double()) for key, value in graph.parameters.items()}
+            check_agreement(graph, double, shape, torch.float64, device, exact)
+    return graph
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep torch.export's warnings, logged traces and printed programs to itself; what matters is raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _check_runs(module: nn.Module, x: Tensor) -> None:
+    """Run the module once as it is: its own errors are clearer than those of its tracing."""
+    try:
+        module(x.clone())
+    except EpsballError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{type(module).__name__} fails on {_ROWS} inputs of shape {tuple(x.shape[1:])}: {reason[:300]}. "
+            "Give the shape of one input, without the batch."
+        ) from error
+
+
+def _exported(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
+    """Return the module over aten operators that have rules, without operators that write in place."""
+    program = _program(module, x)
+    if any(_needs_decomposition(target) for target in _targets(program)):
+        table = torch.export.default_decompositions()
+        for operator in RULES:
+            table.pop(operator, None)
+        try:
+            program = program.run_decompositions(table)
+        except Exception as error:
+            raise ModelError(origins.explain_export(module, error)) from error
+    return program
+
+
+def _program(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
+    """Export with a free batch; a Python ``len(x)`` leaves it free only under the strict tracer."""
+    for strict in (False, True):
+        try:
+            program = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
+        except Exception as error:
+            if strict:
+                break
+            raise ModelError(origins.explain_export(module, error)) from error
+        if _batch_is_free(program):
+            return program
+    raise ModelError(
+        f"{type(module).__name__} fixes the length of the batch while it runs, so that only batches of one length "
+        "fit. Write shapes with x.shape[0] or flatten(1), not with numbers."
+    )
+
+
+def _batch_is_free(program: torch.export.ExportedProgram) -> bool:
+    (name,) = program.graph_signature.user_inputs
+    node = next(node for node in program.graph.nodes if node.name == name)
+    length = node.meta["val"].shape[0]
+    return isinstance(length, torch.SymInt) and length.node.expr.is_Symbol
+
+
+def _targets(program: torch.export.ExportedProgram) -> Iterable[Any]:
+    return [node.target for node in program.graph.nodes if node.op == "call_function"]
+
+
+def _needs_decomposition(target: Any) -> bool:
+    if not isinstance(target, torch._ops.OpOverload) or target in RULES or target in MOVES:
+        return False
+    return not str(target).startswith(("aten.sym_", "aten._assert"))
+
+
+def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of parameters and buffers by name."""
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: tensor.detach().clone() for name, tensor in named.items()}
+
+
+def _names_by_identity(module: nn.Module) -> dict[str, str]:
+    """Return for every name of a parameter or buffer the first name of the same tensor."""
+    first: dict[int, str] = {}
+    names = {}
+    for name, tensor in (
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ):
+        names[name] = first.setdefault(id(tensor), name)
+    return names
+
+
+def _in_float64(module: nn.Module, x: Tensor) -> nn.Module | None:
+    """Return a copy in float64, or None where a module cannot be copied or does not run in float64."""
+    try:
+        with preserved():
+            double = copy.deepcopy(module).double()
+            runs = double(x.double()).dtype == torch.float64
+    except Exception:
+        return None
+    return double if runs else None

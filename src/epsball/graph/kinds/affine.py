@@ -1,0 +1,110 @@
+"""Kinds that are affine in their one input and have parameters of their own."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from epsball.graph.kinds.kind import Parameters
+
+_CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+_TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """y = x W^T + b over the last axis.
+
+    Parameters
+    ----------
+    weight, bias
+        Names of W, (out, in), and of b, (out,), or None.
+    """
+
+    weight: str
+    bias: str | None = None
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return x W^T + b."""
+        (x,) = values
+        return functional.linear(x, parameters[self.weight], _optional(self.bias, parameters))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution:
+    """A convolution with zero padding, or (`transposed`) the transpose of one, in 1, 2 or 3 dimensions.
+
+    Other padding modes are a `Pad` node before it.
+
+    Parameters
+    ----------
+    weight, bias
+        Names of the weight, (out, in/groups, *kernel), transposed (in, out/groups, *kernel), and
+        of the bias, (out,), or None.
+    stride, padding, dilation
+        One number an axis; padding is the same on both sides.
+    groups
+        Number of groups of channels.
+    transposed
+        Whether it is the transpose.
+    output_padding
+        Of a transposed convolution, one number an axis; zeros otherwise.
+    """
+
+    weight: str
+    bias: str | None = None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    transposed: bool = False
+    output_padding: tuple[int, ...] = ()
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return the convolution of x."""
+        (x,) = values
+        weight, bias = parameters[self.weight], _optional(self.bias, parameters)
+        if self.transposed:
+            return _TRANSPOSED[len(self.stride)](
+                x, weight, bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+            )
+        return _CONVOLUTIONS[len(self.stride)](x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm:
+    """y = (x - mean) / sqrt(variance + eps) * weight + bias, an entry a channel (axis 0 of an example).
+
+    Parameters
+    ----------
+    mean, variance
+        Names of the running statistics; training hands in those of the clean batch.
+    weight, bias
+        Names of gain and shift, or None.
+    eps
+        Added to the variance.
+    """
+
+    mean: str
+    variance: str
+    weight: str | None = None
+    bias: str | None = None
+    eps: float
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return the normalised x."""
+        (x,) = values
+        return functional.batch_norm(
+            x,
+            parameters[self.mean],
+            parameters[self.variance],
+            _optional(self.weight, parameters),
+            _optional(self.bias, parameters),
+            training=False,
+            eps=self.eps,
+        )
+
+
+def _optional(name: str | None, parameters: Parameters) -> torch.Tensor | None:
+    return None if name is None else parameters[name]

@@ -1,0 +1,81 @@
+"""Kinds of two inputs: sums, products, quotients, matrix products, and the greater and the less of two.
+
+The shapes of their inputs have one rank; axes of length 1 are broadcast, the batch too.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from epsball.graph.kinds.kind import Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add:
+    """a + b."""
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return a + b."""
+        a, b = values
+        return a + b
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subtract:
+    """a - b."""
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return a - b."""
+        a, b = values
+        return a - b
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply:
+    """a * b, entry by entry."""
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return a * b."""
+        a, b = values
+        return a * b
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divide:
+    """a / b, entry by entry."""
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return a / b."""
+        a, b = values
+        return a / b
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatMul:
+    """The matrix product over the last two axes; (a @ b)_ik = sum_j a_ij b_jk."""
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return a @ b."""
+        a, b = values
+        return a @ b
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maximum:
+    """The greater of two, entry by entry."""
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return max(a, b)."""
+        a, b = values
+        return torch.maximum(a, b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum:
+    """The less of two, entry by entry."""
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return min(a, b)."""
+        a, b = values
+        return torch.minimum(a, b)

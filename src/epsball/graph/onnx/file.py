@@ -1,0 +1,123 @@
+"""An ONNX file as a checked model, its tensors as arrays."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epsball.errors import InputError, MissingExtra
+
+PURPOSE = "reading an ONNX file"
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """What an ONNX file holds.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        Its bytes.
+    graph
+        Its graph (``onnx.GraphProto``).
+    opset
+        Version of the standard operators.
+    arrays
+        Its initialisers by name.
+    digest
+        SHA-256 of all bytes it is made of.
+    """
+
+    path: Path
+    content: bytes
+    graph: Any
+    opset: int
+    arrays: dict[str, np.ndarray]
+    digest: str
+
+
+def onnx_package(name: str = "onnx") -> Any:
+    """Return the package `onnx` or `onnxruntime`, or raise `MissingExtra`."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            raise MissingExtra("onnx", name, PURPOSE) from error
+        raise
+
+
+def read_file(path: Path) -> OnnxFile:
+    """Read and check an ONNX file and the data files beside it.
+
+    Raises
+    ------
+    MissingExtra
+        If onnx is not installed.
+    InputError
+        If the file cannot be read, is cut off or malformed, or names data outside its folder.
+    """
+    onnx = onnx_package()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        model = onnx.load_model_from_string(content)
+        digest = hashlib.sha256(content)
+        for tensor in _tensors(model.graph):
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                digest.update(_embed(tensor, path))
+        onnx.checker.check_model(model)
+        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    except InputError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(
+            f"{path} is no well-formed ONNX file ({reason[:200]}). Download or export it again."
+        ) from error
+    return OnnxFile(path, content, model.graph, _opset(model, path), arrays, digest.hexdigest())
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+
+
+def _embed(tensor: Any, path: Path) -> bytes:
+    """Read a tensor's bytes from its data file, which must lie in the folder of the model, into the tensor."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    folder = path.resolve().parent
+    data = (folder / entries.get("location", "")).resolve()
+    if not data.is_relative_to(folder):
+        raise InputError(f"{path} takes the tensor {tensor.name!r} from outside its folder. Do not trust this file.")
+    if not data.is_file():
+        raise InputError(f"{path} takes the tensor {tensor.name!r} from {data.name}, which is not beside it.")
+    offset = int(entries.get("offset", 0))
+    length = int(entries.get("length", data.stat().st_size - offset))
+    if offset < 0 or length < 0 or offset + length > data.stat().st_size:
+        raise InputError(f"{data} is cut off: {path.name} takes {length} bytes from {offset} on. Download it again.")
+    with data.open("rb") as file:
+        file.seek(offset)
+        content = file.read(length)
+    tensor.raw_data = content
+    tensor.data_location = 0
+    del tensor.external_data[:]
+    return content
+
+
+def _opset(model: Any, path: Path) -> int:
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    version = versions.get("", versions.get("ai.onnx", 1))
+    if version < 7:
+        raise InputError(f"{path} is written in operator set {version}; from 7 on they are read. Convert the file.")
+    return version

@@ -1,0 +1,254 @@
+"""Operations on values of the source, whose batch may lie on any axis, as nodes that know no batch.
+
+Axes are those of the source's tensors, counted from either end.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from epsball.graph import kinds
+from epsball.graph.builder import Builder
+from epsball.graph.value import Shape, Value, batch_axis, without
+
+
+def example_axes(builder: Builder, x: Value, axes: Sequence[int]) -> tuple[int, ...]:
+    """Return axes of one example, in order; refuse the batch axis."""
+    counted = sorted({axis % x.rank for axis in axes})
+    if x.axis in counted:
+        builder.refuse_batch(f"works along axis {x.axis}, that of the batch")
+    return tuple(x.example_axis(axis) for axis in counted)
+
+
+def shaped(builder: Builder, node: str, shape: Shape) -> str:
+    """Return a node that holds the same entries under another shape, the same node if it has it."""
+    node = builder.unshaped(node)
+    return node if builder.shape_of(node) == shape else builder.add(kinds.Reshape(shape=shape), node)
+
+
+def reshape(builder: Builder, x: Value, shape: Shape, axis: int | None = None) -> Value:
+    """Return x under a shape (batch taken as 1) whose batch axis is `axis`, or is found."""
+    if math.prod(shape) != math.prod(x.shape):
+        builder.refuse(f"shape {x.shape} has not as many entries as {shape}")
+    if x.axis is None:
+        return Value(shaped(builder, x.node, shape), shape, None)
+    found = batch_axis(x, shape, axis)
+    if found is None:
+        builder.refuse_batch(f"mixes the batch with other axes: {x.shape} to {shape}")
+    result = Value("", shape, *found)
+    return Value(shaped(builder, x.node, result.example), shape, *found)
+
+
+def permute(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
+    """Return x with axis i its axis ``axes[i]``."""
+    axes = [axis % x.rank for axis in axes]
+    shape = tuple(x.shape[axis] for axis in axes)
+    kept = tuple(x.example_axis(axis) for axis in axes if not (x.dropped and axis == x.axis))
+    node = x.node if kept == tuple(range(len(kept))) else builder.add(kinds.Permute(axes=kept), x.node)
+    return Value(node, shape, None if x.axis is None else axes.index(x.axis), x.outer)
+
+
+def expand(builder: Builder, x: Value, shape: Shape, axis: int | None = None) -> Value:
+    """Return x repeated to a shape whose batch axis, if it has one, is `axis`."""
+    fitted = fit(builder, x, Value("", shape, axis))
+    result = Value("", shape, axis, fitted.outer if x.axis is not None else 1)
+    node = fitted.node
+    if builder.shape_of(node) != result.example:
+        node = builder.add(kinds.Expand(shape=result.example), node)
+    return Value(node, shape, axis, result.outer)
+
+
+def fit(builder: Builder, x: Value, like: Value) -> Value:
+    """Return x with new first axes of length 1 and its batch axis as in `like`, for broadcasting."""
+    missing = like.rank - x.rank
+    shape = (1,) * missing + x.shape
+    if missing < 0:
+        builder.refuse(f"shape {x.shape} does not broadcast to {like.shape}")
+    if x.axis is None and like.axis is None:
+        return Value(shaped(builder, x.node, shape), shape, None)
+    if x.axis is None:
+        fitted = Value("", shape, like.axis)
+        example = fitted.example if like.dropped else shape
+        return Value(shaped(builder, x.node, example), shape, like.axis)
+    if x.axis + missing != like.axis or x.shape[x.axis] != like.shape[x.axis + missing]:
+        builder.refuse_batch(f"joins {x.shape} and {like.shape}, whose batch axes differ,")
+    fitted = Value("", shape, like.axis, x.outer)
+    example = fitted.example if like.dropped else shape
+    return Value(shaped(builder, x.node, example), shape, like.axis, x.outer)
+
+
+def frame(builder: Builder, *values: Value) -> Value:
+    """Return the shape and batch axis that values have in common when they are broadcast."""
+    rank = max(value.rank for value in values)
+    shape = [1] * rank
+    axes = {value.axis + rank - value.rank for value in values if value.axis is not None}
+    if len(axes) > 1:
+        builder.refuse_batch("joins tensors whose batch lies on different axes,")
+    for value in values:
+        for i, length in enumerate(value.shape, start=rank - value.rank):
+            if length not in (1, shape[i]) and shape[i] != 1:
+                builder.refuse(f"shapes {[value.shape for value in values]} do not broadcast")
+            shape[i] = max(shape[i], length)
+    axis = axes.pop() if axes else None
+    for value in values:
+        if axis is not None and value.axis is None and ((1,) * rank + value.shape)[axis - rank] != 1:
+            builder.refuse_batch(f"meets a tensor of shape {value.shape}, which has rows of its own for the batch,")
+    outers = {value.outer for value in values if value.axis is not None and not value.dropped}
+    if len(outers) > 1:
+        builder.refuse_batch("joins tensors whose batch is merged with other axes in different orders,")
+    return Value("", tuple(shape), axis, outers.pop() if outers else 1)
+
+
+def binary(builder: Builder, kind: kinds.Kind, a: Value, b: Value) -> Value:
+    """Return a node of two inputs, entry by entry, with broadcasting."""
+    like = frame(builder, a, b)
+    node = builder.add(kind, fit(builder, a, like).node, fit(builder, b, like).node)
+    return Value(node, like.shape, like.axis, like.outer)
+
+
+def add(builder: Builder, a: Value, b: Value) -> Value:
+    """Return a + b."""
+    return binary(builder, kinds.Add(), a, b)
+
+
+def subtract(builder: Builder, a: Value, b: Value) -> Value:
+    """Return a - b."""
+    return binary(builder, kinds.Subtract(), a, b)
+
+
+def multiply(builder: Builder, a: Value, b: Value) -> Value:
+    """Return a * b."""
+    return binary(builder, kinds.Multiply(), a, b)
+
+
+def divide(builder: Builder, a: Value, b: Value) -> Value:
+    """Return a / b."""
+    return binary(builder, kinds.Divide(), a, b)
+
+
+def unary(builder: Builder, x: Value, function: str, *arguments: int | float) -> Value:
+    """Return f(x), entry by entry."""
+    kind = kinds.Elementwise(function=function, arguments=tuple(float(number) for number in arguments))
+    return Value(builder.add(kind, x.node), x.shape, x.axis, x.outer)
+
+
+def reduce(
+    builder: Builder, x: Value, kind: Callable[..., kinds.Kind], axes: Sequence[int] | None, keep: bool
+) -> Value:
+    """Return a reduction over axes (all but the batch's own rank if None), which stay with length 1 if `keep`."""
+    over = [axis % x.rank for axis in (range(x.rank) if axes is None else axes)]
+    node = builder.add(kind(axes=example_axes(builder, x, over)), x.node)
+    shape = tuple(1 if i in over else length for i, length in enumerate(x.shape))
+    kept = Value(node, shape, x.axis, x.outer)
+    return kept if keep else squeeze(builder, kept, over)
+
+
+def squeeze(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
+    """Return x without axes of length 1; the batch, where it is one of them, joins another axis."""
+    left = [i for i in range(x.rank) if i not in axes]
+    axis = left.index(x.axis) if x.axis in left else None
+    return reshape(builder, x, tuple(x.shape[i] for i in left), axis)
+
+
+def softmax(builder: Builder, x: Value, axis: int) -> Value:
+    """Return the softmax over an axis."""
+    (over,) = example_axes(builder, x, (axis,))
+    return Value(builder.add(kinds.Softmax(axis=over), x.node), x.shape, x.axis, x.outer)
+
+
+def concatenate(builder: Builder, values: Sequence[Value], axis: int) -> Value:
+    """Return values joined along an axis; constants are repeated where they broadcast."""
+    rank = max(value.rank for value in values)
+    axis %= rank
+    batched = [value for value in values if value.axis is not None]
+    like = batched[0] if batched else values[0]
+    joined = []
+    for value in values:
+        shape = tuple(value.shape[axis] if i == axis else length for i, length in enumerate(like.shape))
+        joined.append(expand(builder, value, shape, like.axis))
+    (over,) = example_axes(builder, like, (axis,))
+    shape = tuple(sum(v.shape[axis] for v in joined) if i == axis else n for i, n in enumerate(like.shape))
+    node = builder.add(kinds.Concatenate(axis=over), *(value.node for value in joined))
+    return Value(node, shape, like.axis, like.outer)
+
+
+def take(builder: Builder, x: Value, axis: int, start: int, end: int, step: int = 1) -> Value:
+    """Return entries start, start + step, ... before `end` of an axis, which counts as Python does."""
+    axis %= x.rank
+    length = x.shape[axis]
+    if axis == x.axis and x.dropped and start == 0 and end >= 1 and step == 1:
+        return x
+    start, end, step = slice(start, end, step).indices(length)
+    if (start, end, step) == (0, length, 1):
+        return x
+    (over,) = example_axes(builder, x, (axis,))
+    kind = kinds.Slice(axis=over, start=start, end=end, step=step)
+    if step < 0:
+        kind = kinds.Gather(axis=over, index=tuple(range(start, end, step)))
+    shape = tuple(len(range(start, end, step)) if i == axis else n for i, n in enumerate(x.shape))
+    return Value(builder.add(kind, x.node), shape, x.axis, x.outer)
+
+
+def gather(builder: Builder, x: Value, axis: int, index: Sequence[int]) -> Value:
+    """Return entries of an axis by number; negative numbers count from the end."""
+    axis %= x.rank
+    (over,) = example_axes(builder, x, (axis,))
+    numbers = tuple(number % x.shape[axis] if number < 0 else number for number in index)
+    shape = tuple(len(numbers) if i == axis else n for i, n in enumerate(x.shape))
+    return Value(builder.add(kinds.Gather(axis=over, index=numbers), x.node), shape, x.axis, x.outer)
+
+
+def select(builder: Builder, x: Value, axis: int, number: int) -> Value:
+    """Return the entries at one place of an axis, without that axis."""
+    axis %= x.rank
+    if axis == x.axis:
+        builder.refuse_batch("takes one row of the batch")
+    number %= x.shape[axis]
+    return squeeze(builder, take(builder, x, axis, number, number + 1), (axis,))
+
+
+def matmul(builder: Builder, a: Value, b: Value) -> Value:
+    """Return the matrix product as `torch.matmul` defines it, vectors included."""
+    rows, columns = a.rank == 1, b.rank == 1
+    if rows:
+        a = reshape(builder, a, (1, *a.shape), 1 if a.dropped else None)
+    if columns:
+        b = reshape(builder, b, (*b.shape, 1), b.axis)
+    if a.axis == a.rank - 1 or b.axis == b.rank - 2:
+        builder.refuse_batch("sums over the batch")
+    rank = max(a.rank, b.rank)
+    lead = frame(builder, *(_lead(value) for value in (a, b)))
+    ends = [value.axis - value.rank for value in (a, b) if value.axis is not None and value.axis >= value.rank - 2]
+    if len(ends) + (lead.axis is not None) > 1:
+        builder.refuse_batch("multiplies tensors whose batch lies on different axes")
+    axis = ends[0] + rank if ends else lead.axis
+    result = Value("", (*lead.shape, a.shape[-2], b.shape[-1]), axis, max(a.outer, b.outer))
+    apart = lead.axis if result.dropped else None
+    node = builder.add(kinds.MatMul(), *(_factor(builder, value, rank, apart) for value in (a, b)))
+    product = replace(result, node=shaped(builder, node, result.example))
+    return squeeze(builder, product, [rank - 2] * rows + [rank - 1] * columns)
+
+
+def _lead(x: Value) -> Value:
+    """Return a factor's axes before its matrices."""
+    return Value("", x.shape[:-2], x.axis if x.axis is not None and x.axis < x.rank - 2 else None, x.outer)
+
+
+def _factor(builder: Builder, x: Value, rank: int, axis: int | None) -> str:
+    """Return a factor's node with all `rank` axes of the source, but for `axis`."""
+    return shaped(builder, x.node, without((1,) * (rank - x.rank) + x.shape, axis))
+
+
+def whole_example(builder: Builder, x: Value) -> Value:
+    """Return x if its batch is its first axis and holds nothing else, as windows need it; else refuse."""
+    if x.axis is None:
+        builder.refuse("it works on a constant, without the input")
+    if x.axis != 0 or not x.dropped:
+        builder.refuse(f"its batch is not the first axis alone (shape {x.shape}, batch axis {x.axis})")
+    return x
+
+
+def per_example(builder: Builder, x: Value, kind: kinds.Kind) -> Value:
+    """Return a node that takes one whole example, its batch first."""
+    node = builder.add(kind, whole_example(builder, x).node)
+    return Value(node, (1, *builder.shape_of(node)), 0)

@@ -1,0 +1,51 @@
+"""A convolutional network of known Lipschitz constant, whose margins are its l2 certificates."""
+
+import math
+
+from torch import nn
+
+from epsball.models.architectures.image_shape import image_shape
+from epsball.models.lipschitz_layers import GroupSort, Scale, almost_orthogonal
+
+
+def lipschitz_cnn(
+    shape: tuple[int, ...], classes: int, width: int = 32, hidden: int = 256, scale: float = 16.0
+) -> nn.Module:
+    """Return three convolutions and two dense layers, almost orthogonal, with sorted pairs between them.
+
+    Every layer has Lipschitz constant 1 in l2, so the logits have `scale` and a margin of sqrt(2) scale radius is
+    a certificate. Where the resolution is halved, the four pixels of a square become channels.
+
+    Parameters
+    ----------
+    shape
+        (channels, height, width), sides divisible by 4.
+    classes
+        Number of logits.
+    width, hidden
+        Channels of the first convolution (then twice as many), and of the dense layer; even.
+    scale
+        The factor on the logits: a loss such as cross-entropy asks for margins of about 1 / scale.
+
+    References
+    ----------
+    Prach and Lampert, Almost-orthogonal layers for efficient general-purpose Lipschitz networks, ECCV 2022,
+    arXiv:2208.03160.
+    """
+    channels, height, breadth = image_shape("lipschitz_cnn", shape, least=4)
+    places = math.prod(length // 4 for length in (height, breadth))
+    return nn.Sequential(
+        almost_orthogonal(nn.Conv2d(channels, width, 3, padding=1)),
+        GroupSort(),
+        nn.PixelUnshuffle(2),
+        almost_orthogonal(nn.Conv2d(4 * width, 2 * width, 3, padding=1)),
+        GroupSort(),
+        nn.PixelUnshuffle(2),
+        almost_orthogonal(nn.Conv2d(8 * width, 2 * width, 3, padding=1)),
+        GroupSort(),
+        nn.Flatten(),
+        almost_orthogonal(nn.Linear(2 * width * places, hidden)),
+        GroupSort(),
+        Scale(scale),
+        almost_orthogonal(nn.Linear(hidden, classes)),
+    )

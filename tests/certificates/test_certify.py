@@ -1,0 +1,152 @@
+"""`certify`: the cascade, its results, and the certificates it writes."""
+
+import pytest
+import torch
+from torch import nn
+
+from epsball import Classifier, certify
+from epsball.attacks import PGD, attack
+from epsball.ball import Ball
+from epsball.certificates import METHODS
+from epsball.errors import AssumptionError, InputError, ModelError
+from epsball_replay import replay
+
+
+def network(seed: int = 0) -> Classifier:
+    """Return a small convolutional network with batch normalisation, behind a normalisation."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 8), nn.ReLU()
+    )
+    module.append(nn.Linear(8, 3))
+    return Classifier(module.eval(), mean=[0.4], std=[0.3])
+
+
+@pytest.fixture(scope="module")
+def examples() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    x = torch.rand(40, 1, 8, 8)
+    return x, network().logits(x).argmax(1)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_no_attack_reaches_below_a_certified_margin(norm, examples):
+    x, y = examples
+    ball = Ball(norm, {"linf": 0.02, "l2": 0.2, "l1": 0.8}[norm])
+    found = certify(network(), x, y, ball)
+    hit = attack(network(), x, y, ball, method=PGD(steps=20), stop="never")
+    assert bool((found.margin <= hit.margin).all())
+    assert not bool((found.certified & hit.broken).any())
+    assert 0 < int(found.certified.sum()) < len(x) or norm != "linf"
+
+
+def test_the_cascade_stops_at_the_first_certificate_and_never_loses_one(examples):
+    x, y = examples
+    ball = Ball("linf", 0.02)
+    cascade = certify(network(), x, y, ball)
+    alone = {name: certify(network(), x, y, ball, method=name) for name in ("interval", "crown-ibp", "crown")}
+    assert torch.equal(cascade.stable, torch.stack([found.stable for found in alone.values()]).any(0) | cascade.stable)
+    for row, method in enumerate(cascade.method):
+        run = [name for name, bounds in cascade.margins.items() if not bounds[row].isnan()]
+        assert run[-1] == method or method is None
+    assert bool((cascade.criterion <= cascade.stable).all()), "the chapter's criterion implies stability"
+    assert int(cascade.stable.sum()) > int(cascade.criterion.sum()), "bounds on differences prove more"
+
+
+def test_stability_is_about_the_prediction_and_certified_accuracy_about_the_label(examples):
+    x, y = examples
+    wrong = (y + 1) % 3
+    ball = Ball("linf", 0.005)
+    right, mistaken = (certify(network(), x, labels, ball) for labels in (y, wrong))
+    assert torch.equal(right.stable, mistaken.stable)
+    assert torch.equal(right.margin, mistaken.margin)
+    assert bool(right.certified.any())
+    assert not bool(mistaken.certified.any())
+
+
+def test_radius_zero_certifies_every_example_with_a_clear_margin(examples):
+    x, y = examples
+    found = certify(network(), x, y, Ball("linf", 0))
+    logits = network().logits(x).double()
+    gap = logits.topk(2, dim=1).values
+    assert bool((found.stable == (gap[:, 0] - gap[:, 1] > 1e-4)).all())
+
+
+def test_a_radius_larger_than_the_box_is_the_whole_box(examples):
+    x, y = examples
+    found = certify(network(), x[:4], y[:4], Ball("linf", 1.5))
+    assert not bool(found.stable.any())
+    assert bool(found.margin.isfinite().all())
+
+
+def test_a_budget_leaves_dear_methods_out(examples):
+    x, y = examples
+    found = certify(network(), x, y, Ball("linf", 0.02), budget=10)
+    assert bool(found.margins["crown"].isnan().all())
+    assert bool((found.passes <= 10).all())
+    assert bool((~found.margins["interval"].isnan()).all())
+
+
+def test_batching_changes_no_bound_much(examples):
+    x, y = examples
+    whole = certify(network(), x, y, Ball("linf", 0.02), method="crown")
+    for row in (0, 7, 39):
+        one = certify(network(), x[row : row + 1], y[row : row + 1], Ball("linf", 0.02), method="crown")
+        # Entries refined beside others of a batch may be a few more than are needed, so the last digits differ.
+        torch.testing.assert_close(one.margin, whole.margin[row : row + 1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "lipschitz"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("semantics", ["float32", "real"])
+def test_every_genuine_certificate_is_accepted(method, norm, semantics, examples, tmp_path):
+    x, y = examples
+    ball = Ball(norm, {"linf": 0.01, "l2": 0.05}[norm])
+    found = certify(network(), x[:12], y[:12], ball, method=method, semantics=semantics, folder=tmp_path)
+    assert set(found.files) == set(torch.nonzero(found.stable)[:, 0].tolist())
+    for row, path in found.files.items():
+        verdict = replay(path)
+        assert verdict.accepted
+        assert verdict.stable
+        assert verdict.predicted == int(found.predicted[row])
+        assert all(
+            claim <= bound for claim, bound in zip(verdict.claims.values(), verdict.derived.values(), strict=True)
+        )
+    if method in ("crown", "optimised"):
+        assert found.files
+
+
+def test_a_network_beyond_the_checker_is_certified_and_said_not_to_be_replayable(examples, tmp_path):
+    x, _ = examples
+    torch.manual_seed(0)
+    clf = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 3)).eval())
+    found = certify(clf, x, clf.logits(x).argmax(1), Ball("linf", 0.002), folder=tmp_path)
+    assert bool(found.certified.any())
+    assert found.files == {}
+    assert "gelu" in str(found.not_replayable)
+    assert "not replayable" in str(found)
+
+
+def test_results_print_and_go_to_json_and_arrow(examples):
+    x, y = examples
+    found = certify(network(), x, y, Ball("linf", 0.02))
+    assert "certified accuracy" in str(found)
+    assert found.to_json()["accuracy"] == found.accuracy
+    assert found.to_arrow().num_rows == len(x)
+    assert found.plot().axes[0].get_xlabel() == "certified margin"
+
+
+def test_bad_input_is_named(examples):
+    x, y = examples
+    with pytest.raises(InputError, match="Did you mean 'crown'"):
+        certify(network(), x, y, Ball("linf", 0.01), method="crwn")
+    with pytest.raises(InputError, match="semantics"):
+        certify(network(), x, y, Ball("linf", 0.01), semantics="double")
+    with pytest.raises(InputError, match="budget is 0"):
+        certify(network(), x, y, Ball("linf", 0.01), budget=0)
+    double = Classifier(network().module.double())
+    with pytest.raises(ModelError, match="real"):
+        certify(double, x.double(), y, Ball("linf", 0.01))
+    assert bool(certify(double, x.double(), y, Ball("linf", 0.001), semantics="real").stable.any())
+    with pytest.raises(AssumptionError, match="autocast"), torch.autocast("cpu", dtype=torch.bfloat16):
+        certify(network(), x, y, Ball("linf", 0.01))

@@ -1,0 +1,52 @@
+"""The gauntlet: each network captured, bounded by every method, and sampled."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from epsball.ball import Ball
+from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Domain, margins, propagate
+from epsball.graph import capture
+
+_FILE = Path(__file__).parents[1] / "graph" / "gauntlet.py"
+_SPEC = importlib.util.spec_from_file_location("gauntlet", _FILE)
+_MODULE = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_MODULE)
+GAUNTLET = _MODULE.GAUNTLET
+_SAMPLES = 200
+
+
+def _points(x, radius):
+    """Return points of the box around x: half of them corners."""
+    generator = torch.Generator().manual_seed(2)
+    direction = 2 * torch.rand(len(x), _SAMPLES, *x.shape[1:], generator=generator) - 1
+    direction[:, ::2] = direction[:, ::2].sign()
+    return (x.unsqueeze(1) + radius * direction).clamp(0, 1)
+
+
+@pytest.mark.parametrize("name", GAUNTLET)
+def test_bounds_contain_samples(name):
+    build, shape = GAUNTLET[name]
+    module, ball = build(), Ball("linf", "1/16")
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(1))
+    graph = capture(module, shape)
+    points = Ball("linf", "1/16").project(_points(x, 1 / 16).flatten(0, 1), x.repeat_interleave(_SAMPLES, 0))
+    with torch.no_grad():
+        logits = module(points).to(torch.float64).unflatten(0, (2, _SAMPLES))
+    domain, specification = Domain.of(ball, x), margins(logits[:, 0].argmax(dim=1), graph.classes)
+    least = (logits @ specification.transpose(1, 2)).amin(dim=1)
+    for method in ("interval", "crown"):
+        plain = METHODS[method](graph, domain, specification, arithmetic=PLAIN).rows
+        for arithmetic in (REAL, FLOAT32):
+            rows = METHODS[method](graph, domain, specification, arithmetic=arithmetic).rows
+            allowed = 1e-5 * (1 + least.abs()) if arithmetic is REAL else 0.0
+            assert bool((rows <= least + allowed).all())
+            loss = 1e-4 if arithmetic is REAL else 1e-2
+            assert bool((rows >= plain - loss * (1 + plain.abs())).all()), "error terms cost more than they may"
+    boxes = propagate(graph, domain, FLOAT32).boxes
+    inside = graph.values(points)
+    for node in graph.nodes:
+        low, high = (end.repeat_interleave(_SAMPLES, 0) if len(end) > 1 else end for end in boxes[node.name])
+        assert bool(((inside[node.name] >= low) & (inside[node.name] <= high)).all()), node.name

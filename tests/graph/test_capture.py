@@ -1,0 +1,269 @@
+import json
+import logging
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from epsball.classifier import Classifier
+from epsball.errors import ModelError, UnsupportedOperation
+from epsball.graph import GraphModule, capture, kinds
+from graph.gauntlet import GAUNTLET, Function
+from helpers import Wrapped, convnet, mlp
+
+LAYER = nn.Linear(6, 3)
+
+
+@pytest.mark.parametrize("name", GAUNTLET)
+def test_the_gauntlet_is_captured(name: str) -> None:
+    build, shape = GAUNTLET[name]
+    module = build()
+    graph = capture(module, shape)
+    x = 2 * torch.rand(7, *shape, generator=torch.Generator().manual_seed(1)) - 1
+    with torch.no_grad():
+        assert torch.allclose(graph(x), module(x), rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert graph.input.shape == shape
+    assert all(graph[given].name in graph.last_use for node in graph.nodes for given in node.inputs)
+    assert {type(node.kind).__name__ for node in graph.nodes} <= set(kinds.KINDS)
+
+
+def test_every_value_has_the_shape_its_node_says() -> None:
+    build, shape = GAUNTLET["encoder_layer"]
+    graph = capture(build(), shape)
+    for name, value in graph.values(torch.rand(5, *shape)).items():
+        assert tuple(value.shape[1:]) == graph[name].shape
+        assert len(value) == (1 if name in graph.constant else 5)
+
+
+def test_parameters_have_the_names_of_the_state_dict() -> None:
+    module = convnet().eval()
+    graph = capture(module, (1, 8, 8))
+    assert set(graph.parameters) == set(module.state_dict()) - {"1.num_batches_tracked"}
+    x = torch.rand(3, 1, 8, 8)
+    live = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    graph(x, live).sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    before = graph(x)
+    with torch.no_grad():
+        module[5].weight.mul_(2)
+    assert torch.equal(graph(x), before)
+    assert torch.allclose(graph(x, live), module(x), atol=1e-6)
+
+
+def test_tied_parameters_have_one_name() -> None:
+    layer = nn.Linear(6, 6)
+    graph = capture(nn.Sequential(layer, nn.ReLU(), layer), (6,))
+    assert set(graph.parameters) == {"0.weight", "0.bias"}
+
+
+def test_the_normalisation_of_a_classifier_is_captured() -> None:
+    classifier = Classifier(convnet(), mean=0.3, std=0.5)
+    graph = capture(classifier.network, (1, 8, 8))
+    x = torch.rand(4, 1, 8, 8)
+    assert torch.allclose(graph(x), classifier(x), atol=1e-6)
+    assert {"0.mean", "0.std"} <= set(graph.parameters)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_capture_leaves_no_trace(training: bool) -> None:
+    module = convnet().train(training)
+    module[0].weight.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    state, level = torch.get_rng_state(), logging.root.manager.disable
+    capture(module, (1, 8, 8))
+    assert module.training == module[1].training == training
+    assert [p.requires_grad for p in module.parameters()] == [False] + [True] * 5
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert logging.root.manager.disable == level
+
+
+def test_a_module_in_float64_gives_a_graph_in_float64() -> None:
+    module = nn.Sequential(mlp().double(), Function(lambda x: 0.1 * x))
+    graph = capture(module, (16,))
+    x = torch.rand(3, 16, dtype=torch.float64)
+    assert torch.equal(graph(x), module(x))
+    assert graph.parameters["constant.0"].item() == 0.1
+
+
+def test_numbers_in_the_source_are_rounded_as_the_network_rounds_them() -> None:
+    graph = capture(nn.Sequential(mlp(), Function(lambda x: 0.1 * x)), (16,))
+    assert graph.parameters["constant.0"].item() == torch.tensor(0.1).item()
+
+
+def test_the_graph_is_the_network_as_deployed() -> None:
+    graph = capture(Function(lambda x: functional.relu(x + 2.0**25) - 2.0**25), (3,))
+    x = torch.rand(4, 3)
+    assert [type(node.kind).__name__ for node in graph.nodes if node.name not in graph.constant] == [
+        *("Input", "Add", "Elementwise", "Subtract")
+    ]
+    assert torch.equal(graph(x), torch.relu(x + 2.0**25) - 2.0**25)
+
+
+def test_batch_norm_is_not_folded() -> None:
+    graph = capture(convnet(), (1, 8, 8))
+    assert [type(node.kind).__name__ for node in graph.nodes] == [
+        *("Input", "Convolution", "BatchNorm", "Elementwise", "Reshape", "Linear")
+    ]
+
+
+def test_what_is_rewritten_is_recorded() -> None:
+    build, shape = GAUNTLET["layer_norm"]
+    assert capture(build(), shape).rewritten == ("aten.layer_norm (1 (LayerNorm))",)
+    assert capture(mlp(), (16,)).rewritten == ()
+
+
+def test_a_weight_under_a_parametrisation_is_computed_once() -> None:
+    build, shape = GAUNTLET["weight_norm"]
+    graph = capture(build(), shape)
+    assert "derived.0" in graph.parameters
+    assert graph.rewritten
+
+
+def test_unused_parts_are_not_in_the_graph() -> None:
+    def unused(layers: nn.Module | None, x: Tensor) -> Tensor:
+        torch.sigmoid(x)
+        return LAYER(x)
+
+    assert len(capture(Wrapped(unused), (6,)).nodes) == 2
+
+
+def test_a_length_taken_with_len_leaves_the_batch_free() -> None:
+    module = Wrapped(lambda layer, x: layer(x.view(len(x), -1)), LAYER)
+    assert capture(module, (2, 3))(torch.rand(5, 2, 3)).shape == (5, 3)
+
+
+def test_the_graph_of_a_graph_module_is_the_same_function(as_users_run) -> None:
+    module = convnet().eval()
+    again = capture(GraphModule(capture(module, (1, 8, 8))), (1, 8, 8))
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(again(x), module(x))
+
+
+def test_the_fingerprint_is_that_of_nodes_and_parameters() -> None:
+    graph, same, other = capture(mlp(), (16,)), capture(mlp(), (16,)), capture(mlp(seed=1), (16,))
+    assert graph.fingerprint() == same.fingerprint() != other.fingerprint()
+
+
+def test_kinds_can_be_written_to_files() -> None:
+    build, shape = GAUNTLET["encoder_layer"]
+    for node in capture(build(), shape).nodes:
+        written = json.loads(json.dumps(vars(node.kind)))
+        read = {key: tuple(value) if isinstance(value, list) else value for key, value in written.items()}
+        assert kinds.KINDS[type(node.kind).__name__](**read) == node.kind
+
+
+DEPENDENT = {
+    "mean": lambda layer, x: layer(x - x.mean(0)),
+    "gram": lambda layer, x: layer(x) * (x @ x.T).sum(1, keepdim=True),
+    "first row": lambda layer, x: layer(x) + x[0, 0],
+    "count": lambda layer, x: layer(x) / x.shape[0],
+    "fixed": lambda layer, x: layer(x.view(3, 6)),
+    "branch": lambda layer, x: layer(x) if x.shape[0] < 4 else -layer(x),
+    "flipped": lambda layer, x: layer(x.flip(0)),
+    "joined": lambda layer, x: layer(torch.cat([x, x])[: x.shape[0]]),
+    "softmax": lambda layer, x: layer(x.softmax(0)),
+    "norm": lambda layer, x: layer(x / x.norm()),
+    "transposed": lambda layer, x: layer(x.T.reshape(-1, 6)),
+    "statistics": lambda layer, x: layer(functional.batch_norm(x, None, None, training=True)),
+}
+
+
+@pytest.mark.parametrize("name", DEPENDENT)
+def test_a_model_that_depends_on_its_batch_is_refused(name: str) -> None:
+    with pytest.raises((ModelError, UnsupportedOperation), match="batch"):
+        capture(Wrapped(DEPENDENT[name], LAYER), (6,))
+
+
+REFUSED = {
+    "sign": (lambda layer, x: layer(x.sign()), UnsupportedOperation, r"aten.sign in Wrapped, helpers.py:\d+"),
+    "where": (lambda layer, x: layer(torch.where(x > 0, x, 2 * x)), UnsupportedOperation, "may jump"),
+    "argmax": (lambda layer, x: layer(x) + x.argmax(1, keepdim=True), UnsupportedOperation, "torch.int64"),
+    "half": (lambda layer, x: layer(x).half().float(), UnsupportedOperation, "torch.float16"),
+    "random": (lambda layer, x: layer(x + torch.randn_like(x)), UnsupportedOperation, "randn_like"),
+    "dropout": (lambda layer, x: layer(functional.dropout(x)), UnsupportedOperation, "self.training"),
+    "places": (lambda layer, x: layer(x) + x.max(1, keepdim=True).indices, UnsupportedOperation, "int64|places"),
+    "branch": (lambda layer, x: layer(x) if x.sum() > 0 else x, ModelError, r"torch.export cannot take.*no branch"),
+    "numpy": (lambda layer, x: layer(torch.from_numpy(x.numpy())), ModelError, "torch.export cannot take"),
+    "tuple": (lambda layer, x: (layer(x), x), ModelError, "returns 2 things"),
+    "dictionary": (lambda layer, x: {"logits": layer(x)}, ModelError, "returns a dict"),
+    "rank": (lambda layer, x: layer(x)[:, None], ModelError, r"\(n, 1, 3\)"),
+    "constant": (lambda layer, x: torch.zeros(x.shape[0], 3), ModelError, "same logits for every input"),
+    "causal": (
+        lambda layer, x: functional.scaled_dot_product_attention(*[x[:, None]] * 3, is_causal=True)[:, 0],
+        UnsupportedOperation,
+        "masked",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_followed_is_named(name: str) -> None:
+    function, error, words = REFUSED[name]
+    with pytest.raises(error, match=words):
+        capture(Wrapped(function, LAYER), (6,))
+
+
+def test_the_module_and_the_line_of_a_failure_are_named() -> None:
+    inner = Wrapped(lambda _, x: x if x.sum() > 0 else -x)
+    with pytest.raises(ModelError, match=r"1 \(Wrapped\), (helpers|test_capture).py:\d+"):
+        capture(nn.Sequential(LAYER, inner), (6,))
+    with pytest.raises(UnsupportedOperation, match=r"aten.sign in 1 \(Wrapped\), helpers.py:\d+"):
+        capture(nn.Sequential(LAYER, Wrapped(lambda _, x: x.sign())), (6,))
+
+
+def test_inputs_of_another_shape_are_explained() -> None:
+    with pytest.raises(ModelError, match=r"fails on 3 inputs of shape \(7,\)"):
+        capture(LAYER, (7,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(ModelError, match="float32 or float64"):
+        capture(nn.Linear(6, 3).to(dtype), (6,))
+
+
+class Counting(nn.Module):
+    """Writes to its buffer at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layer(x) * self.calls
+
+
+def test_a_model_that_writes_to_itself_is_refused() -> None:
+    module = Counting()
+    with pytest.raises(ModelError, match="writes to its own 'calls'"):
+        capture(module, (6,))
+    assert module.calls.item() == 0
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_an_uneven_border_is_padded_after_the_input() -> None:
+    module = nn.Sequential(nn.Conv2d(2, 3, (4, 2), padding="same"), nn.Flatten())
+    x = torch.rand(3, 2, 5, 5)
+    assert torch.allclose(capture(module, (2, 5, 5))(x), module(x), atol=1e-6)
+
+
+class Named(nn.Module):
+    """Has a parameter under a name that capture gives to numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constant = nn.ParameterList([torch.ones(6)])
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(0.5 * x + self.constant[0])
+
+
+def test_names_of_numbers_are_not_taken_by_parameters() -> None:
+    graph = capture(Named(), (6,))
+    assert {"constant.0", "constant.1"} <= set(graph.parameters)
+    assert graph.parameters["constant.1"].item() == 0.5

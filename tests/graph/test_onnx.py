@@ -1,0 +1,230 @@
+"""Every operator is checked against onnxruntime at 1,000 points by reading the file at all."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+from epsball.errors import EpsballError, InputError, ModelError, UnsupportedOperation
+from epsball.graph import GraphModule
+from epsball.graph.onnx import read_onnx
+from graph.onnx_models import save, weights, with_head
+from graph.onnx_operators import IMAGE, OPERATORS, ints, node
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("first", [1, "n"])
+@pytest.mark.parametrize(("name", "opset"), [(name, opset) for name, case in OPERATORS.items() for opset in case[3]])
+def test_an_operator_is_what_onnxruntime_computes(tmp_path: Path, name: str, opset: int, first: int | str) -> None:
+    if first == "n" and name in ("reshape_one", "reshape_flat_and_back", "resize_linear", "attention"):
+        pytest.skip("this file fits one example only")
+    nodes, arrays, width, _, shape = OPERATORS[name]
+    graph = read_onnx(with_head(tmp_path / "net.onnx", nodes, arrays, (first, *shape), width, opset))
+    assert graph.input.shape == shape
+    assert graph.classes == 3
+    x = torch.rand(5, *shape)
+    rows = torch.cat([graph(row[None]) for row in x])
+    assert torch.allclose(graph(x), rows, atol=1e-5)
+
+
+RELU = ([node("Relu")], {}, (1, *IMAGE), 72)
+
+
+def test_a_truncated_file_is_explained(tmp_path: Path) -> None:
+    path = with_head(tmp_path / "net.onnx", *RELU)
+    content = path.read_bytes()
+    for kept in {*range(0, len(content), 37), len(content) - 1}:
+        path.write_bytes(content[:kept])
+        with pytest.raises((InputError, ModelError)):
+            read_onnx(path)
+
+
+def test_bytes_changed_at_random_never_crash(tmp_path: Path) -> None:
+    path = with_head(tmp_path / "net.onnx", *RELU)
+    content = path.read_bytes()
+    generator = np.random.default_rng(0)
+    for _ in range(150):
+        changed = bytearray(content)
+        for at in generator.integers(0, min(len(content), 250), 3):
+            changed[at] = int(generator.integers(256))
+        path.write_bytes(bytes(changed))
+        try:
+            graph = read_onnx(path)
+        except EpsballError:
+            continue
+        assert graph(torch.rand(2, *graph.input.shape)).shape == (2, graph.classes)
+
+
+@pytest.mark.parametrize("name", ["../secret.bin", "/etc/hostname"])
+def test_data_outside_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.bin").write_bytes(bytes(1000))
+    (tmp_path / "models").mkdir()
+    path = _external(tmp_path / "models" / "net.onnx", name)
+    with pytest.raises(InputError, match="outside its folder"):
+        read_onnx(path)
+
+
+def test_a_link_to_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.bin").write_bytes(bytes(1000))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "data.bin").symlink_to(tmp_path / "secret.bin")
+    with pytest.raises(InputError, match="outside its folder"):
+        read_onnx(_external(tmp_path / "models" / "net.onnx", "data.bin"))
+
+
+def test_external_data_is_read(tmp_path: Path) -> None:
+    path = _external(tmp_path / "net.onnx", "data.bin")
+    with pytest.raises(InputError, match="not beside it"):
+        read_onnx(path)
+    (tmp_path / "data.bin").write_bytes(bytes(100))
+    with pytest.raises(InputError, match="cut off"):
+        read_onnx(path)
+    head = weights(3, 72)
+    (tmp_path / "data.bin").write_bytes(head.tobytes())
+    graph = read_onnx(path)
+    assert any(torch.equal(tensor, torch.from_numpy(head)) for tensor in graph.parameters.values())
+
+
+def _external(path: Path, name: str) -> Path:
+    with_head(path, *RELU)
+    model = onnx.load_model_from_string(path.read_bytes())
+    (tensor,) = [tensor for tensor in model.graph.initializer if tensor.name == "head"]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", name), ("offset", "0"), ("length", str(3 * 72 * 4))):
+        tensor.external_data.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("nodes", "arrays", "words"),
+    [
+        ([node("Sign")], {}, "Sign in net.onnx.*has no rule"),
+        ([node("Relu", domain="com.example")], {}, "com.example"),
+        ([node("Resize", "", "s", mode="cubic")], {"s": np.array([1, 1, 2, 2], np.float32)}, "cubic"),
+        ([node("Pow", "p")], {"p": np.float32(2.7)}, "exponent"),
+        ([node("Cast", to=10)], {}, "leaves float32"),
+    ],
+)
+def test_what_has_no_rule_is_named(tmp_path: Path, nodes, arrays, words: str) -> None:
+    with pytest.raises((UnsupportedOperation, InputError), match=words):
+        read_onnx(with_head(tmp_path / "net.onnx", nodes, arrays, (1, *IMAGE), 72))
+
+
+def test_a_fixed_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="must be the batch"):
+        read_onnx(with_head(tmp_path / "net.onnx", [node("Relu")], {}, (4, *IMAGE), 72))
+
+
+def test_rows_that_depend_on_each_other_are_refused(tmp_path: Path) -> None:
+    nodes = [node("ReduceMean", axes=[0], outputs=("m",)), helper.make_node("Sub", ["x", "m"], ["y"])]
+    with pytest.raises(ModelError, match="depend on the batch"):
+        read_onnx(with_head(tmp_path / "net.onnx", nodes, {}, ("n", *IMAGE), 72))
+
+
+def test_open_lengths_need_a_shape(tmp_path: Path) -> None:
+    path = with_head(tmp_path / "net.onnx", [node("Relu")], {}, ("n", 2, "h", "w"), 72)
+    with pytest.raises(InputError, match="shape=3x32x32"):
+        read_onnx(path)
+    assert read_onnx(path, shape=IMAGE).input.shape == IMAGE
+
+
+def test_inputs_in_another_shape(tmp_path: Path) -> None:
+    path = with_head(tmp_path / "net.onnx", [node("Relu")], {}, (1, 4, 4, 3), 48)
+    plain, moved, flat = (read_onnx(path, shape=shape) for shape in (None, (3, 4, 4), (48,)))
+    x = torch.rand(3, 4, 4, 3)
+    assert torch.equal(moved(x.permute(0, 3, 1, 2)), plain(x))
+    assert torch.equal(flat(x.flatten(1)), plain(x))
+    with pytest.raises(InputError, match="does not fill"):
+        read_onnx(path, shape=(3, 5, 5))
+
+
+def test_the_comparison_is_made_once_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    path = with_head(tmp_path / "net.onnx", *RELU)
+    session = "epsball.graph.onnx.runtime._session"
+    original = __import__("epsball.graph.onnx.runtime", fromlist=["_session"])._session
+    monkeypatch.setattr(session, lambda file: runs.append(file) or original(file))
+    for _ in range(2):
+        read_onnx(path)
+    assert len(runs) == 1
+    with_head(path, *RELU)
+    read_onnx(path)
+    assert len(runs) == 2
+
+
+def test_a_graph_that_differs_from_the_runtime_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = with_head(tmp_path / "net.onnx", [node("LeakyRelu", alpha=0.2)], {}, (1, *IMAGE), 72)
+    monkeypatch.setitem(
+        __import__("epsball.graph.onnx.rule", fromlist=["RULES"]).RULES,
+        "LeakyRelu",
+        lambda call: call.unary("leaky_relu", 0.21),
+    )
+    with pytest.raises(ModelError, match="differs from it"):
+        read_onnx(path)
+
+
+def test_a_vector_of_logits_is_one_row(tmp_path: Path) -> None:
+    nodes = [
+        node("Reshape", "all", outputs=("f",)),
+        helper.make_node("MatMul", ["f", "w"], ["z"]),
+    ]
+    path = save(tmp_path / "net.onnx", nodes, {"all": ints(-1), "w": weights(72, 3)}, (1, *IMAGE), output=[3])
+    graph = read_onnx(path)
+    assert graph(torch.rand(4, *IMAGE)).shape == (4, 3)
+
+
+def test_float64_files_are_read(tmp_path: Path) -> None:
+    arrays = {"w": weights(6, 3).astype(np.float64)}
+    path = save(
+        tmp_path / "net.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["z"])],
+        arrays,
+        (1, 6),
+        dtype=onnx.TensorProto.DOUBLE,
+    )
+    assert read_onnx(path)(torch.rand(2, 6, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_the_module_of_a_file_has_gradients(tmp_path: Path) -> None:
+    module = GraphModule(read_onnx(with_head(tmp_path / "net.onnx", *RELU)))
+    x = torch.rand(3, *IMAGE, requires_grad=True)
+    module(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    with pytest.raises(InputError, match="takes inputs of shape"):
+        module(torch.rand(3, 5))
+
+
+def test_published_files_are_read(shared: Path) -> None:
+    for path in sorted((shared / "models" / "vnncomp2021").rglob("*.onnx")):
+        if "acasxu" in path.name.lower() and "_1_1_" not in path.name:
+            continue
+        graph = read_onnx(path)
+        assert graph(torch.rand(2, *graph.input.shape)).shape == (2, graph.classes)
+
+
+@pytest.mark.parametrize("code", [onnx.TensorProto.INT64, 95])
+def test_inputs_of_another_type_are_refused(tmp_path: Path, code: int) -> None:
+    path = with_head(tmp_path / "net.onnx", *RELU)
+    model = onnx.load_model_from_string(path.read_bytes())
+    model.graph.input[0].type.tensor_type.elem_type = code
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises((ModelError, InputError)):
+        read_onnx(path)
+
+
+def test_constants_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    nodes, arrays, width, *_ = OPERATORS["shape_arithmetic"]
+    wrong = {**arrays, "zero": np.array(201)}
+    with pytest.raises((UnsupportedOperation, InputError), match="do not fit|well-formed"):
+        read_onnx(with_head(tmp_path / "net.onnx", nodes, wrong, (1, *IMAGE), width, 13))

@@ -1,0 +1,56 @@
+import pytest
+import torch
+from onnx import helper
+
+from epsball.attacks import attack
+from epsball.ball import Ball
+from epsball.classifier import Classifier
+from epsball.errors import InputError, MissingExtra
+from epsball.models import load
+from graph.onnx_models import weights, with_head
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "w"], ["c"]),
+        helper.make_node("Relu", ["c"], ["y"]),
+    ]
+    return with_head(tmp_path / "net.onnx", nodes, {"w": weights(4, 2, 3, 3)}, (1, 5, 5, 2), 36)
+
+
+def test_an_onnx_file_is_a_model(net):
+    loaded = load(f"{net},mean=0.5,std=0.2")
+    assert (loaded.shape, loaded.classes, loaded.mean, loaded.std) == ((5, 5, 2), 3, (0.5,), (0.2,))
+    assert loaded.weights == net
+    assert loaded.module(torch.rand(4, 5, 5, 2)).shape == (4, 3)
+
+
+def test_an_onnx_file_can_be_attacked(net):
+    loaded = load(f"{net},shape=2x5x5")
+    x = torch.rand(20, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    classifier = Classifier(loaded.module)
+    y = classifier(x).argmax(1)
+    result = attack(classifier, x, y, Ball("linf", 0.3))
+    assert result.broken.any()
+    assert (classifier(result.x_adv[result.broken]).argmax(1) != y[result.broken]).all()
+
+
+def test_another_shape_than_the_data_is_refused(net):
+    with pytest.raises(InputError, match="takes inputs of shape 5x5x2, the data has 2x5x5"):
+        load(str(net), shape=(2, 5, 5))
+
+
+@pytest.mark.parametrize("option", ["classes=3", "hidden=4"])
+def test_options_of_other_models_are_refused(net, option):
+    with pytest.raises(InputError, match="a whole model"):
+        load(f"{net},{option}")
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_named(net, monkeypatch, package):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"'{package}'.*epsball\[onnx\]"):
+        load(str(net))
