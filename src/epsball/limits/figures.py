@@ -170,8 +170,8 @@ def risk_figure(
     panels = 1 if cross_entropy is None else 2
     figure = new_figure(6.4 * panels, 4.2)
     axes, *beside = figure.subplots(1, panels, squeeze=False)[0]
-    for second in beside:
-        _draw_cross_entropy(second, radii, *cross_entropy, unit)
+    if cross_entropy is not None:
+        _draw_cross_entropy(beside[0], radii, *cross_entropy, unit)
     axes.plot(radii, optimal, color=_BLACK, linewidth=2.0, label="optimal risk L* of the sample")
     if lower is not None:
         axes.plot(radii, lower, ":", color=_BLACK, linewidth=1.2, label="lower bound for the distribution")

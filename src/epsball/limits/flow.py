@@ -117,8 +117,8 @@ class Flow:
         self.excess, self.space = other.excess.copy(), other.space.copy()
         self._head, self._used = other._head.copy(), other._used.copy()
         self._after, self._owner, self._amount = other._after.copy(), other._owner.copy(), other._amount.copy()
-        if self._bits is not None:
-            np.copyto(self._bits, other._bits)
+        if other._bits is not None:
+            self._bits = other._bits.copy()
             self._stop, self._late = other._stop, other._late
 
     def _layers(self) -> int:

@@ -38,11 +38,11 @@ def check_memory(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Me
     """Report the estimate to whoever listens; raise `InputError` if it exceeds `limit`, or the machine."""
     needed = estimated_memory(data, norm, radii, meets)
     report(f"{len(data)} examples, about {needed / 2**20:.0f} MiB beside the data", 0, len(data))
-    limit = _installed() if limit is None else limit
-    if needed > limit:
+    most = _installed() if limit is None else float(limit)
+    if needed > most:
         raise InputError(
             f"the conflicts of {len(data)} examples up to radius {float(radii[-1]):g} take about "
-            f"{needed / 2**20:.0f} MiB, more than the limit of {limit / 2**20:.0f} MiB; "
+            f"{needed / 2**20:.0f} MiB, more than the limit of {most / 2**20:.0f} MiB; "
             "use smaller radii or fewer examples, or raise max_memory."
         )
 
