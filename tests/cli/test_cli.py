@@ -182,6 +182,32 @@ def test_limit_prints_the_curve_and_writes_it(tmp_path, capsys):
     assert "LOW:HIGH:STEP" in capsys.readouterr().err
 
 
+def test_limit_draws_the_nearest_pairs(tmp_path, capsys):
+    picture = tmp_path / "pairs.png"
+    arguments = ["limit", "digits,first=200", "--norm", "linf", "--radii", "0.35"]
+    assert main([*arguments, "--pairs", str(picture)]) == 0
+    assert f"pairs: {picture}" in capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main([*arguments, "--pairs", str(tmp_path / "pairs.txt")]) == 2
+    assert "a figure is a .png, .svg or .pdf file" in capsys.readouterr().err
+    assert main(["limit", "digits,first=200", "--radii", "0.001", "--pairs", str(picture)]) == 2
+    assert "no two examples conflict at radius 0.001" in capsys.readouterr().err
+
+
+def test_limit_keeps_to_the_memory_and_says_what_an_interruption_costs(monkeypatch, capsys):
+    assert main(["limit", "digits,first=100", "--radii", "0.5", "--max-memory", "0.001"]) == 2
+    assert "more than the limit of 1 MiB" in capsys.readouterr().err
+    assert main(["limit", "digits,first=100", "--radii", "0:1:1e-5"]) == 2
+    assert "100001 values, more than 10000" in capsys.readouterr().err
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("epsball.cli.limit.optimal_risk", interrupted)
+    assert main(["limit", "digits,first=100", "--radii", "0.5"]) == 130
+    assert "interrupted; nothing of this limit is kept" in capsys.readouterr().err
+
+
 def test_similarity_of_a_model_with_itself_is_one(card, tmp_path, capsys):
     assert main(["similarity", str(card), str(card), "digits,first=100", "--out", str(tmp_path), "--json"]) == 0
     matrix = json.loads(capsys.readouterr().out)["matrix"]

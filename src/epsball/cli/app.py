@@ -70,8 +70,9 @@ def _run(arguments: list[str], console: Console) -> Output:
         return _failed(f"error: {error}\nSee 'epsball --help' and 'epsball COMMAND --help'.", 2)
     except EpsballError as error:
         return _failed(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        return _failed("interrupted; with --out, the finished parts are kept there", INTERRUPTED)
+    except KeyboardInterrupt as interruption:
+        kept = str(interruption) or "with --out, the finished parts are kept there"
+        return _failed(f"interrupted; {kept}", INTERRUPTED)
     return done if isinstance(done, Output) else Output("")
 
 
