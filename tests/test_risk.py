@@ -52,3 +52,27 @@ def test_contradictions_and_unequal_columns_are_refused(as_users_run):
         decompose(yes, yes[:1])
     with pytest.raises(InputError, match="at least 1"):
         decompose(yes[:0], yes[:0])
+
+
+def test_the_three_quantities_are_intervals_from_both_sides():
+    from epsball.risk import Bracket, three_quantities
+    from epsball.statistics import Interval
+
+    train, test = Bracket.of_counts(10, 30, 100, 0.975), Bracket.of_counts(25, 60, 100, 0.975)
+    found = three_quantities(train, test, Interval(0.05, 0.1))
+    assert found.gap.low == test.interval.low - train.interval.high
+    assert found.gap.high == test.interval.high - train.interval.low
+    assert 0.25 - 0.30 in found.gap
+    assert found.excess.low == test.interval.low - 0.1
+    assert found.excess.high == test.interval.high - 0.05
+    assert found.optimal == Interval(0.05, 0.1)
+
+
+def test_without_certificates_the_gap_may_have_either_sign_and_the_optimum_is_at_most_the_risk():
+    from epsball.risk import Bracket, three_quantities
+
+    attack_only = [Bracket.of_counts(broken, 100, 100) for broken in (10, 40)]
+    found = three_quantities(*attack_only)
+    assert found.gap.low < 0 < found.gap.high
+    certified = Bracket.of_counts(10, 20, 100)
+    assert three_quantities(certified, certified).optimal.high == certified.interval.high

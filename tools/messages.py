@@ -1,5 +1,6 @@
 """Print a Markdown table of bad inputs and the message each gets: ``python tools/messages.py > docs/messages.md``."""
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -78,6 +79,15 @@ CASES: dict[str, Callable[[], object]] = {
     "bad step size": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method=PGD(step_size="radius*steps")),
     "training without a ball": lambda: eb.train(NET, "digits", objective="pgd"),
     "adversarial training with radius 0": lambda: eb.training.PGD(ball=eb.Ball("linf", 0)),
+    "TRADES with a negative beta": lambda: eb.training.TRADES(ball=BALL, beta=-1.0),
+    "TRADES started where its gradient is zero": lambda: eb.training.TRADES(ball=BALL, start="none"),
+    "training with no steps": lambda: eb.training.PGD(ball=BALL, steps=0),
+    "an option of another objective": lambda: eb.train(NET, "digits", objective="standard,beta=6"),
+    "ema and swa at once": lambda: eb.training.Recipe(ema=0.999, swa=0.5),
+    "unknown augmentation": lambda: eb.training.Recipe(augment="crops=4"),
+    "bf16 training of a float64 model": lambda: eb.train(
+        copy.deepcopy(NET).double(), "digits", recipe=eb.training.Recipe(precision="bf16")
+    ),
     "batch larger than the data": lambda: eb.train(NET, "digits", recipe=eb.training.Recipe(batch_size=5000)),
     "unknown data": lambda: eb.data.load("digit"),
     "a folder that is not there": lambda: eb.data.load("idx:nowhere"),

@@ -1,4 +1,4 @@
-"""Natural, boundary and robust risk as functions of verdict columns (17.3.1 of the chapter).
+"""Natural, boundary and robust risk as functions of verdict columns (17.3.1), and the quantities of 17.6.1.
 
 With the 0-1 loss, robust risk = natural risk + boundary risk, where the boundary risk is the
 probability of an example that is classified correctly and can be flipped inside its ball. An
@@ -114,4 +114,64 @@ def decompose(
     parts = {"natural": natural, "boundary": boundary, "robust": robust}
     return RiskDecomposition(
         **{name: Bracket.of_counts(low, high, n, confidence) for name, (low, high) in parts.items()}
+    )
+
+
+UNKNOWN = Interval(0.0, 1.0)
+"""A risk of which nothing is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantities:
+    """The three quantities of 17.6.1 as intervals, each known from both sides.
+
+    An attack bounds a robust risk from below, a certificate from above. The difference of two
+    attack bounds bounds nothing, so without a certificate the intervals reach the trivial ends.
+
+    Parameters
+    ----------
+    gap
+        Generalisation gap: robust risk of the distribution - that of the training data.
+    excess
+        Robust risk of the distribution - optimal risk: at least the excess over the class.
+    optimal
+        Optimal risk of the distribution, over all measurable classifiers.
+    """
+
+    gap: Interval
+    excess: Interval
+    optimal: Interval
+
+    def __str__(self) -> str:
+        rows = [(name, str(getattr(self, name))) for name in ("gap", "excess", "optimal")]
+        return results.text_table(("quantity", "interval"), rows)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the three intervals as JSON's types."""
+        return results.jsonable(self)
+
+
+def three_quantities(train: Bracket, test: Bracket, optimal: Interval = UNKNOWN) -> Quantities:
+    """Return generalisation gap, excess risk and optimal risk (17.6.1 of the chapter).
+
+    gap    in [test.low - train.high, test.high - train.low]
+    excess in [max(0, test.low - optimal.high), test.high - optimal.low]
+
+    with the ends of the brackets' confidence intervals. All hold together with the confidence
+    1 - sum of the three errors (Bonferroni).
+
+    Parameters
+    ----------
+    train, test
+        Robust risk measured on examples trained on, and on others of the same source.
+    optimal
+        What is known of the optimal risk of the distribution (`epsball.limits`). No classifier
+        is better, so it is at most the classifier's own robust risk.
+    """
+    low, high = test.interval.low, test.interval.high
+    best = Interval(min(optimal.low, high), min(optimal.high, high))
+    return Quantities(
+        gap=Interval(low - train.interval.high, high - train.interval.low),
+        excess=Interval(max(0.0, low - best.high), high - best.low),
+        optimal=best,
     )

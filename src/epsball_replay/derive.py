@@ -48,7 +48,7 @@ class Derivation:
     parts: dict[str, Affine] = field(default_factory=dict)
     deployed: dict[str, Array] = field(default_factory=dict)
     underflow: float = 0.0
-    """What products below 2^-1074 may cost rows in float64: fewer than 2^70 of them an entry, each of less than that."""
+    """What products below 2^-1074 may cost rows in float64: fewer than 2^70 of them an entry, each of less."""
 
     @cached_property
     def region(self) -> Region:

@@ -215,7 +215,11 @@ class Shifted(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer, self.large, self.one = nn.Linear(4, 3), nn.Parameter(torch.full((3,), 2.0**25)), nn.Parameter(torch.ones(3))
+        self.layer, self.large, self.one = (
+            nn.Linear(4, 3),
+            nn.Parameter(torch.full((3,), 2.0**25)),
+            nn.Parameter(torch.ones(3)),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layer(x) + ((self.large + self.one) - self.large)

@@ -23,7 +23,8 @@ def test_train_audit_attack_share_one_way_to_say_things(card, tmp_path, capsys):
     assert main(["audit", str(card), "digits,first=100", "--ball", "linf:0.1", "--out", str(tmp_path / "run")]) == 0
     text = capsys.readouterr().out
     assert "accuracy under attack" in text
-    assert "not measured" in text
+    assert "certified accuracy" in text
+    assert "not measured" not in text
     assert main(["attack", str(card), "digits,first=100", "--ball", "linf:0.1", "--method", "pgd,steps=40"]) == 0
     assert "accuracy under attack" in capsys.readouterr().out
 
@@ -32,7 +33,8 @@ def test_json_is_one_document_and_agrees_with_the_text(card, capsys):
     assert main(["audit", str(card), "digits,first=50", "--ball", "l2:0.5", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["total"] == 50
-    assert document["not measured"] == ["certified accuracy"]
+    assert document["not measured"] == []
+    assert document["places"]["certified accuracy"]["value"] <= document["robust accuracy"]["high"]
     low, high = document["robust accuracy"]["low"], document["robust accuracy"]["high"]
     assert low <= high == pytest.approx(document["places"]["accuracy under attack"]["value"])
 
@@ -95,7 +97,7 @@ BAD = {
         "unknown attack",
     ),
     "unknown device": (["audit", "mlp", "digits", "--ball", "linf:0.1", "--device", "tpu9"], 2, "device"),
-    "objective without ball": (["train", "pgd", "mlp", "digits", "--out", "unused"], 2, "needs --ball"),
+    "objective without ball": (["train", "pgd", "mlp", "digits", "--out", "unused"], 2, "--ball linf"),
     "option of another objective": (
         ["train", "standard", "mlp", "digits", "--out", "unused", "--steps", "3"],
         2,
@@ -180,6 +182,32 @@ def test_limit_prints_the_curve_and_writes_it(tmp_path, capsys):
     assert {file.name for file in tmp_path.iterdir()} == {"limit.json", "limit.arrow", "limit.png"}
     assert main(["limit", "digits", "--radii", "0:1"]) == 2
     assert "LOW:HIGH:STEP" in capsys.readouterr().err
+
+
+def test_limit_draws_the_nearest_pairs(tmp_path, capsys):
+    picture = tmp_path / "pairs.png"
+    arguments = ["limit", "digits,first=200", "--norm", "linf", "--radii", "0.35"]
+    assert main([*arguments, "--pairs", str(picture)]) == 0
+    assert f"pairs: {picture}" in capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main([*arguments, "--pairs", str(tmp_path / "pairs.txt")]) == 2
+    assert "a figure is a .png, .svg or .pdf file" in capsys.readouterr().err
+    assert main(["limit", "digits,first=200", "--radii", "0.001", "--pairs", str(picture)]) == 2
+    assert "no two examples conflict at radius 0.001" in capsys.readouterr().err
+
+
+def test_limit_keeps_to_the_memory_and_says_what_an_interruption_costs(monkeypatch, capsys):
+    assert main(["limit", "digits,first=100", "--radii", "0.5", "--max-memory", "0.001"]) == 2
+    assert "more than the limit of 1 MiB" in capsys.readouterr().err
+    assert main(["limit", "digits,first=100", "--radii", "0:1:1e-5"]) == 2
+    assert "100001 values, more than 10000" in capsys.readouterr().err
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("epsball.cli.limit.optimal_risk", interrupted)
+    assert main(["limit", "digits,first=100", "--radii", "0.5"]) == 130
+    assert "interrupted; nothing of this limit is kept" in capsys.readouterr().err
 
 
 def test_similarity_of_a_model_with_itself_is_one(card, tmp_path, capsys):

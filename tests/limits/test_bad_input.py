@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from epsball.errors import InputError
-from epsball.limits import optimal_risk, prior_weights
+from epsball.limits import distribution_bound, optimal_risk, prior_weights, separation
 from epsball.progress import listening
 
 X = np.arange(12, dtype=np.uint8).reshape(6, 2)
 Y = np.array([0, 1, 0, 1, 0, 1])
 
 
+@pytest.mark.usefixtures("as_users_run")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -30,6 +31,14 @@ Y = np.array([0, 1, 0, 1, 0, 1])
         ({"radii": []}, "no radii"),
         ({"radii": [2, 1]}, "increase strictly"),
         ({"radii": [1, 1]}, "increase strictly"),
+        ({"radii": 3}, "radii are 3; give a sequence"),
+        ({"radii": "0:1:0.25"}, "give a sequence"),
+        ({"radii": range(40_000)}, "more than 32766 radii"),
+        ({"radii": [1, 10**31]}, "radius is larger than"),
+        ({"radii": ["wide"]}, "wide"),
+        ({"weights": ["1/0"] * 6}, "texts such as '1/3'"),
+        ({"confidence": 1.0}, "confidence is 1.0"),
+        ({"norm": None}, "norm is None"),
         ({"norm": "L2"}, "Did you mean 'l2'"),
         ({"max_memory": 1000}, "raise max_memory"),
     ],
@@ -39,6 +48,22 @@ def test_each_names_what_it_saw(change, words):
     x, y = arguments.pop("x"), arguments.pop("y")
     with pytest.raises(InputError, match=words):
         optimal_risk(x, y, **arguments)
+
+
+def test_separation_of_marks():
+    with pytest.raises(InputError, match=r"shape \(5,\) for 6 examples"):
+        separation(X, Y, queries=np.zeros(5, bool))
+    with pytest.raises(InputError, match="marked on one side only"):
+        separation(X, Y, queries=np.ones(6, bool))
+
+
+def test_risks_and_samples_of_the_bound():
+    with pytest.raises(InputError, match="risk is 1.5"):
+        distribution_bound(1.5, np.full(4, 0.25), 0.95)
+    with pytest.raises(InputError, match="sum 0.5"):
+        distribution_bound(0.5, np.full(4, 0.125), 0.95)
+    with pytest.raises(InputError, match="3 examples; quarters"):
+        optimal_risk(X[:3], Y[:3], radii=[1]).sample_curve()
 
 
 def test_priors_for_every_label():

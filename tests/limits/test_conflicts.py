@@ -33,15 +33,16 @@ def test_levels_are_those_of_integers(norm, dimension, monkeypatch):
     y = np.sort(rng.integers(0, 3, 90))
     keys = integer_keys(x, norm)
     radii = grid_at_ties(keys, norm)
-    graph = conflicts(sample(x, y), norm, radii)
+    data = sample(x, y)
+    graph = conflicts(data, norm, radii)
     limits = [int((510 * r) ** 2) if norm == "l2" else int(510 * r) for r in radii]
     expected = {
         (u, v): int(np.searchsorted(limits, keys[u, v]))
         for u in range(90) for v in range(u + 1, 90) if y[u] != y[v] and keys[u, v] <= limits[-1]
     }  # fmt: skip
-    rows = graph.rows_of(np.arange(len(graph)))
+    rows, ends = data.order[graph.rows_of(np.arange(len(graph)))], data.order[graph.neighbour]
     levels = (graph.level & (NEAR - 1)).tolist()
-    assert dict(zip(zip(rows.tolist(), graph.neighbour.tolist(), strict=True), levels, strict=True)) == expected
+    assert dict(zip(zip(rows.tolist(), ends.tolist(), strict=True), levels, strict=True)) == expected
     for u in range(90):
         row = levels[graph.start[u] : graph.start[u + 1]]
         assert row == sorted(row)
@@ -66,6 +67,42 @@ def test_no_float_pair_is_a_conflict_that_fractions_deny(seed, norm, dtype):
     truth = {(u, v) for u in range(0, 16, 2) for v in range(1, 16, 2) if exact[u][v] <= (2 * radius) ** power}
     assert found <= truth
     assert len(truth - found) <= graph.doubtful[0]
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), st.sampled_from(NORMS), st.integers(1, 9), st.sampled_from(["uint8", "float", "far"]))
+def test_boxes_leave_out_no_conflict(seed, norm, dimension, kind):
+    """Few coordinates: blocks far apart are never compared, and every edge is found nevertheless."""
+    rng = np.random.default_rng(seed)
+    x = (np.cumsum(rng.integers(0, 6, (80, dimension)), axis=0) % 256).astype(np.uint8)
+    x = {"uint8": x, "float": np.sqrt(x), "far": 1e9 * x - 3e11}[kind]
+    y = rng.integers(0, 3, 80)
+    y[:3] = range(3)
+    width = {"uint8": Fraction(1, 255), "float": Fraction(1, 4), "far": Fraction(10**9)}[kind]
+    radii = tuple(width * k / 2 for k in (0, 3, 6))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in (("_TILE_ROWS", 8), ("_TILE_COLUMNS", 16), ("_BOX_COLUMNS", 4)):
+            patch.setattr(module, name, size)
+        boxed = edges_of(x, y, norm, radii)
+        patch.setattr(module, "FEW", 0)
+        assert boxed == edges_of(x, y, norm, radii)
+
+
+def edges_of(x: np.ndarray, y: np.ndarray, norm: str, radii: tuple[Fraction, ...]) -> dict[tuple[int, int], int]:
+    data = sample(x, y)
+    graph = conflicts(data, norm, radii)
+    ends = data.order[np.stack([graph.rows_of(np.arange(len(graph))), graph.neighbour], axis=1)]
+    return dict(zip(map(tuple, ends.tolist()), graph.level.tolist(), strict=True))
+
+
+def test_boxes_spare_comparisons(monkeypatch):
+    """Two lines of points: each block meets only the blocks beside it."""
+    monkeypatch.setattr(module, "_TILE_ROWS", 64)
+    monkeypatch.setattr(module, "_BOX_COLUMNS", 64)
+    data = sample(np.repeat(np.linspace(0, 1, 2048), 2)[:, None], np.arange(4096) % 2)
+    panels = module._Panels(data, "l2", Fraction(1, 10**6))
+    compared = [len(panels.meeting(slice(low, low + 64))) for low in range(0, 2048, 64)]
+    assert max(compared) <= 3
 
 
 def test_identical_points_conflict_at_radius_zero():

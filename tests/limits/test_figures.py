@@ -82,6 +82,21 @@ def test_risk_figure_of_the_limit_alone() -> None:
     assert labels(nothing) == ["optimal risk L* of the sample"]
 
 
+def test_cross_entropy_stands_beside_the_risk() -> None:
+    shown = np.where(RADII == 1.0, np.nan, OPTIMAL + 0.1)
+    figure = risk_figure(RADII, OPTIMAL, cross_entropy=(OPTIMAL, shown), unit="linf")
+    figure.draw_without_rendering()
+    risk, entropy = figure.axes
+    assert risk.get_ylabel() == "risk"
+    forced, measured = entropy.lines
+    assert np.array_equal(forced.get_ydata(), OPTIMAL)
+    assert np.array_equal(measured.get_xdata(), RADII[RADII != 1.0])
+    assert entropy.get_xlabel() == "radius ε linf"
+    legend = entropy.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()][-1] == "avoidable, at least"
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pairs_show_the_images(channels: int) -> None:
     x, x_prime = torch.rand(2, 2, channels, 5, 4, generator=torch.Generator().manual_seed(0))

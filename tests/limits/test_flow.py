@@ -101,3 +101,23 @@ def test_records_grow_when_flow_is_split_finely():
         np.arange(40)[::-1] + 7,
     )
     assert many.raise_to(0) == (np.arange(40) + 7).sum()
+
+
+@given(st.integers(0, 10_000), st.booleans())
+def test_a_stricter_reading_and_the_flow_that_continues_from_it(seed, bits):
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(1, 30, 2)
+    matrix = rng.random((a, b)) < 0.3
+    levels = rng.integers(0, 3, (a, b))
+    late = np.maximum(levels, rng.integers(0, 4, (a, b)) * (rng.random((a, b)) < 0.3))
+    left, right = rng.integers(0, 5, a), rng.integers(0, 5, b)
+    whole = graph_of(matrix, levels)
+    rows = np.repeat(np.arange(a), np.diff(whole.start))
+    strict = Bipartite(**{**vars(whole), "active": late[rows, whole.neighbour].astype(np.uint16)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SPARSE", 10**9 if bits else 0)
+        stored, flow = Flow(strict, left, right), Flow(whole, left, right)
+    for level in range(3):
+        assert stored.raise_to(level) == by_scipy(matrix & (late <= level), left, right)
+        flow.continue_from(stored)
+        assert flow.raise_to(level) == by_scipy(matrix & (levels <= level), left, right)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epsball.data import load
 from epsball.limits import Effort, optimal_risk, randomised_classifier
 from limit_oracles import best_of_all_classifiers, cliques, conflict_matrix, enclosing_square, integer_keys, soft_risk
 
@@ -69,6 +70,43 @@ def test_mutual_conflicts_in_linf_leave_one(size):
     assert limit.risk.value == pytest.approx(1 - 1 / size, abs=2e-7)
     assert limit.deterministic.high == pytest.approx(1 - 1 / size)
     assert limit.exact
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_where_all_conflict_only_the_largest_class_is_kept(norm):
+    """Ten digits at half the width of the box: every transversal is a hyperedge, so no mixture helps."""
+    x, y = load("digits")[:]
+    radius = "0.5" if norm == "linf" else "32"
+    limit = optimal_risk(x, y, norm=norm, radii=[radius]).curve[0]
+    best = 1 - max(np.bincount(y)) / len(y)
+    assert limit.conflicts == sum(int((y != label).sum()) for label in y.tolist()) // 2
+    assert limit.deterministic.high == pytest.approx(best, abs=1e-12)
+    assert limit.risk.interval.low <= best + 1e-12
+    if norm == "linf":
+        assert limit.exact
+        assert limit.risk.value == pytest.approx(best, abs=1e-7)
+
+
+@settings(max_examples=15)
+@given(SEEDS, st.integers(3, 5))
+def test_a_rule_of_the_caller_counts_pairs(seed, classes):
+    x, y = small(seed, 14, classes)
+    radius = Fraction(3, 510)
+    conflict = conflict_matrix(x, y, "linf", radius)
+
+    def boxes(a: np.ndarray, b: np.ndarray, at: Fraction) -> np.ndarray:
+        return (np.abs(a[:, None].astype(float) - b[None].astype(float)).max(axis=2) * 255).round() <= 510 * at
+
+    result = optimal_risk(x, y, radii=[radius], meets=boxes)
+    limit, best = result.curve[0], result.optimum(radius)
+    pairs = [(int(u), int(v)) for u, v in zip(*np.nonzero(np.triu(conflict)), strict=True)]
+    assert limit.risk.value == pytest.approx(soft_risk(14, pairs, np.full(14, 1 / 14)), abs=1e-9)
+    # Its q must hold whichever pairs of the rule also meet jointly: those kept conflict with none kept.
+    assert not conflict[np.ix_(best.guarantee == 1.0, best.guarantee == 1.0)].any()
+    assert set(best.guarantee.tolist()) <= {0.0, 1.0}
+    assert 1 - best.guarantee.mean() == pytest.approx(limit.risk.interval.high)
+    assert conflict[best.coupling[:, 0], best.coupling[:, 1]].all()
+    assert best.mass.sum() == pytest.approx(limit.risk.value)
 
 
 def test_an_equilateral_triangle_meets_in_pairs_first():

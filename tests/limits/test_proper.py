@@ -11,10 +11,10 @@ from epsball.limits import optimal_risk, prior_weights
 from limit_oracles import conflict_matrix
 
 
-def cloud(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+def cloud(seed: int, n: int, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    y = rng.integers(0, 2, n)
-    y[:2] = 0, 1
+    y = rng.integers(0, classes, n)
+    y[:classes] = np.arange(classes)
     return rng.integers(0, 14, (n, 2)).astype(np.uint8), y
 
 
@@ -32,9 +32,10 @@ def least(conflict: np.ndarray, loss, start: float) -> float:
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 10_000))
-def test_least_losses_equal_a_convex_solver(seed):
-    x, y = cloud(seed, 14)
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_least_losses_equal_a_convex_solver(seed, classes):
+    """More than two classes: over pairs, by the double cover."""
+    x, y = cloud(seed, 14, classes)
     radius = Fraction(4, 510)
     conflict = conflict_matrix(x, y, "l2", radius)
     losses = optimal_risk(x, y, radii=[radius]).losses()
@@ -81,7 +82,27 @@ def test_moved_mass_is_there_and_moves_along_conflicts(seed):
     assert share == pytest.approx(pair.guarantee[pair.pairs[:, 0]])
 
 
-def test_two_classes_only():
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_no_soft_classifier_loses_less(seed, classes):
+    """Whatever it answers at the midpoints of conflicting pairs and at the examples, the adversary takes the worst."""
+    x, y = cloud(seed, 25, classes)
+    radius = Fraction(5, 510)
+    result = optimal_risk(x, y, radii=[radius])
+    conflict = conflict_matrix(x, y, "l2", radius)
+    rng = np.random.default_rng(seed)
+    points = [
+        x.astype(float),
+        *((x[u] + x[v].astype(float))[None] / 2 for u, v in zip(*np.nonzero(conflict), strict=True)),
+    ]
+    points = np.unique(np.concatenate(points), axis=0)
+    answers = rng.dirichlet(np.full(classes, 0.7), len(points))
+    near = np.linalg.norm(x[:, None] - points[None], axis=2) <= float(255 * radius) + 1e-9
+    q = np.where(near, answers[:, y].T, 1.0).min(axis=1)
+    assert -np.log(q).mean() >= result.losses().cross_entropy[0]
+    assert ((1 - q) ** 2).mean() >= result.losses().brier[0]
+
+
+def test_the_least_favourable_pair_is_one_of_two_classes():
     result = optimal_risk(np.eye(3), np.arange(3), radii=[1])
     with pytest.raises(InputError, match="3 classes"):
-        result.losses()
+        result.least_favourable(1)

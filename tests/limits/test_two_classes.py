@@ -147,9 +147,29 @@ def test_float_pairs_in_doubt_are_no_conflicts():
     assert touching.risk.value == 0.0
     assert touching.doubtful == 1
     assert not touching.exact
+    assert touching.risk.interval.high == touching.deterministic.high == 0.5
     wider = optimal_risk(x, np.array([0, 1]), radii=[gap / 2 * (1 + Fraction(1, 2**40))], norm="l2").curve[0]
     assert wider.risk.value == 0.5
     assert wider.doubtful == 0
+
+
+@settings(max_examples=25)
+@given(SEEDS, NORMS, st.integers(2, 3))
+def test_pairs_in_doubt_are_paid_for_in_the_upper_end(seed, norm, classes):
+    """Radii at half of a pair's own distance: float rounding leaves such pairs open, fractions do not."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(9, 2)).astype(np.float32), np.arange(9) % classes
+    exact = [[[abs(Fraction(float(a)) - Fraction(float(b))) for a, b in zip(p, q, strict=True)] for q in x] for p in x]
+    keys = [[max(g) if norm == "linf" else sum(t ** (1 + (norm == "l2")) for t in g) for g in row] for row in exact]
+    reach = Fraction(float(np.sqrt(float(keys[0][1])))) if norm == "l2" else keys[0][1]
+    conflict = np.array([[key <= reach ** (1 + (norm == "l2")) for key in row] for row in keys])
+    conflict &= y[:, None] != y[None, :]
+    limit = optimal_risk(x, y, norm=norm, radii=[reach / 2]).curve[0]
+    best = best_of_all_classifiers(conflict, np.full(9, 1 / 9))
+    assert limit.risk.value <= best + 1e-12
+    assert best <= limit.deterministic.high + 1e-12
+    if classes == 2:
+        assert best <= limit.risk.interval.high + 1e-12
 
 
 def test_a_rule_of_the_caller():

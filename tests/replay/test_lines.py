@@ -58,6 +58,9 @@ def test_lines_around_a_maximum_hold_at_sampled_points():
         point = np.where(np.isfinite(low), low + share * np.where(np.isfinite(low), high - low, 0), -np.inf)
         point = np.minimum(point, high)
         most = point.max(axis=1)
-        line = [Fraction(s) * Fraction(z) + Fraction(t) for s, z, t in zip(slope, point[rows, above], intercept, strict=True)]
+        line = [
+            Fraction(s) * Fraction(z) + Fraction(t)
+            for s, z, t in zip(slope, point[rows, above], intercept, strict=True)
+        ]
         assert (point[rows, below] <= most).all()
         assert all(bound >= Fraction(value) for bound, value in zip(line, most, strict=True))

@@ -14,6 +14,11 @@ BALL = Ball("linf", 0.1)
 QUICK = Recipe(epochs=3, batch_size=64, lr=0.2)
 
 
+def context(n: int) -> Context:
+    positions = torch.arange(n)
+    return Context(step=0, keys=Keys.of_positions(positions, 0), positions=positions, total=n, state={})
+
+
 def digits_mlp(seed: int = 0):
     return mlp(inputs=64, hidden=64, classes=10, seed=seed)
 
@@ -27,10 +32,10 @@ def test_training_learns_and_its_record_says_so():
     assert result.classifier.module.training
     assert "under attack" in str(result)
     assert result.to_arrow().num_rows == 3
-    assert len(result.plot().axes) == 2
+    assert len(result.plot().axes) == 3
 
 
-def test_pgd_training_is_more_robust_than_standard_training_with_the_same_seed():
+def test_pgd_training_is_more_robust_than_standard_training_with_the_same_seed(as_users_run):
     recipe = Recipe(epochs=12, batch_size=64, lr=0.05)
     standard = eb.train(digits_mlp(), "digits", ball=BALL, recipe=recipe)
     robust = eb.train(digits_mlp(), "digits", objective=PGD(ball=BALL, steps=7), recipe=recipe)
@@ -76,8 +81,7 @@ def test_the_inner_search_is_the_attacks_loop_and_leaves_modes_and_statistics():
 def test_the_outer_step_is_the_gradient_at_a_constant_adversarial_point():
     module = digits_mlp()
     x, y = torch.rand(12, 64), torch.randint(10, (12,))
-    keys = Keys.of_positions(torch.arange(12), 0)
-    losses = PGD(ball=BALL, steps=3)(module, x, y, Context(step=0, keys=keys, state={}))
+    losses = PGD(ball=BALL, steps=3)(module, x, y, context(12))
     assert isinstance(losses, Losses)
     assert losses.examples.shape == (12,)
     assert not x.requires_grad
@@ -86,7 +90,7 @@ def test_the_outer_step_is_the_gradient_at_a_constant_adversarial_point():
 
 
 def test_the_split_is_a_partition_drawn_by_the_seed():
-    from epsball.training.engine import split
+    from epsball.training.batches import split
 
     fitted, held = split(100, Recipe(holdout=0.2))
     assert sorted([*fitted.tolist(), *held.tolist()]) == list(range(100))

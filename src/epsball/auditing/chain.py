@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from epsball import results
 from epsball.auditing.evidence import flags
 from epsball.auditing.link import Link
-from epsball.limits import Limit, missed_witness
+from epsball.limits import Limit, LinkColumns, adversarial_cross_entropy, missed_witness
 from epsball.risk import RiskDecomposition, decompose
 from epsball.statistics import Bound, Interval
 
@@ -17,6 +19,25 @@ if TYPE_CHECKING:
 CERTIFIED, ATTACK = "certified accuracy", "accuracy under attack"
 NATURAL, LIMIT = "natural accuracy", "1 - optimal adversarial risk"
 PLACES = (CERTIFIED, ATTACK, NATURAL, LIMIT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy:
+    """Adversarial cross-entropy on the examples, in nats, both from below.
+
+    Parameters
+    ----------
+    classifier
+        What the attack showed of the classifier's.
+    optimal
+        What no classifier falls below.
+    """
+
+    classifier: float
+    optimal: float
+
+    def __str__(self) -> str:
+        return f"at least {self.classifier:.4f} nats; the data force {self.optimal:.4f} on every classifier"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +56,8 @@ class Chain:
         Number of examples.
     limit
         What the data allow at all, where it was measured.
+    cross_entropy
+        The classifier's adversarial cross-entropy against the least possible, where it was measured.
     uncertified
         Why there are no certificates, where there are none.
     """
@@ -44,6 +67,7 @@ class Chain:
     verdicts: Mapping[str, int]
     total: int
     limit: Limit | None = None
+    cross_entropy: CrossEntropy | None = None
     uncertified: str | None = None
 
     @property
@@ -94,6 +118,7 @@ class Chain:
     def _limit_lines(self) -> list[str]:
         avoidable = self.avoidable_error
         lines = [] if avoidable is None else [f"   avoidable error: between {avoidable[0]:.4f} and {avoidable[1]:.4f}"]
+        lines += [] if self.cross_entropy is None else [f"   adversarial cross-entropy: {self.cross_entropy}"]
         return lines + ([self.missed_witness] if self.missed_witness else [])
 
     def _place(self, name: str) -> str:
@@ -113,6 +138,7 @@ class Chain:
                 "risk": self.decomposition,
                 "limit": self.limit,
                 "avoidable error": self.avoidable_error,
+                "cross-entropy": self.cross_entropy,
                 "missed witness": self.missed_witness,
                 "verdicts": dict(self.verdicts),
                 "total": self.total,
@@ -121,9 +147,10 @@ class Chain:
 
 
 def measure(
-    table: "pyarrow.Table", links: Sequence[Link], limit: Limit | None, uncertified: str | None = None
+    table: "pyarrow.Table", links: Sequence[Link], found: LinkColumns | None, uncertified: str | None = None
 ) -> Chain:
-    """Return the chain of an evidence table, with the limit of its examples if it was measured."""
+    """Return the chain of an evidence table, with what was found of the limit of its examples, if it was."""
+    limit = None if found is None else found.limit
     columns = flags(table)
     places: dict[str, Bound] = {}
     for link in links:
@@ -144,5 +171,14 @@ def measure(
         verdicts={entry["values"]: entry["counts"] for entry in verdicts},
         total=len(table),
         limit=limit,
+        cross_entropy=_cross_entropy(table, found),
         uncertified=uncertified,
     )
+
+
+def _cross_entropy(table: "pyarrow.Table", found: LinkColumns | None) -> CrossEntropy | None:
+    names = [name for name in ("natural.margin", "attack.margin") if name in table.column_names]
+    if found is None or found.cross_entropy is None or not names:
+        return None
+    least = np.fmin.reduce([table[name].to_numpy().astype(np.float64) for name in names])
+    return CrossEntropy(classifier=adversarial_cross_entropy(least), optimal=found.cross_entropy)

@@ -25,7 +25,7 @@ from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED, check_inputs, check_label_range
 from epsball.errors import AssumptionError, ModelError, UnsupportedOperation, choose
 from epsball.files import write_json
-from epsball.limits import Limit, link_columns
+from epsball.limits import LinkColumns, link_columns
 
 BUDGETS: dict[str, Attack] = {
     "quick": Ensemble(),
@@ -127,8 +127,7 @@ def audit(
     subject = {"classifier": classifier, "dataset": dataset, "ball": ball, "seed": seed, "classes": classes}
     read = partial(_read, **subject, folder=None if run is None else run.path)
     shards = list(_evidence(links, read, guards, run, len(dataset)))
-    column, end = _limit(dataset, ball) if limit else (None, None)
-    return _finish(shards, links, classifier, dataset, run, column, end, reason)
+    return _finish(shards, links, classifier, dataset, run, _limit(dataset, ball) if limit else None, reason)
 
 
 def _checked(classifier: Classifier, dataset: datasets.Dataset) -> int:
@@ -196,14 +195,13 @@ def _without_certificates(
     return None
 
 
-def _limit(dataset: datasets.Dataset, ball: Ball) -> tuple[list[str] | None, Limit | None]:
-    """Return which examples must be given up, and the limit; nothing where it is not defined or too large."""
+def _limit(dataset: datasets.Dataset, ball: Ball) -> LinkColumns | None:
+    """Return the limit of the examples, or None where it is not defined or too large."""
     x, _ = dataset[:1]
     if len(dataset.labels.unique()) < 2 or len(dataset) * x.nbytes > LIMIT_BYTES:
-        return None, None
+        return None
     x, y = dataset[:]
-    found = link_columns(x, y, ball)
-    return found.columns["limit.hard"], found.limit
+    return link_columns(x, y, ball)
 
 
 def _finish(
@@ -212,15 +210,14 @@ def _finish(
     classifier: Classifier,
     dataset: datasets.Dataset,
     run: RunFolder | None,
-    hard: list[str] | None,
-    limit: Limit | None,
+    limit: LinkColumns | None,
     uncertified: str | None,
 ) -> Audit:
     import pyarrow
 
     evidence = pyarrow.concat_tables([shard.table for shard in shards])
-    if hard is not None:
-        evidence = evidence.append_column("limit.hard", pyarrow.array(hard))
+    for name, values in ({} if limit is None else limit.columns).items():
+        evidence = evidence.append_column(name, pyarrow.array(values))
     result = Audit(
         chain=measure(evidence, links, limit, uncertified),
         evidence=evidence,
@@ -231,8 +228,8 @@ def _finish(
         folder=None if run is None else run.path,
     )
     if run is not None:
-        if hard is not None:
-            run.write_table("limit.arrow", evidence.select(["index", "limit.hard"]))
+        if limit is not None:
+            run.write_table("limit.arrow", evidence.select(["index", *limit.columns]))
         write_json(run.path / "chain.json", result.to_json())
         run.draw("witnesses.png", result.plot())
     return result

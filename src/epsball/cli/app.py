@@ -12,6 +12,7 @@ from rich.console import Console
 from epsball import __version__
 from epsball.cli.attack import attack
 from epsball.cli.audit import audit
+from epsball.cli.card import card
 from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.figure import figure
@@ -40,7 +41,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, train, limit, similarity, sensitivity, figure):
+for verb in (audit, attack, certify, replay, train, card, limit, similarity, sensitivity, figure):
     app.command(verb)
 
 
@@ -69,8 +70,9 @@ def _run(arguments: list[str], console: Console) -> Output:
         return _failed(f"error: {error}\nSee 'epsball --help' and 'epsball COMMAND --help'.", 2)
     except EpsballError as error:
         return _failed(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        return _failed("interrupted; with --out, the finished parts are kept there", INTERRUPTED)
+    except KeyboardInterrupt as interruption:
+        kept = str(interruption) or "with --out, the finished parts are kept there"
+        return _failed(f"interrupted; {kept}", INTERRUPTED)
     return done if isinstance(done, Output) else Output("")
 
 

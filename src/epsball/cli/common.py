@@ -2,7 +2,10 @@
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
@@ -13,7 +16,9 @@ from epsball import models
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
+from epsball.files import write_atomically
 from epsball.generators import preserved
+from epsball.results import png as png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,11 +104,27 @@ class Output:
     code: int = 0
 
 
-def png(figure: "Figure") -> bytes:
-    """Return a figure as a PNG file."""
+@contextmanager
+def told(message: str) -> Iterator[None]:
+    """Give an interruption inside the block a message: what becomes of the work done."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(message) from interruption
+
+
+def figure_format(out: Path) -> str:
+    """Return the format that a figure's file name asks for, or raise `InputError`."""
+    if out.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"the figure's file is {out}; a figure is a .png, .svg or .pdf file.")
+    return out.suffix[1:]
+
+
+def write_figure(picture: "Figure", out: Path) -> None:
+    """Write a figure to a .png, .svg or .pdf file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=120, format="png")
-    return buffer.getvalue()
+    picture.savefig(buffer, dpi=120, format=figure_format(out))
+    write_atomically(out, buffer.getvalue())
 
 
 def output(result: Result, common: Common, *, heading: str, notes: dict[str, Any], code: int = 0) -> Output:

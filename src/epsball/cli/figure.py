@@ -9,7 +9,7 @@ import numpy as np
 from cyclopts import App
 
 from epsball.ball import Ball
-from epsball.cli.common import Output
+from epsball.cli.common import Output, write_figure
 from epsball.cli.minimum_norm import minimum_norm
 from epsball.errors import InputError
 from epsball.limits.figures import gaussian_figure, overlap_figure, risk_figure
@@ -64,7 +64,7 @@ def gaussian(
 
 @figure.command
 def risk(*runs: Path, out: Path) -> Output:
-    """Figure 17.4: the risk of a classifier and what the data allow, over radii.
+    """Figure 17.4: the risk of a classifier and what the data allow, over radii, and the cross-entropy likewise.
 
     Parameters
     ----------
@@ -88,6 +88,7 @@ def risk(*runs: Path, out: Path) -> Output:
         natural=1.0 - chains[0]["places"]["natural accuracy"]["value"],
         under_attack=_risks(chains, "accuracy under attack"),
         certified=_risks(chains, "certified accuracy"),
+        cross_entropy=_cross_entropies(chains),
         unit=norms.pop(),
     )
     return _written(picture, out, "")
@@ -111,9 +112,15 @@ def _risks(chains: Sequence[dict[str, Any]], place: str) -> "np.ndarray | None":
     return None if all(np.isnan(values)) else np.array(values)
 
 
+def _cross_entropies(chains: Sequence[dict[str, Any]]) -> "tuple[np.ndarray, np.ndarray] | None":
+    """Return the least possible and the classifier's cross-entropy, NaN where not finite; None if never measured."""
+    pairs = [chain.get("cross-entropy") or {} for chain in chains]
+    if not any(pairs):
+        return None
+    optimal, shown = (np.array([p.get(k) for p in pairs], dtype=np.float64) for k in ("optimal", "classifier"))
+    return optimal, shown
+
+
 def _written(picture: "Figure", out: Path, text: str) -> Output:
-    if out.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"--out is {out}; a figure is a .png, .svg or .pdf file.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    picture.savefig(out, dpi=120)
+    write_figure(picture, out)
     return Output("\n".join(part for part in (text, f"written: {out}") if part))

@@ -5,14 +5,17 @@ from pathlib import Path
 
 from epsball import data as datasets
 from epsball.ball import parse_radius
-from epsball.cli.common import Common, Output, output, png
+from epsball.cli.common import Common, Output, figure_format, output, png, told, write_figure
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.limits import optimal_risk
+from epsball.limits.pairs import hard_pairs
 from epsball.results import arrow_bytes
 
 _COMMON = Common()
+_MOST_RADII = 10_000
+_QUARTERS = 4
 
 
 def limit(
@@ -22,6 +25,8 @@ def limit(
     radii: str,
     norm: str = "l2",
     confidence: float = 0.95,
+    max_memory: float | None = None,
+    pairs: Path | None = None,
     out: Path | None = None,
     common: Common = _COMMON,
 ) -> Output:
@@ -39,21 +44,32 @@ def limit(
         linf, l2 or l1.
     confidence
         Of the lower bound for the distribution.
+    max_memory
+        GiB that conflicts may take; default: what this machine has. The need is estimated before the work.
+    pairs
+        Image file for the nearest pairs that an optimal adversary merges at the largest radius.
     out
         Folder of the results.
     """
     wanted = parse_radii(radii)
     dataset = datasets.load(data)
     x, y = dataset[:]
-    with showing_progress():
-        result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence)
-        warning = result.sample_curve(seed=common.seed).warning
+    if pairs is not None:
+        figure_format(pairs)
+    with showing_progress(), told("nothing of this limit is kept; smaller radii or fewer examples take less time"):
+        room = None if max_memory is None else int(max_memory * 2**30)
+        result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence, max_memory=room)
+        warning = result.sample_curve(seed=common.seed).warning if len(y) >= _QUARTERS else None
     notes = {"warning": warning} if warning else {}
     if out is not None:
         write_json(out / "limit.json", {**result.to_json(), **notes})
         write_atomically(out / "limit.arrow", arrow_bytes(result.to_arrow()))
         write_atomically(out / "limit.png", png(result.plot()))
         notes["written"] = str(out)
+    if pairs is not None:
+        picture = hard_pairs(datasets.as_pixels(x), y, norm, result.optimum(wanted[-1]))
+        write_figure(picture, pairs)
+        notes["pairs"] = str(pairs)
     return output(result, common, heading=f"optimal adversarial risk of {data}", notes=notes)
 
 
@@ -73,4 +89,7 @@ def parse_radii(text: str) -> list[Fraction]:
     low, high, step = map(parse_radius, parts)
     if step <= 0 or high < low:
         raise InputError(f"radii are '{text}'; need LOW <= HIGH and a positive STEP.")
-    return [low + step * i for i in range(int((high - low) / step) + 1)]
+    count = int((high - low) / step) + 1
+    if count > _MOST_RADII:
+        raise InputError(f"radii '{text}' are {count} values, more than {_MOST_RADII}; take a larger STEP.")
+    return [low + step * i for i in range(count)]

@@ -1,7 +1,7 @@
 """Optimal adversarial risk: what no classifier can beat, on a sample and for its distribution."""
 
 from epsball.limits.generalisation import SampleCurve, distribution_bound, sample_curve
-from epsball.limits.link import link_columns, missed_witness
+from epsball.limits.link import LinkColumns, adversarial_cross_entropy, link_columns, missed_witness
 from epsball.limits.meetings import Meetings, meetings
 from epsball.limits.nearest import Separation, separation
 from epsball.limits.optimal import optimal_risk
@@ -16,6 +16,7 @@ __all__ = [
     "Effort",
     "LeastFavourable",
     "Limit",
+    "LinkColumns",
     "Losses",
     "Meetings",
     "OptimalRisk",
@@ -23,6 +24,7 @@ __all__ = [
     "RandomisedClassifier",
     "SampleCurve",
     "Separation",
+    "adversarial_cross_entropy",
     "distribution_bound",
     "link_columns",
     "meetings",

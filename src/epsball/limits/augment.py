@@ -17,7 +17,7 @@ import numpy as np
 from epsball.limits.compiled import compiled
 
 DONE, FULL = 0, 1
-_DEAD = -2
+DEAD = -2
 _SWEEPS = 8
 
 
@@ -114,18 +114,17 @@ def layers(start, stop, neighbour, active, j, offset, excess, space, head, after
 
 
 @compiled()
-def _send(path, via, top, v, cursor, neighbour, offset, excess, space, head, after, owner, amount, used):
-    """Send the bottleneck of the path u_0 v_0 u_1 ... u_top v."""
-    units = min(excess[path[0]], space[v])
+def send(path, via, ends, top, excess, space, head, after, owner, amount, used):
+    """Send the bottleneck of the path path[0], ends[0], path[1], ..., path[top], ends[top]."""
+    units = min(excess[path[0]], space[ends[top]])
     for i in range(top):
         units = min(units, amount[via[i]])
     excess[path[0]] -= units
-    space[v] -= units
+    space[ends[top]] -= units
     for i in range(top):
         amount[via[i]] -= units
     for i in range(top + 1):
-        u = path[i]
-        _push(u, neighbour[cursor[u]] - offset, units, head, after, owner, amount, used)
+        _push(path[i], ends[i], units, head, after, owner, amount, used)
 
 
 @compiled()
@@ -149,14 +148,14 @@ def blocking_flow(
 ):
     """Send a blocking flow through the layers; return `FULL` if the records ran out."""
     cursor, turn = start[:-1].copy(), head.copy()
-    path, via = np.empty(depth.shape[0] + 1, np.int32), np.empty(depth.shape[0] + 1, np.int32)
+    path, via, ends = np.empty((3, depth.shape[0] + 1), np.int32)
     for source in range(depth.shape[0]):
         top = 0
         path[0] = source
         while top >= 0 and excess[source] > 0:
             u = path[top]
             if cursor[u] == stop[u]:
-                depth[u] = _DEAD
+                depth[u] = DEAD
                 top -= 1
                 continue
             e = cursor[u]
@@ -167,22 +166,8 @@ def blocking_flow(
             if space[v] > 0:
                 if used[0] + top + 1 > amount.shape[0]:
                     return FULL
-                _send(
-                    path,
-                    via,
-                    top,
-                    v,
-                    cursor,
-                    neighbour,
-                    offset,
-                    excess,
-                    space,
-                    head,
-                    after,
-                    owner,
-                    amount,
-                    used,
-                )
+                ends[top] = v
+                send(path, via, ends, top, excess, space, head, after, owner, amount, used)
                 top = 0
                 continue
             # Beyond the last layer lies no space that a shortest path could reach.
@@ -193,7 +178,7 @@ def blocking_flow(
                 cursor[u] += 1
             else:
                 turn[v] = r
-                via[top] = r
+                via[top], ends[top] = r, v
                 top += 1
                 path[top] = owner[r]
     return DONE

@@ -12,19 +12,23 @@ from epsball.limits.compiled import compiled
 
 ALWAYS, L2, L1 = 0, 1, 2
 _STEPS = 20000
+_RISE = 1e-9
+_SHUFFLE = _RISE / 2**16
+_TRIES = 32
 
 
 @compiled(inline="always")
 def _edge(start, neighbour, u, v):
-    """Return the position of the edge (u, v), or -1; rows ascend by neighbour."""
-    low, high = start[u], start[u + 1]
+    """Return the position of the edge between u and v, or -1; it stands in the lower row, which ascends."""
+    row, end = min(u, v), max(u, v)
+    low, high = start[row], start[row + 1]
     while low < high:
         middle = (low + high) // 2
-        if neighbour[middle] < v:
+        if neighbour[middle] < end:
             low = middle + 1
         else:
             high = middle
-    return low if low < start[u + 1] and neighbour[low] == v else -1
+    return low if low < start[row + 1] and neighbour[low] == end else -1
 
 
 @compiled()
@@ -79,6 +83,25 @@ def _bound(candidates, size, klass, q, peak):
     return total
 
 
+@compiled()
+def _order(root, row, q, candidates):
+    """Write the neighbours with q > 0 by falling q, near ties shuffled; return how many they are.
+
+    Roots that see the same neighbours then find different sets, which cover more examples at once.
+    """
+    size = 0
+    for v in row:
+        if q[v] > 0.0:
+            candidates[size] = v
+            size += 1
+    ranks = np.empty(size)
+    for i in range(size):
+        mixed = ((candidates[i] * 2654435761) ^ (root * 40503)) & 0xFFFF
+        ranks[i] = -q[candidates[i]] * (1.0 - _SHUFFLE * mixed)
+    candidates[:size] = candidates[:size][np.argsort(ranks)]
+    return size
+
+
 @compiled(inline="always")
 def _meets(start, neighbour, key, members, depth, v, D, rule, square, slack):
     """Return whether the balls of members[: depth + 1] and v share a point: 1, 0, or -1 for doubt.
@@ -105,7 +128,41 @@ def _narrow(start, neighbour, candidates, cursor, size, depth, v):
 
 
 @compiled()
-def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tolerance, budget, room):
+def disjoint(start, neighbour, key, klass, bounds, rule, square, slack):
+    """Return disjoint hyperedges (t, classes), padded by -1: greedily, from the largest class left on.
+
+    Where nearly all conflict they cover the core about as well as any sets do. Few candidates of a
+    class are tried, so that sparse graphs take little time.
+    """
+    classes = bounds.shape[0] - 1
+    found = np.full((klass.shape[0], classes), -1, np.int32)
+    cursor, taken = bounds[:-1].copy(), np.zeros(klass.shape[0], np.bool_)
+    D, count = np.zeros((classes + 1, classes + 1)), 0
+    while True:
+        depth = -1
+        for c in np.argsort(cursor - bounds[1:]):
+            while cursor[c] < bounds[c + 1] and taken[cursor[c]]:
+                cursor[c] += 1
+            for v in range(cursor[c], min(bounds[c + 1], cursor[c] + _TRIES)):
+                if taken[v]:
+                    continue
+                joined = True
+                for i in range(depth + 1):
+                    joined = joined and _edge(start, neighbour, found[count, i], v) >= 0
+                if joined and (
+                    depth < 0 or _meets(start, neighbour, key, found[count], depth, v, D, rule, square, slack) == 1
+                ):
+                    depth += 1
+                    found[count, depth] = v
+                    taken[v] = True
+                    break
+        if depth < 0:
+            return found[:count]
+        count += 1
+
+
+@compiled()
+def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tolerance, roots, budget, found, doubtful):
     """Find for each root the hyperedge with the largest sum of q, where that exceeds 1 + tolerance.
 
     Parameters
@@ -117,66 +174,61 @@ def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tole
         Class of each node, number of classes, and the values to separate.
     rule, square, slack
         `ALWAYS`, `L2` or `L1`; squared radius and relative error of the keys.
+    roots
+        (first, last): the lowest members of the sets looked for.
     budget
-        Largest number of sets to look at.
-    room
-        Largest number of sets to return.
+        Number of sets to look at; a root that leaves some of its share leaves it to those after it.
+    found, doubtful
+        (t, classes) and (t,), t at least the number of roots: the sets, padded by -1, and which of
+        them are doubtful. A doubtful set counts as met.
 
     Returns
     -------
     tuple
-        Sets (t, classes) padded by -1, which of them are doubtful (t,), and whether the search was full.
-        A doubtful set counts as met, so that a full search that returns nothing has proved that no
-        hyperedge is violated.
+        How many sets were found, how many were looked at, a ceiling: no hyperedge with such a root has
+        a larger sum of q (1 + tolerance and the rounding of ties where none is violated), and whether
+        the budget sufficed.
     """
-    n = start.shape[0] - 1
+    first, last = roots
     longest = 0
-    for u in range(n):
+    for u in range(first, last):
         longest = max(longest, start[u + 1] - start[u])
-    deepest = classes
-    candidates = np.empty((deepest + 1, longest), np.int32)
-    size, cursor = np.zeros(deepest + 1, np.int64), np.zeros(deepest + 1, np.int64)
-    members, total = np.empty(deepest + 1, np.int32), np.zeros(deepest + 1)
-    D, peak = np.zeros((deepest + 1, deepest + 1)), np.zeros(classes)
-    found, doubtful = np.full((room, classes), -1, np.int32), np.zeros(room, np.bool_)
-    doubt = np.zeros(deepest + 1, np.bool_)
-    count, seen = 0, 0
-    for root in range(n):
+    candidates = np.empty((classes + 1, longest), np.int32)
+    size, cursor = np.zeros(classes + 1, np.int64), np.zeros(classes + 1, np.int64)
+    members, total = np.empty(classes + 1, np.int32), np.zeros(classes + 1)
+    D, peak = np.zeros((classes + 1, classes + 1)), np.zeros(classes)
+    doubt = np.zeros(classes + 1, np.bool_)
+    count, seen, ceiling, whole = 0, 0, 1.0, True
+    for root in range(first, last):
         best = 1.0 + tolerance
-        size[0] = 0
-        for e in range(start[root], start[root + 1]):
-            if q[neighbour[e]] > 0.0:
-                candidates[0, size[0]] = neighbour[e]
-                size[0] += 1
         members[0], total[0], cursor[0] = root, q[root], 0
-        depth = 0 if total[0] + _bound(candidates[0], size[0], klass, q, peak) > best else -1
-        improved = False
-        while depth >= 0:
-            if cursor[depth] == size[depth]:
+        size[0] = _order(root, neighbour[start[root] : start[root + 1]], q, candidates[0])
+        highest = q[root] + _bound(candidates[0], size[0], klass, q, peak)
+        depth = 0 if highest > best else -1
+        stop = seen + 1 + (budget - seen) // (last - root)
+        while depth >= 0 and seen < stop:
+            # Whoever follows has no larger q, up to the shuffle, and stands for one class each.
+            left = classes - 1 - klass[root] - depth
+            if cursor[depth] == size[depth] or total[depth] + left * q[candidates[depth, cursor[depth]]] <= best:
                 depth -= 1
                 continue
             v = candidates[depth, cursor[depth]]
             cursor[depth] += 1
             seen += 1
-            if seen > budget:
-                return found[:count], doubtful[:count], False
             meets = _meets(start, neighbour, key, members, depth, v, D, rule, square, slack)
-            members[depth + 1] = v
-            total[depth + 1] = total[depth] + q[v]
             if meets == 0:
                 continue
+            members[depth + 1], total[depth + 1] = v, total[depth] + q[v]
             doubt[depth + 1] = doubt[depth] or meets == -1
             if total[depth + 1] > best:
-                if not improved:
-                    if count == room:
-                        return found, doubtful, False
-                    improved = True
-                    count += 1
                 best = total[depth + 1]
-                doubtful[count - 1] = doubt[depth + 1]
-                found[count - 1] = -1
-                found[count - 1, : depth + 2] = members[: depth + 2]
+                doubtful[count] = doubt[depth + 1]
+                found[count] = -1
+                found[count, : depth + 2] = members[: depth + 2]
             below = _narrow(start, neighbour, candidates, cursor, size, depth, v)
             if total[depth + 1] + _bound(candidates[depth + 1], below, klass, q, peak) > best:
                 depth += 1
-    return found[:count], doubtful[:count], True
+        ceiling = max(ceiling, highest if depth >= 0 else best * (1.0 + 4.0 * _RISE))
+        whole &= depth < 0
+        count += best > 1.0 + tolerance
+    return count, seen, ceiling, whole

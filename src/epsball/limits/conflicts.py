@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from epsball.limits.boxes import FEW, Boxes
 from epsball.limits.kernels import scan_gaps, scan_l2, squared_norms
 from epsball.limits.rows import merge_tiles
 from epsball.limits.sample import Sample
@@ -19,8 +20,9 @@ from epsball.limits.thresholds import thresholds
 from epsball.progress import report
 
 _TILE_ROWS = 512
-_TILE_COLUMNS = 8192
-_PANEL_BYTES = 2**24
+_TILE_COLUMNS = 16384
+_PANEL_BYTES = 2**25
+_BOX_COLUMNS = 1024
 
 Meets = Callable[[np.ndarray, np.ndarray, Fraction], np.ndarray]
 """``meets(a, b, radius)``: boolean (len(a), len(b)), do the neighbourhoods share a point; monotone."""
@@ -102,20 +104,58 @@ def conflicts(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets
     n, bounds = len(data), data.bounds
     edges = _Edges(n)
     doubtful = np.zeros(len(radii), dtype=np.int64)
-    width = min(_TILE_COLUMNS, max(256, _PANEL_BYTES // (4 * data.dimension)))
+    panels = _Panels(data, norm, None if meets else radii[-1])
     for low, high in _row_blocks(bounds):
         rows = tiles.rows(slice(low, high))
         ends = []
-        for column in range(int(bounds[data.labels[low] + 1]), n, width):
-            end = min(n, column + width)
+        for column, end in panels.meeting(slice(low, high)):
             panel = tiles.columns(slice(column, end))
             columns, levels = edges.tail((high - low) * (end - column))
             ends.append(tiles.scan(rows, panel, column, columns, levels, doubtful))
             edges.size += int(ends[-1][-1])
-        edges.close_rows(ends)
+        edges.close_rows(ends, high - low)
         report("neighbour graph", high, n)
     start, neighbour, level = edges.finish()
     return Conflicts(start=start, neighbour=neighbour, level=level, active=level, radii=radii, doubtful=doubtful)
+
+
+class _Panels:
+    """The blocks of columns that a block of rows is compared with: all of later classes, or those near it.
+
+    Parameters
+    ----------
+    data, norm
+        The sample and its norm.
+    radius
+        The largest; None: a caller's rule, to which distance means nothing.
+    """
+
+    def __init__(self, data: Sample, norm: str, radius: Fraction | None) -> None:
+        self._data, self._norm = data, norm
+        few = radius is not None and data.dimension <= FEW
+        self._reach = 2 * radius * (data.scale or 1) if radius is not None and few else None
+        self._width = (
+            min(_TILE_COLUMNS, _BOX_COLUMNS)
+            if few
+            else min(_TILE_COLUMNS, max(256, _PANEL_BYTES // (4 * data.dimension)))
+        )
+        self._boxes: dict[int, Boxes] = {}
+
+    def meeting(self, block: slice) -> list[tuple[int, int]]:
+        """Return the first and last column of each panel, for a block of rows of one class."""
+        data, n = self._data, len(self._data)
+        first = int(data.bounds[data.labels[block.start] + 1])
+        panels = [(column, min(n, column + self._width)) for column in range(first, n, self._width)]
+        if self._reach is None:
+            return panels
+        if first not in self._boxes:
+            points = [data.rows(slice(*panel)) for panel in panels]
+            self._boxes[first] = Boxes(
+                np.array([p.min(axis=0) for p in points], dtype=np.float64),
+                np.array([p.max(axis=0) for p in points], dtype=np.float64),
+            )
+        near = self._boxes[first].near(data.rows(block), self._norm, self._reach)
+        return [panels[i] for i in np.flatnonzero(near)]
 
 
 def _row_blocks(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -214,6 +254,7 @@ class _Edges:
         self.level = np.empty(0, dtype=np.uint16)
         self.rows = 0
         self.size = 0
+        self._columns, self._levels = np.empty(0, np.int32), np.empty(0, np.uint16)
 
     def tail(self, room: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the free ends of both arrays, at least `room` long."""
@@ -221,16 +262,23 @@ class _Edges:
             self._resize(max(self.size + room, len(self.neighbour) * 9 // 8))
         return self.neighbour[self.size :], self.level[self.size :]
 
-    def close_rows(self, ends: list[np.ndarray]) -> None:
-        """Merge the tiles written since the last call into whole rows."""
+    def close_rows(self, ends: list[np.ndarray], rows: int) -> None:
+        """Merge the tiles written since the last call into so many whole rows."""
+        ends = ends or [np.zeros(rows, dtype=np.int64)]
         base = int(self.start[self.rows])
-        block = slice(base, self.size)
-        row_ends = ends[0] if len(ends) == 1 else merge_tiles(
-            np.stack(ends), self.neighbour[block].copy(), self.level[block].copy(), self.neighbour[block],
-            self.level[block],
-        )  # fmt: skip
+        row_ends = ends[0] if len(ends) == 1 else self._merged(ends, slice(base, self.size))
         self.start[self.rows + 1 : self.rows + len(row_ends) + 1] = base + row_ends
         self.rows += len(row_ends)
+
+    def _merged(self, ends: list[np.ndarray], block: slice) -> np.ndarray:
+        """Merge the tiles in `block` into whole rows, and return the end of each row."""
+        size = block.stop - block.start
+        if size > len(self._columns):
+            # Kept from block to block: fresh memory costs a page fault every 4 KiB.
+            self._columns, self._levels = np.empty(size * 9 // 8, np.int32), np.empty(size * 9 // 8, np.uint16)
+        columns, levels = self._columns[:size], self._levels[:size]
+        columns[:], levels[:] = self.neighbour[block], self.level[block]
+        return merge_tiles(np.stack(ends), columns, levels, self.neighbour[block], self.level[block])
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return start, neighbour and level of a `Conflicts`, without the room left over."""

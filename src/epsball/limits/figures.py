@@ -140,6 +140,7 @@ def risk_figure(
     natural: float | None = None,
     under_attack: Curve | None = None,
     certified: Curve | None = None,
+    cross_entropy: tuple[Curve, Curve] | None = None,
     unit: str = "",
 ) -> "Figure":
     """Return the optimal risk over the radius beside what a classifier reaches.
@@ -160,11 +161,17 @@ def risk_figure(
     under_attack, certified
         (radii,) one minus accuracy under attack, and one minus certified accuracy: a lower and an
         upper end of the classifier's robust risk. NaN where not measured.
+    cross_entropy
+        (radii,) twice: what the data force on every classifier, and what the attack showed of this one's
+        adversarial cross-entropy, for a second panel. NaN where not measured.
     unit
         What the radius is measured in, for the axis.
     """
-    figure = new_figure(6.4, 4.2)
-    axes = figure.subplots()
+    panels = 1 if cross_entropy is None else 2
+    figure = new_figure(6.4 * panels, 4.2)
+    axes, *beside = figure.subplots(1, panels, squeeze=False)[0]
+    if cross_entropy is not None:
+        _draw_cross_entropy(beside[0], radii, *cross_entropy, unit)
     axes.plot(radii, optimal, color=_BLACK, linewidth=2.0, label="optimal risk L* of the sample")
     if lower is not None:
         axes.plot(radii, lower, ":", color=_BLACK, linewidth=1.2, label="lower bound for the distribution")
@@ -179,6 +186,16 @@ def risk_figure(
     axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="risk", ylim=(-0.02 * top, top))
     figure.legend(frameon=False, fontsize=8.5, loc="outside lower center", ncols=2)
     return figure
+
+
+def _draw_cross_entropy(axes: "Axes", radii: Curve, optimal: Curve, shown: Curve, unit: str) -> None:
+    """Draw both lower ends of the adversarial cross-entropy; what lies between them is avoidable."""
+    forced = _draw_measured(axes, radii, optimal, ".-", _BLACK, "forced by the data, on every classifier")
+    shown = _draw_measured(axes, radii, shown, "o-", _RED, "shown by the attack, of this classifier")
+    _shade(axes, radii, forced, shown, _RED, "avoidable, at least")
+    axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="adversarial cross-entropy (nats)")
+    axes.set_ylim(bottom=0.0)
+    axes.legend(frameon=False, fontsize=8.5)
 
 
 def _draw_measured(axes: "Axes", radii: Curve, values: Curve | None, style: str, colour: str, label: str) -> Curve:

@@ -85,6 +85,8 @@ class Flow:
         # Where the graph fills more than 1/32, a bit an entry takes less room than its edges.
         filled = len(graph.neighbour) * _SPARSE > len(left) * len(right) > 0
         self._bits = dense.empty_bits(len(left), len(right)) if filled else None
+        strict = filled and graph.active is not graph.level
+        self._late = dense.late_edges(graph.active, graph.level) if strict else np.empty(0, dtype=np.int64)
 
     @property
     def value(self) -> int:
@@ -99,15 +101,25 @@ class Flow:
         while augment.greedy(*self._edges, *self._state(), self._used) == augment.FULL:
             self._grow()
         if self._bits is not None:
-            # A stricter reading admits old edges late: then all are looked at again.
-            known = self._stop if graph.active is graph.level else graph.start[:-1]
-            dense.add_edges(self._bits, known, *self._edges[1:])
+            dense.add_edges(self._bits, self._stop, *self._edges[1:])
+            dense.add_late(self._bits, graph.start, *self._edges[2:], self._late)
         self._stop = stop
         while (last := self._layers()) >= 0:
-            layered = (self._used, self._depth, self._depth_right, last)
-            if augment.blocking_flow(*self._edges, *self._state(), *layered) == augment.FULL:
+            if self._blocking_flow(last) == augment.FULL:
                 self._grow()
         return self.value
+
+    def continue_from(self, other: "Flow") -> None:
+        """Take over a flow between the same nodes, in place of one's own.
+
+        `other` has the same edges at the same levels, and may admit some of them later.
+        """
+        self.excess, self.space = other.excess.copy(), other.space.copy()
+        self._head, self._used = other._head.copy(), other._used.copy()
+        self._after, self._owner, self._amount = other._after.copy(), other._owner.copy(), other._amount.copy()
+        if other._bits is not None:
+            self._bits = other._bits.copy()
+            self._stop, self._late = other._stop, other._late
 
     def _layers(self) -> int:
         """Return the layer that meets space, or -1; see `augment.layers`."""
@@ -115,6 +127,13 @@ class Flow:
         if self._bits is not None:
             return dense.layers(self._bits, *self._state(), *numbers)
         return augment.layers(*self._edges, *self._state(), *numbers)
+
+    def _blocking_flow(self, last: int) -> int:
+        """Send a blocking flow through the layers, or return `FULL`; see `augment.blocking_flow`."""
+        layered = (self._used, self._depth, self._depth_right, last)
+        if self._bits is not None:
+            return dense.blocking_flow(self._bits, *self._state(), *layered)
+        return augment.blocking_flow(*self._edges, *self._state(), *layered)
 
     def reached(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the nodes of both sides that excess can reach: the smallest minimum cut."""

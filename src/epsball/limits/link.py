@@ -3,13 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float64
+
 from epsball.ball import Ball
 from epsball.limits.optimal import optimal_risk
+from epsball.limits.optimum import losses
 from epsball.limits.result import STATES, Limit
 from epsball.limits.soft import Effort
 
-BRIEF = Effort(rounds=10, sets=1_000_000)
+BRIEF = Effort(rounds=10, sets=500_000, entries=200_000)
 """An audit states a gap where hyperedges are many; `optimal_risk` itself searches longer."""
+
+
+MOST_CONFLICTS = 5_000_000
+"""Conflicts up to which an audit bounds the cross-entropy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +30,14 @@ class LinkColumns:
         ``limit.hard``: safe, either or given up, an entry an example.
     limit
         Optimal risk of the sample; `stored` is the end of the chain, `distribution` its bound.
+    cross_entropy
+        In nats: no classifier's adversarial cross-entropy on these examples is lower, in the
+        machine's reading of ties. None where conflicts are too many for an audit.
     """
 
     columns: dict[str, list[str]]
     limit: Limit
+    cross_entropy: float | None
 
 
 def missed_witness(limit: Limit, accuracy_under_attack: float) -> str | None:
@@ -39,6 +51,20 @@ def missed_witness(limit: Limit, accuracy_under_attack: float) -> str | None:
     )
 
 
+def adversarial_cross_entropy(margin: Float64[np.ndarray, " n"]) -> float:
+    """Return a lower bound of a classifier's adversarial cross-entropy, in nats, from margins under attack.
+
+    At a point of margin m = z_y - max_{j != y} z_j the cross-entropy is at least ln(1 + exp(-m)), with
+    equality for two classes; the adversary does at least as well as the attack. NaN (no margin) counts 0.
+
+    Parameters
+    ----------
+    margin
+        (n,) the least margin known in each example's ball.
+    """
+    return float(np.mean(np.logaddexp(0.0, -np.nan_to_num(margin, nan=np.inf, posinf=np.inf, neginf=-np.inf))))
+
+
 def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:
     """Return what the limit says about a set of examples at one ball.
 
@@ -50,6 +76,9 @@ def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:
         The perturbation set. Its box changes nothing: the midpoint of two examples lies in it.
     """
     risk = optimal_risk(x, y, norm=ball.norm, radii=[ball.radius], effort=BRIEF)
-    return LinkColumns(
-        columns={"limit.hard": [STATES[state] for state in risk.hard[0].tolist()]}, limit=risk.at(ball.radius)
-    )
+    limit = risk.at(ball.radius)
+    entropy = None
+    if limit.conflicts <= MOST_CONFLICTS:
+        entropy = losses(risk._sample, risk._stored, (ball.radius,)).cross_entropy[0]
+    states = [STATES[state] for state in risk.hard[0].tolist()]
+    return LinkColumns(columns={"limit.hard": states}, limit=limit, cross_entropy=entropy)

@@ -50,7 +50,10 @@ def separation(x: Any, y: Any, *, norm: str = "linf", queries: Any = None) -> Se
     """
     check_norm(norm)
     data = sample(x, y)
-    marks = np.zeros(len(data), dtype=bool) if queries is None else np.asarray(queries, dtype=bool)[data.order]
+    chosen = np.zeros(len(data), dtype=bool) if queries is None else np.asarray(queries, dtype=bool)
+    if chosen.shape != (len(data),):
+        raise InputError(f"queries have shape {chosen.shape} for {len(data)} examples; give one mark an example.")
+    marks = chosen[data.order]
     positions = np.unique(np.linspace(0, len(data) - 1, _TRIAL).astype(np.int64))
     part = part_of(data, positions)
     # A radius that some pair of a small part attains leaves few candidates of the whole.

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from epsball.ball import parse_radius
 from epsball.limits.conflicts import Conflicts, Meets, conflicts
 from epsball.limits.generalisation import distribution_bound
 from epsball.limits.memory import check_memory
@@ -16,7 +15,7 @@ from epsball.limits.rows import level_counts
 from epsball.limits.sample import Sample, sample
 from epsball.limits.soft import STANDARD, Effort
 from epsball.limits.solve import Level, many_class_levels, pair_levels, two_class_levels
-from epsball.limits.thresholds import check_norm, check_radii
+from epsball.limits.thresholds import check_norm, parse_grid
 from epsball.limits.ties import verified
 from epsball.statistics import Bound, Interval
 
@@ -61,7 +60,7 @@ def optimal_risk(
     effort
         How long hyperedges are searched (more than two classes) before a gap is stated.
     max_memory
-        Bytes; an estimate above it is an error before the work starts.
+        Bytes; an estimate above it is an error before the work starts. Default: what this machine has.
 
     Raises
     ------
@@ -75,11 +74,10 @@ def optimal_risk(
     ICML 2020. Dai et al., NeurIPS 2023 (more than two classes).
     """
     check_norm(norm)
-    wanted = tuple(parse_radius(radius) for radius in radii)
-    check_radii(wanted)
+    wanted = parse_grid(radii)
     grid = wanted if wanted[0] == 0 else (Fraction(0), *wanted)
     data = sample(x, y, weights)
-    check_memory(data, norm, grid, max_memory)
+    check_memory(data, norm, grid, meets, max_memory)
     graph = verified(conflicts(data, norm, grid, meets), data, norm)
     plain = replace(graph, active=graph.level)  # the data's own reading of ties
     two = len(data.classes) == 2
@@ -102,6 +100,8 @@ def optimal_risk(
         scope=f"L* of this sample: {len(data)} examples of {len(data.classes)} classes, norm {norm}",
         _sample=data,
         _graph=plain,
+        _stored=graph,
+        _joint=None if meets else norm,
     )
 
 
@@ -115,12 +115,16 @@ def _limit(
     confidence: float,
 ) -> Limit:
     bound = distribution_bound(min(1.0, level.stored), shares / shares.sum(), confidence)
+    # A classifier that keeps to the graph may still err on one end of each pair in doubt.
+    high, deterministic = (
+        min(1.0, end + doubtful * float(shares.max())) for end in (level.high, max(level.low, level.deterministic))
+    )
     return Limit(
         radius=radius,
-        risk=Bound(value=level.low, interval=Interval(level.low, level.high), scope="dataset"),
+        risk=Bound(value=level.low, interval=Interval(level.low, max(level.low, high)), scope="dataset"),
         excess=level.low - natural,
         stored=level.stored,
-        deterministic=Interval(level.low, max(level.low, level.deterministic)),
+        deterministic=Interval(level.low, max(level.low, deterministic)),
         distribution=bound,
         conflicts=pairs,
         doubtful=doubtful,

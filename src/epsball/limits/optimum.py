@@ -9,11 +9,12 @@ from jaxtyping import Float64, Int64
 
 from epsball.errors import InputError
 from epsball.limits.conflicts import Conflicts
+from epsball.limits.core import core_of
 from epsball.limits.cover import double_cover, two_classes
 from epsball.limits.flow import Flow
 from epsball.limits.proper import brier, coarse, cross_entropy, partition
 from epsball.limits.sample import Sample
-from epsball.limits.soft import STANDARD, core_of, soft_optimum
+from epsball.limits.soft import STANDARD, soft_optimum
 from epsball.results import jsonable, text_table
 
 
@@ -65,7 +66,10 @@ class LeastFavourable:
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Lower bounds of the adversarial losses of any soft classifier of two classes.
+    """Lower bounds of the adversarial losses of any soft classifier on the sample.
+
+    For two classes they are attained. For more, pairs of examples alone are counted; larger sets
+    whose balls meet could raise them.
 
     Parameters
     ----------
@@ -90,7 +94,7 @@ class Losses:
         return jsonable(self)
 
 
-def optimum(data: Sample, graph: Conflicts, norm: str, position: int, radii: tuple[Fraction, ...]) -> Optimum:
+def optimum(data: Sample, graph: Conflicts, norm: str | None, position: int, radii: tuple[Fraction, ...]) -> Optimum:
     """Return the optimum at one radius of the curve, in the caller's order of examples."""
     level = graph.radii.index(radii[position])
     two = len(data.classes) == 2
@@ -103,7 +107,7 @@ def optimum(data: Sample, graph: Conflicts, norm: str, position: int, radii: tup
     if two:
         q = np.concatenate([reached, ~reached_right]).astype(np.float64)
     else:
-        core = core_of(graph, level, ~reached & ~reached_right)
+        core = core_of(graph, level, ~reached & ~reached_right, data.labels)
         q = soft_optimum(data, norm, radii[position], core, reached, STANDARD).q
     q = data.to_caller(q)
     pairs = flow.coupling()
@@ -129,14 +133,19 @@ def least_favourable(data: Sample, graph: Conflicts, level: int) -> LeastFavoura
 
 
 def losses(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...]) -> Losses:
-    """Return the least cross-entropy and Brier score of two classes at each radius."""
-    first = _first_of_two(data)
+    """Return the least cross-entropy and Brier score over pairs of examples at each radius.
+
+    For more classes the pairs' program is that of the double cover, halved: its two copies of q are
+    averaged, which keeps every pair's sum at most 1 and, the losses being convex, costs nothing.
+    """
     capacity, total = coarse(data.capacity, data.total)
-    problem = two_classes(graph, data)
+    two, first = len(data.classes) == 2, int(data.bounds[1])
+    problem = two_classes(graph, data) if two else double_cover(graph)
+    sides = (capacity[:first], capacity[first:]) if two else (capacity, capacity)
     entropies, scores = [], []
     for radius in radii:
-        found = partition(problem, graph.radii.index(radius), capacity[:first], capacity[first:])
-        q = np.concatenate([found.left, found.right])
+        found = partition(problem, graph.radii.index(radius), *sides)
+        q = np.concatenate([found.left, found.right]) if two else (found.left + found.right) / 2.0
         entropies.append(cross_entropy(q, capacity, total))
         scores.append(brier(q, capacity, total))
     return Losses(radii=radii, cross_entropy=tuple(entropies), brier=tuple(scores))
@@ -145,7 +154,7 @@ def losses(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...]) -> Losse
 def _first_of_two(data: Sample) -> int:
     if len(data.classes) != 2:
         raise InputError(
-            f"the sample has {len(data.classes)} classes; the partition for proper losses is for two. "
+            f"the sample has {len(data.classes)} classes; the least favourable pair is one of two. "
             "Select the examples of two classes first."
         )
     return int(data.bounds[1])

@@ -29,6 +29,11 @@ class Packing:
     ----------
     weights
         (n,) non-negative weights w.
+
+    Attributes
+    ----------
+    entries
+        Members of all sets added so far.
     """
 
     def __init__(self, weights: Float64[np.ndarray, " n"]) -> None:
@@ -36,6 +41,7 @@ class Packing:
 
         self._weights = weights
         self._members: list[np.ndarray] = []
+        self.entries = 0
         self._solver = highspy.Highs()
         for option, value in _OPTIONS.items():
             self._solver.setOptionValue(option, value)
@@ -54,6 +60,7 @@ class Packing:
             len(sets), np.full(len(sets), -np.inf), upper, len(index), start, index, np.ones(len(index))
         )
         self._members.extend(sets)
+        self.entries += len(index)
 
     def solve(self) -> tuple[Float64[np.ndarray, " n"], float]:
         """Return the solver's q, and an upper bound of the maximum that holds whatever the solver did.

@@ -95,6 +95,8 @@ class OptimalRisk:
     scope: str
     _sample: Sample = field(repr=False)
     _graph: Conflicts = field(repr=False)
+    _stored: Conflicts = field(repr=False)  # the same with the machine's reading of ties
+    _joint: str | None = field(repr=False)  # the norm that says which larger sets meet; None: a caller's rule
 
     @property
     def radii(self) -> tuple[Fraction, ...]:
@@ -119,7 +121,7 @@ class OptimalRisk:
         """Return an optimal classifier, the coupling and the cover at one of the radii."""
         from epsball.limits.optimum import optimum
 
-        return optimum(self._sample, self._graph, self.norm, self.position(radius), self.radii)
+        return optimum(self._sample, self._graph, self._joint, self.position(radius), self.radii)
 
     def least_favourable(self, radius: Any) -> "LeastFavourable":
         """Return the pair of distributions that is hardest to tell apart (two classes)."""
@@ -129,7 +131,7 @@ class OptimalRisk:
         return least_favourable(self._sample, self._graph, level)
 
     def losses(self) -> "Losses":
-        """Return the least cross-entropy and Brier score over the radii (two classes)."""
+        """Return the least cross-entropy and Brier score over the radii (more than two classes: over pairs)."""
         from epsball.limits.optimum import losses
 
         return losses(self._sample, self._graph, self.radii)

@@ -10,11 +10,13 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from epsball.ball.radius import simplest_fraction
 from epsball.errors import InputError
+from epsball.limits.boxes import FEW, curve_position
 
 _ROWS = 4096
 _SCALES = (255, 1, 2, 4, 8, 16, 32, 64, 128)
@@ -24,7 +26,7 @@ _LARGEST_VALUE = 1e15
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """n labelled points, sorted by class; positions below are those of the sorted order.
+    """n labelled points, sorted by class, with few coordinates near points together; positions are the sorted ones.
 
     Parameters
     ----------
@@ -79,11 +81,12 @@ class Sample:
     def rounding_loss(self, norm: str) -> Fraction:
         """Return how much a machine's rounding of two centres and their midpoint moves a distance, at most.
 
-        4 u m kappa: u is 2^-24 for float32, m the magnitude, kappa = 1, sqrt(d), d for linf, l2, l1.
+        4 u m kappa: u is 2^-24 for float32, m the magnitude (at least the smallest normal number),
+        kappa = 1, sqrt(d), d for linf, l2, l1.
         """
-        u = 2.0**-53 if self.values.dtype == np.float64 else 2.0**-24
+        u, normal = (2.0**-53, 2.0**-1022) if self.values.dtype == np.float64 else (2.0**-24, 2.0**-126)
         kappa = {"linf": 1.0, "l2": math.sqrt(self.dimension), "l1": float(self.dimension)}[norm]
-        return Fraction(4.0 * u * self.magnitude * kappa * (1.0 + 2.0**-40))
+        return Fraction(4.0 * u) * Fraction(max(self.magnitude, normal)) * Fraction(kappa * (1.0 + 2.0**-40))
 
     def rows(self, positions: np.ndarray | slice) -> np.ndarray:
         """Return the points at sorted positions: integers as uint8, floats as they are stored."""
@@ -134,18 +137,19 @@ def sample(x: Any, y: Any, weights: Any = None) -> Sample:
     values, labels = _array(x), _labels(y)
     if values.ndim < 1 or len(values) != len(labels):
         raise InputError(f"x has {len(values) if values.ndim else 0} rows and y {len(labels)}; give one label a row.")
-    values = values.reshape(len(values), -1)
-    if values.shape[1] == 0:
-        raise InputError("the points have no coordinates; x needs the shape (n, ...) with at least one.")
+    if values.size == 0:
+        raise InputError(f"x has shape {values.shape}: no coordinates; give points of the shape (n, ...).")
     classes, numbers = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise InputError(
             f"the labels hold {len(classes)} class ({classes.tolist()}); the limit compares classes, "
             "so give examples of at least two."
         )
-    order = np.argsort(numbers, kind="stable").astype(np.int64)
+    values = values.reshape(len(values), -1)
     capacity, total, shortfall = capacities(weights, len(values))
     scale, largest = _scale(values)
+    place = curve_position(values) if values.shape[1] <= FEW else np.zeros(len(values))
+    order = np.lexsort((place, numbers)).astype(np.int64)
     return Sample(
         values=values,
         largest=largest,
@@ -175,7 +179,11 @@ def part_of(data: Sample, positions: Int64[np.ndarray, " m"]) -> Sample:
 
 def _array(x: Any) -> np.ndarray:
     """Return x as an array of uint8, float32 or float64 without copying where possible."""
-    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asanyarray(x)
+    if isinstance(x, Tensor):
+        x = x.detach().cpu()
+        array = (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+    else:
+        array = np.asanyarray(x)
     if array.dtype == np.uint8 or array.dtype in (np.float32, np.float64):
         return array
     if array.dtype == np.float16:
@@ -265,7 +273,10 @@ def _fraction(weight: Any) -> Fraction:
         if not math.isfinite(weight):
             raise InputError(f"a weight is {weight}; weights are finite numbers.")
         return simplest_fraction(weight)
-    return Fraction(weight)
+    try:
+        return Fraction(weight)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"a weight is {weight!r}; weights are numbers, or texts such as '1/3'.") from error
 
 
 def prior_weights(y: Any, priors: Mapping[int, Any]) -> list[Fraction]:

@@ -17,37 +17,40 @@ multi-class classification with a test-time attacker", NeurIPS 2023. Nemhauser a
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from epsball.limits.cliques import ALWAYS, L1, L2, separate
-from epsball.limits.conflicts import Conflicts
-from epsball.limits.joint import decide, surely_meets
-from epsball.limits.kernels import squared_distances
+from epsball.limits.core import Core, independent_set
 from epsball.limits.program import Packing
 from epsball.limits.sample import Sample
+from epsball.limits.search import PROVED, TOLERANCE, Search
 from epsball.progress import report
 
-TOLERANCE = 1e-7
-_ROOM = 20_000
+Vector = Float64[np.ndarray, " c"]
+
+_CLOSED = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How long hyperedges are searched before a gap is stated instead.
+    """How long hyperedges are searched at one radius before a gap is stated instead.
+
+    Counts, not seconds, so that every machine gives the same result.
 
     Parameters
     ----------
     rounds
-        Linear programs solved per radius.
+        Linear programs solved.
     sets
-        Sets of examples looked at in one search.
+        Sets of examples looked at, in all rounds together.
+    entries
+        Members of the sets that a linear program holds, in all.
     """
 
     rounds: int = 60
-    sets: int = 50_000_000
+    sets: int = 10_000_000
+    entries: int = 1_000_000
 
 
 STANDARD = Effort()
@@ -60,129 +63,44 @@ class Soft:
     Parameters
     ----------
     low, high
-        Bounds of the optimal risk; equal up to rounding where it is exact.
-    q
-        (n,) guaranteed probability of the true label; feasible for the hyperedges found.
+        Bounds of the optimal risk; equal up to rounding where it is exact. `high` is at most the
+        risk of the best deterministic classifier found.
+    deterministic
+        The risk of some deterministic classifier.
     stored
         Lower bound from the sets that surely have a common point among the machine's numbers.
+    q
+        (n,) guaranteed probability of the true label, feasible: its risk is `high`, if not `deterministic`.
     """
 
     low: float
     high: float
-    q: Float64[np.ndarray, " n"]
+    deterministic: float
     stored: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Core:
-    """The examples that pairs leave at q = 1/2, and the conflicts among them (rows ascend by neighbour).
-
-    Parameters
-    ----------
-    members
-        Sorted positions.
-    start, neighbour
-        Compressed rows, each edge in its lower row, numbered within the core.
-    """
-
-    members: np.ndarray
-    start: np.ndarray
-    neighbour: np.ndarray
-
-    @property
-    def rows(self) -> np.ndarray:
-        """Lower end of each edge."""
-        return np.repeat(np.arange(len(self.members), dtype=np.int32), np.diff(self.start))
-
-
-def core_of(graph: Conflicts, level: int, rest: Bool[np.ndarray, " n"]) -> Core:
-    """Return the conflicts at a level among the examples in `rest`."""
-    members = np.flatnonzero(rest)
-    number = np.full(len(rest), -1)
-    number[members] = np.arange(len(members))
-    edges = graph.edges(level)
-    u, v = number[graph.rows_of(edges)], number[graph.neighbour[edges]]
-    inside = (u >= 0) & (v >= 0)
-    u, v = u[inside], v[inside]
-    order = np.lexsort((v, u))
-    start = np.searchsorted(u[order], np.arange(len(members) + 1))
-    return Core(members=members, start=start, neighbour=v[order].astype(np.int32))
+    q: Float64[np.ndarray, " n"]
 
 
 def soft_optimum(
-    data: Sample, norm: str, radius: Fraction, core: Core, safe: Bool[np.ndarray, " n"], effort: Effort
+    data: Sample, norm: str | None, radius: Fraction, core: Core, safe: Bool[np.ndarray, " n"], effort: Effort
 ) -> Soft:
-    """Return the soft optimum over all hyperedges, or a bracket where the effort ran out."""
-    q = np.where(safe, 1.0, 0.0)
-    q[core.members] = 0.5
-    search = Search(data, norm, radius, core, effort)
-    found = _cutting_planes(search, data.capacity[core.members].astype(np.float64), effort)
-    q[core.members] = found.q
-    settled = math.fsum(data.capacity[safe])
-    low, stored = (max(0.0, 1.0 - (settled + most) / data.total) for most in (found.most, found.most_stored))
-    high = 1.0 - math.fsum(data.capacity * q) / data.total if search.full else 1.0
-    return Soft(low=low, high=max(low, high), stored=stored, q=q)
+    """Return the soft optimum over all hyperedges, or a bracket where the effort ran out.
 
-
-class Search:
-    """The search for violated hyperedges in a core.
-
-    Parameters
-    ----------
-    data, norm, radius
-        The sample and its balls.
-    core
-        Where to search.
-    effort
-        Its limits.
+    `norm` None: a caller's rule says nothing about joint intersections, so only pairs are counted.
     """
-
-    def __init__(self, data: Sample, norm: str, radius: Fraction, core: Core, effort: Effort) -> None:
-        self.core, self.full, self.radius = core, True, radius
-        self._data, self._norm, self._effort = data, norm, effort
-        self._rule = {"linf": ALWAYS, "l2": L2, "l1": L1}[norm]
-        self._square = float((radius * (data.scale or 1)) ** 2)
-        self._key = np.zeros(len(core.neighbour))
-        if norm == "l2" and len(core.neighbour):
-            self._key = squared_distances(data.rows(core.members), core.rows, core.neighbour)
-        self._class = data.labels[core.members]
-
-    def violated(self, q: Float64[np.ndarray, " c"]) -> list[np.ndarray]:
-        """Return hyperedges (core numbering) whose q sum to more than 1 + TOLERANCE.
-
-        Where `full` then holds, an empty list proves that there are none.
-        """
-        core, data = self.core, self._data
-        slack = 0.0 if data.scale else (data.dimension + 4) * 2.0**-52
-        sets, doubtful, self.full = separate(
-            core.start, core.neighbour, self._key, self._class, len(data.classes), q, self._rule,
-            self._square, slack, TOLERANCE, self._effort.sets, _ROOM,
-        )  # fmt: skip
-        hyperedges = []
-        for row, doubt in zip(sets, doubtful, strict=True):
-            members = row[row >= 0]
-            hyperedges += self._proved(members, q) if doubt else [members]
-        return hyperedges
-
-    def surely_held(self, members: np.ndarray) -> bool:
-        """Return whether stored balls surely share a stored number; in linf they do where pairs do."""
-        if self._norm == "linf" or len(members) == 2:
-            return True
-        return surely_meets(self._data, self._norm, self.radius, self.core.members[members])
-
-    def _proved(self, members: np.ndarray, q: Float64[np.ndarray, " c"]) -> list[np.ndarray]:
-        """Return a doubtful set if its balls do meet; else its violated triples that do.
-
-        A set that does not meet may have hidden others from the search, which is then not full.
-        """
-        if self._decide(members):
-            return [members]
-        self.full = False
-        triples = (np.array(triple) for triple in combinations(members, 3))
-        return [t for t in triples if q[t].sum() > 1.0 + TOLERANCE and self._decide(t)]
-
-    def _decide(self, members: np.ndarray) -> bool | None:
-        return decide(self._data, self._norm, self.radius, self.core.members[members])
+    weights = data.capacity[core.members].astype(np.float64)
+    kept = independent_set(core, weights)
+    settled = math.fsum(data.capacity[safe])
+    deterministic = 1.0 - (settled + math.fsum(weights[kept])) / data.total
+    if norm is None:
+        half = 0.5 * math.fsum(weights)
+        found = _Packed(most=half, most_stored=half, q=kept.astype(np.float64))
+    else:
+        found = _cutting_planes(Search(data, norm, radius, core, effort.sets), weights, kept, effort)
+    q = np.where(safe, 1.0, 0.0)
+    q[core.members] = found.q
+    low, stored = (max(0.0, 1.0 - (settled + most) / data.total) for most in (found.most, found.most_stored))
+    high = min(deterministic, 1.0 - math.fsum(data.capacity * q) / data.total)
+    return Soft(low=low, high=max(low, high), deterministic=deterministic, stored=stored, q=q)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,36 +112,51 @@ class _Packed:
     q: Float64[np.ndarray, " c"]
 
 
-def _cutting_planes(search: "Search", weights: Float64[np.ndarray, " c"], effort: Effort) -> _Packed:
+def _cutting_planes(search: Search, weights: Vector, kept: Bool[np.ndarray, " c"], effort: Effort) -> _Packed:
     """Add violated pairs and hyperedges until none is left, those that a machine surely holds first."""
-    u, v = search.core.rows, search.core.neighbour
-    q = np.full(len(weights), 0.5)
+    core = search.core
+    q = np.full(len(core), 0.5)
+    cuts, ceiling = search.violated(q)
+    best = max(kept.astype(np.float64), _scaled(q, ceiling), key=weights.dot)
     most = most_stored = 0.5 * math.fsum(weights)
-    cuts = search.violated(q)
     program = Packing(weights)
-    pairs, sure = _spanning(u, v, len(weights)) if cuts else [], True
+    pairs, sure = _spanning(core) if cuts else [], True
+    cuts += search.disjoint() if cuts else []
     for turn in range(effort.rounds):
         held = [members for members in cuts if search.surely_held(members)] if sure else cuts
         if sure and not held and not pairs:
             sure, held, most_stored = False, cuts, most
-        if not held and not pairs:
+        ends = most - float(weights @ best) <= _CLOSED * math.fsum(weights)
+        if ends or not (held or pairs) or program.entries > effort.entries or search.left <= 0:
             break
         report(f"hyperedges at radius {float(search.radius):g}", turn, effort.rounds)
         program.add(pairs + held)
         q, bound = program.solve()
         most = min(most, bound)
-        violated = np.flatnonzero(q[u] + q[v] > 1.0 + TOLERANCE)
-        pairs = list(np.stack([u[violated], v[violated]], axis=1))
-        cuts = search.violated(q)
-    search.full &= not cuts and not pairs
-    # Where the search was full, no set sums to more than 1 + TOLERANCE: scaled, q is feasible.
-    scale = 1.0 + TOLERANCE if q.max(initial=0.0) > 0.5 else 1.0
-    return _Packed(most=most, most_stored=most if sure else most_stored, q=q / scale)
+        pairs = _violated_pairs(core, q)
+        cuts, ceiling = search.violated(q)
+        best = max(best, _scaled(q, ceiling), key=weights.dot)
+    return _Packed(most=most, most_stored=most if sure else most_stored, q=best)
 
 
-def _spanning(u: np.ndarray, v: np.ndarray, size: int) -> list[np.ndarray]:
-    """Return one edge of each node, the pairs with which the program starts."""
-    first = np.full(size, -1)
+def _scaled(q: Vector, ceiling: float) -> Vector:
+    """Return guarantees that keep every hyperedge: q over the ceiling of their sums."""
+    # Halves sum to 1 in pairs, and a larger set of them would stand out.
+    return q if q.max(initial=0.0) <= 0.5 and ceiling <= PROVED else q / ceiling
+
+
+def _violated_pairs(core: Core, q: Vector) -> list[np.ndarray]:
+    """Return the conflicts whose q sum to more than 1 + TOLERANCE, at most two an example, the worst first."""
+    u, v = core.rows, core.neighbour
+    violated = np.flatnonzero(q[u] + q[v] > 1.0 + TOLERANCE)
+    worst = violated[np.argsort(-(q[u[violated]] + q[v[violated]]), kind="stable")[: 2 * len(core)]]
+    return list(np.stack([u[worst], v[worst]], axis=1))
+
+
+def _spanning(core: Core) -> list[np.ndarray]:
+    """Return one edge of each member, the pairs with which the program starts."""
+    u, v = core.rows, core.neighbour
+    first = np.full(len(core), -1)
     first[v] = np.arange(len(v))
     first[u] = np.arange(len(u))
     chosen = np.unique(first[first >= 0])

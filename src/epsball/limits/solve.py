@@ -1,18 +1,17 @@
 """The optimal risk of a conflict graph, radius by radius, for two classes and for more."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int8
 
 from epsball.limits.conflicts import Conflicts
+from epsball.limits.core import core_of
 from epsball.limits.cover import double_cover, pair_of_classes, two_classes
 from epsball.limits.flow import Bipartite, Flow
-from epsball.limits.independent import independent_mass
 from epsball.limits.sample import Sample
-from epsball.limits.soft import Core, Effort, Soft, core_of, soft_optimum
+from epsball.limits.soft import Effort, Soft, soft_optimum
 from epsball.progress import report
 
 SAFE, EITHER, GIVEN_UP = 0, 1, 2
@@ -47,11 +46,11 @@ def two_class_levels(data: Sample, graph: Conflicts) -> Iterator[Level]:
     capacities = data.capacity[:first], data.capacity[first:]
     flow, stored = _readings(problem, graph, *capacities)
     for level in range(len(graph.radii)):
+        held = _raised(stored, flow, level) / data.total
         low = flow.raise_to(level) / data.total
         state = np.full(len(data), EITHER, dtype=np.int8)
         for part, side in zip((slice(None, first), slice(first, None)), flow.sides(), strict=True):
             state[part][side.always], state[part][side.never] = GIVEN_UP, SAFE
-        held = low if stored is flow else stored.raise_to(level) / data.total
         high = low + data.shortfall
         report("radii", level + 1, len(graph.radii))
         yield Level(low=low, high=high, deterministic=high, stored=held, state=state)
@@ -63,22 +62,41 @@ def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: 
     `norm` None: a caller's rule says nothing about joint intersections, so only pairs are counted.
     """
     problem = double_cover(graph)
-    flow, stored = _readings(problem, graph, data.capacity, data.capacity)
-    for level, radius in enumerate(graph.radii):
-        pairs = flow.raise_to(level) / (2 * data.total)
-        safe, given_up = flow.reached()
-        core = core_of(graph, level, ~safe & ~given_up)
-        soft = soft_optimum(data, norm, radius, core, safe, effort) if norm else _pairs_alone(data, core, safe, pairs)
-        kept = math.fsum(data.capacity[safe]) + independent_mass(core, data.capacity[core.members])
-        deterministic = 1.0 - kept / data.total + data.shortfall
+    flow, machine_flow = _readings(problem, graph, data.capacity, data.capacity)
+    machine = replace(graph, level=graph.active)
+    for level in range(len(graph.radii)):
+        _raised(machine_flow, flow, level)
+        found = _reading(data, graph, flow, level, norm, effort)
+        held = found if machine_flow is flow else _reading(data, machine, machine_flow, level, norm, effort)
         state = np.full(len(data), EITHER, dtype=np.int8)
-        state[safe], state[given_up] = SAFE, GIVEN_UP
-        low = max(pairs, soft.low)
-        # Giving up one end of each pair that the machine does not hold costs that much at most.
-        held = max(stored.raise_to(level) / (2 * data.total), soft.stored - _loosened(data, graph, level))
+        state[found.safe], state[found.given_up] = SAFE, GIVEN_UP
+        low = max(found.pairs, found.soft.low)
         report("radii", level + 1, len(graph.radii))
-        high = max(low, min(soft.high + data.shortfall, deterministic))
-        yield Level(low=low, high=high, deterministic=max(low, deterministic), stored=min(low, held), state=state)
+        yield Level(
+            low=low,
+            high=max(low, found.soft.high + data.shortfall),
+            deterministic=max(low, found.soft.deterministic + data.shortfall),
+            stored=min(low, max(held.pairs, held.soft.stored)),
+            state=state,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """More than two classes under one reading of ties: risk over pairs, its certain examples, and all sets."""
+
+    pairs: float
+    safe: np.ndarray
+    given_up: np.ndarray
+    soft: Soft
+
+
+def _reading(data: Sample, graph: Conflicts, flow: Flow, level: int, norm: str | None, effort: Effort) -> _Reading:
+    pairs = flow.raise_to(level) / (2 * data.total)
+    safe, given_up = flow.reached()
+    core = core_of(graph, level, ~safe & ~given_up, data.labels)
+    soft = soft_optimum(data, norm, graph.radii[level], core, safe, effort)
+    return _Reading(pairs=pairs, safe=safe, given_up=given_up, soft=soft)
 
 
 def pair_levels(data: Sample, graph: Conflicts) -> np.ndarray:
@@ -105,16 +123,12 @@ def _readings(problem: Bipartite, graph: Conflicts, left: np.ndarray, right: np.
     return Flow(whole, left, right), Flow(problem, left, right)
 
 
-def _pairs_alone(data: Sample, core: Core, safe: np.ndarray, pairs: float) -> Soft:
-    q = np.where(safe, 1.0, 0.0)
-    q[core.members] = 0.5
-    return Soft(low=pairs, high=1.0, stored=pairs, q=q)
+def _raised(stored: Flow, flow: Flow, level: int) -> int:
+    """Raise the machine's reading, let the data's continue from it, and return the machine's value.
 
-
-def _loosened(data: Sample, graph: Conflicts, level: int) -> float:
-    """Return the mass of one end, the lighter, of each pair that conflicts only in the data's reading."""
-    if graph.active is graph.level:
-        return 0.0
-    edges = np.flatnonzero((graph.level <= level) & (graph.active > level))
-    ends = np.minimum(data.capacity[graph.rows_of(edges)], data.capacity[graph.neighbour[edges]])
-    return math.fsum(ends) / data.total
+    The machine's conflicts are conflicts of the data too, nearly all of them, so little is left to send.
+    """
+    value = stored.raise_to(level)
+    if stored is not flow:
+        flow.continue_from(stored)
+    return value

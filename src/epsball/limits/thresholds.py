@@ -1,19 +1,22 @@
 """The grid of radii as thresholds on keys, exactly: a pair meets where d(x, x') <= 2 radius."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 
+from epsball.ball import parse_radius
 from epsball.errors import InputError, nearest
 from epsball.limits.sample import Sample
 
 NORMS = ("linf", "l2", "l1")
 _CELLS = 4096
 _MOST_RADII = 2**15 - 2
+_LARGEST_RADIUS = 10**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +43,29 @@ class Thresholds:
     slack: float
 
 
-def check_norm(norm: str) -> None:
+def check_norm(norm: object) -> None:
     """Raise `InputError` unless `norm` is linf, l2 or l1."""
+    if not isinstance(norm, str):
+        raise InputError(f"norm is {norm!r}; norms are {', '.join(NORMS)}.")
     if norm not in NORMS:
         raise InputError(f"norm '{norm}' is unknown; norms are {', '.join(NORMS)}.{nearest(norm, NORMS)}")
 
 
-def check_radii(radii: Sequence[Fraction]) -> None:
-    """Raise `InputError` unless the radii are non-negative and strictly increasing."""
-    if not radii:
+def parse_grid(radii: Any) -> tuple[Fraction, ...]:
+    """Return exact radii, or raise `InputError` unless they are non-negative and strictly increasing."""
+    if isinstance(radii, str | bytes) or not isinstance(radii, Iterable):
+        raise InputError(f"radii are {radii!r}; give a sequence of them, such as radii=[3].")
+    grid = tuple(islice(map(parse_radius, radii), _MOST_RADII + 1))
+    if not grid:
         raise InputError("there are no radii; give at least one, such as radii=[3].")
-    if len(radii) > _MOST_RADII:
-        raise InputError(f"there are {len(radii)} radii; at most {_MOST_RADII} fit one grid.")
-    if radii[0] < 0:
-        raise InputError(f"radius {radii[0]} is negative; radii are at least 0.")
-    for low, high in pairwise(radii):
+    if len(grid) > _MOST_RADII:
+        raise InputError(f"there are more than {_MOST_RADII} radii; that many fit one grid. Take larger steps.")
+    if grid[-1] > _LARGEST_RADIUS:
+        raise InputError(f"a radius is larger than {_LARGEST_RADIUS:g}; the limit takes radii up to that.")
+    for low, high in pairwise(grid):
         if not low < high:
             raise InputError(f"radius {high} follows {low}; radii must increase strictly, sort them first.")
+    return grid
 
 
 def thresholds(norm: str, radii: Sequence[Fraction], data: Sample) -> Thresholds:

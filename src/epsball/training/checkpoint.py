@@ -1,97 +1,94 @@
-"""What a run writes: weights, the card that names them, and the history."""
+"""Checkpoints of a running training: written whole or not at all, checked when read, the last two kept."""
 
-import dataclasses
-import json
-from collections.abc import Sequence
+import hashlib
+import io
+import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import save as to_bytes
 
-from epsball import __version__
-from epsball.ball import Ball
-from epsball.classifier import Classifier
-from epsball.data import Dataset
-from epsball.errors import InputError, ModelError
-from epsball.files import write_atomically, write_json
-from epsball.models.card import Card
-from epsball.results import jsonable
-from epsball.training.objective import Objective
-from epsball.training.recipe import Recipe
-from epsball.training.result import Epoch
+from epsball.errors import InputError
+from epsball.files import write_atomically
 
-WEIGHTS, CARD, HISTORY = "weights.safetensors", "card.json", "history.jsonl"
+FOLDER = "checkpoints"
+KEPT = 2
+_HEAD = b"epsball checkpoint, sha256 "
 
 
-def require_new(folder: str | Path, module: torch.nn.Module) -> None:
-    """Raise an error if the folder holds another training, or the module's state cannot be written.
+def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write the state after ``state["run"]["step"]`` steps; older ones go once it is on the disk.
 
     Raises
     ------
     InputError
-        If there is a card in the folder.
-    ModelError
-        If the module keeps state that is no tensor.
+        If the disk is full or the folder cannot be written; older checkpoints stay.
     """
-    if (Path(folder) / CARD).exists():
-        raise InputError(f"{folder} holds another training; choose another folder, or delete it.")
-    for name, value in module.state_dict().items():
-        if not isinstance(value, torch.Tensor):
-            raise ModelError(f"the module's state '{name}' is a {type(value).__name__}; only tensors can be written.")
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    write_atomically(_path(folder, state["run"]["step"]), _HEAD + digest + b"\n" + content)
+    for path in checkpoints(folder)[:-KEPT]:
+        path.unlink()
 
 
-def describe(
-    classifier: Classifier,
-    dataset: Dataset,
-    objective: Objective,
-    recipe: Recipe,
-    ball: Ball | None,
-    architecture: str,
-) -> Card:
-    """Return the card of a run, its history still empty."""
-    return Card(
-        architecture=architecture or type(classifier.module).__name__,
-        weights=WEIGHTS,
-        mean=_statistics(classifier, "mean"),
-        std=_statistics(classifier, "std"),
-        shape=tuple(dataset.shape),
-        classes=dataset.classes,
-        training={
-            "objective": {"name": objective.name, **_options(objective)},
-            "recipe": jsonable(recipe),
-            "ball": None if ball is None else str(ball),
-            "data": {"name": dataset.name, "fingerprint": dataset.fingerprint(), "examples": len(dataset)},
-            "versions": {"epsball": __version__, "torch": str(torch.__version__)},
-        },
-    )
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a run's folder, the oldest first."""
+    return sorted((folder / FOLDER).glob("step-*.pt"))
 
 
-def with_history(card: Card, history: Sequence[Epoch]) -> Card:
-    """Return the card with the epochs so far."""
-    return dataclasses.replace(card, training={**card.training, "history": [jsonable(epoch) for epoch in history]})
+def read_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Return the newest checkpoint of a run's folder, or None if there is none.
 
+    Reading runs no code from the file.
 
-def save(card: Card, module: torch.nn.Module, history: Sequence[Epoch], folder: str | Path) -> Path:
-    """Write weights, history and card, each whole or not at all, the card last; return the card's path."""
-    folder = Path(folder)
-    plain = getattr(module, "_orig_mod", module)  # what torch.compile wraps
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in plain.state_dict().items()}
-    write_atomically(folder / WEIGHTS, to_bytes(tensors))
-    lines = "".join(json.dumps(jsonable(epoch)) + "\n" for epoch in history)
-    write_atomically(folder / HISTORY, lines.encode())
-    write_json(folder / CARD, card.to_json())
-    return folder / CARD
-
-
-def _statistics(classifier: Classifier, name: str) -> tuple[float, ...] | None:
-    if classifier.network is classifier.module:
+    Raises
+    ------
+    InputError
+        If it is damaged, naming the older one that is left.
+    """
+    found = checkpoints(folder)
+    if not found:
         return None
-    return tuple(getattr(next(iter(classifier.network.children())), name).tolist())
+    newest, older = found[-1], found[:-1]
+    head, _, content = newest.read_bytes().partition(b"\n")
+    if head != _HEAD + hashlib.sha256(content).hexdigest().encode():
+        remedy = f"delete it to go on from {older[-1].name}" if older else "delete it to begin anew"
+        raise InputError(f"the checkpoint {newest} is damaged or cut short: its checksum does not fit; {remedy}.")
+    return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
 
 
-def _options(objective: Objective) -> dict[str, object]:
-    """Return an objective's options as texts and numbers."""
-    if not dataclasses.is_dataclass(objective):
-        return {}
-    values = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
-    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
+def _path(folder: Path, step: int) -> Path:
+    return folder / FOLDER / f"step-{step:012d}.pt"
+
+
+def generators() -> dict[str, Any]:
+    """Return the states of the process's global generators: torch, CUDA, NumPy, Python."""
+    name, words, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "numpy": [name, torch.tensor(np.asarray(words, np.int64)), int(position), int(has_gauss), float(gauss)],
+        "python": random.getstate(),
+    }
+
+
+def set_generators(states: dict[str, Any]) -> None:
+    """Put the process's global generators into states that `generators` returned."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    name, words, *rest = states["numpy"]
+    np.random.set_state((name, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(states["python"])
+
+
+def moved(state: Any, device: str | torch.device) -> Any:
+    """Return nested dictionaries and lists with copies of their tensors on a device."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().clone().to(device)
+    if isinstance(state, dict):
+        return {key: moved(value, device) for key, value in state.items()}
+    return [moved(value, device) for value in state] if isinstance(state, list) else state

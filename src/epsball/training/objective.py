@@ -1,17 +1,20 @@
 """What an objective is: per-example losses of a module on a batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from epsball.randomness import Keys
+from epsball.training.processes import ALONE, Processes
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Losses:
-    """The losses of one batch.
+    """The losses of a batch.
 
     Parameters
     ----------
@@ -39,13 +42,37 @@ class Context:
         Number of the optimiser's step, from 0.
     keys
         One key for each example of the batch, of (seed, position in the data set, step).
+    positions
+        Position of each example in the global batch, (n,): 0..total-1 over all processes.
+    total
+        Examples of the global batch.
     state
-        Whatever the objective keeps between steps.
+        Whatever the objective keeps between steps: tensors, numbers, texts, and lists and
+        dictionaries of them. It is saved with the checkpoint.
+    share
+        Share of the radius in force, in (0, 1]: below 1 while the radius warms up.
+    smoothing
+        Label smoothing of the outer cross-entropy.
+    processes
+        The processes that share the global batch.
     """
 
     step: int
     keys: Keys
+    positions: Int64[Tensor, " n"]
+    total: int
     state: dict[str, Any]
+    share: float = 1.0
+    smoothing: float = 0.0
+    processes: Processes = ALONE
+
+    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the sums of tensors over all processes."""
+        return self.processes.sum(tensors)
+
+    def cross_entropy(self, logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the outer loss -sum_k q_k log softmax(z)_k, q the smoothed label."""
+        return functional.cross_entropy(logits, y, reduction="none", label_smoothing=self.smoothing)
 
 
 @runtime_checkable
@@ -53,7 +80,8 @@ class Objective(Protocol):
     """A frozen dataclass of options, called once a batch.
 
     ``module`` maps raw pixels to logits (it stands behind its `Normalise`), is in training
-    mode, and is trained in place.
+    mode, and is trained in place. An objective may have a whole number ``replays``: each batch
+    is then trained on that many times in a row.
     """
 
     @property
@@ -65,4 +93,26 @@ class Objective(Protocol):
         self, module: nn.Module, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], context: Context
     ) -> Losses:
         """Return the losses of the batch, with gradients in the module's parameters."""
+        ...
+
+
+@runtime_checkable
+class Adversarial(Objective, Protocol):
+    """An objective in two parts, loss x inner attack: what `AWP` can wrap."""
+
+    def search(
+        self, module: nn.Module, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], context: Context
+    ) -> Float[Tensor, "n *shape"]:
+        """Return the adversarial points, constants of the outer step."""
+        ...
+
+    def losses(
+        self,
+        module: nn.Module,
+        x: Float[Tensor, "n *shape"],
+        x_adv: Float[Tensor, "n *shape"],
+        y: Int64[Tensor, " n"],
+        context: Context,
+    ) -> Losses:
+        """Return the losses of the examples and their adversarial points."""
         ...

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from epsball.attacks import starts
 from epsball.attacks import steps as rules
 from epsball.attacks.losses import cross_entropy
 from epsball.ball import Ball
-from epsball.errors import InputError
-from epsball.training.inner import maximise
+from epsball.training.inner import Search
 from epsball.training.objective import Context, Losses
 
 
@@ -41,11 +39,7 @@ class PGD:
     start: str = "uniform"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise InputError(f"steps is {self.steps!r}; it must be a whole number, at least 1.")
-        if self.ball.radius == 0:
-            raise InputError("the radius is 0: that is standard training. Use the objective 'standard'.")
-        starts.resolve(self.start)
+        self._inner()
 
     @property
     def name(self) -> str:
@@ -54,13 +48,15 @@ class PGD:
 
     def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
         """Return the cross-entropy at the adversarial points."""
-        x_adv = maximise(
-            module,
-            lambda logits: cross_entropy(logits, y),
-            x,
-            self.ball,
-            step_sizes=[rules.step_size(self.step_size, self.ball, self.steps)] * self.steps,
-            start=starts.resolve(self.start),
-            keys=context.keys.derive(self.name),
-        )
-        return Losses(examples=cross_entropy(module(x_adv), y))
+        return self.losses(module, x, self.search(module, x, y, context), y, context)
+
+    def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
+        """Return points of large cross-entropy."""
+        return self._inner()(module, lambda logits: cross_entropy(logits, y), x, context)
+
+    def losses(self, module: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, context: Context) -> Losses:
+        """Return the cross-entropy at `x_adv`."""
+        return Losses(examples=context.cross_entropy(module(x_adv), y))
+
+    def _inner(self) -> Search:
+        return Search(ball=self.ball, steps=self.steps, step_size=self.step_size, start=self.start)

@@ -2,23 +2,41 @@
 
 from dataclasses import dataclass
 
-from epsball.errors import InputError
+from epsball.errors import InputError, choose
 from epsball.randomness import check_seed
+from epsball.training.augmentation import parse_augmentation
+
+PRECISIONS = ("float32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Optimiser, schedule and split of a training run.
+    """Optimiser, schedule, split and what is orthogonal to every objective.
 
     Parameters
     ----------
     epochs, batch_size
-        Passes over the training part, and examples a step (the batches of an epoch differ by
-        at most one example; all are used).
+        Passes over the training part, and examples a step over all processes (the batches of an
+        epoch differ by at most one example; all are used).
     optimiser, lr, momentum, weight_decay
         ``"sgd"`` (Nesterov) or ``"adam"``, with their numbers; Adam takes no momentum.
     schedule
         ``"constant"``, ``"cosine"``, ``"piecewise"`` or ``"one-cycle"``.
+    warm_up
+        Share of the steps over which the radius rises linearly from 0, in [0, 1).
+    ema, swa
+        Average of the weights, in whose place they are judged and written: exponential, with
+        this decay a step; or the mean of the weights at the ends of the epochs after this share
+        of the run. At most one of them; 0 is none.
+    label_smoothing
+        Mass taken from the label and spread over all classes in the outer cross-entropy.
+    augment
+        ``"crop=4,flip,cutout=8"`` or a part of it: padding of the random crop, horizontal flip,
+        side of the square cut out. Empty is none.
+    precision
+        ``"float32"`` (the module's own dtype), or ``"bf16"`` autocast; weights stay as they are.
+    compile
+        Whether the network runs through `torch.compile`.
     holdout
         Share of the training data held out for the accuracies of each epoch; at least 1 example.
     seed
@@ -32,6 +50,13 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: str = "cosine"
+    warm_up: float = 0.0
+    ema: float = 0.0
+    swa: float = 0.0
+    label_smoothing: float = 0.0
+    augment: str = ""
+    precision: str = "float32"
+    compile: bool = False
     holdout: float = 0.1
     seed: int = 0
 
@@ -43,3 +68,10 @@ class Recipe:
         check_seed(self.seed)
         if not 0 < self.holdout < 1:
             raise InputError(f"holdout is {self.holdout}; it is the share of training data held out, in (0, 1).")
+        for name in ("warm_up", "ema", "swa", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it lies in [0, 1), 0 being none.")
+        if self.ema and self.swa:
+            raise InputError(f"ema is {self.ema} and swa {self.swa}; the weights have one average: set one to 0.")
+        choose(dict.fromkeys(PRECISIONS), self.precision, "precision")
+        parse_augmentation(self.augment)

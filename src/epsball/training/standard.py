@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from epsball.attacks.losses import cross_entropy
 from epsball.training.objective import Context, Losses
 
 
@@ -19,4 +18,12 @@ class Standard:
 
     def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
         """Return the cross-entropy of each example."""
-        return Losses(examples=cross_entropy(module(x), y))
+        return self.losses(module, x, self.search(module, x, y, context), y, context)
+
+    def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
+        """Return the examples themselves."""
+        return x
+
+    def losses(self, module: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, context: Context) -> Losses:
+        """Return the cross-entropy at `x_adv`."""
+        return Losses(examples=context.cross_entropy(module(x_adv), y))

@@ -12,6 +12,9 @@ from scipy.special import ndtr
 from epsball.errors import InputError
 from epsball.results import jsonable
 
+LARGEST = 1e50
+"""Means, variances, their inverses and radii up to this leave squares and products finite."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntervalRule:
@@ -88,10 +91,13 @@ class UnivariateGaussian:
 
     def __post_init__(self) -> None:
         check_priors(self.priors)
-        if not all(math.isfinite(mean) for mean in self.means):
-            raise InputError(f"means are {self.means}; both must be finite.")
-        if not all(0.0 < variance < math.inf for variance in self.variances):
-            raise InputError(f"variances are {self.variances}; both must be positive and finite.")
+        if not all(abs(mean) <= LARGEST for mean in self.means):
+            raise InputError(f"means are {self.means}; both must be finite, of size at most {LARGEST:g}.")
+        if not all(1.0 / LARGEST <= variance <= LARGEST for variance in self.variances):
+            raise InputError(
+                f"variances are {self.variances}; both must lie between {1.0 / LARGEST:g} and {LARGEST:g}. "
+                "Measure x in another unit."
+            )
 
     def threshold_risk(self, t: Float[np.ndarray, " n"], radius: float) -> Float[np.ndarray, " n"]:
         """Return the adversarial risk of h_t(x) = 1[x > t], as a function of t.
@@ -177,6 +183,6 @@ def check_priors(priors: tuple[float, float]) -> None:
 
 
 def check_radius(radius: float) -> None:
-    """Raise unless the radius is finite and at least 0."""
-    if not 0.0 <= radius < math.inf:
-        raise InputError(f"radius is {radius}; it must be finite and at least 0.")
+    """Raise unless the radius lies in [0, LARGEST]."""
+    if not 0.0 <= radius <= LARGEST:
+        raise InputError(f"radius is {radius}; it must be at least 0 and at most {LARGEST:g}.")

@@ -1,0 +1,155 @@
+"""The loop over steps and epochs: training, measuring, logging, checkpoints."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from epsball import progress
+from epsball.models.card import Card
+from epsball.results import jsonable
+from epsball.statistics import Interval
+from epsball.training.checkpoint import generators, moved, set_generators, write_checkpoint
+from epsball.training.log import Log
+from epsball.training.measured import Measured, quantities
+from epsball.training.outputs import save
+from epsball.training.result import Epoch
+from epsball.training.run import Run
+
+DRAIN = 50
+"""Steps between two looks at the losses."""
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """A run from its first step, or from a checkpoint, to its last.
+
+    Parameters
+    ----------
+    run, measured
+        What is trained, and what is measured after each epoch.
+    card, configuration
+        Of the run; `configuration` is kept in every checkpoint.
+    folder
+        Where everything is written, or None.
+    save_every
+        Steps between two checkpoints; the end of an epoch has one too.
+    tensorboard
+        Whether the log also goes to TensorBoard.
+    """
+
+    run: Run
+    measured: Measured
+    card: Card
+    configuration: dict[str, Any]
+    folder: Path | None
+    save_every: int
+    tensorboard: bool
+    history: list[Epoch] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    examples: int = 0
+    seconds: float = 0.0
+    optimal: Interval | None = None
+
+    def go(self, kept: dict[str, Any] | None) -> None:
+        """Train to the end, from a checkpoint if there is one."""
+        if kept is not None:
+            self._load(kept)
+        batches, writes = self.run.batches, self.run.task.processes.first
+        log = Log(self.folder if writes else None, self.run.step, self.tensorboard)
+        self.run.begin()
+        try:
+            begun = time.perf_counter()
+            while self.run.step < batches.total:
+                self.run.advance()
+                begun = self._after_step(log, begun)
+        finally:
+            log.close()
+        self.run.average.settle()
+
+    def _after_step(self, log: Log, begun: float) -> float:
+        """Do what is due after a step; return the time from which training is clocked on."""
+        batches, recipe = self.run.batches, self.run.task.recipe
+        epoch, number = divmod(self.run.step, batches.an_epoch)
+        ended = number == 0
+        saves = self.folder is not None and (ended or self.run.step % self.save_every == 0)
+        drains = ended or saves or number % DRAIN == 0
+        if drains:
+            self._drain(log, begun)
+        what = f"epoch {epoch if ended else epoch + 1} of {recipe.epochs}"
+        progress.report(what, number or batches.an_epoch, batches.an_epoch)
+        if ended:
+            self._end_epoch(epoch, log)
+        if self.folder is not None and saves:
+            self._save(self.folder)
+        return time.perf_counter() if drains else begun
+
+    def _drain(self, log: Log, begun: float) -> None:
+        """Look at the losses of the steps since the last look; stop if one is not finite."""
+        examples, sums = self.run.drain()
+        seconds = time.perf_counter() - begun
+        self.seconds += seconds
+        if examples == 0:
+            return
+        self.examples += examples
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in sums.items()}
+        means = {name: value / examples for name, value in sums.items()}
+        log.write(self.run.step, {"lr": self.run.lr, **means, "examples a second": examples / seconds})
+
+    def _end_epoch(self, epochs: int, log: Log) -> None:
+        """Measure the weights (their average, if one is kept) and write them."""
+        run, task = self.run, self.run.task
+        run.average.after_epoch(epochs)
+        task.processes.average_buffers(task.classifier.network)
+        if self.optimal is None:
+            self.optimal = self.measured.optimal_risk()
+        with run.average.in_place():
+            held, seen = self.measured.after_epoch(task.classifier, task.recipe, task.processes)
+            means = {name: value / self.examples for name, value in self.sums.items()}
+            self.history.append(
+                Epoch.of(
+                    held,
+                    seen,
+                    quantities(held, seen, self.optimal),
+                    epoch=epochs,
+                    loss=means["loss"],
+                    parts={name: value for name, value in means.items() if name != "loss"},
+                    lr=run.lr,
+                    seconds=self.seconds,
+                )
+            )
+            if self.folder is not None and task.processes.first:
+                save(self.card, task.classifier.module, self.history, self.folder)
+        log.write(run.step, _flat(self.history[-1]))
+        self.sums, self.examples, self.seconds = {}, 0, 0.0
+
+    def _save(self, folder: Path) -> None:
+        """Write a checkpoint; what each process draws and keeps is gathered first."""
+        processes = self.run.task.processes
+        each = processes.gather({"generators": generators(), "objective": moved(self.run.state, "cpu")})
+        if processes.first:
+            state = {
+                "run": self.run.save(),
+                "each": each,
+                "history": [jsonable(epoch) for epoch in self.history],
+                "epoch": [self.sums, self.examples, self.seconds],
+                "configuration": self.configuration,
+            }
+            write_checkpoint(folder, state)
+
+    def _load(self, kept: dict[str, Any]) -> None:
+        run = self.run
+        run.load(kept["run"])
+        mine = kept["each"][run.task.processes.index]
+        run.state.update(moved(mine["objective"], run.task.classifier.device))
+        set_generators(mine["generators"])
+        self.history = [Epoch.from_json(epoch) for epoch in kept["history"]]
+        self.sums, self.examples, self.seconds = kept["epoch"]
+
+
+def _flat(epoch: Epoch) -> dict[str, Any]:
+    """Return an epoch's numbers and texts, intervals as two numbers each."""
+    document = jsonable(epoch)
+    intervals = document.pop("quantities") or {}
+    ends = {f"{name}.{end}": value for name, both in intervals.items() for end, value in both.items()}
+    return {**document.pop("parts"), **{f"epoch.{name}": value for name, value in {**document, **ends}.items()}}

@@ -1,0 +1,91 @@
+"""Two processes that share each batch are one process at the same global batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import epsball as eb
+from epsball.training.processes import Processes, warn_of_batch_norm
+from helpers import convnet
+
+STEPS = 20
+SCRIPT = """
+import json, sys
+import torch
+torch.set_num_threads(1)
+import epsball as eb
+from epsball.training import *
+from epsball.training.setup import prepare
+from epsball.training.run import Run
+from helpers import mlp
+
+def losses(objective, recipe):
+    task, _ = prepare(mlp(64, 16, 10).double(), data, objective, None, None, None, recipe)
+    run = Run(task)
+    run.begin()
+    found = []
+    for _ in range(20):
+        run.advance()
+        examples, sums = run.drain()
+        found.append(sums["loss"] / examples)
+    return task.processes, found
+
+ball = eb.Ball("linf", 0.1)
+x, y = eb.data.load("digits,first=70")[:70]
+data = eb.data.as_pixels(x).double(), y
+recipe = Recipe(epochs=20, batch_size=23, lr=0.1, holdout=0.02, augment="crop=1,flip", warm_up=0.2)
+objectives = [
+    AWP(objective=TRADES(ball=ball, steps=2)), Free(ball=ball, replays=2), KGB17(ball=ball, fraction=0.7),
+    FGSMRS(ball=ball, every=3, steps=2), Cascade(ball=ball, source=mlp(64, 8, 10, seed=3).double(), steps=1),
+]
+found = {}
+for objective in objectives:
+    processes, found[objective.name] = losses(objective, recipe)
+if processes.first:
+    print(json.dumps({"count": processes.count, "losses": found}))
+"""
+
+
+def run(tmp_path: Path, launcher: list[str]) -> dict:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    paths = [str(Path(eb.__file__).parents[1]), str(Path(__file__).parents[1])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run([*launcher, str(script)], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_two_gloo_processes_are_one_for_the_first_steps(tmp_path):
+    pytest.importorskip("accelerate")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    one, two = run(tmp_path, [sys.executable]), run(tmp_path, torchrun)
+    assert (one["count"], two["count"]) == (1, 2)
+    for name, losses in one["losses"].items():
+        assert len(losses) == STEPS
+        assert two["losses"][name] == pytest.approx(losses, rel=1e-9), name
+
+
+def test_batch_norm_over_processes_is_warned_of():
+    with pytest.warns(UserWarning, match="SyncBatchNorm"):
+        warn_of_batch_norm(convnet(), Processes(index=0, count=2))
+    warn_of_batch_norm(convnet(), Processes())
+
+
+def test_alone_sums_and_shares_are_the_things_themselves():
+    alone, rows = Processes(), torch.arange(5)
+    assert alone.share(rows).tolist() == [0, 1, 2, 3, 4]
+    assert alone.sum([rows])[0] is rows
+    assert alone.gather("a") == ["a"]
+    shares = [Processes(index=i, count=3).share(rows) for i in range(3)]
+    assert torch.cat(shares).tolist() == rows.tolist()

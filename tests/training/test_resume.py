@@ -1,0 +1,170 @@
+"""A run that is killed at any moment and started again ends with the bits of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import epsball as eb
+from epsball import Ball, EpsballError, InputError, progress
+from epsball.training import AWP, FGSMRS, KGB17, MART, PGD, TRADES, Cascade, Free, InputGradient, Recipe, Stability
+from epsball.training.checkpoint import checkpoints
+from epsball.training.resuming import begun
+from helpers import convnet
+
+BALL = Ball("linf", 0.1)
+RECIPE = Recipe(epochs=2, batch_size=60, lr=0.05, ema=0.9, augment="crop=1,flip", label_smoothing=0.1, warm_up=0.3)
+OBJECTIVES = {
+    "standard": lambda: "standard",
+    "pgd": lambda: PGD(ball=BALL, steps=1),
+    "fgsm-rs": lambda: FGSMRS(ball=BALL, every=2, steps=2),
+    "free": lambda: Free(ball=BALL, replays=2),
+    "trades": lambda: TRADES(ball=BALL, steps=1),
+    "mart": lambda: MART(ball=BALL, steps=1),
+    "awp": lambda: AWP(objective=PGD(ball=BALL, steps=1)),
+    "kgb17": lambda: KGB17(ball=BALL),
+    "stability": lambda: Stability(sigma=0.1),
+    "input-gradient": lambda: InputGradient(weight=0.1),
+    "cascade": lambda: Cascade(ball=BALL, source=convnet(seed=1, classes=10), steps=1),
+}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def train(folder: Path, objective="standard", recipe: Recipe = RECIPE, **more) -> eb.Training:
+    module = convnet(classes=10)
+    more = {"save_every": 2, **more}
+    return eb.train(module, "digits,first=200", objective=objective, recipe=recipe, folder=folder, **more)
+
+
+def kill_after(reports: int):
+    """Return a listener that ends everything at a report."""
+    seen = []
+
+    def listener(what: str, done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == reports:
+            raise Killed
+
+    return progress.listening(listener)
+
+
+def same(a: eb.Training, b: eb.Training) -> bool:
+    pairs = zip(a.classifier.module.state_dict().values(), b.classifier.module.state_dict().values(), strict=True)
+    return all(torch.equal(p, q) for p, q in pairs)
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_every_objective_goes_on_to_the_same_bits(kind, tmp_path, as_users_run):
+    whole = train(tmp_path / "whole", OBJECTIVES[kind]())
+    for reports in (2, 3):  # the second kill comes after a checkpoint in the middle of an epoch
+        with pytest.raises(Killed), kill_after(reports):
+            train(tmp_path / "killed", OBJECTIVES[kind]())
+    again = train(tmp_path / "killed", OBJECTIVES[kind]())
+    assert same(whole, again)
+    assert [e.loss for e in whole.history] == [e.loss for e in again.history]
+    assert (tmp_path / "whole" / "best.safetensors").read_bytes() == (
+        tmp_path / "killed" / "best.safetensors"
+    ).read_bytes()
+
+
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[2])
+from test_resume import train
+train(sys.argv[1])
+"""
+
+
+def test_kill_9_leaves_a_run_that_goes_on(tmp_path, as_users_run):
+    here = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(eb.__file__).parents[1])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(here)}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), here[0]], env=environment)
+    while not checkpoints(tmp_path / "killed") and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = train(tmp_path / "killed")
+    assert same(train(tmp_path / "whole"), again)
+
+
+def test_a_finished_run_is_returned_as_it_is(tmp_path, as_users_run):
+    first = train(tmp_path)
+    stamp = (tmp_path / "weights.safetensors").stat().st_mtime_ns
+    again = train(tmp_path)
+    assert same(first, again)
+    assert again.history == first.history
+    assert (tmp_path / "weights.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_another_configuration_is_shown_and_refused_without_override(tmp_path, as_users_run):
+    train(tmp_path)
+    longer = Recipe(**{**vars(RECIPE), "epochs": 3})
+    with pytest.raises(InputError, match=r"recipe.epochs: 2 -> 3") as refusal:
+        train(tmp_path, recipe=longer)
+    assert "recipe.lr" not in str(refusal.value)
+    assert "--override" in str(refusal.value)
+    with pytest.warns(UserWarning, match=r"recipe.epochs: 2 -> 3"):
+        result = train(tmp_path, recipe=longer, override=True)
+    assert [e.epoch for e in result.history] == [1, 2, 3]
+
+
+def test_another_number_of_processes_is_refused(tmp_path):
+    train(tmp_path)
+    now = {"processes": 2}
+    with pytest.raises(InputError, match="by 1 processes, now there are 2"):
+        begun(tmp_path, now, override=True)
+
+
+def test_a_truncated_checkpoint_names_the_older_one_which_then_serves(tmp_path, as_users_run):
+    whole = train(tmp_path / "whole")
+    with pytest.raises(Killed), kill_after(5):
+        train(tmp_path / "killed")
+    older, newest = checkpoints(tmp_path / "killed")
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"cut short.*go on from {older.name}"):
+        train(tmp_path / "killed")
+    newest.unlink()
+    assert same(whole, train(tmp_path / "killed"))
+
+
+def test_a_full_disk_is_said_and_leaves_the_older_checkpoint(tmp_path, as_users_run, monkeypatch):
+    whole = train(tmp_path / "whole")
+    calls = []
+    fsync = os.fsync
+
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) == 4:
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        train(tmp_path / "full", save_every=1)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert len(checkpoints(tmp_path / "full")) == 2
+    assert not list((tmp_path / "full").rglob(".*"))
+    assert same(whole, train(tmp_path / "full", save_every=1))
+
+
+def test_a_checkpoint_of_another_module_is_refused(tmp_path, as_users_run):
+    from helpers import mlp
+
+    train(tmp_path)
+    with pytest.raises(EpsballError, match="other parameters"):
+        eb.train(
+            mlp(64, 8, 10),
+            "digits,first=200",
+            recipe=RECIPE,
+            folder=tmp_path,
+            architecture="Sequential",
+        )
