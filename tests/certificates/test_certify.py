@@ -137,8 +137,9 @@ def test_results_print_and_go_to_json_and_arrow(examples):
 
 
 def test_memory_is_a_positive_number_of_bytes(examples):
+    x, y = examples
     with pytest.raises(InputError, match="max_memory is -5"):
-        certify(network(), *examples, Ball("linf", 0.01), max_memory=-5)
+        certify(network(), x, y, Ball("linf", 0.01), max_memory=-5)
 
 
 def test_bad_input_is_named(examples):
