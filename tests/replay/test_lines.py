@@ -51,12 +51,13 @@ def test_lines_around_a_maximum_hold_at_sampled_points():
     generator = np.random.default_rng(0)
     low = generator.normal(size=(500, 4)) * 10.0 ** generator.integers(-9, 9, size=(500, 1))
     high = low + np.abs(generator.normal(size=(500, 4))) * 10.0 ** generator.integers(-9, 9, size=(500, 1))
-    high[::5], low[::7, 1:], high[::7, 1:] = low[::5], -np.inf, -np.inf
+    high[::5] = low[::5]
+    width = high - low
+    low[::7, 1:], high[::7, 1:], width[::7, 1:] = -np.inf, -np.inf, 0
     below, above, slope, intercept = lines.peak(low, high)
     rows = np.arange(500)
     for share in generator.choice([0.0, 0.3, 1.0], size=(60, 500, 4)):
-        point = np.where(np.isfinite(low), low + share * np.where(np.isfinite(low), high - low, 0), -np.inf)
-        point = np.minimum(point, high)
+        point = np.minimum(low + share * width, high)
         most = point.max(axis=1)
         line = [
             Fraction(s) * Fraction(z) + Fraction(t)

@@ -46,8 +46,8 @@ def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
     if graph.rewritten:
         raise AssumptionError(
             f"{', '.join(graph.rewritten[:3])}{' ...' if len(graph.rewritten) > 3 else ''}: PyTorch's own kernel "
-            "rounds otherwise than the elementary operations a float32 claim is about. Claim semantics='real', or write it "
-            "with elementary operations."
+            "rounds otherwise than the elementary operations a float32 claim is about. Claim semantics='real', or "
+            "write it with elementary operations."
         )
     devices = {tensor.device.type for tensor in tensors.values()} or {"cpu"}
     _check_precision(devices)
