@@ -82,9 +82,11 @@ def meetings(
     sides = torch.cat([torch.zeros(n, dtype=torch.int64), torch.ones(len(pool), dtype=torch.int64)])
     data = sample(torch.cat([x, pool.to(x.device)]), sides)
     graph = verified(conflicts(data, ball.norm, _grid(ball.radius)), data, ball.norm)
-    example = graph.rows_of(np.arange(len(graph)))
-    partner = graph.neighbour.astype(np.int64) - n
+    example = data.order[graph.rows_of(np.arange(len(graph)))]
+    partner = data.order[graph.neighbour] - n
     other = np.flatnonzero(y.cpu().numpy()[example] != labels.cpu().numpy()[partner])
+    # The sort keeps the order of levels within an example's pairs.
+    other = other[np.argsort(example[other], kind="stable")]
     columns = (example[other], partner[other], graph.active[other] < len(graph.radii))
     return Meetings(**dict(zip(("example", "partner", "common"), map(torch.from_numpy, columns), strict=True)))
 
