@@ -184,7 +184,7 @@ def risk_figure(
         axes.axhline(natural, color=_GREY, linestyle="--", linewidth=1.0, label="natural risk")
     top = axes.get_ylim()[1]
     axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="risk", ylim=(-0.02 * top, top))
-    figure.legend(frameon=False, fontsize=8.5, loc="outside lower center", ncols=2)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8.5, loc="outside lower center", ncols=2)
     return figure
 
 
