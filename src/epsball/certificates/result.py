@@ -105,17 +105,23 @@ class Certificates:
         return results.arrow_table({**columns, "method": list(self.method), **bounds, "passes": self.passes})
 
     def plot(self) -> "Figure":
-        """Draw for each method the share of examples whose certified margin exceeds a threshold."""
+        """Draw the share of examples whose certified margin exceeds a threshold: by all methods, and by each.
+
+        A method's curve is about the examples it was run on, whose number stands beside its name: in
+        the cascade those that no method before it made stable.
+        """
         figure = results.new_figure()
         axes = figure.subplots()
-        for name, bounds in self.margins.items():
+        curves = {f"{name} (run on {int((~bounds.isnan()).sum())})": bounds for name, bounds in self.margins.items()}
+        for label, bounds in {"the best of all": self.margin, **curves}.items():
             known = bounds[bounds.isfinite()].sort().values
             if len(known):
                 share = torch.arange(len(known), 0, -1, dtype=torch.float64) / len(bounds)
-                axes.step(known.numpy(), share.numpy(), where="pre", label=name)
+                thick = {"color": "black", "linewidth": 2.0} if bounds is self.margin else {}
+                axes.step(known.numpy(), share.numpy(), where="pre", label=label, **thick)
         axes.axvline(0.0, color="black", linewidth=0.8, linestyle=":")
         axes.set(xlabel="certified margin", ylabel="share of examples at or above", ylim=(0, 1))
-        axes.legend()
+        figure.legend(loc="outside right upper", frameon=False)
         return figure
 
 
