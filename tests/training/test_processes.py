@@ -38,7 +38,7 @@ def losses(objective, recipe):
 ball = eb.Ball("linf", 0.1)
 x, y = eb.data.load("digits,first=70")[:70]
 data = eb.data.as_pixels(x).double(), y
-recipe = Recipe(epochs=20, batch_size=23, lr=0.1, holdout=0.02, augment="crop=1,flip", warm_up=0.2)
+recipe = Recipe(epochs=20, batch_size=9, lr=0.1, holdout=0.02, augment="crop=1,flip", warm_up=0.2)
 objectives = [
     AWP(objective=TRADES(ball=ball, steps=2)), Free(ball=ball, replays=2), KGB17(ball=ball, fraction=0.7),
     FGSMRS(ball=ball, every=3, steps=2), Cascade(ball=ball, source=mlp(64, 8, 10, seed=3).double(), steps=1),
@@ -88,4 +88,9 @@ def test_alone_sums_and_shares_are_the_things_themselves():
     assert alone.sum([rows])[0] is rows
     assert alone.gather("a") == ["a"]
     shares = [Processes(index=i, count=3).share(rows) for i in range(3)]
-    assert torch.cat(shares).tolist() == rows.tolist()
+    assert torch.cat(shares).sort().values.tolist() == rows.tolist()
+
+
+def test_a_place_in_the_batch_stays_with_its_process_whatever_the_size_of_the_batch():
+    for size in (9, 8):
+        assert Processes(index=1, count=2).share(torch.arange(size))[:4].tolist() == [1, 3, 5, 7]

@@ -1,10 +1,10 @@
 """What an objective is: per-example losses of a module on a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -43,7 +43,8 @@ class Context:
     keys
         One key for each example of the batch, of (seed, position in the data set, step).
     positions
-        Position of each example in the global batch, (n,): 0..total-1 over all processes.
+        Position of each example in the global batch, (n,), ascending: 0..total-1 over all processes.
+        On the CPU, so that choosing examples by them waits for no device.
     total
         Examples of the global batch.
     state
@@ -65,6 +66,10 @@ class Context:
     share: float = 1.0
     smoothing: float = 0.0
     processes: Processes = ALONE
+
+    def part(self, chosen: Bool[Tensor, " n"]) -> "Context":
+        """Return the context of the chosen examples of the batch alone; state is shared."""
+        return replace(self, keys=self.keys[chosen], positions=self.positions[chosen])
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of tensors over all processes."""

@@ -17,6 +17,7 @@ from epsball.files import write_atomically, write_json
 from epsball.models.card import Card
 from epsball.results import jsonable
 from epsball.training.objective import Objective
+from epsball.training.optimisation import describe_optimiser
 from epsball.training.result import Epoch, best_of
 from epsball.training.run import Task
 
@@ -34,6 +35,7 @@ def configuration(task: Task, ball: Ball | None, architecture: str) -> dict[str,
         "std": _statistics(classifier, "std"),
         "objective": options(task.objective),
         "recipe": jsonable(task.recipe),
+        "optimiser": None if task.optimiser is None else describe_optimiser(task.optimiser),
         "ball": None if ball is None else str(ball),
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint(), "examples": len(dataset)},
         "processes": task.processes.count,
@@ -42,7 +44,7 @@ def configuration(task: Task, ball: Ball | None, architecture: str) -> dict[str,
 
 def describe(task: Task, resolved: dict[str, Any]) -> Card:
     """Return the card of a run, its history still empty."""
-    keys = ("objective", "recipe", "ball", "data", "processes")
+    keys = ("objective", "recipe", "optimiser", "ball", "data", "processes")
     return Card(
         architecture=resolved["architecture"],
         weights=WEIGHTS[LAST],

@@ -14,6 +14,7 @@ from epsball.errors import InputError, ModelError
 from epsball.training.batches import split
 from epsball.training.measured import Measured
 from epsball.training.objective import Objective
+from epsball.training.optimisation import MakeOptimiser
 from epsball.training.processes import join, warn_of_batch_norm
 from epsball.training.recipe import Recipe
 from epsball.training.registry import resolve
@@ -28,6 +29,7 @@ def prepare(
     std: Statistics | None,
     ball: Ball | None,
     recipe: Recipe,
+    optimiser: MakeOptimiser | None = None,
 ) -> tuple[Task, Measured]:
     """Return the task, and what is measured after each epoch; see `epsball.train` for the arguments.
 
@@ -50,7 +52,7 @@ def prepare(
     classifier = Classifier(module, mean, std) if ball is None else Classifier(module, mean, std, ball.low, ball.high)
     require_tensors(module)
     fitted, held = split(len(dataset), recipe)
-    measured = Measured.of(dataset, fitted, held, ball)
+    measured = Measured.of(dataset, fitted, held, ball, recipe)
     check_label_range(dataset.labels, classifier.check(*measured.held))
     _warn_of_missing_classes(dataset, fitted)
     if recipe.batch_size < processes.count:
@@ -64,6 +66,7 @@ def prepare(
         fitted=fitted,
         recipe=recipe,
         processes=processes,
+        optimiser=optimiser,
     )
     return task, measured
 
