@@ -9,7 +9,7 @@ from epsball import progress
 from epsball.models.card import Card
 from epsball.results import jsonable
 from epsball.statistics import Interval
-from epsball.training.checkpoint import generators, moved, set_generators, write_checkpoint
+from epsball.training.checkpoint import generators, moved, set_generators, sweep, write_checkpoint
 from epsball.training.log import Log
 from epsball.training.measured import Measured
 from epsball.training.outputs import save
@@ -56,6 +56,8 @@ class Loop:
         if kept is not None:
             self._load(kept)
         batches, writes = self.run.batches, self.run.task.processes.first
+        if writes and self.folder is not None:
+            sweep(self.folder)
         log = Log(self.folder if writes else None, self.run.step, self.tensorboard)
         self.run.begin()
         if kept is None and self.folder is not None:

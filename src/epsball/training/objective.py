@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from epsball.errors import InputError
 from epsball.randomness import Keys
 from epsball.training.processes import ALONE, Processes
 
@@ -30,6 +31,27 @@ class Losses:
     examples: Float[Tensor, " n"]
     parts: dict[str, Float[Tensor, " n"]] = field(default_factory=dict)
     weights: Tensor | None = None
+
+
+def require_losses(losses: object, n: int, objective: str) -> Losses:
+    """Return what an objective gave for n examples, one loss each with a gradient.
+
+    Raises
+    ------
+    InputError
+        If it is anything else; a batch mean would train with a gradient n times too small.
+    """
+    if not isinstance(losses, Losses):
+        raise InputError(f"the objective '{objective}' returned a {type(losses).__name__}; return Losses(examples=...).")
+    for name, values in {"losses": losses.examples, **losses.parts}.items():
+        if values.shape != (n,):
+            raise InputError(
+                f"the objective '{objective}' gave {name} of shape {tuple(values.shape)} for {n} examples; give one "
+                "an example, (n,), and no mean (reduction='none')."
+            )
+    if not losses.examples.requires_grad:
+        raise InputError(f"the losses of the objective '{objective}' have no gradient; compute them from the module.")
+    return losses
 
 
 @dataclass(kw_only=True)

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from epsball import data as datasets
 from epsball.classifier import Classifier
-from epsball.errors import EpsballError, ModelError
+from epsball.errors import EpsballError, InputError, ModelError
 from epsball.randomness import Keys
 from epsball.training.augmentation import augment, parse_augmentation
 from epsball.training.averaging import Average
 from epsball.training.batches import Batches
 from epsball.training.network import Network
-from epsball.training.objective import Context, Losses, Objective
+from epsball.training.objective import Context, Losses, Objective, require_losses
 from epsball.training.optimisation import MakeOptimiser, make_schedule, recipe_optimiser
 from epsball.training.processes import Processes
 from epsball.training.recipe import Recipe
@@ -91,7 +91,8 @@ class Run:
             smoothing=task.recipe.label_smoothing,
             processes=task.processes,
         )
-        losses = task.objective(self.network, augment(x, keys.derive("augment"), self.augmentations), y, context)
+        x = augment(x, keys.derive("augment"), self.augmentations)
+        losses = require_losses(task.objective(self.network, x, y, context), len(y), task.objective.name)
         self._descend(losses, len(rows))
         self.pending.append((self.step, _sums(losses)))
         self.step += 1
@@ -130,10 +131,14 @@ class Run:
         ------
         EpsballError
             If a loss was not finite.
+        InputError
+            If the names of the parts were not the same in all steps.
         """
         if not self.pending:
             return 0, {}
         names = list(self.pending[0][1])
+        if any(list(sums) != names for _, sums in self.pending):
+            raise InputError(f"the parts of the objective's losses change from step to step; always give {names}.")
         table = torch.stack([torch.stack([sums[name].double() for name in names]) for _, sums in self.pending])
         (table,) = self.task.processes.sum([table])
         steps, self.pending = [step for step, _ in self.pending], []
