@@ -1,5 +1,7 @@
 """Two processes that share each batch are one process at the same global batch."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -66,10 +68,13 @@ def run(tmp_path: Path, launcher: list[str]) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_two_gloo_processes_are_one_for_the_first_steps(tmp_path):
+def test_two_gloo_processes_are_one_for_the_first_steps(tmp_path, as_users_run):
     pytest.importorskip("accelerate")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    one, two = run(tmp_path, [sys.executable]), run(tmp_path, torchrun)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(SCRIPT, {})
+    one, two = json.loads(printed.getvalue()), run(tmp_path, torchrun)
     assert (one["count"], two["count"]) == (1, 2)
     for name, losses in one["losses"].items():
         assert len(losses) == STEPS

@@ -107,6 +107,12 @@ def test_bad_options_are_explained(options, words):
         Recipe(**options)
 
 
+def test_a_class_of_the_model_beyond_the_labels_is_said_too(as_users_run):
+    x, y = eb.data.load("digits", split="train")[:200]
+    with pytest.warns(UserWarning, match=r"no example of class 10, 11 is trained on \(the model has 12"):
+        eb.train(mlp(64, 8, 12), (x, y), recipe=Recipe(epochs=1, batch_size=50))
+
+
 def test_a_class_without_examples_is_said():
     x, y = eb.data.load("digits", split="train")[:200]
     kept = y != 7

@@ -42,7 +42,9 @@ def require_losses(losses: object, n: int, objective: str) -> Losses:
         If it is anything else; a batch mean would train with a gradient n times too small.
     """
     if not isinstance(losses, Losses):
-        raise InputError(f"the objective '{objective}' returned a {type(losses).__name__}; return Losses(examples=...).")
+        raise InputError(
+            f"the objective '{objective}' returned a {type(losses).__name__}; return Losses(examples=...)."
+        )
     for name, values in {"losses": losses.examples, **losses.parts}.items():
         if values.shape != (n,):
             raise InputError(
