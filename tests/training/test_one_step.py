@@ -19,7 +19,7 @@ def batch(n: int = 8):
 
 
 def test_a_step_is_cut_by_the_box_after_it_has_its_length():
-    """x' = clip(x - e sign(grad CE(x, least likely))), with e drawn for each example."""
+    """The formula: clip(x - e sign(grad CE(x, least likely))), with e drawn for each example."""
     module, (x, _), setting = mlp().double(), batch(), context(8)
     x[:, ::2] = x[:, ::2].round()  # half of the pixels at an end of the box
     point = x.clone().requires_grad_()
