@@ -29,13 +29,14 @@ RULE = "highest held-out accuracy under PGD-10, the earliest of equals; natural 
 def configuration(task: Task, ball: Ball | None, architecture: str) -> dict[str, Any]:
     """Return everything the weights of a run depend on, in JSON's types."""
     classifier, dataset = task.classifier, task.dataset
+    own = {} if task.optimiser is None else {"optimiser": describe_optimiser(task.optimiser)}
     return {
+        **own,
         "architecture": architecture or type(classifier.module).__name__,
         "mean": _statistics(classifier, "mean"),
         "std": _statistics(classifier, "std"),
         "objective": options(task.objective),
         "recipe": jsonable(task.recipe),
-        "optimiser": None if task.optimiser is None else describe_optimiser(task.optimiser),
         "ball": None if ball is None else str(ball),
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint(), "examples": len(dataset)},
         "processes": task.processes.count,
@@ -53,7 +54,7 @@ def describe(task: Task, resolved: dict[str, Any]) -> Card:
         shape=tuple(task.dataset.shape),
         classes=task.dataset.classes,
         training={
-            **{key: resolved[key] for key in keys},
+            **{key: resolved[key] for key in keys if key in resolved},
             "versions": {"epsball": __version__, "torch": str(torch.__version__)},
         },
     )

@@ -18,8 +18,8 @@ from epsball.training.recipe import Recipe
 from epsball.training.run import Run
 from epsball.training.setup import prepare
 
-TRIALS = 3
-"""Steps tried; the fastest is taken, since the first also warms up."""
+TRIALS, PATIENCE = 3, 10.0
+"""Steps tried, fewer where they have taken so many seconds; the fastest counts, since the first also warms up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +85,8 @@ def plan(
         run = Run(task)
         run.begin()
         counts = _Counts(run.network)
-        seconds = []
-        for _ in range(min(TRIALS, run.batches.total)):
+        seconds: list[float] = []
+        while len(seconds) < min(TRIALS, run.batches.total) and sum(seconds) < PATIENCE:
             begun = time.perf_counter()
             run.advance()
             run.drain()

@@ -56,8 +56,8 @@ class Epoch:
     under_attack: float | None
     seen_natural: float
     seen_under_attack: float | None
-    certified: float | None
-    certificates: str
+    certified: float | None = None
+    certificates: str = ""
     quantities: Quantities | None
     seconds: float
 
