@@ -44,9 +44,9 @@ def _accuracies(axis: "Axes", history: Sequence[Epoch], epochs: list[int]) -> No
         if getattr(history[0], held) is not None:
             axis.plot(epochs, [getattr(e, held) for e in history], color=colour, marker=".", label=label)
             axis.plot(epochs, [getattr(e, seen) for e in history], color=colour, linestyle="--", linewidth=0.8)
-    proved = [epoch for epoch in history if epoch.certified]
+    proved = [(epoch.epoch, epoch.certified) for epoch in history if epoch.certified]
     if proved:
-        axis.plot([e.epoch for e in proved], [e.certified for e in proved], "C2.-", label="certified")
+        axis.plot(*zip(*proved, strict=True), "C2.-", label="certified")
     axis.set(xlabel="epoch", ylabel="accuracy: held out, trained on (- -)", ylim=(0, 1))
     _legend_above(axis)
 
