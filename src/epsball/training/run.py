@@ -80,10 +80,10 @@ class Run:
         positions = torch.arange(len(rows))
         mine = task.processes.share(positions)
         x, y = self._examples(rows[mine])
-        keys = Keys.of_positions(rows[mine].to(x.device), task.recipe.seed).derive(self.step)
+        places = Keys.of_positions(rows[mine].to(x.device), task.recipe.seed)
         context = Context(
             step=self.step,
-            keys=keys,
+            keys=places.derive(self.step),
             positions=mine,
             total=len(rows),
             state=self.state,
@@ -91,7 +91,8 @@ class Run:
             smoothing=task.recipe.label_smoothing,
             processes=task.processes,
         )
-        x = augment(x, keys.derive("augment"), self.augmentations)
+        # Replays see one augmentation: what an objective keeps of the last one belongs to that image.
+        x = augment(x, places.derive(self.batches.first_of(self.step), "augment"), self.augmentations)
         losses = require_losses(task.objective(self.network, x, y, context), len(y), task.objective.name)
         self._descend(losses, len(rows))
         self.pending.append((self.step, _sums(losses)))
