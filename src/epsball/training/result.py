@@ -10,7 +10,7 @@ from epsball.classifier import Classifier
 from epsball.models.card import Card
 from epsball.risk import Quantities
 from epsball.statistics import Interval
-from epsball.training.evaluation import Accuracies
+from epsball.training.measured import Findings
 
 if TYPE_CHECKING:
     import pyarrow
@@ -36,8 +36,14 @@ class Epoch:
         ball). Natural risk is 1 - natural; natural - under_attack bounds the boundary risk below.
     seen_natural, seen_under_attack
         The same on as many of the examples trained on.
+    certified
+        Certified accuracy on those held-out examples for which certificates were tried; None if
+        none were. It bounds the robust risk above; without it the upper ends of `quantities` say
+        nothing.
+    certificates
+        How many were tried and found, or why none were.
     quantities
-        The three quantities of 17.6.1, or None without a ball.
+        The three quantities of 17.6.1, together at 95% in this epoch, or None without a ball.
     seconds
         Wall time of its training, evaluation not counted.
     """
@@ -50,17 +56,22 @@ class Epoch:
     under_attack: float | None
     seen_natural: float
     seen_under_attack: float | None
+    certified: float | None = None
+    certificates: str = ""
     quantities: Quantities | None
     seconds: float
 
     @classmethod
-    def of(cls, held: Accuracies, seen: Accuracies, found: Quantities | None, **numbers: Any) -> "Epoch":
-        """Return the epoch of counts and of the other numbers."""
+    def of(cls, findings: Findings, found: Quantities | None, **numbers: Any) -> "Epoch":
+        """Return the epoch of findings and of the other numbers."""
+        held, seen = findings.held, findings.seen
         return cls(
             natural=held.natural / held.total,
             under_attack=None if held.under_attack is None else held.under_attack / held.total,
             seen_natural=seen.natural / seen.total,
             seen_under_attack=None if seen.under_attack is None else seen.under_attack / seen.total,
+            certified=held.certified / held.bounded if held.bounded else None,
+            certificates=findings.certificates,
             quantities=found,
             **numbers,
         )
@@ -115,7 +126,10 @@ class Training:
         ]
         best, last = best_of(self.history), self.history[-1]
         chosen = f"best epoch {best.epoch}: {best.criterion:.4f} held out; last {last.epoch}: {last.criterion:.4f}"
-        return f"{results.text_table(header, rows)}\n{chosen}"
+        lines = [results.text_table(header, rows), chosen]
+        if last.quantities is not None:
+            lines += ["", f"last epoch: {last.certificates}", str(last.quantities)]
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
         """Return card, history and paths as JSON's types."""
