@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from epsball import results
-from epsball.training.result import Epoch
+from epsball.training.epoch import Epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from epsball.models.card import Card
 from epsball.results import jsonable
 from epsball.statistics import Interval
 from epsball.training.checkpoint import generators, moved, set_generators, sweep, write_checkpoint
+from epsball.training.epoch import Epoch
 from epsball.training.log import Log
 from epsball.training.measured import Measured
 from epsball.training.outputs import save
-from epsball.training.result import Epoch
 from epsball.training.run import Run
 
 DRAIN = 50

@@ -16,9 +16,9 @@ from epsball.classifier import Classifier
 from epsball.files import write_atomically, write_json
 from epsball.models.card import Card
 from epsball.results import jsonable
+from epsball.training.epoch import Epoch, best_of
 from epsball.training.objective import Objective
 from epsball.training.optimisation import describe_optimiser
-from epsball.training.result import Epoch, best_of
 from epsball.training.run import Task
 
 LAST, BEST, HISTORY = "card.json", "best.json", "history.jsonl"
