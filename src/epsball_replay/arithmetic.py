@@ -20,7 +20,7 @@ _radius: Any = np.frompyfunc(lambda value: arb(value).rad(), 1, 1)
 _ceiling: Any = np.frompyfunc(lambda value: arb(value).upper(), 1, 1)
 
 
-def gamma(n: float, unit: float = 2.0**-53) -> float:
+def gamma(n: Any, unit: float = 2.0**-53) -> Any:
     """Return n u / (1 - n u), with room for its own rounding and for that of the numbers it multiplies.
 
     Raises
@@ -28,7 +28,7 @@ def gamma(n: float, unit: float = 2.0**-53) -> float:
     OverflowError
         If n is beyond the error analysis.
     """
-    if n * unit > 0.25:
+    if np.max(n) * unit > 0.25:
         raise OverflowError(f"sums of {n} terms are beyond the error analysis")
     return n * unit / (1 - n * unit) * (1 + 2.0**-20)
 

@@ -74,8 +74,7 @@ class Derivation:
             return low, high
         magnitude = step.magnitude(self.sizes)
         if self.certificate.semantics == "float32":
-            most = max(float(self.sizes[name].max()) for name in node.inputs)
-            self.deployed[node.name] = step.deployed_error(magnitude, most)
+            self.deployed[node.name] = step.deployed_error(magnitude, self.sizes)
         slack = (self.rounding + gamma(step.extra)) * magnitude + self.deployed.get(node.name, 0.0) + 1e-300
         return np.nextafter(low - slack, -np.inf), np.nextafter(high + slack, np.inf)
 

@@ -50,17 +50,21 @@ class Step:
             high = high - _least(-upper, *ranges[name])
         return low, high
 
-    def deployed_error(self, magnitude: Array, most: float) -> Array:
+    def deployed_error(self, magnitude: Array, sizes: dict[str, Array]) -> Array:
         """Return gamma32(n) (|W| |z| + |b|) + underflow for n roundings, for any order of summation.
 
-        An operation that underflows is off by at most 2**-126, one whose factor is flushed to zero by
-        that times the other factor; `most` bounds the inputs. Sums that may overflow are not bounded.
+        Inputs that are always 0 cost none, nor does adding them. An operation that underflows is off by
+        at most 2**-126, one whose factor is flushed to zero by that times the other factor. Sums that
+        may overflow are not bounded.
         """
         if not self.deployed:
             return np.zeros(magnitude.shape)
         largest = max((float(abs(lower).max()) for _, lower, _ in self.inputs if lower.size), default=0.0)
+        most = max(float(sizes[z].max()) for z, _, _ in self.inputs)
         underflow = (self.deployed + 1) * 2.0**-126 * (2 + largest + most)
-        error = gamma(self.deployed, 2.0**-24) * magnitude + underflow
+        sums = [(part != 0).astype(float) @ (sizes[z] > 0) for z, part, _ in self.inputs if isinstance(part, csr_array)]
+        roundings = np.minimum(self.deployed, self.extra + sum(sums)) if sums else self.deployed
+        error = gamma(roundings, 2.0**-24) * magnitude + underflow
         return np.where(magnitude <= 2.0**127, error, np.inf)
 
 
