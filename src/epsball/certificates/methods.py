@@ -13,7 +13,7 @@ from epsball.certificates.domain import Domain
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.entries import Entries
 from epsball.certificates.linear.final import final_bounds
-from epsball.certificates.linear.intermediate import improved, within_reach
+from epsball.certificates.linear.intermediate import with_intermediate_slopes
 from epsball.certificates.linear.rows import Rows
 from epsball.certificates.linear.slopes import optimised_slopes
 from epsball.certificates.linear.sweep import sweep
@@ -36,12 +36,15 @@ class LowerBounds:
         The lower slope chosen for each rectifier, where it was chosen for each row: (n, rows, *shape) by node.
     entries
         Of examples, by number, entries of nodes whose bounds were proved with lower slopes of their own.
+    passes
+        Of examples, by number, the passes of these rows: how many there are is not known before.
     """
 
     rows: Tensor
     boxes: Mapping[str, Box]
     slopes: Mapping[str, Tensor] = field(default_factory=dict)
     entries: Mapping[int, Sequence[Entries]] = field(default_factory=dict)
+    passes: Mapping[int, int] = field(default_factory=dict)
 
 
 def interval(
@@ -146,34 +149,19 @@ def optimised(
     slopes = {
         name: torch.where(_rowwise(found > first, slope), slope, _own(bounds, name)) for name, slope in slopes.items()
     }
-    rows, boxes, chosen = torch.maximum(first, found), dict(bounds.boxes), {}
-    for number in torch.nonzero(within_reach(first, rows))[:, 0].tolist():
-        one = slice(number, number + 1)
-        better = improved(
-            bounds.take(one),
-            specification[one],
-            rows[one],
-            {name: slope[one] for name, slope in slopes.items()},
-            steps=steps,
-            step_size=step_size,
-            max_memory=max_memory,
-        )
-        if better is not None:
-            chosen[number] = better.entries
-            rows[one] = better.rows
-            for name, slope in better.slopes.items():
-                slopes[name][one] = slope
-            boxes |= {name: _replaced(boxes[name], one, box) for name, box in better.boxes.items()}
-    return LowerBounds(rows=rows, boxes=boxes, slopes=slopes, entries=chosen)
-
-
-def _replaced(box: Box, one: slice, new: Box) -> Box:
-    """Return a box with another one for one example; a box that all examples share stays as it is."""
-    if len(box.low) == 1:
-        return box
-    low, high = box.low.clone(), box.high.clone()
-    low[one], high[one] = new
-    return Box(low, high)
+    better = with_intermediate_slopes(
+        bounds,
+        specification,
+        first,
+        torch.maximum(first, found),
+        slopes,
+        steps=steps,
+        step_size=step_size,
+        max_memory=max_memory,
+    )
+    return LowerBounds(
+        rows=better.rows, boxes=better.boxes, slopes=better.slopes, entries=better.entries, passes=better.passes
+    )
 
 
 Method = Callable[..., LowerBounds]

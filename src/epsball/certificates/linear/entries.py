@@ -13,7 +13,7 @@ from epsball.certificates.linear.rows import Rows, Window
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.linear.windows import cropped, spatial, window_at, windows_before
 from epsball.certificates.propagation import Propagation, Refine
-from epsball.graph import Graph, Node
+from epsball.graph import Node
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,8 +27,8 @@ class Entries:
     numbers
         The k entries, by their places in the node's flattened value.
     slopes
-        Lower slopes by rectifier, (1, 2 k, *part): those of the rows that bound the entries from below, then of those that
-        bound them from above, over a part of the rectifier that holds all entries the rows reach.
+        Lower slopes by rectifier, (1, 2 k, *part): of the rows that bound the entries from below, then of those that
+        bound them from above, over a part of the rectifier that holds all that the rows reach.
     parts
         The window of each of these parts.
     """
@@ -116,11 +116,11 @@ def _with_slopes(
     return Entries(node=node.name, window=window, numbers=numbers, slopes=slopes, parts=parts)
 
 
-def bounding(chosen: Sequence[Entries]) -> Refine:
-    """Return a `Refine` that bounds these entries by their own rows, where that is better."""
+def bounding(chosen: Sequence[Entries], before: Refine) -> Refine:
+    """Return a `Refine` that, after another one, bounds these entries by their own rows where that is better."""
 
     def refine(bounds: Propagation, node: Node) -> Box:
-        box = bounds.boxes[node.name]
+        box = bounds.boxes[node.name] = before(bounds, node)
         for numbers, low, high in _found(bounds, node, chosen):
             at_low, at_high = (end.flatten(1)[:, numbers] for end in box)
             box = _with_entries(box, numbers, torch.maximum(at_low, low), torch.minimum(at_high, high))
@@ -144,9 +144,7 @@ def climbing(chosen: Sequence[Entries]) -> Refine:
     return refine
 
 
-def _found(
-    bounds: Propagation, node: Node, chosen: Sequence[Entries]
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _found(bounds: Propagation, node: Node, chosen: Sequence[Entries]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield numbers of entries of a node and bounds of them."""
     here = [entries for entries in chosen if entries.node == node.name]
     if not here:

@@ -1,19 +1,18 @@
-"""Lower slopes for intermediate bounds too, optimised jointly with the final rows' through the final bound."""
+"""Lower slopes for intermediate bounds too: for examples that the final rows' own slopes leave just undecided."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from epsball.certificates.arithmetic import PLAIN
 from epsball.certificates.box import Box
-from epsball.certificates.domain import Domain
-from epsball.certificates.linear.entries import Entries, bounding, climbing, own_entries
+from epsball.certificates.linear.ascent import Ascent
+from epsball.certificates.linear.entries import Entries, bounding, own_entries
 from epsball.certificates.linear.final import final_bounds
 from epsball.certificates.linear.limits import slope_limits
-from epsball.certificates.linear.rows import Rows
-from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.linear.refinement import refiner
 from epsball.certificates.propagation import Propagation, propagate
 
 REACH = 2.0
@@ -25,174 +24,120 @@ ROOM = 2**30
 _COPIES = 16
 """Tensors of the size of the slopes: themselves, the best, gradients, two moments, whole ones, and a sweep's own."""
 
-_WARM_UP = 3
-"""Steps before progress is judged: the first, of the largest size, often lead down."""
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Improved:
-    """Better bounds of one example.
+@dataclass(kw_only=True, eq=False)
+class Bounded:
+    """Bounds of the final rows, and what they stand on.
 
     Parameters
     ----------
     rows, slopes, boxes
-        As in `LowerBounds`, for a batch of one.
+        Lower bounds (n, r), the slopes (n, r, *shape) of the final rows by rectifier, and bounds on every node.
     entries
-        The slopes by which the boxes were improved.
+        By example, the entries whose bounds were proved with slopes of their own.
+    passes
+        By example, rows carried back or forth for them.
     """
 
     rows: Tensor
-    slopes: Mapping[str, Tensor]
-    boxes: Mapping[str, Box]
-    entries: Sequence[Entries]
+    slopes: dict[str, Tensor]
+    boxes: dict[str, Box]
+    entries: dict[int, Sequence[Entries]] = field(default_factory=dict)
+    passes: dict[int, int] = field(default_factory=dict)
+
+    def put(self, number: int, one: "Bounded") -> None:
+        """Take over what was found for one example."""
+        at = slice(number, number + 1)
+        self.rows[at], self.entries[number] = one.rows, one.entries[0]
+        for name, slope in one.slopes.items():
+            self.slopes[name][at] = slope
+        self.boxes |= {name: _replaced(self.boxes[name], at, box) for name, box in one.boxes.items()}
 
 
-def within_reach(first: Tensor, found: Tensor) -> Tensor:
-    """Return the examples that are not decided, but may be: (n,), from bounds before and after the final rows' slopes."""
-    lacking = found <= 0
-    near = ~lacking | (-found <= REACH * (found - first))
-    return lacking.any(dim=1) & near.all(dim=1)
+def _replaced(box: Box, at: slice, new: Box) -> Box:
+    """Return a box with another one for one example; what all examples share is the same in both."""
+    if len(box.low) == 1:
+        return new
+    low, high = box.low.clone(), box.high.clone()
+    low[at], high[at] = new
+    return Box(low, high)
 
 
-def improved(
+def with_intermediate_slopes(
     bounds: Propagation,
-    specification: Tensor,
-    rows: Tensor,
+    specification: Float[Tensor, "n r classes"],
+    first: Float[Tensor, "n r"],
+    rows: Float[Tensor, "n r"],
     slopes: Mapping[str, Tensor],
     *,
     steps: int,
     step_size: float,
     max_memory: int | None = None,
-) -> Improved | None:
-    """Return better bounds of one example by slopes for its intermediate bounds, or None.
+) -> Bounded:
+    """Return bounds that are better for examples within reach, by slopes for their intermediate bounds.
 
     The ascent runs in float32 without error terms: any slopes give bounds that hold, and the bounds returned are
-    computed with them. No row's bound is below what it was.
+    computed with them. No bound is below what it was.
 
     Parameters
     ----------
     bounds, specification
-        Of one example.
-    rows, slopes
-        The bounds so far, (1, r), and the slopes (1, r, *shape) they came by.
+        Bounds on every node, and the rows.
+    first, rows, slopes
+        Bounds of the rows by the relaxations' own slopes, and by slopes of their own, (n, r, *shape).
     steps, step_size
         Of Adam; the size decays to a tenth.
     max_memory
         Bytes; where the slopes of all entries would take more, entries far from the output keep their bounds.
-    """
-    room = (ROOM if max_memory is None else max_memory) // (4 * _COPIES)
-    entries = own_entries(bounds, room)
-    if not entries:
-        return None
-    lacking = rows[0] <= 0
-    some = {name: slope[:, lacking] for name, slope in slopes.items()}
-    ascent = _Ascent(single(bounds), specification[:, lacking].float(), some, entries)
-    entries, some = ascent.run(rows[:, lacking].float(), steps, step_size)
-    better = propagate(bounds.graph, bounds.domain, bounds.arithmetic, boxes=bounds.boxes, refine=bounding(entries))
-    limits = slope_limits(better)
-    tried = [dict(slopes), {name: slope.clone() for name, slope in slopes.items()}]
-    for name, slope in some.items():
-        tried[1][name][:, lacking] = slope.to(slopes[name].dtype)
-    held = [{name: slope.clamp(*limits[name]) for name, slope in choice.items()} for choice in tried]
-    found = [final_bounds(better, specification, slopes=choice, max_memory=max_memory) for choice in held]
-    best = torch.maximum(*found)
-    if not bool((best >= rows).all()):
-        return None
-    second = (found[1] > found[0])[0]
-    kept = {name: torch.where(second.view(1, -1, *(1,) * (slope.ndim - 2)), held[1][name], slope) for name, slope in held[0].items()}
-    return Improved(rows=best, slopes=kept, boxes=better.boxes, entries=entries)
 
-
-def single(bounds: Propagation) -> Propagation:
-    """Return bounds in float32, and without error terms."""
-    domain = bounds.domain
-    return Propagation(
-        graph=bounds.graph,
-        parameters={name: tensor.float() for name, tensor in bounds.parameters.items()},
-        domain=Domain(
-            box=_single_box(domain.box), centre=domain.centre.float(), norm=domain.norm, radius=domain.radius
-        ),
-        arithmetic=PLAIN,
-        boxes={name: _single_box(box) for name, box in bounds.boxes.items()},
-    )
-
-
-def _single_box(box: Box) -> Box:
-    return Box(box.low.float(), box.high.float())
-
-
-class _Ascent:
-    """An ascent of the final rows of one example by all slopes at once.
-
-    Parameters
+    References
     ----------
-    bounds
-        Bounds so far, in the ascent's type.
-    specification
-        The rows.
-    slopes, entries
-        Where it starts: slopes of the final rows and of entries.
+    Xu et al., "Fast and complete: enabling complete verification with rapid and massively parallel incomplete
+    verifiers" (ICLR 2021): intermediate slopes, optimised jointly through the final bound.
     """
-
-    def __init__(
-        self, bounds: Propagation, specification: Tensor, slopes: Mapping[str, Tensor], entries: Sequence[Entries]
-    ) -> None:
-        self.bounds, self.specification, self.entries = bounds, specification, entries
-        self.final = {name: _leaf(slope) for name, slope in slopes.items()}
-        self.own = [{name: _leaf(slope) for name, slope in part.slopes.items()} for part in entries]
-
-    def run(self, rows: Tensor, steps: int, step_size: float) -> tuple[list[Entries], dict[str, Tensor]]:
-        """Climb until every row is above 0 by more than its error terms, or cannot be; return the best slopes met.
-
-        The error terms of a row are taken to be a quarter more than what its bound lacks of the plain one at first.
-        """
-        leaves = [leaf for part in (self.final, *self.own) for leaf in part.values()]
-        best, best_bound = [leaf.detach().clone() for leaf in leaves], -torch.inf
-        adam = torch.optim.Adam(leaves, lr=step_size, maximize=True, foreach=True)
-        target, before = torch.zeros_like(rows), -torch.inf
-        for step in range(steps + 1):
-            bound = self._bound()
-            if step == 0:
-                target = 1.25 * (bound.detach() - rows).clamp(min=0)
-            lead = bound - target
-            least = lead.min().item()
-            if least > best_bound:
-                best, best_bound = [leaf.detach().clone() for leaf in leaves], least
-            hopeless = step >= _WARM_UP and least + (steps - step) * (least - before) <= 0
-            if least > 0 or step == steps or hopeless:
-                break
-            before = least
-            adam.param_groups[0]["lr"] = step_size * 0.1 ** (step / max(1, steps - 1))
-            adam.zero_grad()
-            lead.clamp(max=0).sum().backward()
-            adam.step()
-            with torch.no_grad():
-                for leaf in leaves:
-                    leaf.nan_to_num_().clamp_(0, 1)
-        return self._chosen(best)
-
-    def _bound(self) -> Tensor:
-        """Return the final rows' bounds as a function of all slopes."""
-        chosen = [part.having(slopes) for part, slopes in zip(self.entries, self.own, strict=True)]
-        bounds = self.bounds
-        now = propagate(
-            bounds.graph,
-            bounds.domain,
-            PLAIN,
-            parameters=bounds.parameters,
-            boxes=bounds.boxes,
-            refine=climbing(chosen),
-        )
-        limits = {name: (low.detach(), high.detach()) for name, (low, high) in slope_limits(now).items()}
-        slopes = {name: leaf.clamp(*limits[name]) for name, leaf in self.final.items()}
-        return sweep(now, bounds.graph.output, Rows(self.specification), slopes=slopes)
-
-    def _chosen(self, values: list[Tensor]) -> tuple[list[Entries], dict[str, Tensor]]:
-        """Return the slopes as entries and final rows have them, from values in the order of the leaves."""
-        rest = iter(values)
-        final = {name: next(rest) for name in self.final}
-        return [part.having({name: next(rest) for name in part.slopes}) for part in self.entries], final
+    found = Bounded(rows=rows.clone(), slopes=dict(slopes), boxes=dict(bounds.boxes))
+    room = (ROOM if max_memory is None else max_memory) // (4 * _COPIES)
+    for number in torch.nonzero(within_reach(first, rows))[:, 0].tolist():
+        at = slice(number, number + 1)
+        part = bounds.take(at)
+        entries = own_entries(part, room)
+        if not entries:
+            continue
+        start = {name: slope[at] for name, slope in slopes.items()}
+        ascent = Ascent(part, specification[at], rows[at], start, entries)
+        ascent.run(steps, step_size)
+        better, found.passes[number] = _proved(part, specification[at], start, ascent, max_memory), ascent.passes
+        if bool((better.rows >= rows[at]).all()):
+            found.put(number, better)
+    return found
 
 
-def _leaf(slope: Tensor) -> Tensor:
-    return slope.detach().float().clone().requires_grad_()
+def within_reach(first: Tensor, rows: Tensor) -> Tensor:
+    """Return the examples that are not decided, but may be, (n,): no row lacks too much for what slopes gain."""
+    lacking = rows <= 0
+    near = ~lacking | (-rows <= REACH * (rows - first))
+    return lacking.any(dim=1) & near.all(dim=1)
+
+
+def _proved(
+    bounds: Propagation, specification: Tensor, slopes: Mapping[str, Tensor], ascent: "Ascent", max_memory: int | None
+) -> Bounded:
+    """Return the bounds of one example by the slopes that an ascent chose, each row by its better slopes.
+
+    Boxes are derived from intervals on, as one who has the slopes alone derives them, and not from those before.
+    """
+    refine = bounding(ascent.best_entries(), refiner(max_memory, extremes=True))
+    better = propagate(bounds.graph, bounds.domain, bounds.arithmetic, refine=refine)
+    limits = slope_limits(better)
+    choices = [slopes, ascent.best_final(slopes)]
+    choices = [{name: slope.clamp(*limits[name]) for name, slope in choice.items()} for choice in choices]
+    one, other = (final_bounds(better, specification, slopes=choice, max_memory=max_memory) for choice in choices)
+    return Bounded(
+        rows=torch.maximum(one, other),
+        slopes={
+            name: torch.where((other > one).view(1, -1, *(1,) * (slope.ndim - 2)), choices[1][name], slope)
+            for name, slope in choices[0].items()
+        },
+        boxes=dict(better.boxes),
+        entries={0: ascent.best_entries()},
+    )
