@@ -90,12 +90,13 @@ class Derivation:
     def _refined(self, node: Node, low: Array, high: Array) -> tuple[Array, Array]:
         consumers = [other for other in self.network.nodes.values() if node.name in other.inputs]
         bent = np.any([lines.bends(other, self.network.parameters, low, high) for other in consumers], axis=0)
-        low, high, chosen = low.copy(), high.copy(), np.flatnonzero(bent)
-        for begin in range(0, len(chosen), _ROWS):
-            some = chosen[begin : begin + _ROWS]
+        low, high, chosen, given = low.copy(), high.copy(), np.flatnonzero(bent), self.certificate.slopes
+        tried = [(chosen[begin : begin + _ROWS], given) for begin in range(0, len(chosen), _ROWS)]
+        own = [(some, parts) for name, some, parts in self.certificate.own_slopes if name == node.name]
+        for some, choices in tried + [(some, [_with(given[0], parts)]) for some, parts in own]:
             rows = np.zeros((2 * len(some), node.size))
             rows[np.arange(len(rows)), np.tile(some, 2)] = np.repeat((1, -1), len(some))
-            bounds = np.max([self._backward(node, rows, slopes) for slopes in self.certificate.slopes], axis=0)
+            bounds = np.max([self._backward(node, rows, slopes) for slopes in choices], axis=0)
             low[some] = np.maximum(low[some], bounds[: len(some)])
             high[some] = np.minimum(high[some], -bounds[len(some) :])
         return low, high
@@ -124,3 +125,14 @@ class Derivation:
                 given = times(a, lower_line) if one else times(above_0, lower_line) + times(below_0, upper_line)
                 pending[name] = pending[name] + given if name in pending else given
         return np.nextafter(lower(value - lost * (1 + 2.0**-20)), -np.inf)
+
+
+def _with(slopes: Slopes, parts: dict[str, tuple[Array, Array]]) -> Slopes:
+    """Return slopes with lower ones of each row's own at some places."""
+    found = dict(slopes)
+    for name, (at, values) in parts.items():
+        lower, upper = slopes[name]
+        lower = np.repeat(np.asarray(lower), len(values), axis=0)
+        lower[:, at] = values
+        found[name] = lower, upper
+    return found

@@ -37,6 +37,8 @@ class Certificate:
     claims: dict[int, float]
     refined: frozenset[str]
     slopes: list[Slopes]
+    own_slopes: list[tuple[str, Array, dict[str, tuple[Array, Array]]]]
+    """A node, k entries, and for their 2 k rows (lower bounds first) by node places and the slopes there, (2 k, m)."""
     final_slopes: Slopes
 
 
@@ -64,6 +66,7 @@ def read_certificate(path: Path) -> Certificate:
         claims={_class(j, network): float(_floats([claim], 1)[0]) for j, claim in data["claims"].items()},
         refined=frozenset(data["refined"]),
         slopes=[_slopes(choice, network, (1,)) for choice in data["slopes"]] or [{}],
+        own_slopes=[_own_slopes(entries, network) for entries in data["own_slopes"]],
         final_slopes=_slopes(data["final_slopes"], network, (1, network.output.size - 1)),
     )
     _check(certificate)
@@ -111,6 +114,20 @@ def _slopes(choice: dict[str, dict[str, str | None]], network: Network, rows: tu
         return found
 
     return {name: (decoded(pair["lower"], name), decoded(pair["upper"], name)) for name, pair in choice.items()}
+
+
+def _own_slopes(data: dict[str, Any], network: Network) -> tuple[str, Array, dict[str, tuple[Array, Array]]]:
+    def places(text: str, name: str) -> Array:
+        found = np.frombuffer(base64.b64decode(text, validate=True), dtype="<i4")
+        require(((found >= 0) & (found < network.nodes[name].size)).all(), f"node {name} has no such entries.")
+        return found
+
+    numbers, slopes = places(data["numbers"], data["node"]), {}
+    for name, part in data["slopes"].items():
+        lower = _finite(np.frombuffer(base64.b64decode(part["lower"], validate=True), dtype="<f8"))
+        at = places(part["at"], name)
+        slopes[name] = at, lower.reshape(2 * len(numbers), len(at))
+    return data["node"], numbers, slopes
 
 
 def _class(value: object, network: Network) -> int:

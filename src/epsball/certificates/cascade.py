@@ -122,7 +122,8 @@ def run_cascade(
     names
         The methods, cheapest first.
     budget
-        Passes an example may cost; a method that would exceed it is not begun.
+        Passes an example may cost; a method that would exceed it is not begun. What `optimised` spends on intermediate
+        slopes is counted, but not known before.
     max_memory
         Bytes, for the methods that carry rows.
     """
@@ -145,6 +146,8 @@ def run_cascade(
         )
         stable = _note(found, name, rows, bounds, predicted, graph.output)
         found.passes[rows] += price
+        for at, more in bounds.passes.items():
+            found.passes[rows[at]] += more
         found.seconds[rows] += (time.process_time() - begun) / len(rows)
         rows, boxes = rows[~stable], _taken(bounds.boxes, ~stable)
     return found
@@ -188,4 +191,5 @@ def _row(bounds: LowerBounds, at: int) -> LowerBounds:
         rows=bounds.rows[one],
         boxes={name: box.take(one) for name, box in bounds.boxes.items()},
         slopes={name: slope[one] for name, slope in bounds.slopes.items()},
+        entries={0: bounds.entries[at]} if at in bounds.entries else {},
     )
