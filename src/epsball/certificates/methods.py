@@ -1,6 +1,6 @@
 """The methods: interval, crown-ibp, crown and optimised bounds on a specification."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -142,17 +142,6 @@ def optimised(
         name: torch.where(_rowwise(found > first, slope), slope, _own(bounds, name)) for name, slope in slopes.items()
     }
     return LowerBounds(rows=torch.maximum(first, found), boxes=bounds.boxes, slopes=slopes)
-
-
-Method = Callable[..., LowerBounds]
-
-METHODS: dict[str, Method] = {
-    "interval": interval,
-    "crown-ibp": crown_ibp,
-    "crown": crown,
-    "optimised": optimised,
-}
-"""The methods by name, in the order of their cost."""
 
 
 def _rowwise(condition: Tensor, like: Tensor) -> Tensor:
