@@ -70,13 +70,14 @@ class Derivation:
             self.affine[node.name] = step
         step = step or self._lines(node, (np.zeros(node.size), np.zeros(node.size)))
         low, high = step.ranges(self.ranges)
-        if step.moves:
-            return low, high
-        magnitude = step.magnitude(self.sizes)
+        magnitude, slack = step.magnitude(self.sizes), np.zeros(node.size)
+        if not step.exact:
+            slack = (self.rounding + gamma(step.extra)) * magnitude + 1e-300
         if self.certificate.semantics == "float32":
             self.deployed[node.name] = step.deployed_error(magnitude, self.sizes)
-        slack = (self.rounding + gamma(step.extra)) * magnitude + self.deployed.get(node.name, 0.0) + 1e-300
-        return np.nextafter(low - slack, -np.inf), np.nextafter(high + slack, np.inf)
+            slack = slack + self.deployed[node.name]
+        ends = np.nextafter(low - slack, -np.inf), np.nextafter(high + slack, np.inf)
+        return np.where(slack > 0, ends[0], low), np.where(slack > 0, ends[1], high)
 
     def _lines(self, node: Node, slopes: tuple[Array | None, Array | None]) -> Step:
         (name,) = node.inputs

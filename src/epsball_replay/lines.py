@@ -52,7 +52,8 @@ def peak(low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
     """Return i, j, s and t with x_i <= max_k x_k <= s x_j + t, for windows (n, k) of entries in [low, high].
 
     i has the greatest lower bound, j the greatest upper bound u; with c the second greatest the maximum is at most
-    max(x_j, c), which is convex: a line that lies above it at both ends of [l, u] lies above it between.
+    max(x_j, c), which is convex: a line that lies above it at both ends of [l, u] lies above it between. The doubt
+    has room for s u + t in float64, too.
     """
     rows = np.arange(len(low))
     below, above = low.argmax(axis=1), high.argmax(axis=1)

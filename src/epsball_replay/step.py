@@ -26,8 +26,8 @@ class Step:
         A bound on the float32 roundings behind one entry as deployed; 0 where entries are only moved or chosen.
     extra
         A bound on the float64 roundings behind one coefficient here.
-    moves
-        Whether entries are only moved, so that bounds of z become bounds of y without rounding.
+    exact
+        Whether bounds of z become bounds of y without rounding: entries are moved, or u and l have room for it.
     """
 
     inputs: list[tuple[str, Any, Any]]
@@ -36,7 +36,7 @@ class Step:
     size: Array
     deployed: float = 0
     extra: int = 0
-    moves: bool = False
+    exact: bool = True
 
     def magnitude(self, sizes: dict[str, Array]) -> Array:
         """Return max(|L|, |U|) |z| + max(|l|, |u|) for bounds on |z|, by node."""
@@ -60,7 +60,7 @@ class Step:
         if not self.deployed:
             return np.zeros(magnitude.shape)
         largest = max((float(abs(lower).max()) for _, lower, _ in self.inputs if lower.size), default=0.0)
-        most = max(float(sizes[z].max()) for z, _, _ in self.inputs)
+        most = max((float(sizes[z].max()) for z, _, _ in self.inputs), default=0.0)
         underflow = (self.deployed + 1) * 2.0**-126 * (2 + largest + most)
         # What is smaller than every number of float32 but 0 is 0.
         varying = {z: sizes[z] >= 2.0**-149 for z, _, _ in self.inputs}

@@ -11,46 +11,17 @@ from epsball.certificates.arithmetic import Arithmetic
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
 from epsball.certificates.linear.refinement import wanted_entries
-from epsball.certificates.lipschitz import lipschitz, lipschitz_constants
-from epsball.certificates.methods import METHODS as PROPAGATED
-from epsball.certificates.methods import LowerBounds, Method
+from epsball.certificates.methods import LowerBounds
 from epsball.certificates.propagation import Propagation, propagate
+from epsball.certificates.registry import METHODS
 from epsball.certificates.specification import chapter_criterion, margins
-from epsball.errors import UnsupportedOperation, choose
 from epsball.graph import Graph
 
-METHODS: dict[str, Method] = {
-    "interval": PROPAGATED["interval"],
-    "lipschitz": lipschitz,
-    **{name: method for name, method in PROPAGATED.items() if name != "interval"},
-}
-"""Every method by name, in the order of their cost."""
-
-AUTO = "auto"
 BATCH = 32
 """Examples bounded together."""
 
 STEPS = 10
 """Steps of `optimised`."""
-
-
-def methods_of(name: str, graph: Graph, norm: str) -> tuple[str, ...]:
-    """Return the methods that a name stands for; ``"auto"`` is the cascade that fits graph and norm.
-
-    Lipschitz constants are part of it for l2 balls, where they can win, and only if the network has one.
-    """
-    if name in METHODS:
-        return (name,)
-    choose({AUTO: None, **METHODS}, name, "method")
-    return tuple(known for known in METHODS if known != "lipschitz" or (norm == "l2" and _has_constant(graph)))
-
-
-def _has_constant(graph: Graph) -> bool:
-    try:
-        lipschitz_constants(graph)
-    except UnsupportedOperation:
-        return False
-    return True
 
 
 @dataclass(kw_only=True, eq=False)

@@ -1,6 +1,6 @@
 """The methods: interval, crown-ibp, crown and optimised bounds on a specification."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -162,17 +162,6 @@ def optimised(
     return LowerBounds(
         rows=better.rows, boxes=better.boxes, slopes=better.slopes, entries=better.entries, passes=better.passes
     )
-
-
-Method = Callable[..., LowerBounds]
-
-METHODS: dict[str, Method] = {
-    "interval": interval,
-    "crown-ibp": crown_ibp,
-    "crown": crown,
-    "optimised": optimised,
-}
-"""The methods by name, in the order of their cost."""
 
 
 def _rowwise(condition: Tensor, like: Tensor) -> Tensor:
