@@ -115,7 +115,9 @@ def test_windows_hold_everything_that_a_place_depends_on(kernel, stride, padding
     (used,) = torch.autograd.grad(layers[2](hidden)[(..., *window)].sum(), hidden)
     outside = torch.ones_like(used, dtype=torch.bool)
     first = next(node for node in graph.nodes if spatial(node))
-    outside[(..., *windows[first.name])] = False
+    reached = windows[first.name]
+    assert reached is not None
+    outside[(..., *reached)] = False
     assert not bool(used[outside].any())
 
 
