@@ -64,7 +64,8 @@ class Step:
         underflow = (self.deployed + 1) * 2.0**-126 * (2 + largest + most)
         # What is smaller than every number of float32 but 0 is 0.
         varying = {z: sizes[z] >= 2.0**-149 for z, _, _ in self.inputs}
-        sums = [part.astype(bool).astype(float) @ varying[z] for z, part, _ in self.inputs if isinstance(part, csr_array)]
+        maps = [(part.astype(bool).astype(float), z) for z, part, _ in self.inputs if isinstance(part, csr_array)]
+        sums = [part @ varying[z] for part, z in maps]
         roundings = np.minimum(self.deployed, self.extra + sum(sums)) if sums else self.deployed
         error = gamma(roundings, 2.0**-24) * magnitude + underflow
         return np.where(magnitude <= 2.0**127, error, np.inf)
