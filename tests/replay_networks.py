@@ -85,6 +85,7 @@ def certificate(
         refined=tuple(node.name for node in graph.nodes if node.inputs),
         bounds={},
         slopes=[slopes or {}],
+        own_slopes=[],
         final_slopes={},
     )
     return folder / "certificate.json.gz"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from epsball_replay.derive import Derivation
-from epsball_replay.files import MALFORMED, Certificate, read_certificate
+from epsball_replay.files import read_certificate
 from epsball_replay.network import ReplayError
 
 __all__ = ["ReplayError", "Verdict", "replay"]
@@ -59,25 +59,21 @@ def replay(path: str | Path) -> Verdict:
     ReplayError
         If the file, or the model file beside it, is malformed or of a kind that is not replayed.
     """
-    certificate = read_certificate(Path(path))
     try:
         with np.errstate(all="ignore"):
-            return _verdict(certificate)
+            certificate = read_certificate(Path(path))
+            derived = Derivation(certificate).margins()
     except ReplayError:
         raise
-    except MALFORMED as error:
+    except Exception as error:  # Whatever fails in a file from anywhere, the certificate is not accepted.
         raise ReplayError(f"{path} cannot be replayed ({type(error).__name__}: {error}).") from error
-
-
-def _verdict(certificate: Certificate) -> Verdict:
-    derived = Derivation(certificate).margins()
-    accepted = all(bool(derived[j] >= claim) for j, claim in certificate.claims.items())
+    accepted = all(derived[j] >= claim for j, claim in certificate.claims.items())
     return Verdict(
         accepted=accepted,
-        stable=accepted and all(claim > 0 for claim in certificate.claims.values()),
+        stable=accepted and min(certificate.claims.values()) > 0,
         predicted=certificate.predicted,
         claims=certificate.claims,
-        derived={j: float(bound.lower()) for j, bound in derived.items()},
+        derived=derived,
         semantics=certificate.semantics,
         assumptions=certificate.assumptions,
     )

@@ -1,271 +1,183 @@
 """The affine kinds of node: y = sum of M z over the inputs z, plus a constant, with M a sparse matrix.
 
-Values are flattened. Every kind but the constants is built from `taps`: for each entry of y the
-entries of z it takes, (size, k), -1 for none.
+Values are flattened. Every M is built from `taps`: for each entry of y the entries of z it takes,
+(..., k), -1 for none, and a coefficient for each.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import product
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from epsball_replay.arithmetic import gamma
-from epsball_replay.network import Array, Node, ReplayError
+from epsball_replay.network import Array, Network, Node, require
+from epsball_replay.step import Step, matrix
 
-_PADDING: dict[str, Any] = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-_POOLS = ("Sum", "Mean", "AveragePool", "AdaptiveAveragePool")
-_MOVES = ("Reshape", "Permute", "Expand", "Slice", "Gather", "Pad")
+_MODES: dict[str, Any] = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-class Interval(Protocol):
-    """Bounds of a value."""
-
-    @property
-    def low(self) -> Array: ...  # noqa: D102
-    @property
-    def high(self) -> Array: ...  # noqa: D102
-
-
-@dataclass
-class Affine:
-    """An affine node.
-
-    ``terms`` bounds the operations behind one entry as deployed, 0 where entries are only moved;
-    ``coefficients`` the roundings of M and of the constant in float64, relative to ``magnitude``,
-    the sum of the absolute values of an entry's terms (here the constants'; the derivation adds |M| |z|).
-    """
-
-    inputs: list[tuple[str, Any]]
-    constant: Array
-    terms: int
-    magnitude: Array
-    coefficients: int = 0
-
-    @property
-    def moves(self) -> bool:
-        """Whether entries are only moved, or there are none: no number is rounded."""
-        return self.terms == 0
-
-    def deployed_error(self, most: float) -> Array:
-        """Return gamma32(n + 1) (|W| |z| + |b|) + underflow, for any order of summation.
-
-        An operation that underflows is off by at most 2**-126, one whose factor is flushed to zero
-        by that times the other factor; `most` bounds the inputs. Sums that may overflow are not bounded.
-        """
-        if self.moves:
-            return np.zeros(self.constant.shape)
-        largest = max((float(abs(matrix).max()) for _, matrix in self.inputs if matrix.nnz), default=0.0)
-        underflow = (self.terms + 1) * 2.0**-126 * (2 + largest + most)
-        error = gamma(self.terms + 1, 2.0**-24) * self.magnitude * (1 + 1e-9) + underflow
-        return np.where(self.magnitude <= 2.0**127, error, np.inf)
-
-
-def affine(node: Node, parameters: Mapping[str, Array], ranges: Mapping[str, Interval]) -> Affine | None:
+def affine(node: Node, network: Network, ranges: dict[str, tuple[Array, Array]]) -> Step | None:
     """Return the node as an affine one, or None for nonlinear kinds."""
-    shapes = {name: ranges[name].low.shape for name in node.inputs}
-    if node.kind == "Constant":
-        value = parameters[node.attributes["parameter"]].astype(np.float64).reshape(node.shape)
-        return Affine([], value, 0, np.abs(value))
-    if node.kind == "Concatenate":
-        return _concatenated(node, shapes)
-    if node.kind in ("Add", "Subtract"):
-        signs = (1.0, 1.0 if node.kind == "Add" else -1.0)
-        maps = [(name, _spread(shapes[name], node, s)) for name, s in zip(node.inputs, signs, strict=True)]
-        return _plain(node, maps, 1)
-    if node.kind in ("Multiply", "Divide"):
-        return _scaled(node, ranges)
-    if len(node.inputs) != 1:
+    numbers = [np.arange(network.nodes[z].size).reshape(network.nodes[z].shape) for z in node.inputs]
+    kind = node.attributes["function"] if node.kind == "Elementwise" else node.kind
+    if kind in _MOVES:
+        (z,) = numbers
+        taps = _MOVES[kind](z, node, node.attributes)[..., None]
+        require(taps.shape[:-1] == node.shape, f"{node.name}: {taps.shape[:-1]} is not the shape {node.shape}.")
+        border = np.where(taps < 0, float(node.attributes.get("value", 0.0)), 0.0)
+        return _step(node, [matrix(taps, 1.0, z.size)], border[..., 0], extra=None)
+    if kind in ("Multiply", "Divide"):
+        return _scaled(node, numbers, ranges)
+    return _BUILD[kind](node, network, *numbers) if kind in _BUILD else None
+
+
+def _step(node: Node, maps: list[csr_array], constant: Any = 0.0, *, size: Any = 0.0, extra: int | None = 1) -> Step:
+    """Return a step.
+
+    Beside the roundings of its sums it has `extra` ones: of a bias, or of computed coefficients; None only moves.
+    """
+    constant = np.broadcast_to(constant, node.shape).ravel()
+    size = np.maximum(np.abs(constant), np.broadcast_to(size, node.shape).ravel())
+    terms = sum(int(np.diff(part.indptr).max(initial=0)) for part in maps)
+    inputs = [(name, part, part) for name, part in zip(node.inputs, maps, strict=True)]
+    return Step(inputs, constant, constant, size, 0 if extra is None else terms + extra, extra or 0, extra is None)
+
+
+def _spread(node: Node, z: Array, factor: Any) -> csr_array:
+    """Return a factor times a value, broadcast to the node's shape."""
+    return matrix(np.broadcast_to(z, node.shape)[..., None], np.broadcast_to(factor, node.shape)[..., None], z.size)
+
+
+def _concatenated(node: Node, _: Network, *numbers: Array) -> Step:
+    def alone(z: Array) -> csr_array:
+        parts = [other if other is z else np.full(other.shape, -1) for other in numbers]
+        return matrix(np.concatenate(parts, axis=node.attributes["axis"])[..., None], 1.0, z.size)
+
+    return _step(node, [alone(z) for z in numbers], extra=None)
+
+
+def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Array]]) -> Step | None:
+    """Return a product or a quotient with a value that is constant, if one is; to it belongs a matrix of zeros."""
+    fixed = [bool((ranges[name][0] == ranges[name][1]).all()) for name in node.inputs]
+    at = 1 if fixed[1] else 0
+    if not fixed[at] or (node.kind == "Divide" and at == 0):
         return None
-    (name,) = node.inputs
-    if node.kind in _MOVES:
-        taps = _moved(node, shapes[name])
-        constant = np.where(taps < 0, float(node.attributes.get("value", 0.0)), 0.0)
-        return Affine([(name, _matrix(taps.reshape(-1, 1), 1.0, shapes[name]))], constant, 0, np.abs(constant))
-    if node.kind in _POOLS:
-        taps = pooled(node, shapes[name])
-        return _plain(node, [(name, _matrix(taps, 1 / _divisors(node, taps), shapes[name]))], taps.shape[1] + 1, 1)
-    build = {"Linear": _linear, "Convolution": _convolution, "BatchNorm": _batch_norm}.get(node.kind)
-    return None if build is None else build(node, parameters, shapes[name])
+    factor = ranges[node.inputs[at]][0].reshape(numbers[at].shape)
+    require(node.kind == "Multiply" or factor.all(), f"{node.name}: division by zero.")
+    maps = [csr_array((node.size, z.size)) for z in numbers]
+    maps[1 - at] = _spread(node, numbers[1 - at], factor if node.kind == "Multiply" else 1 / factor)
+    return _step(node, maps)
 
 
-def _matrix(taps: Array, values: Any, shape: tuple[int, ...]) -> csr_array:
-    """Return M with M[o, taps[o, k]] += values[o, k]."""
-    values = np.broadcast_to(np.asarray(values, dtype=np.float64), taps.shape)
-    rows = np.broadcast_to(np.arange(len(taps))[:, None], taps.shape)
-    real = taps >= 0
-    return csr_array((values[real], (rows[real], taps[real])), shape=(len(taps), math.prod(shape)))
+def _constant(node: Node, network: Network) -> Array:
+    return network.parameters[node.attributes["parameter"]].astype(np.float64).reshape(node.shape)
 
 
-def _plain(node: Node, maps: list[tuple[str, csr_array]], terms: int, coefficients: int = 0) -> Affine:
-    return Affine(maps, np.zeros(node.shape), terms, np.zeros(node.shape), coefficients)
+def _sliced(z: Array, _: Node, options: dict[str, Any]) -> Array:
+    return z[(slice(None),) * options["axis"] + (slice(options["start"], options["end"], options["step"]),)]
 
 
-def _spread(shape: tuple[int, ...], node: Node, factor: Any) -> csr_array:
-    """Return a factor times a value of the shape, broadcast to the node's."""
-    taps = np.broadcast_to(np.arange(math.prod(shape)).reshape(shape), node.shape)
-    return _matrix(taps.reshape(-1, 1), np.broadcast_to(factor, node.shape).reshape(-1, 1), shape)
+def _padded(z: Array, _: Node, options: dict[str, Any]) -> Array:
+    widths: Any = np.array(options["widths"]).reshape(-1, 2)[::-1].tolist()
+    border: Any = {"constant_values": -1} if options["mode"] == "constant" else {}
+    return np.pad(z, [(0, 0)] * (z.ndim - len(widths)) + widths, mode=_MODES[options["mode"]], **border)
 
 
-def _concatenated(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> Affine:
-    axis, begin, maps = node.attributes["axis"], 0, []
-    if sum(shapes[name][axis] for name in node.inputs) != node.shape[axis]:
-        raise ReplayError(f"{node.name}: the inputs do not add up to its axis {axis}.")
-    for name in node.inputs:
-        taps = np.full(node.shape, -1)
-        where = (slice(None),) * axis + (slice(begin, begin + shapes[name][axis]),)
-        taps[where] = np.arange(math.prod(shapes[name])).reshape(shapes[name])
-        maps.append((name, _matrix(taps.reshape(-1, 1), 1.0, shapes[name])))
-        begin += shapes[name][axis]
-    return _plain(node, maps, 0)
-
-
-def _scaled(node: Node, ranges: Mapping[str, Interval]) -> Affine | None:
-    fixed = [bool((ranges[name].low == ranges[name].high).all()) for name in node.inputs]
-    if not any(fixed) or (node.kind == "Divide" and not fixed[1]):
-        return None
-    varying, other = node.inputs if fixed[1] else node.inputs[::-1]
-    factor = ranges[other].low
-    if node.kind == "Divide":
-        if not factor.all():
-            raise ReplayError(f"{node.name}: division by zero.")
-        factor = 1 / factor
-    return _plain(node, [(varying, _spread(ranges[varying].low.shape, node, factor))], 1, 1)
-
-
-def _moved(node: Node, shape: tuple[int, ...]) -> Array:
-    """Return for each entry of the node the entry of its input, -1 for a constant border."""
-    numbers, options = np.arange(math.prod(shape)).reshape(shape), node.attributes
-
-    def padded() -> Array:
-        pairs = list(zip(options["widths"][::2], options["widths"][1::2], strict=True))[::-1]
-        extra: dict[str, Any] = {"constant_values": -1} if options["mode"] == "constant" else {}
-        return np.pad(numbers, [(0, 0)] * (len(shape) - len(pairs)) + pairs, mode=_PADDING[options["mode"]], **extra)
-
-    def sliced() -> Array:
-        return numbers[(slice(None),) * options["axis"] + (slice(options["start"], options["end"], options["step"]),)]
-
-    moved: dict[str, Callable[[], Array]] = {
-        "Reshape": lambda: numbers.reshape(node.shape),
-        "Permute": lambda: numbers.transpose(options["axes"]),
-        "Expand": lambda: np.broadcast_to(numbers, node.shape),
-        "Gather": lambda: numbers.take(options["index"], axis=options["axis"]),
-        "Slice": sliced,
-        "Pad": padded,
-    }
-    return moved[node.kind]()
-
-
-def pooled(node: Node, shape: tuple[int, ...]) -> Array:
-    """Return the taps of a pooling node, channel by channel, or of a reduction over axes."""
-    numbers, options = np.arange(math.prod(shape)).reshape(shape), node.attributes
+def pooled(node: Node, z: Array) -> Array:
+    """Return the taps of a pooling node, channel by channel, or of a reduction over axes, (entries, k)."""
+    options = node.attributes
     if "axes" in options:
-        if math.prod(node.shape) * math.prod(shape[axis] for axis in options["axes"]) != numbers.size:
-            raise ReplayError(f"{node.name}: a reduction of {shape} over axes {options['axes']} is not {node.shape}.")
-        last = range(-len(options["axes"]), 0)
-        return np.moveaxis(numbers, options["axes"], last).reshape(math.prod(node.shape), -1)
+        length = math.prod(z.shape[axis] for axis in options["axes"])
+        require(node.size * length == z.size, f"{node.name}: over axes {options['axes']} it is not {node.shape}.")
+        return np.moveaxis(z, options["axes"], range(-len(options["axes"]), 0)).reshape(node.size, -1)
     if node.kind == "AdaptiveAveragePool":
-        if any(n % m for n, m in zip(shape[1:], node.shape[1:], strict=True)):
-            raise ReplayError(f"{node.name}: adaptive pooling into windows of different size is not replayed.")
-        kernel = [n // m for n, m in zip(shape[1:], node.shape[1:], strict=True)]
-        return _windows(numbers, kernel, kernel, [0] * len(kernel), [1] * len(kernel), node.shape[1:])
-    dilation = options.get("dilation", [1] * len(options["kernel"]))
-    return _windows(numbers, options["kernel"], options["stride"], options["padding"], dilation, node.shape[1:])
+        kernel = [n // m for n, m in zip(z.shape[1:], node.shape[1:], strict=True)]
+        even = [m * k for m, k in zip(node.shape[1:], kernel, strict=True)] == list(z.shape[1:])
+        require(even, f"{node.name}: adaptive pooling into windows of different size is not replayed.")
+        options = {"kernel": kernel, "stride": kernel, "padding": [0] * len(kernel)}
+    return _windows(z, node.shape[1:], {"dilation": [1] * (z.ndim - 1), **options}).reshape(node.size, -1)
 
 
-def _windows(numbers: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, narrow: tuple[int, ...]) -> Array:
-    """Return the taps of a kernel at every place, (channels * places, k)."""
-    axes = list(zip(numbers.shape[1:], narrow, kernel, stride, padding, dilation, strict=True))
-    for wide, places, k, s, p, d in axes:
-        if not -s < wide + 2 * p - (places - 1) * s - (k - 1) * d - 1 < max(s, d):
-            raise ReplayError(f"windows of {k} at {places} places do not fit along an axis of {wide}.")
-    starts = product(*(range(0, k * d, d) for _, _, k, _, _, d in axes))
-    room = np.full((len(numbers), *(max(w + 2 * p, (n - 1) * s + (k - 1) * d + 1) for w, n, k, s, p, d in axes)), -1)
-    room[(slice(None), *(slice(p, p + w) for w, _, _, _, p, _ in axes))] = numbers
-    columns = []
-    for start in starts:
-        spans = zip(start, axes, strict=True)
-        columns.append(room[(slice(None), *(slice(b, b + (n - 1) * s + 1, s) for b, (_, n, _, s, _, _) in spans))])
-    return np.stack(columns, axis=-1).reshape(-1, len(columns))
+def _windows(z: Array, places: tuple[int, ...], options: dict[str, Any]) -> Array:
+    """Return the taps of a kernel at every place, (channels, *places, *kernel); -1 is padding."""
+    axes = zip(places, *(options[key] for key in ("kernel", "stride", "padding", "dilation")), strict=True)
+    for axis, (n, k, s, p, d) in enumerate(axes, start=1):
+        z = np.moveaxis(z, axis, -1)
+        wide = z.shape[-1]
+        fits = -s < wide + 2 * p - (n - 1) * s - (k - 1) * d - 1 < max(s, d)
+        require(fits, f"windows of {k} at {n} places do not fit along an axis of {wide}.")
+        at = np.arange(n)[:, None] * s - p + np.arange(k) * d
+        z = np.append(z, np.full((*z.shape[:-1], 1), -1), axis=-1)[..., np.where((at < 0) | (at >= wide), wide, at)]
+        z = np.moveaxis(z, -2, axis)
+    return z
 
 
-def _divisors(node: Node, taps: Array) -> Any:
-    if node.kind == "Sum":
-        return 1.0
-    if node.kind == "AveragePool" and node.attributes["divisor"] is not None:
-        return float(node.attributes["divisor"])
-    if node.kind == "AveragePool" and node.attributes["count_include_pad"]:
-        if node.attributes["ceil_mode"]:
-            raise ReplayError(f"{node.name}: average pooling with ceil_mode that counts padding is not replayed.")
-        return float(taps.shape[1])
-    return (taps >= 0).sum(axis=1, keepdims=True).astype(np.float64)
+def _averaged(node: Node, _: Network, z: Array) -> Step:
+    taps, options = pooled(node, z), node.attributes
+    padded = options.get("count_include_pad", False)
+    count = options.get("divisor") or (taps.shape[1] if padded else (taps >= 0).sum(axis=1, keepdims=True))
+    known = options.get("divisor") or not (padded and options["ceil_mode"])
+    require(known, f"{node.name}: ceil_mode that counts padding is not replayed.")
+    return _step(node, [matrix(taps, 1.0 if node.kind == "Sum" else 1 / count, z.size)], extra=2)
 
 
-def _bias(node: Node, parameters: Mapping[str, Array], column: tuple[int, ...]) -> Array:
-    name = node.attributes["bias"]
-    if name is None:
-        return np.zeros(node.shape)
-    channels = node.shape[column.index(-1) - len(column)]
-    return np.broadcast_to(_parameter(node, parameters, name, (channels,)).reshape(column), node.shape)
+def _linear(node: Node, network: Network, z: Array) -> Step:
+    weight = network.parameter(node.attributes["weight"], (node.shape[-1], z.shape[-1]))
+    taps = np.broadcast_to(z[..., None, :], (*z.shape[:-1], *weight.shape))
+    return _step(node, [matrix(taps, weight, z.size)], network.parameter(node.attributes["bias"], node.shape[-1:]))
 
 
-def _parameter(node: Node, parameters: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> Array:
-    """Return a parameter in float64; it must have its shape, or numpy would spread it."""
-    if parameters[name].shape != shape:
-        raise ReplayError(f"{node.name}: parameter {name} has shape {parameters[name].shape}, not {shape}.")
-    return parameters[name].astype(np.float64)
-
-
-def _linear(node: Node, parameters: Mapping[str, Array], shape: tuple[int, ...]) -> Affine:
-    weight = _parameter(node, parameters, node.attributes["weight"], (node.shape[-1], shape[-1]))
-    bias = _bias(node, parameters, (-1,))
-    places = np.arange(math.prod(shape)).reshape(-1, 1, shape[-1])
-    taps = np.broadcast_to(places, (len(places), *weight.shape)).reshape(-1, shape[-1])
-    matrix = _matrix(taps, np.tile(weight, (len(places), 1)), shape)
-    return Affine([(node.inputs[0], matrix)], bias, shape[-1], np.abs(bias))
-
-
-def _convolution(node: Node, parameters: Mapping[str, Array], shape: tuple[int, ...]) -> Affine:
+def _convolution(node: Node, network: Network, z: Array) -> Step:
     """Return a convolution; a transposed one is the transpose of the matrix of the plain one."""
-    options, weight = node.attributes, parameters[node.attributes["weight"]].astype(np.float64)
-    wide, narrow = (node.shape, shape) if options["transposed"] else (shape, node.shape)
-    groups, out = options["groups"], len(weight) // options["groups"]
-    if weight.ndim != len(shape) + 1 or (len(weight), weight.shape[1] * groups) != (narrow[0], wide[0]):
-        raise ReplayError(f"{node.name}: a weight of shape {weight.shape} does not take {shape} to {node.shape}.")
-    numbers = np.arange(math.prod(wide)).reshape(groups, -1, *wide[1:])
-    stride, padding, dilation = (options[key] for key in ("stride", "padding", "dilation"))
-    blocks = []
-    for group, kernels in zip(numbers, weight.reshape(groups, out, -1), strict=True):
-        taps = _windows(group, weight.shape[2:], stride, padding, dilation, narrow[1:])
-        taps = taps.reshape(len(group), -1, taps.shape[1]).swapaxes(0, 1).reshape(math.prod(narrow[1:]), -1)
-        blocks.append((np.tile(taps, (out, 1)), np.repeat(kernels, len(taps), axis=0)))
-    taps, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    matrix = _matrix(taps, values, wide)
-    if options["transposed"]:
-        matrix = csr_array(matrix.T)
-    terms = int(np.diff(matrix.indptr).max())
-    bias = _bias(node, parameters, (-1, *(1,) * (len(shape) - 1)))
-    return Affine([(node.inputs[0], matrix)], bias, terms, np.abs(bias))
+    options, groups = node.attributes, node.attributes["groups"]
+    wide, narrow = (node.shape, z.shape) if options["transposed"] else (z.shape, node.shape)
+    require(wide[0] % groups == 0, f"{node.name}: {wide[0]} channels are not {groups} groups.")
+    kernel = network.parameters[options["weight"]].shape[2:]
+    weight = network.parameter(options["weight"], (narrow[0], wide[0] // groups, *kernel))
+    taps = _windows(np.arange(math.prod(wide)).reshape(wide), narrow[1:], {**options, "kernel": kernel})
+    # (groups, places, channels of the group x kernel), the same for each kernel of the group.
+    taps = taps.reshape(groups, wide[0] // groups, math.prod(narrow[1:]), -1).swapaxes(1, 2)
+    values = weight.reshape(groups, narrow[0] // groups, 1, -1)
+    taps = taps.reshape(groups, 1, taps.shape[1], -1)
+    part = matrix(np.broadcast_to(taps, (*values.shape[:2], *taps.shape[2:])), values, math.prod(wide))
+    bias = _columns(network.parameter(options["bias"], node.shape[:1]), node)
+    return _step(node, [csr_array(part.T) if options["transposed"] else part], bias)
 
 
-def _batch_norm(node: Node, parameters: Mapping[str, Array], shape: tuple[int, ...]) -> Affine:
+def _batch_norm(node: Node, network: Network, z: Array) -> Step:
     """Return alpha z + (bias - mean alpha), alpha = weight / sqrt(variance + eps), however it is computed."""
-    column = (-1, *(1,) * (len(shape) - 1))
+    names, shape = node.attributes, z.shape[:1]
+    mean, variance, bias = (network.parameter(names[key], shape) for key in ("mean", "variance", "bias"))
+    wide = variance + names["eps"]
+    require((variance >= 0).all() and (wide > 0).all(), f"{node.name}: a variance is not positive.")
+    alpha = network.parameter(names["weight"], shape, 1.0) / np.sqrt(wide)
+    constant, size = bias - mean * alpha, np.abs(bias) + 2 * np.abs(mean * alpha)
+    # Variance, root, quotient, gain, product, difference, sum: with room, 12 roundings a term.
+    maps = [_spread(node, z, _columns(alpha, node))]
+    return _step(node, maps, _columns(constant, node), size=_columns(size, node), extra=11)
 
-    def parameter(key: str, default: float) -> Array:
-        name = node.attributes[key]
-        if name is None:
-            return np.full((1,) * len(shape), default)
-        return _parameter(node, parameters, name, shape[:1]).reshape(column)
 
-    mean, variance = parameter("mean", 0.0), parameter("variance", 1.0) + node.attributes["eps"]
-    if not (variance > 0).all() or (parameter("variance", 1.0) < 0).any():
-        raise ReplayError(f"{node.name}: a variance of batch normalisation is not positive.")
-    alpha, bias = parameter("weight", 1.0) / np.sqrt(variance), parameter("bias", 0.0)
-    constant = np.broadcast_to(bias - mean * alpha, shape)
-    magnitude = np.broadcast_to(np.abs(bias) + 2 * np.abs(mean * alpha), shape)
-    # Variance, root, quotient, gain, product, difference, sum: at most 8 roundings a term, here as deployed.
-    return Affine([(node.inputs[0], _spread(shape, node, alpha))], constant, 8, magnitude, 8)
+def _columns(channels: Array, node: Node) -> Array:
+    return channels.reshape(-1, *(1,) * (len(node.shape) - 1))
+
+
+_MOVES: dict[str, Callable[[Array, Node, dict[str, Any]], Array]] = {
+    "Reshape": lambda z, node, _: z.reshape(node.shape),
+    "Permute": lambda z, _, options: z.transpose(options["axes"]),
+    "Expand": lambda z, node, _: np.broadcast_to(z, node.shape),
+    "Gather": lambda z, _, options: z.take(options["index"], axis=options["axis"]),
+    "Slice": _sliced,
+    "Pad": _padded,
+}
+_BUILD: dict[str, Callable[..., Step]] = {
+    "Constant": lambda node, network: _step(node, [], _constant(node, network), extra=None),
+    "negative": lambda node, _, z: _step(node, [_spread(node, z, -1.0)], extra=None),
+    "Add": lambda node, _, a, b: _step(node, [_spread(node, a, 1.0), _spread(node, b, 1.0)], extra=0),
+    "Subtract": lambda node, _, a, b: _step(node, [_spread(node, a, 1.0), _spread(node, b, -1.0)], extra=0),
+    **dict.fromkeys(("Sum", "Mean", "AveragePool", "AdaptiveAveragePool"), _averaged),
+    "Concatenate": _concatenated,
+    "Linear": _linear,
+    "Convolution": _convolution,
+    "BatchNorm": _batch_norm,
+}

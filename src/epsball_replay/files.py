@@ -4,7 +4,6 @@ import base64
 import gzip
 import json
 import re
-import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,26 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from epsball_replay.network import Array, Network, ReplayError, finite, read_network
+from epsball_replay.network import Array, Network, read_network, require
 
 _LARGEST_FILE = 2**30
+_MODEL = re.compile(r"[A-Za-z0-9_-]+\.npz")
+# No exponents, which may stand for numbers beyond any memory.
 _RADIUS = re.compile(r"[0-9]{1,400}(/[0-9]{1,400})?")
-MALFORMED = (
-    *(LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
-    *(RecursionError, MemoryError, EOFError, zlib.error),
-)
-"""What reading or replaying a file that is no whole certificate can raise."""
 
-
-@dataclass(frozen=True)
-class Slopes:
-    """Slopes of the lower and the upper line of each entry of a node; for final rows, one set for all or one a row.
-
-    Without slopes the upper line is the chord.
-    """
-
-    lower: Array
-    upper: Array | None
+Slopes = dict[str, tuple[Array | None, Array | None]]
+"""By node, slopes of the lines below and above it, (rows, entries) or (1, entries); None is the chord's."""
 
 
 @dataclass(frozen=True)
@@ -44,127 +32,106 @@ class Certificate:
     norm: str
     radius: Fraction
     x: Array
-    box: tuple[float, float] | None
+    box: tuple[float, float]
     predicted: int
     claims: dict[int, float]
     refined: frozenset[str]
-    slopes: tuple[dict[str, Slopes], ...]
-    final_slopes: dict[str, Slopes]
+    slopes: list[Slopes]
+    own_slopes: list[tuple[str, Array, dict[str, tuple[Array, Array]]]]
+    """A node, k entries, and for their 2 k rows (lower bounds first) by node places and the slopes there, (2 k, m)."""
+    final_slopes: Slopes
 
 
 def read_certificate(path: Path) -> Certificate:
     """Read and check a certificate file and the model file beside it, which it names."""
-    try:
-        with gzip.open(path) as file:
-            text = file.read(_LARGEST_FILE + 1)
-        if len(text) > _LARGEST_FILE:
-            raise ReplayError(f"{path} unpacks to more than {_LARGEST_FILE} bytes.")
-        return _certificate(json.loads(text, object_pairs_hook=_distinct), path.parent)
-    except OSError as error:
-        raise ReplayError(f"{path} cannot be read: {error}.") from error
-    except MALFORMED as error:
-        raise ReplayError(f"{path} is no whole certificate ({type(error).__name__}: {error}).") from error
-
-
-def _certificate(data: dict[str, Any], folder: Path) -> Certificate:
-    if data["format"] != "epsball-certificate" or data["version"] != 1:
-        raise ReplayError(f"the file says format {data['format']!r}, version {data['version']!r}; known is version 1.")
-    network = read_network(folder / _plain_name(data["model"]["file"]))
-    if network.fingerprint != data["model"]["fingerprint"]:
-        raise ReplayError(
-            f"the certificate is about model {data['model']['fingerprint']}, the file holds {network.fingerprint}."
-        )
-    shapes = {node.name: node.shape for node in network.nodes}
-    predicted = _class(data["predicted"], network.classes)
+    with gzip.open(path) as file:
+        text = file.read(_LARGEST_FILE + 1)
+    require(len(text) <= _LARGEST_FILE, f"{path} unpacks to more than {_LARGEST_FILE} bytes.")
+    data = json.loads(text, object_pairs_hook=_distinct)
+    version, model = (data["format"], data["version"]), data["model"]
+    require(version == ("epsball-certificate", 1), f"the file is of format {version}; known is version 1.")
+    require(_MODEL.fullmatch(model["file"]), f"the model must lie beside the certificate, not at {model['file']!r}.")
+    network = read_network(path.parent / model["file"])
+    known = network.fingerprint == model["fingerprint"]
+    require(known, f"the certificate is about model {model['fingerprint']}, not {network.fingerprint}.")
     certificate = Certificate(
         network=network,
-        semantics=_one_of(data["semantics"], ("real", "float32")),
-        assumptions=dict(data["assumptions"]),
-        norm=_one_of(data["norm"], ("linf", "l2", "l1")),
+        semantics=data["semantics"],
+        assumptions=data["assumptions"],
+        norm=data["norm"],
         radius=_radius(data["radius"]),
-        x=_pixels(data["x"], next(node.shape for node in network.nodes if node.kind == "Input")),
-        box=_box(data["box"]),
-        predicted=predicted,
-        claims=_claims(data["claims"], network.classes, predicted),
-        refined=frozenset(name for name in data["refined"] if shapes[name]),
-        slopes=tuple({name: _slopes(pair, shapes[name]) for name, pair in choice.items()} for choice in data["slopes"]),
-        final_slopes={name: _slopes(pair, (-1, *shapes[name])) for name, pair in data["final_slopes"].items()},
+        x=_floats(data["x"], network.input.size),
+        box=(-np.inf, np.inf) if data["box"] is None else (*_floats(data["box"], 2).tolist(),),  # pyright: ignore[reportArgumentType]
+        predicted=_class(data["predicted"], network),
+        claims={_class(j, network): float(_floats([claim], 1)[0]) for j, claim in data["claims"].items()},
+        refined=frozenset(data["refined"]),
+        slopes=[_slopes(choice, network, (1,)) for choice in data["slopes"]] or [{}],
+        own_slopes=[_own_slopes(entries, network) for entries in data["own_slopes"]],
+        final_slopes=_slopes(data["final_slopes"], network, (1, network.output.size - 1)),
     )
     _check(certificate)
     return certificate
 
 
 def _check(certificate: Certificate) -> None:
-    box, x, network = certificate.box, certificate.x, certificate.network
-    if box is not None and not ((box[0] <= x) & (x <= box[1])).all():
-        raise ReplayError("the ball is empty: its centre lies outside the box.")
-    given = (side for slopes in certificate.final_slopes.values() for side in (slopes.lower, slopes.upper))
-    if any(side is not None and len(side) not in (1, network.classes - 1) for side in given):
-        raise ReplayError("the slopes of the final rows must be one set for all, or one for each row.")
-    if certificate.semantics == "float32":
-        for name, array in network.parameters.items():
-            if array.dtype != np.float32:
-                raise ReplayError(f"parameter {name} is {array.dtype}; a float32 claim is about a float32 network.")
+    network, (low, high) = certificate.network, certificate.box
+    others = set(range(network.output.size)) - {certificate.predicted}
+    require(set(certificate.claims) == others, "the claims must be one for each class but the predicted one.")
+    require(certificate.semantics in ("real", "float32"), f"{certificate.semantics!r} is no known claim.")
+    require(certificate.norm in ("linf", "l2", "l1"), f"{certificate.norm!r} is no known norm.")
+    require(((low <= certificate.x) & (certificate.x <= high)).all(), "the centre of the ball lies outside the box.")
+    require(certificate.refined <= network.nodes.keys(), "a refined node does not exist.")
+    deployed = all(array.dtype == np.float32 for array in network.parameters.values())
+    require(deployed or certificate.semantics == "real", "a float32 claim is about a network all in float32.")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ReplayError("the certificate names a field twice.")
-    return found
-
-
-def _claims(claims: dict[str, str], classes: int, predicted: int) -> dict[int, float]:
-    found = {_class(j, classes): float.fromhex(claim) for j, claim in claims.items()}
-    if set(found) != set(range(classes)) - {predicted} or not np.isfinite(list(found.values())).all():
-        raise ReplayError("the claims must be one finite number for each class but the predicted one.")
-    return found
+    require(len(dict(pairs)) == len(pairs), "the certificate names a field twice.")
+    return dict(pairs)
 
 
 def _radius(text: str) -> Fraction:
-    """Return a radius; exponents are not read, for they may stand for numbers beyond any memory."""
-    if not _RADIUS.fullmatch(text):
-        raise ReplayError(f"the radius {text[:40]!r} is no fraction of whole numbers.")
+    require(_RADIUS.fullmatch(text), f"the radius {text[:40]!r} is no fraction of whole numbers.")
     return Fraction(text)
 
 
-def _pixels(values: list[str], shape: tuple[int, ...]) -> Array:
-    return finite(np.array([float.fromhex(value) for value in values])).reshape(shape)
+def _finite(array: Array) -> Array:
+    require(np.isfinite(array).all(), "the file holds numbers that are not finite.")
+    return array
 
 
-def _box(sides: list[str] | None) -> tuple[float, float] | None:
-    if sides is None:
-        return None
-    low, high = finite(np.array([float.fromhex(side) for side in sides])).tolist()
-    return low, high
+def _floats(texts: list[str], size: int) -> Array:
+    return _finite(np.array([float.fromhex(text) for text in texts])).reshape(size)
 
 
-def _slopes(pair: dict[str, str | None], shape: tuple[int, ...]) -> Slopes:
-    below, above = pair["lower"], pair["upper"]
-    if below is None:
-        raise ReplayError("a node has no lower slopes.")
-    return Slopes(_decoded(below).reshape(shape), None if above is None else _decoded(above).reshape(shape))
+def _slopes(choice: dict[str, dict[str, str | None]], network: Network, rows: tuple[int, ...]) -> Slopes:
+    def decoded(text: str | None, name: str) -> Array | None:
+        if text is None:
+            return None
+        size = network.nodes[name].size
+        found = _finite(np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8")).reshape(-1, size)
+        require(len(found) in rows, f"slopes of node {name} are for {len(found)} rows, not {rows}.")
+        return found
+
+    return {name: (decoded(pair["lower"], name), decoded(pair["upper"], name)) for name, pair in choice.items()}
 
 
-def _decoded(text: str) -> Array:
-    return finite(np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8"))
+def _own_slopes(data: dict[str, Any], network: Network) -> tuple[str, Array, dict[str, tuple[Array, Array]]]:
+    def places(text: str, name: str) -> Array:
+        found = np.frombuffer(base64.b64decode(text, validate=True), dtype="<i4")
+        require(((found >= 0) & (found < network.nodes[name].size)).all(), f"node {name} has no such entries.")
+        return found
+
+    numbers, slopes = places(data["numbers"], data["node"]), {}
+    for name, part in data["slopes"].items():
+        lower = _finite(np.frombuffer(base64.b64decode(part["lower"], validate=True), dtype="<f8"))
+        at = places(part["at"], name)
+        slopes[name] = at, lower.reshape(2 * len(numbers), len(at))
+    return data["node"], numbers, slopes
 
 
-def _plain_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+\.npz", name):
-        raise ReplayError(f"the model file must lie beside the certificate under a plain name, not {name!r}.")
-    return name
-
-
-def _class(value: object, classes: int) -> int:
+def _class(value: object, network: Network) -> int:
     """Return the number of a class; it is written in one way, or one class could have two claims."""
-    number = int(str(value))
-    if str(number) != str(value) or not 0 <= number < classes:
-        raise ReplayError(f"class {value} does not exist; there are {classes}.")
-    return number
-
-
-def _one_of(value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise ReplayError(f"{value!r} is none of {', '.join(known)}.")
-    return value
+    known = {str(number): number for number in range(network.output.size)}
+    require(str(value) in known, f"class {value} does not exist; there are {network.output.size}.")
+    return known[str(value)]

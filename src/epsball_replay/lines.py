@@ -1,4 +1,4 @@
-"""Lines below and above a function of one variable on intervals, for given slopes.
+"""Lines below and above the nonlinear kinds of node: functions of one variable for given slopes, and maxima.
 
 For slope s the highest line below f on [l, u] is s z + min over [l, u] of (f(z) - s z). The minimum
 lies at l, at u, or at a critical point: a kink of a piecewise linear f, or a point where f' = s.
@@ -6,51 +6,54 @@ Nothing is assumed about the slopes.
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from flint import arb
 
-from epsball_replay.arithmetic import gamma, lower, upper
-from epsball_replay.network import Array, Node, ReplayError
+from epsball_replay.affine import pooled
+from epsball_replay.arithmetic import lower, upper
+from epsball_replay.network import Array, Node, require
+from epsball_replay.step import Step, matrix
+
+Parameters = dict[str, Array]
+Slopes = tuple[Array | None, Array | None]
 
 # Two or three roundings of a piecewise linear f and of s z, in float64, and their difference.
 _ROUNDINGS = 8 * 2.0**-53
-_SMOOTH = ("sigmoid", "tanh")
+_STRETCH = {"tanh": 1, "sigmoid": 2}
+"""The smooth functions, as the c of (c - 1 + tanh(z / c)) / c."""
 
 
-def intercepts(node: Node, slope: Array, low: Array, high: Array, parameters: dict[str, Array], sign: int) -> Array:
-    """Return t with slope z + t <= f(z) (sign 1; >= for sign -1) for all z in [low, high], entry by entry."""
-    function, critical = _described(node, parameters, low.ndim)
-    if function is None:
-        return _smooth(node.attributes["function"], slope, low, high, sign)
-    best = np.full(np.broadcast_shapes(slope.shape, low.shape), np.inf)
-    for point in (low, high, *critical):
-        z = np.clip(point, low, high)
-        gap = sign * (function(z) - slope * z)
-        doubt = _ROUNDINGS * (np.abs(function(z)) + np.abs(slope * z)) + 1e-300
-        best = np.minimum(best, gap - doubt)
-    return sign * best
+def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: Slopes, ulps: dict[str, float]) -> Step:
+    """Return the lines of a function of one variable for slopes below and above, None being the chord's."""
+    below, above = (_chord(node, parameters, low, high) if side is None else side for side in slopes)
+    least = intercepts(node, below, low, high, parameters, 1)
+    most = intercepts(node, above, low, high, parameters, -1)
+    function = node.attributes.get("function")
+    # Sigmoid and tanh are assumed right to so many units; the others round an argument and a product.
+    deployed = 0 if function in ("relu", "abs") else 2.0 * ulps[function] if function in _STRETCH else 3.0
+    require(deployed in (0, 3) or 2 <= deployed <= 2e6, f"{deployed / 2} units in the last place of {function}.")
+    return Step([(node.inputs[0], below, above)], least, most, np.maximum(np.abs(least), np.abs(most)), deployed)
 
 
-def extremes(node: Node, low: Array, high: Array, parameters: dict[str, Array]) -> tuple[Array, Array]:
-    """Return bounds of f over [low, high]."""
-    flat = np.zeros(low.shape)
-    return intercepts(node, flat, low, high, parameters, 1), intercepts(node, flat, low, high, parameters, -1)
-
-
-def chord(node: Node, low: Array, high: Array, parameters: dict[str, Array]) -> Array:
-    """Return the slope of the chord from low to high, for lines whose slopes the certificate does not give."""
-    first, last = (extremes(node, z, z, parameters)[0] for z in (low, high))
-    width = high - low
-    return np.divide(last - first, width, out=np.zeros_like(low), where=width > 0)
+def maximum(node: Node, shape: tuple[int, ...], low: Array, high: Array) -> Step:
+    """Return x_i <= max_k x_k <= s x_j + t, over windows of a value of the shape, in [low, high]."""
+    taps = pooled(node, np.arange(low.size).reshape(shape))
+    i, j, s, t = peak(*(np.append(side, -np.inf)[taps] for side in (low, high)))
+    places = np.arange(len(taps))
+    below = matrix(taps[places, i][:, None], 1.0, low.size)
+    above = matrix(taps[places, j][:, None], s[:, None], low.size)
+    return Step([(node.inputs[0], below, above)], np.zeros(len(t)), t, np.abs(t))
 
 
 def peak(low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
     """Return i, j, s and t with x_i <= max_k x_k <= s x_j + t, for windows (n, k) of entries in [low, high].
 
     i has the greatest lower bound, j the greatest upper bound u; with c the second greatest the maximum is at most
-    max(x_j, c), which is convex: a line that lies above it at both ends of [l, u] lies above it between.
+    max(x_j, c), which is convex: a line that lies above it at both ends of [l, u] lies above it between. The doubt
+    has room for s u + t in float64, too.
     """
     rows = np.arange(len(low))
     below, above = low.argmax(axis=1), high.argmax(axis=1)
@@ -65,81 +68,69 @@ def peak(low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
     return below, above, slope, np.where(sure, 0.0, line)
 
 
-def bends(consumer: Node, low: Array, high: Array) -> Array:
-    """Return where a node that takes a value in [low, high] is not one line there."""
-    if consumer.kind not in ("Elementwise", "PReLU"):
-        return np.full(low.shape, consumer.kind in ("MaxPool", "Max"))
-    function = "relu" if consumer.kind == "PReLU" else consumer.attributes["function"]
-    if function in _SMOOTH:
+def intercepts(node: Node, slope: Array, low: Array, high: Array, parameters: Parameters, sign: int) -> Array:
+    """Return t with slope z + t <= f(z) (sign 1; >= for sign -1) for all z in [low, high], entry by entry."""
+    stretch = _STRETCH.get(node.attributes.get("function", ""))
+    if stretch:
+        return (lower if sign > 0 else upper)(_extreme(slope, low, high, stretch, sign))
+    function, kinks = _pieces(node, parameters)
+    best = np.full(np.broadcast_shapes(slope.shape, low.shape), np.inf)
+    for point in (low, high, *kinks):
+        z = np.clip(point, low, high)
+        gap = sign * (function(z) - slope * z)
+        best = np.minimum(best, gap - _ROUNDINGS * (np.abs(function(z)) + np.abs(slope * z)) - 1e-300)
+    return sign * best
+
+
+def bends(node: Node, parameters: Parameters, low: Array, high: Array) -> Array:
+    """Return where a node that takes values in [low, high] is not one line there."""
+    if node.attributes.get("function") in _STRETCH:
         return low < high
-    kinks = consumer.attributes["arguments"] if function == "clamp" else [0.0]
-    return np.any([(low < kink) & (kink < high) for kink in kinks], axis=0)
+    if node.kind not in ("Elementwise", "PReLU"):
+        return np.full(low.shape, node.kind in ("MaxPool", "Max"))
+    return np.any([(low < kink) & (kink < high) for kink in _pieces(node, parameters)[1]], axis=0)
 
 
-def deployed_error(node: Node, magnitude: Array, assumptions: dict[str, Any]) -> Array:
-    """Return a bound on the float32 rounding of f, from a bound on |f|.
-
-    Piecewise linear kinds round at most an argument and a product; sigmoid and tanh are assumed
-    right to the units in the last place that the certificate states.
-    """
-    function = "prelu" if node.kind == "PReLU" else node.attributes["function"]
-    if function in ("relu", "abs", "negative"):
-        return np.zeros(magnitude.shape)
-    roundings = 2.0 * float(assumptions["ulps"][function]) if function in _SMOOTH else 3.0
-    if not 1 <= roundings <= 1e6:
-        raise ReplayError(f"the certificate assumes {roundings / 2} units in the last place for {function}.")
-    return gamma(roundings, 2.0**-24) * magnitude + 2.0**-125
+def _chord(node: Node, parameters: Parameters, low: Array, high: Array) -> Array:
+    first, last = (intercepts(node, np.zeros(low.shape), z, z, parameters, 1) for z in (low, high))
+    return np.divide(last - first, high - low, out=np.zeros(low.shape), where=high > low)
 
 
-def _described(
-    node: Node, parameters: dict[str, Array], dimensions: int
-) -> tuple[Callable[[Array], Array] | None, list[Any]]:
-    if node.kind == "PReLU":
-        slope = parameters[node.attributes["slope"]].astype(np.float64)
-        slope = slope.reshape(-1, *(1,) * (dimensions - 1)) if slope.size > 1 else slope.reshape(())
-        return (lambda z: np.where(z > 0, z, slope * z)), [0.0]
-    name, arguments = node.attributes["function"], node.attributes["arguments"]
-    if name == "relu":
-        return (lambda z: np.maximum(z, 0)), [0.0]
-    if name == "leaky_relu":
-        return (lambda z: np.where(z > 0, z, arguments[0] * z)), [0.0]
-    if name == "abs":
-        return np.abs, [0.0]
-    if name == "negative":
+def _pieces(node: Node, parameters: Parameters) -> tuple[Callable[[Array], Array], list[float]]:
+    """Return a piecewise linear function and its kinks: a clamp, or z above 0 and a z below."""
+    function, arguments = node.attributes.get("function", ""), node.attributes.get("arguments", [])
+    if function == "clamp":
+        return lambda z: np.clip(z, *arguments), [kink for kink in arguments if np.isfinite(kink)]
+    if function == "negative":
         return np.negative, []
-    if name == "clamp":
-        return (lambda z: np.clip(z, arguments[0], arguments[1])), [a for a in arguments if np.isfinite(a)]
-    if name in _SMOOTH:
-        return None, []
-    raise ReplayError(f"{node.name}: the function {name} is not replayed.")
+    if node.kind == "PReLU":
+        found = parameters[node.attributes["slope"]].astype(np.float64)
+        column = (-1, *(1,) * (len(node.shape) - 1)) if found.size > 1 else ()
+        a = np.broadcast_to(found.reshape(column), node.shape).ravel()
+    else:
+        known = {"relu": 0.0, "abs": -1.0, "leaky_relu": arguments[0] if arguments else None}
+        require(function in known, f"{node.name}: {node.kind}, function {function} is not replayed.")
+        a = known[function]
+    return lambda z: np.where(z > 0, z, a * z), [0.0]
 
 
-def _smooth(name: str, slope: Array, low: Array, high: Array, sign: int) -> Array:
-    shape = np.broadcast_shapes(slope.shape, low.shape)
-    slopes, lows, highs = (np.broadcast_to(a, shape).ravel().tolist() for a in (slope, low, high))
-    found = [_extreme(name, s, a, b, sign) for s, a, b in zip(slopes, lows, highs, strict=True)]
-    best = np.array(found, dtype=object).reshape(shape)
-    return lower(best) if sign > 0 else upper(best)
+def _extreme(slope: Array, low: Array, high: Array, stretch: int, sign: int) -> Array:
+    """Return in balls the least (sign 1) or greatest of f(z) - slope z over [low, high]; more points only loosen it.
 
+    With w = z / c it is (c - 1) / c + (tanh(w) - c^2 slope w) / c.
+    """
 
-def _extreme(name: str, slope: float, low: float, high: float, sign: int) -> arb:
-    """Return in balls a bound of the extreme of f(z) - slope z over [low, high]; more points only loosen it."""
-    points = [arb(low), arb(high)]
-    if slope > 0:
-        # sigmoid' = p (1 - p) with 2 p - 1 = tanh(z / 2); tanh' = 1 - tanh^2: either is slope at +-z.
-        square = 1 - (4 if name == "sigmoid" else 1) * arb(slope)
-        if not square < 0:
-            z = (2 if name == "sigmoid" else 1) * square.nonnegative_part().sqrt().atanh()
-            if not z.is_finite():
-                ends = (arb(low), arb(high)) if sign > 0 else (arb(high), arb(low))
-                return _value(name, ends[0]) - slope * ends[1]
-            points += [point for point in (z, -z) if not (point < low or point > high)]
-    found = [_value(name, z) - slope * z for z in points]
-    best = found[0]
-    for value in found[1:]:
-        best = best.min(value) if sign > 0 else best.max(value)
-    return best
+    def one(slope: float, low: float, high: float) -> arb:
+        s, points = arb(slope) * stretch**2, [arb(low) / stretch, arb(high) / stretch]
+        square = 1 - s
+        if slope > 0 and not square < 0:
+            # tanh' = 1 - tanh^2 is s at +-w.
+            w = square.nonnegative_part().sqrt().atanh()
+            if not w.is_finite():
+                return points[sign < 0].tanh() - s * points[sign > 0]
+            points += [point for point in (w, -w) if not (point < points[0] or point > points[1])]
+        gaps = [w.tanh() - s * w for w in points]
+        return reduce(arb.min if sign > 0 else arb.max, gaps)
 
-
-def _value(name: str, z: arb) -> arb:
-    return (1 + (z / 2).tanh()) / 2 if name == "sigmoid" else z.tanh()
+    vectorised: Any = np.frompyfunc(one, 3, 1)
+    return (stretch - 1 + vectorised(slope, low, high)) / stretch

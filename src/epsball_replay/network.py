@@ -3,9 +3,6 @@
 import hashlib
 import json
 import math
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,26 +11,25 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error)
 _LARGEST_FILE = 2**32
 _LARGEST_VALUE = 2**27
 # Products of a few such numbers neither overflow nor underflow in float64.
 _LEAST, _GREATEST = 1e-100, 1e100
-_INPUTS: dict[str, int | None] = {
-    **dict.fromkeys(("Input", "Constant"), 0),
-    **dict.fromkeys(("Add", "Subtract", "Multiply", "Divide"), 2),
-    **dict.fromkeys(("Linear", "Convolution", "BatchNorm", "Elementwise", "PReLU", "MaxPool", "Max"), 1),
-    **dict.fromkeys(("AveragePool", "AdaptiveAveragePool", "Sum", "Mean"), 1),
-    **dict.fromkeys(("Reshape", "Permute", "Expand", "Slice", "Gather", "Pad"), 1),
-    "Concatenate": None,
+_WHOLE = {
+    **dict.fromkeys(("kernel", "stride", "dilation", "groups", "step"), 1),
+    **dict.fromkeys(("padding", "axis", "axes", "index", "start", "end"), 0),
 }
-"""The known kinds, and how many inputs each takes; None is one or more."""
-_WHOLE = {"kernel": 1, "stride": 1, "dilation": 1, "padding": 0, "groups": 1, "axis": 0, "axes": 0, "output_padding": 0}
 """The least of the whole numbers that an attribute may hold, one or a list of them."""
 
 
 class ReplayError(Exception):
     """The certificate or its model cannot be read, or is of a kind this checker does not replay."""
+
+
+def require(true: object, message: str) -> None:
+    """Raise a ReplayError with the message unless something is true."""
+    if not true:
+        raise ReplayError(message)
 
 
 @dataclass(frozen=True)
@@ -46,91 +42,65 @@ class Node:
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
 
+    @property
+    def size(self) -> int:
+        """The number of entries of one value."""
+        return math.prod(self.shape)
+
 
 @dataclass(frozen=True)
 class Network:
-    """Nodes in an order of computation, their parameters, and the hash of both."""
+    """Nodes in an order of computation, which of them the input and the logits are, parameters, the hash of all."""
 
-    nodes: tuple[Node, ...]
-    output: str
+    nodes: dict[str, Node]
+    input: Node
+    output: Node
     parameters: dict[str, Array]
     fingerprint: str
 
-    @property
-    def classes(self) -> int:
-        """The number of logits."""
-        return next(node.shape[0] for node in self.nodes if node.name == self.output)
+    def parameter(self, name: str | None, shape: tuple[int, ...], default: float = 0.0) -> Array:
+        """Return a parameter in float64, or the default; it must have its shape, or numpy would spread it."""
+        if name is None:
+            return np.full(shape, default)
+        found = self.parameters[name]
+        require(found.shape == shape, f"parameter {name} has shape {found.shape}, not {shape}.")
+        return found.astype(np.float64)
 
 
 def read_network(path: Path) -> Network:
     """Read a model file: parameters as arrays, the nodes as JSON in the entry ``graph``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST_FILE:
-                raise ReplayError(f"the model file {path.name} unpacks to more than {_LARGEST_FILE} bytes.")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, SyntaxError, RuntimeError, *_BROKEN_ARCHIVE) as error:
-        raise ReplayError(f"the model file {path.name} cannot be read: {error}.") from error
-    described = json.loads(arrays.pop("graph").tobytes().decode())
-    nodes = tuple(_node(*entry) for entry in described["nodes"])
-    _check_order(nodes)
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        unpacked = sum(entry.file_size for entry in archive.zip.infolist())
+        require(unpacked <= _LARGEST_FILE, f"the model file {path.name} unpacks to more than {_LARGEST_FILE} bytes.")
+        arrays = {name: archive[name] for name in archive.files}
+    described = json.loads(arrays.pop("graph").tobytes())
+    nodes: dict[str, Node] = {}
+    for name, kind, attributes, inputs, shape in described["nodes"]:
+        require(name not in nodes and nodes.keys() >= set(inputs), f"node {name} of the model is out of order.")
+        nodes[name] = Node(name, kind, attributes, tuple(inputs), tuple(shape))
+        _check_node(nodes[name])
     for name, array in arrays.items():
         _check_parameter(name, array)
-    output = described["output"]
-    if not any(node.name == output and len(node.shape) == 1 and node.shape[0] >= 2 for node in nodes):
-        raise ReplayError(f"the output of the model, {output!r}, must be a node with a vector of at least two logits.")
-    return Network(nodes, output, arrays, _fingerprint(described, arrays))
+    (source,) = (node for node in nodes.values() if node.kind == "Input")
+    output = nodes[described["output"]]
+    require(len(output.shape) == 1 and output.size > 1, "the output must be a vector of at least two logits.")
+    return Network(nodes, source, output, arrays, _fingerprint(described, arrays))
 
 
-def finite(array: Array) -> Array:
-    """Return the array; raise unless all of it is finite."""
-    if not np.isfinite(array).all():
-        raise ReplayError("the file holds numbers that are not finite.")
-    return array
-
-
-def _node(name: object, kind: object, attributes: object, inputs: object, shape: object) -> Node:
-    if not isinstance(name, str) or not isinstance(kind, str) or not isinstance(attributes, dict):
-        raise ReplayError(f"node {name!r} of the model is no name, kind and attributes.")
-    if not isinstance(inputs, list) or not all(isinstance(taken, str) for taken in inputs):
-        raise ReplayError(f"the inputs of node {name} of the model are no list of names.")
-    if kind not in _INPUTS:
-        raise ReplayError(f"node {name} of the model is a {kind}, which is not replayed.")
-    wanted = _INPUTS[kind]
-    if len(inputs) != wanted and (wanted is not None or not inputs):
-        raise ReplayError(f"node {name} of the model is a {kind} of {len(inputs)} inputs.")
-    if not isinstance(shape, list) or not all(_whole(length, 1) for length in shape):
-        raise ReplayError(f"node {name} of the model has the shape {shape!r}.")
-    if math.prod(shape) > _LARGEST_VALUE:
-        raise ReplayError(f"node {name} of the model has more than {_LARGEST_VALUE} entries.")
-    for key in _WHOLE.keys() & attributes.keys():
-        given = attributes[key]
-        if not all(_whole(number, _WHOLE[key]) for number in (given if isinstance(given, list) else [given])):
-            raise ReplayError(f"node {name} of the model has {key} {given!r}.")
-    return Node(name, kind, attributes, tuple(inputs), tuple(shape))
-
-
-def _whole(number: object, least: int) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and number >= least
-
-
-def _check_order(nodes: tuple[Node, ...]) -> None:
-    known: set[str] = set()
-    for node in nodes:
-        if node.name in known or not known.issuperset(node.inputs):
-            raise ReplayError(f"node {node.name} of the model is out of order.")
-        known.add(node.name)
-    if [node.kind for node in nodes].count("Input") != 1:
-        raise ReplayError("the model must have exactly one input.")
+def _check_node(node: Node) -> None:
+    limits = [(node.shape, 1), *((node.attributes.get(key, []), least) for key, least in _WHOLE.items())]
+    for given, least in limits:
+        for number in given if isinstance(given, list | tuple) else [given]:
+            whole = isinstance(number, int) and number >= least
+            require(whole, f"node {node.name} of the model has {number!r} where whole numbers from {least} belong.")
+    require(node.size <= _LARGEST_VALUE, f"node {node.name} of the model has more than {_LARGEST_VALUE} entries.")
 
 
 def _check_parameter(name: str, array: Array) -> None:
-    if array.dtype not in (np.float32, np.float64):
-        raise ReplayError(f"parameter {name} is {array.dtype}; parameters are float32 or float64.")
-    size = np.abs(finite(array)).astype(np.float64)
-    if (size > _GREATEST).any() or ((size > 0) & (size < _LEAST)).any():
-        raise ReplayError(f"parameter {name} has entries beyond [{_LEAST}, {_GREATEST}], which are not replayed.")
+    require(array.dtype in (np.float32, np.float64), f"parameter {name} is {array.dtype}, not float32 or float64.")
+    size = np.abs(array.astype(np.float64))
+    known = (size == 0) | ((size >= _LEAST) & (size <= _GREATEST))
+    require(known.all(), f"parameter {name} has entries beyond [{_LEAST}, {_GREATEST}], which are not replayed.")
 
 
 def _fingerprint(described: dict[str, Any], arrays: dict[str, Array]) -> str:

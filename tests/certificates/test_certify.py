@@ -231,6 +231,18 @@ def test_what_the_checker_does_not_know_is_said_and_no_file_written(layer, reaso
     assert not found.files
 
 
+def test_a_float64_network_behind_a_normalisation_has_real_certificates_only(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    classifier, x = Classifier(net, mean=0.3, std=0.5), torch.rand(3, 1, 4, 4, dtype=torch.float64)
+    y, ball = classifier(x).argmax(1), Ball("linf", "1/1000")
+    found = certify(classifier, x, y, ball, semantics="real", folder=tmp_path)
+    assert found.files
+    assert all(replay(path).stable for path in found.files.values())
+    with pytest.raises(ModelError, match="float64"):
+        certify(classifier, x, y, ball)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_certificates_of_overlapping_maxima_are_accepted(norm, tmp_path):
     torch.manual_seed(6)

@@ -14,6 +14,7 @@ from certificate_traps import TRAPS
 from epsball.ball import Ball
 from epsball.certificates import propagation
 from epsball.certificates.curves import Lines, curve_of, lines_of
+from epsball.certificates.log_softmax import Relaxation as LogRelaxation
 from epsball.certificates.maxima import Peak
 from epsball.certificates.products import Factors
 from epsball.certificates.rule import Pulled
@@ -67,6 +68,8 @@ def _changed(relaxation: Any, part: str) -> Any:
         return (_changed(relaxation[0], part), *relaxation[1:])
     if isinstance(relaxation, Relaxation):
         return relaxation._replace(exponential=_changed(relaxation.exponential, part))
+    if isinstance(relaxation, LogRelaxation):
+        return relaxation._replace(logarithm=_changed(relaxation.logarithm, part))
     sign = {"lower": 1, "upper": -1, "intercept": -1, "at_low": -1, "at_high": 1}.get(part)
     if sign is not None:
         return relaxation._replace(**{part: getattr(relaxation, part) + 0.05 * sign})
@@ -85,6 +88,7 @@ def _mutants(case: Case) -> list[str]:
     parts = {
         Lines: ["lower", "upper", "lower_slope 1.5", "lower_slope -1.5", "upper_slope 0.4", "upper_slope -0.4"],
         Relaxation: ["lower", "upper", "lower_slope -0.3", "upper_slope 0.3"],
+        LogRelaxation: ["lower", "upper", "lower_slope 0.3", "upper_slope -0.3"],
         Peak: ["intercept", "slope 0.3", "slope -0.3"],
         Factors: ["at_low", "at_high", "a_low 0.3", "b_low 0.3", "b_high -0.3"],
     }[type(relaxation)]

@@ -87,6 +87,20 @@ def test_a_module_in_float64_gives_a_graph_in_float64() -> None:
     assert graph.parameters["constant.0"].item() == 0.1
 
 
+def test_a_module_in_float64_is_captured_behind_its_normalisation() -> None:
+    classifier = Classifier(nn.Sequential(nn.Flatten(), mlp().double()), mean=0.3, std=0.5)
+    graph = capture(classifier.network, (1, 4, 4))
+    x = torch.rand(3, 1, 4, 4, dtype=torch.float64)
+    assert torch.equal(graph(x), classifier(x))
+    assert graph.parameters["0.mean"].item() == torch.tensor(0.3).item()
+
+
+@pytest.mark.parametrize("cast", [torch.Tensor.double, lambda tensor: tensor.double().view(1, -1)])
+def test_arithmetic_in_another_type_is_refused(cast) -> None:
+    with pytest.raises(UnsupportedOperation, match="float64"):
+        capture(Function(lambda layer, x: layer((cast(layer.weight[0]) * x).float()), LAYER), (6,))
+
+
 def test_numbers_in_the_source_are_rounded_as_the_network_rounds_them() -> None:
     graph = capture(nn.Sequential(mlp(), Function(lambda x: 0.1 * x)), (16,))
     assert graph.parameters["constant.0"].item() == torch.tensor(0.1).item()

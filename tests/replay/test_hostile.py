@@ -93,6 +93,14 @@ def many_slopes(data, graph, arrays):
     data["final_slopes"] = {"n1": {"lower": base64.b64encode(np.zeros(7 * 12).tobytes()).decode(), "upper": None}}
 
 
+def own_slopes(numbers=(0,), at=(0,), lower=(0.5, 0.5)) -> dict[str, Any]:
+    def text(values, kind: str) -> str:
+        return base64.b64encode(np.array(values, dtype=kind).tobytes()).decode()
+
+    slopes = {"n1": {"at": text(at, "<i4"), "lower": text(lower, "<f8")}}
+    return {"node": "n0", "numbers": text(numbers, "<i4"), "slopes": slopes}
+
+
 HOSTILE = {
     "one logit": one_logit,
     "two claims for a class": two_claims_for_a_class,
@@ -106,6 +114,10 @@ HOSTILE = {
     "a box of three sides": field("box", ["0x0p0", "0x1p0", "0x1p0"]),
     "slopes of an unknown node": field("slopes", [{"other": {"lower": "", "upper": None}}]),
     "slopes that are too short": field("slopes", [{"n1": {"lower": "AAAAAAAAAAA=", "upper": None}}]),
+    "slopes of an entry that is not there": field("own_slopes", [own_slopes(numbers=[3 * 2 * 2])]),
+    "slopes at a place that is not there": field("own_slopes", [own_slopes(at=[-1])]),
+    "fewer slopes than rows": field("own_slopes", [own_slopes(lower=[0.5])]),
+    "slopes of no number": field("own_slopes", [own_slopes(lower=[0.5, float("nan")])]),
     "an unknown refined node": field("refined", ["other"]),
     "a node twice": lambda data, graph, arrays: graph["nodes"].insert(1, graph["nodes"][1]),
     "a node before its input": lambda data, graph, arrays: graph["nodes"].reverse(),

@@ -11,46 +11,17 @@ from epsball.certificates.arithmetic import Arithmetic
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
 from epsball.certificates.linear.refinement import wanted_entries
-from epsball.certificates.lipschitz import lipschitz, lipschitz_constants
-from epsball.certificates.methods import METHODS as PROPAGATED
-from epsball.certificates.methods import LowerBounds, Method
+from epsball.certificates.methods import LowerBounds
 from epsball.certificates.propagation import Propagation, propagate
+from epsball.certificates.registry import METHODS
 from epsball.certificates.specification import chapter_criterion, margins
-from epsball.errors import UnsupportedOperation, choose
 from epsball.graph import Graph
 
-METHODS: dict[str, Method] = {
-    "interval": PROPAGATED["interval"],
-    "lipschitz": lipschitz,
-    **{name: method for name, method in PROPAGATED.items() if name != "interval"},
-}
-"""Every method by name, in the order of their cost."""
-
-AUTO = "auto"
 BATCH = 32
 """Examples bounded together."""
 
 STEPS = 10
 """Steps of `optimised`."""
-
-
-def methods_of(name: str, graph: Graph, norm: str) -> tuple[str, ...]:
-    """Return the methods that a name stands for; ``"auto"`` is the cascade that fits graph and norm.
-
-    Lipschitz constants are part of it for l2 balls, where they can win, and only if the network has one.
-    """
-    if name in METHODS:
-        return (name,)
-    choose({AUTO: None, **METHODS}, name, "method")
-    return tuple(known for known in METHODS if known != "lipschitz" or (norm == "l2" and _has_constant(graph)))
-
-
-def _has_constant(graph: Graph) -> bool:
-    try:
-        lipschitz_constants(graph)
-    except UnsupportedOperation:
-        return False
-    return True
 
 
 @dataclass(kw_only=True, eq=False)
@@ -122,7 +93,8 @@ def run_cascade(
     names
         The methods, cheapest first.
     budget
-        Passes an example may cost; a method that would exceed it is not begun.
+        Passes an example may cost; a method that would exceed it is not begun. What `optimised` spends on intermediate
+        slopes is counted, but not known before.
     max_memory
         Bytes, for the methods that carry rows.
     """
@@ -145,6 +117,8 @@ def run_cascade(
         )
         stable = _note(found, name, rows, bounds, predicted, graph.output)
         found.passes[rows] += price
+        for at, more in bounds.passes.items():
+            found.passes[rows[at]] += more
         found.seconds[rows] += (time.process_time() - begun) / len(rows)
         rows, boxes = rows[~stable], _taken(bounds.boxes, ~stable)
     return found
@@ -188,4 +162,5 @@ def _row(bounds: LowerBounds, at: int) -> LowerBounds:
         rows=bounds.rows[one],
         boxes={name: box.take(one) for name, box in bounds.boxes.items()},
         slopes={name: slope[one] for name, slope in bounds.slopes.items()},
+        entries={0: bounds.entries[at]} if at in bounds.entries else {},
     )

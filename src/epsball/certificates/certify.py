@@ -13,10 +13,11 @@ from torch.nn.utils import parametrize
 from epsball import progress
 from epsball.ball import Ball
 from epsball.certificates.arithmetic import Arithmetic, arithmetic_of
-from epsball.certificates.cascade import AUTO, BATCH, Bounded, methods_of, run_cascade
+from epsball.certificates.cascade import BATCH, Bounded, run_cascade
 from epsball.certificates.deployment import ASSUMPTIONS, check_deployment
 from epsball.certificates.domain import Domain
 from epsball.certificates.files import write_model
+from epsball.certificates.registry import AUTO, methods_of
 from epsball.certificates.replayable import emit, not_replayable
 from epsball.certificates.result import Certificates
 from epsball.classifier import Classifier

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,24 @@ from epsball.graph import Graph
 
 Slopes = tuple[Tensor, Tensor | None]
 """Slopes of the lower and of the upper line of every entry of a node; None above is the chord's."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OwnSlopes:
+    """Entries of a node that are bounded by rows with lower slopes of their own.
+
+    Parameters
+    ----------
+    node, numbers
+        The node, and the k entries by their places in its flattened value.
+    slopes
+        By node on the way back: m places in its flattened value, and the lower slopes there, (2 k, m): of the k rows
+        that bound from below, then of those that bound from above. Elsewhere they are those of the first choice.
+    """
+
+    node: str
+    numbers: Tensor
+    slopes: Mapping[str, tuple[Tensor, Tensor]]
 
 
 def write_model(graph: Graph, folder: Path) -> str:
@@ -53,6 +72,7 @@ def write_certificate(
     refined: tuple[str, ...],
     bounds: Mapping[str, tuple[Tensor, Tensor]],
     slopes: Sequence[Mapping[str, Slopes]],
+    own_slopes: Sequence[OwnSlopes],
     final_slopes: Mapping[str, Slopes],
 ) -> None:
     """Write one example's certificate: JSON, compressed by gzip.
@@ -75,6 +95,8 @@ def write_certificate(
         Lower and upper bounds by node, for readers, stored in float32; the checker derives its own.
     slopes
         Slopes by node, of its shape, for the backward bounds of nodes; of several choices the best bound counts.
+    own_slopes
+        Slopes of single entries, whose bounds are the better of these and of the choices'.
     final_slopes
         Slopes by node for the bounds of the margins, with a leading axis: one set for all rows, or one for each
         class but p.
@@ -94,12 +116,23 @@ def write_certificate(
         "refined": list(refined),
         "bounds": {name: _encoded(pair, "<f4") for name, pair in bounds.items()},
         "slopes": [{name: _encoded(pair) for name, pair in choice.items()} for choice in slopes],
+        "own_slopes": [_own(entries) for entries in own_slopes],
         "final_slopes": {name: _encoded(pair) for name, pair in final_slopes.items()},
     }
     write_atomically(path, gzip.compress(json.dumps(content).encode(), mtime=0))
 
 
+def _own(entries: OwnSlopes) -> dict[str, Any]:
+    slopes = {
+        name: {"at": _text(at, "<i4"), "lower": _text(lower, "<f8")} for name, (at, lower) in entries.slopes.items()
+    }
+    return {"node": entries.node, "numbers": _text(entries.numbers, "<i4"), "slopes": slopes}
+
+
 def _encoded(pair: Slopes, kind: str = "<f8") -> dict[str, str | None]:
-    sides = [None if side is None else side.detach().cpu().contiguous().numpy().astype(kind) for side in pair]
-    texts = [None if side is None else base64.b64encode(side.tobytes()).decode() for side in sides]
+    texts = [None if side is None else _text(side, kind) for side in pair]
     return dict(zip(("lower", "upper"), texts, strict=True))
+
+
+def _text(tensor: Tensor, kind: str) -> str:
+    return base64.b64encode(tensor.detach().cpu().contiguous().numpy().astype(kind).tobytes()).decode()

@@ -1,6 +1,6 @@
 """The methods: interval, crown-ibp, crown and optimised bounds on a specification."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +11,9 @@ from epsball.certificates.arithmetic import FLOAT32, Arithmetic
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
 from epsball.certificates.linear import refiner
+from epsball.certificates.linear.entries import Entries
 from epsball.certificates.linear.final import final_bounds
+from epsball.certificates.linear.intermediate import with_intermediate_slopes
 from epsball.certificates.linear.rows import Rows
 from epsball.certificates.linear.slopes import optimised_slopes
 from epsball.certificates.linear.sweep import sweep
@@ -32,11 +34,17 @@ class LowerBounds:
         Bounds on the value of every node.
     slopes
         The lower slope chosen for each rectifier, where it was chosen for each row: (n, rows, *shape) by node.
+    entries
+        Of examples, by number, entries of nodes whose bounds were proved with lower slopes of their own.
+    passes
+        Of examples, by number, the passes of these rows: how many there are is not known before.
     """
 
     rows: Tensor
     boxes: Mapping[str, Box]
     slopes: Mapping[str, Tensor] = field(default_factory=dict)
+    entries: Mapping[int, Sequence[Entries]] = field(default_factory=dict)
+    passes: Mapping[int, int] = field(default_factory=dict)
 
 
 def interval(
@@ -141,18 +149,19 @@ def optimised(
     slopes = {
         name: torch.where(_rowwise(found > first, slope), slope, _own(bounds, name)) for name, slope in slopes.items()
     }
-    return LowerBounds(rows=torch.maximum(first, found), boxes=bounds.boxes, slopes=slopes)
-
-
-Method = Callable[..., LowerBounds]
-
-METHODS: dict[str, Method] = {
-    "interval": interval,
-    "crown-ibp": crown_ibp,
-    "crown": crown,
-    "optimised": optimised,
-}
-"""The methods by name, in the order of their cost."""
+    better = with_intermediate_slopes(
+        bounds,
+        specification,
+        first,
+        torch.maximum(first, found),
+        slopes,
+        steps=steps,
+        step_size=step_size,
+        max_memory=max_memory,
+    )
+    return LowerBounds(
+        rows=better.rows, boxes=better.boxes, slopes=better.slopes, entries=better.entries, passes=better.passes
+    )
 
 
 def _rowwise(condition: Tensor, like: Tensor) -> Tensor:

@@ -225,11 +225,17 @@ def deployed_rounding(form: Affine, sizes: list[Tensor], magnitude: Tensor, depl
     """Return gamma_{n+1} (abs(W) m + abs(w)), plus what underflow costs; infinite where sums may overflow.
 
     A product that underflows, or whose factor is flushed to zero, is off by at most
-    tiny (1 + abs(W_i) + abs(x_i)), a sum that is flushed by tiny.
+    tiny (1 + abs(W_i) + abs(x_i)), a sum that is flushed by tiny. Of n products those with an x_i that is always
+    0 do not count: they are 0, and to add 0 is exact.
     """
     most = max(size.max().item() for size in sizes)
     underflow = deployed.tiny * (form.terms + 1) * (2 + form.largest + most)
-    error = deployed.gamma(form.terms + 1) * magnitude + underflow
+    if form.products is None:
+        gamma = magnitude.new_tensor([deployed.gamma(form.terms + 1)])
+    else:
+        varying = flat(sizes[0], 1).count_nonzero(dim=1).clamp(max=form.products).tolist()
+        gamma = magnitude.new_tensor([deployed.gamma(n + 1) for n in varying])
+    error = gamma.view(-1, *(1,) * (magnitude.ndim - 1)) * magnitude + underflow
     return torch.where(magnitude <= OVERFLOW, error, torch.inf)
 
 

@@ -1,6 +1,7 @@
 """Which certificates the independent checker can replay, and how bounds become its certificates."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,8 +12,12 @@ from epsball.certificates.arithmetic import Arithmetic
 from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import Lines
 from epsball.certificates.domain import Domain
-from epsball.certificates.files import Slopes, write_certificate
+from epsball.certificates.files import OwnSlopes, Slopes, write_certificate
+from epsball.certificates.linear.entries import Entries
+from epsball.certificates.linear.limits import slope_limits
 from epsball.certificates.linear.refinement import slope_choices
+from epsball.certificates.linear.rows import Window
+from epsball.certificates.linear.windows import cropped
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.graph import Graph, Node, kinds
 
@@ -21,7 +26,7 @@ FUNCTIONS = ("relu", "leaky_relu", "abs", "negative", "clamp", "sigmoid", "tanh"
 
 _CURVES = (kinds.Elementwise, kinds.PReLU)
 _MOVES = (kinds.Reshape, kinds.Permute, kinds.Expand, kinds.Slice, kinds.Gather)
-_UNKNOWN = (kinds.MatMul, kinds.Maximum, kinds.Minimum, kinds.Softmax, kinds.Upsample)
+_UNKNOWN = (kinds.MatMul, kinds.Maximum, kinds.Minimum, kinds.Softmax, kinds.LogSoftmax, kinds.Upsample)
 ULPS = 8.0
 """Units in the last place that sigmoid and tanh are assumed to be right to."""
 
@@ -97,6 +102,7 @@ def emit(
         refined=refined if proof.method in ("crown", "optimised") else (),
         bounds={name: (box.low[0], box.high[0]) for name in refined if (box := proof.bounds.boxes[name])},
         slopes=_choices(lines, slope_choices(bounds, proof.method == "optimised")),
+        own_slopes=_own_slopes(bounds, proof.bounds.entries.get(0, ())),
         final_slopes=final,
     )
 
@@ -128,6 +134,27 @@ def _choices(lines: dict[str, Slopes], choices: list[dict[str, Tensor]]) -> list
         {name: (choice[name][0, 0].expand_as(low) if name in choice else low, up) for name, (low, up) in lines.items()}
         for choice in choices
     ]
+
+
+def _own_slopes(bounds: Propagation, entries: Sequence[Entries]) -> list[OwnSlopes]:
+    """Return the slopes of entries' rows at those places that the rows reach and where there is a choice."""
+    limits = slope_limits(bounds)
+    return [
+        OwnSlopes(
+            node=part.node,
+            numbers=part.numbers,
+            slopes={name: _where_free(slope[0], part.parts[name], limits[name]) for name, slope in part.slopes.items()},
+        )
+        for part in entries
+    ]
+
+
+def _where_free(slope: Tensor, window: Window | None, limits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the places of a rectifier where the slopes of rows (r, *part) are free, and those there, (r, m)."""
+    low, high = (cropped(limit[0, 0], window) for limit in limits)
+    places = torch.arange(limits[0].numel()).view(limits[0].shape[2:])
+    free = low < high
+    return cropped(places, window)[free], slope.to(low.dtype).clamp(low, high)[:, free]
 
 
 def _curves(graph: Graph) -> list[Node]:

@@ -1,5 +1,6 @@
 """The rule table: one rule a kind that is not affine."""
 
+from epsball.certificates.log_softmax import LogSoftmax as LogSoftmaxRule
 from epsball.certificates.maxima import Extremum, Maxima
 from epsball.certificates.pointwise import Pointwise, Rectifier
 from epsball.certificates.products import MatrixProduct, Product, Quotient
@@ -11,6 +12,7 @@ from epsball.graph.kinds import (
     Divide,
     Elementwise,
     Kind,
+    LogSoftmax,
     MatMul,
     Max,
     Maximum,
@@ -32,6 +34,7 @@ RULES: dict[type[Kind], Rule] = {
     Divide: Quotient(),
     MatMul: MatrixProduct(),
     Softmax: SoftmaxRule(),
+    LogSoftmax: LogSoftmaxRule(),
 }
 
 

@@ -15,8 +15,35 @@ from epsball.certificates.rule import Pulled, Site
 from epsball.certificates.tensors import dot
 
 EXP = curve_of("exp", ())
-_STEPS = 32
-"""Roundings of a softmax besides its sum: the differences, exponentials, the quotient."""
+EXPONENTIAL_UNITS = 64
+"""What an exponential inside a softmax may be off by, in units u: vectorised kernels state 20 in the last place."""
+_STEPS = 2 * EXPONENTIAL_UNITS + 16
+"""Roundings of a softmax besides its sum: the differences, exponentials above and below, the quotient."""
+
+
+class Exponentials(NamedTuple):
+    """Lines around exp(x - shift), their box, and that of their sum over an axis."""
+
+    shift: Tensor
+    lines: Lines
+    box: Box
+    total: Box
+
+
+def exponentials(box: Box, axis: int) -> Exponentials:
+    """Return the lines around exp(x_i - c) along an axis of x, for the greatest upper bound c."""
+    shift = box.high.amax(dim=axis, keepdim=True)
+    doubt = 2.0**-51 * (box.magnitude + shift.abs())
+    shifted = Box(box.low - shift - doubt, box.high - shift + doubt)
+    exponential = outward(EXP, shifted)
+    # exp is positive: underflow to 0, or the error taken off, would make its sum's reciprocal unbounded.
+    exponential = Box(exponential.low.clamp(min=0), exponential.high)
+    gamma = BINARY64.gamma(shifted.low.shape[axis] + 2)
+    total = Box(
+        exponential.low.sum(dim=axis, keepdim=True) * (1 - gamma),
+        exponential.high.sum(dim=axis, keepdim=True) * (1 + gamma),
+    )
+    return Exponentials(shift, Lines(*(part.unsqueeze(1) for part in lines_of(EXP, *shifted))), exponential, total)
 
 
 class Relaxation(NamedTuple):
@@ -56,27 +83,15 @@ class Softmax:
 
     def prepare(self, site: Site, boxes: Sequence[Box]) -> Relaxation:
         """Return the lines around exp and the reciprocal, and McCormick's factors of their product."""
-        axis = site.kind.axis + 1
-        shift = boxes[0].high.amax(dim=axis, keepdim=True)
-        doubt = 2.0**-51 * (boxes[0].magnitude + shift.abs())
-        shifted = Box(boxes[0].low - shift - doubt, boxes[0].high - shift + doubt)
-        exponential = outward(EXP, shifted)
-        # exp is positive: underflow to 0, or the error taken off, would make its sum's reciprocal unbounded.
-        exponential = Box(exponential.low.clamp(min=0), exponential.high)
-        length = shifted.low.shape[axis]
-        gamma = BINARY64.gamma(length + 2)
-        total = Box(
-            exponential.low.sum(dim=axis, keepdim=True) * (1 - gamma),
-            exponential.high.sum(dim=axis, keepdim=True) * (1 + gamma),
-        )
-        inverse = outward(RECIPROCAL, total)
+        parts = exponentials(boxes[0], site.kind.axis + 1)
+        inverse = outward(RECIPROCAL, parts.total)
         return Relaxation(
-            shift,
-            Lines(*(part.unsqueeze(1) for part in lines_of(EXP, *shifted))),
-            exponential.magnitude,
-            Lines(*(part.unsqueeze(1) for part in lines_of(RECIPROCAL, *total))),
-            total.high,
-            factors_of(exponential, inverse, site.node.shape),
+            parts.shift,
+            parts.lines,
+            parts.box.magnitude,
+            Lines(*(part.unsqueeze(1) for part in lines_of(RECIPROCAL, *parts.total))),
+            parts.total.high,
+            factors_of(parts.box, inverse, site.node.shape),
         )
 
     def pull(self, site: Site, relaxation: Relaxation, rows: Tensor) -> Pulled:

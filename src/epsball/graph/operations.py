@@ -150,10 +150,12 @@ def squeeze(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
     return reshape(builder, x, tuple(x.shape[i] for i in left), axis)
 
 
-def softmax(builder: Builder, x: Value, axis: int) -> Value:
-    """Return the softmax over an axis."""
+def softmax(
+    builder: Builder, x: Value, axis: int, kind: type[kinds.Softmax | kinds.LogSoftmax] = kinds.Softmax
+) -> Value:
+    """Return the softmax over an axis, or its logarithm."""
     (over,) = example_axes(builder, x, (axis,))
-    return Value(builder.add(kinds.Softmax(axis=over), x.node), x.shape, x.axis, x.outer)
+    return Value(builder.add(kind(axis=over), x.node), x.shape, x.axis, x.outer)
 
 
 def concatenate(builder: Builder, values: Sequence[Value], axis: int) -> Value:

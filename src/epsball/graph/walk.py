@@ -146,10 +146,12 @@ def _folds(node: Any) -> bool:
 
 
 def _check_dtype(builder: Builder, node: Any, used: list[Any]) -> None:
-    """Refuse a float result in another dtype than the network's."""
+    """Refuse a float result in another dtype than the network's; a parameter of another may be moved."""
     results = node.meta["val"] if isinstance(node.meta["val"], list | tuple) else [node.meta["val"]]
     dtype = results[0].dtype if isinstance(results[0], Tensor) else builder.dtype
-    if dtype != builder.dtype and any(isinstance(value, Value) for value in used):
+    kept = all(given.meta["val"].dtype == dtype for given in node.all_input_nodes)
+    moves = node.target in MOVES and dtype.is_floating_point and kept
+    if dtype != builder.dtype and not moves and any(isinstance(value, Value) for value in used):
         if dtype.is_floating_point:
             builder.refuse(f"it computes in {dtype}, the network is in {builder.dtype}")
         builder.refuse(f"it turns values into {dtype}, and what depends on them may jump")

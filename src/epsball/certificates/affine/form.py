@@ -28,6 +28,8 @@ class Affine:
     terms
         An n such that computing an entry of the output, or one of a W_i, in any order has rounding errors of at
         most gamma_n times the sum of the magnitudes of its terms. 0 where both are exact.
+    products
+        How many products W_ij x_j an output entry sums, where it is a sum of such and of one w_j; else None.
     pointwise
         Whether each output entry stands on the input entry at its own place (the channel apart from others).
     takes
@@ -47,6 +49,7 @@ class Affine:
     bias: Tensor | None = None
     bias_magnitude: Tensor | None = None
     terms: int
+    products: int | None = None
     pointwise: bool = False
     takes: tuple[int, ...] | None = None
     signs: tuple[int, ...] | None = None

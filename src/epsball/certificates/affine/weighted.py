@@ -26,6 +26,7 @@ def linear(node: Node, kind: Linear, graph: Graph, parameters: Parameters) -> Af
         transpose=lambda rows: (rows @ weight,),
         bias=None if kind.bias is None else parameters[kind.bias],
         terms=max(weight.shape) + 1,
+        products=weight.shape[1],
         largest=_largest(magnitude),
     )
 
@@ -42,6 +43,7 @@ def convolution(node: Node, kind: Convolution, graph: Graph, parameters: Paramet
         transpose=lambda rows: (convolution_transpose(rows, weight, kind, shape),),
         bias=None if kind.bias is None else parameters[kind.bias].view(1, -1, *trailing),
         terms=math.prod(weight.shape[2:]) * max(weight.shape[0], weight.shape[1]) + 1,
+        products=weight[:, 0].numel() // kind.groups if kind.transposed else weight[0].numel(),
         largest=_largest(magnitude),
     )
 

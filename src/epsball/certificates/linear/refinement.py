@@ -11,12 +11,13 @@ from epsball.certificates.linear.extent import largest_extent
 from epsball.certificates.linear.limits import slope_limits
 from epsball.certificates.linear.rows import Rows, Window
 from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.linear.windows import spatial, window_at
 from epsball.certificates.maxima import Maxima
 from epsball.certificates.pointwise import Pointwise, Rectifier
 from epsball.certificates.propagation import Propagation, Refine
 from epsball.certificates.rules import RULES, rule_of
 from epsball.graph import Node
-from epsball.graph.kinds import BatchNorm, Convolution, Input
+from epsball.graph.kinds import Input
 
 CACHE = 2**22
 """Bytes of coefficients carried at once: what stays in a core's cache costs half of what does not (measured)."""
@@ -51,9 +52,9 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
         bounds.relax_all()
         choices = slope_choices(bounds, extremes)
         low, high = box.low.clone(), box.high.clone()
-        if _spatial(node):
+        if spatial(node):
             for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
-                window = _window(place, node.shape[1:])
+                window = window_at(place, node.shape[1:])
                 _refine_group(bounds, node, (low, high), wanted, window, room, choices)
         else:
             _refine_group(bounds, node, (low, high), wanted, None, room, choices)
@@ -165,20 +166,3 @@ def _mixing(bounds: Propagation, node: Node) -> float:
         return math.inf
     before = max(_mixing(bounds, bounds.graph[name]) for name in bounds.sources(node))
     return before if form.pointwise or (form.exact and len(node.inputs) == 1) else before + 1
-
-
-def _spatial(node: Node) -> bool:
-    return (
-        isinstance(node.kind, Convolution | BatchNorm)
-        and len(node.shape) > 1
-        and not getattr(node.kind, "transposed", False)
-    )
-
-
-def _window(place: int, lengths: tuple[int, ...]) -> Window:
-    """Return the window of one place, given by its number in the order of memory."""
-    window = []
-    for length in reversed(lengths):
-        place, index = divmod(place, length)
-        window.append(slice(index, index + 1))
-    return tuple(reversed(window))

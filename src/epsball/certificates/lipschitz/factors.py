@@ -48,6 +48,10 @@ def factors(node: Node, graph: Graph, parameters: Parameters, norm: str) -> tupl
     if isinstance(kind, kinds.Softmax):
         # The Jacobian diag(p) - p p^T is symmetric with absolute row sums 2 p_i (1 - p_i) <= 1/2.
         return (0.5,)
+    if isinstance(kind, kinds.LogSoftmax):
+        # The Jacobian I - 1 p^T has absolute row sums 2 (1 - p_i) <= 2, column sums 1 + (n - 2) p_j <= n.
+        length = float(node.shape[kind.axis])
+        return ({"linf": 2.0, "l2": math.sqrt(2 * length) * _UP, "l1": length}[norm],)
     if isinstance(kind, kinds.Elementwise) and (constant := constant_of(kind)) is not None:
         return (constant,)
     raise _unbounded(node)

@@ -42,9 +42,7 @@ def softmax(call: Call, x: Operand, axis: int, *_: Any) -> Value:
 @rule(aten.log_softmax.int, aten._log_softmax.default)
 def log_softmax(call: Call, x: Operand, axis: int, *_: Any) -> Value:
     """Return x_i - log sum_j exp(x_j)."""
-    x = call.value(x)
-    total = composites.log_sum_exp(call.builder, x, (axis,), keep=True)
-    return operations.subtract(call.builder, x, total)
+    return operations.softmax(call.builder, call.value(x), axis, kinds.LogSoftmax)
 
 
 @rule(aten.logsumexp.default)

@@ -4,7 +4,7 @@ from epsball.graph.kinds.affine import BatchNorm, Convolution, Linear
 from epsball.graph.kinds.arithmetic import Add, Divide, MatMul, Maximum, Minimum, Multiply, Subtract
 from epsball.graph.kinds.elementwise import FUNCTIONS, Elementwise, PReLU
 from epsball.graph.kinds.kind import Kind, Parameters
-from epsball.graph.kinds.pooling import AdaptiveAveragePool, AveragePool, Max, MaxPool, Mean, Softmax, Sum
+from epsball.graph.kinds.pooling import AdaptiveAveragePool, AveragePool, LogSoftmax, Max, MaxPool, Mean, Softmax, Sum
 from epsball.graph.kinds.shaping import Concatenate, Expand, Gather, Pad, Permute, Reshape, Slice, Upsample
 from epsball.graph.kinds.sources import Constant, Input
 
@@ -15,7 +15,7 @@ KINDS: dict[str, type[Kind]] = {
         *(Linear, Convolution, BatchNorm),
         *(Add, Subtract, Multiply, Divide, MatMul, Maximum, Minimum),
         *(Elementwise, PReLU),
-        *(MaxPool, AveragePool, AdaptiveAveragePool, Sum, Mean, Max, Softmax),
+        *(MaxPool, AveragePool, AdaptiveAveragePool, Sum, Mean, Max, Softmax, LogSoftmax),
         *(Reshape, Permute, Expand, Concatenate, Slice, Gather, Pad, Upsample),
     )
 }

@@ -122,3 +122,15 @@ class Softmax:
         """Return the softmax."""
         (x,) = values
         return x.softmax(dim=self.axis + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSoftmax:
+    """x_i - log sum_j exp(x_j) over one axis of an example."""
+
+    axis: int
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return the logarithm of the softmax."""
+        (x,) = values
+        return x.log_softmax(dim=self.axis + 1)

@@ -51,10 +51,8 @@ def softmax(call: Call) -> Value:
     axis = call.attribute("axis", -1 if call.opset >= 13 else 1) % x.rank
     if call.opset < 13 and axis != x.rank - 1:
         x = operations.reshape(builder, x, (*given[:axis], math.prod(given[axis:])), x.axis)
-    if builder.operation == "Softmax":
-        result = operations.softmax(builder, x, axis)
-    else:
-        result = operations.subtract(builder, x, composites.log_sum_exp(builder, x, (axis,), keep=True))
+    kind = kinds.Softmax if builder.operation == "Softmax" else kinds.LogSoftmax
+    result = operations.softmax(builder, x, axis, kind)
     return operations.reshape(builder, result, given, x.axis)
 
 
