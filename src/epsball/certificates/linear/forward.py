@@ -140,8 +140,9 @@ def _through_affine(bounds: Propagation, affine: Affine, sources: list[Form]) ->
     The linear part of an affine function is its derivative.
     """
     lead = sources[0].middle.shape[:2]
-    middles, spreads = ([part.flatten(0, 1) for part in parts] for parts in _columns(sources))
-    _, middle = torch.func.jvp(affine.apply, tuple(torch.zeros_like(part) for part in middles), tuple(middles))
+    middles = tuple(form.middle.flatten(0, 1) for form in sources)
+    middle = torch.func.jvp(affine.apply, tuple(map(torch.zeros_like, middles)), middles)[1]
+    spread = affine.spread(*(form.spread.flatten(0, 1) for form in sources))
     radius = affine.spread(*(form.radius for form in sources))
     own = bounds.arithmetic.own
     if own is not None and not affine.exact:
@@ -150,7 +151,7 @@ def _through_affine(bounds: Propagation, affine: Affine, sources: list[Form]) ->
         underflow = own.tiny * (affine.terms + 8) * (1 + most.sum(dim=1))
         radius = radius + SLACK * 2 * own.gamma(affine.terms + 8) * size + _spread_out(underflow, radius)
     centre = affine.apply(*(form.centre for form in sources))
-    return Form(middle.unflatten(0, lead), centre, affine.spread(*spreads).unflatten(0, lead), radius)
+    return Form(middle.unflatten(0, lead), centre, spread.unflatten(0, lead), radius)
 
 
 def _through_lines(bounds: Propagation, lines: Lines, source: Form) -> Form:
@@ -172,10 +173,6 @@ def _through_lines(bounds: Propagation, lines: Lines, source: Form) -> Form:
         underflow = _spread_out(own.tiny * (1 + most.sum(dim=1)), radius)
         radius = radius + SLACK * own.gamma(16) * magnitude + underflow
     return Form(middle, centre, spread, radius)
-
-
-def _columns(sources: list[Form]) -> tuple[list[Tensor], list[Tensor]]:
-    return [form.middle for form in sources], [form.spread for form in sources]
 
 
 def _spread_out(per_example: Tensor, like: Tensor) -> Tensor:
