@@ -1,6 +1,7 @@
 """Bounds: CPU seconds, memory and values of the methods, on random and on published networks.
 
     python benchmarks/certify.py random             # the networks of the peers' figures, random weights
+    python benchmarks/certify.py narrow             # 8 inputs, three layers of 512, where forward bounds are cheap
     python benchmarks/certify.py published          # networks in ../shared/models, 200 test images each
 
 With ``--peer PATH``, where auto_LiRPA's source lies, its CROWN is timed beside ours in the same run.
@@ -19,7 +20,18 @@ from torch import Tensor, nn
 
 from epsball import data, models
 from epsball.ball import Ball
-from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Arithmetic, Domain, LowerBounds, margins, optimised
+from epsball.certificates import (
+    FLOAT32,
+    METHODS,
+    PLAIN,
+    REAL,
+    Arithmetic,
+    Domain,
+    LowerBounds,
+    margins,
+    methods_of,
+    optimised,
+)
 from epsball.classifier import Classifier
 from epsball.graph import Graph, capture
 from harness import cpu_seconds, memory_growth, single_threaded
@@ -82,6 +94,20 @@ def run_random(peer: Path | None) -> None:
                 report(name, f"{method} ({arithmetic.name})", measure(graph, x, ball, bound, arithmetic))
 
 
+def run_narrow() -> None:
+    """Report the methods on a network of few inputs and wide layers, random weights."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(8, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()]
+    module, x = nn.Sequential(*layers, nn.Linear(512, 5)).eval(), torch.rand(32, 8)
+    graph = capture(module, (8,))
+    domain, rows = Domain.of(Ball("linf", "1/50"), x), margins(module(x).argmax(dim=1), 5)
+    for method in ("interval", "crown-ibp", "forward", "crown"):
+        run = partial(METHODS[method], graph, domain, rows, arithmetic=REAL)
+        found, seconds = run().rows, min(cpu_seconds(run) for _ in range(3))
+        figures = {"seconds": seconds, "stable": int((found > 0).all(dim=1).sum()), "mean": found.mean().item()}
+        report("8, 3 x 512, 5", method, figures)
+
+
 def run_published(only: list[str]) -> None:
     for name, network in PUBLISHED.items():
         if only and name not in only:
@@ -93,7 +119,8 @@ def run_published(only: list[str]) -> None:
         ball = Ball("linf", network.radius)
         domain, rows = Domain.of(ball, x), margins(predicted, graph.classes)
         report(name, "correct", {"count": int(right.sum())})
-        for method, bound in METHODS.items():
+        for method in methods_of("auto", graph, ball.norm):
+            bound = METHODS[method]
             found: list[LowerBounds] = []
             seconds = cpu_seconds(lambda: found.append(bound(graph, domain, rows)))  # noqa: B023
             certified = right & (found[-1].rows > 0).all(dim=1)
@@ -140,15 +167,18 @@ def report(network: str, what: str, figures: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["random", "published"])
+    parser.add_argument("what", choices=["random", "narrow", "published"])
     parser.add_argument("names", nargs="*", help="published networks; all if left out")
     parser.add_argument("--peer", type=Path)
     options = parser.parse_args()
     single_threaded()
-    if options.what == "random":
-        run_random(options.peer)
-    else:
-        run_published(options.names)
+    match options.what:
+        case "random":
+            run_random(options.peer)
+        case "narrow":
+            run_narrow()
+        case _:
+            run_published(options.names)
 
 
 if __name__ == "__main__":

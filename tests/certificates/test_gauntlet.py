@@ -8,6 +8,7 @@ import torch
 
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Domain, margins, propagate
+from epsball.certificates.linear.forward import box_of, form_of
 from epsball.graph import capture
 
 _FILE = Path(__file__).parents[1] / "graph" / "gauntlet.py"
@@ -45,8 +46,12 @@ def test_bounds_contain_samples(name):
             assert bool((rows <= least + allowed).all())
             loss = 1e-4 if arithmetic is REAL else 1e-2
             assert bool((rows >= plain - loss * (1 + plain.abs())).all()), "error terms cost more than they may"
-    boxes = propagate(graph, domain, FLOAT32).boxes
+    bounds, forms = propagate(graph, domain, FLOAT32), {}
+    boxes = bounds.boxes
     inside = graph.values(points)
     for node in graph.nodes:
         low, high = (end.repeat_interleave(_SAMPLES, 0) if len(end) > 1 else end for end in boxes[node.name])
         assert bool(((inside[node.name] >= low) & (inside[node.name] <= high)).all()), node.name
+        forms[node.name] = form_of(bounds, node, forms)
+        low, high = (end.repeat_interleave(_SAMPLES, 0) for end in box_of(forms[node.name], bounds))
+        assert bool(((inside[node.name] >= low) & (inside[node.name] <= high)).all()), f"{node.name}, forward"

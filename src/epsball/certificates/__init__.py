@@ -17,7 +17,7 @@ A method is a function of one signature::
   are intersected with, so that a cascade pays for them once.
 - `max_memory`, in bytes, bounds the rows that are carried at a time.
 
-The methods are `interval`, `lipschitz`, `crown_ibp`, `crown` and `optimised`, by name in `METHODS`.
+The methods are `interval`, `lipschitz`, `crown_ibp`, `forward`, `crown` and `optimised`, by name in `METHODS`.
 `LowerBounds.rows` is the result, (n, rows); `LowerBounds.boxes` are the bounds on every node that
 the relaxations stand on, and `LowerBounds.slopes` the lower slopes of every rectifier that was
 free to choose one, which together are what a replay needs.
@@ -31,7 +31,7 @@ from epsball.certificates.certify import Certification, Verifier, certify
 from epsball.certificates.deployment import check_deployment
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
-from epsball.certificates.methods import LowerBounds, crown, crown_ibp, interval, optimised
+from epsball.certificates.methods import LowerBounds, crown, crown_ibp, forward, interval, optimised
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.registry import METHODS, methods_of
 from epsball.certificates.result import Certificates
@@ -58,6 +58,7 @@ __all__ = [
     "check_deployment",
     "crown",
     "crown_ibp",
+    "forward",
     "interval",
     "lipschitz",
     "lipschitz_constants",

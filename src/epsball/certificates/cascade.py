@@ -1,5 +1,6 @@
 """The cascade: methods in the order of their cost, each example stopping at its first certificate."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,16 +144,24 @@ def _taken(boxes: Mapping[str, Box], rows: Tensor) -> dict[str, Box]:
 def cost(name: str, bounds: Propagation) -> Tensor:
     """Return the passes a method costs each example, (n,): two for intervals, one for each row carried backwards.
 
-    An optimised step carries every final row back and forth.
+    An optimised step carries every final row back and forth. Forward bounds carry two columns for each entry of the
+    input, instead of two rows for each undecided entry of the nodes that have more of them.
     """
     n, rows = len(bounds.domain), bounds.graph.classes - 1
     final = {"interval": 2, "lipschitz": 4 + rows, "crown-ibp": 2 + rows, "optimised": 2 + rows + 2 * STEPS * rows}
     total = torch.full((n,), final.get(name, 2 + rows), dtype=torch.int64)
-    if name in ("crown", "optimised"):
-        for node in bounds.graph.nodes:
-            entries = wanted_entries(bounds, node)
-            if entries is not None:
-                total += 2 * entries.flatten(1).sum(dim=1)
+    if name not in ("forward", "crown", "optimised"):
+        return total
+    counts = [
+        entries.flatten(1).sum(dim=1)
+        for node in bounds.graph.nodes
+        if (entries := wanted_entries(bounds, node)) is not None
+    ]
+    columns = math.prod(bounds.graph.input.shape)
+    carried = [name == "forward" and int(count.max()) > columns for count in counts]
+    total += 2 * columns * any(carried)
+    for count, forward in zip(counts, carried, strict=True):
+        total += 0 if forward else 2 * count
     return total
 
 

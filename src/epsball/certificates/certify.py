@@ -48,8 +48,8 @@ def certify(
     ball
         The perturbation set: linf, l2 or l1, with its box.
     method
-        ``"interval"``, ``"lipschitz"``, ``"crown-ibp"``, ``"crown"``, ``"optimised"``; or ``"auto"``, those
-        in the order of their cost, each example stopping at its first certificate.
+        ``"interval"``, ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"``, ``"optimised"``; or ``"auto"``,
+        those in the order of their cost that fit, each example stopping at its first certificate.
     semantics
         ``"float32"``: the claim is about the deployed network, in IEEE float32 with sums in any order.
         ``"real"``: about the real-valued function of its weights.

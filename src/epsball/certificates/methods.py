@@ -1,4 +1,4 @@
-"""The methods: interval, crown-ibp, crown and optimised bounds on a specification."""
+"""The methods: interval, crown-ibp, forward, crown and optimised bounds on a specification."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from epsball.certificates.domain import Domain
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.entries import Entries
 from epsball.certificates.linear.final import final_bounds
+from epsball.certificates.linear.forward import examples_at_once, forward_refiner
 from epsball.certificates.linear.intermediate import with_intermediate_slopes
 from epsball.certificates.linear.rows import Rows
 from epsball.certificates.linear.slopes import optimised_slopes
@@ -113,6 +114,38 @@ def crown(
     return LowerBounds(rows=final_bounds(bounds, specification, max_memory=max_memory), boxes=bounds.boxes)
 
 
+def forward(
+    graph: Graph,
+    domain: Domain,
+    specification: Float[Tensor, "n r classes"],
+    *,
+    arithmetic: Arithmetic = FLOAT32,
+    boxes: Mapping[str, Box] | None = None,
+    max_memory: int | None = None,
+) -> LowerBounds:
+    """Bound by one backward sweep of the specification, with intermediate bounds from linear functions of the input.
+
+    Where the input has fewer entries than a node has undecided ones; elsewhere intermediate bounds are `crown`'s.
+
+    References
+    ----------
+    Xu et al., "Automatic perturbation analysis for scalable certified robustness and beyond" (NeurIPS 2020).
+    """
+    many = examples_at_once(graph, max_memory)
+    if len(domain) > many:
+        parts = [slice(start, start + many) for start in range(0, len(domain), many)]
+        known = [{name: box.take(part) for name, box in (boxes or {}).items()} for part in parts]
+        found = [
+            forward(
+                graph, domain.take(part), specification[part], arithmetic=arithmetic, boxes=own, max_memory=max_memory
+            )
+            for part, own in zip(parts, known, strict=True)
+        ]
+        return _joined(found, graph)
+    bounds = propagate(graph, domain, arithmetic, boxes=boxes, refine=forward_refiner(max_memory))
+    return LowerBounds(rows=final_bounds(bounds, specification, max_memory=max_memory), boxes=bounds.boxes)
+
+
 def optimised(
     graph: Graph,
     domain: Domain,
@@ -162,6 +195,17 @@ def optimised(
     return LowerBounds(
         rows=better.rows, boxes=better.boxes, slopes=better.slopes, entries=better.entries, passes=better.passes
     )
+
+
+def _joined(parts: list[LowerBounds], graph: Graph) -> LowerBounds:
+    """Return the bounds of all examples; the boxes of constants are those of any part."""
+    boxes = {
+        name: box
+        if name in graph.constant
+        else Box(*(torch.cat(ends) for ends in zip(*(p.boxes[name] for p in parts), strict=True)))
+        for name, box in parts[0].boxes.items()
+    }
+    return LowerBounds(rows=torch.cat([part.rows for part in parts]), boxes=boxes)
 
 
 def _rowwise(condition: Tensor, like: Tensor) -> Tensor:

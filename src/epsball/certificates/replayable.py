@@ -99,7 +99,7 @@ def emit(
         claims=dict(zip(others, map(_lowered, proof.bounds.rows[0].tolist()), strict=True)),
         semantics=arithmetic.name,
         assumptions={"ulps": {"sigmoid": ULPS, "tanh": ULPS}, "kernels": list(assumptions)},
-        refined=refined if proof.method in ("crown", "optimised") else (),
+        refined=refined if proof.method in ("forward", "crown", "optimised") else (),
         bounds={name: (box.low[0], box.high[0]) for name in refined if (box := proof.bounds.boxes[name])},
         slopes=_choices(lines, slope_choices(bounds, proof.method == "optimised")),
         own_slopes=_own_slopes(bounds, proof.bounds.entries.get(0, ())),

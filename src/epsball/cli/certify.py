@@ -40,7 +40,7 @@ def certify(
     ball
         The perturbation set, NORM:RADIUS.
     method
-        interval, lipschitz, crown-ibp, crown or optimised; auto runs them in the order of their cost.
+        interval, lipschitz, crown-ibp, forward, crown or optimised; auto runs them in the order of their cost.
     semantics
         float32: the claim is about the deployed network; real: about the function of its weights.
     budget

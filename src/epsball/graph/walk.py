@@ -149,7 +149,8 @@ def _check_dtype(builder: Builder, node: Any, used: list[Any]) -> None:
     """Refuse a float result in another dtype than the network's; a parameter of another may be moved."""
     results = node.meta["val"] if isinstance(node.meta["val"], list | tuple) else [node.meta["val"]]
     dtype = results[0].dtype if isinstance(results[0], Tensor) else builder.dtype
-    kept = all(given.meta["val"].dtype == dtype for given in node.all_input_nodes)
+    given = [taken.meta["val"] for taken in node.all_input_nodes]
+    kept = all(tensor.dtype == dtype for tensor in given if isinstance(tensor, Tensor))
     moves = node.target in MOVES and dtype.is_floating_point and kept
     if dtype != builder.dtype and not moves and any(isinstance(value, Value) for value in used):
         if dtype.is_floating_point:
