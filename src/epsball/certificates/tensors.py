@@ -10,11 +10,19 @@ def flat(tensor: Tensor, lead: int) -> Tensor:
 
 
 def dot(rows: Tensor, vector: Tensor) -> Tensor:
-    """Return sum_i rows_i vector_i, (n, r), of rows (n, r, *shape) and vectors (n or 1, *shape)."""
-    column = flat(vector.expand(len(vector), *rows.shape[2:]), 1)
+    """Return sum_i rows_i vector_i, (n, r), of rows (n or 1, r, *shape) and vectors (n or 1, *shape)."""
+    row = flat(vector.expand(len(vector), *rows.shape[2:]), 1)
+    if len(rows) == 1:
+        return row @ flat(rows, 2)[0].T
     if len(vector) == 1:
-        return flat(rows, 2) @ column[0]
-    return torch.bmm(flat(rows, 2), column.unsqueeze(2)).squeeze(2)
+        return flat(rows, 2) @ row[0]
+    # The vector on the left: batched products with a single column are several times slower.
+    return torch.bmm(row.unsqueeze(1), flat(rows, 2).transpose(1, 2)).squeeze(1)
+
+
+def rowwise_dot(rows: Tensor, vectors: Tensor) -> Tensor:
+    """Return sum_i rows_i vector_i, (n, r), of rows (n or 1, r, size) and vectors (n or 1, r or 1, size)."""
+    return dot(rows, vectors[:, 0]) if vectors.shape[1] == 1 else (rows * vectors).sum(dim=2)
 
 
 def split(rows: Tensor) -> tuple[Tensor, Tensor]:

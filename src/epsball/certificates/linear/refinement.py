@@ -1,16 +1,17 @@
 """Intermediate bounds by backward sweeps, for those entries only that a relaxation gets better by."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.linear.extent import largest_extent
+from epsball.certificates.linear.joined import join_all
 from epsball.certificates.linear.limits import slope_limits
 from epsball.certificates.linear.rows import Rows, Window
-from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.linear.sweep import carried_to_input, carried_to_lines
 from epsball.certificates.maxima import Maxima
 from epsball.certificates.pointwise import Pointwise, Rectifier
 from epsball.certificates.propagation import Propagation, Refine
@@ -48,7 +49,7 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
         wanted = wanted_entries(bounds, node)
         if wanted is None or not bool(wanted.any()):
             return box
-        bounds.relax_all()
+        join_all(bounds)
         choices = slope_choices(bounds, extremes)
         low, high = box.low.clone(), box.high.clone()
         if _spatial(node):
@@ -87,40 +88,53 @@ def _refine_group(
     place = (slice(None),) if window is None else (slice(None), slice(None), *window)
     wanted = wanted[place].flatten(1)
     low, high = (end[place] for end in ends)
-    extent = largest_extent(bounds.graph, node, window)
-    for images, entries in _chunks(wanted, max(1, room // (8 * extent))):
-        n, k = entries.shape
-        values = torch.zeros(n, 2 * k, wanted.shape[1], dtype=low.dtype, device=low.device)
-        values[:, :k].scatter_(2, entries.unsqueeze(2), 1.0)
-        values[:, k:].scatter_(2, entries.unsqueeze(2), -1.0)
-        rows = Rows(values.view(n, 2 * k, *low.shape[1:]), window)
-        part = bounds.take(images)
-        tried = [sweep(part, node.name, rows, slopes={k: v[images] for k, v in choice.items()}) for choice in choices]
-        found = torch.stack(tried).amax(dim=0)
-        for end, new, better in ((low, found[:, :k], torch.maximum), (high, -found[:, k:], torch.minimum)):
-            flat = end[images].flatten(1)
-            old = flat.gather(1, entries)
-            kept = torch.where(wanted[images].gather(1, entries), better(old, new), old)
-            flat = flat.scatter(1, entries, kept)
-            end[images] = flat.view(end[images].shape)
+    most = max(1, room // (16 * largest_extent(bounds.graph, node, window)))
+    for block in torch.nonzero(wanted.any(dim=0)).flatten().split(most):
+        shared = carried_to_lines(bounds, node.name, _unit_rows(block, low, window))
+        for images, chosen in _chunks(wanted[:, block], most):
+            rows = None if chosen is None else torch.cat([chosen, chosen + len(block)], dim=1)
+            found = torch.stack(
+                [
+                    carried_to_input(shared.take(images, rows, {name: slope[images] for name, slope in choice.items()}))
+                    for choice in choices
+                ]
+            ).amax(dim=0)
+            entries = block.expand(len(found), -1) if chosen is None else block[chosen]
+            lower, upper = found.chunk(2, dim=1)
+            _improve(low[images], wanted[images], entries, lower, torch.maximum)
+            _improve(high[images], wanted[images], entries, -upper, torch.minimum)
 
 
-def _chunks(wanted: Tensor, rows: int) -> Iterator[tuple[slice, Tensor]]:
-    """Yield examples and, for each of them, numbers of wanted entries, (n, k): together at most `rows` rows or so.
+def _unit_rows(entries: Tensor, like: Tensor, window: Window | None) -> Rows:
+    """Return rows that pick entries of a window, shared by all examples, and their negatives."""
+    shape = like.shape[1:]
+    units = like.new_zeros(len(entries), math.prod(shape)).scatter_(1, entries.unsqueeze(1), 1.0)
+    return Rows(torch.cat([units, -units]).view(1, -1, *shape), window)
 
-    The examples of a chunk get as many entries each as the one that needs most, some of them not wanted.
+
+def _improve(end: Tensor, wanted: Tensor, entries: Tensor, found: Tensor, better: Callable) -> None:
+    """Put the better of old and new bounds, in place, where an entry is wanted."""
+    old = end.flatten(1).gather(1, entries)
+    kept = torch.where(wanted.gather(1, entries), better(old, found), old)
+    end.copy_(end.flatten(1).scatter(1, entries, kept).view(end.shape))
+
+
+def _chunks(wanted: Tensor, entries: int) -> Iterator[tuple[slice, Tensor | None]]:
+    """Yield examples and numbers of wanted entries, (n, k), or None for all: `entries` at most, where n > 1.
+
+    The examples of a chunk get as many each as the one that needs most, some of them not wanted.
     """
-    counts = wanted.sum(dim=1)
+    counts = wanted.sum(dim=1).tolist()
     start = 0
-    while start < len(wanted):
-        most, stop = int(counts[start]), start + 1
-        while stop < len(wanted) and 2 * max(most, int(counts[stop])) * (stop + 1 - start) <= rows:
-            most = max(most, int(counts[stop]))
+    while start < len(counts):
+        most, stop = counts[start], start + 1
+        while stop < len(counts) and max(most, counts[stop]) * (stop + 1 - start) <= entries:
+            most = max(most, counts[stop])
             stop += 1
-        if most > 0:
-            entries = wanted[start:stop].to(torch.uint8).topk(most, dim=1).indices
-            for piece in entries.split(max(1, rows // (2 * (stop - start))), dim=1):
-                yield slice(start, stop), piece
+        if most == wanted.shape[1]:
+            yield slice(start, stop), None
+        elif most > 0:
+            yield slice(start, stop), wanted[start:stop].to(torch.uint8).topk(most, dim=1).indices
         start = stop
 
 
