@@ -3,13 +3,16 @@
     python benchmarks/certify.py random             # the networks of the peers' figures, random weights
     python benchmarks/certify.py published          # networks in ../shared/models, 200 test images each
 
-With ``--peer PATH``, where auto_LiRPA's source lies, its CROWN is timed beside ours in the same run.
+With ``--peer PATH``, where auto_LiRPA's source lies, its CROWN and alpha-CROWN are measured in the same run:
+repetitions take turns, and ratios are of the medians.
 """
 
 import argparse
 import json
+import statistics
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +24,12 @@ from epsball import data, models
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Arithmetic, Domain, LowerBounds, margins, optimised
 from epsball.classifier import Classifier
-from epsball.graph import Graph, capture
-from harness import cpu_seconds, memory_growth, single_threaded
+from epsball.graph import capture
+from harness import Run, cpu_seconds, interleaved, memory_growth, single_threaded
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+STEPS = 3
+"""Steps of optimised slopes on the random networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +68,52 @@ def random_networks() -> dict[str, tuple[nn.Module, Tensor, Ball]]:
     return networks
 
 
-def measure(graph: Graph, x: Tensor, ball: Ball, method: Callable[..., LowerBounds], arithmetic: Arithmetic) -> dict:
-    """Return the CPU seconds, peak memory and mean bound of a method."""
-    predicted = graph(x).argmax(dim=1)
-    run = partial(method, graph, Domain.of(ball, x), margins(predicted, graph.classes), arithmetic=arithmetic)
-    seconds = min(cpu_seconds(run) for _ in range(3))
-    return {"seconds": seconds, "mebibytes": memory_growth(run, calls=1), "mean": run().rows.mean().item()}
-
-
-def run_random(peer: Path | None) -> None:
-    methods = {"crown-ibp": METHODS["crown-ibp"], "crown": METHODS["crown"], "optimised": partial(optimised, steps=5)}
+def run_random(peer: Path | None, repetitions: int) -> None:
     for name, (module, x, ball) in random_networks().items():
         graph = capture(module, tuple(x.shape[1:]))
+        specification = margins(graph(x).argmax(dim=1), graph.classes)
+        domain = Domain.of(ball, x)
+
+        def ours(method: Callable[..., LowerBounds], arithmetic: Arithmetic) -> Run:
+            return lambda: method(graph, domain, specification, arithmetic=arithmetic).rows  # noqa: B023
+
+        runs = {
+            f"{method} ({arithmetic.name})": ours(METHODS[method], arithmetic)
+            for method in ("interval", "crown-ibp", "crown")
+            for arithmetic in (PLAIN, REAL, FLOAT32)
+        }
+        ascents = {f"optimised, {STEPS} steps ({REAL.name})": ours(partial(optimised, steps=STEPS), REAL)}
         if peer is not None:
-            report(name, "auto_LiRPA CROWN", peer_crown(peer, module, x, ball))
-        for method, bound in methods.items():
-            for arithmetic in (PLAIN, REAL, FLOAT32):
-                report(name, f"{method} ({arithmetic.name})", measure(graph, x, ball, bound, arithmetic))
+            bound = peer_bounds(peer, module, x, ball, specification)
+            runs["auto_LiRPA CROWN"] = partial(bound, "CROWN")
+            ascents[f"auto_LiRPA alpha-CROWN, {STEPS} steps"] = partial(bound, "CROWN-Optimized")
+        seconds = interleaved(runs, repetitions, seed=0)
+        memory = {what: memory_growth(run, calls=1) for what, run in runs.items()}
+        compare(name, seconds, memory, {what: run() for what, run in runs.items()})
+        compare(name, *watched(ascents))
+
+
+def watched(runs: Mapping[str, Run]) -> tuple[dict, dict, dict]:
+    """Return the CPU seconds, peak memory and value of each contender from two calls of each: ascents take long."""
+    seconds: dict[str, list[float]] = {what: [] for what in runs}
+    values: dict[str, Tensor] = {}
+
+    def call(what: str) -> None:
+        begun = time.process_time()
+        values[what] = runs[what]()
+        seconds[what].append(time.process_time() - begun)
+
+    memory = {what: memory_growth(partial(call, what), calls=1) for what in runs}
+    return seconds, memory, values
+
+
+def compare(network: str, seconds: Mapping[str, list[float]], memory: Mapping, values: Mapping[str, Tensor]) -> None:
+    """Report each contender's median CPU seconds, peak memory and mean bound, and its time over that of the last."""
+    last = statistics.median(list(seconds.values())[-1])
+    for what, times in seconds.items():
+        own = statistics.median(times)
+        figures = {"seconds": own, "share": own / last, "mebibytes": memory[what], "mean": values[what].mean().item()}
+        report(network, what, figures)
 
 
 def run_published(only: list[str]) -> None:
@@ -115,26 +149,25 @@ def load(network: Published) -> tuple[Classifier, Tensor, Tensor]:
     return Classifier(loaded.module, loaded.mean, loaded.std), x, y
 
 
-def peer_crown(path: Path, module: nn.Module, x: Tensor, ball: Ball) -> dict:
-    """Return the same figures for auto_LiRPA's CROWN (float32, no rounding covered)."""
+def peer_bounds(path: Path, module: nn.Module, x: Tensor, ball: Ball, specification: Tensor) -> Callable[[str], Tensor]:
+    """Return auto_LiRPA's lower bounds by the name of its method (float32, no rounding covered)."""
     sys.path.insert(0, str(path))
     from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm  # pyright: ignore[reportMissingImports]
 
-    bounded = BoundedModule(module, x)
+    bounded = BoundedModule(module, x, bound_opts={"optimize_bound_args": {"iteration": STEPS}})
     low, high = (x - float(ball.radius)).clamp(min=0), (x + float(ball.radius)).clamp(max=1)
     around = BoundedTensor(x, PerturbationLpNorm(x_L=low, x_U=high))
-    rows = margins(module(x).argmax(dim=1), 10).float()
 
-    def run() -> Tensor:
-        return bounded.compute_bounds(x=(around,), C=rows, method="CROWN", bound_upper=False)[0]
+    def run(method: str) -> Tensor:
+        found = bounded.compute_bounds(x=(around,), C=specification.float(), method=method, bound_upper=False)
+        return found[0].detach()
 
-    seconds = min(cpu_seconds(run) for _ in range(3))
-    return {"seconds": seconds, "mebibytes": memory_growth(run, calls=1), "mean": run().mean().item()}
+    return run
 
 
 def report(network: str, what: str, figures: dict) -> None:
     shown = "  ".join(f"{name} {value:.5g}" for name, value in figures.items() if value is not None)
-    sys.stdout.write(f"{network:20} {what:24} {shown}\n")
+    sys.stdout.write(f"{network:20} {what:34} {shown}\n")
     sys.stdout.flush()
 
 
@@ -142,11 +175,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["random", "published"])
     parser.add_argument("names", nargs="*", help="published networks; all if left out")
-    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--peer", type=Path, help="where auto_LiRPA's source lies")
+    parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
     single_threaded()
     if options.what == "random":
-        run_random(options.peer)
+        run_random(options.peer, options.repetitions)
     else:
         run_published(options.names)
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 MEBIBYTE = 2**20
 
-Run = Callable[[], object]
+Run = Callable[[], Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ Rows A over y = f(x), where c + a x <= f(x) <= t + s x and x = W z + w feeds not
 
     A . y >= max(A, 0) . (a W z + (c + a w)) + min(A, 0) . (s W z + (t + s w)).
 
-All that is lost to rounding at y and at x is a sum over the entries of abs(A) too: e_y + abs(a) e_x below, e_y + abs(s) e_x
-above (e as in `Propagation`). So it goes into the intercepts, once for all rows.
+All that is lost to rounding at y and at x is a sum over the entries of abs(A) too, of e_y + abs(a) e_x where A > 0 and
+of e_y + abs(s) e_x where A < 0 (e as in `Propagation`). So it goes into the intercepts, once for all rows.
 """
 
 from torch import Tensor
@@ -78,9 +78,7 @@ def _intercept(
     if own is None:
         return total
     size = intercept.abs() if bias is None else intercept.abs() + (slope * bias).abs()
-    loss = sum(
-        factor * error for factor, error in zip((1.0, slope.abs()), rounding, strict=False) if error is not None
-    )
+    loss = sum(factor * error for factor, error in zip((1.0, slope.abs()), rounding, strict=False) if error is not None)
     return total + sign * SLACK * (loss + own.gamma(node_size(node) + 8) * (size + loss))
 
 

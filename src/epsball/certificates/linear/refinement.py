@@ -1,7 +1,8 @@
 """Intermediate bounds by backward sweeps, for those entries only that a relaxation gets better by."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,15 +53,20 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
         join_all(bounds)
         choices = slope_choices(bounds, extremes)
         low, high = box.low.clone(), box.high.clone()
-        if _spatial(node):
-            for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
-                window = _window(place, node.shape[1:])
-                _refine_group(bounds, node, (low, high), wanted, window, room, choices)
-        else:
-            _refine_group(bounds, node, (low, high), wanted, None, room, choices)
+        for side in (Side(-1.0, high), Side(1.0, low)):
+            for window in _windows(node, wanted):
+                _refine_side(bounds, node, side, wanted, window, room, choices)
+            wanted = wanted & ~_constant_after(bounds, node, Box(low, high))
         return Box(low, high)
 
     return refine
+
+
+class Side(NamedTuple):
+    """The upper ends of a node's box, and the sign of the rows that bound them below, -1; or the lower ones, and 1."""
+
+    sign: float
+    end: Tensor
 
 
 def slope_choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
@@ -75,48 +81,40 @@ def slope_choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]
     return [{}, parallel, *({name: pair[end] for name, pair in limits.items()} for end in (0, 1))]
 
 
-def _refine_group(
+def _refine_side(
     bounds: Propagation,
     node: Node,
-    ends: tuple[Tensor, Tensor],
+    side: Side,
     wanted: Tensor,
     window: Window | None,
     room: int,
     choices: list[dict[str, Tensor]],
 ) -> None:
-    """Raise `low` and lower `high`, in place, for the wanted entries in a window (everywhere if None)."""
+    """Improve one end, in place, for the wanted entries in a window (everywhere if None)."""
     place = (slice(None),) if window is None else (slice(None), slice(None), *window)
-    wanted = wanted[place].flatten(1)
-    low, high = (end[place] for end in ends)
-    most = max(1, room // (16 * largest_extent(bounds.graph, node, window)))
+    wanted, end = wanted[place].flatten(1), side.end[place]
+    most = max(1, room // (8 * largest_extent(bounds.graph, node, window)))
     for block in torch.nonzero(wanted.any(dim=0)).flatten().split(most):
-        shared = carried_to_lines(bounds, node.name, _unit_rows(block, low, window))
+        shared = carried_to_lines(bounds, node.name, _picking(block, side.sign, end, window))
         for images, chosen in _chunks(wanted[:, block], most):
-            rows = None if chosen is None else torch.cat([chosen, chosen + len(block)], dim=1)
-            found = torch.stack(
-                [
-                    carried_to_input(shared.take(images, rows, {name: slope[images] for name, slope in choice.items()}))
-                    for choice in choices
-                ]
-            ).amax(dim=0)
+            tried = [
+                carried_to_input(shared.take(images, chosen, {name: slope[images] for name, slope in choice.items()}))
+                for choice in choices
+            ]
+            found = torch.stack(tried).amax(dim=0)
             entries = block.expand(len(found), -1) if chosen is None else block[chosen]
-            lower, upper = found.chunk(2, dim=1)
-            _improve(low[images], wanted[images], entries, lower, torch.maximum)
-            _improve(high[images], wanted[images], entries, -upper, torch.minimum)
+            flat = end[images].flatten(1)
+            old = flat.gather(1, entries)
+            better = side.sign * torch.maximum(side.sign * old, found)
+            kept = torch.where(wanted[images].gather(1, entries), better, old)
+            end[images] = flat.scatter(1, entries, kept).view(end[images].shape)
 
 
-def _unit_rows(entries: Tensor, like: Tensor, window: Window | None) -> Rows:
-    """Return rows that pick entries of a window, shared by all examples, and their negatives."""
+def _picking(entries: Tensor, sign: float, like: Tensor, window: Window | None) -> Rows:
+    """Return rows that pick entries of a window times a sign, shared by all examples."""
     shape = like.shape[1:]
-    units = like.new_zeros(len(entries), math.prod(shape)).scatter_(1, entries.unsqueeze(1), 1.0)
-    return Rows(torch.cat([units, -units]).view(1, -1, *shape), window)
-
-
-def _improve(end: Tensor, wanted: Tensor, entries: Tensor, found: Tensor, better: Callable) -> None:
-    """Put the better of old and new bounds, in place, where an entry is wanted."""
-    old = end.flatten(1).gather(1, entries)
-    kept = torch.where(wanted.gather(1, entries), better(old, found), old)
-    end.copy_(end.flatten(1).scatter(1, entries, kept).view(end.shape))
+    units = like.new_zeros(len(entries), math.prod(shape)).scatter_(1, entries.unsqueeze(1), sign)
+    return Rows(units.view(1, -1, *shape), window)
 
 
 def _chunks(wanted: Tensor, entries: int) -> Iterator[tuple[slice, Tensor | None]]:
@@ -165,6 +163,19 @@ def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
     return wanted
 
 
+def _constant_after(bounds: Propagation, node: Node, box: Box) -> Tensor:
+    """Return where all that follows a node is constant on its box, so that a smaller box changes nothing."""
+    constant = torch.ones_like(box.low, dtype=torch.bool)
+    for consumer in bounds.graph.nodes:
+        if node.name in consumer.inputs:
+            rule = RULES.get(type(consumer.kind))
+            if not isinstance(rule, Pointwise):
+                return torch.zeros_like(constant)
+            after = rule.interval(bounds.site(consumer), [box])
+            constant &= after.low == after.high
+    return constant
+
+
 def exact_interval(bounds: Propagation, node: Node) -> bool:
     """Return whether the node's interval is the best: over a box, with one affine step that mixes entries."""
     return bounds.domain.norm == "linf" and _mixing(bounds, node) <= 1
@@ -187,6 +198,15 @@ def _spatial(node: Node) -> bool:
         and len(node.shape) > 1
         and not getattr(node.kind, "transposed", False)
     )
+
+
+def _windows(node: Node, wanted: Tensor) -> Iterator[Window | None]:
+    """Yield the places of a spatial node where any entry is wanted, or None: all of another node at once."""
+    if not _spatial(node):
+        yield None
+        return
+    for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
+        yield _window(place, node.shape[1:])
 
 
 def _window(place: int, lengths: tuple[int, ...]) -> Window:

@@ -13,7 +13,7 @@ from epsball.certificates.linear.rows import Rows, through_convolution
 from epsball.certificates.propagation import Propagation, node_size
 from epsball.certificates.rule import Pulled
 from epsball.certificates.rules import rule_of
-from epsball.certificates.tensors import dot, flat, rowwise_dot, split
+from epsball.certificates.tensors import as_stored, dot, flat, rowwise_dot, split
 from epsball.graph import Node
 from epsball.graph.kinds import Constant, Convolution, Input
 
@@ -64,9 +64,7 @@ class Sweep:
         if chosen is not None:
             pending = {name: Rows(rows.values[0][chosen], rows.window) for name, rows in pending.items()}
             total, error = total.gather(1, chosen), error.gather(1, chosen)
-        return Sweep(
-            bounds=self.bounds.take(images), slopes=slopes, pending=dict(pending), total=total, error=error
-        )
+        return Sweep(bounds=self.bounds.take(images), slopes=slopes, pending=dict(pending), total=total, error=error)
 
 
 def sweep(
@@ -170,11 +168,13 @@ def _through_lines(state: Sweep, node: Node, rows: Rows, stop: Collection[str]) 
         inner = None
     slope = state.slopes.get(node.name)
     lines = own_lines(bounds, node, inner) if slope is None else joined_lines(bounds, node, inner, slope)
-    lines = Lines(*(flat(rows.crop(part), 2) for part in lines))
-    positive, negative = split(flat(rows.values, 2))
+    stored, *parts = as_stored(rows.values, *(rows.crop(part) for part in lines))
+    lines = Lines(*(flat(part, 2) for part in parts))
+    positive, negative = split(flat(stored, 2))
     state.add(rowwise_dot(positive, lines.lower) + rowwise_dot(negative, lines.upper))
     values = (positive * lines.lower_slope).addcmul_(negative, lines.upper_slope)
-    over = Rows(values.reshape(*values.shape[:2], *rows.values.shape[2:]), rows.window)
+    values = values.reshape(*values.shape[:2], *stored.shape[2:])
+    over = Rows(values if stored is rows.values else values.movedim(-1, 2), rows.window)
     if inner is None:
         state.pend(node.inputs[0], over)
     else:
