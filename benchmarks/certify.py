@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,12 @@ from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Arithmetic, Domain, LowerBounds, margins, optimised
 from epsball.classifier import Classifier
 from epsball.graph import capture
-from harness import Run, cpu_seconds, interleaved, memory_growth, single_threaded
+from harness import Run, cpu_seconds, first_growth, in_fresh_process, interleaved, single_threaded
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 STEPS = 3
 """Steps of optimised slopes on the random networks."""
+ASCENT, PEER, PEER_ASCENT = f"optimised, {STEPS} steps", "auto_LiRPA CROWN", f"auto_LiRPA alpha-CROWN, {STEPS} steps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,52 +69,50 @@ def random_networks() -> dict[str, tuple[nn.Module, Tensor, Ball]]:
     return networks
 
 
-def run_random(peer: Path | None, repetitions: int) -> None:
-    for name, (module, x, ball) in random_networks().items():
-        graph = capture(module, tuple(x.shape[1:]))
-        specification = margins(graph(x).argmax(dim=1), graph.classes)
-        domain = Domain.of(ball, x)
+def contenders(network: str, peer: Path | None) -> dict[str, Run]:
+    """Return what is timed on a random network by name, the peer's last."""
+    module, x, ball = random_networks()[network]
+    graph = capture(module, tuple(x.shape[1:]))
+    specification = margins(graph(x).argmax(dim=1), graph.classes)
+    domain = Domain.of(ball, x)
 
-        def ours(method: Callable[..., LowerBounds], arithmetic: Arithmetic) -> Run:
-            return lambda: method(graph, domain, specification, arithmetic=arithmetic).rows  # noqa: B023
+    def ours(method: Callable[..., LowerBounds], arithmetic: Arithmetic) -> Run:
+        return lambda: method(graph, domain, specification, arithmetic=arithmetic).rows
 
-        runs = {
-            f"{method} ({arithmetic.name})": ours(METHODS[method], arithmetic)
-            for method in ("interval", "crown-ibp", "crown")
-            for arithmetic in (PLAIN, REAL, FLOAT32)
-        }
-        ascents = {f"optimised, {STEPS} steps ({REAL.name})": ours(partial(optimised, steps=STEPS), REAL)}
-        if peer is not None:
-            bound = peer_bounds(peer, module, x, ball, specification)
-            runs["auto_LiRPA CROWN"] = partial(bound, "CROWN")
-            ascents[f"auto_LiRPA alpha-CROWN, {STEPS} steps"] = partial(bound, "CROWN-Optimized")
-        seconds = interleaved(runs, repetitions, seed=0)
-        memory = {what: memory_growth(run, calls=1) for what, run in runs.items()}
-        compare(name, seconds, memory, {what: run() for what, run in runs.items()})
-        compare(name, *watched(ascents))
+    runs: dict[str, Run] = {
+        f"{method} ({arithmetic.name})": ours(METHODS[method], arithmetic)
+        for method in ("interval", "crown-ibp", "crown")
+        for arithmetic in (PLAIN, REAL, FLOAT32)
+    }
+    runs[ASCENT] = ours(partial(optimised, steps=STEPS), REAL)
+    if peer is not None:
+        bound = peer_bounds(peer, module, x, ball, specification)
+        runs |= {PEER: partial(bound, "CROWN"), PEER_ASCENT: partial(bound, "CROWN-Optimized")}
+    return runs
 
 
-def watched(runs: Mapping[str, Run]) -> tuple[dict, dict, dict]:
-    """Return the CPU seconds, peak memory and value of each contender from two calls of each: ascents take long."""
-    seconds: dict[str, list[float]] = {what: [] for what in runs}
-    values: dict[str, Tensor] = {}
+def run_random(peer: Path | None, repetitions: int, names: list[str]) -> None:
+    for name in names or random_networks():
+        runs = contenders(name, peer)
+        short = {what: run for what, run in runs.items() if what not in (ASCENT, PEER_ASCENT)}
+        seconds = interleaved(short, repetitions, seed=0)
+        last = statistics.median(list(seconds.values())[-1])
+        for what, times in seconds.items():
+            own = statistics.median(times)
+            report(name, what, {"seconds": own, "share": own / last, "mean": short[what]().mean().item()})
+        for what in ("crown (real)", PEER, ASCENT, PEER_ASCENT):
+            if what in runs:
+                report(name, f"{what}, alone", in_fresh_process(alone, name, what, peer))
 
-    def call(what: str) -> None:
-        begun = time.process_time()
-        values[what] = runs[what]()
-        seconds[what].append(time.process_time() - begun)
 
-    memory = {what: memory_growth(partial(call, what), calls=1) for what in runs}
-    return seconds, memory, values
-
-
-def compare(network: str, seconds: Mapping[str, list[float]], memory: Mapping, values: Mapping[str, Tensor]) -> None:
-    """Report each contender's median CPU seconds, peak memory and mean bound, and its time over that of the last."""
-    last = statistics.median(list(seconds.values())[-1])
-    for what, times in seconds.items():
-        own = statistics.median(times)
-        figures = {"seconds": own, "share": own / last, "mebibytes": memory[what], "mean": values[what].mean().item()}
-        report(network, what, figures)
+def alone(network: str, what: str, peer: Path | None) -> dict[str, float | None]:
+    """Return the figures of one contender's first call in a process of its own."""
+    single_threaded()
+    run = contenders(network, peer)[what]
+    values: list[Tensor] = []
+    begun = time.process_time()
+    memory = first_growth(lambda: values.append(run()))
+    return {"seconds": time.process_time() - begun, "mebibytes": memory, "mean": values[0].mean().item()}
 
 
 def run_published(only: list[str]) -> None:
@@ -167,20 +166,20 @@ def peer_bounds(path: Path, module: nn.Module, x: Tensor, ball: Ball, specificat
 
 def report(network: str, what: str, figures: dict) -> None:
     shown = "  ".join(f"{name} {value:.5g}" for name, value in figures.items() if value is not None)
-    sys.stdout.write(f"{network:20} {what:34} {shown}\n")
+    sys.stdout.write(f"{network:20} {what:38} {shown}\n")
     sys.stdout.flush()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["random", "published"])
-    parser.add_argument("names", nargs="*", help="published networks; all if left out")
+    parser.add_argument("names", nargs="*", help="networks; all if left out")
     parser.add_argument("--peer", type=Path, help="where auto_LiRPA's source lies")
     parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
     single_threaded()
     if options.what == "random":
-        run_random(options.peer, options.repetitions)
+        run_random(options.peer, options.repetitions, options.names)
     else:
         run_published(options.names)
 

@@ -47,7 +47,7 @@ class Propagation:
     rounding: dict[str, Tensor | None] = field(default_factory=dict)
     underflow: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
     matrices: dict[Any, Tensor] = field(default_factory=dict)
-    lines: dict[tuple[str, str | None], Lines] = field(default_factory=dict)
+    lines: dict[str, Lines] = field(default_factory=dict)
     _forms: dict[str, Affine | None] = field(default_factory=dict)
     _relaxations: dict[str, Any] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ class Propagation:
             rounding={name: _rows(error, rows) for name, error in self.rounding.items()},
             underflow=_rows(self.underflow, rows),
             matrices=self.matrices,
-            lines={key: _rows(lines, rows) for key, lines in self.lines.items()},
+            lines={name: _rows(lines, rows) for name, lines in self.lines.items()},
             _forms=self._forms,
             _relaxations={name: _rows(relaxation, rows) for name, relaxation in self._relaxations.items()},
         )

@@ -8,6 +8,7 @@ All that is lost to rounding at y and at x is a sum over the entries of abs(A) t
 of e_y + abs(s) e_x where A < 0 (e as in `Propagation`). So it goes into the intercepts, once for all rows.
 """
 
+import torch
 from torch import Tensor
 
 from epsball.certificates.arithmetic import SLACK
@@ -18,7 +19,9 @@ from epsball.graph.kinds import Constant, Input
 
 
 def inner_node(bounds: Propagation, node: Node) -> Node | None:
-    """Return the affine node that feeds a function of one variable and nothing else, or None."""
+    """Return the affine node that feeds a function of one variable, and nothing else, or None."""
+    if bounds.form(node) is not None or not isinstance(bounds.relaxation(node), Lines):
+        return None
     inner = bounds.graph[node.inputs[0]]
     consumers = [other for other in bounds.graph.nodes if inner.name in other.inputs]
     return inner if len(consumers) == 1 and bounds.form(inner) is not None else None
@@ -30,63 +33,48 @@ def join_all(bounds: Propagation) -> None:
         node = bounds.graph[name]
         if isinstance(node.kind, Input | Constant) or bounds.form(node) is not None:
             continue
-        if isinstance(bounds.relaxation(node), Lines):
-            own_lines(bounds, node, inner_node(bounds, node))
+        bounds.relaxation(node)
+        inner = inner_node(bounds, node)
+        if inner is not None:
+            own_lines(bounds, node, inner)
 
 
-def own_lines(bounds: Propagation, node: Node, inner: Node | None) -> Lines:
-    """Return the lines that the relaxation chose, made once."""
-    key = node.name, None if inner is None else inner.name
-    if key not in bounds.lines:
-        bounds.lines[key] = joined_lines(bounds, node, inner)
-    return bounds.lines[key]
+def own_lines(bounds: Propagation, node: Node, inner: Node) -> Lines:
+    """Return the lines with the slopes that the relaxation chose, made once."""
+    if node.name not in bounds.lines:
+        bounds.lines[node.name] = joined_lines(bounds, node, inner)
+    return bounds.lines[node.name]
 
 
-def joined_lines(bounds: Propagation, node: Node, inner: Node | None, slope: Tensor | None = None) -> Lines:
-    """Return lines around y over W z, or over x where no node is joined; they hold whatever the rounding.
+def joined_lines(bounds: Propagation, node: Node, inner: Node, slope: Tensor | None = None) -> Lines:
+    """Return lines around y over W z; they hold whatever the rounding.
 
     Parameters
     ----------
     bounds, node, inner
-        A node whose relaxation is `Lines`, and the affine node joined with it.
+        A function of one variable, and the affine node that feeds it.
     slope
         A lower slope in place of the relaxation's own.
     """
     lines: Lines = bounds.relaxation(node)
     if slope is not None:
         lines = lines._replace(lower_slope=slope)
-    bias = None if inner is None else _bias(bounds, inner)
-    rounding = [_axis(bounds.rounding[name]) for name in (node.name, *(() if inner is None else (inner.name,)))]
-    lower = _intercept(bounds, node, lines.lower, lines.lower_slope, bias, rounding, sign=-1)
-    upper = _intercept(bounds, node, lines.upper, lines.upper_slope, bias, rounding, sign=1)
+    lower = _intercept(bounds, node, inner, lines.lower, lines.lower_slope, sign=-1)
+    upper = _intercept(bounds, node, inner, lines.upper, lines.upper_slope, sign=1)
     return Lines(lines.lower_slope, lower, lines.upper_slope, upper)
 
 
-def _intercept(
-    bounds: Propagation,
-    node: Node,
-    intercept: Tensor,
-    slope: Tensor,
-    bias: Tensor | None,
-    rounding: list[Tensor | None],
-    *,
-    sign: int,
-) -> Tensor:
+def _intercept(bounds: Propagation, node: Node, inner: Node, intercept: Tensor, slope: Tensor, *, sign: int) -> Tensor:
     """Return c + a w, moved outward by e_y + abs(a) e_x and by the rounding of itself and of its product with rows."""
-    total = intercept if bias is None else intercept + slope * bias
+    form = bounds.form(inner)
+    bias = torch.zeros_like(intercept) if form is None or form.bias is None else form.bias.expand(1, *inner.shape)
+    total = intercept + slope * bias
     own = bounds.arithmetic.own
     if own is None:
         return total
-    size = intercept.abs() if bias is None else intercept.abs() + (slope * bias).abs()
-    loss = sum(factor * error for factor, error in zip((1.0, slope.abs()), rounding, strict=False) if error is not None)
+    size = intercept.abs() + (slope * bias).abs()
+    loss = torch.zeros_like(size)
+    for factor, rounding in ((1.0, bounds.rounding[node.name]), (slope.abs(), bounds.rounding[inner.name])):
+        if rounding is not None:
+            loss = loss + factor * rounding.unsqueeze(1)
     return total + sign * SLACK * (loss + own.gamma(node_size(node) + 8) * (size + loss))
-
-
-def _bias(bounds: Propagation, inner: Node) -> Tensor | None:
-    form = bounds.form(inner)
-    return None if form is None or form.bias is None else form.bias.expand(1, *inner.shape)
-
-
-def _axis(rounding: Tensor | None) -> Tensor | None:
-    """Return a vector (n, *shape) with an axis of length 1 for the rows."""
-    return None if rounding is None else rounding.unsqueeze(1)

@@ -10,10 +10,11 @@ from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.curves import Lines
 from epsball.certificates.linear.joined import inner_node, joined_lines, own_lines
 from epsball.certificates.linear.rows import Rows, through_convolution
+from epsball.certificates.pointwise import carried
 from epsball.certificates.propagation import Propagation, node_size
 from epsball.certificates.rule import Pulled
 from epsball.certificates.rules import rule_of
-from epsball.certificates.tensors import as_stored, dot, flat, rowwise_dot, split
+from epsball.certificates.tensors import dot
 from epsball.graph import Node
 from epsball.graph.kinds import Constant, Convolution, Input
 
@@ -116,22 +117,25 @@ def carried_to_input(state: Sweep, *, stop: Collection[str] = ()) -> Tensor:
 
 
 def _step(state: Sweep, node: Node, rows: Rows, stop: Collection[str] = ()) -> None:
-    """Carry rows over a node to its inputs."""
+    """Carry rows over a node to its inputs, and further where an affine node is joined with it."""
     bounds = state.bounds
     if isinstance(node.kind, Input):
         own = bounds.arithmetic.own
         state.add(bounds.domain.least(rows.values, rows.crop, None if own is None else own.gamma))
-    elif isinstance(node.kind, Constant):
+        return
+    if isinstance(node.kind, Constant):
         value = rows.crop(bounds.boxes[node.name].low)
         gamma = 0.0 if bounds.arithmetic.own is None else bounds.arithmetic.own.gamma(node_size(node) + 2)
         state.add(dot(rows.values, value), gamma * dot(rows.values.abs(), value.abs()))
-    elif bounds.form(node) is not None:
-        state.charge(rows, bounds.rounding[node.name])
+        return
+    inner = inner_node(bounds, node)
+    if inner is not None and inner.name not in stop:
+        _through_joined(state, node, inner, rows)
+        return
+    state.charge(rows, bounds.rounding[node.name])
+    if bounds.form(node) is not None:
         _through_affine(state, node, rows)
-    elif isinstance(bounds.relaxation(node), Lines):
-        _through_lines(state, node, rows, stop)
     else:
-        state.charge(rows, bounds.rounding[node.name])
         _through_rule(state, node, rows)
 
 
@@ -160,36 +164,31 @@ def _through_weights(state: Sweep, node: Node, rows: Rows) -> None:
         state.pend(source, Rows(pulled.unflatten(0, rows.values.shape[:2]), rows.window))
 
 
-def _through_lines(state: Sweep, node: Node, rows: Rows, stop: Collection[str]) -> None:
-    """Replace a function of one variable by the lines around it, and the affine node joined with it by its inputs."""
-    bounds = state.bounds
-    inner = inner_node(bounds, node)
-    if inner is not None and inner.name in stop:
-        inner = None
+def _through_joined(state: Sweep, node: Node, inner: Node, rows: Rows) -> None:
+    """Replace a function of one variable by the lines around it over the inputs of the affine node that feeds it."""
     slope = state.slopes.get(node.name)
-    lines = own_lines(bounds, node, inner) if slope is None else joined_lines(bounds, node, inner, slope)
-    stored, *parts = as_stored(rows.values, *(rows.crop(part) for part in lines))
-    lines = Lines(*(flat(part, 2) for part in parts))
-    positive, negative = split(flat(stored, 2))
-    state.add(rowwise_dot(positive, lines.lower) + rowwise_dot(negative, lines.upper))
-    values = (positive * lines.lower_slope).addcmul_(negative, lines.upper_slope)
-    values = values.reshape(*values.shape[:2], *stored.shape[2:])
-    over = Rows(values if stored is rows.values else values.movedim(-1, 2), rows.window)
-    if inner is None:
-        state.pend(node.inputs[0], over)
-    else:
-        _through_weights(state, inner, over)
+    lines = own_lines(state.bounds, node, inner) if slope is None else joined_lines(state.bounds, node, inner, slope)
+    values, constant = carried(Lines(*(rows.crop(part) for part in lines)), rows.values)
+    state.add(constant)
+    _through_weights(state, inner, Rows(values, rows.window))
 
 
 def _through_rule(state: Sweep, node: Node, rows: Rows) -> None:
-    """Replace a node that is neither affine nor a function of one variable by what its rule makes of it."""
+    """Replace a node that is not affine by what its rule makes of it; only lines stand entry by entry."""
     bounds = state.bounds
-    values = rows.dense(node.shape)
-    values = values.expand(len(bounds.domain), *values.shape[1:])
-    pulled: Pulled = rule_of(node).pull(bounds.site(node), bounds.relaxation(node), values)
+    relaxation = bounds.relaxation(node)
+    if isinstance(relaxation, Lines):
+        slope = state.slopes.get(node.name)
+        if slope is not None:
+            relaxation = relaxation._replace(lower_slope=slope)
+        relaxation = Lines(*(rows.crop(part) for part in relaxation))
+    else:
+        rows = Rows(rows.dense(node.shape))
+    values = rows.values.expand(len(bounds.domain), *rows.values.shape[1:])
+    pulled: Pulled = rule_of(node).pull(bounds.site(node), relaxation, values)
     state.add(pulled.constant, pulled.error)
-    for source, values in zip(node.inputs, pulled.rows, strict=True):
-        state.pend(source, Rows(values))
+    for source, part in zip(node.inputs, pulled.rows, strict=True):
+        state.pend(source, Rows(part, rows.window))
 
 
 def _stop_at(state: Sweep, node: Node, rows: Rows) -> None:
