@@ -202,11 +202,11 @@ def _spatial(node: Node) -> bool:
 
 def _windows(node: Node, wanted: Tensor) -> Iterator[Window | None]:
     """Yield the places of a spatial node where any entry is wanted, or None: all of another node at once."""
-    if not _spatial(node):
+    if _spatial(node):
+        for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
+            yield _window(place, node.shape[1:])
+    elif bool(wanted.any()):
         yield None
-        return
-    for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
-        yield _window(place, node.shape[1:])
 
 
 def _window(place: int, lengths: tuple[int, ...]) -> Window:
