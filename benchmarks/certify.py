@@ -4,12 +4,15 @@
     python benchmarks/certify.py narrow             # 8 inputs, three layers of 512, where forward bounds are cheap
     python benchmarks/certify.py published          # networks in ../shared/models, 200 test images each
 
-With ``--peer PATH``, where auto_LiRPA's source lies, its CROWN is timed beside ours in the same run.
+With ``--peer PATH``, where auto_LiRPA's source lies, its CROWN and alpha-CROWN are measured in the same run:
+repetitions take turns, and ratios are of the medians.
 """
 
 import argparse
 import json
+import statistics
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -33,10 +36,13 @@ from epsball.certificates import (
     optimised,
 )
 from epsball.classifier import Classifier
-from epsball.graph import Graph, capture
-from harness import cpu_seconds, memory_growth, single_threaded
+from epsball.graph import capture
+from harness import Run, cpu_seconds, first_growth, in_fresh_process, interleaved, single_threaded
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+STEPS = 3
+"""Steps of optimised slopes on the random networks."""
+ASCENT, PEER, PEER_ASCENT = f"optimised, {STEPS} steps", "auto_LiRPA CROWN", f"auto_LiRPA alpha-CROWN, {STEPS} steps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,23 +81,50 @@ def random_networks() -> dict[str, tuple[nn.Module, Tensor, Ball]]:
     return networks
 
 
-def measure(graph: Graph, x: Tensor, ball: Ball, method: Callable[..., LowerBounds], arithmetic: Arithmetic) -> dict:
-    """Return the CPU seconds, peak memory and mean bound of a method."""
-    predicted = graph(x).argmax(dim=1)
-    run = partial(method, graph, Domain.of(ball, x), margins(predicted, graph.classes), arithmetic=arithmetic)
-    seconds = min(cpu_seconds(run) for _ in range(3))
-    return {"seconds": seconds, "mebibytes": memory_growth(run, calls=1), "mean": run().rows.mean().item()}
+def contenders(network: str, peer: Path | None) -> dict[str, Run]:
+    """Return what is timed on a random network by name, the peer's last."""
+    module, x, ball = random_networks()[network]
+    graph = capture(module, tuple(x.shape[1:]))
+    specification = margins(graph(x).argmax(dim=1), graph.classes)
+    domain = Domain.of(ball, x)
+
+    def ours(method: Callable[..., LowerBounds], arithmetic: Arithmetic) -> Run:
+        return lambda: method(graph, domain, specification, arithmetic=arithmetic).rows
+
+    runs: dict[str, Run] = {
+        f"{method} ({arithmetic.name})": ours(METHODS[method], arithmetic)
+        for method in ("interval", "crown-ibp", "crown")
+        for arithmetic in (PLAIN, REAL, FLOAT32)
+    }
+    runs[ASCENT] = ours(partial(optimised, steps=STEPS), REAL)
+    if peer is not None:
+        bound = peer_bounds(peer, module, x, ball, specification)
+        runs |= {PEER: partial(bound, "CROWN"), PEER_ASCENT: partial(bound, "CROWN-Optimized")}
+    return runs
 
 
-def run_random(peer: Path | None) -> None:
-    methods = {"crown-ibp": METHODS["crown-ibp"], "crown": METHODS["crown"], "optimised": partial(optimised, steps=5)}
-    for name, (module, x, ball) in random_networks().items():
-        graph = capture(module, tuple(x.shape[1:]))
-        if peer is not None:
-            report(name, "auto_LiRPA CROWN", peer_crown(peer, module, x, ball))
-        for method, bound in methods.items():
-            for arithmetic in (PLAIN, REAL, FLOAT32):
-                report(name, f"{method} ({arithmetic.name})", measure(graph, x, ball, bound, arithmetic))
+def run_random(peer: Path | None, repetitions: int, names: list[str]) -> None:
+    for name in names or random_networks():
+        runs = contenders(name, peer)
+        short = {what: run for what, run in runs.items() if what not in (ASCENT, PEER_ASCENT)}
+        seconds = interleaved(short, repetitions, seed=0)
+        last = statistics.median(list(seconds.values())[-1])
+        for what, times in seconds.items():
+            own = statistics.median(times)
+            report(name, what, {"seconds": own, "share": own / last, "mean": short[what]().mean().item()})
+        for what in ("crown (real)", PEER, ASCENT, PEER_ASCENT):
+            if what in runs:
+                report(name, f"{what}, alone", in_fresh_process(alone, name, what, peer))
+
+
+def alone(network: str, what: str, peer: Path | None) -> dict[str, float | None]:
+    """Return the figures of one contender's first call in a process of its own."""
+    single_threaded()
+    run = contenders(network, peer)[what]
+    values: list[Tensor] = []
+    begun = time.process_time()
+    memory = first_growth(lambda: values.append(run()))
+    return {"seconds": time.process_time() - begun, "mebibytes": memory, "mean": values[0].mean().item()}
 
 
 def run_narrow() -> None:
@@ -142,39 +175,39 @@ def load(network: Published) -> tuple[Classifier, Tensor, Tensor]:
     return Classifier(loaded.module, loaded.mean, loaded.std), x, y
 
 
-def peer_crown(path: Path, module: nn.Module, x: Tensor, ball: Ball) -> dict:
-    """Return the same figures for auto_LiRPA's CROWN (float32, no rounding covered)."""
+def peer_bounds(path: Path, module: nn.Module, x: Tensor, ball: Ball, specification: Tensor) -> Callable[[str], Tensor]:
+    """Return auto_LiRPA's lower bounds by the name of its method (float32, no rounding covered)."""
     sys.path.insert(0, str(path))
     from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm  # pyright: ignore[reportMissingImports]
 
-    bounded = BoundedModule(module, x)
+    bounded = BoundedModule(module, x, bound_opts={"optimize_bound_args": {"iteration": STEPS}})
     low, high = (x - float(ball.radius)).clamp(min=0), (x + float(ball.radius)).clamp(max=1)
     around = BoundedTensor(x, PerturbationLpNorm(x_L=low, x_U=high))
-    rows = margins(module(x).argmax(dim=1), 10).float()
 
-    def run() -> Tensor:
-        return bounded.compute_bounds(x=(around,), C=rows, method="CROWN", bound_upper=False)[0]
+    def run(method: str) -> Tensor:
+        found = bounded.compute_bounds(x=(around,), C=specification.float(), method=method, bound_upper=False)
+        return found[0].detach()
 
-    seconds = min(cpu_seconds(run) for _ in range(3))
-    return {"seconds": seconds, "mebibytes": memory_growth(run, calls=1), "mean": run().mean().item()}
+    return run
 
 
 def report(network: str, what: str, figures: dict) -> None:
     shown = "  ".join(f"{name} {value:.5g}" for name, value in figures.items() if value is not None)
-    sys.stdout.write(f"{network:20} {what:24} {shown}\n")
+    sys.stdout.write(f"{network:20} {what:38} {shown}\n")
     sys.stdout.flush()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["random", "narrow", "published"])
-    parser.add_argument("names", nargs="*", help="published networks; all if left out")
-    parser.add_argument("--peer", type=Path)
+    parser.add_argument("names", nargs="*", help="networks; all if left out")
+    parser.add_argument("--peer", type=Path, help="where auto_LiRPA's source lies")
+    parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
     single_threaded()
     match options.what:
         case "random":
-            run_random(options.peer)
+            run_random(options.peer, options.repetitions, options.names)
         case "narrow":
             run_narrow()
         case _:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 MEBIBYTE = 2**20
 
-Run = Callable[[], object]
+Run = Callable[[], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,18 +129,21 @@ def memory_growth(run: Run, calls: int = 3) -> float | None:
     It counts everything the process touches, tensors, scratch space of kernels and Python's
     objects alike. None where the system does not tell (it takes Linux's ``/proc``).
     """
+    run()
+    growths = [growth for _ in range(calls) if (growth := first_growth(run)) is not None]
+    return statistics.median(growths) if growths else None
+
+
+def first_growth(run: Run) -> float | None:
+    """Return how far one call lifts the process's peak resident memory, in MiB, what it keeps included."""
     peak_reset = Path("/proc/self/clear_refs")
     if not peak_reset.exists():
         return None
+    gc.collect()
+    peak_reset.write_text("5")
+    before = _status("VmRSS")
     run()
-    growths = []
-    for _ in range(calls):
-        gc.collect()
-        peak_reset.write_text("5")
-        before = _status("VmRSS")
-        run()
-        growths.append((_status("VmHWM") - before) / MEBIBYTE)
-    return statistics.median(growths)
+    return (_status("VmHWM") - before) / MEBIBYTE
 
 
 def _status(field: str) -> int:

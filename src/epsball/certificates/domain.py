@@ -79,11 +79,14 @@ class Domain:
         """Return the domain of some examples."""
         return Domain(box=self.box.take(rows), centre=self.centre[rows], norm=self.norm, radius=self.radius)
 
-    def least(self, rows: Tensor, crop: Callable[[Tensor], Tensor]) -> Float[Tensor, "n r"]:
-        """Return, but for rounding, a lower bound of rows . x over the domain.
+    def least(
+        self, rows: Tensor, crop: Callable[[Tensor], Tensor], gamma: Callable[[int], float] | None = None
+    ) -> Float[Tensor, "n r"]:
+        """Return a lower bound of rows . x over the domain.
 
         Over a box with middle c and half-widths h it is a . c - abs(a) . h. Where the ball is no box,
         the better of that and a . x - radius * dual norm(a) is taken, each over a set that contains N(x).
+        All terms are sums over d entries of abs(a) m / 2 at most, so that abs(a) . gamma_{d+8} m covers their rounding.
 
         Parameters
         ----------
@@ -91,16 +94,20 @@ class Domain:
             Coefficients a, (n, r, *part) over that part of the input which `crop` returns.
         crop
             From (n, *shape) to (n, *part); elsewhere a is 0.
+        gamma
+            Of the format computed in; None leaves rounding out.
         """
         low, high = crop(self.box.low), crop(self.box.high)
-        over_box = dot(rows, 0.5 * (low + high)) - dot(rows.abs(), 0.5 * (high - low))
+        middle, half, size = 0.5 * (low + high), 0.5 * (high - low), rows.abs()
+        doubt = torch.zeros_like(half) if gamma is None else gamma(half[0].numel() + 8) * crop(self._magnitude())
+        over_box = dot(rows, middle) - dot(size, half + doubt)
         if self.norm == "linf":
             return over_box
         order = 2.0 if self.norm == "l2" else math.inf
         # Squares may underflow: d of them lose at most sqrt(d 2^-1074) of the norm, less than 2^-500.
         length = torch.linalg.vector_norm(rows.flatten(2), order, dim=2) + 2.0**-500
-        return torch.maximum(over_box, dot(rows, crop(self.centre)) - self.radius * length)
+        return torch.maximum(over_box, dot(rows, crop(self.centre)) - self.radius * length - dot(size, doubt))
 
-    def magnitude(self) -> Float[Tensor, "n *shape"]:
-        """Return a vector m such that gamma_{d+8} abs(a) . m bounds the rounding of `least`."""
+    def _magnitude(self) -> Float[Tensor, "n *shape"]:
+        """Return m, twice the largest size of a point of either set."""
         return 2 * torch.maximum(self.box.magnitude, self.centre.abs() + self.radius)

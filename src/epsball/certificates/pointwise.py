@@ -10,7 +10,7 @@ from epsball.certificates.arithmetic import BINARY64, Format
 from epsball.certificates.box import Box
 from epsball.certificates.curves import Curve, Lines, curve_of, lines_of, rectifier_lines
 from epsball.certificates.rule import Pulled, Site
-from epsball.certificates.tensors import dot, split
+from epsball.certificates.tensors import as_stored, dot, flat, rowwise_dot, split
 
 
 class Pointwise:
@@ -91,17 +91,27 @@ class Rectifier:
         return pull_lines(relaxation, rows)
 
 
+def carried(lines: Lines, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return max(A, 0) a + min(A, 0) s, rows over x, and max(A, 0) . c + min(A, 0) . t, without their rounding.
+
+    Rows of one example are those of all; lines may differ by row.
+    """
+    stored, *parts = as_stored(rows, *lines)
+    lower_slope, lower, upper_slope, upper = (flat(part, 2) for part in parts)
+    positive, negative = split(flat(stored, 2))
+    constant = rowwise_dot(positive, lower) + rowwise_dot(negative, upper)
+    values = (positive * lower_slope).addcmul_(negative, upper_slope)
+    values = values.reshape(*values.shape[:2], *stored.shape[2:])
+    return values if stored is rows else values.movedim(-1, 2), constant
+
+
 def pull_lines(lines: Lines, rows: Tensor) -> Pulled:
-    """Return max(A, 0) a + min(A, 0) s, and the intercepts' sum with a bound on its rounding."""
-    positive, negative = split(rows)
-    pulled = torch.addcmul(positive * lines.lower_slope, negative, lines.upper_slope)
-    above = lines.upper[:, 0]
-    constant = dot(negative, above)
-    size = rows[0, 0].numel()
-    gamma = BINARY64.gamma(size + 3)
-    if not lines.lower.any() and bool((above >= 0).all()):
+    """Return `carried` with a bound on the rounding of its constant."""
+    pulled, constant = carried(lines, rows)
+    gamma = BINARY64.gamma(rows[0, 0].numel() + 3)
+    if not lines.lower.any() and bool((lines.upper >= 0).all()):
         # Terms of one sign: their magnitudes' sum is the sum's.
         return Pulled([pulled], constant, gamma * constant.abs())
-    below = lines.lower[:, 0]
-    magnitude = dot(positive, below.abs()) - dot(negative, above.abs())
-    return Pulled([pulled], constant + dot(positive, below), gamma * magnitude)
+    positive, negative = split(rows)
+    magnitude = dot(positive, lines.lower[:, 0].abs()) - dot(negative, lines.upper[:, 0].abs())
+    return Pulled([pulled], constant, gamma * magnitude)

@@ -10,6 +10,7 @@ from torch import Tensor
 from epsball.certificates.affine import Affine, affine_form
 from epsball.certificates.arithmetic import OVERFLOW, Arithmetic, Format, check_gradual_underflow
 from epsball.certificates.box import Box
+from epsball.certificates.curves import Lines
 from epsball.certificates.domain import Domain
 from epsball.certificates.rule import Site
 from epsball.certificates.rules import rule_of
@@ -33,8 +34,9 @@ class Propagation:
         node's deployed rounding and to the verifier's own in carrying A through it; None where they lose nothing.
     underflow
         For each example, (n,), what underflow in float64 may cost a bound.
-    matrices
-        Kept by the sweep: the transposed convolutions of small windows, as matrices.
+    matrices, lines
+        Kept by the sweep: the transposed convolutions of small windows, as matrices; the lines around functions of
+        one variable, joined with the affine nodes before them.
     """
 
     graph: Graph
@@ -45,6 +47,7 @@ class Propagation:
     rounding: dict[str, Tensor | None] = field(default_factory=dict)
     underflow: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
     matrices: dict[Any, Tensor] = field(default_factory=dict)
+    lines: dict[str, Lines] = field(default_factory=dict)
     _forms: dict[str, Affine | None] = field(default_factory=dict)
     _relaxations: dict[str, Any] = field(default_factory=dict)
 
@@ -73,15 +76,10 @@ class Propagation:
             self._relaxations[node.name] = rule_of(node).prepare(self.site(node), self.inputs(node))
         return self._relaxations[node.name]
 
-    def relax_all(self) -> None:
-        """Make the relaxation of every node bounded so far, once for all examples: `take` has its part of each."""
-        for name in self.boxes:
-            node = self.graph[name]
-            if not isinstance(node.kind, Input | Constant) and self.form(node) is None:
-                self.relaxation(node)
-
     def take(self, rows: slice) -> "Propagation":
         """Return the propagation of some examples; tensors are views."""
+        if rows == slice(0, len(self.domain)):
+            return self
         return Propagation(
             graph=self.graph,
             parameters=self.parameters,
@@ -91,6 +89,7 @@ class Propagation:
             rounding={name: _rows(error, rows) for name, error in self.rounding.items()},
             underflow=_rows(self.underflow, rows),
             matrices=self.matrices,
+            lines={name: _rows(lines, rows) for name, lines in self.lines.items()},
             _forms=self._forms,
             _relaxations={name: _rows(relaxation, rows) for name, relaxation in self._relaxations.items()},
         )

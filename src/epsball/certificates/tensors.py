@@ -10,11 +10,31 @@ def flat(tensor: Tensor, lead: int) -> Tensor:
 
 
 def dot(rows: Tensor, vector: Tensor) -> Tensor:
-    """Return sum_i rows_i vector_i, (n, r), of rows (n, r, *shape) and vectors (n or 1, *shape)."""
-    column = flat(vector.expand(len(vector), *rows.shape[2:]), 1)
+    """Return sum_i rows_i vector_i, (n, r), of rows (n or 1, r, *shape) and vectors (n or 1, *shape)."""
+    rows, vector = as_stored(rows, vector.expand(len(vector), *rows.shape[2:]))
+    row = flat(vector, 1)
+    if len(rows) == 1:
+        return row @ flat(rows, 2)[0].T
     if len(vector) == 1:
-        return flat(rows, 2) @ column[0]
-    return torch.bmm(flat(rows, 2), column.unsqueeze(2)).squeeze(2)
+        return flat(rows, 2) @ row[0]
+    # The vector on the left: batched products with a single column are several times slower.
+    return torch.bmm(row.unsqueeze(1), flat(rows, 2).transpose(1, 2)).squeeze(1)
+
+
+def as_stored(rows: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+    """Return rows (n, r, channels, *spatial) and vectors (..., channels, *spatial), channels last if the rows lie so.
+
+    Flattening the axes then copies no rows.
+    """
+    spatial = rows.ndim - 3
+    if spatial < 1 or rows.is_contiguous() or not rows.movedim(2, -1).is_contiguous():
+        return rows, *vectors
+    return rows.movedim(2, -1), *(vector.movedim(-1 - spatial, -1) for vector in vectors)
+
+
+def rowwise_dot(rows: Tensor, vectors: Tensor) -> Tensor:
+    """Return sum_i rows_i vector_i, (n, r), of rows (n or 1, r, size) and vectors (n or 1, r or 1, size)."""
+    return dot(rows, vectors[:, 0]) if vectors.shape[1] == 1 else (rows * vectors).sum(dim=2)
 
 
 def split(rows: Tensor) -> tuple[Tensor, Tensor]:

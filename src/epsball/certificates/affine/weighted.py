@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from epsball.certificates.affine.form import Affine
+from epsball.certificates.affine.phases import transposed_by_phases
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import BatchNorm, Convolution, Linear, Parameters
 
@@ -63,6 +64,9 @@ def convolution_transpose(rows: Tensor, weight: Tensor, kind: Convolution, shape
         return _CONVOLUTIONS[len(kind.stride)](
             rows, weight, None, kind.stride, kind.padding, kind.dilation, kind.groups
         )
+    plain = kind.groups == 1 and set(kind.dilation) == {1}
+    if plain and _few_products(weight, kind) and math.prod(weight.shape[1:]) > len(weight):
+        return transposed_by_phases(rows, weight, kind.stride, kind.padding, shape[1:])
     reached = [
         (length - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
         for length, stride, padding, dilation, kernel in zip(
@@ -73,6 +77,14 @@ def convolution_transpose(rows: Tensor, weight: Tensor, kind: Convolution, shape
     rest = [length - end for length, end in zip(shape[1:], reached, strict=True)]
     return _TRANSPOSED[len(kind.stride)](
         rows, weight, None, kind.stride, kind.padding, rest, kind.groups, kind.dilation
+    )
+
+
+def _few_products(weight: Tensor, kind: Convolution) -> bool:
+    """Return whether phases waste no products and are few: strides that divide the kernel, twice at most."""
+    return all(
+        kernel % stride == 0 and kernel <= 2 * stride
+        for kernel, stride in zip(weight.shape[2:], kind.stride, strict=True)
     )
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.linear.extent import largest_extent
+from epsball.certificates.linear.joined import join_all
 from epsball.certificates.linear.refinement import room_for
 from epsball.certificates.linear.rows import Rows
 from epsball.certificates.linear.sweep import Slopes, sweep
@@ -31,7 +32,7 @@ def final_bounds(
 def chunks(bounds: Propagation, specification: Tensor, max_memory: int | None) -> Iterator[slice]:
     """Yield slices of the examples whose rows fit into the cache, or into `max_memory`; at least one each."""
     graph = bounds.graph
-    bounds.relax_all()
+    join_all(bounds)
     extent = largest_extent(graph, graph[graph.output], None)
     each = max(1, room_for(max_memory) // (8 * extent * specification.shape[1]))
     for start in range(0, len(specification), each):

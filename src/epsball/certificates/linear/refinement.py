@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.linear.extent import largest_extent
+from epsball.certificates.linear.joined import join_all
 from epsball.certificates.linear.limits import slope_limits
 from epsball.certificates.linear.rows import Rows, Window
-from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.linear.sweep import carried_to_input, carried_to_lines
 from epsball.certificates.linear.windows import spatial, window_at
 from epsball.certificates.maxima import Maxima
 from epsball.certificates.pointwise import Pointwise, Rectifier
@@ -49,18 +51,23 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
         wanted = wanted_entries(bounds, node)
         if wanted is None or not bool(wanted.any()):
             return box
-        bounds.relax_all()
+        join_all(bounds)
         choices = slope_choices(bounds, extremes)
         low, high = box.low.clone(), box.high.clone()
-        if spatial(node):
-            for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
-                window = window_at(place, node.shape[1:])
-                _refine_group(bounds, node, (low, high), wanted, window, room, choices)
-        else:
-            _refine_group(bounds, node, (low, high), wanted, None, room, choices)
+        for side in (Side(-1.0, high), Side(1.0, low)):
+            for window in _windows(node, wanted):
+                _refine_side(bounds, node, side, wanted, window, room, choices)
+            wanted = wanted & ~_constant_after(bounds, node, Box(low, high))
         return Box(low, high)
 
     return refine
+
+
+class Side(NamedTuple):
+    """The upper ends of a node's box, and the sign of the rows that bound them below, -1; or the lower ones, and 1."""
+
+    sign: float
+    end: Tensor
 
 
 def slope_choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
@@ -75,53 +82,58 @@ def slope_choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]
     return [{}, parallel, *({name: pair[end] for name, pair in limits.items()} for end in (0, 1))]
 
 
-def _refine_group(
+def _refine_side(
     bounds: Propagation,
     node: Node,
-    ends: tuple[Tensor, Tensor],
+    side: Side,
     wanted: Tensor,
     window: Window | None,
     room: int,
     choices: list[dict[str, Tensor]],
 ) -> None:
-    """Raise `low` and lower `high`, in place, for the wanted entries in a window (everywhere if None)."""
+    """Improve one end, in place, for the wanted entries in a window (everywhere if None)."""
     place = (slice(None),) if window is None else (slice(None), slice(None), *window)
-    wanted = wanted[place].flatten(1)
-    low, high = (end[place] for end in ends)
-    extent = largest_extent(bounds.graph, node, window)
-    for images, entries in _chunks(wanted, max(1, room // (8 * extent))):
-        n, k = entries.shape
-        values = torch.zeros(n, 2 * k, wanted.shape[1], dtype=low.dtype, device=low.device)
-        values[:, :k].scatter_(2, entries.unsqueeze(2), 1.0)
-        values[:, k:].scatter_(2, entries.unsqueeze(2), -1.0)
-        rows = Rows(values.view(n, 2 * k, *low.shape[1:]), window)
-        part = bounds.take(images)
-        tried = [sweep(part, node.name, rows, slopes={k: v[images] for k, v in choice.items()}) for choice in choices]
-        found = torch.stack(tried).amax(dim=0)
-        for end, new, better in ((low, found[:, :k], torch.maximum), (high, -found[:, k:], torch.minimum)):
+    wanted, end = wanted[place].flatten(1), side.end[place]
+    most = max(1, room // (8 * largest_extent(bounds.graph, node, window)))
+    for block in torch.nonzero(wanted.any(dim=0)).flatten().split(most):
+        shared = carried_to_lines(bounds, node.name, _picking(block, side.sign, end, window))
+        for images, chosen in _chunks(wanted[:, block], most):
+            tried = [
+                carried_to_input(shared.take(images, chosen, {name: slope[images] for name, slope in choice.items()}))
+                for choice in choices
+            ]
+            found = torch.stack(tried).amax(dim=0)
+            entries = block.expand(len(found), -1) if chosen is None else block[chosen]
             flat = end[images].flatten(1)
             old = flat.gather(1, entries)
-            kept = torch.where(wanted[images].gather(1, entries), better(old, new), old)
-            flat = flat.scatter(1, entries, kept)
-            end[images] = flat.view(end[images].shape)
+            better = side.sign * torch.maximum(side.sign * old, found)
+            kept = torch.where(wanted[images].gather(1, entries), better, old)
+            end[images] = flat.scatter(1, entries, kept).view(end[images].shape)
 
 
-def _chunks(wanted: Tensor, rows: int) -> Iterator[tuple[slice, Tensor]]:
-    """Yield examples and, for each of them, numbers of wanted entries, (n, k): together at most `rows` rows or so.
+def _picking(entries: Tensor, sign: float, like: Tensor, window: Window | None) -> Rows:
+    """Return rows that pick entries of a window times a sign, shared by all examples."""
+    shape = like.shape[1:]
+    units = like.new_zeros(len(entries), math.prod(shape)).scatter_(1, entries.unsqueeze(1), sign)
+    return Rows(units.view(1, -1, *shape), window)
 
-    The examples of a chunk get as many entries each as the one that needs most, some of them not wanted.
+
+def _chunks(wanted: Tensor, entries: int) -> Iterator[tuple[slice, Tensor | None]]:
+    """Yield examples and numbers of wanted entries, (n, k), or None for all: `entries` at most, where n > 1.
+
+    The examples of a chunk get as many each as the one that needs most, some of them not wanted.
     """
-    counts = wanted.sum(dim=1)
+    counts = wanted.sum(dim=1).tolist()
     start = 0
-    while start < len(wanted):
-        most, stop = int(counts[start]), start + 1
-        while stop < len(wanted) and 2 * max(most, int(counts[stop])) * (stop + 1 - start) <= rows:
-            most = max(most, int(counts[stop]))
+    while start < len(counts):
+        most, stop = counts[start], start + 1
+        while stop < len(counts) and max(most, counts[stop]) * (stop + 1 - start) <= entries:
+            most = max(most, counts[stop])
             stop += 1
-        if most > 0:
-            entries = wanted[start:stop].to(torch.uint8).topk(most, dim=1).indices
-            for piece in entries.split(max(1, rows // (2 * (stop - start))), dim=1):
-                yield slice(start, stop), piece
+        if most == wanted.shape[1]:
+            yield slice(start, stop), None
+        elif most > 0:
+            yield slice(start, stop), wanted[start:stop].to(torch.uint8).topk(most, dim=1).indices
         start = stop
 
 
@@ -152,6 +164,19 @@ def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
     return wanted
 
 
+def _constant_after(bounds: Propagation, node: Node, box: Box) -> Tensor:
+    """Return where all that follows a node is constant on its box, so that a smaller box changes nothing."""
+    constant = torch.ones_like(box.low, dtype=torch.bool)
+    for consumer in bounds.graph.nodes:
+        if node.name in consumer.inputs:
+            rule = RULES.get(type(consumer.kind))
+            if not isinstance(rule, Pointwise):
+                return torch.zeros_like(constant)
+            after = rule.interval(bounds.site(consumer), [box])
+            constant &= after.low == after.high
+    return constant
+
+
 def exact_interval(bounds: Propagation, node: Node) -> bool:
     """Return whether the node's interval is the best: over a box, with one affine step that mixes entries."""
     return bounds.domain.norm == "linf" and _mixing(bounds, node) <= 1
@@ -166,3 +191,12 @@ def _mixing(bounds: Propagation, node: Node) -> float:
         return math.inf
     before = max(_mixing(bounds, bounds.graph[name]) for name in bounds.sources(node))
     return before if form.pointwise or (form.exact and len(node.inputs) == 1) else before + 1
+
+
+def _windows(node: Node, wanted: Tensor) -> Iterator[Window | None]:
+    """Yield the places of a spatial node where any entry is wanted, or None: all of another node at once."""
+    if spatial(node):
+        for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
+            yield window_at(place, node.shape[1:])
+    elif bool(wanted.any()):
+        yield None

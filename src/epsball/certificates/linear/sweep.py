@@ -1,15 +1,16 @@
 """The backward sweep: rows over one node carried back to the input."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from epsball.certificates.affine import Affine
 from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.curves import Lines
+from epsball.certificates.linear.joined import inner_node, joined_lines, own_lines
 from epsball.certificates.linear.rows import Rows, through_convolution
+from epsball.certificates.pointwise import carried
 from epsball.certificates.propagation import Propagation, node_size
 from epsball.certificates.rule import Pulled
 from epsball.certificates.rules import rule_of
@@ -23,13 +24,22 @@ Slopes = Mapping[str, Tensor]
 
 @dataclass(kw_only=True)
 class Sweep:
-    """The state of a sweep: A . z >= sum over pending nodes of rows . value + total - error."""
+    """The state of a sweep: A . z >= sum over pending nodes of rows . value + total - error.
+
+    Rows of one example, (1, r, *shape), are shared by all.
+    """
 
     bounds: Propagation
     slopes: Slopes
-    pending: dict[str, Rows] = field(default_factory=dict)
-    total: Tensor | float = 0.0
-    error: Tensor | float = 0.0
+    pending: dict[str, Rows]
+    total: Tensor
+    error: Tensor
+
+    @classmethod
+    def of(cls, bounds: Propagation, start: str, rows: Rows, slopes: Slopes | None = None) -> "Sweep":
+        """Return the state before any step."""
+        nothing = rows.values.new_zeros(len(bounds.domain), rows.values.shape[1])
+        return cls(bounds=bounds, slopes=slopes or {}, pending={start: rows}, total=nothing, error=nothing)
 
     def add(self, constant: Tensor, error: Tensor | float = 0.0) -> None:
         """Add a constant to the bound; the addition is off by a unit of its result."""
@@ -48,6 +58,14 @@ class Sweep:
         """Count what the rows lose to rounding at their node."""
         if rounding is not None:
             self.error = self.error + dot(rows.values.abs(), rows.crop(rounding))
+
+    def take(self, images: slice, chosen: Tensor | None, slopes: Slopes) -> "Sweep":
+        """Return the state of some examples, and for each of them of the rows (n, k) that it chose of shared ones."""
+        pending, total, error = self.pending, self.total[images], self.error[images]
+        if chosen is not None:
+            pending = {name: Rows(rows.values[0][chosen], rows.window) for name, rows in pending.items()}
+            total, error = total.gather(1, chosen), error.gather(1, chosen)
+        return Sweep(bounds=self.bounds.take(images), slopes=slopes, pending=dict(pending), total=total, error=error)
 
 
 def sweep(
@@ -72,60 +90,91 @@ def sweep(
     stop
         Nodes that are not carried further: their boxes bound them.
     """
-    state = Sweep(bounds=bounds, slopes=slopes or {}, pending={start: rows})
-    nodes = bounds.graph.nodes
-    begun = False
-    for node in reversed(nodes):
-        begun = begun or node.name == start
-        if begun and node.name in state.pending:
+    return carried_to_input(Sweep.of(bounds, start, rows, slopes), stop=stop)
+
+
+def carried_to_lines(bounds: Propagation, start: str, rows: Rows) -> Sweep:
+    """Return the state at the first node that is not affine: until then rows shared by all examples stay shared."""
+    state = Sweep.of(bounds, start, rows)
+    for node in reversed(bounds.graph.nodes):
+        if node.name in state.pending:
+            if bounds.form(node) is None:
+                break
+            _step(state, node, state.pending.pop(node.name))
+    return state
+
+
+def carried_to_input(state: Sweep, *, stop: Collection[str] = ()) -> Tensor:
+    """Return the lower bounds once nothing is pending."""
+    for node in reversed(state.bounds.graph.nodes):
+        if node.name in state.pending:
             taken = state.pending.pop(node.name)
             if node.name in stop:
                 _stop_at(state, node, taken)
             else:
-                _step(state, node, taken)
+                _step(state, node, taken, stop)
     return _rounded_down(state)
 
 
-def _step(state: Sweep, node: Node, rows: Rows) -> None:
-    """Carry rows over a node to its inputs."""
+def _step(state: Sweep, node: Node, rows: Rows, stop: Collection[str] = ()) -> None:
+    """Carry rows over a node to its inputs, and further where an affine node is joined with it."""
     bounds = state.bounds
     if isinstance(node.kind, Input):
-        _reach_input(state, rows)
+        own = bounds.arithmetic.own
+        state.add(bounds.domain.least(rows.values, rows.crop, None if own is None else own.gamma))
         return
     if isinstance(node.kind, Constant):
         value = rows.crop(bounds.boxes[node.name].low)
         gamma = 0.0 if bounds.arithmetic.own is None else bounds.arithmetic.own.gamma(node_size(node) + 2)
         state.add(dot(rows.values, value), gamma * dot(rows.values.abs(), value.abs()))
         return
+    inner = inner_node(bounds, node)
+    if inner is not None and inner.name not in stop:
+        _through_joined(state, node, inner, rows)
+        return
     state.charge(rows, bounds.rounding[node.name])
+    if bounds.form(node) is not None:
+        _through_affine(state, node, rows)
+    else:
+        _through_rule(state, node, rows)
+
+
+def _through_affine(state: Sweep, node: Node, rows: Rows) -> None:
+    """Replace A . (sum_i W_i x_i + w) by sum_i (A W_i) . x_i + A . w."""
+    form = state.bounds.form(node)
+    if form is not None and form.bias is not None:
+        state.add(dot(rows.values, rows.crop(form.bias.expand(1, *node.shape))))
+    _through_weights(state, node, rows)
+
+
+def _through_weights(state: Sweep, node: Node, rows: Rows) -> None:
+    """Replace A . (sum_i W_i x_i) by sum_i (A W_i) . x_i."""
+    bounds, kind = state.bounds, node.kind
+    if isinstance(kind, Convolution) and not kind.transposed:
+        source = node.inputs[0]
+        weight, shape = bounds.parameters[kind.weight], bounds.graph[source].shape
+        state.pend(source, through_convolution(rows, weight, kind, shape, bounds.matrices))
+        return
     form = bounds.form(node)
     if form is None:
-        _through_rule(state, node, rows)
-    elif isinstance(node.kind, Convolution) and not node.kind.transposed:
-        _add_bias(state, node, rows, form.bias)
-        source = node.inputs[0]
-        weight, shape = bounds.parameters[node.kind.weight], bounds.graph[source].shape
-        state.pend(source, through_convolution(rows, weight, node.kind, shape, bounds.matrices))
-    else:
-        _through_affine(state, node, rows, form)
-
-
-def _through_affine(state: Sweep, node: Node, rows: Rows, form: Affine) -> None:
-    """Replace A . (sum_i W_i x_i + w) by sum_i (A W_i) . x_i + A . w."""
+        raise ValueError(f"node '{node.name}' is not affine")
     if not form.pointwise:
         rows = Rows(rows.dense(node.shape))
-    _add_bias(state, node, rows, form.bias)
-    for source, pulled in zip(state.bounds.sources(node), form.transpose(rows.values.flatten(0, 1)), strict=True):
+    for source, pulled in zip(bounds.sources(node), form.transpose(rows.values.flatten(0, 1)), strict=True):
         state.pend(source, Rows(pulled.unflatten(0, rows.values.shape[:2]), rows.window))
 
 
-def _add_bias(state: Sweep, node: Node, rows: Rows, bias: Tensor | None) -> None:
-    if bias is not None:
-        state.add(dot(rows.values, rows.crop(bias.expand(1, *node.shape))))
+def _through_joined(state: Sweep, node: Node, inner: Node, rows: Rows) -> None:
+    """Replace a function of one variable by the lines around it over the inputs of the affine node that feeds it."""
+    slope = state.slopes.get(node.name)
+    lines = own_lines(state.bounds, node, inner) if slope is None else joined_lines(state.bounds, node, inner, slope)
+    values, constant = carried(Lines(*(rows.crop(part) for part in lines)), rows.values)
+    state.add(constant)
+    _through_weights(state, inner, Rows(values, rows.window))
 
 
 def _through_rule(state: Sweep, node: Node, rows: Rows) -> None:
-    """Replace a node that is not affine by the lines around it."""
+    """Replace a node that is not affine by what its rule makes of it; only lines stand entry by entry."""
     bounds = state.bounds
     relaxation = bounds.relaxation(node)
     if isinstance(relaxation, Lines):
@@ -135,22 +184,11 @@ def _through_rule(state: Sweep, node: Node, rows: Rows) -> None:
         relaxation = Lines(*(rows.crop(part) for part in relaxation))
     else:
         rows = Rows(rows.dense(node.shape))
-    pulled: Pulled = rule_of(node).pull(bounds.site(node), relaxation, rows.values)
+    values = rows.values.expand(len(bounds.domain), *rows.values.shape[1:])
+    pulled: Pulled = rule_of(node).pull(bounds.site(node), relaxation, values)
     state.add(pulled.constant, pulled.error)
-    for source, values in zip(node.inputs, pulled.rows, strict=True):
-        state.pend(source, Rows(values, rows.window))
-
-
-def _reach_input(state: Sweep, rows: Rows) -> None:
-    """Add the least value over the domain; its rounding is within gamma_{d+8} of abs(A) . m."""
-    bounds = state.bounds
-    least = bounds.domain.least(rows.values, rows.crop)
-    own = bounds.arithmetic.own
-    if own is None:
-        state.add(least)
-        return
-    magnitude = rows.crop(bounds.domain.magnitude())
-    state.add(least, own.gamma(magnitude[0].numel() + 8) * dot(rows.values.abs(), magnitude))
+    for source, part in zip(node.inputs, pulled.rows, strict=True):
+        state.pend(source, Rows(part, rows.window))
 
 
 def _stop_at(state: Sweep, node: Node, rows: Rows) -> None:
@@ -170,8 +208,6 @@ def _stop_at(state: Sweep, node: Node, rows: Rows) -> None:
 def _rounded_down(state: Sweep) -> Tensor:
     """Return total - error, rounded down: a NaN is no bound."""
     total = state.total
-    if not isinstance(total, Tensor):
-        raise ValueError("a sweep without rows")
     if state.bounds.arithmetic.own is None:
         return total
     error = SLACK * (state.error + state.bounds.underflow.unsqueeze(1))
