@@ -99,7 +99,7 @@ class Domain:
         """
         low, high = crop(self.box.low), crop(self.box.high)
         middle, half, size = 0.5 * (low + high), 0.5 * (high - low), rows.abs()
-        doubt = torch.zeros_like(half) if gamma is None else gamma(half[0].numel() + 8) * crop(self._magnitude())
+        doubt = torch.zeros_like(half) if gamma is None else gamma(half[0].numel() + 8) * crop(self.magnitude())
         over_box = dot(rows, middle) - dot(size, half + doubt)
         if self.norm == "linf":
             return over_box
@@ -108,6 +108,6 @@ class Domain:
         length = torch.linalg.vector_norm(rows.flatten(2), order, dim=2) + 2.0**-500
         return torch.maximum(over_box, dot(rows, crop(self.centre)) - self.radius * length - dot(size, doubt))
 
-    def _magnitude(self) -> Float[Tensor, "n *shape"]:
+    def magnitude(self) -> Float[Tensor, "n *shape"]:
         """Return m, twice the largest size of a point of either set."""
         return 2 * torch.maximum(self.box.magnitude, self.centre.abs() + self.radius)
