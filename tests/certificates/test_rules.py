@@ -14,6 +14,7 @@ from certificate_traps import TRAPS
 from epsball.ball import Ball
 from epsball.certificates import propagation
 from epsball.certificates.curves import Lines, curve_of, lines_of
+from epsball.certificates.linear import joined
 from epsball.certificates.log_softmax import Relaxation as LogRelaxation
 from epsball.certificates.maxima import Peak
 from epsball.certificates.products import Factors
@@ -136,5 +137,8 @@ def test_bounds_without_an_error_term_fall_into_a_trap(what, trap, monkeypatch):
         return None if found is None else torch.zeros_like(found)
 
     monkeypatch.setattr(propagation, what, without)
+    if what == "_rounding":
+        # What the intercepts of joined lines are moved by covers some of it.
+        monkeypatch.setattr(joined, "SLACK", 0.0)
     with pytest.raises(AssertionError, match="claims"):
         check_graph(TRAPS[trap], torch.tensor([[0.5, 0.5]]), Ball("linf", "1/4"))

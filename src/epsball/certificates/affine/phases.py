@@ -25,11 +25,10 @@ def transposed_by_phases(
     grid = [length + shift - 1 for length, shift in zip(rows.shape[2:], shifts, strict=True)]
     places = _on_grid(rows, grid, shifts)
     total, lead = len(rows) * math.prod(grid), len(places) - len(rows) * math.prod(grid)
-    pulled = None
+    pulled = rows.new_zeros(total, math.prod(stride) * weight.shape[1])
     for shift, matrix in _matrices(weight, stride, shifts):
         back = lead - sum(j * math.prod(grid[axis + 1 :]) for axis, j in enumerate(shift))
-        seen = places[back : back + total]
-        pulled = seen @ matrix if pulled is None else pulled.addmm_(seen, matrix)
+        pulled = pulled.addmm_(places[back : back + total], matrix)
     return _interleaved(pulled.view(len(rows), *grid, *stride, weight.shape[1]), stride, padding, shape)
 
 
