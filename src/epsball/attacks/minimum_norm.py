@@ -32,7 +32,7 @@ class MinimumNorm:
     4. FAB from the nearest point that 1 to 3 found, towards the class it is taken for: each step goes to the
        linearised boundary with a bias towards x, so that the point slides along the boundary.
 
-    Their shares of the passes, in per cent: 13, 70, 0, 16 in linf; 13, 12, 50, 24 in l2; 0, 0, 82, 17 in l1.
+    Their shares of the passes, in per cent: 13, 70, 0, 16 in linf; 13, 12, 50, 24 in l2; 3, 0, 80, 16 in l1.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class MinimumNorm:
     steps: int = 500
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
-    tolerance: ClassVar[float] = 0.01
+    tolerance: ClassVar[float] = 0.051
 
     @property
     def name(self) -> str:
@@ -68,12 +68,13 @@ class MinimumNorm:
             """Return the steps, of so many passes each, that a share of all passes pays for."""
             return max(1, int(share * 2 * self.steps / (each * runs)))
 
-        near, broad = FromNearest, FromExamples(steps=passes(0.13, 2 + _CLASSES))
+        broad = FromExamples(steps=passes(0.03 if ball.norm == "l1" else 0.13, 2 + _CLASSES))
         if ball.norm == "linf":
-            return (broad, FMN(steps=passes(0.70, 2, 4), restarts=4), near(steps=passes(0.16, 3)))
+            return (broad, FMN(steps=passes(0.70, 2, 4), restarts=4), FromNearest(steps=passes(0.16, 3)))
         if ball.norm == "l2":
-            return (broad, FMN(steps=passes(0.12, 2)), PDPGD(steps=passes(0.50, 2)), near(steps=passes(0.24, 3)))
-        return (PDPGD(steps=passes(0.82, 2)), near(steps=passes(0.17, 3)))
+            paths = (FMN(steps=passes(0.12, 2)), PDPGD(steps=passes(0.50, 2)))
+            return (broad, *paths, FromNearest(steps=passes(0.24, 3)))
+        return (broad, PDPGD(steps=passes(0.80, 2)), FromNearest(steps=passes(0.16, 3)))
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the standing examples."""
