@@ -23,7 +23,7 @@ class Bracket:
     Parameters
     ----------
     low, high
-        The risk of the sample lies between them (both ends are exact counts over n).
+        The risk of the sample lies between them: exact shares of its examples.
     interval
         Exact confidence interval of the risk of the distribution: the lower Clopper-Pearson
         limit of `low` to the upper one of `high`.
@@ -36,8 +36,18 @@ class Bracket:
     @classmethod
     def of_counts(cls, low: int, high: int, n: int, confidence: float = 0.95) -> "Bracket":
         """Return the bracket of at least `low` and at most `high` errors in `n` examples."""
-        ends = clopper_pearson(low, n, confidence).low, clopper_pearson(high, n, confidence).high
-        return cls(low=low / n, high=high / n, interval=Interval(*ends))
+        return cls.of_sides((low, n), (high, n), confidence)
+
+    @classmethod
+    def of_sides(cls, low: tuple[int, int], high: tuple[int, int], confidence: float = 0.95) -> "Bracket":
+        """Return the bracket of at least `low` errors and at most `high`, each (errors, examples looked at).
+
+        The sides may have looked at different numbers of examples of one source. Where chance
+        then puts the upper side below the lower one, it is raised to it.
+        """
+        bottom, top = clopper_pearson(*low, confidence).low, clopper_pearson(*high, confidence).high
+        share = low[0] / low[1]
+        return cls(low=share, high=max(share, high[0] / high[1]), interval=Interval(bottom, max(bottom, top)))
 
     def __str__(self) -> str:
         value = f"{self.low:.4f}" if self.low == self.high else f"{self.low:.4f}..{self.high:.4f}"

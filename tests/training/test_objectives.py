@@ -1,5 +1,6 @@
 """Every objective: the contract, and its own criterion against standard training with the same seed."""
 
+import functools
 from dataclasses import replace
 
 import jaxtyping
@@ -87,6 +88,7 @@ RECIPE = Recipe(epochs=5, batch_size=50, lr=0.2, schedule="one-cycle", holdout=0
 FEW = replace(RECIPE, epochs=2)
 
 
+@functools.cache
 def trained(objective, recipe: Recipe = RECIPE) -> eb.Classifier:
     """Train as users do, without the checks of types that only tests switch on: ten times as fast."""
     jaxtyping.config.update("jaxtyping_disable", True)

@@ -1,13 +1,14 @@
 import pytest
 import torch
 
-from epsball.training.optimisation import SCHEDULES, make_optimiser, make_schedule
+from epsball.training import Recipe
+from epsball.training.optimisation import SCHEDULES, make_schedule, recipe_optimiser
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_stay_between_zero_and_the_rate(name):
     parameter = torch.nn.Parameter(torch.zeros(1))
-    optimiser = make_optimiser("sgd", [parameter], 0.5, 0.9, 0.0)
+    optimiser = recipe_optimiser(Recipe(lr=0.5))([parameter])
     schedule = make_schedule(name, optimiser, 100)
     rates = []
     for _ in range(100):

@@ -1,5 +1,7 @@
 """Two processes that share each batch are one process at the same global batch."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -38,7 +40,7 @@ def losses(objective, recipe):
 ball = eb.Ball("linf", 0.1)
 x, y = eb.data.load("digits,first=70")[:70]
 data = eb.data.as_pixels(x).double(), y
-recipe = Recipe(epochs=20, batch_size=23, lr=0.1, holdout=0.02, augment="crop=1,flip", warm_up=0.2)
+recipe = Recipe(epochs=20, batch_size=9, lr=0.1, holdout=0.02, augment="crop=1,flip", warm_up=0.2)
 objectives = [
     AWP(objective=TRADES(ball=ball, steps=2)), Free(ball=ball, replays=2), KGB17(ball=ball, fraction=0.7),
     FGSMRS(ball=ball, every=3, steps=2), Cascade(ball=ball, source=mlp(64, 8, 10, seed=3).double(), steps=1),
@@ -66,10 +68,13 @@ def run(tmp_path: Path, launcher: list[str]) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_two_gloo_processes_are_one_for_the_first_steps(tmp_path):
+def test_two_gloo_processes_are_one_for_the_first_steps(tmp_path, as_users_run):
     pytest.importorskip("accelerate")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    one, two = run(tmp_path, [sys.executable]), run(tmp_path, torchrun)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(SCRIPT, {})
+    one, two = json.loads(printed.getvalue()), run(tmp_path, torchrun)
     assert (one["count"], two["count"]) == (1, 2)
     for name, losses in one["losses"].items():
         assert len(losses) == STEPS
@@ -88,4 +93,9 @@ def test_alone_sums_and_shares_are_the_things_themselves():
     assert alone.sum([rows])[0] is rows
     assert alone.gather("a") == ["a"]
     shares = [Processes(index=i, count=3).share(rows) for i in range(3)]
-    assert torch.cat(shares).tolist() == rows.tolist()
+    assert torch.cat(shares).sort().values.tolist() == rows.tolist()
+
+
+def test_a_place_in_the_batch_stays_with_its_process_whatever_the_size_of_the_batch():
+    for size in (9, 8):
+        assert Processes(index=1, count=2).share(torch.arange(size))[:4].tolist() == [1, 3, 5, 7]

@@ -3,7 +3,7 @@ import torch
 
 import epsball as eb
 from epsball import Ball, InputError
-from epsball.training import PGD, Recipe
+from epsball.training import PGD, Losses, Recipe
 from epsball.training.averaging import Average
 from epsball.training.batches import Batches
 from helpers import convnet, mlp
@@ -46,6 +46,25 @@ def test_batches_take_every_example_once_an_epoch_and_replay_it():
     assert {len(rows) for rows in first} == {4, 5}
     assert not torch.equal(batches[10], first[0])
     assert torch.equal(batches[0], first[0])
+
+
+def test_replays_of_a_batch_see_one_augmentation(as_users_run):
+    seen = []
+
+    class Watching:
+        name = "watching"
+        replays = 2
+
+        def __call__(self, module, x, y, context):
+            seen.append(x)
+            return Losses(examples=context.cross_entropy(module(x), y))
+
+    recipe = Recipe(epochs=2, batch_size=108, augment="crop=2,flip", lr=0.01)
+    eb.train(mlp(64, 8, 10), "digits,first=120", objective=Watching(), recipe=recipe)
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[2], seen[3])
+    sums = [images.flatten(1).sum(1).sort().values for images in (seen[0], seen[2])]
+    assert not torch.equal(*sums)
 
 
 def test_the_radius_warms_up_and_training_never_leaves_the_ball():
@@ -105,6 +124,12 @@ def test_a_network_that_wants_plain_layout_gets_it():
 def test_bad_options_are_explained(options, words):
     with pytest.raises(InputError, match=words):
         Recipe(**options)
+
+
+def test_a_class_of_the_model_beyond_the_labels_is_said_too(as_users_run):
+    x, y = eb.data.load("digits", split="train")[:200]
+    with pytest.warns(UserWarning, match=r"no example of class 10, 11 is trained on \(the model has 12"):
+        eb.train(mlp(64, 8, 12), (x, y), recipe=Recipe(epochs=1, batch_size=50))
 
 
 def test_a_class_without_examples_is_said():

@@ -12,8 +12,23 @@ import torch
 
 import epsball as eb
 from epsball import Ball, EpsballError, InputError, progress
-from epsball.training import AWP, FGSMRS, KGB17, MART, PGD, TRADES, Cascade, Free, InputGradient, Recipe, Stability
-from epsball.training.checkpoint import checkpoints
+from epsball.training import (
+    AWP,
+    FGSMRS,
+    KGB17,
+    MART,
+    PGD,
+    TRADES,
+    Cascade,
+    Free,
+    InputGradient,
+    Losses,
+    Recipe,
+    Stability,
+    Standard,
+    loop,
+)
+from epsball.training.checkpoint import checkpoints, read_checkpoint, write_checkpoint
 from epsball.training.resuming import begun
 from helpers import convnet
 
@@ -94,6 +109,66 @@ def test_kill_9_leaves_a_run_that_goes_on(tmp_path, as_users_run):
     process.wait()
     again = train(tmp_path / "killed")
     assert same(train(tmp_path / "whole"), again)
+
+
+def test_a_kill_between_the_weights_of_an_epoch_and_its_checkpoint_can_be_gone_on_from(
+    tmp_path, as_users_run, monkeypatch
+):
+    whole = train(tmp_path / "whole", save_every=100)
+    written = []
+
+    def killed(folder, state):
+        if written:
+            raise Killed
+        written.append(write_checkpoint(folder, state))
+
+    monkeypatch.setattr(loop, "write_checkpoint", killed)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", save_every=100)
+    assert (tmp_path / "killed" / "card.json").exists()
+    (tmp_path / "killed" / ".card.json.abcd1234").write_text("half a c")
+    monkeypatch.undo()
+    assert same(whole, train(tmp_path / "killed", save_every=100))
+    assert not list((tmp_path / "killed").glob(".*"))
+
+
+def test_an_average_over_epochs_goes_on_to_the_same_bits(tmp_path, as_users_run):
+    recipe = Recipe(**{**vars(RECIPE), "epochs": 3, "ema": 0.0, "swa": 0.3})
+    whole = train(tmp_path / "whole", recipe=recipe)
+    with pytest.raises(Killed), kill_after(8):  # in the third epoch, after the first average
+        train(tmp_path / "killed", recipe=recipe)
+    assert same(whole, train(tmp_path / "killed", recipe=recipe))
+
+
+def test_weights_that_are_not_finite_stop_a_run_and_reach_no_checkpoint(tmp_path, as_users_run):
+    class Cliff:
+        """A finite loss whose gradient is not: the square root of 0."""
+
+        name = "cliff"
+
+        def __call__(self, module, x, y, context):
+            losses = Standard()(module, x, y, context)
+            nothing = sum((0.0 * p).sum() for p in module.parameters())
+            return Losses(examples=losses.examples + (nothing.sqrt() if context.step == 3 else 0.0))
+
+    with pytest.raises(EpsballError, match=r"weight is not finite after epoch 2, batch 1 of 3 \(step 4\)"):
+        train(tmp_path, Cliff(), save_every=1)
+    kept = read_checkpoint(tmp_path)
+    assert kept["run"]["step"] == 3
+    assert all(torch.isfinite(tensor).all() for tensor in kept["run"]["tensors"].values())
+
+
+def test_an_optimiser_of_ones_own_is_recorded_and_goes_on(tmp_path, as_users_run):
+    def adamw(parameters):
+        return torch.optim.AdamW(parameters, lr=0.01)
+
+    whole = train(tmp_path / "whole", optimiser=adamw)
+    assert whole.card.training["optimiser"]["class"] == "AdamW"
+    with pytest.raises(Killed), kill_after(3):
+        train(tmp_path / "killed", optimiser=adamw)
+    with pytest.raises(InputError, match=r"optimiser.lr: 0.01 -> 0.02"):
+        train(tmp_path / "killed", optimiser=lambda parameters: torch.optim.AdamW(parameters, lr=0.02))
+    assert same(whole, train(tmp_path / "killed", optimiser=adamw))
 
 
 def test_a_finished_run_is_returned_as_it_is(tmp_path, as_users_run):

@@ -1,4 +1,6 @@
-"""TRADES against a straight-line reading of eq. (5) and algorithm 1 of the paper."""
+"""TRADES and MART against straight-line readings of their papers."""
+
+import math
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 from contexts import context
 from epsball import Ball, InputError
 from epsball.training import MART, TRADES
+from epsball.training.mart import boosted_cross_entropy
 from helpers import mlp
 
 EPS, STEPS, BETA = 0.1, 5, 6.0
@@ -39,13 +42,30 @@ def straight_trades(module, x, y, start):
     return -torch.log(p.gather(1, y[:, None])[:, 0]) + BETA * divergence(p, q)
 
 
-def test_values_and_gradients_are_those_of_the_published_formula():
+def straight_mart(module, x, y, start):
+    """Return the losses of eqs. (9) to (11) of the paper, x' by PGD on the cross-entropy."""
+    x_adv = x + start
+    for _ in range(STEPS):
+        x_adv = x_adv.detach().requires_grad_()
+        (-torch.log(softmax(module(x_adv)).gather(1, y[:, None]))).sum().backward()
+        x_adv = x_adv.detach() + 2.5 * EPS / STEPS * x_adv.grad.sign()
+        x_adv = torch.min(torch.max(x_adv, x - EPS), x + EPS).clamp(0, 1)
+    module.zero_grad()
+    p, q = softmax(module(x)), softmax(module(x_adv))
+    own = torch.nn.functional.one_hot(y, 4).bool()
+    boosted = -torch.log(q[own]) - torch.log(1 - q.masked_fill(own, 0).max(1).values)
+    return boosted + BETA * divergence(p, q) * (1 - p[own])
+
+
+@pytest.mark.parametrize("kind", ["trades", "mart"])
+def test_values_and_gradients_are_those_of_the_published_formula(kind):
+    make, straight = {"trades": (TRADES, straight_trades), "mart": (MART, straight_mart)}[kind]
     module, (x, y) = mlp().double(), batch()
     setting = context(len(x))
     start = 0.001 * setting.keys.derive("search").normal(x.shape[1:], x.dtype)
-    expected = straight_trades(module, x, y, (x + start).clamp(0, 1) - x)
+    expected = straight(module, x, y, (x + start).clamp(0, 1) - x)
     gradients = torch.autograd.grad(expected.sum(), list(module.parameters()))
-    losses = TRADES(ball=Ball("linf", EPS), beta=BETA, steps=STEPS)(module, x, y, setting)
+    losses = make(ball=Ball("linf", EPS), beta=BETA, steps=STEPS)(module, x, y, setting)
     found = torch.autograd.grad(losses.examples.sum(), list(module.parameters()))
     torch.testing.assert_close(losses.examples, expected, rtol=1e-9, atol=1e-9)
     for mine, theirs in zip(found, gradients, strict=True):
@@ -77,16 +97,15 @@ def test_batch_norm_takes_one_update_a_step_of_clean_and_adversarial_inputs_toge
     torch.testing.assert_close(norm.running_mean, 0.1 * torch.cat([x, x_adv]).mean(0))
 
 
-def test_mart_is_the_published_formula():
-    module, (x, y) = mlp().double(), batch()
-    objective = MART(ball=Ball("linf", EPS), beta=5.0, steps=2)
-    x_adv = objective.search(module, x, y, context(len(x)))
-    p, q = softmax(module(x)), softmax(module(x_adv))
-    own = torch.nn.functional.one_hot(y, 4).bool()
-    boosted = -torch.log(q[own]) - torch.log(1 - q.masked_fill(own, 0).max(1).values)
-    expected = boosted + 5.0 * divergence(p, q) * (1 - p[own])
-    found = objective.losses(module, x, x_adv, y, context(len(x))).examples
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize("gap", [-200.0, 200.0])
+def test_the_boosted_cross_entropy_stays_finite_where_a_probability_rounds_to_one(gap):
+    logits = torch.tensor([[gap, 0.0, -1.0]]).requires_grad_()
+    loss = boosted_cross_entropy(logits, torch.tensor([0]))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(gradient).all()
+    # Far right: -log(1 - p_1) of a vanishing p_1; far left: -log p_0 = 200 and -log(1 - p_1), p_1 = 1 / (1 + e^-1).
+    torch.testing.assert_close(loss, torch.tensor([0.0 if gap > 0 else -gap + 2 * math.log1p(math.exp(-1)) + 1]))
 
 
 def test_a_start_at_the_example_is_refused_since_the_gradient_there_is_zero():

@@ -1,3 +1,4 @@
+import functools
 import json
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 import epsball as eb
 from epsball import Ball, EpsballError, InputError
 from epsball.randomness import Keys
+from epsball.statistics import clopper_pearson
 from epsball.training import PGD, Context, Losses, Recipe, Standard
 from epsball.training.inner import maximise
 from helpers import convnet, mlp
@@ -36,13 +38,15 @@ def test_training_learns_and_its_record_says_so():
 
 
 def test_pgd_training_is_more_robust_than_standard_training_with_the_same_seed(as_users_run):
-    recipe = Recipe(epochs=12, batch_size=64, lr=0.05)
+    recipe = Recipe(epochs=6, batch_size=64, lr=0.1)
     standard = eb.train(digits_mlp(), "digits", ball=BALL, recipe=recipe)
-    robust = eb.train(digits_mlp(), "digits", objective=PGD(ball=BALL, steps=7), recipe=recipe)
-    audits = [
-        eb.audit(run.classifier, "digits", BALL).chain.places["accuracy under attack"] for run in (standard, robust)
+    robust = eb.train(digits_mlp(), "digits", objective=PGD(ball=BALL, steps=5), recipe=recipe)
+    x, y = eb.data.load("digits")[:]
+    counts = [
+        (~eb.attack(run.classifier, x, y, BALL, method="pgd,steps=40").broken).sum() for run in (standard, robust)
     ]
-    assert audits[1].interval.low > audits[0].interval.high
+    intervals = [clopper_pearson(int(count), len(y)) for count in counts]
+    assert intervals[1].low > intervals[0].high
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_generators_alone():
@@ -180,3 +184,80 @@ def test_labels_of_the_part_trained_on_are_checked_too():
     y[50] = 12
     with pytest.raises(InputError, match="label 12 at index 50"):
         eb.train(digits_mlp(), (x, y), recipe=Recipe(epochs=1, batch_size=50))
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda losses: Losses(examples=losses.mean()), r"losses of shape \(\) for 36 examples.*no mean"),
+        (lambda losses: losses, "returned a Tensor"),
+        (lambda losses: Losses(examples=losses.detach()), "have no gradient"),
+        (lambda losses: Losses(examples=losses, parts={"fit": losses.mean()}), r"fit of shape \(\)"),
+    ],
+)
+def test_an_objective_of_ones_own_that_breaks_the_contract_is_told(returned, words, as_users_run):
+    class Mine:
+        name = "mine"
+
+        def __call__(self, module, x, y, context):
+            return returned(context.cross_entropy(module(x), y))
+
+    with pytest.raises(InputError, match=f"'mine'.*{words}"):
+        eb.train(
+            digits_mlp(), "digits,first=120", objective=Mine(), recipe=Recipe(epochs=1, batch_size=50, holdout=0.1)
+        )
+
+
+def test_parts_that_change_from_step_to_step_are_told(as_users_run):
+    class Moody:
+        name = "moody"
+
+        def __call__(self, module, x, y, context):
+            losses = Standard()(module, x, y, context).examples
+            return Losses(examples=losses, parts={"fit": losses.detach()} if context.step else {})
+
+    with pytest.raises(InputError, match="change from step to step"):
+        eb.train(digits_mlp(), "digits,first=120", objective=Moody(), recipe=Recipe(epochs=1, batch_size=50))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"objective": 3}, "give a name"),
+        ({"objective": PGD}, "give a name"),
+        ({"ball": "linf:0.1"}, "Ball.parse"),
+        ({"objective": "input-gradient", "recipe": Recipe(compile=True)}, "differentiates twice"),
+    ],
+)
+def test_what_is_no_objective_or_ball_is_told(more, words, as_users_run):
+    with pytest.raises(InputError, match=words):
+        eb.train(digits_mlp(), "digits,first=120", **more)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of the tracing itself
+def test_a_compiled_network_trains_as_the_plain_one_and_its_card_loads(monkeypatch, tmp_path, as_users_run):
+    """By the tracing half of torch.compile, which needs no compiler of C++."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    losses = []
+    for compiled in (False, True):
+        module = eb.models.load("mlp,hidden=8", shape=(1, 8, 8), classes=10).module
+        module.load_state_dict(mlp_state())
+        recipe = Recipe(epochs=1, batch_size=30, compile=compiled)
+        folder = tmp_path / str(compiled)
+        result = eb.train(
+            module,
+            "digits,first=110",
+            objective=PGD(ball=BALL, steps=2),
+            recipe=recipe,
+            architecture="mlp,hidden=8",
+            folder=folder,
+        )
+        losses.append(result.history[0].loss)
+        eb.models.load(str(folder / "card.json"))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def mlp_state():
+    generator = torch.Generator().manual_seed(0)
+    state = eb.models.load("mlp,hidden=8", shape=(1, 8, 8), classes=10).module.state_dict()
+    return {name: 0.2 * torch.randn(tensor.shape, generator=generator) for name, tensor in state.items()}

@@ -16,7 +16,7 @@ def ascend(
     evaluate: Evaluate,
     start: Float[Tensor, "n *shape"],
     neighbourhood: Neighbourhood,
-    step_sizes: Sequence[float],
+    step_sizes: Sequence[float | Tensor],
 ) -> tuple[Float[Tensor, "m *shape"], Neighbourhood]:
     """Run projected gradient ascent, x_{k+1} = P(x_k + step_k * v_k), v_k the steepest direction.
 
@@ -33,7 +33,7 @@ def ascend(
     neighbourhood
         The ball around the centres, one row an example.
     step_sizes
-        One step size a step, in units of the ball's norm.
+        One step size a step, in units of the ball's norm: a number, or a tensor (m, 1, ...) of one an example.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from epsball.training.awp import AWP as AWP
 from epsball.training.cascade import Cascade as Cascade
 from epsball.training.engine import train as train
+from epsball.training.epoch import Epoch as Epoch
 from epsball.training.fgsm_rs import FGSMRS as FGSMRS
 from epsball.training.free import Free as Free
 from epsball.training.input_gradient import InputGradient as InputGradient
@@ -21,7 +22,6 @@ from epsball.training.recipe import Recipe as Recipe
 from epsball.training.registry import OBJECTIVES as OBJECTIVES
 from epsball.training.registry import named as named
 from epsball.training.registry import resolve as resolve
-from epsball.training.result import Epoch as Epoch
 from epsball.training.result import Training as Training
 from epsball.training.stability import Stability as Stability
 from epsball.training.standard import Standard as Standard

@@ -52,6 +52,10 @@ class Batches:
         self.an_epoch = self._count * replays
         self.total = self.an_epoch * recipe.epochs
 
+    def first_of(self, step: int) -> int:
+        """Return the first step on the batch of a step."""
+        return step - step % self._replays
+
     def __getitem__(self, step: int) -> Tensor:
         epoch, number = divmod(step, self.an_epoch)
         if epoch != self._epoch:

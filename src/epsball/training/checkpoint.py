@@ -64,6 +64,13 @@ def _path(folder: Path, step: int) -> Path:
     return folder / FOLDER / f"step-{step:012d}.pt"
 
 
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a kill in the middle of a write left behind."""
+    for place in (folder, folder / FOLDER):
+        for path in place.glob(".*.????????"):
+            path.unlink()
+
+
 def generators() -> dict[str, Any]:
     """Return the states of the process's global generators: torch, CUDA, NumPy, Python."""
     name, words, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002

@@ -12,6 +12,7 @@ from epsball.generators import preserved
 from epsball.results import png
 from epsball.training.loop import Loop
 from epsball.training.objective import Objective
+from epsball.training.optimisation import MakeOptimiser
 from epsball.training.outputs import BEST, LAST, configuration, describe, with_history
 from epsball.training.recipe import Recipe
 from epsball.training.result import Training
@@ -31,6 +32,7 @@ def train(
     std: Statistics | None = None,
     ball: Ball | None = None,
     recipe: Recipe | None = None,
+    optimiser: MakeOptimiser | None = None,
     architecture: str = "",
     folder: str | Path | None = None,
     save_every: int = 250,
@@ -65,6 +67,9 @@ def train(
         is the one inputs live in.
     recipe
         Optimiser, schedule, split, seed and what else is orthogonal to the objective.
+    optimiser
+        Makes another optimiser than the recipe's of the list of parameters, as ``lambda p:
+        torch.optim.AdamW(p, lr=1e-3)``; the schedule multiplies its rates.
     architecture
         The text from which `epsball.models.load` builds the module again, for the card; without
         it the card says what was trained but cannot load it.
@@ -94,7 +99,7 @@ def train(
     if save_every < 1:
         raise InputError(f"save_every is {save_every}; it is a whole number of steps, at least 1.")
     recipe = recipe or Recipe()
-    task, measured = prepare(module, data, objective, mean, std, ball, recipe)
+    task, measured = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
     place = None if folder is None else Path(folder)
     resolved = configuration(task, measured.ball, architecture)
     kept = begun(place, resolved, override)

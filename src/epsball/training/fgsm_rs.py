@@ -97,7 +97,8 @@ class FGSMRS:
         )
         if self.collapse == "stop":
             raise EpsballError(f"{seen}. Train with 'pgd', or a smaller step_size; the last checkpoint is kept.")
-        warnings.warn(f"{seen}; training goes on with PGD-{self.steps}.", stacklevel=2)
+        if context.processes.first:
+            warnings.warn(f"{seen}; training goes on with PGD-{self.steps}.", stacklevel=2)
 
     def _one_step(self) -> Search:
         return Search(ball=self.ball, steps=1, step_size=self.step_size, start="uniform")

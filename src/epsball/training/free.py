@@ -18,9 +18,11 @@ class Free:
     """Train on each batch `replays` times; each backward pass also takes a step of the perturbation.
 
     delta <- P(delta + step_size * v), v the ball's direction of steepest ascent, from the input
-    gradient of the same backward pass that gives the weights' gradient. delta is kept a slot of
-    the batch: it goes on from batch to batch, as published. A step costs one forward and one
-    backward, in training mode. An epoch has `replays` times as many steps: choose fewer epochs.
+    gradient of the same backward pass that gives the weights' gradient; P projects onto ball and
+    box (the authors' code lets delta keep what the box cuts off; that of Wong, Rice and Kolter
+    does not). delta is kept a slot of the batch: it goes on from batch to batch, as published. A
+    step costs one forward and one backward, in training mode. An epoch has `replays` times as
+    many steps: choose fewer epochs.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The inner maximiser of training: the package's one PGD loop on the bare module."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -27,7 +27,7 @@ def maximise(
     x: Float[Tensor, "n *shape"],
     ball: Ball,
     *,
-    step_sizes: list[float],
+    step_sizes: Sequence[float | Tensor],
     start: Start,
     keys: Keys,
 ) -> Float[Tensor, "n *shape"]:

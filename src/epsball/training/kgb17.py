@@ -1,20 +1,15 @@
 """Adversarial machine learning at scale: batches of clean and one-step adversarial examples."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from epsball.attacks import starts
-from epsball.attacks.losses import cross_entropy
 from epsball.ball import Ball
 from epsball.errors import InputError
-from epsball.randomness import Keys
-from epsball.state import evaluating
 from epsball.training.checks import require_radius, require_weight
-from epsball.training.inner import maximise, shrunk
 from epsball.training.objective import Context, Losses
+from epsball.training.one_step import towards_least_likely
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +17,7 @@ class KGB17:
     """Replace the first k of the m examples of a batch by adversarial ones; weigh those by lambda.
 
     Loss = (sum over clean of CE(x, y) + lambda * sum over adversarial of CE(x', y)) / (m - k + lambda k),
-    x' one step towards the least likely class (its label leaks less than the true one's), of a
-    radius drawn for each example: |N(0, radius/2)|, cut off at the radius.
+    x' from `epsball.training.one_step.towards_least_likely`.
 
     Parameters
     ----------
@@ -66,36 +60,14 @@ class KGB17:
         replaced = context.positions < self._count(context)
         if not bool(replaced.any()):
             return x
-        return torch.cat([self._one_step(module, x[replaced], context.share, context.keys[replaced]), x[~replaced]])
+        x_adv = towards_least_likely(module, x[replaced], self.ball, context.part(replaced))
+        return torch.cat([x_adv, x[~replaced]])
 
     def losses(self, module: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, context: Context) -> Losses:
         """Return m * w_i * CE(x_i, y_i) / (m - k + lambda k): their mean over the batch is the published loss."""
         m, k = context.total, self._count(context)
-        replaced = context.positions < k
-        weights = torch.where(replaced, self.weight, 1.0) * (m / (m - k + self.weight * k))
-        return Losses(examples=weights.to(x_adv.dtype) * context.cross_entropy(module(x_adv), y))
+        weights = torch.where(context.positions < k, self.weight, 1.0) * (m / (m - k + self.weight * k))
+        return Losses(examples=weights.to(x_adv) * context.cross_entropy(module(x_adv), y))
 
     def _count(self, context: Context) -> int:
         return round(self.fraction * context.total)
-
-    def _one_step(self, module: nn.Module, x: Tensor, share: float, keys: Keys) -> Tensor:
-        ball = shrunk(self.ball, share)
-        with evaluating(module), torch.no_grad():
-            least_likely = module(x).argmin(1)
-        radius = float(ball.radius)
-        x_adv = maximise(
-            module,
-            lambda logits: -cross_entropy(logits, least_likely),
-            x,
-            ball,
-            step_sizes=[radius],
-            start=starts.centre,
-            keys=keys,
-        )
-        return ball.at(x).project(x + _truncated(keys, x) * (x_adv - x))
-
-
-def _truncated(keys: Keys, x: Tensor) -> Tensor:
-    """Return |g|, g standard normal of scale 1/2 kept within [-1, 1], one an example, shaped to multiply x."""
-    g = 0.5 * math.sqrt(2.0) * torch.erfinv(keys.derive("radius").uniform(()) * math.erf(math.sqrt(2.0)))
-    return g.to(x.dtype).view(-1, *(1,) * (x.ndim - 1))

@@ -9,11 +9,11 @@ from epsball import progress
 from epsball.models.card import Card
 from epsball.results import jsonable
 from epsball.statistics import Interval
-from epsball.training.checkpoint import generators, moved, set_generators, write_checkpoint
+from epsball.training.checkpoint import generators, moved, set_generators, sweep, write_checkpoint
+from epsball.training.epoch import Epoch
 from epsball.training.log import Log
-from epsball.training.measured import Measured, quantities
+from epsball.training.measured import Measured
 from epsball.training.outputs import save
-from epsball.training.result import Epoch
 from epsball.training.run import Run
 
 DRAIN = 50
@@ -56,8 +56,12 @@ class Loop:
         if kept is not None:
             self._load(kept)
         batches, writes = self.run.batches, self.run.task.processes.first
+        if writes and self.folder is not None:
+            sweep(self.folder)
         log = Log(self.folder if writes else None, self.run.step, self.tensorboard)
         self.run.begin()
+        if kept is None and self.folder is not None:
+            self._save(self.folder)  # so that whatever a kill leaves in the folder can be gone on from
         try:
             begun = time.perf_counter()
             while self.run.step < batches.total:
@@ -76,6 +80,8 @@ class Loop:
         drains = ended or saves or number % DRAIN == 0
         if drains:
             self._drain(log, begun)
+        if ended or saves:
+            self.run.require_finite()
         what = f"epoch {epoch if ended else epoch + 1} of {recipe.epochs}"
         progress.report(what, number or batches.an_epoch, batches.an_epoch)
         if ended:
@@ -104,13 +110,13 @@ class Loop:
         if self.optimal is None:
             self.optimal = self.measured.optimal_risk()
         with run.average.in_place():
-            held, seen = self.measured.after_epoch(task.classifier, task.recipe, task.processes)
+            trained = self.seconds + sum(epoch.seconds for epoch in self.history)
+            findings = self.measured.after_epoch(task.classifier, task.recipe, task.processes, trained)
             means = {name: value / self.examples for name, value in self.sums.items()}
             self.history.append(
                 Epoch.of(
-                    held,
-                    seen,
-                    quantities(held, seen, self.optimal),
+                    findings,
+                    findings.quantities(self.optimal),
                     epoch=epochs,
                     loss=means["loss"],
                     parts={name: value for name, value in means.items() if name != "loss"},

@@ -1,13 +1,14 @@
 """What an objective is: per-example losses of a module on a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from epsball.errors import InputError
 from epsball.randomness import Keys
 from epsball.training.processes import ALONE, Processes
 
@@ -32,6 +33,29 @@ class Losses:
     weights: Tensor | None = None
 
 
+def require_losses(losses: object, n: int, objective: str) -> Losses:
+    """Return what an objective gave for n examples, one loss each with a gradient.
+
+    Raises
+    ------
+    InputError
+        If it is anything else; a batch mean would train with a gradient n times too small.
+    """
+    if not isinstance(losses, Losses):
+        raise InputError(
+            f"the objective '{objective}' returned a {type(losses).__name__}; return Losses(examples=...)."
+        )
+    for name, values in {"losses": losses.examples, **losses.parts}.items():
+        if values.shape != (n,):
+            raise InputError(
+                f"the objective '{objective}' gave {name} of shape {tuple(values.shape)} for {n} examples; give one "
+                "an example, (n,), and no mean (reduction='none')."
+            )
+    if not losses.examples.requires_grad:
+        raise InputError(f"the losses of the objective '{objective}' have no gradient; compute them from the module.")
+    return losses
+
+
 @dataclass(kw_only=True)
 class Context:
     """What an objective may know of the run.
@@ -43,7 +67,8 @@ class Context:
     keys
         One key for each example of the batch, of (seed, position in the data set, step).
     positions
-        Position of each example in the global batch, (n,): 0..total-1 over all processes.
+        Position of each example in the global batch, (n,), ascending: 0..total-1 over all processes.
+        On the CPU, so that choosing examples by them waits for no device.
     total
         Examples of the global batch.
     state
@@ -65,6 +90,10 @@ class Context:
     share: float = 1.0
     smoothing: float = 0.0
     processes: Processes = ALONE
+
+    def part(self, chosen: Bool[Tensor, " n"]) -> "Context":
+        """Return the context of the chosen examples of the batch alone; state is shared."""
+        return replace(self, keys=self.keys[chosen], positions=self.positions[chosen])
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of tensors over all processes."""

@@ -1,13 +1,16 @@
 """Optimisers and learning-rate schedules by name."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from epsball.errors import InputError, ModelError, choose
+from epsball.errors import InputError, choose
+from epsball.training.recipe import Recipe
 
 
 def _constant(progress: float) -> float:
@@ -37,29 +40,33 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 OPTIMISERS = ("sgd", "adam")
 
 
-def make_optimiser(
-    name: str, parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float
-) -> Optimizer:
-    """Return SGD (with Nesterov momentum if there is momentum) or Adam.
+MakeOptimiser = Callable[[list[nn.Parameter]], Optimizer]
+"""Makes an optimiser of the parameters to be trained."""
+
+
+def recipe_optimiser(recipe: Recipe) -> MakeOptimiser:
+    """Return what makes SGD (with Nesterov momentum if there is momentum) or Adam.
 
     Raises
     ------
     InputError
         If the name is unknown or a number out of range.
-    ModelError
-        If there is nothing to train.
     """
+    lr, momentum, decay = recipe.lr, recipe.momentum, recipe.weight_decay
     if not (math.isfinite(lr) and lr > 0):
         raise InputError(f"lr is {lr}; the learning rate must be positive.")
-    if not 0 <= momentum < 1 or not weight_decay >= 0:
-        raise InputError(f"momentum is {momentum}, weight_decay {weight_decay}; need 0 <= momentum < 1, decay >= 0.")
-    choose(dict.fromkeys(OPTIMISERS), name, "optimiser")
-    parameters = list(parameters)
-    if not parameters:
-        raise ModelError("the model has no parameter that is trained; thaw some with requires_grad_(True).")
-    if name == "sgd":
-        return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
-    return Adam(parameters, lr=lr, weight_decay=weight_decay)
+    if not 0 <= momentum < 1 or not decay >= 0:
+        raise InputError(f"momentum is {momentum}, weight_decay {decay}; need 0 <= momentum < 1, decay >= 0.")
+    choose(dict.fromkeys(OPTIMISERS), recipe.optimiser, "optimiser")
+    if recipe.optimiser == "sgd":
+        return lambda parameters: SGD(parameters, lr, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
+    return lambda parameters: Adam(parameters, lr, weight_decay=decay)
+
+
+def describe_optimiser(make: MakeOptimiser) -> dict[str, Any]:
+    """Return what an optimiser is by its class and defaults, for the record of a run."""
+    made = make([nn.Parameter(torch.zeros(1))])
+    return {"class": type(made).__name__, **{key: str(value) for key, value in made.defaults.items()}}
 
 
 def make_schedule(name: str, optimiser: Optimizer, steps: int) -> LambdaLR:

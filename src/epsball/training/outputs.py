@@ -16,8 +16,9 @@ from epsball.classifier import Classifier
 from epsball.files import write_atomically, write_json
 from epsball.models.card import Card
 from epsball.results import jsonable
+from epsball.training.epoch import Epoch, best_of
 from epsball.training.objective import Objective
-from epsball.training.result import Epoch, best_of
+from epsball.training.optimisation import describe_optimiser
 from epsball.training.run import Task
 
 LAST, BEST, HISTORY = "card.json", "best.json", "history.jsonl"
@@ -28,7 +29,9 @@ RULE = "highest held-out accuracy under PGD-10, the earliest of equals; natural 
 def configuration(task: Task, ball: Ball | None, architecture: str) -> dict[str, Any]:
     """Return everything the weights of a run depend on, in JSON's types."""
     classifier, dataset = task.classifier, task.dataset
+    own = {} if task.optimiser is None else {"optimiser": describe_optimiser(task.optimiser)}
     return {
+        **own,
         "architecture": architecture or type(classifier.module).__name__,
         "mean": _statistics(classifier, "mean"),
         "std": _statistics(classifier, "std"),
@@ -42,7 +45,7 @@ def configuration(task: Task, ball: Ball | None, architecture: str) -> dict[str,
 
 def describe(task: Task, resolved: dict[str, Any]) -> Card:
     """Return the card of a run, its history still empty."""
-    keys = ("objective", "recipe", "ball", "data", "processes")
+    keys = ("objective", "recipe", "optimiser", "ball", "data", "processes")
     return Card(
         architecture=resolved["architecture"],
         weights=WEIGHTS[LAST],
@@ -51,7 +54,7 @@ def describe(task: Task, resolved: dict[str, Any]) -> Card:
         shape=tuple(task.dataset.shape),
         classes=task.dataset.classes,
         training={
-            **{key: resolved[key] for key in keys},
+            **{key: resolved[key] for key in keys if key in resolved},
             "versions": {"epsball": __version__, "torch": str(torch.__version__)},
         },
     )

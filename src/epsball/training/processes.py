@@ -40,7 +40,8 @@ class Processes:
         if self.count == 1:
             return list(tensors)
         sums: dict[int, Tensor] = {}
-        for dtype in {tensor.dtype for tensor in tensors}:
+        # In the order of their first tensor, the same in every process; that of a set is not.
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             chosen = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
             flat = torch.cat([tensors[i].reshape(-1) for i in chosen])
             torch.distributed.all_reduce(flat)
@@ -57,8 +58,12 @@ class Processes:
         return items
 
     def share(self, rows: Tensor) -> Tensor:
-        """Return this process's part of the rows of a global batch."""
-        return rows.tensor_split(self.count)[self.index]
+        """Return this process's part of the rows of a global batch: every `count`-th, in order.
+
+        Row i goes to the same process at the same place whatever the batch's size, so that what an
+        objective keeps for each place (`Free`'s perturbation) stays with it.
+        """
+        return rows[self.index :: self.count]
 
     def equalise(self, module: nn.Module) -> None:
         """Give every process the first one's weights and buffers."""

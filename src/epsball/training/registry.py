@@ -65,6 +65,8 @@ def resolve(objective: str | Objective, ball: Ball | None, **parts: Any) -> Obje
         If no objective has that name or option, it needs a ball, or a part of it is missing.
     """
     if not isinstance(objective, str):
+        if isinstance(objective, type) or not isinstance(objective, Objective):
+            raise InputError(f"objective is {objective!r}; give a name, as 'pgd', or an objective, as PGD(ball=ball).")
         return objective
     name, options = split_options(objective)
     if name == "awp":

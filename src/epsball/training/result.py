@@ -1,6 +1,5 @@
 """What training returns."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,78 +8,12 @@ from epsball import results
 from epsball.classifier import Classifier
 from epsball.models.card import Card
 from epsball.risk import Quantities
-from epsball.statistics import Interval
-from epsball.training.evaluation import Accuracies
+from epsball.training.curves import draw
+from epsball.training.epoch import Epoch, best_of
 
 if TYPE_CHECKING:
     import pyarrow
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """One epoch.
-
-    Parameters
-    ----------
-    epoch
-        Its number, from 1.
-    loss
-        Mean training loss.
-    parts
-        Means of the objective's parts.
-    lr
-        Learning rate of the next step.
-    natural, under_attack
-        Accuracies on the examples held out: at the examples, and under PGD-10 (None without a
-        ball). Natural risk is 1 - natural; natural - under_attack bounds the boundary risk below.
-    seen_natural, seen_under_attack
-        The same on as many of the examples trained on.
-    quantities
-        The three quantities of 17.6.1, or None without a ball.
-    seconds
-        Wall time of its training, evaluation not counted.
-    """
-
-    epoch: int
-    loss: float
-    parts: dict[str, float]
-    lr: float
-    natural: float
-    under_attack: float | None
-    seen_natural: float
-    seen_under_attack: float | None
-    quantities: Quantities | None
-    seconds: float
-
-    @classmethod
-    def of(cls, held: Accuracies, seen: Accuracies, found: Quantities | None, **numbers: Any) -> "Epoch":
-        """Return the epoch of counts and of the other numbers."""
-        return cls(
-            natural=held.natural / held.total,
-            under_attack=None if held.under_attack is None else held.under_attack / held.total,
-            seen_natural=seen.natural / seen.total,
-            seen_under_attack=None if seen.under_attack is None else seen.under_attack / seen.total,
-            quantities=found,
-            **numbers,
-        )
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Epoch":
-        """Return the epoch that `epsball.results.jsonable` wrote."""
-        found = document["quantities"]
-        intervals = None if found is None else {name: Interval(**ends) for name, ends in found.items()}
-        return cls(**{**document, "quantities": None if intervals is None else Quantities(**intervals)})
-
-    @property
-    def criterion(self) -> float:
-        """What the best epoch is chosen by: held-out accuracy under attack, or natural accuracy without a ball."""
-        return self.natural if self.under_attack is None else self.under_attack
-
-
-def best_of(history: Sequence[Epoch]) -> Epoch:
-    """Return the epoch of the highest criterion, the earliest of equals."""
-    return max(history, key=lambda epoch: (epoch.criterion, -epoch.epoch))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +48,10 @@ class Training:
         ]
         best, last = best_of(self.history), self.history[-1]
         chosen = f"best epoch {best.epoch}: {best.criterion:.4f} held out; last {last.epoch}: {last.criterion:.4f}"
-        return f"{results.text_table(header, rows)}\n{chosen}"
+        lines = [results.text_table(header, rows), chosen]
+        if last.quantities is not None:
+            lines += ["", f"last epoch: {last.certificates}", str(last.quantities)]
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
         """Return card, history and paths as JSON's types."""
@@ -135,6 +71,4 @@ class Training:
 
     def plot(self) -> "Figure":
         """Draw loss, accuracies and the three quantities against epochs."""
-        from epsball.training.curves import draw
-
         return draw(self.history)

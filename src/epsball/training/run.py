@@ -1,23 +1,22 @@
 """The optimiser's side of a run: what goes on from step to step."""
 
 import copy
-import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from epsball import data as datasets
 from epsball.classifier import Classifier
-from epsball.errors import EpsballError, ModelError
+from epsball.errors import EpsballError, InputError, ModelError
 from epsball.randomness import Keys
 from epsball.training.augmentation import augment, parse_augmentation
 from epsball.training.averaging import Average
 from epsball.training.batches import Batches
 from epsball.training.network import Network
-from epsball.training.objective import Context, Losses, Objective
-from epsball.training.optimisation import make_optimiser, make_schedule
+from epsball.training.objective import Context, Losses, Objective, require_losses
+from epsball.training.optimisation import MakeOptimiser, make_schedule, recipe_optimiser
 from epsball.training.processes import Processes
 from epsball.training.recipe import Recipe
 
@@ -32,6 +31,7 @@ class Task:
     fitted: Tensor
     recipe: Recipe
     processes: Processes
+    optimiser: MakeOptimiser | None = None
 
 
 @dataclass
@@ -53,7 +53,9 @@ class Run:
         example, _ = self._examples(task.fitted[:2])
         self.network = Network(classifier.network, example, recipe)
         parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimiser = make_optimiser(recipe.optimiser, parameters, recipe.lr, recipe.momentum, recipe.weight_decay)
+        if not parameters:
+            raise ModelError("the model has no parameter that is trained; thaw some with requires_grad_(True).")
+        self.optimiser = (task.optimiser or recipe_optimiser(recipe))(parameters)
         self.schedule = make_schedule(recipe.schedule, self.optimiser, self.batches.total)
         self.average = Average(classifier.network, recipe)
         self.state: dict[str, Any] = {}
@@ -78,18 +80,20 @@ class Run:
         positions = torch.arange(len(rows))
         mine = task.processes.share(positions)
         x, y = self._examples(rows[mine])
-        keys = Keys.of_positions(rows[mine].to(x.device), task.recipe.seed).derive(self.step)
+        places = Keys.of_positions(rows[mine].to(x.device), task.recipe.seed)
         context = Context(
             step=self.step,
-            keys=keys,
-            positions=mine.to(x.device),
+            keys=places.derive(self.step),
+            positions=mine,
             total=len(rows),
             state=self.state,
             share=self._share(),
             smoothing=task.recipe.label_smoothing,
             processes=task.processes,
         )
-        losses = task.objective(self.network, augment(x, keys.derive("augment"), self.augmentations), y, context)
+        # Replays see one augmentation: what an objective keeps of the last one belongs to that image.
+        x = augment(x, places.derive(self.batches.first_of(self.step), "augment"), self.augmentations)
+        losses = require_losses(task.objective(self.network, x, y, context), len(y), task.objective.name)
         self._descend(losses, len(rows))
         self.pending.append((self.step, _sums(losses)))
         self.step += 1
@@ -128,25 +132,36 @@ class Run:
         ------
         EpsballError
             If a loss was not finite.
+        InputError
+            If the names of the parts were not the same in all steps.
         """
         if not self.pending:
             return 0, {}
         names = list(self.pending[0][1])
+        if any(list(sums) != names for _, sums in self.pending):
+            raise InputError(f"the parts of the objective's losses change from step to step; always give {names}.")
         table = torch.stack([torch.stack([sums[name].double() for name in names]) for _, sums in self.pending])
         (table,) = self.task.processes.sum([table])
         steps, self.pending = [step for step, _ in self.pending], []
         bad = (~torch.isfinite(table)).any(1).nonzero()
         if len(bad):
-            self._diverged(steps[int(bad[0])], float(table[int(bad[0]), 0]))
+            row = table[bad[0, 0]]
+            worst = names[int((~torch.isfinite(row)).nonzero()[0])]
+            self._diverged(steps[int(bad[0])], f"{worst} is {float(row[names.index(worst)])} at")
         examples = sum(len(self.batches[step]) for step in steps)
         return examples, dict(zip(names, table.sum(0).tolist(), strict=True))
 
-    def _diverged(self, step: int, loss: float) -> None:
+    def require_finite(self) -> None:
+        """Raise EpsballError if a weight is not finite: a finite loss can have a gradient that is not."""
+        network = self.task.classifier.network
+        if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+            self._diverged(self.step - 1, "a weight is not finite after")
+
+    def _diverged(self, step: int, what: str) -> NoReturn:
         epoch, number = divmod(step, self.batches.an_epoch)
         raise EpsballError(
-            f"the loss is {loss if math.isfinite(loss) else float('nan')} at epoch {epoch + 1}, batch {number + 1} of "
-            f"{self.batches.an_epoch} (step {step + 1}): training diverged. Lower lr; the last checkpoint, if any, "
-            "is kept."
+            f"{what} epoch {epoch + 1}, batch {number + 1} of {self.batches.an_epoch} (step {step + 1}): training "
+            "diverged. Lower lr; the last checkpoint, if any, is kept."
         )
 
     def save(self) -> dict[str, Any]:
@@ -190,4 +205,7 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def _sums(losses: Losses) -> dict[str, Tensor]:
     """Return the sums of the losses and their parts over this process's examples, still on the device."""
-    return {"loss": losses.examples.detach().sum(), **{name: part.sum() for name, part in losses.parts.items()}}
+    sums = {"loss": losses.examples.detach().sum(), **{name: part.sum() for name, part in losses.parts.items()}}
+    if losses.weights is not None:
+        sums["weights"] = losses.weights.detach() * len(losses.examples)
+    return sums

@@ -12,8 +12,10 @@ from epsball.classifier.guards import check_label_range
 from epsball.classifier.normalise import Statistics
 from epsball.errors import InputError, ModelError
 from epsball.training.batches import split
+from epsball.training.input_gradient import InputGradient
 from epsball.training.measured import Measured
 from epsball.training.objective import Objective
+from epsball.training.optimisation import MakeOptimiser
 from epsball.training.processes import join, warn_of_batch_norm
 from epsball.training.recipe import Recipe
 from epsball.training.registry import resolve
@@ -28,6 +30,7 @@ def prepare(
     std: Statistics | None,
     ball: Ball | None,
     recipe: Recipe,
+    optimiser: MakeOptimiser | None = None,
 ) -> tuple[Task, Measured]:
     """Return the task, and what is measured after each epoch; see `epsball.train` for the arguments.
 
@@ -41,7 +44,10 @@ def prepare(
     UserWarning
         If a class has no example to train on, or batch norm sees only a part of each batch.
     """
+    if not isinstance(ball, Ball | None):
+        raise InputError(f"ball is {ball!r}; give a Ball, as Ball('linf', '8/255') or Ball.parse('linf:8/255').")
     objective = resolve(objective, ball)
+    require_compilable(objective, recipe)
     ball = ball or getattr(objective, "ball", None)
     dataset = datasets.load(data, split="train")
     processes = join()
@@ -50,9 +56,10 @@ def prepare(
     classifier = Classifier(module, mean, std) if ball is None else Classifier(module, mean, std, ball.low, ball.high)
     require_tensors(module)
     fitted, held = split(len(dataset), recipe)
-    measured = Measured.of(dataset, fitted, held, ball)
-    check_label_range(dataset.labels, classifier.check(*measured.held))
-    _warn_of_missing_classes(dataset, fitted)
+    measured = Measured.of(dataset, fitted, held, ball, recipe)
+    classes = classifier.check(*measured.held)
+    check_label_range(dataset.labels, classes)
+    _warn_of_missing_classes(dataset.labels[fitted], classes)
     if recipe.batch_size < processes.count:
         raise InputError(f"batch_size is {recipe.batch_size} for {processes.count} processes; give at least one each.")
     warn_of_batch_norm(module, processes)
@@ -64,6 +71,7 @@ def prepare(
         fitted=fitted,
         recipe=recipe,
         processes=processes,
+        optimiser=optimiser,
     )
     return task, measured
 
@@ -75,12 +83,20 @@ def require_tensors(module: nn.Module) -> None:
             raise ModelError(f"the module's state '{name}' is a {type(value).__name__}; only tensors can be written.")
 
 
-def _warn_of_missing_classes(dataset: datasets.Dataset, fitted: torch.Tensor) -> None:
-    counts = torch.bincount(dataset.labels[fitted], minlength=dataset.classes)
-    missing = (counts == 0).nonzero()[:, 0].tolist()
+def require_compilable(objective: Objective, recipe: Recipe) -> None:
+    """Raise InputError if a network compiled would have to be differentiated twice."""
+    if recipe.compile and isinstance(getattr(objective, "objective", objective), InputGradient):
+        raise InputError(
+            "'input-gradient' differentiates twice, which torch.compile cannot: leave compile out (it is True)."
+        )
+
+
+def _warn_of_missing_classes(labels: torch.Tensor, classes: int) -> None:
+    missing = (torch.bincount(labels, minlength=classes) == 0).nonzero()[:, 0].tolist()
     if missing:
+        named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         warnings.warn(
-            f"no example of class {', '.join(map(str, missing))} is trained on ({dataset.classes} classes): the model "
-            "cannot learn it. Give more examples, or labels 0..C-1 without gaps.",
+            f"no example of class {named} is trained on (the model has {classes} classes): the model cannot learn it. "
+            "Give more examples, labels 0..C-1 without gaps, or a model of as many classes as there are.",
             stacklevel=3,
         )
