@@ -25,11 +25,19 @@ MNIST_DATA, CIFAR10_DATA = f"idx:{MNIST}", f"cifar10:{CIFAR10}"
 NETWORKS = {
     "wong_kolter/mnist": ("cnn_a@{models}/wong_kolter/mnist.pth,shape=1x28x28,classes=10", MNIST_DATA),
     "mnist_cnn_a_adv": ("cnn_a@{models}/abcrown/mnist_cnn_a_adv.model,shape=1x28x28,classes=10", MNIST_DATA),
+    "cifar_cnn_a_adv": (
+        "cnn_a@{models}/abcrown/cifar_cnn_a_adv.model,shape=3x32x32,classes=10,"
+        "mean=0.4914:0.4822:0.4465,std=0.2471:0.2435:0.2616",
+        CIFAR10_DATA,
+    ),
     "resnet2b": (
         f"{PUBLISHED}:resnet2b@{{models}}/abcrown/resnet2b.pth,mean=0.4914:0.4822:0.4465,std=0.2471:0.2435:0.2616",
         CIFAR10_DATA,
     ),
 }
+TINY = 1e-6
+"""Radius of the balls: minimum-norm attacks look beyond, where ties do not count as misclassified."""
+
 LARGEST = {"linf": 1.0, "l2": 10.0, "l1": 100.0}
 
 
@@ -47,7 +55,7 @@ def ours(text: str) -> Make:
     """Return what makes one of our attacks; its steps are put in for STEPS."""
 
     def make(module: nn.Module, norm: str, steps: int) -> Callable[[Tensor, Tensor], Tensor]:
-        classifier, ball = eb.Classifier(module), eb.Ball(norm, LARGEST[norm] / 10)
+        classifier, ball = eb.Classifier(module), eb.Ball(norm, TINY)
         method = eb.attacks.registry.resolve(
             text.format(steps=steps, fab=max(1, 2 * steps // 12), fabt=max(1, steps // 14))
         )
@@ -59,6 +67,7 @@ def ours(text: str) -> Make:
 
 
 OURS: dict[str, Make] = {
+    "MinimumNorm": ours("minimum-norm,steps={steps}"),
     "DDN": ours("ddn,steps={steps}"),
     "FMN": ours("fmn,steps={steps}"),
     "PDPGD": ours("pdpgd,steps={steps}"),

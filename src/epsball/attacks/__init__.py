@@ -24,6 +24,7 @@ from epsball.attacks.fab import TargetedFAB as TargetedFAB
 from epsball.attacks.fmn import FMN as FMN
 from epsball.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
 from epsball.attacks.ledger import Ledger as Ledger
+from epsball.attacks.minimum_norm import MinimumNorm as MinimumNorm
 from epsball.attacks.momentum import MomentumPGD as MomentumPGD
 from epsball.attacks.nes import NES as NES
 from epsball.attacks.pdpgd import PDPGD as PDPGD

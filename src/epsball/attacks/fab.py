@@ -108,8 +108,8 @@ class TargetedFAB:
     ----------
     targets
         Number of target classes, at least 1; classes beside the label that do not exist are left out.
-    steps, restarts, alpha_max, eta, beta
-        As for `FAB`, for each target.
+    steps, restarts
+        As for `FAB`, for each target; so are the numbers that have no option here.
 
     References
     ----------
@@ -120,9 +120,6 @@ class TargetedFAB:
     targets: int = 9
     steps: int = 100
     restarts: int = 1
-    alpha_max: float = 0.1
-    eta: float = 1.05
-    beta: float = 0.9
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     tolerance: ClassVar[float] = 0.051
@@ -133,15 +130,12 @@ class TargetedFAB:
         return "fab-t"
 
     def __post_init__(self) -> None:
-        check_count("targets", self.targets)
-        self._towards_one()
-
-    def _towards_one(self) -> FAB:
-        return FAB(steps=self.steps, restarts=self.restarts, alpha_max=self.alpha_max, eta=self.eta, beta=self.beta)
+        for name in ("targets", "steps", "restarts"):
+            check_count(name, getattr(self, name))
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the standing examples."""
-        attack = self._towards_one()
+        attack = FAB(steps=self.steps)
         logits = query.logits(query.x)
         order = torch.zeros(query.total, min(self.targets, query.classes - 1), dtype=torch.int64, device=logits.device)
         (logits,) = kept(query.going_on, logits)

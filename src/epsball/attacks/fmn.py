@@ -41,6 +41,10 @@ class FMN:
         alpha_0, a multiple of the radius in linf and l2, a length in l1.
     gamma
         gamma_0, by what share the radius changes.
+    restarts
+        Number of starts, the first of them at x. The others (not in the paper) are at random corners of an linf
+        ball, shortened to the distance of the nearest adversarial point known, which no radius
+        exceeds. Where gradients near x are masked they find what no path from x does.
 
     References
     ----------
@@ -51,6 +55,7 @@ class FMN:
     steps: int = 100
     step_size: float = 2.0
     gamma: float = 0.05
+    restarts: int = 1
     domain: ClassVar[str] = "box"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     tolerance: ClassVar[float] = 0.01
@@ -64,13 +69,24 @@ class FMN:
         check_count("steps", self.steps)
         check_positive("step_size", self.step_size)
         check_share("gamma", self.gamma)
+        check_count("restarts", self.restarts)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the standing examples."""
-        query.begin(0)
+        for restart in range(self.restarts):
+            query.begin(restart)
+            most, least = farthest(query, ball), query.nearest()[1]
+            if restart == 0:
+                least = torch.full_like(least, torch.inf)
+                self._run(query, ball, query.x, least, most)
+            else:
+                most = torch.minimum(least, most)
+                self._run(query, ball, _corners(query, keys[query.index].derive(restart), most), least, most)
+
+    def _run(self, query: Query, ball: Ball, points: Tensor, least: Tensor, most: Tensor) -> None:
+        """Run from given points, `least` being the nearest distance known; no radius becomes larger than `most`."""
         loss = of_labels(query, losses.margin)
-        points, most = query.x, farthest(query, ball)
-        radius, least = torch.full_like(most, torch.inf), torch.full_like(most, torch.inf)
+        radius = most
         for k in range(self.steps - 1):
             alpha = cosine(self.step_size, self.step_size / 100, k, self.steps)
             gamma = cosine(self.gamma, 0.001, k, self.steps)
@@ -85,6 +101,13 @@ class FMN:
             radius = torch.where(adversarial, torch.minimum((1 - gamma) * radius, least), outwards).clamp(max=most)
             points = query.neighbourhood.shorten(points + alpha * _step(query, ball, gradient, points, radius), radius)
         query.logits(points)
+
+
+def _corners(query: Query, keys: Keys, radius: Tensor) -> Tensor:
+    """Return random corners of an linf ball, shortened to a radius a row."""
+    x, reach = query.x, like(torch.where(radius.isinf(), 1.0, radius), query.x)
+    signs = (keys.uniform(x.shape[1:]) < 0.5).to(x.dtype) * 2 - 1
+    return query.neighbourhood.shorten(x + reach * signs, radius)
 
 
 def _step(query: Query, ball: Ball, gradient: Tensor, points: Tensor, radius: Tensor) -> Tensor:

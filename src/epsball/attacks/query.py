@@ -14,6 +14,7 @@ from epsball.attacks.evaluator import Evaluated, Evaluator
 from epsball.attacks.judge import Judge
 from epsball.attacks.margins import margins
 from epsball.attacks.nearest import first_lowest
+from epsball.attacks.paid import only, spread
 from epsball.attacks.peer_module import PeerModule
 from epsball.attacks.record import Record
 from epsball.attacks.tally import Tally
@@ -105,6 +106,14 @@ class Query:
         """Return each standing example's point of lowest margin seen in the ball, and that margin."""
         return self._record.candidates(self._local), self._record.lowest(self._local)
 
+    def nearest(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
+        """Return each standing example's nearest point of the box that looked adversarial, and its distance.
+
+        The example itself and infinity where none did; for attacks whose domain is the box.
+        """
+        hits = self._record.hits[0]
+        return hits.point[self._local], hits.distance[self._local]
+
     def rows_of(self, index: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
         """Return the rows among the standing examples of those at positions `index` of the call; -1 if they left."""
         rows = torch.full((self.total,), -1, dtype=torch.int64, device=index.device)
@@ -163,11 +172,11 @@ class Query:
             If no example stands, or none that is asked for can pay.
         """
         paid = self._paid(rows, 1)
-        points, kept_rows = _only(paid, points, rows)
+        points, kept_rows = only(paid, points, rows)
         inside = self._inside(points, kept_rows)
         logits = self._evaluator.classifier.handled(self._evaluator.logits(points), self._labels(kept_rows))
         self._observe(points, inside, logits, kept_rows, forwards=1, backwards=0)
-        return _spread(logits, paid, torch.nan)
+        return spread(logits, paid, torch.nan)
 
     def gradient(
         self,
@@ -188,7 +197,7 @@ class Query:
         """
         repeats = self._evaluator.repeats
         paid = self._paid(rows, repeats * (1 + len(losses)))
-        points, kept_rows = _only(paid, points, rows)
+        points, kept_rows = only(paid, points, rows)
         handled, y = self._evaluator.classifier.handled, self._labels(kept_rows)
         bound = [lambda logits, leaf, loss=loss: loss(handled(logits, y), leaf, kept_rows) for loss in losses]
         inside = self._inside(points, kept_rows)
@@ -198,9 +207,9 @@ class Query:
         cost = {"forwards": repeats, "backwards": repeats * len(losses)}
         self._observe(points, inside, logits, kept_rows, **cost)
         return (
-            _spread(logits, paid, torch.nan),
-            [_spread(value, paid, torch.nan) for value in values],
-            [_spread(gradient, paid, 0.0) for gradient in gradients],
+            spread(logits, paid, torch.nan),
+            [spread(value, paid, torch.nan) for value in values],
+            [spread(gradient, paid, 0.0) for gradient in gradients],
         )
 
     def _owners(self, rows: Tensor | None) -> Tensor:
@@ -263,8 +272,11 @@ class Query:
             self._drop(self._record.left(including_broken=self._first)[self._local])
 
     def _hits(self, owners: Tensor, points: Tensor, logits: Tensor, margin: Tensor) -> None:
-        """Keep the nearest points of the box that look adversarial, also beyond the search's rounding."""
-        rows = torch.nonzero((margin <= 0) & self._record.ball.in_box(points))[:, 0]
+        """Keep the nearest points of the box that look adversarial, also beyond the search's rounding.
+
+        No ties, which another judge's argmax may give to the label.
+        """
+        rows = torch.nonzero((margin < 0) & self._record.ball.in_box(points))[:, 0]
         scale = torch.maximum(logits[rows].abs().amax(1).double(), self._record.natural[owners[rows]])
         firm = rows[margin[rows] <= -self._evaluator.rounding * scale]
         for hits, kept in zip(self._record.hits, (rows, firm), strict=True):
@@ -278,20 +290,3 @@ class Query:
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
         self.neighbourhood = self.neighbourhood.take(kept)
         self.going_on = kept
-
-
-def _only(paid: Tensor | None, points: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return the points and owners of the rows that are paid for."""
-    if paid is None:
-        return points, rows
-    owners = torch.arange(len(points), device=points.device) if rows is None else rows
-    return points[paid], owners[paid]
-
-
-def _spread(values: Tensor, paid: Tensor | None, missing: float) -> Tensor:
-    """Return values of the paid rows among all rows."""
-    if paid is None:
-        return values
-    out = values.new_full((len(paid), *values.shape[1:]), missing)
-    out[paid] = values
-    return out

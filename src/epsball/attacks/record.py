@@ -122,12 +122,15 @@ class Record:
         canonical: Float64[Tensor, " m"],
         cost: int,
     ) -> None:
-        """Take the canonical margins of points of the box, in the ball or not, at `cost` passes each."""
+        """Take the canonical margins of points of the box, in the ball or not, at `cost` passes each.
+
+        Beyond the ball ties do not count.
+        """
         inside = self.ball.contains(points, self.x[owners])
         self.confirm(owners[inside], points[inside], canonical[inside], cost)
         beyond = owners[~inside]
         self.judged.index_add_(0, beyond, torch.full_like(beyond, cost))
-        hit = ~inside & (canonical <= 0)
+        hit = ~inside & (canonical < 0)
         self._approach(owners[hit], points[hit])
 
     def _witnessed(self, owners: Tensor, points: Tensor) -> None:

@@ -13,6 +13,7 @@ from epsball.attacks.ensemble import Ensemble
 from epsball.attacks.fab import FAB, TargetedFAB
 from epsball.attacks.fmn import FMN
 from epsball.attacks.hop_skip_jump import HopSkipJump
+from epsball.attacks.minimum_norm import MinimumNorm
 from epsball.attacks.momentum import MomentumPGD
 from epsball.attacks.nes import NES
 from epsball.attacks.pdpgd import PDPGD
@@ -43,6 +44,7 @@ ATTACKS: dict[str, Factory] = {
     "fab": FAB,
     "fab-t": TargetedFAB,
     "pdpgd": PDPGD,
+    "minimum-norm": MinimumNorm,
     "square": Square,
     "autoattack": AutoAttack,
     "autoattack-rand": RandomisedAutoAttack,

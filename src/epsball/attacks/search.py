@@ -12,6 +12,7 @@ from epsball import progress
 from epsball.attacks.evaluator import PRECISIONS, Evaluator
 from epsball.attacks.judge import Judge
 from epsball.attacks.ledger import Ledger
+from epsball.attacks.nearest import Nearest
 from epsball.attacks.protocol import Attack, check_norm, domain
 from epsball.attacks.query import Query, SearchEnded, Stop
 from epsball.attacks.record import Record
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 CHUNK = {"cpu": 128, "cuda": 1024}
 """Examples searched together, by the type of the device."""
+
+_TOWARDS_VERIFIED = (2.0**-12, 2.0**-8, 2.0**-4)
+"""A candidate so near to the boundary that rounding decides is replaced by a point of the segment to a verified one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +172,19 @@ class _Work:
             canonical = self.judge.margins(points, record.y[entries])
             record.confirm(entries, points, canonical, self.judge.cost)
         for hits in record.hits:
-            entries = record.nearer(hits)
-            if len(entries):
-                canonical = self.judge.margins(hits.point[entries], record.y[entries])
-                record.approve(entries, hits.point[entries], canonical, self.judge.cost)
+            self._approve(record, hits, 0.0)
+        for share in _TOWARDS_VERIFIED if record.hits else ():
+            self._approve(record, record.hits[0], share)
         rows = torch.nonzero(record.judged)[:, 0]
         return Ledger.judged(record.index[rows], "verification", record.margin[rows], record.judged[rows])
+
+    def _approve(self, record: Record, hits: Nearest, share: float) -> None:
+        """Judge candidates nearer than what is verified, moved towards that by some share of the way."""
+        entries = record.nearer(hits)
+        if len(entries):
+            points = hits.point[entries].lerp(record.nearest[entries], share)
+            canonical = self.judge.margins(points, record.y[entries])
+            record.approve(entries, points, canonical, self.judge.cost)
 
 
 def _collect(
