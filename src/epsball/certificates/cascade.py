@@ -113,9 +113,8 @@ def run_cascade(
             break
         begun = time.process_time()
         specification = margins(predicted[rows], graph.classes)
-        bounds = METHODS[name](
-            graph, domain.take(rows), specification, arithmetic=arithmetic, boxes=boxes, max_memory=max_memory
-        )
+        # A method starts afresh: what it inherited, the checker, which is told one method, could not derive.
+        bounds = METHODS[name](graph, domain.take(rows), specification, arithmetic=arithmetic, max_memory=max_memory)
         stable = _note(found, name, rows, bounds, predicted, graph.output)
         found.passes[rows] += price
         for at, more in bounds.passes.items():
