@@ -105,7 +105,9 @@ def test_the_margin_only_falls_and_costs_one_forward_a_query():
     assert (polished.margin <= few.margin).all()
 
 
-@pytest.mark.parametrize("options", [{"queries": 0}, {"share": 0.0}, {"share": 1.5}, {"restarts": True}])
+@pytest.mark.parametrize(
+    "options", [{"queries": 0}, {"share": 0.0}, {"share": 1.5}, {"restarts": True}, {"polish": -1}, {"polish": 0.5}]
+)
 def test_bad_options_are_refused(options, as_users_run):
     with pytest.raises(InputError):
         Square(**options)

@@ -61,7 +61,7 @@ class Square:
     tolerance: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        check_options(self, counts=("queries", "restarts", "schedule"))
+        check_options(self, counts=("queries", "restarts", "schedule", *(("polish",) if self.polish else ())))
         if not 0 < self.share <= 1:
             raise InputError(f"share is {self.share}; it is the share of the image the first squares cover, in (0, 1].")
 
