@@ -12,7 +12,7 @@ from epsball.ball import Ball
 from epsball.cli.common import Output, write_figure
 from epsball.cli.minimum_norm import minimum_norm
 from epsball.errors import InputError
-from epsball.limits.figures import gaussian_figure, overlap_figure, risk_figure
+from epsball.limits.figures import overlap_figure, risk_figure
 from epsball.limits.gaussian import UnivariateGaussian, gaussian_curve
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def gaussian(
     model = UnivariateGaussian(means=means, variances=variances, priors=priors)
     reach = max(1.5 * abs(means[1] - means[0]) / 2, 1.2 * radius)
     curve = gaussian_curve(model, np.linspace(0.0, reach, 61).tolist())
-    return _written(gaussian_figure(curve, radius), out, str(gaussian_curve(model, [0.0, radius])))
+    return _written(curve.plot(radius), out, str(gaussian_curve(model, [0.0, radius])))
 
 
 @figure.command

@@ -1,4 +1,4 @@
-"""Figures of the limit: overlapping balls, the Gaussian picture, risk over radius, hard pairs."""
+"""Figures of the limit: overlapping balls, risk over radius, hard pairs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.errors import InputError
-from epsball.limits.gaussian import GaussianCurve, IntervalRule, UnivariateGaussian
+from epsball.limits.colours import BLACK, CLASSES, GREEN, GREY, PURPLE, RED
 from epsball.results import new_figure
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Curve = Float[np.ndarray, " radii"]
-
-_CLASSES = ("#0072B2", "#D55E00")
-_BLACK, _GREY, _RED, _GREEN, _PURPLE = "#222222", "#777777", "#D55E00", "#009E73", "#AA3377"
 
 
 def overlap_figure(norm: str = "l2", separations: Sequence[float] = (2.6, 1.4)) -> "Figure":
@@ -53,7 +50,7 @@ def _draw_balls(axes: "Axes", outline: Float[np.ndarray, "k 2"], separation: flo
     from matplotlib.patches import Polygon
 
     balls = []
-    for side, colour, name in zip((-1, 1), _CLASSES, ("x, class 0", "x′, class 1"), strict=True):
+    for side, colour, name in zip((-1, 1), CLASSES, ("x, class 0", "x′, class 1"), strict=True):
         centre = (side * separation / 2.0, 0.0)
         ball = Polygon(outline + np.array(centre), facecolor=(colour, 0.2), edgecolor=colour, linewidth=1.5)
         balls.append(axes.add_patch(ball))
@@ -61,75 +58,13 @@ def _draw_balls(axes: "Axes", outline: Float[np.ndarray, "k 2"], separation: flo
         axes.annotate(name, centre, (side * 12, 8), textcoords="offset points", ha="center", color=colour)
     meet = separation <= 2.0
     if meet:
-        common = Polygon(balls[0].get_xy(), fill=False, edgecolor=_BLACK, hatch="////", linewidth=0.0)
+        common = Polygon(balls[0].get_xy(), fill=False, edgecolor=BLACK, hatch="////", linewidth=0.0)
         axes.add_patch(common)
         common.set_clip_path(balls[1])
     verdict = "they meet: one point is lost, risk ½" if meet else "disjoint: both can be kept, risk 0"
     axes.set_title(f"d(x, x′) = {separation:g}ε {'≤' if meet else '>'} 2ε\n{verdict}", fontsize=10)
     axes.set(xlim=(-separation / 2 - 1.1, separation / 2 + 1.1), ylim=(-1.15, 1.15), aspect="equal")
     axes.set_axis_off()
-
-
-def gaussian_figure(curve: GaussianCurve, radius: float) -> "Figure":
-    """Return the Gaussian picture: densities and errors, the risk of every threshold, L* over radii.
-
-    Parameters
-    ----------
-    curve
-        The model, with its optima over the radii of the third panel.
-    radius
-        The radius of the adversary in the first two panels.
-    """
-    figure = new_figure(12.5, 4.4)
-    densities, thresholds, optimum = figure.subplots(1, 3)
-    reach = 3.5 * np.sqrt(curve.model.variances)
-    x = np.linspace(np.min(curve.model.means - reach), np.max(curve.model.means + reach), 1201)
-    _draw_densities(densities, curve.model, x, radius)
-    _draw_thresholds(thresholds, curve.model, x, radius)
-    optimum.plot(curve.radii, curve.midpoint, "--", color=_RED, label="threshold at the midpoint")
-    optimum.plot(curve.radii, curve.optimal, color=_BLACK, linewidth=2.0, label="optimum L*(ε)")
-    optimum.axvline(radius, color=_GREY, linewidth=0.8, linestyle=":")
-    optimum.set(xlabel="radius ε", ylabel="adversarial risk", ylim=(0.0, 1.0))
-    optimum.set_title("Optimal risk over the radius", fontsize=10)
-    for axes in (densities, thresholds, optimum):
-        axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
-    return figure
-
-
-def _draw_densities(axes: "Axes", model: UnivariateGaussian, x: Float[np.ndarray, " n"], radius: float) -> None:
-    """Draw pi_k f_k and what the benign and the robust optimum lose of it, with their boundaries."""
-    benign, robust = model.optimum(0.0), model.optimum(radius)
-    for k, colour in enumerate(_CLASSES):
-        density = np.exp(-((x - model.means[k]) ** 2) / (2.0 * model.variances[k]))
-        density *= model.priors[k] / np.sqrt(2.0 * np.pi * model.variances[k])
-        axes.plot(x, density, color=colour, label=f"class {k}")
-        lost = np.where(robust.rule.errs(x, k, radius), density, np.nan)
-        axes.fill_between(x, lost, color=colour, alpha=0.25, linewidth=0.0)
-        lost = np.where(benign.rule.errs(x, k, 0.0), density, np.nan)
-        axes.fill_between(x, lost, facecolor="none", edgecolor=colour, hatch="////", linewidth=0.0)
-    axes.set(xlabel="x", ylabel="prior × density", ylim=(0.0, axes.get_ylim()[1]))
-    _draw_boundaries(axes, benign.rule, ":", f"benign optimum (hatched): {benign.risk:.3f}")
-    _draw_boundaries(axes, robust.rule, "-", f"robust optimum (shaded): {robust.risk:.3f}")
-    axes.set_title(f"What the optimal rules lose at ε = {radius:g}", fontsize=10)
-
-
-def _draw_boundaries(axes: "Axes", rule: IntervalRule, style: str, label: str) -> None:
-    """Draw the finite ends of the rule's interval; a constant rule keeps its line in the legend."""
-    ends = [end for end in (rule.low, rule.high) if np.isfinite(end)]
-    axes.plot([], [], color=_BLACK, linestyle=style, label=label)
-    axes.vlines(ends, *axes.get_ylim(), color=_BLACK, linestyle=style, linewidth=1.2)
-
-
-def _draw_thresholds(axes: "Axes", model: UnivariateGaussian, t: Float[np.ndarray, " n"], radius: float) -> None:
-    """Draw the risk of 1[x > t] over t: benign, at `radius`, and beyond half the gap of the means."""
-    beyond = 0.75 * abs(model.means[1] - model.means[0])
-    styles = {0.0: (":", _GREY), radius: ("-", _BLACK), beyond: ("--", _PURPLE)}
-    for eps, (style, colour) in sorted(styles.items()):
-        label = f"ε = {eps:.3g}, L* = {model.optimum(eps).risk:.3f}"
-        axes.plot(t, model.threshold_risk(t, eps), linestyle=style, color=colour, label=label)
-    axes.axvline(sum(model.means) / 2.0, color=_RED, linewidth=0.8, linestyle="--", label="midpoint")
-    axes.set(xlabel="threshold t", ylabel="adversarial risk", ylim=(0.0, 1.0))
-    axes.set_title("Risk of the rule 1[x > t]", fontsize=10)
 
 
 def risk_figure(
@@ -172,16 +107,16 @@ def risk_figure(
     axes, *beside = figure.subplots(1, panels, squeeze=False)[0]
     if cross_entropy is not None:
         _draw_cross_entropy(beside[0], radii, *cross_entropy, unit)
-    axes.plot(radii, optimal, color=_BLACK, linewidth=2.0, label="optimal risk L* of the sample")
+    axes.plot(radii, optimal, color=BLACK, linewidth=2.0, label="optimal risk L* of the sample")
     if lower is not None:
-        axes.plot(radii, lower, ":", color=_BLACK, linewidth=1.2, label="lower bound for the distribution")
-    attacked = _draw_measured(axes, radii, under_attack, "o-", _RED, "1 − accuracy under attack")
-    uncertified = _draw_measured(axes, radii, certified, "v-", _GREEN, "1 − certified accuracy")
-    _shade(axes, radii, optimal, attacked, _RED, "avoidable error, at least")
-    _shade(axes, radii, attacked, optimal, _PURPLE, "missed by the attack, at least")
-    _shade(axes, radii, np.fmax(attacked, optimal), uncertified, _GREEN, "undecided")
+        axes.plot(radii, lower, ":", color=BLACK, linewidth=1.2, label="lower bound for the distribution")
+    attacked = _draw_measured(axes, radii, under_attack, "o-", RED, "1 − accuracy under attack")
+    uncertified = _draw_measured(axes, radii, certified, "v-", GREEN, "1 − certified accuracy")
+    _shade(axes, radii, optimal, attacked, RED, "avoidable error, at least")
+    _shade(axes, radii, attacked, optimal, PURPLE, "missed by the attack, at least")
+    _shade(axes, radii, np.fmax(attacked, optimal), uncertified, GREEN, "undecided")
     if natural is not None:
-        axes.axhline(natural, color=_GREY, linestyle="--", linewidth=1.0, label="natural risk")
+        axes.axhline(natural, color=GREY, linestyle="--", linewidth=1.0, label="natural risk")
     top = axes.get_ylim()[1]
     axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="risk", ylim=(-0.02 * top, top))
     figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8.5, loc="outside lower center", ncols=2)
@@ -190,9 +125,9 @@ def risk_figure(
 
 def _draw_cross_entropy(axes: "Axes", radii: Curve, optimal: Curve, shown: Curve, unit: str) -> None:
     """Draw both lower ends of the adversarial cross-entropy; what lies between them is avoidable."""
-    forced = _draw_measured(axes, radii, optimal, ".-", _BLACK, "forced by the data, on every classifier")
-    shown = _draw_measured(axes, radii, shown, "o-", _RED, "shown by the attack, of this classifier")
-    _shade(axes, radii, forced, shown, _RED, "avoidable, at least")
+    forced = _draw_measured(axes, radii, optimal, ".-", BLACK, "forced by the data, on every classifier")
+    shown = _draw_measured(axes, radii, shown, "o-", RED, "shown by the attack, of this classifier")
+    _shade(axes, radii, forced, shown, RED, "avoidable, at least")
     axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="adversarial cross-entropy (nats)")
     axes.set_ylim(bottom=0.0)
     axes.legend(frameon=False, fontsize=8.5)

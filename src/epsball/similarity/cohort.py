@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from epsball.errors import InputError
 from epsball.results import text_table
 from epsball.similarity.batches import MAX_MEMORY, measure
+from epsball.similarity.heatmap import heatmaps
 from epsball.similarity.hsic import Estimator
 from epsball.similarity.kernels import KernelLike, kernel_named
 from epsball.similarity.layers import Choice
@@ -51,8 +52,6 @@ class Similarities:
 
     def plot(self) -> "Figure":
         """Return the heatmaps of all pairs on one colour scale."""
-        from epsball.similarity.heatmap import heatmaps
-
         panels = {a if a == b else f"{a} (up) and {b}": found for (a, b), found in self.pairs.items()}
         return heatmaps(panels, columns=math.ceil(math.sqrt(len(panels))))
 

@@ -8,20 +8,19 @@ import numpy as np
 
 from epsball.errors import InputError
 from epsball.results import new_figure
+from epsball.similarity.matrix import LayerMatrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-    from epsball.similarity.result import Similarity
-
 _LABEL_INCHES = 0.13
 _LEAST_INCHES = 3.0
 _MOST_INCHES = 12.0
 
 
-def heatmaps(panels: "Mapping[str, Similarity]", columns: int = 2) -> "Figure":
+def heatmaps(panels: Mapping[str, LayerMatrix], columns: int = 2) -> "Figure":
     """Draw similarity matrices side by side on one colour scale.
 
     The first network's layers run upwards, the second's to the right, both in execution order.
@@ -61,7 +60,7 @@ def _side(layers: int) -> float:
     return min(_MOST_INCHES, max(_LEAST_INCHES, _LABEL_INCHES * layers))
 
 
-def _panel(ax: "Axes", title: str, similarity: "Similarity") -> "AxesImage":
+def _panel(ax: "Axes", title: str, similarity: LayerMatrix) -> "AxesImage":
     matrix = np.ma.masked_invalid(similarity.matrix.numpy())
     ax.set_facecolor("0.85")
     if matrix.mask.any():

@@ -9,13 +9,13 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from epsball.results import arrow_table, jsonable, text_table
+from epsball.similarity.heatmap import heatmaps
 from epsball.similarity.jackknife import student_factor
+from epsball.similarity.structure import Structure, structure
 
 if TYPE_CHECKING:
     import pyarrow
     from matplotlib.figure import Figure
-
-    from epsball.similarity.structure import Structure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,10 +73,8 @@ class Similarity:
         reach = student_factor(len(self.replicates), confidence) * self.error
         return self.matrix - reach, self.matrix + reach
 
-    def structure(self) -> "Structure":
+    def structure(self) -> Structure:
         """Return the block structure: means over blocks of layers, and the longest block of alike ones."""
-        from epsball.similarity.structure import structure
-
         return structure(self)
 
     def to_arrow(self) -> "pyarrow.Table":
@@ -109,8 +107,6 @@ class Similarity:
 
     def plot(self) -> "Figure":
         """Return the heatmap, the layers of the first network upwards, of the second to the right."""
-        from epsball.similarity.heatmap import heatmaps
-
         return heatmaps({f"{self.kernel}, {self.estimator}, n = {self.rows}": self})
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from epsball.errors import InputError
 from epsball.results import jsonable, text_table
 from epsball.similarity.jackknife import jackknife_error, student_factor
-from epsball.similarity.result import Similarity
+from epsball.similarity.matrix import LayerMatrix
 from epsball.statistics import Bound, Interval
 
 ALIKE = 0.8
@@ -72,7 +72,7 @@ class Structure:
         return text_table(("structure", "value"), self.lines())
 
 
-def structure(similarity: Similarity) -> Structure:
+def structure(similarity: LayerMatrix) -> Structure:
     """Return the block structure of a similarity matrix."""
     a, b = (len(names) for names in (similarity.layers_a, similarity.layers_b))
     square = similarity.layers_a == similarity.layers_b
@@ -98,7 +98,7 @@ def _corner(a: int, b: int, *, early: bool) -> Bool[Tensor, "a b"]:
     return third(a)[:, None] & third(b)[None, :]
 
 
-def _mean(similarity: Similarity, entries: Bool[Tensor, "a b"]) -> Bound | None:
+def _mean(similarity: LayerMatrix, entries: Bool[Tensor, "a b"]) -> Bound | None:
     entries = entries & ~torch.isnan(similarity.matrix)
     if not entries.any():
         return None
@@ -117,7 +117,7 @@ def _bound(value: Tensor, error: Tensor, groups: int) -> Bound:
     )
 
 
-def _longest_block(similarity: Similarity) -> Block | None:
+def _longest_block(similarity: LayerMatrix) -> Block | None:
     alike = (similarity.matrix >= ALIKE) & (similarity.matrix.T >= ALIKE)
     best, start = (0, 0), 0
     for stop in range(1, len(alike) + 1):
@@ -165,7 +165,7 @@ class Shift:
         return text_table(("shift between the data sets", "value"), rows)
 
 
-def shift(first: Similarity, second: Similarity) -> Shift:
+def shift(first: LayerMatrix, second: LayerMatrix) -> Shift:
     """Return the change of a similarity from one data set to another.
 
     Raises
@@ -189,7 +189,7 @@ def shift(first: Similarity, second: Similarity) -> Shift:
     )
 
 
-def _change(first: Similarity, second: Similarity, entries: Bool[Tensor, "a b"]) -> Bound | None:
+def _change(first: LayerMatrix, second: LayerMatrix, entries: Bool[Tensor, "a b"]) -> Bound | None:
     """Return the change of a mean; the two errors add in squares, the data sets being independent."""
     both = ~torch.isnan(first.matrix) & ~torch.isnan(second.matrix) & entries
     if not both.any():

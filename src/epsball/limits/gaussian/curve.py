@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from epsball.limits.gaussian.picture import gaussian_figure
 from epsball.limits.gaussian.univariate import Optimum, UnivariateGaussian
 from epsball.results import arrow_table, jsonable, text_table
 
@@ -64,9 +65,7 @@ class GaussianCurve:
 
     def plot(self, radius: float) -> "Figure":
         """Return the picture of the model, its densities and rules drawn at `radius`."""
-        from epsball.limits.figures import gaussian_figure
-
-        return gaussian_figure(self, radius)
+        return gaussian_figure(self.model, self.radii, self.optimal, self.midpoint, radius)
 
 
 def gaussian_curve(model: UnivariateGaussian, radii: Sequence[float]) -> GaussianCurve:
