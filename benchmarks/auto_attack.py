@@ -1,17 +1,20 @@
 """AutoAttack by its reference implementation and by epsball, and epsball's `Ensemble`, on defended networks.
 
-Run as ``python benchmarks/auto_attack.py``; see README.md beside this file. The reference
-(github.com/fra31/auto-attack) takes part where ``import autoattack`` finds it.
+Run as ``python benchmarks/auto_attack.py --peer FOLDER``; see README.md beside this file. The reference
+(github.com/fra31/auto-attack) takes part where its checkout is named, or where ``import autoattack`` finds it.
 """
 
 import argparse
 import importlib
 import importlib.util
+import json
 import random
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -19,53 +22,46 @@ from torch import Tensor, nn
 
 import epsball as eb
 import harness
-from defended import NETWORKS, Defended
+from auto_attack_tables import BARE_OF, CERTIFIED, CERTIFYING, REFERENCE, Outcome, Stage, tables
+from contenders import input_gradient
+from defended import NETWORKS
 from epsball.files import write_json
-from epsball.results import jsonable, text_table
+from epsball.results import jsonable
 
 BATCH = 250
-REFERENCE = "reference"
-OURS = ("autoattack", "ensemble")
+CERTIFICATE_BUDGET = 5_000
+"""Passes an example, those of the audit's budget ``quick``."""
 NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one contender reached on one network with one seed.
+class Problem:
+    """What a contender gets: a module that counts its passes, images, labels, a ball and a seed."""
 
-    Parameters
-    ----------
-    accuracy
-        Share of the images that stand.
-    forward, backward, seconds
-        Passes of everything it did, and CPU time.
-    found
-        Examples broken by each component.
-    standing
-        Which images stand.
-    """
-
-    contender: str
-    network: str
+    module: nn.Module
+    passes: harness.Passes
+    x: Tensor
+    y: Tensor
+    ball: eb.Ball
     seed: int
-    accuracy: float
-    forward: int
-    backward: int
-    seconds: float
-    found: dict[str, int]
-    standing: list[bool]
+
+    def stage(self, name: str, standing: Tensor) -> Stage:
+        """Return what has been spent up to the end of a component, and how many stand then."""
+        passes = self.passes.forward + self.passes.backward
+        return Stage(name=name, passes=passes, standing=int(standing.sum()))
 
 
-Contender = Callable[[nn.Module, Tensor, Tensor, eb.Ball, int], tuple[Tensor, dict[str, int]]]
-"""Maps (module, x, y, ball, seed) to which images stand, and how many each component broke."""
+Contender = Callable[[Problem], tuple[Tensor, list[Stage]]]
+"""Maps a problem to which images stand, and what they were after each component."""
 
 
-def reference(module: nn.Module, x: Tensor, y: Tensor, ball: eb.Ball, seed: int) -> tuple[Tensor, dict[str, int]]:
-    """Run the reference's version standard, attack by attack, without its checks of the model."""
+def reference(problem: Problem) -> tuple[Tensor, list[Stage]]:
+    """Run the reference's version standard, attack by attack as it does, without its checks of the model."""
+    module, x, y, seed = problem.module, problem.x, problem.y, problem.seed
     suite = importlib.import_module("autoattack").AutoAttack(
         module,
-        norm=NAMES[ball.norm],
-        eps=float(ball.radius),
+        norm=NAMES[problem.ball.norm],
+        eps=float(problem.ball.radius),
         seed=seed,
         version="standard",
         device="cpu",
@@ -75,132 +71,178 @@ def reference(module: nn.Module, x: Tensor, y: Tensor, ball: eb.Ball, seed: int)
     attacks = {"apgd-ce": suite.apgd, "apgd-t": suite.apgd_targeted, "fab-t": suite.fab, "square": suite.square}
     with torch.no_grad():
         standing = module(x).argmax(1) == y
-    found = {}
+    stages = [problem.stage("natural", standing)]
     for name, attack in attacks.items():
         attack.seed = seed
         rows = torch.nonzero(standing)[:, 0]
         if len(rows):
             x_adv = attack.perturb(x[rows].clone(), y[rows].clone())
             with torch.no_grad():
-                fooled = module(x_adv).argmax(1) != y[rows]
-            standing[rows[fooled]] = False
-            found[name] = int(fooled.sum())
-    return standing, found
+                standing[rows[module(x_adv).argmax(1) != y[rows]]] = False
+        stages.append(problem.stage(name, standing))
+    return standing, stages
 
 
 def ours(method: str) -> Contender:
     """Return one of epsball's attacks as a contender."""
 
-    def run(module: nn.Module, x: Tensor, y: Tensor, ball: eb.Ball, seed: int) -> tuple[Tensor, dict[str, int]]:
-        result = eb.attack(eb.Classifier(module), x, y, ball, method=method, seed=seed, batch_size=BATCH)
-        return ~result.broken, dict(Counter(name for name in result.by if name is not None))
+    def run(problem: Problem) -> tuple[Tensor, list[Stage]]:
+        return searched(problem, method, problem.x, problem.y)
 
     return run
 
 
-CONTENDERS: dict[str, Contender] = {REFERENCE: reference, **{name: ours(name) for name in OURS}}
+def searched(problem: Problem, method: str, x: Tensor, y: Tensor) -> tuple[Tensor, list[Stage]]:
+    """Run one of epsball's attacks; the passes of its components are those of the ledger, padding left out."""
+    result = eb.attack(
+        eb.Classifier(problem.module), x, y, problem.ball, method=method, seed=problem.seed, batch_size=BATCH
+    )
+    found = Counter(name for name in result.by if name is not None)
+    standing, spent = int((~result.broken).sum()) + found.total(), len(y)
+    stages = [Stage(name="natural", passes=spent, standing=standing)]
+    searching = result.ledger.searching().tolist()
+    for name in dict.fromkeys(name for name, own in zip(result.ledger.attack, searching, strict=True) if own):
+        _, forwards, backwards = result.ledger.summary()[name]
+        spent, standing = spent + forwards + backwards, standing - found[name]
+        stages.append(Stage(name=name, passes=spent, standing=standing))
+    return ~result.broken, stages
 
 
-def measure(name: str, network: Defended, contender: str, seed: int, count: int) -> Outcome:
-    """Run one contender once, its passes counted by hooks."""
-    module, x, y = network.load(count)
-    container, passes = harness.counted(module)
+@dataclass(frozen=True, kw_only=True)
+class Proofs:
+    """Which images are certified, which else are classified right, and what finding out cost."""
+
+    certified: Tensor
+    right: Tensor
+    passes: int
+    seconds: float
+
+
+@cache
+def proofs(network: str, count: int, method: str) -> Proofs:
+    """Certify the images of a network, once for all seeds: nothing in it is random."""
+    module, x, y = NETWORKS[network].load(count)
     begun = time.process_time()
-    standing, found = CONTENDERS[contender](container.eval(), x, y, eb.Ball.parse(network.ball), seed)
+    ball = eb.Ball.parse(NETWORKS[network].ball)
+    found = eb.certify(eb.Classifier(module), x, y, ball, method=method, budget=CERTIFICATE_BUDGET)
+    return Proofs(
+        certified=found.certified,
+        right=found.predicted == y,
+        passes=int(found.passes.sum()),
+        seconds=time.process_time() - begun,
+    )
+
+
+def after(proved: Proofs) -> Contender:
+    """Return the `Ensemble` on what is classified right and has no certificate, as a contender."""
+
+    def run(problem: Problem) -> tuple[Tensor, list[Stage]]:
+        standing, certified = proved.certified.clone(), int(proved.certified.sum())
+        rows, right = torch.nonzero(proved.right & ~standing)[:, 0], int(proved.right.sum())
+        stages = [Stage(name="natural", passes=0, standing=right)]
+        stages.append(Stage(name=CERTIFIED, passes=proved.passes, standing=right))
+        if len(rows):
+            standing[rows], later = searched(problem, "ensemble", problem.x[rows], problem.y[rows])
+            stages += [
+                Stage(name=s.name, passes=s.passes + proved.passes, standing=s.standing + certified) for s in later[1:]
+            ]
+        return standing, stages
+
+    return run
+
+
+CONTENDERS: dict[str, Contender] = {
+    REFERENCE: reference,
+    "autoattack": ours("autoattack"),
+    "ensemble": ours("ensemble"),
+}
+NAMED = (*CONTENDERS, *CERTIFYING)
+
+
+def measure(name: str, contender: str, seed: int, count: int) -> Outcome:
+    """Run one contender once, its passes counted by hooks; bounds cost what the certificates say."""
+    module, x, y = NETWORKS[name].load(count)
+    ball = eb.Ball.parse(NETWORKS[name].ball)
+    proved = proofs(name, count, CERTIFYING[contender]) if contender in CERTIFYING else None
+    container, passes = harness.counted(module)
+    problem = Problem(module=container.eval(), passes=passes, x=x, y=y, ball=ball, seed=seed)
+    run = CONTENDERS[contender] if proved is None else after(proved)
+    plain = [bare_pass(module, x, y)] if contender in BARE_OF else []
+    begun = time.process_time()
+    standing, stages = run(problem)
+    seconds = time.process_time() - begun
+    bare = 0.0
+    if plain:
+        plain.append(bare_pass(module, x, y))
+        forward, both = (sum(times) / 2 for times in zip(*plain, strict=True))
+        bare = (passes.forward - passes.backward) * forward + passes.backward * both
     return Outcome(
         contender=contender,
         network=name,
         seed=seed,
-        seconds=time.process_time() - begun,
+        images=len(y),
         accuracy=float(standing.double().mean()),
-        forward=passes.forward,
+        forward=passes.forward + (proved.passes if proved else 0),
         backward=passes.backward,
-        found=found,
+        seconds=seconds + (proved.seconds if proved else 0.0),
+        bare=bare,
+        stages=tuple(stages),
         standing=standing.tolist(),
     )
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Return a line a run, with its share of the reference's passes and time for the same network and seed."""
-    base = {(o.network, o.seed): o for o in outcomes if o.contender == REFERENCE}
-    header = ("network", "seed", "contender", "accuracy", "forward", "backward", "CPU s", "passes", "time", "found by")
-    rows = []
-    for o in sorted(
-        outcomes, key=lambda o: (list(NETWORKS).index(o.network), o.seed, list(CONTENDERS).index(o.contender))
-    ):
-        against = base.get((o.network, o.seed))
-        shares = (
-            ("-", "-")
-            if against is None
-            else (
-                f"{(o.forward + o.backward) / (against.forward + against.backward):.3f}",
-                f"{o.seconds / against.seconds:.3f}",
-            )
-        )
-        found = ", ".join(f"{name} {number}" for name, number in o.found.items() if number)
-        cells = (f"{o.accuracy:.3f}", str(o.forward), str(o.backward), f"{o.seconds:.1f}", *shares, found)
-        rows.append((o.network, str(o.seed), o.contender, *cells))
-    return text_table(header, rows)
+def bare_pass(module: nn.Module, x: Tensor, y: Tensor, repetitions: int = 15) -> tuple[float, float]:
+    """Return the CPU seconds an image of a plain forward, and of a forward with the input gradient (medians)."""
+    rows = torch.arange(min(BATCH, len(x)))
+    x, y = x[rows], y[rows]
 
+    def forward() -> None:
+        with torch.no_grad():
+            module(x)
 
-def goals(outcomes: Sequence[Outcome]) -> str:
-    """Return, for each network, whether accuracy, passes and time reach what was set out."""
-    rows = []
-    for network in dict.fromkeys(o.network for o in outcomes):
-        of = {name: [o for o in outcomes if (o.network, o.contender) == (network, name)] for name in CONTENDERS}
-        if not of[REFERENCE]:
-            continue
-        highest = max(o.accuracy for o in of[REFERENCE])
-        cost, seconds = (_mean(of[REFERENCE], unit) for unit in (_passes, _seconds))
-        for name, share in (("autoattack", 1.25), ("ensemble", 0.2)):
-            if of[name]:
-                worst = max(o.accuracy for o in of[name])
-                passes, time_share = _mean(of[name], _passes) / cost, _mean(of[name], _seconds) / seconds
-                reached = worst <= highest and passes <= share and time_share <= share
-                rows.append(
-                    (network, name, f"{worst:.3f} <= {highest:.3f}", f"{passes:.3f}", f"{time_share:.3f}", str(reached))
-                )
-    return text_table(("network", "contender", "highest accuracy", "passes", "time", "reached"), rows)
-
-
-def _passes(outcome: Outcome) -> float:
-    return outcome.forward + outcome.backward
-
-
-def _seconds(outcome: Outcome) -> float:
-    return outcome.seconds
-
-
-def _mean(outcomes: Sequence[Outcome], of: Callable[[Outcome], float]) -> float:
-    return sum(map(of, outcomes)) / len(outcomes)
+    seconds = harness.interleaved({"forward": forward, "both": lambda: input_gradient(module, x, y)}, repetitions, 0)
+    return tuple(sorted(seconds[name])[repetitions // 2] / len(x) for name in ("forward", "both"))  # type: ignore[return-value]
 
 
 def arguments() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path, help="checkout of the reference")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--contenders", nargs="+", choices=NAMED, default=NAMED)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/autoattack.json"))
+    parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="files of earlier runs for the tables")
     return parser.parse_args()
+
+
+def earlier(files: list[Path]) -> list[Outcome]:
+    """Return the outcomes of earlier runs."""
+    rows = [row for file in files for row in json.loads(file.read_text())["outcomes"]]
+    return [Outcome(**{**row, "stages": tuple(Stage(**stage) for stage in row["stages"])}) for row in rows]
 
 
 def main() -> None:
     """Run every network and seed, contenders in random order; print tables and write every run."""
     options = arguments()
     harness.single_threaded()
+    if options.peer is not None:
+        sys.path.insert(0, str(options.peer))
     present = importlib.util.find_spec("autoattack") is not None
+    if not present and REFERENCE in options.contenders and options.seeds:
+        print("the reference does not take part: `import autoattack` finds nothing; name its checkout by --peer")
     names = [name for name in options.contenders if present or name != REFERENCE]
     outcomes: list[Outcome] = []
     shuffler = random.Random(0)
     for network in options.networks:
         for seed in options.seeds:
             for name in shuffler.sample(names, len(names)):
-                outcomes.append(measure(network, NETWORKS[network], name, seed, options.images))
+                outcomes.append(measure(network, name, seed, options.images))
                 print(f"{network}, seed {seed}, {name}: {outcomes[-1].accuracy:.3f}", flush=True)
-        write_json(options.output, jsonable({"machine": harness.machine(), "outcomes": outcomes}))
-    print(f"{table(outcomes)}\n\n{goals(outcomes)}\nwritten: {options.output}")
+            document = {"machine": harness.machine(), "outcomes": [asdict(outcome) for outcome in outcomes]}
+            write_json(options.output, jsonable(document))
+    print(tables([*earlier(options.earlier), *outcomes]))
 
 
 if __name__ == "__main__":

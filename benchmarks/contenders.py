@@ -89,13 +89,12 @@ class Autocast(nn.Module):
             return self.module(x).float()
 
 
-def ours(stop: str, precision: str) -> Callable[[Task, nn.Module], Attack]:
-    """Return what makes epsball's attack with these options."""
+def ours(stop: str, precision: str, kind: type = eb.attacks.PGD) -> Callable[[Task, nn.Module], Attack]:
+    """Return what makes epsball's attack of this kind with these options."""
 
     def make(task: Task, module: nn.Module) -> Attack:
         classifier, ball = eb.Classifier(module), eb.Ball.parse(task.ball)
-        method = eb.attacks.PGD(steps=task.steps)
-        options = {"method": method, "stop": stop, "precision": precision}
+        options = {"method": kind(steps=task.steps), "stop": stop, "precision": precision}
         return lambda x, y: eb.attack(classifier, x, y, ball, **options).x_adv
 
     return make
@@ -108,5 +107,6 @@ CONTENDERS: dict[str, Callable[[Task, nn.Module], Attack]] = {
     "epsball": ours("never", "float32"),
     "epsball bf16": ours("never", "bf16"),
     "epsball first": ours("first", "float32"),
+    "epsball apgd": ours("never", "float32", eb.attacks.APGD),
     **PEERS,
 }

@@ -69,6 +69,14 @@ def test_every_sample_is_paid_for_and_a_deterministic_model_has_no_error():
     assert (limited.ledger.forwards + limited.ledger.backwards)[limited.ledger.of("pgd-3 x4")].max() <= 10
 
 
+def test_one_sample_has_no_standard_error():
+    x, y = examples(5)
+    method = expectation_over_transformation("fgsm", samples=1)
+    attack(Classifier(mlp()), x, y, BALL, method=method)
+    assert method.noise.relative_errors.isnan().all()
+    assert "2 samples or more" in str(method.noise)
+
+
 def test_bpda_has_the_logits_of_the_defence_and_the_gradient_of_the_stand_in():
     def quantise(x):
         return (8 * x).round() / 8

@@ -1,10 +1,14 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import APGD, PGD, TargetedAPGD
+from epsball.attacks.apgd import _shares
 from epsball.attacks.climb import checkpoints, climb
 from epsball.attacks.climb_l1 import climb_l1
+from epsball.attacks.walkers import _comparable
 from helpers import examples, mlp
 
 
@@ -65,6 +69,36 @@ def test_l1_steps_move_few_coordinates():
     y = classifier.logits(x).argmax(1)
     result = attack(classifier, x, y, Ball("l1", 0.8), method=APGD(steps=40), stop="never")
     assert ((result.x_adv != x).sum(1).double().median()) <= 12
+
+
+@given(st.integers(1, 1000))
+def test_the_last_of_the_shrinking_balls_always_gets_steps(steps):
+    shares = _shares(steps)
+    assert sum(shares) == steps
+    assert shares[-1] >= 1
+    assert _shares(100) == [30, 30, 40]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_few_l1_steps_end_in_the_ball(steps):
+    classifier = Classifier(mlp())
+    x, _ = examples(20)
+    y = classifier.logits(x).argmax(1)
+    result = attack(classifier, x, y, Ball("l1", 1.0), method=APGD(steps=steps), stop="never")
+    assert (result.x_adv != x).any(1).double().mean() > 0.8
+
+
+def test_a_loss_that_is_not_a_number_is_the_lowest():
+    """Rows whose loss overflows in the search's precision climb on from where it does not."""
+    x = torch.full((2, 3), 0.5)
+
+    class Overflowing(Hill):
+        def gradient(self, points):
+            value, gradient, going_on = super().gradient(points)
+            return _comparable(torch.where(torch.tensor(self.calls == 1), torch.nan, value)), gradient, going_on
+
+    best = climb(Overflowing(0.8), x.clone(), Ball("linf", 0.4).at(x), 50, 0.8)
+    torch.testing.assert_close(best, torch.full((2, 3), 0.8), rtol=0, atol=0.03)
 
 
 @pytest.mark.parametrize("ball", [Ball("linf", 0.1), Ball("l2", 0.4), Ball("l1", 1.0)], ids=str)

@@ -103,14 +103,12 @@ def test_the_same_call_gives_the_same_points(name, stop):
     assert torch.equal(first.x_adv, second.x_adv)
 
 
-@each
-def test_batching_and_order_change_nothing_in_float64(name):
+@each_in_its_norms
+def test_batching_and_order_change_nothing_in_float64(name, norm):
     module, x, y = case(torch.float64)
-    whole = attack(Classifier(module), x, y, ball_for(name), method=quick(name), stop="never")
+    whole = attack(Classifier(module), x, y, BALLS[norm], method=quick(name), stop="never")
     order = torch.arange(len(x)).flip(0)
-    other = attack(
-        Classifier(module), x[order], y[order], ball_for(name), method=quick(name), stop="never", batch_size=9
-    )
+    other = attack(Classifier(module), x[order], y[order], BALLS[norm], method=quick(name), stop="never", batch_size=9)
     torch.testing.assert_close(other.margin, whole.margin[order], rtol=0, atol=1e-9)
 
 

@@ -240,7 +240,7 @@ def test_bad_options_are_refused(options, as_users_run):
 def test_targets_must_fit(as_users_run):
     classifier = Classifier(mlp())
     x, y = examples(20)
-    for targets in (torch.zeros(5).long(), torch.zeros(20), torch.full((20,), 7)):
+    for targets in (torch.zeros(5).long(), torch.zeros(20), torch.full((20,), 7), [0] * 20):
         with pytest.raises(InputError, match="targets"):
             attack(classifier, x, y, BALLS[0], method=PGD(targets=targets))
 

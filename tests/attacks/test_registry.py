@@ -49,6 +49,11 @@ def test_an_attack_of_another_package_is_found_by_its_name(installed):
         registry.resolve("their")
 
 
+def test_our_own_names_do_not_look_for_packages(monkeypatch):
+    monkeypatch.delattr(registry, "entry_points")
+    assert registry.resolve("pgd,steps=3").steps == 3
+
+
 def test_what_cannot_be_loaded_or_is_no_attack_is_told(installed):
     with pytest.raises(InputError, match="'gone' .* cannot be made: No module named"):
         registry.resolve("gone")

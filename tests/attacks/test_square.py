@@ -57,6 +57,24 @@ def test_proposals_lie_in_the_ball_and_change_at_most_two_windows(norm):
         assert (length[norm == "l2" :] > 0.5 * float(ball.radius)).double().mean() > 0.9
 
 
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_the_first_tiles_fit_any_image(norm, height, width):
+    ball = Ball(norm, 1)
+    x = torch.full((2, 1, height, width), 0.5)
+    points = moves_in(ball.at(x)).first(keys(2))
+    assert ball.contains(points, x).all()
+    assert (points != x).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize(("side", "margins"), [(28, (1, 2)), (32, (1, 1)), (14, (0, 0)), (19, (0, 1))])
+def test_the_tiles_are_those_published_and_stand_in_the_middle(side, margins):
+    """Tiles of a fifth of the side; as many as fit, where released code reaches past the edge (14, 19)."""
+    x = torch.full((1, 1, side, side), 0.5)
+    changed = (moves_in(Ball("l2", 1).at(x)).first(keys(1)) != x)[0, 0].any(0).nonzero()[:, 0]
+    assert (int(changed[0]), side - 1 - int(changed[-1])) == margins
+
+
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("window", [(3, 3), (5, 5), (1, 6), (4, 2), (1, 1)])
 def test_bumps_have_length_one_and_two_signs(order, window):
@@ -87,7 +105,9 @@ def test_the_margin_only_falls_and_costs_one_forward_a_query():
     assert (polished.margin <= few.margin).all()
 
 
-@pytest.mark.parametrize("options", [{"queries": 0}, {"share": 0.0}, {"share": 1.5}, {"restarts": True}])
+@pytest.mark.parametrize(
+    "options", [{"queries": 0}, {"share": 0.0}, {"share": 1.5}, {"restarts": True}, {"polish": -1}, {"polish": 0.5}]
+)
 def test_bad_options_are_refused(options, as_users_run):
     with pytest.raises(InputError):
         Square(**options)

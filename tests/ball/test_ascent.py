@@ -77,6 +77,12 @@ def test_l1_moves_only_where_there_is_room_in_the_box(boxed):
     assert step.tolist() == expected
 
 
+def test_l1_leaves_coordinates_that_rounding_keeps_from_their_wall():
+    g = torch.tensor([[5.0, -4.0, 3.0, 2.0]])
+    points = torch.tensor([[1 - 1e-6, 1e-4, 0.5, 0.5]])
+    assert Ball("l1", 1).ascent(g, points).tolist() == [[0, 0, 1, 0]]
+
+
 def test_l1_shares_the_step_among_fewer_where_fewer_can_move():
     g = torch.zeros(1, 300)
     g[0, 7], g[0, 9] = 2.0, -1.0

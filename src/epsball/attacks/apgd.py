@@ -155,7 +155,9 @@ def _widened(ball: Ball, factor: int) -> Ball:
 
 
 def _shares(steps: int) -> list[int]:
-    """Return each ball's steps: rounded up, and what is left for the last."""
-    first = [math.ceil(share * steps) for _, share in L1_BALLS[:-1]]
-    first[-1] = min(first[-1], steps - first[0])
-    return [*first, steps - sum(first)]
+    """Return each ball's steps: shares rounded up while one is left for the last, which gets the rest."""
+    shares, left = [], steps - 1
+    for _, share in L1_BALLS[:-1]:
+        shares.append(min(math.ceil(share * steps), left))
+        left -= shares[-1]
+    return [*shares, left + 1]

@@ -10,7 +10,7 @@ from epsball.attacks.evaluator import Evaluated, Evaluator, Loss
 
 
 class GradientNoise:
-    """Relative standard errors norm(se) / norm(mean) of averaged gradients, one a gradient.
+    """Relative standard errors norm(se) / norm(mean) of averaged gradients, one a gradient; NaN for single samples.
 
     se is the standard deviation over the samples, coordinate by coordinate, over sqrt(samples). Near
     0 the mean can be trusted; at 1 and above it is mostly noise, and more samples are needed.
@@ -33,6 +33,8 @@ class GradientNoise:
         errors = self.relative_errors
         if len(errors) == 0:
             return "no gradient was averaged"
+        if bool(errors.isnan().any()):
+            return "gradients of one sample have no standard error; take 2 samples or more"
         low, middle, high = (float(errors.double().quantile(q)) for q in (0.05, 0.5, 0.95))
         return f"relative standard error of {len(errors)} mean gradients: {middle:.3f} [{low:.3f}, {high:.3f}]"
 
@@ -78,7 +80,7 @@ class Averaged:
                 before = gradient - means[i]
                 means[i] = means[i] + before / k
                 squares[i] += before * (gradient - means[i])
-        pairs = max(1, self._samples * (self._samples - 1))
+        pairs = self._samples * (self._samples - 1)
         for mean, square in zip(means, squares, strict=True):
             self._noise.add(mean, (square / pairs).sqrt())
         return softmax.log().to(points.dtype), values, means

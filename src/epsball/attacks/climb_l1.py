@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.attacks.climb import Objective, column, taken
+from epsball.attacks.climb import Best, Objective, column, run
 from epsball.ball import Neighbourhood
 
 SHRINK = 1.5
@@ -30,33 +30,27 @@ class SparseClimber:
 
     points: Tensor
     gradient: Tensor
-    best: Tensor
-    best_value: Float[Tensor, " n"]
-    best_gradient: Tensor
+    best: Best
     step_size: Float[Tensor, " n"]
     changed: Float[Tensor, " n"]
     wanted: Float[Tensor, " n"]
     neighbourhood: Neighbourhood
 
     @classmethod
-    def begin(
-        cls, start: Tensor, value: Tensor, gradient: Tensor, radius: float, neighbourhood: Neighbourhood
-    ) -> "SparseClimber":
-        """Return the state at the start."""
+    def begin(cls, start: Tensor, value: Tensor, gradient: Tensor, neighbourhood: Neighbourhood) -> "SparseClimber":
+        """Return the state at the start; the first step size is the radius."""
         changed = _changed(start, neighbourhood.x)
         return cls(
             points=start,
             gradient=gradient,
-            best=start.clone(),
-            best_value=value.clone(),
-            best_gradient=gradient.clone(),
-            step_size=torch.full_like(value, radius),
+            best=Best.of(start, value, gradient),
+            step_size=torch.full_like(value, neighbourhood.radius),
             changed=changed,
             wanted=changed / SHRINK,
             neighbourhood=neighbourhood,
         )
 
-    def next_points(self) -> Tensor:
+    def next_points(self, step: int) -> Tensor:
         """Return P(x_k + eta s), s the signs of the k largest entries of the gradient, of l1 length 1."""
         size = self.gradient.flatten(1).abs()
         place = self.wanted.long().clamp(min=1)[:, None] - 1
@@ -68,18 +62,15 @@ class SparseClimber:
     def arrive(self, points: Tensor, value: Tensor, gradient: Tensor) -> None:
         """Take what was found at the next points."""
         self.points, self.gradient = points, gradient
-        better = torch.nonzero(value > self.best_value)[:, 0]
-        self.best.index_copy_(0, better, points[better])
-        self.best_gradient.index_copy_(0, better, gradient[better])
-        self.best_value = torch.maximum(self.best_value, value)
+        self.best.keep(points, value, gradient)
 
-    def look(self, radius: float) -> None:
+    def look(self, since: int) -> None:
         """Start anew from the best point where it has become sparser by a twentieth; else take smaller steps."""
-        now = _changed(self.best, self.neighbourhood.x)
+        now, radius = _changed(self.best.points, self.neighbourhood.x), self.neighbourhood.radius
         sparser = now / self.changed < 0.95
         self.step_size = torch.where(sparser, radius, (self.step_size / SHRINK).clamp(min=radius / 10))
-        self.points = torch.where(column(sparser, self.points), self.best, self.points)
-        self.gradient = torch.where(column(sparser, self.points), self.best_gradient, self.gradient)
+        self.points = torch.where(column(sparser, self.points), self.best.points, self.points)
+        self.gradient = torch.where(column(sparser, self.points), self.best.gradient, self.gradient)
         self.changed, self.wanted = now, now / SHRINK
 
 
@@ -102,20 +93,11 @@ def climb_l1(
     Croce and Hein, "Mind the box: l1-APGD for sparse adversarial attacks on image classifiers",
     ICML 2021, algorithm 1.
     """
-    radius = neighbourhood.radius
-    value, gradient, going_on = objective.gradient(start)
-    state = taken(SparseClimber.begin(start, value, gradient, radius, neighbourhood), going_on)
     period = max(int(CHECK * steps), 1)
-    for k in range(steps):
-        if len(state.points) == 0:
-            break
-        if k and k % period == 0:
-            state.look(radius)
-        points = state.next_points()
-        if k + 1 < steps:
-            value, gradient, going_on = objective.gradient(points)
-        else:
-            value, going_on = objective.value(points)
-        state.arrive(points, value, gradient if k + 1 < steps else state.gradient)
-        state = taken(state, going_on)
-    return state.best
+    return run(
+        objective,
+        start,
+        lambda value, gradient: SparseClimber.begin(start, value, gradient, neighbourhood),
+        steps,
+        range(period, steps, period),
+    )

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from epsball.attacks.apgd import APGD, TargetedAPGD
 from epsball.attacks.composition import run_stages
-from epsball.attacks.options import check_count, check_positive
+from epsball.attacks.options import check_options
 from epsball.attacks.protocol import Attack
 from epsball.attacks.query import Query
 from epsball.attacks.shots import Shots
@@ -49,9 +49,7 @@ class Ensemble:
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
-        check_count("queries", self.queries)
-        check_count("most", self.most)
-        check_positive("patience", self.patience)
+        check_options(self, counts=("queries", "most"), positive=("patience",))
 
     @property
     def name(self) -> str:

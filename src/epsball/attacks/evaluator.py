@@ -31,8 +31,8 @@ class Evaluator:
     classifier
         The model; its passes are counted, those of padded rows too.
     precision
-        ``"float32"`` runs the module in its own dtype. ``"bf16"`` runs a copy under bfloat16
-        autocast, channels last where the module allows it.
+        ``"float32"`` runs the module in its own dtype. ``"bf16"`` runs a copy under bfloat16 autocast.
+        Images go channels last, where the module allows it, in bfloat16 and into networks with max-pooling.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Evaluator:
         self.reduced = precision == "bf16"
         self._device, self._dtype = classifier.device, classifier.dtype
         self.network = _copied(classifier) if self.reduced else classifier.network
-        self._channels_last = True
+        self._channels_last = self.reduced or any(isinstance(m, nn.MaxPool2d) for m in self.network.modules())
         self.padding = [0, 0]
         self.rounding = math.sqrt(torch.finfo(torch.bfloat16 if self.reduced else self._dtype).eps)
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from epsball.attacks.margins import margins
-from epsball.attacks.options import check_count
+from epsball.attacks.options import check_options
 from epsball.attacks.query import Query
 from epsball.attacks.standing import like
 from epsball.ball import Ball
@@ -64,8 +64,7 @@ class HopSkipJump:
     tries: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "first_queries", "most_queries", "tries"):
-            check_count(name, getattr(self, name))
+        check_options(self, counts=("iterations", "first_queries", "most_queries", "tries"))
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from epsball.errors import choose
+from epsball.errors import InputError, choose
 
 Logits = Float[Tensor, "n classes"]
 Labels = Int64[Tensor, " n"]
@@ -110,10 +110,14 @@ def resolve(loss: str | Loss) -> Loss:
     Raises
     ------
     InputError
-        If no loss has that name.
+        If no loss has that name, or it needs targets.
     """
     if callable(loss):
         return loss
+    if loss in TARGETED:
+        raise InputError(
+            f"the loss '{loss}' needs target classes: take TargetedAPGD, or PGD(targets=...) with a plain loss."
+        )
     return choose(LOSSES, loss, "loss")
 
 

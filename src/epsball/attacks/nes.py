@@ -10,7 +10,7 @@ from epsball.attacks import losses
 from epsball.attacks import steps as rules
 from epsball.attacks.finite_differences import estimate, gaussian
 from epsball.attacks.loop import ascend
-from epsball.attacks.options import check_count, check_positive
+from epsball.attacks.options import check_options
 from epsball.attacks.query import Query
 from epsball.ball import Ball
 from epsball.randomness import Keys
@@ -50,9 +50,7 @@ class NES:
     loss: str | losses.Loss = "cross-entropy"
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        check_count("pairs", self.pairs)
-        check_positive("sigma", self.sigma)
+        check_options(self, counts=("steps", "pairs"), positive=("sigma",))
         losses.resolve(self.loss)
 
     @property

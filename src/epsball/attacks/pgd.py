@@ -97,9 +97,13 @@ class PGD:
 
     def _checked_targets(self, query: Query) -> Tensor:
         targets = self.targets
-        if targets is None or targets.ndim != 1 or targets.is_floating_point() or len(targets) != query.total:
-            shape = None if targets is None else tuple(targets.shape)
-            raise InputError(f"targets are {shape}; expected one integer class for each of {query.total} examples.")
+        if not isinstance(targets, Tensor):
+            raise InputError(f"targets are a {type(targets).__name__}; give a tensor of one integer class an example.")
+        if targets.ndim != 1 or targets.is_floating_point() or len(targets) != query.total:
+            raise InputError(
+                f"targets are {tuple(targets.shape)}, {targets.dtype}; "
+                f"expected one integer class for each of {query.total} examples."
+            )
         low, high = int(targets.min()), int(targets.max())
         if low < 0 or high >= query.classes:
             raise InputError(f"targets lie in {low}..{high}, but the model has classes 0..{query.classes - 1}.")

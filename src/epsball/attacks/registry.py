@@ -86,7 +86,8 @@ def resolve(method: str | Attack) -> Attack:
     """
     if isinstance(method, str):
         name, options = split_options(method)
-        source = choose({**known(), **OBJECTS}, name, "attack")
+        own = {**ATTACKS, **OBJECTS}
+        source = own[name] if name in own else choose({**known(), **OBJECTS}, name, "attack")
         if isinstance(source, str):
             raise InputError(f"the attack '{name}' needs more than a text; give method={source}.")
         return with_options(_made(name, source), name, options)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from epsball.attacks import losses, trust_region
-from epsball.attacks.options import check_count
+from epsball.attacks.options import check_options
 from epsball.attacks.query import Query
 from epsball.attacks.standing import like, of_labels
 from epsball.ball import Ball
@@ -70,8 +70,7 @@ class SecondOrder:
     tolerance: ClassVar = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("steps", "samples", "krylov", "restarts"):
-            check_count(name, getattr(self, name))
+        check_options(self, counts=("steps", "samples", "krylov", "restarts"))
         losses.resolve(self.loss)
 
     @property

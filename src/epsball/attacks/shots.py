@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.apgd import climb_from
-from epsball.attacks.options import check_count, check_positive
+from epsball.attacks.options import check_options
 from epsball.attacks.patterns import block_corners
 from epsball.attacks.query import Query
 from epsball.attacks.square import moves_in
@@ -49,9 +49,7 @@ class Shots:
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        check_count("most", self.most)
-        check_positive("patience", self.patience)
+        check_options(self, counts=("steps", "most"), positive=("patience",))
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.finite_differences import estimate, rademacher
-from epsball.attacks.options import check_count, check_positive
+from epsball.attacks.options import check_options
 from epsball.attacks.query import Query
 from epsball.ball import Ball
 from epsball.randomness import Keys
@@ -53,10 +53,7 @@ class SPSA:
     loss: str | losses.Loss = "margin"
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        check_count("pairs", self.pairs)
-        check_positive("delta", self.delta)
-        check_positive("learning_rate", self.learning_rate)
+        check_options(self, counts=("steps", "pairs"), positive=("delta", "learning_rate"))
         losses.resolve(self.loss)
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.apgd import climb_from
-from epsball.attacks.options import check_count
+from epsball.attacks.options import check_options
 from epsball.attacks.query import Query
 from epsball.attacks.squares import Grid, MassMoves, Moves, VertexMoves
 from epsball.attacks.walkers import Walkers
@@ -61,9 +61,7 @@ class Square:
     tolerance: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        check_count("queries", self.queries)
-        check_count("restarts", self.restarts)
-        check_count("schedule", self.schedule)
+        check_options(self, counts=("queries", "restarts", "schedule", *(("polish",) if self.polish else ())))
         if not 0 < self.share <= 1:
             raise InputError(f"share is {self.share}; it is the share of the image the first squares cover, in (0, 1].")
 

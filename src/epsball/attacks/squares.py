@@ -14,7 +14,7 @@ from epsball.randomness import Keys
 
 TINY = 1e-12
 TILES = 5
-"""The first l2 and l1 perturbation is a grid of so many tiles a side."""
+"""The first l2 and l1 perturbation is a grid of tiles, so many a side (more where the side does not divide well)."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class MassMoves:
         """Return a grid of bumps of random orientation and sign, as long as the radius allows."""
         grid, n = self.grid, len(self.neighbourhood)
         high, wide = max(1, grid.height // TILES), max(1, grid.width // TILES)
-        top, left = (max(0, (size - TILES * tile) // 2) for size, tile in ((grid.height, high), (grid.width, wide)))
+        top, left = grid.height % high // 2, grid.width % wide // 2
         down, across = grid.height // high, grid.width // wide
         delta = self.neighbourhood.x.new_zeros(n, grid.channels, grid.height, grid.width)
         bits = keys.bits(down * across * (grid.channels + 1)).view(n, down, across, -1) & 1
@@ -183,23 +183,23 @@ class MassMoves:
         window = grid.window(side + 1 - side % 2)
         first, second = (grid.place(words[:, i : i + 2], window).expand(-1, grid.channels, -1) for i in (0, 2))
         delta = (best - self.neighbourhood.x).reshape(len(best), grid.channels, -1)
-        rest = delta.scatter(2, second, 0).scatter_(2, first, 0)
-        freed = (self._mass(delta) - self._mass(rest)).clamp(min=0)
-        unused = (radius**p - self._mass(delta.flatten(1))).clamp(min=0)[:, None]
+        old, rest = delta.gather(2, first), delta.scatter(2, first, 0)
+        freed = self._length(old) ** p + self._length(rest.gather(2, second)) ** p
+        unused = (radius**p - self._length(delta.flatten(1)) ** p).clamp(min=0)[:, None]
         length = (unused / grid.channels + freed) ** (1 / p) * (grid.channels if p == 1 else 1)
-        old = delta.gather(2, first)
         new = self._bump(window, words[:, 4] & 1, delta)[:, None] * grid.signs(words[:, 5:])
-        new = new + old / (self._mass(old) ** (1 / p) + TINY)
-        new *= length / (self._mass(new) ** (1 / p) + TINY)
+        new = new + old / (self._length(old) + TINY)
+        new *= length / (self._length(new) + TINY)
+        rest.scatter_(2, second, 0)
         return self._filled(rest.scatter_(2, first, new))
 
     def take(self, rows: Tensor) -> "MassMoves":
         """Return the moves of some of the rows."""
         return replace(self, neighbourhood=self.neighbourhood.take(rows))
 
-    def _mass(self, v: Tensor) -> Tensor:
-        """Return the sum of abs(v_i)^p over the last axis."""
-        return v.abs().pow(self.order).sum(-1, keepdim=True)
+    def _length(self, v: Tensor) -> Tensor:
+        """Return the norm over the last axis."""
+        return torch.linalg.vector_norm(v, self.order, dim=-1, keepdim=True)
 
     def _bump(self, window: tuple[int, int], sideways: Tensor, like: Tensor) -> Tensor:
         """Return a bump a row, (n, cells): one half up and one down, the halves beside or above each other."""
@@ -209,8 +209,7 @@ class MassMoves:
     def _filled(self, delta: Tensor) -> Tensor:
         """Return the points of displacements (n, channels, cells), in l2 stretched to the radius, projected."""
         if self.order == 2:
-            length = self._mass(delta.flatten(1)).sqrt()[:, None]
-            delta = delta * (self.neighbourhood.radius / (length + TINY))
+            delta = delta * (self.neighbourhood.radius / (self._length(delta.flatten(1))[:, None] + TINY))
         x = self.neighbourhood.x
         return self.neighbourhood.project(x + delta.reshape(x.shape))
 

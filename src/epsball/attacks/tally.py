@@ -16,15 +16,18 @@ class Tally:
     ----------
     attack
         The attack that what follows is counted for.
-    spent
-        Forwards and backwards of the method so far, (n,).
     """
 
     def __init__(self, index: Int64[Tensor, " n"], attack: str) -> None:
         self.index, self.attack = index, attack
-        self.spent = torch.zeros_like(index)
+        self._before = torch.zeros_like(index)
         self._finished: list[tuple[str, int, list[Tensor]]] = []
         self._open(0)
+
+    @property
+    def spent(self) -> Int64[Tensor, " n"]:
+        """Forwards and backwards of the method so far."""
+        return self._before + self._forwards + self._backwards
 
     def _open(self, restart: int) -> None:
         self._restart = restart
@@ -40,15 +43,16 @@ class Tally:
     def begin(self, restart: int, attack: str | None = None) -> None:
         """Begin the rows of another restart, of the same attack or of another one."""
         self._close()
+        self._before = self.spent
         self.attack = attack or self.attack
         self._open(restart)
 
     def passes(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
         """Count so many forwards and backwards for the owner of each row."""
         ones = torch.ones_like(owners)
-        self._forwards.index_add_(0, owners, ones, alpha=forwards)
-        self._backwards.index_add_(0, owners, ones, alpha=backwards)
-        self.spent.index_add_(0, owners, ones, alpha=forwards + backwards)
+        for counts, number in ((self._forwards, forwards), (self._backwards, backwards)):
+            if number:
+                counts.index_add_(0, owners, ones, alpha=number)
 
     def shared(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
         """Divide passes of a whole batch evenly; what is left over goes to the first."""
@@ -56,7 +60,6 @@ class Tally:
             share = torch.full_like(owners, total // len(owners))
             share[: total % len(owners)] += 1
             counts.index_add_(0, owners, share)
-            self.spent.index_add_(0, owners, share)
 
     def gradients(self, owners: Int64[Tensor, " m"], zero: Bool[Tensor, " m"], bad: Bool[Tensor, " m"]) -> None:
         """Count the gradients that were exactly zero, and those with NaN or infinite entries."""

@@ -63,13 +63,13 @@ class Walkers:
         One forward and one backward a row.
         """
         _, (value,), (gradient,) = self._query.gradient(points, [self._paid_loss], self.owners)
-        return value, gradient, self._gathered()
+        return _comparable(value), gradient, self._gathered()
 
     def value(self, points: Float[Tensor, "m *shape"]) -> tuple[Tensor, Tensor | None]:
         """Return losses and the rows that go on, at one forward a row."""
         y, targets = self.y, self.targets
         value = self._loss(self._query.logits(points, self.owners), y, targets)
-        return value, self._gathered()
+        return _comparable(value), self._gathered()
 
     def _paid_loss(self, logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
         """Return the loss of the rows that are paid for; an example pays for all of its rows or for none."""
@@ -92,3 +92,8 @@ class Walkers:
         if self.targets is not None:
             self.targets = self.targets[kept]
         return kept
+
+
+def _comparable(value: Tensor) -> Tensor:
+    """Return losses with NaN as the lowest: the search's precision may overflow where the canonical pass does not."""
+    return torch.where(value.isnan(), -torch.inf, value)

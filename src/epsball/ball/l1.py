@@ -13,6 +13,8 @@ from epsball.randomness import Keys
 _NEAR = 2.0**-14
 _SHARE = 100
 """One coordinate in so many moves in an ascent step (SLIDE's 99th percentile)."""
+_ROOM = 2.0**-10
+"""A coordinate nearer to its wall than this share of the box has no room: rounding leaves saturated ones there."""
 
 
 def length(v: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
@@ -102,8 +104,8 @@ def ascent(gradient: Tensor, points: Tensor, low: float, high: float) -> Tensor:
     classifiers", ICML 2021.
     """
     wall = torch.copysign(torch.full_like(points, math.inf), gradient).clamp_(low, high)
-    # abs(gradient) where there is room between the point and the wall it is driven to, else 0.
-    gain = gradient * (wall - points).sign_()
+    # Without a box both sides of the comparison are infinite.
+    gain = gradient.abs() * ((wall - points).abs_() >= _ROOM * (high - low))
     chosen = gain.topk(max(1, gain.shape[1] // _SHARE), dim=1, sorted=False)
     step = gradient.gather(1, chosen.indices).sign_().mul_(chosen.values > 0)
     step /= step.abs().sum(dim=1, keepdim=True).clamp_(min=1.0)
