@@ -393,6 +393,23 @@ def test_certificates_are_the_left_link_and_close_the_chain_from_below(tmp_path)
     assert audit.chain.to_json()["without certificates because"] is None
 
 
+def test_dear_methods_are_for_what_a_short_attack_leaves_standing():
+    classifier, x, y = case()
+    audit = eb.audit(classifier, (x, y), BALL, limit=False)
+    rows = audit.evidence.to_pylist()
+    spared = [row for row in rows if not row["certificate.whole"]]
+    assert len(spared) > 3
+    for row in spared:
+        assert row["verdict"] == "broken"
+        assert row["certificate.crown.margin"] is None
+        assert row["certificate.crown-ibp.margin"] is not None
+    assert sum(row["verdict"] == "broken" and row["certificate.whole"] for row in rows) >= 5, "some get all methods"
+    alone = eb.certify(classifier, x, y, BALL)
+    assert [row["certificate.certified"] for row in rows] == alone.certified.tolist()
+    asked = eb.audit(classifier, (x, y), BALL, certificates="crown", limit=False).evidence.to_pylist()
+    assert all(row["certificate.crown.margin"] is not None for row in asked)
+
+
 def test_a_false_certificate_is_found_by_the_short_attack(monkeypatch):
     classifier, x, y = case()
 

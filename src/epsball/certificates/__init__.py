@@ -33,11 +33,12 @@ from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
 from epsball.certificates.methods import LowerBounds, crown, crown_ibp, forward, interval, optimised
 from epsball.certificates.propagation import Propagation, propagate
-from epsball.certificates.registry import METHODS, methods_of
+from epsball.certificates.registry import AUTO, METHODS, methods_of
 from epsball.certificates.result import Certificates
 from epsball.certificates.specification import by_class, chapter_criterion, margins, separations
 
 __all__ = [
+    "AUTO",
     "FLOAT32",
     "METHODS",
     "PLAIN",

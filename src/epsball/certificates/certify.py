@@ -174,7 +174,7 @@ class Certification:
         folder: Path | None = None,
         numbers: Sequence[int] | None = None,
     ) -> Certificates:
-        """Return the certificates of all examples, batch by batch; `numbers` name their files."""
+        """Return the certificates of all examples, batch by batch; `numbers` name them and their files."""
         n = len(x)
         predicted, logits = _predictions(classifier, x)
         invalid = dict.fromkeys(torch.nonzero(predicted < 0)[:, 0].tolist(), "non-finite logits")
@@ -187,7 +187,7 @@ class Certification:
             if folder is not None and model:
                 files |= self._emitted(folder, model, rows, x, predicted, batch, numbers or range(n))
             progress.report("examples bounded", int(rows[-1]) + 1, n)
-        return self._result(found, predicted, logits, y.cpu(), invalid, files)
+        return self._result(found, predicted, logits, y.cpu(), invalid, files, numbers or range(n))
 
     def _bounded(self, x: Tensor, predicted: Tensor) -> Bounded:
         domain = Domain.of(self.ball, x)
@@ -238,12 +238,13 @@ class Certification:
         y: Tensor,
         invalid: dict[int, str],
         files: dict[int, Path],
+        numbers: Sequence[int],
     ) -> Certificates:
         margin = torch.stack(list(found.margins.values())).nan_to_num(nan=-torch.inf).amax(dim=0)
         never = torch.stack([bounds.isnan() for bounds in found.margins.values()]).all(dim=0)
         margin = margin.masked_fill(never, torch.nan)
         stable = margin > 0
-        _alarm(margin, logits, predicted, self.verifier.arithmetic)
+        _alarm(margin, logits, predicted, self.verifier.arithmetic, numbers)
         by = {row: proof.method for row, proof in found.proofs.items()}
         return Certificates(
             predicted=predicted,
@@ -271,7 +272,7 @@ def _predictions(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
     return logits.argmax(dim=1).masked_fill(bad, -1), logits
 
 
-def _alarm(margin: Tensor, logits: Tensor, predicted: Tensor, arithmetic: Arithmetic) -> None:
+def _alarm(margin: Tensor, logits: Tensor, predicted: Tensor, arithmetic: Arithmetic, numbers: Sequence[int]) -> None:
     """Raise if a bound on the deployed network exceeds the margin it has at x itself."""
     if arithmetic.deployed is None:
         return
@@ -281,9 +282,9 @@ def _alarm(margin: Tensor, logits: Tensor, predicted: Tensor, arithmetic: Arithm
     if len(wrong):
         row = int(wrong[0])
         raise SoundnessError(
-            f"example {row} has the margin {float(own[row, 0] - others[row]):.9g} at x, below its certified bound "
-            f"{float(margin[row]):.9g}: a bug in epsball, or kernels that break the stated assumptions. Please report "
-            "it with the model and the example."
+            f"example {numbers[row]} has the margin {float(own[row, 0] - others[row]):.9g} at x, below its certified "
+            f"bound {float(margin[row]):.9g}: a bug in epsball, or kernels that break the stated assumptions. Please "
+            "report it with the model and the example."
         )
 
 

@@ -1,7 +1,5 @@
 """The link of accuracy under attack: a verified witness for each broken example."""
 
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,11 +7,10 @@ import torch
 from torch import Tensor
 
 from epsball.attacks import PGD, Attack, AttackResult, Ledger
-from epsball.attacks.search import Examples, Options, search
 from epsball.auditing import alarm
 from epsball.auditing.link import Columns, Findings, Shard
+from epsball.auditing.links.attacked import attacked, in_shard, rows_of, sampled
 from epsball.generators import preserved
-from epsball.randomness import Keys
 from epsball.statistics import Bound, clopper_pearson
 
 
@@ -73,7 +70,7 @@ class AttackLink:
         with preserved(shard.seed if shard.classifier.stochastic else None), shard.classifier.in_use():
             parts = [
                 (rows, self._search(shard, evidence, rows, method))
-                for rows, method in ((_rows(whole), self.method), (_rows(~whole), self.check))
+                for rows, method in ((rows_of(whole), self.method), (rows_of(~whole), self.check))
                 if len(rows)
             ]
             stability = self._stability(shard, evidence)
@@ -84,36 +81,20 @@ class AttackLink:
 
     def _whole(self, shard: Shard, evidence: Columns) -> Tensor:
         """Return which examples get the whole attack."""
-        n = len(shard.y)
-        certified = evidence.get("certificate.certified", torch.zeros(n, dtype=torch.bool))
-        words = Keys.of_examples(shard.x, shard.y, shard.seed).derive("audited").words.cpu()
-        drawn = words.masked_fill(~certified, torch.iinfo(torch.int64).max).argsort()
-        some = drawn[: min(int(certified.sum()), max(self.fewest, math.ceil(self.share * int(certified.sum()))))]
-        return (~certified).index_fill(0, some, True)
+        certified = evidence.get("certificate.certified", torch.zeros(len(shard.y), dtype=torch.bool))
+        return ~certified | sampled(shard, certified, self.share, self.fewest)
 
     def _search(
         self, shard: Shard, evidence: Columns, rows: Tensor, method: Attack, y: Tensor | None = None
     ) -> AttackResult:
-        """Search some rows of the shard: from their labels or, where `y` is given, from other classes."""
-        options = Options(method=method, seed=shard.seed, precision=self.precision, batch_size=self.batch_size)
-        examples = Examples(
-            x=shard.x[rows],
-            y=shard.y[rows] if y is None else y,
-            index=shard.rows[rows],
-            total=shard.total,
-            classes=shard.classes,
-            natural=evidence["natural.margin"][rows] if y is None else None,
-        )
-        result = search(shard.classifier, examples, shard.ball, options)
-        if result.interrupted:
-            raise KeyboardInterrupt
-        return result
+        options = {"precision": self.precision, "batch_size": self.batch_size}
+        return attacked(shard, evidence, rows, method, y=y, **options)
 
     def _stability(self, shard: Shard, evidence: Columns) -> Ledger:
         """Attack the predictions of stable, misclassified examples: only a wrong certificate can fall."""
         stable = evidence.get("certificate.stable", torch.zeros(len(shard.y), dtype=torch.bool))
         predicted = evidence["natural.prediction"]
-        rows = _rows(stable & (predicted != shard.y))
+        rows = rows_of(stable & (predicted != shard.y))
         if not len(rows):
             return Ledger.empty()
         result = self._search(shard, evidence, rows, self.check, predicted[rows])
@@ -141,7 +122,7 @@ class AttackLink:
         for rows, result in parts:
             for name in ("broken", "margin", "distance"):
                 columns[f"attack.{name}"][rows] = getattr(result, name).cpu()
-            for at in _rows(result.broken.cpu() & evidence["natural.correct"][rows]).tolist():
+            for at in rows_of(result.broken.cpu() & evidence["natural.correct"][rows]).tolist():
                 columns["attack.by"][int(rows[at])] = result.by[at]
                 x_adv[int(rows[at])] = result.x_adv[at]
             invalid |= {row - first: reason for row, reason in result.invalid.items()}
@@ -150,7 +131,7 @@ class AttackLink:
         none = torch.zeros(n, dtype=torch.int64)
         for name in ("forwards", "backwards"):
             columns[f"attack.{name}"] = none.index_add(0, ledger.index[own] - first, getattr(ledger, name)[own])
-        return Findings(columns=columns, invalid=invalid, ledger=_shifted(ledger, first), x_adv=x_adv)
+        return Findings(columns=columns, invalid=invalid, ledger=in_shard(ledger, shard), x_adv=x_adv)
 
     def places(self, evidence: Mapping[str, Tensor]) -> dict[str, Bound]:
         """Return accuracy under attack, an upper end: examples without verdict at x count as standing."""
@@ -158,12 +139,3 @@ class AttackLink:
         count, n = int(standing.sum()), len(standing)
         bound = Bound(value=count / n, interval=clopper_pearson(count, n), scope="distribution")
         return {"accuracy under attack": bound}
-
-
-def _rows(flags: Tensor) -> Tensor:
-    return torch.nonzero(flags)[:, 0]
-
-
-def _shifted(ledger: Ledger, first: int) -> Ledger:
-    """Return the ledger with its index counted from the shard's first row."""
-    return dataclasses.replace(ledger, index=torch.where(ledger.index < 0, ledger.index, ledger.index - first))
