@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import epsball as eb
 import harness
 from auto_attack_tables import BARE_OF, CERTIFIED, CERTIFYING, REFERENCE, Outcome, Stage, tables
-from contenders import input_gradient
+from contenders import bare_pass
 from defended import NETWORKS
 from epsball.attacks import PGD
 from epsball.files import write_json
@@ -174,13 +174,13 @@ def measure(name: str, contender: str, seed: int, count: int) -> Outcome:
     container, passes = harness.counted(module)
     problem = Problem(module=container.eval(), passes=passes, x=x, y=y, ball=ball, seed=seed)
     run = CONTENDERS[contender] if proved is None else after(proved)
-    plain = [bare_pass(module, x, y)] if contender in BARE_OF else []
+    plain = [bare_pass(module, x[:BATCH], y[:BATCH])] if contender in BARE_OF else []
     begun = time.process_time()
     standing, stages = run(problem)
     seconds = time.process_time() - begun
     bare = 0.0
     if plain:
-        plain.append(bare_pass(module, x, y))
+        plain.append(bare_pass(module, x[:BATCH], y[:BATCH]))
         forward, both = (sum(times) / 2 for times in zip(*plain, strict=True))
         bare = (passes.forward - passes.backward) * forward + passes.backward * both
     return Outcome(
@@ -196,19 +196,6 @@ def measure(name: str, contender: str, seed: int, count: int) -> Outcome:
         stages=tuple(stages),
         standing=standing.tolist(),
     )
-
-
-def bare_pass(module: nn.Module, x: Tensor, y: Tensor, repetitions: int = 15) -> tuple[float, float]:
-    """Return the CPU seconds an image of a plain forward, and of a forward with the input gradient (medians)."""
-    rows = torch.arange(min(BATCH, len(x)))
-    x, y = x[rows], y[rows]
-
-    def forward() -> None:
-        with torch.no_grad():
-            module(x)
-
-    seconds = harness.interleaved({"forward": forward, "both": lambda: input_gradient(module, x, y)}, repetitions, 0)
-    return tuple(sorted(seconds[name])[repetitions // 2] / len(x) for name in ("forward", "both"))  # type: ignore[return-value]
 
 
 def arguments() -> argparse.Namespace:

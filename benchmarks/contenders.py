@@ -1,6 +1,7 @@
 """The hand-written loops every other contender is measured against, and epsball itself."""
 
 import copy
+import statistics
 from collections.abc import Callable
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import epsball as eb
+from harness import interleaved
 from peers import PEERS
 from task import Attack, Task
 
@@ -110,3 +112,14 @@ CONTENDERS: dict[str, Callable[[Task, nn.Module], Attack]] = {
     "epsball apgd": ours("never", "float32", eb.attacks.APGD),
     **PEERS,
 }
+
+
+def bare_pass(module: nn.Module, x: Tensor, y: Tensor, repetitions: int = 15) -> tuple[float, float]:
+    """Return the CPU seconds an image of a plain forward, and of a forward with the input gradient (medians)."""
+
+    def forward() -> None:
+        with torch.no_grad():
+            module(x)
+
+    seconds = interleaved({"forward": forward, "both": lambda: input_gradient(module, x, y)}, repetitions, 0)
+    return tuple(statistics.median(seconds[name]) / len(x) for name in ("forward", "both"))  # type: ignore[return-value]

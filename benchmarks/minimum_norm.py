@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import epsball as eb
+from contenders import bare_pass
 from epsball.results import text_table
 from harness import counted, cpu_seconds, machine, single_threaded
 from minimum_norm_peers import DEEPFOOLS, PEERS, Make, Undefined
@@ -139,9 +140,10 @@ def table(network: str, norm: str, steps: int, count: int, contenders: dict[str,
         except (Undefined, ImportError) as error:
             if isinstance(error, ImportError):
                 print(f"{name} is left out: {error}", file=sys.stderr)
+    forward, both = bare_pass(module, x, y)
     shares = optimality(runs)
     order = sorted(runs, key=lambda name: -shares[name])
-    header = ("attack", "optimality", "median", "found", "forwards", "backwards", "CPU s")
+    header = ("attack", "optimality", "median", "found", "forwards", "backwards", "CPU s", "/ bare")
     rows = [
         (
             name,
@@ -151,6 +153,10 @@ def table(network: str, norm: str, steps: int, count: int, contenders: dict[str,
             round(runs[name].forwards),
             round(runs[name].backwards),
             round(runs[name].seconds, 1),
+            round(
+                runs[name].seconds / len(x) / (runs[name].forwards * forward + runs[name].backwards * (both - forward)),
+                2,
+            ),
         )
         for name in order
     ]
