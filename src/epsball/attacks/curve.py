@@ -75,7 +75,8 @@ def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
         radius = torch.cat([torch.zeros(1, dtype=torch.float64), inside, torch.tensor([widest], dtype=torch.float64)])
         accuracy = [curve.at(float(r)) for r in radius]
         style = ("-", "--", "-.", ":")[number // 7 % 4]
-        axes.step(radius.numpy(), accuracy, where="post", label=name, linewidth=1.2, linestyle=style)
+        width = 1.0 + 3.0 * (1 - (number + 1) / len(curves))  # where curves coincide, the wider ones show beside
+        axes.step(radius.numpy(), accuracy, where="post", label=name, linewidth=width, linestyle=style)
     axes.set(xlabel=unit, ylabel="accuracy under attack", xlim=(0, widest), ylim=(0, 1))
     if len(curves) > 1:
         figure.legend(loc="outside right upper", frameon=False)
