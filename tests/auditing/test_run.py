@@ -410,6 +410,22 @@ def test_dear_methods_are_for_what_a_short_attack_leaves_standing():
     assert all(row["certificate.crown.margin"] is not None for row in asked)
 
 
+@pytest.mark.parametrize(
+    ("count", "radius", "wrong"), [(1, 0.1, False), (12, 0, False), (12, 0.1, True), (4, 0.8, False)]
+)
+def test_the_smallest_audits_have_certificates_too(count, radius, wrong):
+    x, _ = examples(count)
+    y = (mlp()(x).argmax(1) + wrong) % 4
+    audit = eb.audit(Classifier(mlp()), (x, y), Ball("linf", radius), limit=False)
+    rows = audit.evidence.to_pylist()
+    assert all(row["certificate.whole"] for row in rows), "nothing is broken, or fewer than always get all methods"
+    assert all(row["certificate.interval.margin"] is not None for row in rows)
+    if wrong:
+        assert {row["verdict"] for row in rows} == {"misclassified"}
+    elif radius == 0:
+        assert {row["verdict"] for row in rows} == {"certified"}
+
+
 def test_a_false_certificate_is_found_by_the_short_attack(monkeypatch):
     classifier, x, y = case()
 
