@@ -4,7 +4,6 @@ python benchmarks/minimum_norm.py --networks cnn_a --norms l2 --steps 100
 """
 
 import argparse
-import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 import epsball as eb
 from contenders import bare_pass
-from epsball.results import text_table
+from epsball.files import write_json
+from epsball.results import jsonable, text_table
 from harness import counted, cpu_seconds, machine, single_threaded
 from minimum_norm_peers import DEEPFOOLS, PEERS, Make, Undefined
 from task import CIFAR10, MNIST, SHARED
@@ -78,14 +78,14 @@ OURS: dict[str, Make] = {
 OUR_DEEPFOOL: dict[str, Make] = {"DeepFool": ours("deepfool")}
 
 
-def subject(name: str, count: int) -> tuple[nn.Module, Tensor, Tensor]:
-    """Return a network with frozen parameters, and those of the first images that it classifies rightly."""
+def subject(name: str, images: slice) -> tuple[nn.Module, Tensor, Tensor]:
+    """Return a network with frozen parameters, and those of the images that it classifies rightly."""
     text, data = NETWORKS[name]
     loaded = eb.models.load(text.format(models=SHARED / "models"))
     classifier = eb.Classifier(loaded.module, mean=loaded.mean, std=loaded.std)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        x, y = eb.data.load(data, split="test")[:count]
+        x, y = eb.data.load(data, split="test")[images]
     x = eb.data.as_pixels(x).clone(memory_format=torch.contiguous_format)
     right = classifier(x).argmax(1) == y
     return classifier.network.eval().requires_grad_(False), x[right], y[right]
@@ -130,9 +130,9 @@ def optimality(runs: dict[str, Run]) -> dict[str, float]:
     }
 
 
-def table(network: str, norm: str, steps: int, count: int, contenders: dict[str, Make]) -> list[dict[str, object]]:
+def table(network: str, norm: str, steps: int, images: slice, contenders: dict[str, Make]) -> list[dict[str, object]]:
     """Run all contenders on one network and norm; print and return the rows."""
-    module, x, y = subject(network, count)
+    module, x, y = subject(network, images)
     runs: dict[str, Run] = {}
     for name, make in contenders.items():
         try:
@@ -171,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--norms", nargs="+", choices=LARGEST, default=list(LARGEST))
     parser.add_argument("--steps", nargs="+", type=int, default=[100, 500, 1000])
     parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--skip", type=int, default=0, help="test images before the first one taken")
     parser.add_argument("--contenders", nargs="+")
     parser.add_argument("--deepfool", action="store_true", help="compare DeepFool only")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/minimum_norm.json"))
@@ -179,14 +180,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     pool = {**OUR_DEEPFOOL, **DEEPFOOLS} if options.deepfool else {**OURS, **PEERS}
     pool = {name: make for name, make in pool.items() if not options.contenders or name in options.contenders}
+    images = slice(options.skip, options.skip + options.images)
     rows = []
     for network in options.networks:
         for norm in options.norms:
             for steps in options.steps[:1] if options.deepfool else options.steps:
                 if not (options.deepfool and norm == "l1"):
-                    rows += table(network, norm, steps, options.images, pool)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+                    rows += table(network, norm, steps, images, pool)
+                    write_json(options.output, jsonable({"machine": machine(), "rows": rows}))
 
 
 if __name__ == "__main__":
