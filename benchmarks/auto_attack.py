@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import epsball as eb
 import harness
 from auto_attack_tables import BARE_OF, CERTIFIED, CERTIFYING, REFERENCE, Outcome, Stage, tables
-from contenders import bare_pass
+from contenders import BareCalls, bare_pass
 from defended import NETWORKS
 from epsball.attacks import PGD
 from epsball.files import write_json
@@ -174,15 +174,20 @@ def measure(name: str, contender: str, seed: int, count: int) -> Outcome:
     container, passes = harness.counted(module)
     problem = Problem(module=container.eval(), passes=passes, x=x, y=y, ball=ball, seed=seed)
     run = CONTENDERS[contender] if proved is None else after(proved)
-    plain = [bare_pass(module, x[:BATCH], y[:BATCH])] if contender in BARE_OF else []
+    timed = contender in BARE_OF
+    plain, calls = [], []
+    if timed:
+        plain, calls = [bare_pass(module, x[:BATCH], y[:BATCH])], [BareCalls.of(module, x, y)]
     begun = time.process_time()
     standing, stages = run(problem)
     seconds = time.process_time() - begun
-    bare = 0.0
-    if plain:
+    bare = same_calls = 0.0
+    if timed:
+        calls.append(BareCalls.of(module, x, y))
         plain.append(bare_pass(module, x[:BATCH], y[:BATCH]))
         forward, both = (sum(times) / 2 for times in zip(*plain, strict=True))
         bare = (passes.forward - passes.backward) * forward + passes.backward * both
+        same_calls = sum(times.seconds(passes) for times in calls) / 2
     return Outcome(
         contender=contender,
         network=name,
@@ -193,6 +198,7 @@ def measure(name: str, contender: str, seed: int, count: int) -> Outcome:
         backward=passes.backward,
         seconds=seconds + (proved.seconds if proved else 0.0),
         bare=bare,
+        same_calls=same_calls,
         stages=tuple(stages),
         standing=standing.tolist(),
     )

@@ -13,7 +13,7 @@ CERTIFYING = {"CROWN + ensemble": "crown", "cascade + ensemble": "auto"}
 SHARE = 0.2
 """Share of the reference's passes and CPU time that the Ensemble may take."""
 OVERHEAD = 1.25
-"""CPU time of `autoattack`, at most, in that of its bare passes."""
+"""CPU time of `autoattack`, at most, in that of plain calls of the same sizes (at full batches in older files)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,9 @@ class Outcome:
     forward, backward, seconds
         Passes of everything it did (bounds count as forwards), and CPU time.
     bare
-        CPU time of as many plain passes, 0 where it was not measured.
+        CPU time of as many plain passes at full batches, 0 where it was not measured.
+    same_calls
+        CPU time of as many plain calls of the same batch sizes, 0 where it was not measured.
     stages, standing
         What each component left, and which images stand.
     """
@@ -52,6 +54,7 @@ class Outcome:
     bare: float
     stages: tuple[Stage, ...]
     standing: list[bool]
+    same_calls: float = 0.0
 
     @property
     def passes(self) -> int:
@@ -73,10 +76,21 @@ def runs(outcomes: Sequence[Outcome]) -> str:
         shares = ("-", "-")
         if against is not None:
             shares = (f"{o.passes / against.passes:.3f}", f"{o.seconds / against.seconds:.3f}")
-        bare = f"{o.seconds / o.bare:.2f}" if o.bare else "-"
-        cells = (f"{o.accuracy:.3f}", str(o.forward), str(o.backward), f"{o.seconds:.1f}", bare, *shares)
+        over = [f"{o.seconds / plain:.2f}" if plain else "-" for plain in (o.bare, o.same_calls)]
+        cells = (f"{o.accuracy:.3f}", str(o.forward), str(o.backward), f"{o.seconds:.1f}", *over, *shares)
         rows.append((o.network, str(o.images), str(o.seed), o.contender, *cells))
-    header = ("network", "images", "seed", "contender", "accuracy", "forward", "backward", "CPU s", "/ bare")
+    header = (
+        "network",
+        "images",
+        "seed",
+        "contender",
+        "accuracy",
+        "forward",
+        "backward",
+        "CPU s",
+        "/ bare",
+        "/ same calls",
+    )
     return text_table((*header, "passes", "time"), sorted(rows, key=lambda row: (row[0], row[2], row[3])))
 
 
@@ -110,14 +124,21 @@ def goals(outcomes: Sequence[Outcome]) -> str:
             if of[name]:
                 worst, mean = max(o.accuracy for o in of[name]), _mean(of[name], _accuracy)
                 passes, share = _mean(of[name], _passes) / cost, _mean(of[name], _seconds) / seconds
-                bare = _mean(of[name], _bare)
-                over = f"{_mean(of[name], _seconds) / bare:.2f}" if bare else "-"
-                cheap = float(over) <= OVERHEAD if bare else max(passes, share) <= SHARE
+                over = [_over(of[name], plain) for plain in (_bare, _same_calls)]
+                measured = [ratio for ratio in over if ratio is not None]
+                cheap = measured[-1] <= OVERHEAD if measured else max(passes, share) <= SHARE
+                ratios = ["-" if ratio is None else f"{ratio:.2f}" for ratio in over]
                 cells = (f"{worst:.3f} <= {highest:.3f}", f"{mean:.3f}, {_mean(of[REFERENCE], _accuracy):.3f}")
                 reached = (str(worst <= highest), str(cheap))
-                rows.append((network, name, *cells, f"{passes:.3f}", f"{share:.3f}", over, *reached))
-    header = ("network", "contender", "highest accuracy", "mean", "passes", "time", "/ bare", "accuracy", "cost")
-    return text_table(header, rows)
+                rows.append((network, name, *cells, f"{passes:.3f}", f"{share:.3f}", *ratios, *reached))
+    header = ("network", "contender", "highest accuracy", "mean", "passes", "time", "/ bare", "/ same calls")
+    return text_table((*header, "accuracy", "cost"), rows)
+
+
+def _over(outcomes: Sequence[Outcome], plain: Callable[[Outcome], float]) -> float | None:
+    """Return CPU time over that of plain passes; None where that was not measured."""
+    bare = _mean(outcomes, plain)
+    return round(_mean(outcomes, _seconds) / bare, 2) if bare else None
 
 
 def _passes(outcome: Outcome) -> float:
@@ -134,6 +155,10 @@ def _accuracy(outcome: Outcome) -> float:
 
 def _bare(outcome: Outcome) -> float:
     return outcome.bare
+
+
+def _same_calls(outcome: Outcome) -> float:
+    return outcome.same_calls
 
 
 def _mean(outcomes: Sequence[Outcome], of: Callable[[Outcome], float]) -> float:

@@ -3,13 +3,15 @@
 import copy
 import statistics
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 import epsball as eb
-from harness import interleaved
+from harness import Passes, interleaved
 from peers import PEERS
 from task import Attack, Task
 
@@ -114,12 +116,55 @@ CONTENDERS: dict[str, Callable[[Task, nn.Module], Attack]] = {
 }
 
 
-def bare_pass(module: nn.Module, x: Tensor, y: Tensor, repetitions: int = 15) -> tuple[float, float]:
-    """Return the CPU seconds an image of a plain forward, and of a forward with the input gradient (medians)."""
+SIZES = (4, 16, 32, 64, 128, 256)
+"""Rows of the plain calls that are timed; between them times are interpolated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BareCalls:
+    """CPU seconds of a plain call, a forward and a forward with the input gradient, at some batch sizes."""
+
+    forward: list[float]
+    both: list[float]
+
+    @classmethod
+    def of(cls, module: nn.Module, x: Tensor, y: Tensor) -> "BareCalls":
+        """Time the calls on the images, which are repeated where there are too few."""
+        batches = [torch.arange(size) % len(x) for size in SIZES]
+        times = [bare_pass(module, x[rows], y[rows], 5, calls=SIZES[-1] // len(rows)) for rows in batches]
+        forward, both = ([t[i] * size for t, size in zip(times, SIZES, strict=True)] for i in (0, 1))
+        return cls(forward=forward, both=both)
+
+    def seconds(self, passes: Passes) -> float:
+        """Return the time of as many plain calls of the same sizes."""
+        backward = [both - forward for both, forward in zip(self.both, self.forward, strict=True)]
+        return sum(
+            number * _interpolated(rows, times)
+            for calls, times in ((passes.forward_calls, self.forward), (passes.backward_calls, backward))
+            for rows, number in calls.items()
+        )
+
+
+def _interpolated(rows: int, times: list[float]) -> float:
+    """Return the time of a call of so many rows; beyond the largest size it grows with the rows."""
+    return float(np.interp(rows, SIZES, times)) * max(1.0, rows / SIZES[-1])
+
+
+def bare_pass(module: nn.Module, x: Tensor, y: Tensor, repetitions: int = 15, calls: int = 1) -> tuple[float, float]:
+    """Return the CPU seconds an image of a plain forward, and of a forward with the input gradient (medians).
+
+    So many calls are timed together: one small call, alone, finds cold caches.
+    """
 
     def forward() -> None:
         with torch.no_grad():
-            module(x)
+            for _ in range(calls):
+                module(x)
 
-    seconds = interleaved({"forward": forward, "both": lambda: input_gradient(module, x, y)}, repetitions, 0)
-    return tuple(statistics.median(seconds[name]) / len(x) for name in ("forward", "both"))  # type: ignore[return-value]
+    def both() -> None:
+        for _ in range(calls):
+            input_gradient(module, x, y)
+
+    seconds = interleaved({"forward": forward, "both": both}, repetitions, 0)
+    medians = {name: statistics.median(values) / (calls * len(x)) for name, values in seconds.items()}
+    return medians["forward"], medians["both"]

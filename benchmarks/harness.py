@@ -13,9 +13,10 @@ import random
 import re
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,15 @@ def ratio(seconds: Mapping[str, Sequence[float]], name: str, baseline: str) -> S
 
 @dataclass
 class Passes:
-    """Examples a module was run on: forwards, and backwards that reached its input."""
+    """Examples a module was run on: forwards, and backwards that reached its input.
+
+    ``forward_calls`` and ``backward_calls`` map a batch's rows to how many calls had so many.
+    """
 
     forward: int = 0
     backward: int = 0
+    forward_calls: Counter[int] = field(default_factory=Counter)
+    backward_calls: Counter[int] = field(default_factory=Counter)
 
 
 def counted(module: nn.Module) -> tuple[nn.Module, Passes]:
@@ -100,9 +106,11 @@ def counted(module: nn.Module) -> tuple[nn.Module, Passes]:
 
     def backward(gradient: Tensor) -> None:
         passes.backward += len(gradient)
+        passes.backward_calls[len(gradient)] += 1
 
     def before(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         passes.forward += len(inputs[0])
+        passes.forward_calls[len(inputs[0])] += 1
         if inputs[0].requires_grad and torch.is_grad_enabled():
             inputs[0].register_hook(backward)
 

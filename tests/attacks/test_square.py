@@ -33,7 +33,7 @@ def test_windows_fit_and_cover_what_the_square_would(height, width, side):
 
 def test_every_cell_of_the_image_can_be_drawn():
     grid = Grid(1, 4, 4)
-    cells = grid.place(keys(400).bits(2), (2, 2))
+    cells = grid.cells(grid.draws(keys(400).bits(grid.words)[:, None], [(2, 2)])[0].first, (2, 2))
     assert cells.shape == (400, 1, 4)
     assert cells.unique().tolist() == list(range(16))
 
@@ -45,7 +45,8 @@ def test_proposals_lie_in_the_ball_and_change_at_most_two_windows(norm):
     moves = moves_in(ball.at(x))
     best = moves.first(keys(30))
     assert ball.contains(best, x).all()
-    points = moves.propose(best, keys(30).bits(moves.grid.words), 3)
+    (draw,) = moves.draws(keys(30).bits(moves.grid.words)[:, None], [3])
+    points = moves.propose(best, draw)
     assert ball.contains(points, x).all()
     if norm == "linf":
         changed = (points != best).flatten(1).sum(1)

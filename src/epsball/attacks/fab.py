@@ -12,6 +12,7 @@ from epsball.attacks.options import check_count, check_share
 from epsball.attacks.query import Query
 from epsball.attacks.standing import kept, like
 from epsball.ball import Ball, Neighbourhood
+from epsball.ball.norm import length
 from epsball.errors import InputError
 from epsball.randomness import Keys
 
@@ -82,19 +83,18 @@ class FAB:
             logits = query.logits(points)
             points, targets, logits = kept(query.going_on, points, targets, logits)
             back = torch.where(losses.margin(logits, query.y) >= 0, self.beta, 1.0)
-            points = query.x + like(back, points) * (points - query.x)
+            points = query.x.lerp(points, like(back, points))
 
     def _step(self, around: Neighbourhood, points: Tensor, value: Tensor, normal: Tensor) -> Tensor:
         """Return the next points: between the step from the points and that from the examples."""
         x = around.x
         along = (normal * (points - x)).flatten(1).sum(1)
-        both = around.to_hyperplane(
-            torch.cat([points, x]), torch.cat([normal, normal]), torch.cat([-value, along - value])
-        )
-        size = torch.linalg.vector_norm(both.flatten(1), around.norm.order, dim=1).clamp(min=1e-8)
-        (delta_1, delta_2), (size_1, size_2) = both.chunk(2), size.chunk(2)
+        begin = torch.cat([points, x])
+        delta = around.to_hyperplane(begin, torch.cat([normal, normal]), torch.cat([-value, along - value]))
+        size_1, size_2 = length(delta.flatten(1), around.norm.order).clamp(min=1e-8).chunk(2)
         alpha = like((size_1 / (size_1 + size_2)).clamp(max=self.alpha_max), points)
-        return around.clip((points + self.eta * delta_1).lerp(x + self.eta * delta_2, alpha))
+        from_point, from_x = delta.mul_(self.eta).add_(begin).chunk(2)
+        return around.clip(from_point.lerp(from_x, alpha))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,5 +153,5 @@ def _start(query: Query, keys: Keys, restart: int) -> Tensor:
     if restart == 0:
         return x
     draws = around.norm.draw(keys[query.index].derive(restart), x[0].numel()).view(x.shape)
-    size = torch.linalg.vector_norm(draws.flatten(1), around.norm.order, dim=1)
+    size = length(draws.flatten(1), around.norm.order)
     return around.clip((x + like(0.5 * around.radius / size, draws) * draws).to(x.dtype))

@@ -5,7 +5,6 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from epsball.attacks.losses import largest_other
-from epsball.classifier.guards import usable
 
 
 def margins(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
@@ -14,4 +13,5 @@ def margins(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float
     A logit of -infinity masks its class; NaN and +infinity leave no margin.
     """
     z = logits.double()
-    return torch.where(usable(logits), z.gather(1, y[:, None])[:, 0] - largest_other(z, y), torch.nan)
+    label, other = z.gather(1, y[:, None])[:, 0], largest_other(z, y)
+    return torch.where(torch.maximum(label, other) < torch.inf, label - other, torch.nan)

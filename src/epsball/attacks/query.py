@@ -152,7 +152,13 @@ class Query:
     def logits(
         self, points: Float[Tensor, "m *shape"], rows: Int64[Tensor, " m"] | None = None
     ) -> Float[Tensor, "m classes"]:
-        """Return the logits of points, one forward each.
+        """Return the logits of points, one forward each; see `evaluate`."""
+        return self.evaluate(points, rows)[0]
+
+    def evaluate(
+        self, points: Float[Tensor, "m *shape"], rows: Int64[Tensor, " m"] | None = None
+    ) -> tuple[Float[Tensor, "m classes"], Float64[Tensor, " m"]]:
+        """Return the logits of points and their margins, at one forward each.
 
         Parameters
         ----------
@@ -163,8 +169,8 @@ class Query:
 
         Returns
         -------
-        Tensor
-            NaN for the rows of examples that could not pay; they leave.
+        tuple
+            Logits and margins; NaN for the rows of examples that could not pay, which leave.
 
         Raises
         ------
@@ -173,10 +179,9 @@ class Query:
         """
         paid = self._paid(rows, 1)
         points, kept_rows = only(paid, points, rows)
-        inside = self._inside(points, kept_rows)
         logits = self._evaluator.classifier.handled(self._evaluator.logits(points), self._labels(kept_rows))
-        self._observe(points, inside, logits, kept_rows, forwards=1, backwards=0)
-        return spread(logits, paid, torch.nan)
+        margin = self._observe(points, logits, kept_rows, forwards=1, backwards=0)
+        return spread(logits, paid, torch.nan), spread(margin, paid, torch.nan)
 
     def gradient(
         self,
@@ -200,12 +205,11 @@ class Query:
         points, kept_rows = only(paid, points, rows)
         handled, y = self._evaluator.classifier.handled, self._labels(kept_rows)
         bound = [lambda logits, leaf, loss=loss: loss(handled(logits, y), leaf, kept_rows) for loss in losses]
-        inside = self._inside(points, kept_rows)
         logits, values, gradients = self._evaluator.gradients(points, bound)
         logits = handled(logits, y)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
         cost = {"forwards": repeats, "backwards": repeats * len(losses)}
-        self._observe(points, inside, logits, kept_rows, **cost)
+        self._observe(points, logits, kept_rows, **cost)
         return (
             spread(logits, paid, torch.nan),
             [spread(value, paid, torch.nan) for value in values],
@@ -243,44 +247,44 @@ class Query:
         self.tally.gradients(owners, ~flat.any(1), ~flat.isfinite().all(1))
         return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def _inside(self, points: Tensor, rows: Tensor | None) -> Tensor:
-        """Return which points are candidates; asked before the model runs, while they lie in the cache."""
-        return (self.neighbourhood if rows is None else self.neighbourhood.take(rows)).inside(points)
-
     def _observe(
-        self, points: Tensor, inside: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int
-    ) -> None:
-        """Record what a call cost and found, and let examples leave."""
+        self, points: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int
+    ) -> Float64[Tensor, " m"]:
+        """Record what a call cost and found, and let examples leave; return the margins."""
         owners = self._owners(rows)
         self.tally.passes(owners, forwards, backwards)
         margin = margins(logits, self._labels(rows))
         if self._record.hits:
-            self._hits(owners, points, logits, margin)
-        seen = torch.where(inside, margin, torch.inf)
-        self.tally.margins(owners, seen)
-        if rows is None:
-            self._record.propose(owners, points, seen)
-        else:
-            best = first_lowest(owners, seen.nan_to_num(nan=torch.inf), len(self._record.x))
-            self._record.propose(owners[best], points[best], seen[best])
-        suspects = ~(seen > 0) if self._first else seen.isnan()
+            self._record.meet(owners, points, margin, logits.abs().amax(1), self._evaluator.rounding)
+        lowest = self.tally.lowest[owners]
+        news = ~(margin > (lowest.clamp(min=0) if self._first else lowest))
+        judged = False
+        # Where the others lie does not matter.
+        if bool(news.any()):
+            found = torch.nonzero(news & self._inside(points, rows))[:, 0]
+            judged = self._news(points[found], margin[found], owners[found], several=rows is not None)
         self.going_on = None
-        if bool(suspects.any()):
-            canonical = self._judge.margins(points[suspects], self._record.y[owners[suspects]])
-            self._record.confirm(owners[suspects], points[suspects], canonical, self._judge.cost)
-        if self._budget is not None or bool(suspects.any()):
+        if judged or self._budget is not None:
             self._drop(self._record.left(including_broken=self._first)[self._local])
+        return margin
 
-    def _hits(self, owners: Tensor, points: Tensor, logits: Tensor, margin: Tensor) -> None:
-        """Keep the nearest points of the box that look adversarial, also beyond the search's rounding.
+    def _inside(self, points: Tensor, rows: Tensor | None) -> Bool[Tensor, " m"]:
+        return (self.neighbourhood if rows is None else self.neighbourhood.take(rows)).inside(points)
 
-        No ties, which another judge's argmax may give to the label.
-        """
-        rows = torch.nonzero((margin < 0) & self._record.ball.in_box(points))[:, 0]
-        scale = torch.maximum(logits[rows].abs().amax(1).double(), self._record.natural[owners[rows]])
-        firm = rows[margin[rows] <= -self._evaluator.rounding * scale]
-        for hits, kept in zip(self._record.hits, (rows, firm), strict=True):
-            hits.propose(owners[kept], points[kept])
+    def _news(self, points: Tensor, margin: Tensor, owners: Tensor, *, several: bool) -> bool:
+        """Record points of the ball that look adversarial, or lower than all before; return whether any is judged."""
+        self.tally.margins(owners, margin)
+        if several:
+            best = first_lowest(owners, margin.nan_to_num(nan=torch.inf), len(self._record.x))
+            self._record.propose(owners[best], points[best], margin[best])
+        else:
+            self._record.propose(owners, points, margin)
+        suspects = ~(margin > 0) if self._first else margin.isnan()
+        if not bool(suspects.any()):
+            return False
+        canonical = self._judge.margins(points[suspects], self._record.y[owners[suspects]])
+        self._record.confirm(owners[suspects], points[suspects], canonical, self._judge.cost)
+        return True
 
     def _drop(self, leaving: Bool[Tensor, " n"]) -> None:
         if not bool(leaving.any()):

@@ -51,7 +51,7 @@ class Record:
         self.broken = natural <= 0
         self.nearest = x.clone()
         self.distance = torch.where(self.broken, torch.zeros_like(natural), torch.nan)
-        self.hits: tuple[Nearest, ...] = (Nearest(ball, x), Nearest(ball, x)) if box else ()
+        self.hits: tuple[Nearest, ...] = (Nearest(x), Nearest(x)) if box else ()
         self.failed = natural.isnan()
         self.reasons = dict.fromkeys(index[self.failed].tolist(), AT_EXAMPLE)
         self.exhausted = torch.zeros_like(self.broken)
@@ -91,6 +91,29 @@ class Record:
         self._lowest.index_copy_(0, chosen, margin[rows])
         self._pending.index_fill_(0, chosen, True)
         self._proposer.index_fill_(0, chosen, len(self._attacks) - 1)
+
+    def meet(
+        self,
+        owners: Int64[Tensor, " m"],
+        points: Float[Tensor, "m *shape"],
+        margin: Float64[Tensor, " m"],
+        size: Float[Tensor, " m"],
+        rounding: float,
+    ) -> None:
+        """Keep the nearest points of the box that look adversarial, and the nearest that do so beyond rounding.
+
+        That is by a margin of at least the share `rounding` of the logits' size and of the natural margin. No
+        ties, which another judge's argmax may give to the label.
+        """
+        nearest, firm = self.hits
+        rows = torch.nonzero((margin < 0) & self.ball.in_box(points))[:, 0]
+        if len(rows) == 0:
+            return
+        owners, points, margin = owners[rows], points[rows], margin[rows]
+        distance = self.ball.distance(points, self.x[owners])
+        nearest.propose(owners, points, distance)
+        beyond = margin <= -rounding * torch.maximum(size[rows], self.natural[owners])
+        firm.propose(owners, points, torch.where(beyond, distance, torch.inf))
 
     def confirm(
         self,

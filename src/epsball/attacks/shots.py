@@ -99,5 +99,6 @@ def hop(best: Float[Tensor, "n *shape"], neighbourhood: Neighbourhood, keys: Key
     moves = moves_in(neighbourhood)
     side = max(1, round(HOP * (moves.grid.height * moves.grid.width) ** 0.5))
     for word in range(2):
-        best = moves.propose(best, keys.derive("hop", word).bits(moves.grid.words), side)
+        (draw,) = moves.draws(keys.derive("hop", word).bits(moves.grid.words)[:, None], [side])
+        best = moves.propose(best, draw)
     return best

@@ -84,21 +84,25 @@ class Square:
         moves = moves_in(walkers.neighbourhood)
         grid = moves.grid
         best = moves.first(keys.derive("first"))
-        value, going_on = walkers.value(best)
-        words = keys.words.new_zeros(len(best), 0)
+        margin, going_on = walkers.margin(best)
+        margin = margin.nan_to_num(nan=torch.inf)
+        words, draws = keys.words.new_zeros(len(best), 0), []
         for query in range(self.queries):
             if going_on is not None:
-                best, value, keys, moves = best[going_on], value[going_on], keys[going_on], moves.take(going_on)
+                best, margin, keys, moves = best[going_on], margin[going_on], keys[going_on], moves.take(going_on)
                 words = words[going_on]
             if len(best) == 0:
                 break
-            if query % BLOCK == 0:
-                words = keys.derive("queries", query // BLOCK).bits(BLOCK * grid.words).view(len(best), BLOCK, -1)
-            points = moves.propose(best, words[:, query % BLOCK], self._side(query, grid))
-            found, going_on = walkers.value(points)
-            better = torch.nonzero(found > value)[:, 0]
+            block, place = divmod(query, BLOCK)
+            if place == 0:
+                words = keys.derive("queries", block).bits(BLOCK * grid.words).view(len(best), BLOCK, -1)
+            if place == 0 or going_on is not None:
+                draws = moves.draws(words, [self._side(block * BLOCK + i, grid) for i in range(BLOCK)])
+            points = moves.propose(best, draws[place])
+            found, going_on = walkers.margin(points)
+            better = torch.nonzero(found < margin)[:, 0]
             best.index_copy_(0, better, points[better])
-            value = torch.maximum(value, found)
+            margin = torch.fmin(margin, found)
         return best if going_on is None else best[going_on]
 
     def _side(self, query: int, grid: Grid) -> int:

@@ -1,6 +1,7 @@
 """What the Square attack proposes: new values in one random square of the perturbation, for each norm."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol, runtime_checkable
@@ -15,6 +16,27 @@ from epsball.randomness import Keys
 TINY = 1e-12
 TILES = 5
 """The first l2 and l1 perturbation is a grid of tiles, so many a side (more where the side does not divide well)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """The random part of one proposal, a row a point.
+
+    Parameters
+    ----------
+    window
+        Height and width of both windows.
+    first, second
+        The cells at their upper left corners, as positions in rows laid end to end.
+    sideways, up
+        One bit a point, and one a channel.
+    """
+
+    window: tuple[int, int]
+    first: Int64[Tensor, " n"]
+    second: Int64[Tensor, " n"]
+    sideways: Int64[Tensor, " n"]
+    up: Int64[Tensor, "n channels 1"]
 
 
 @dataclass(frozen=True)
@@ -50,16 +72,19 @@ class Grid:
             return self.height, min(self.width, max(1, round(side * side / self.height)))
         return min(self.height, max(1, round(side * side / self.width))), self.width
 
-    def place(self, words: Int64[Tensor, "n 2"], window: tuple[int, int]) -> Int64[Tensor, "n 1 cells"]:
-        """Return the cells of a window whose corner is drawn uniformly, as positions in rows laid end to end."""
-        top = (words[:, :1] * (self.height - window[0] + 1)) >> 32
-        left = (words[:, 1:] * (self.width - window[1] + 1)) >> 32
-        return (top * self.width + left)[:, None] + _offsets(window, self.width, words.device)
+    def draws(self, words: Int64[Tensor, "n queries k"], windows: Sequence[tuple[int, int]]) -> list[Draw]:
+        """Return what the words of each query come to, its window's corners uniform over where it fits."""
+        room = words.new_tensor([(self.height - high + 1, self.width - wide + 1) for high, wide in windows])
+        top, left = ((words[..., :4].unflatten(2, (2, 2)) * room[:, None]) >> 32).unbind(3)
+        first, second = (top * self.width + left).unbind(2)
+        bits = (words[..., 5:, None] >> torch.arange(32, device=words.device)) & 1
+        parts = (first, second, words[..., 4] & 1, bits.flatten(2)[..., : self.channels, None])
+        return [Draw(*own) for own in zip(windows, *(part.unbind(1) for part in parts), strict=True)]
 
-    def signs(self, words: Int64[Tensor, "n k"]) -> Int64[Tensor, "n channels 1"]:
-        """Return a sign for each channel from the words' bits."""
-        bits = (words[:, :, None] >> torch.arange(32, device=words.device)) & 1
-        return bits.flatten(1)[:, : self.channels, None] * 2 - 1
+    def cells(self, corner: Int64[Tensor, " n"], window: tuple[int, int]) -> Int64[Tensor, "n channels cells"]:
+        """Return the cells of a window at a corner, in every channel, as positions in rows laid end to end."""
+        cells = corner[:, None] + _offsets(window, self.width, corner.device)
+        return cells[:, None].expand(-1, self.channels, -1)
 
 
 @cache
@@ -82,7 +107,11 @@ class Moves(Protocol):
         """Return the first points."""
         ...
 
-    def propose(self, best: Tensor, words: Tensor, side: int) -> Tensor:
+    def draws(self, words: Tensor, sides: Sequence[int]) -> list[Draw]:
+        """Return the random parts of proposals with squares of these sides."""
+        ...
+
+    def propose(self, best: Tensor, draw: Draw) -> Tensor:
         """Return the best points with new values in a random square."""
         ...
 
@@ -124,13 +153,16 @@ class VertexMoves:
         points = torch.where(up.expand(-1, -1, grid.height, -1).flatten(2) == 1, upper, lower)
         return points.view(-1, *self.shape)
 
-    def propose(self, best: Tensor, words: Tensor, side: int) -> Tensor:
+    def draws(self, words: Int64[Tensor, "n queries k"], sides: Sequence[int]) -> list[Draw]:
+        """Return the random parts of proposals with squares of these sides."""
+        return self.grid.draws(words, [self.grid.window(side) for side in sides])
+
+    def propose(self, best: Tensor, draw: Draw) -> Tensor:
         """Return the best points with a random square at the end of random sign."""
         grid = self.grid
-        cells = grid.place(words[:, :2], grid.window(side)).expand(-1, grid.channels, -1)
-        upper = (grid.signs(words[:, 5:]) + 1) // 2 * (grid.height * grid.width)
-        flat = best.reshape(len(best), grid.channels, -1)
-        return flat.scatter(2, cells, self.ends.gather(2, cells + upper)).view_as(best)
+        cells = grid.cells(draw.first, draw.window)
+        ends = self.ends.gather(2, cells + draw.up * (grid.height * grid.width))
+        return best.reshape(len(best), grid.channels, -1).scatter(2, cells, ends).view_as(best)
 
     def take(self, rows: Tensor) -> "VertexMoves":
         """Return the moves of some of the rows."""
@@ -171,7 +203,12 @@ class MassMoves:
                 delta[:, :, rows : rows + high, columns : columns + wide] = bump * signs
         return self._filled(delta.flatten(2))
 
-    def propose(self, best: Tensor, words: Tensor, side: int) -> Tensor:
+    def draws(self, words: Int64[Tensor, "n queries k"], sides: Sequence[int]) -> list[Draw]:
+        """Return the random parts of proposals with squares of these sides, made odd and at least 3."""
+        odd = (max(side + 1 - side % 2, 3) for side in sides)
+        return self.grid.draws(words, [self.grid.window(side) for side in odd])
+
+    def propose(self, best: Tensor, draw: Draw) -> Tensor:
         """Return the best points with a second square emptied into the first, which gets a bump on top.
 
         With m the sum of abs(v_i)^p, a channel of the first square becomes a direction of length
@@ -179,15 +216,13 @@ class MassMoves:
         for every channel, and the projection decides.
         """
         grid, p, radius = self.grid, self.order, self.neighbourhood.radius
-        side = max(side, 3)
-        window = grid.window(side + 1 - side % 2)
-        first, second = (grid.place(words[:, i : i + 2], window).expand(-1, grid.channels, -1) for i in (0, 2))
+        first, second = (grid.cells(corner, draw.window) for corner in (draw.first, draw.second))
         delta = (best - self.neighbourhood.x).reshape(len(best), grid.channels, -1)
         old, rest = delta.gather(2, first), delta.scatter(2, first, 0)
         freed = self._length(old) ** p + self._length(rest.gather(2, second)) ** p
         unused = (radius**p - self._length(delta.flatten(1)) ** p).clamp(min=0)[:, None]
         length = (unused / grid.channels + freed) ** (1 / p) * (grid.channels if p == 1 else 1)
-        new = self._bump(window, words[:, 4] & 1, delta)[:, None] * grid.signs(words[:, 5:])
+        new = self._bump(draw.window, draw.sideways, delta)[:, None] * (draw.up * 2 - 1)
         new = new + old / (self._length(old) + TINY)
         new *= length / (self._length(new) + TINY)
         rest.scatter_(2, second, 0)

@@ -16,6 +16,8 @@ class Tally:
     ----------
     attack
         The attack that what follows is counted for.
+    lowest
+        The lowest margin seen inside the ball in this restart (float64), infinite at first.
     """
 
     def __init__(self, index: Int64[Tensor, " n"], attack: str) -> None:
@@ -27,17 +29,20 @@ class Tally:
     @property
     def spent(self) -> Int64[Tensor, " n"]:
         """Forwards and backwards of the method so far."""
+        self._enter()
         return self._before + self._forwards + self._backwards
 
     def _open(self, restart: int) -> None:
         self._restart = restart
-        self._lowest = torch.full(self.index.shape, torch.inf, dtype=torch.float64, device=self.index.device)
+        self.lowest = torch.full(self.index.shape, torch.inf, dtype=torch.float64, device=self.index.device)
         self._forwards, self._backwards = torch.zeros_like(self.index), torch.zeros_like(self.index)
+        self._owners, self._each = self.index[:0], (0, 0)
         self._zero, self._bad = torch.zeros_like(self.index), torch.zeros_like(self.index)
 
     def _close(self) -> None:
+        self._enter()
         rows = torch.nonzero(self._forwards)[:, 0]
-        columns = [self.index, self._lowest, self._forwards, self._backwards, self._zero, self._bad]
+        columns = [self.index, self.lowest, self._forwards, self._backwards, self._zero, self._bad]
         self._finished.append((self.attack, self._restart, [column[rows] for column in columns]))
 
     def begin(self, restart: int, attack: str | None = None) -> None:
@@ -48,11 +53,25 @@ class Tally:
         self._open(restart)
 
     def passes(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
-        """Count so many forwards and backwards for the owner of each row."""
-        ones = torch.ones_like(owners)
-        for counts, number in ((self._forwards, forwards), (self._backwards, backwards)):
-            if number:
-                counts.index_add_(0, owners, ones, alpha=number)
+        """Count so many forwards and backwards for the owner of each row.
+
+        Those of calls with the same tensor of owners, as most are, are entered together.
+        """
+        if owners is not self._owners:
+            self._enter()
+            self._owners = owners
+        self._each = (self._each[0] + forwards, self._each[1] + backwards)
+
+    def _enter(self) -> None:
+        """Enter the passes of the latest calls."""
+        ones = torch.ones_like(self._owners)
+        for counts, number in zip((self._forwards, self._backwards), self._each, strict=True):
+            counts.index_add_(0, self._owners, ones, alpha=number)
+        self._each = (0, 0)
+
+    def margins(self, owners: Int64[Tensor, " m"], margin: Float64[Tensor, " m"]) -> None:
+        """Note margins seen inside the ball."""
+        self.lowest.scatter_reduce_(0, owners, margin.nan_to_num(nan=torch.inf), "amin")
 
     def shared(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
         """Divide passes of a whole batch evenly; what is left over goes to the first."""
@@ -65,10 +84,6 @@ class Tally:
         """Count the gradients that were exactly zero, and those with NaN or infinite entries."""
         self._zero.index_add_(0, owners, zero.long())
         self._bad.index_add_(0, owners, bad.long())
-
-    def margins(self, owners: Int64[Tensor, " m"], margin: Float64[Tensor, " m"]) -> None:
-        """Note margins seen inside the ball."""
-        self._lowest.scatter_reduce_(0, owners, margin.nan_to_num(nan=torch.inf), "amin")
 
     def ledger(self) -> Ledger:
         """Return the rows of all attacks and restarts."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from epsball.attacks.query import Query
@@ -70,6 +70,10 @@ class Walkers:
         y, targets = self.y, self.targets
         value = self._loss(self._query.logits(points, self.owners), y, targets)
         return _comparable(value), self._gathered()
+
+    def margin(self, points: Float[Tensor, "m *shape"]) -> tuple[Float64[Tensor, " m"], Tensor | None]:
+        """Return margins, whatever the loss, and the rows that go on, at one forward a row."""
+        return self._query.evaluate(points, self.owners)[1], self._gathered()
 
     def _paid_loss(self, logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
         """Return the loss of the rows that are paid for; an example pays for all of its rows or for none."""

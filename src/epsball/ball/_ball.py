@@ -15,7 +15,7 @@ from epsball.ball.l1 import L1
 from epsball.ball.l2 import L2
 from epsball.ball.linf import LINF
 from epsball.ball.neighbourhood import Neighbourhood, scatter
-from epsball.ball.norm import Norm, rows_of
+from epsball.ball.norm import Norm, length, pieces, rows_of
 from epsball.ball.radius import format_radius, parse_radius
 from epsball.errors import InputError, nearest
 from epsball.randomness import Keys
@@ -208,15 +208,15 @@ class Ball:
     def distance(self, x_adv: Float[Tensor, "n *shape"], x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         """Return norm(x_adv - x) row by row, in float64 (rounded: `contains` decides, not this number)."""
         check_pair("x_adv", x_adv, "x", x)
-        difference = rows_of(x_adv).to(torch.float64) - rows_of(x).to(torch.float64)
-        return torch.linalg.vector_norm(difference, self._norm.order, dim=1)
+        pairs = zip(pieces(rows_of(x_adv)), pieces(rows_of(x)), strict=True)
+        return torch.cat([length(a.double() - b.double(), self._norm.order) for a, b in pairs])
 
     @torch.no_grad()
     def dual_norm(self, gradient: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         """Return max <gradient, v> over norm(v) <= 1, row by row in float64: l1 for linf, linf for l1."""
         check_floats(gradient=gradient)
-        rows = rows_of(gradient).to(torch.float64)
-        return torch.linalg.vector_norm(rows, NORMS[_DUAL[self.norm]].order, dim=1)
+        order = NORMS[_DUAL[self.norm]].order
+        return torch.cat([length(rows.double(), order) for rows in pieces(rows_of(gradient))])
 
     @torch.no_grad()
     def proximal(self, v: Float[Tensor, "n *shape"], weight: Float[Tensor, " n"]) -> Float[Tensor, "n *shape"]:

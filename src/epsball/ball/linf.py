@@ -9,10 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from epsball.ball.exact import beyond, float_above, float_below
-from epsball.ball.norm import Ascent, Draw
+from epsball.ball.norm import Ascent, Draw, pieces
 from epsball.randomness import Keys
-
-_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,7 @@ class Bounds:
 
 def upper_bound(x: Float[Tensor, "n d"], radius: Fraction) -> Float[Tensor, "n d"]:
     """Return the largest floats of x's dtype that are at most x + radius, exactly."""
-    # Pieces that stay in the processor's cache: the temporaries are float64.
-    rows = max(1, _PIECE // max(1, x.shape[1]))
-    return torch.cat([_upper_bound(piece, radius) for piece in x.split(rows)])
+    return torch.cat([_upper_bound(piece, radius) for piece in pieces(x)])
 
 
 def _upper_bound(x: Float[Tensor, "n d"], radius: Fraction) -> Float[Tensor, "n d"]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -15,6 +16,9 @@ Ascent = Callable[[Tensor, Tensor, float, float], Tensor]
 
 Draw = Callable[[Keys, int], Tensor]
 """``draw(keys, d)``: float64 draws (n, d), uniform in the unit ball."""
+
+
+_PIECE = 1 << 16
 
 
 @runtime_checkable
@@ -86,6 +90,16 @@ class Norm(Protocol):
 def rows_of(x: Tensor) -> Tensor:
     """Return x (n, ...) as (n, d), without a copy where it is contiguous."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
+def pieces(x: Tensor) -> tuple[Tensor, ...]:
+    """Return the rows of x (n, d) in blocks whose float64 temporaries stay in the processor's cache."""
+    return x.split(max(1, _PIECE // max(1, x.shape[1])))
+
+
+def length(v: Float[Tensor, "n d"], order: int | float) -> Float[Tensor, " n"]:
+    """Return the norm of each row in its own type; torch's own maximum norm takes ten times as long."""
+    return v.abs().amax(dim=1) if order == math.inf else torch.linalg.vector_norm(v, order, dim=1)
 
 
 def extremes(tensor: Tensor) -> tuple[float, float]:
