@@ -30,11 +30,13 @@ def test_they_break_what_passes_no_gradient(method):
     assert result.ledger.backwards.sum() == 0
 
 
-def test_a_gradient_attack_on_such_a_model_is_an_error_that_names_the_others():
+@pytest.mark.parametrize("name", [name for name, make in ATTACKS.items() if not getattr(make, "gradient_free", False)])
+def test_a_gradient_attack_on_such_a_model_is_an_error_that_names_the_others(name):
     x, _ = examples(20)
     y = mlp()(x).argmax(1)
+    ball = Ball(getattr(ATTACKS[name], "norms", ("linf",))[0], 0.3)
     with pytest.raises(ModelError, match="no gradient reaches the input.*Gradient-free: .*spsa, nes, hop-skip-jump"):
-        attack(Classifier(opaque()), x, y, Ball("linf", 0.3), method=PGD())
+        attack(Classifier(opaque()), x, y, ball, method=name)
 
 
 def test_every_attack_that_claims_to_need_no_gradient_uses_none():
