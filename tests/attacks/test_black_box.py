@@ -133,6 +133,46 @@ def test_a_surrogate_of_other_classes_or_kind_is_an_error(as_users_run):
         Transfer(surrogate=mlp())
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_a_surrogate_may_have_another_dtype(norm):
+    """Its numbers on the surface of the ball are not the model's."""
+    x, _ = examples(40)
+    y = mlp()(x).argmax(1)
+    ball = Ball(norm, {"linf": 0.1, "l2": 0.3, "l1": 0.8}[norm])
+    same, other = (
+        attack(Classifier(mlp()), x, y, ball, method=Transfer(surrogate=Classifier(surrogate)))
+        for surrogate in (mlp(), mlp().double())
+    )
+    assert same.broken.any()
+    assert other.broken.sum() >= same.broken.sum() - 2
+
+
+@pytest.mark.parametrize("method", ["fmn,steps=20,restarts=2", "minimum-norm,steps=40"])
+def test_the_surrogate_may_be_searched_for_minimum_norms(method):
+    x, _ = examples(10)
+    y = mlp()(x).argmax(1)
+    result = attack(
+        Classifier(mlp()), x, y, Ball("linf", 0.3), method=Transfer(surrogate=Classifier(mlp()), method=method)
+    )
+    assert result.broken.any()
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda inner, x: inner(x).detach(), "of the surrogate: no gradient reaches the input"),
+        (lambda inner, x: inner(x) * torch.nan, "of the surrogate: logits are NaN"),
+        (lambda inner, x: inner(x).softmax(1), "of the surrogate: .* probabilities"),
+    ],
+)
+def test_a_surrogate_that_is_no_classifier_is_named(function, words):
+    x, _ = examples(4)
+    y = mlp()(x).argmax(1)
+    surrogate = Classifier(Wrapped(function, mlp()))
+    with pytest.raises(ModelError, match=words):
+        attack(Classifier(mlp()), x, y, Ball("linf", 0.1), method=Transfer(surrogate=surrogate))
+
+
 @pytest.mark.parametrize("kind", ["collision", "transfer"])
 def test_attacks_that_hold_objects_keep_the_contract(kind):
     module = mlp().double()
