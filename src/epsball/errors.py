@@ -83,5 +83,5 @@ def choose(known: Mapping[str, T], name: str, what: str) -> T:
         If nothing is, with the known names and the nearest of them.
     """
     if name not in known:
-        raise InputError(f"unknown {what} '{name}'; known: {', '.join(known)}.{nearest(name, known)}")
+        raise InputError(f"unknown {what} '{name}'; known: {', '.join(known)}.{nearest(str(name), known)}")
     return known[name]

@@ -106,6 +106,50 @@ def test_a_peer_that_fails_or_returns_another_shape_is_named():
         attack(Classifier(mlp()), x, y, BALL, method=Peer(label="theirs", run=lambda task: task.x[:, :3]))
 
 
+@pytest.mark.parametrize("returned", [lambda task: None, lambda task: task.x.numpy(), lambda task: (task.x, task.y)])
+def test_a_peer_that_returns_no_tensor_is_named(returned, as_users_run):
+    x, y = examples(5)
+    with pytest.raises(EpsballError, match="theirs returned a .*; expected a tensor"):
+        attack(Classifier(mlp()), x, y, BALL, method=Peer(label="theirs", run=returned))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_examples_for_which_a_peer_returns_nan_are_told_of_and_the_others_go_on(norm):
+    x, _ = examples(20)
+    y = mlp()(x).argmax(1)
+
+    def half(task):
+        points = task.x + 0.15 * (2 * torch.rand_like(task.x) - 1).sign()
+        points[:5] = torch.nan
+        return points
+
+    with pytest.warns(UserWarning, match="theirs returned NaN for 5 of 20 examples"):
+        result = attack(Classifier(mlp()), x, y, Ball(norm, 4 if norm == "l1" else 0.6), method=Peer(label="theirs", run=half))
+    assert not result.broken[:5].any()
+    assert result.broken.any()
+
+
+def test_what_is_no_foolbox_attack_is_told():
+    for attacker in (Peer, "LinfPGD"):
+        with pytest.raises(InputError, match="give a Foolbox attack object"):
+            from_foolbox(attacker)
+
+
+def test_a_peer_may_compute_in_float64():
+    """As HopSkipJump of the Adversarial Robustness Toolbox does."""
+
+    def doubled(task):
+        x = task.x.double().requires_grad_()
+        torch.nn.functional.cross_entropy(task.module(x), task.y).backward()
+        return x.detach() + 0.2 * x.grad.sign()
+
+    x, _ = examples(20)
+    y = mlp()(x).argmax(1)
+    result = attack(Classifier(mlp()), x, y, BALL, method=Peer(label="theirs", run=doubled))
+    assert result.broken.any()
+    assert result.ledger.passes[1] == 20
+
+
 def test_a_ball_without_box_or_with_another_is_an_error():
     x, y = examples(5)
     free = Classifier(mlp(), low=None, high=None)

@@ -149,7 +149,12 @@ def test_too_few_samples_are_an_error():
         expectation_over_transformation("pgdd", samples=2)
 
 
+def test_there_is_nothing_to_average_in_an_attack_without_gradients():
+    with pytest.raises(InputError, match="'square' takes no gradient"):
+        expectation_over_transformation("square", 5)
+
+
 def test_an_averaged_attack_declares_what_the_attack_declares():
-    averaged = expectation_over_transformation("hop-skip-jump", samples=2)
-    assert (averaged.domain, averaged.norms) == ("box", ("linf", "l2"))
+    averaged = expectation_over_transformation("deepfool", samples=2)
+    assert (averaged.domain, averaged.norms) == ("box", ("l2", "linf"))
     assert expectation_over_transformation("pgd", samples=2).norms == ("linf", "l2", "l1")

@@ -30,11 +30,13 @@ def test_they_break_what_passes_no_gradient(method):
     assert result.ledger.backwards.sum() == 0
 
 
-def test_a_gradient_attack_on_such_a_model_is_an_error_that_names_the_others():
+@pytest.mark.parametrize("name", [name for name, make in ATTACKS.items() if not getattr(make, "gradient_free", False)])
+def test_a_gradient_attack_on_such_a_model_is_an_error_that_names_the_others(name):
     x, _ = examples(20)
     y = mlp()(x).argmax(1)
+    ball = Ball(getattr(ATTACKS[name], "norms", ("linf",))[0], 0.3)
     with pytest.raises(ModelError, match="no gradient reaches the input.*Gradient-free: .*spsa, nes, hop-skip-jump"):
-        attack(Classifier(opaque()), x, y, Ball("linf", 0.3), method=PGD())
+        attack(Classifier(opaque()), x, y, ball, method=name)
 
 
 def test_every_attack_that_claims_to_need_no_gradient_uses_none():
@@ -129,6 +131,46 @@ def test_a_surrogate_of_other_classes_or_kind_is_an_error(as_users_run):
         attack(Classifier(mlp()), x, y, Ball("linf", 0.1), method=Transfer(surrogate=Classifier(mlp(classes=3))))
     with pytest.raises(InputError, match="give a Classifier"):
         Transfer(surrogate=mlp())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_a_surrogate_may_have_another_dtype(norm):
+    """Its numbers on the surface of the ball are not the model's."""
+    x, _ = examples(40)
+    y = mlp()(x).argmax(1)
+    ball = Ball(norm, {"linf": 0.1, "l2": 0.3, "l1": 0.8}[norm])
+    same, other = (
+        attack(Classifier(mlp()), x, y, ball, method=Transfer(surrogate=Classifier(surrogate)))
+        for surrogate in (mlp(), mlp().double())
+    )
+    assert same.broken.any()
+    assert other.broken.sum() >= same.broken.sum() - 2
+
+
+@pytest.mark.parametrize("method", ["fmn,steps=20,restarts=2", "minimum-norm,steps=40"])
+def test_the_surrogate_may_be_searched_for_minimum_norms(method):
+    x, _ = examples(10)
+    y = mlp()(x).argmax(1)
+    result = attack(
+        Classifier(mlp()), x, y, Ball("linf", 0.3), method=Transfer(surrogate=Classifier(mlp()), method=method)
+    )
+    assert result.broken.any()
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda inner, x: inner(x).detach(), "of the surrogate: no gradient reaches the input"),
+        (lambda inner, x: inner(x) * torch.nan, "of the surrogate: logits are NaN"),
+        (lambda inner, x: inner(x).softmax(1), "of the surrogate: .* probabilities"),
+    ],
+)
+def test_a_surrogate_that_is_no_classifier_is_named(function, words):
+    x, _ = examples(4)
+    y = mlp()(x).argmax(1)
+    surrogate = Classifier(Wrapped(function, mlp()))
+    with pytest.raises(ModelError, match=words):
+        attack(Classifier(mlp()), x, y, Ball("linf", 0.1), method=Transfer(surrogate=surrogate))
 
 
 @pytest.mark.parametrize("kind", ["collision", "transfer"])

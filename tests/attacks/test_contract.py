@@ -7,7 +7,7 @@ from epsball import Ball, Classifier, attack
 from epsball.attacks import ATTACKS
 from epsball.attacks.margins import margins
 from epsball.attacks.registry import resolve
-from helpers import Counter, convnet, examples, linear, mlp
+from helpers import Counter, Wrapped, convnet, examples, linear, mlp
 
 SMALL = {
     "second-order": "second-order,steps=3",
@@ -133,6 +133,16 @@ def test_every_pass_stands_in_the_ledger(name):
     classifier = Classifier(module)
     result = attack(classifier, x, y, ball_for(name), method=quick(name), batch_size=18)
     assert result.ledger.passes == (counter.rows, classifier.passes.backward)
+
+
+@each
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_logits_may_have_another_dtype_than_the_inputs(name, dtype):
+    module, x, _ = case(n=8)
+    other = Wrapped(lambda inner, x: inner(x).to(dtype), module)
+    y = other(x).argmax(1)
+    result = attack(Classifier(other), x, y, ball_for(name), method=quick(name))
+    assert result.broken.any()
 
 
 @each

@@ -173,13 +173,21 @@ def test_the_balls_box_must_lie_within_the_classifiers():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"method": "pgdd"}, "Did you mean 'pgd'"),
         ({"method": "pgd,step=3"}, "Did you mean 'steps'"),
-        ({"method": "pgd,steps=many"}, "no int"),
+        ({"method": "pgd,steps=many"}, "is no whole number, as in steps=40"),
     ],
 )
 def test_bad_options_are_explained(options, words, as_users_run):
     classifier, x, y = case()
     with pytest.raises(InputError, match=words):
         attack(classifier, x, y, BALL, **options)
+
+
+def test_what_is_no_classifier_or_no_ball_is_told(as_users_run):
+    x, y = examples(4)
+    with pytest.raises(InputError, match="the model is a Sequential; give a Classifier"):
+        attack(mlp(), x, y, Ball("linf", 0.1))
+    with pytest.raises(InputError, match="the ball is 'linf:0.1'; give a Ball"):
+        attack(Classifier(mlp()), x, y, "linf:0.1")
 
 
 def test_methods_by_text_take_options():

@@ -3,8 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsball import InputError
-from epsball.attacks import losses
+from epsball import Ball, Classifier, InputError, attack
+from epsball.attacks import APGD, NES, PGD, SPSA, MomentumPGD, SecondOrder, losses
+from helpers import examples, mlp
 
 
 def draw(seed: int, classes: int, n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,3 +68,30 @@ def test_a_targeted_loss_without_targets_is_told():
 def test_an_unknown_loss_names_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'cross-entropy'"):
         losses.resolve("crossentropy")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [PGD, APGD, MomentumPGD, SecondOrder, SPSA, NES],
+    ids=lambda method: method.__name__,
+)
+@pytest.mark.parametrize("shape", [(), (20, 4)])
+def test_a_loss_of_another_shape_than_one_value_a_row_is_told(method, shape, as_users_run):
+    x, _ = examples(20)
+    y = mlp()(x).argmax(1)
+    mean = method(loss=lambda z, y: z.mean() if shape == () else z)
+    with pytest.raises(InputError, match=r"the loss returned .* reduction='none'"):
+        attack(Classifier(mlp()), x, y, Ball("linf", 0.1), method=mean)
+
+
+def test_a_loss_may_compute_in_another_dtype():
+    x, _ = examples(20)
+    y = mlp()(x).argmax(1)
+    for method in (SPSA, NES, APGD, SecondOrder):
+        own = method(loss=lambda z, y: losses.margin(z.double(), y))
+        assert attack(Classifier(mlp()), x, y, Ball("linf", 0.3), method=own).broken.any()
+
+
+def test_no_loss_is_told(as_users_run):
+    with pytest.raises(InputError, match="unknown loss 'None'"):
+        losses.resolve(None)

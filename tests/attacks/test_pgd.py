@@ -240,9 +240,19 @@ def test_bad_options_are_refused(options, as_users_run):
 def test_targets_must_fit(as_users_run):
     classifier = Classifier(mlp())
     x, y = examples(20)
-    for targets in (torch.zeros(5).long(), torch.zeros(20), torch.full((20,), 7), [0] * 20):
+    for targets in (torch.zeros(5).long(), torch.zeros(20), torch.zeros(20).bool(), torch.full((20,), 7), [0] * 20):
         with pytest.raises(InputError, match="targets"):
             attack(classifier, x, y, BALLS[0], method=PGD(targets=targets))
+
+
+def test_a_target_is_another_class():
+    classifier = Classifier(mlp())
+    x, _ = examples(20)
+    y = classifier.logits(x).argmax(1)
+    targets = (y + 1) % 4
+    targets[7] = y[7]
+    with pytest.raises(InputError, match="target of example 7 .* its own label"):
+        attack(classifier, x, y, BALLS[0], method=PGD(targets=targets), batch_size=5)
 
 
 def test_a_model_without_gradient_is_named():

@@ -101,3 +101,17 @@ def test_the_trust_region_solution_is_a_maximiser(seed, hard):
 
     assert float(s.norm()) <= float(reach) * (1 + 1e-6)
     assert float(model(s)) >= float(model(others).max()) - 1e-6
+
+
+@pytest.mark.parametrize("ball", [Ball("linf", 76.5, 0, 255), Ball("l2", 76.5, 0, 255), Ball("l1", 12)], ids=str)
+def test_directions_that_vanish_are_no_trouble_at_any_radius(ball):
+    """A linear model has no curvature: no direction is new."""
+    module = linear(torch.randn(2, D, generator=torch.Generator().manual_seed(1)), torch.zeros(2))
+    x = X * float(ball.high)
+    y = module(x).argmax(1)
+    found, expected = (
+        attack(Classifier(module, high=ball.high), x, y, ball, method=method).broken
+        for method in (SecondOrder(steps=2), PGD(loss="margin"))
+    )
+    assert found.any()
+    assert torch.equal(found, expected)

@@ -1,5 +1,6 @@
 """Attacks of other libraries as attacks of this one: what they return is projected, verified and counted."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -83,7 +84,11 @@ class Peer:
                 classes=query.classes,
             )
             points = self._points(task)
-        query.logits(query.neighbourhood.project(points.detach().to(x)))
+        points = query.neighbourhood.project(points.detach().to(x))
+        lost = int(points.isnan().flatten(1).any(1).sum())
+        if lost:
+            warnings.warn(f"{self.label} returned NaN for {lost} of {len(x)} examples, which stand.", stacklevel=2)
+        query.logits(points)
 
     def _points(self, task: Task) -> Tensor:
         """Return the peer's points; its failure is said to be its own.
@@ -91,7 +96,7 @@ class Peer:
         Raises
         ------
         EpsballError
-            If the peer's attack fails, or returns another shape.
+            If the peer's attack fails, or returns no tensor or another shape.
         """
         try:
             points = self.run(task)
@@ -99,6 +104,8 @@ class Peer:
             raise
         except Exception as error:
             raise EpsballError(f"{self.label} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(points, Tensor):
+            raise EpsballError(f"{self.label} returned a {type(points).__name__}; expected a tensor of points.")
         if points.shape != task.x.shape:
             raise EpsballError(f"{self.label} returned {tuple(points.shape)} for inputs {tuple(task.x.shape)}.")
         return points
@@ -113,7 +120,14 @@ def from_foolbox(attack: Any) -> Peer:
     ----------
     attack
         A Foolbox attack object.
+
+    Raises
+    ------
+    InputError
+        If it is a class, or cannot be called.
     """
+    if isinstance(attack, type) or not callable(attack):
+        raise InputError(f"the attack is {attack!r}; give a Foolbox attack object: foolbox.attacks.LinfPGD(steps=40).")
 
     def run(task: Task) -> Tensor:
         foolbox = _imported("foolbox", "foolbox", "from_foolbox")

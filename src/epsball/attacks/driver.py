@@ -80,6 +80,7 @@ def attack(
         budget=budget,
         batch_size=batch_size,
     )
+    _check_kinds(classifier, ball)
     check_box(ball, classifier)
     before = classifier.passes.forward
     with preserved(seed if classifier.stochastic else None), classifier.in_use():
@@ -88,6 +89,14 @@ def attack(
         index = torch.arange(len(x), device=x.device)
         result = search(classifier, Examples(x=x, y=y, index=index, total=len(x), classes=classes), ball, options)
     return dataclasses.replace(result, ledger=Ledger.concatenate([guards, result.ledger]))
+
+
+def _check_kinds(classifier: object, ball: object) -> None:
+    """Raise InputError unless classifier and ball are ones."""
+    if not isinstance(classifier, Classifier):
+        raise InputError(f"the model is a {type(classifier).__name__}; give a Classifier: Classifier(module).")
+    if not isinstance(ball, Ball):
+        raise InputError(f"the ball is {ball!r}; give a Ball: Ball('linf', 0.1), or Ball.parse('linf:8/255').")
 
 
 def check_box(ball: Ball, classifier: Classifier) -> None:

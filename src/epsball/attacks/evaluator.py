@@ -73,14 +73,16 @@ class Evaluator:
         """
         n = len(points)
         leaf = self._padded(points).detach().requires_grad_()
+        # What a loss takes from the points themselves must not pass for a gradient of the model.
+        beside = leaf.detach().requires_grad_()
         with torch.enable_grad():
             with ThinConvolutions():
                 logits = _first(self._run(leaf), n)
-            values = [loss(logits, _first(leaf, n)) for loss in losses]
+            values = [loss(logits, _first(beside, n)) for loss in losses]
             gradients = []
             for i, value in enumerate(values):
                 self.padding[1] += len(leaf) - n
-                gradient = self.classifier.gradient(value, leaf, keep=i + 1 < len(values))
+                gradient = self.classifier.gradient(value, leaf, beside, keep=i + 1 < len(values))
                 gradients.append(_first(gradient, n).contiguous())
         return logits.detach(), [value.detach() for value in values], gradients
 
@@ -92,8 +94,9 @@ class Evaluator:
         return torch.cat([points, points[:1].expand(missing, *points.shape[1:])])
 
     def _run(self, points: Tensor) -> Tensor:
+        """Return logits in the model's dtype: its last layers may compute in another one."""
         if not self.reduced:
-            return self._forward(points)
+            return self._forward(points).to(self._dtype)
         with torch.autocast(self._device.type, torch.bfloat16):
             return self._forward(points).to(self._dtype)
 

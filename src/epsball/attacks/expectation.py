@@ -8,6 +8,7 @@ from epsball.attacks.options import check_count
 from epsball.attacks.protocol import Attack, Domain, domain, norms
 from epsball.attacks.query import Query
 from epsball.ball import Ball
+from epsball.errors import InputError
 from epsball.randomness import Keys
 
 
@@ -31,6 +32,11 @@ class ExpectationOverTransformation:
 
     def __post_init__(self) -> None:
         check_count("samples", self.samples)
+        if getattr(self.method, "gradient_free", False):
+            raise InputError(
+                f"the attack '{self.method.name}' takes no gradient, and there is nothing to average. Take a gradient "
+                "attack; Classifier(stochastic=True, repetitions=...) says how often a witness is judged."
+            )
 
     @property
     def name(self) -> str:

@@ -105,7 +105,7 @@ TARGETED: dict[str, TargetedLoss] = {"targeted-dlr": targeted_dlr, "targeted-mar
 
 
 def resolve(loss: str | Loss) -> Loss:
-    """Return the loss of that name, or the callable itself.
+    """Return the loss of that name, or the callable, held to one value a row.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def resolve(loss: str | Loss) -> Loss:
         If no loss has that name, or it needs targets.
     """
     if callable(loss):
-        return loss
+        return _per_example(loss)
     if loss in TARGETED:
         raise InputError(
             f"the loss '{loss}' needs target classes: take TargetedAPGD, or PGD(targets=...) with a plain loss."
@@ -122,7 +122,7 @@ def resolve(loss: str | Loss) -> Loss:
 
 
 def resolve_targeted(loss: str | TargetedLoss) -> TargetedLoss:
-    """Return the targeted loss of that name, or the callable itself.
+    """Return the targeted loss of that name, or the callable, held to one value a row.
 
     Raises
     ------
@@ -130,5 +130,20 @@ def resolve_targeted(loss: str | TargetedLoss) -> TargetedLoss:
         If no targeted loss has that name.
     """
     if callable(loss):
-        return loss
+        return _per_example(loss)
     return choose(TARGETED, loss, "targeted loss")
+
+
+def _per_example(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a user's loss in the dtype of the logits, an InputError where it has not one value a row."""
+
+    def checked(logits: Logits, *labels: Labels) -> PerExample:
+        value = loss(logits, *labels)
+        if value.shape != logits.shape[:1]:
+            raise InputError(
+                f"the loss returned {tuple(value.shape)} for {len(logits)} rows; a loss is one value a row, "
+                f"({len(logits)},), for examples are searched one by one. Use reduction='none'."
+            )
+        return value.to(logits.dtype)
+
+    return checked

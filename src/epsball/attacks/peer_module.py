@@ -27,8 +27,9 @@ class PeerModule(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits; peers that compute in NumPy hand in float64, which is rounded to the model's dtype."""
         self.forwards += len(x)
+        x = x.to(self._classifier.dtype)
         return self._classifier.forward(_Counted.apply(x, self) if x.requires_grad else x)
 
     def passed_back(self, n: int) -> None:

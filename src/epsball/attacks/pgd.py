@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from epsball.attacks import losses, starts
@@ -99,7 +100,7 @@ class PGD:
         targets = self.targets
         if not isinstance(targets, Tensor):
             raise InputError(f"targets are a {type(targets).__name__}; give a tensor of one integer class an example.")
-        if targets.ndim != 1 or targets.is_floating_point() or len(targets) != query.total:
+        if targets.shape != (query.total,) or targets.is_floating_point() or targets.dtype == torch.bool:
             raise InputError(
                 f"targets are {tuple(targets.shape)}, {targets.dtype}; "
                 f"expected one integer class for each of {query.total} examples."
@@ -107,7 +108,14 @@ class PGD:
         low, high = int(targets.min()), int(targets.max())
         if low < 0 or high >= query.classes:
             raise InputError(f"targets lie in {low}..{high}, but the model has classes 0..{query.classes - 1}.")
-        return targets.to(query.x.device).long()
+        targets = targets.to(query.x.device).long()
+        own = query.index[targets[query.index] == query.y]
+        if len(own):
+            raise InputError(
+                f"the target of example {int(own[0])} is {int(targets[own[0]])}, its own label: the search would go "
+                "away from the boundary. Give another class."
+            )
+        return targets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,8 @@ ATTACKS: dict[str, Factory] = {
     "hop-skip-jump": HopSkipJump,
 }
 
+_KINDS = {int: "whole number", float: "number", str: "text"}
+
 OBJECTS = {
     "collision": "Collision(pool=(x, y))",
     "transfer": "Transfer(surrogate=classifier)",
@@ -132,5 +134,7 @@ def with_options(attack: Attack, name: str, options: dict[str, str]) -> Attack:
         try:
             values[key] = kind(text)
         except ValueError as error:
-            raise InputError(f"option {key}={text} of '{name}' is no {kind.__name__}.") from error
+            raise InputError(
+                f"option {key}={text} of '{name}' is no {_KINDS[kind]}, as in {key}={current[key]}."
+            ) from error
     return dataclasses.replace(attack, **values)  # type: ignore[type-var]

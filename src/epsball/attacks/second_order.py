@@ -169,9 +169,9 @@ class _Search:
     def _fresh(self, directions: Float[Tensor, "n d"]) -> Tensor:
         """Return displacements as long along what is new in some directions; 0 where nothing is."""
         rows = _orthogonal(directions, self.state.S).view_as(self.state.points)
-        length = self.ball.distance(rows, torch.zeros_like(rows)).to(rows.dtype)
-        size = float(self.ball.radius) / length.clamp(min=torch.finfo(rows.dtype).tiny)
-        return like(self.state.scale * size, rows) * rows
+        length = self.ball.distance(rows, torch.zeros_like(rows))
+        unit = rows / like(length.masked_fill(length == 0, 1.0), rows)
+        return like(self.state.scale * float(self.ball.radius), rows) * unit
 
     def _measure(self, displacement: Tensor) -> None:
         """Add the secant pair of the points on both sides of each iterate."""

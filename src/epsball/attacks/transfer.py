@@ -10,12 +10,13 @@ from torch import Tensor
 from epsball.attacks import registry
 from epsball.attacks.evaluator import Evaluator
 from epsball.attacks.judge import Judge
-from epsball.attacks.protocol import Attack, check_norm
+from epsball.attacks.protocol import Attack, check_norm, domain
 from epsball.attacks.query import Query, SearchEnded
 from epsball.attacks.record import Record
 from epsball.ball import Ball
 from epsball.classifier import Classifier
-from epsball.errors import InputError
+from epsball.classifier.guards import check_model
+from epsball.errors import InputError, ModelError
 from epsball.randomness import Keys
 
 
@@ -58,7 +59,12 @@ class Transfer:
         """Try the points at which the surrogate is most wrong."""
         check_norm(registry.resolve(self.method), ball)
         query.begin(0)
-        query.logits(self._points(query, ball, keys))
+        try:
+            points = self._points(query, ball, keys)
+        except ModelError as error:
+            raise type(error)(f"of the surrogate: {error}") from error
+        # A surrogate of another dtype has other numbers on the surface of the ball.
+        query.logits(query.neighbourhood.project(points))
 
     def _points(self, query: Query, ball: Ball, keys: Keys) -> Tensor:
         """Return for each standing example the point of its ball at which the surrogate's margin is lowest."""
@@ -66,21 +72,24 @@ class Transfer:
         with self.surrogate.in_use():
             judge = Judge(self.surrogate)
             with torch.no_grad():
-                classes = judge.logits(x[:1]).shape[1] - self.surrogate.rejects
+                columns = check_model(self.surrogate.forward, x, deterministic=not self.surrogate.stochastic)
+            classes = columns - self.surrogate.rejects
             if classes != query.classes:
                 raise InputError(f"the surrogate has {classes} classes, the model {query.classes}; they must agree.")
-            record = Record(ball, x, query.y, query.index, judge.margins(x, query.y))
+            method = registry.resolve(self.method)
+            box = domain(method) == "box"
+            record = Record(ball, x, query.y, query.index, judge.margins(x, query.y), box=box)
             search = Query(
                 Evaluator(self.surrogate, "float32"),
                 judge,
                 record,
-                attack=registry.resolve(self.method).name,
+                attack=method.name,
                 stop="never",
                 budget=None,
                 total=query.total,
                 classes=classes,
             )
             with suppress(SearchEnded):
-                registry.resolve(self.method)(search, ball, keys=keys)
+                method(search, ball, keys=keys)
         everyone = torch.arange(len(x), device=x.device)
         return record.candidates(everyone).to(query.x)

@@ -141,7 +141,9 @@ class Classifier:
         except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
             raise ModelError(guards.explain_failure(x, error)) from error
 
-    def gradient(self, output: Tensor, x: Float[Tensor, "n *shape"], *, keep: bool = False) -> Tensor:
+    def gradient(
+        self, output: Tensor, x: Float[Tensor, "n *shape"], beside: Tensor | None = None, *, keep: bool = False
+    ) -> Tensor:
         """Return d sum(output) / dx and count the passes.
 
         Parameters
@@ -150,6 +152,9 @@ class Classifier:
             Per-example values computed from ``forward(x)``, x requiring a gradient.
         x
             The leaf input.
+        beside
+            Another leaf of the same values, from which `output` takes what it does not take through the model;
+            its gradient is added.
         keep
             Keep the graph for another backward pass.
 
@@ -159,15 +164,16 @@ class Classifier:
             If no gradient reaches the input.
         """
         self.passes.backward += len(x)
-        gradient = None
+        gradient, rest = None, ()
         if output.requires_grad:
-            (gradient,) = torch.autograd.grad(output.sum(), x, retain_graph=keep, allow_unused=True)
+            leaves = (x,) if beside is None else (x, beside)
+            gradient, *rest = torch.autograd.grad(output.sum(), leaves, retain_graph=keep, allow_unused=True)
         if gradient is None:
             raise NoGradientError(
                 "no gradient reaches the input: the model detaches it, runs under no_grad or is not "
                 "differentiable. Use a gradient-free attack, or a surrogate for the part that cuts the gradient."
             )
-        return gradient
+        return sum((part for part in rest if part is not None), gradient)
 
     def handled(self, logits: Float[Tensor, "n columns"], y: Int64[Tensor, " n"]) -> Float[Tensor, "n classes"]:
         """Return logits by which an example is handled right or not: those of the classes.
