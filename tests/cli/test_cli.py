@@ -248,6 +248,27 @@ def test_an_audit_shows_the_similarity_with_a_reference(card, capsys):
     assert f"with {card}" in capsys.readouterr().out
 
 
+def test_the_figure_of_minimum_norms_by_command(card, tmp_path, capsys, monkeypatch):
+    arguments = ["figure", "minimum-norm", str(card), "digits,first=20", "--ball", "l2:1", "--method", "ddn,steps=20"]
+    out = tmp_path / "made" / "curve.svg"
+    assert main([*arguments, "--method", "deepfool", "--out", str(out)]) == 0
+    assert "the nearest of all" in capsys.readouterr().out
+    assert out.stat().st_size > 1000
+    assert main([*arguments, "--method", "pgd", "--out", str(out)]) == 2
+    assert "a curve needs a minimum-norm attack" in capsys.readouterr().err
+    assert main([*arguments, "--out", str(tmp_path / "curve.txt")]) == 2
+    assert "a figure is a .png, .svg or .pdf file" in capsys.readouterr().err
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(eb.attacks.DDN, "__call__", interrupted)
+    assert main([*arguments, "--method", "deepfool", "--out", str(out)]) == 130
+    printed = capsys.readouterr().out
+    assert "interrupted: the last attack did not end" in printed
+    assert "deepfool" not in printed
+
+
 def test_figures_by_command(card, tmp_path, capsys):
     runs = [tmp_path / "a", tmp_path / "b"]
     for run, radius in zip(runs, ("0.05", "0.1"), strict=True):
