@@ -18,7 +18,9 @@ def test_the_curve_counts_the_examples_without_a_point_up_to_the_radius(distance
     assert curve.at(radius) == pytest.approx(standing / len(distances))
     assert curve.at(curve.median) <= 0.5
     assert str(curve)
-    assert curve.to_json()["distance"] == sorted(d for d in distances if d == d) + [None] * sum(d != d for d in distances)
+    assert curve.to_json()["distance"] == sorted(d for d in distances if d == d) + [None] * sum(
+        d != d for d in distances
+    )
 
 
 @pytest.mark.parametrize("distances", [[0.1, 0.2, math.inf], [math.inf], [0.0, 0.0]])

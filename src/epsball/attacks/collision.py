@@ -48,8 +48,8 @@ class Collision:
         x, y = self.pool
         if len(x) != len(y) or y.ndim != 1 or y.is_floating_point() or len(x) == 0:
             raise InputError(
-                f"the pool has {len(x)} partners and labels {tuple(y.shape)}, {y.dtype}; give at least one partner, and "
-                "one integer each."
+                f"the pool has {len(x)} partners and labels {tuple(y.shape)}, {y.dtype}; give at least one partner, "
+                "and one integer each."
             )
 
     @property
