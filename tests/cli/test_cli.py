@@ -82,6 +82,19 @@ def test_attack_writes_its_points(card, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_attack_writes_the_nearest_points_too(card, tmp_path, capsys):
+    out = tmp_path / "points.safetensors"
+    arguments = ["attack", str(card), "digits,first=20", "--ball", "l2:0.1", "--out", str(out)]
+    assert main([*arguments, "--method", "ddn,steps=20", "--stop", "never", "--json"]) == 0
+    points = load_file(out)
+    x, _ = eb.data.load("digits,first=20")[:]
+    found = ~points["distance"].isnan()
+    assert found.sum() > points["broken"].sum()
+    expected = eb.Ball("l2", 0.1).distance(points["nearest"], x)
+    assert points["distance"][found].tolist() == pytest.approx(expected[found].tolist())
+    capsys.readouterr()
+
+
 BAD = {
     "unknown data": (["audit", "mlp", "digit", "--ball", "linf:0.1"], 2, "Did you mean 'digits'"),
     "missing folder": (["audit", "mlp", "idx:nowhere", "--ball", "linf:0.1"], 2, "nowhere"),
