@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 import epsball as eb
-from epsball.attacks import PGD
+from epsball.attacks import PGD, expectation_over_transformation
 
 BALL = eb.Ball.parse("linf:0.1")
 NET = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 X, Y = eb.data.load("digits")[:20]
+LABELS = NET(X).argmax(1)
 
 
 class Changed(nn.Module):
@@ -74,6 +75,16 @@ CASES: dict[str, Callable[[], object]] = {
         eb.Classifier(NET), X, Y, eb.Ball("l1", 1), method="hop-skip-jump"
     ),
     "targets for other examples": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method=PGD(targets=Y[:5])),
+    "a target that is the label": lambda: eb.attack(
+        eb.Classifier(NET), X, LABELS, BALL, method=PGD(targets=torch.full_like(Y, int(LABELS[0])))
+    ),
+    "a targeted loss without targets": lambda: PGD(loss="targeted-dlr"),
+    "a loss that is a batch mean": lambda: eb.attack(
+        eb.Classifier(NET), X, LABELS, BALL, method=PGD(loss=nn.functional.cross_entropy)
+    ),
+    "averaged gradients of an attack without any": lambda: expectation_over_transformation("square", samples=20),
+    "a module for a classifier": lambda: eb.attack(NET, X, Y, BALL),
+    "a text for a ball": lambda: eb.attack(eb.Classifier(NET), X, Y, "linf:0.1"),
     "unknown option of an attack": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method="pgd,step=5"),
     "no steps": lambda: PGD(steps=0),
     "bad step size": lambda: eb.attack(eb.Classifier(NET), X, Y, BALL, method=PGD(step_size="radius*steps")),

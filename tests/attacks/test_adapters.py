@@ -124,7 +124,9 @@ def test_examples_for_which_a_peer_returns_nan_are_told_of_and_the_others_go_on(
         return points
 
     with pytest.warns(UserWarning, match="theirs returned NaN for 5 of 20 examples"):
-        result = attack(Classifier(mlp()), x, y, Ball(norm, 4 if norm == "l1" else 0.6), method=Peer(label="theirs", run=half))
+        result = attack(
+            Classifier(mlp()), x, y, Ball(norm, 4 if norm == "l1" else 0.6), method=Peer(label="theirs", run=half)
+        )
     assert not result.broken[:5].any()
     assert result.broken.any()
 

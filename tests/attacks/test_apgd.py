@@ -7,7 +7,7 @@ from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import APGD, PGD, TargetedAPGD
 from epsball.attacks.apgd import _shares
 from epsball.attacks.climb import checkpoints, climb
-from epsball.attacks.climb_l1 import climb_l1
+from epsball.attacks.climb_l1 import SparseClimber, climb_l1
 from epsball.attacks.walkers import _comparable
 from helpers import examples, mlp
 
@@ -69,6 +69,18 @@ def test_l1_steps_move_few_coordinates():
     y = classifier.logits(x).argmax(1)
     result = attack(classifier, x, y, Ball("l1", 0.8), method=APGD(steps=40), stop="never")
     assert ((result.x_adv != x).sum(1).double().median()) <= 12
+
+
+def test_l1_goes_on_from_the_best_point_with_its_own_gradient():
+    x = torch.full((2, 8), 0.5)
+    dense, sparse = x + 0.1, x.clone()
+    sparse[:, 0] = 0.9
+    state = SparseClimber.begin(dense, torch.zeros(2), torch.ones(2, 8), Ball("l1", 1.0).at(x))
+    state.arrive(sparse, torch.tensor([1.0, -1.0]), 2 * torch.ones(2, 8))  # better in the first row only
+    state.arrive(dense, torch.tensor([0.5, -1.0]), 3 * torch.ones(2, 8))
+    state.look(2)
+    assert torch.equal(state.points, torch.stack([sparse[0], dense[1]]))
+    assert torch.equal(state.gradient[:, 0], torch.tensor([2.0, 3.0]))
 
 
 @given(st.integers(1, 1000))

@@ -69,5 +69,19 @@ def test_a_pool_of_other_shape_or_without_labels_is_an_error(as_users_run):
         attack(classifier, x, y, BALLS[0], method=Collision(pool=(pixels[:, :3], y)))
     with pytest.raises(InputError, match="one integer each"):
         Collision(pool=(pixels, y[:5]))
+    for pool in ((pixels[:0], y[:0]), (pixels, y.float())):
+        with pytest.raises(InputError, match=f"{len(pool[0])} partners and labels .*{pool[1].dtype}"):
+            Collision(pool=pool)
+    for pool in (None, (pixels.numpy(), y.numpy()), pixels):
+        with pytest.raises(InputError, match="give a pair of tensors"):
+            Collision(pool=pool)
     with pytest.raises(InputError, match="give method=Collision"):
         attack(classifier, x, y, BALLS[0], method="collision")
+
+
+def test_examples_without_partners_are_told_of():
+    _, x, y = images(20)
+    classifier = Classifier(mlp(inputs=4, classes=3))
+    y = classifier.logits(x).argmax(1)
+    result = attack(classifier, x, y, Ball("linf", 0.1), method=Collision(pool=(torch.full((1, 4), 9.0), y[:1])))
+    assert "20 standing examples were not searched: the attack had nothing to try on them" in str(result)

@@ -133,6 +133,8 @@ def test_every_pass_stands_in_the_ledger(name):
     classifier = Classifier(module)
     result = attack(classifier, x, y, ball_for(name), method=quick(name), batch_size=18)
     assert result.ledger.passes == (counter.rows, classifier.passes.backward)
+    rows = list(zip(result.ledger.index.tolist(), result.ledger.attack, result.ledger.restart.tolist(), strict=True))
+    assert len(set(rows)) == len(rows)
 
 
 @each

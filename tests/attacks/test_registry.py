@@ -49,6 +49,11 @@ def test_an_attack_of_another_package_is_found_by_its_name(installed):
         registry.resolve("their")
 
 
+def test_an_attack_that_is_no_dataclass_takes_no_options(installed):
+    with pytest.raises(InputError, match="'theirs' is no dataclass and takes no options"):
+        registry.resolve("theirs,steps=3")
+
+
 def test_our_own_names_do_not_look_for_packages(monkeypatch):
     monkeypatch.delattr(registry, "entry_points")
     assert registry.resolve("pgd,steps=3").steps == 3

@@ -4,7 +4,7 @@ import torch
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import PGD, sensitivity
 from epsball.attacks.geometry import OtherGeometry
-from helpers import examples, linear, mlp
+from helpers import Wrapped, examples, linear, mlp
 
 
 def small():
@@ -69,3 +69,22 @@ def test_sign_steps_lose_in_l2_by_what_geometry_says():
 def test_an_unknown_geometry_names_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'linf'"):
         OtherGeometry(method=PGD(), norm="inf")
+
+
+@pytest.mark.parametrize("calls", [8, 40])
+def test_ctrl_c_keeps_the_settings_that_are_finished(calls):
+    seen = []
+
+    def logits(inner, x):
+        seen.append(len(x))
+        if len(seen) == calls:
+            raise KeyboardInterrupt
+        return inner(x)
+
+    _, x, y = small()
+    result = sensitivity(Classifier(Wrapped(logits, mlp())), x, y, Ball("linf", 0.1))
+    assert result.interrupted
+    assert len(result.settings) == (0 if calls == 8 else 2)
+    assert str(result).endswith("interrupted: the settings that follow are missing")
+    assert result.to_json()["interrupted"]
+    assert len(result.plot().axes) == 1

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from epsball import Ball, Classifier, InputError, ModelError, attack
-from epsball.attacks import PGD
+from epsball.attacks import PGD, losses
 from epsball.attacks.judge import Judge
 from helpers import Wrapped, examples, mlp
 
@@ -23,7 +23,7 @@ def test_margins_are_those_of_the_canonical_pass_at_the_points_returned(stop, pr
     x, _ = examples(200)
     y = torch.randint(2, (200,), generator=generator)
     classifier = Classifier(net)
-    method = PGD(steps=10, targets=y)
+    method = PGD(steps=10, loss=lambda z, y: -losses.cross_entropy(z, y))
     result = attack(classifier, x, y, BALL, method=method, stop=stop, precision=precision)
     with classifier.in_use():
         margin = Judge(classifier).margins(result.x_adv, y)

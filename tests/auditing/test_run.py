@@ -183,6 +183,14 @@ def test_a_truncated_shard_is_named(tmp_path):
         eb.audit(classifier, (x, y), BALL, folder=tmp_path)
 
 
+def test_what_is_no_classifier_or_no_ball_is_told(as_users_run):
+    x, y = examples(4)
+    with pytest.raises(InputError, match="the model is a Sequential; give a Classifier"):
+        eb.audit(mlp(), (x, y), Ball("linf", 0.1))
+    with pytest.raises(InputError, match="the ball is 'linf:0.1'; give a Ball"):
+        eb.audit(Classifier(mlp()), (x, y), "linf:0.1")
+
+
 def test_budgets_by_name():
     classifier, x, y = case(20)
     assert eb.audit(classifier, (x, y), BALL, budget="quick").chain.total == 20

@@ -82,6 +82,19 @@ def test_attack_writes_its_points(card, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_attack_writes_the_nearest_points_too(card, tmp_path, capsys):
+    out = tmp_path / "points.safetensors"
+    arguments = ["attack", str(card), "digits,first=20", "--ball", "l2:0.1", "--out", str(out)]
+    assert main([*arguments, "--method", "ddn,steps=20", "--stop", "never", "--json"]) == 0
+    points = load_file(out)
+    x, _ = eb.data.load("digits,first=20")[:]
+    found = ~points["distance"].isnan()
+    assert found.sum() > points["broken"].sum()
+    expected = eb.Ball("l2", 0.1).distance(points["nearest"], x)
+    assert points["distance"][found].tolist() == pytest.approx(expected[found].tolist())
+    capsys.readouterr()
+
+
 BAD = {
     "unknown data": (["audit", "mlp", "digit", "--ball", "linf:0.1"], 2, "Did you mean 'digits'"),
     "missing folder": (["audit", "mlp", "idx:nowhere", "--ball", "linf:0.1"], 2, "nowhere"),
@@ -246,6 +259,27 @@ def test_a_reference_that_cannot_be_compared_is_refused_before_the_audit(card, t
 def test_an_audit_shows_the_similarity_with_a_reference(card, capsys):
     assert main(["audit", str(card), "digits,first=60", "--ball", "linf:0.1", "--reference", str(card)]) == 0
     assert f"with {card}" in capsys.readouterr().out
+
+
+def test_the_figure_of_minimum_norms_by_command(card, tmp_path, capsys, monkeypatch):
+    arguments = ["figure", "minimum-norm", str(card), "digits,first=20", "--ball", "l2:1", "--method", "ddn,steps=20"]
+    out = tmp_path / "made" / "curve.svg"
+    assert main([*arguments, "--method", "deepfool", "--out", str(out)]) == 0
+    assert "the nearest of all" in capsys.readouterr().out
+    assert out.stat().st_size > 1000
+    assert main([*arguments, "--method", "pgd", "--out", str(out)]) == 2
+    assert "a curve needs a minimum-norm attack" in capsys.readouterr().err
+    assert main([*arguments, "--out", str(tmp_path / "curve.txt")]) == 2
+    assert "a figure is a .png, .svg or .pdf file" in capsys.readouterr().err
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(eb.attacks.DDN, "__call__", interrupted)
+    assert main([*arguments, "--method", "deepfool", "--out", str(out)]) == 130
+    printed = capsys.readouterr().out
+    assert "interrupted: the last attack did not end" in printed
+    assert "deepfool" not in printed
 
 
 def test_figures_by_command(card, tmp_path, capsys):

@@ -124,9 +124,9 @@ def from_foolbox(attack: Any) -> Peer:
     Raises
     ------
     InputError
-        If it is a class, or cannot be called.
+        If it is a class or a text.
     """
-    if isinstance(attack, type) or not callable(attack):
+    if isinstance(attack, type | str):
         raise InputError(f"the attack is {attack!r}; give a Foolbox attack object: foolbox.attacks.LinfPGD(steps=40).")
 
     def run(task: Task) -> Tensor:

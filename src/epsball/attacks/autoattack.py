@@ -49,7 +49,9 @@ class AutoAttack:
 class RandomisedAutoAttack:
     """AutoAttack, version rand, for models that draw random numbers: APGD on cross-entropy and on DLR.
 
-    100 steps from one start each, every gradient the mean over `samples` evaluations.
+    100 steps from one start each, every gradient, and every loss that is compared, the mean over `samples`
+    evaluations (the released code compares the last one's). In l1 both go through l1-APGD's three balls, as in
+    version standard, where the released code stays in the smallest.
 
     References
     ----------

@@ -43,9 +43,14 @@ class Collision:
 
     def __post_init__(self) -> None:
         check_count("partners", self.partners)
+        if not (isinstance(self.pool, tuple) and len(self.pool) == 2 and all(isinstance(p, Tensor) for p in self.pool)):
+            raise InputError(f"the pool is a {type(self.pool).__name__}; give a pair of tensors, (partners, labels).")
         x, y = self.pool
-        if len(x) != len(y) or y.ndim != 1 or y.is_floating_point():
-            raise InputError(f"the pool has {len(x)} partners and labels {tuple(y.shape)}; give one integer each.")
+        if len(x) != len(y) or y.ndim != 1 or y.is_floating_point() or len(x) == 0:
+            raise InputError(
+                f"the pool has {len(x)} partners and labels {tuple(y.shape)}, {y.dtype}; give at least one partner, "
+                "and one integer each."
+            )
 
     @property
     def name(self) -> str:

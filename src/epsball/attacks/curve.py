@@ -77,7 +77,7 @@ def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
         style = ("-", "--", "-.", ":")[number // 7 % 4]
         width = 1.0 + 3.0 * (1 - (number + 1) / len(curves))  # where curves coincide, the wider ones show beside
         axes.step(radius.numpy(), accuracy, where="post", label=name, linewidth=width, linestyle=style)
-    axes.set(xlabel=unit, ylabel="accuracy under attack", xlim=(0, widest), ylim=(0, 1))
+    axes.set(xlabel=unit, ylabel="accuracy under attack", xlim=(0, widest), ylim=(0, 1.02))
     if len(curves) > 1:
         figure.legend(loc="outside right upper", frameon=False)
     return figure

@@ -26,9 +26,9 @@ class DeepFool:
         r_k = abs(f_j) / norm_2(w_j)^2 w_j in l2,  abs(f_j) / norm_1(w_j) sign(w_j) in linf,
         x_(k+1) = clip(x + (1 + overshoot) (r_0 + ... + r_k)).
 
-    From the second step on r_k is longer by 1e-4, as in the released code, for the box may keep a step
-    from crossing. All examples and classes of a step go through the model together: one forward pass and a backward
-    pass a class. Examples that are misclassified are done.
+    From the second step on r_k is longer by 1e-4 (in the released code from the first), for the box may keep
+    a step from crossing. All examples and classes of a step go through the model together: one forward pass
+    and a backward pass a class. Examples that are misclassified are done.
 
     Parameters
     ----------

@@ -80,8 +80,7 @@ def attack(
         budget=budget,
         batch_size=batch_size,
     )
-    _check_kinds(classifier, ball)
-    check_box(ball, classifier)
+    check_subject(classifier, ball)
     before = classifier.passes.forward
     with preserved(seed if classifier.stochastic else None), classifier.in_use():
         classes = classifier.check(x, y)
@@ -91,16 +90,12 @@ def attack(
     return dataclasses.replace(result, ledger=Ledger.concatenate([guards, result.ledger]))
 
 
-def _check_kinds(classifier: object, ball: object) -> None:
-    """Raise InputError unless classifier and ball are ones."""
+def check_subject(classifier: object, ball: object) -> None:
+    """Raise InputError unless these are a classifier and a ball whose box lies within the classifier's."""
     if not isinstance(classifier, Classifier):
         raise InputError(f"the model is a {type(classifier).__name__}; give a Classifier: Classifier(module).")
     if not isinstance(ball, Ball):
         raise InputError(f"the ball is {ball!r}; give a Ball: Ball('linf', 0.1), or Ball.parse('linf:8/255').")
-
-
-def check_box(ball: Ball, classifier: Classifier) -> None:
-    """Raise InputError unless the ball's box lies within the classifier's."""
     if classifier.low is None or classifier.high is None:
         return
     if ball.low is None or ball.high is None or ball.low < classifier.low or ball.high > classifier.high:

@@ -28,7 +28,8 @@ class FAB:
         x_(k+1) = clip((1 - alpha) (x_k + eta delta_1) + alpha (x + eta delta_2)),
 
     and where that is misclassified, x_(k+1) = x + beta (x_(k+1) - x). A step costs two forward passes and a
-    backward pass a class. Restarts begin at half the ball's radius from x, in a random direction.
+    backward pass a class, whose gradients are held together: with very many classes take `TargetedFAB`, or
+    smaller batches. Restarts begin at half the ball's radius from x, in a random direction.
 
     Parameters
     ----------

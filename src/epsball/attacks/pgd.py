@@ -31,9 +31,10 @@ class PGD:
     step_size
         A number in units of the ball's norm, or a rule such as ``"2.5*radius/steps"``.
     loss
-        ``"cross-entropy"``, ``"margin"``, ``"dlr"``, or a callable (logits, y) -> (n,) to ascend.
+        ``"cross-entropy"``, ``"margin"``, ``"dlr"``, ``"rescaled-cross-entropy"``, or a callable
+        (logits, y) -> (n,) to ascend.
     start
-        ``"uniform"``, ``"gaussian"``, ``"none"``, points (n, *shape), or a start of
+        ``"uniform"``, ``"surface"``, ``"gaussian"``, ``"none"``, points (n, *shape), or a start of
         `epsball.attacks.starts`.
     targets
         Target classes (n,), one for each example of the call: the loss towards the target is

@@ -123,9 +123,11 @@ def with_options(attack: Attack, name: str, options: dict[str, str]) -> Attack:
     """Return the attack with options given as texts, each read as the type its field has now."""
     if not options:
         return attack
+    if not dataclasses.is_dataclass(attack):
+        raise InputError(f"the attack '{name}' is no dataclass and takes no options in a text; give method=an object.")
     current = {
         field.name: getattr(attack, field.name)
-        for field in dataclasses.fields(attack)  # type: ignore[arg-type]
+        for field in dataclasses.fields(attack)
         if type(getattr(attack, field.name)) in (int, float, str)
     }
     values: dict[str, object] = {}
@@ -137,4 +139,4 @@ def with_options(attack: Attack, name: str, options: dict[str, str]) -> Attack:
             raise InputError(
                 f"option {key}={text} of '{name}' is no {_KINDS[kind]}, as in {key}={current[key]}."
             ) from error
-    return dataclasses.replace(attack, **values)  # type: ignore[type-var]
+    return dataclasses.replace(attack, **values)

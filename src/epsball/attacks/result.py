@@ -88,7 +88,10 @@ class AttackResult:
             )
         unsearched = self._unsearched()
         if unsearched:
-            lines.append(f"{unsearched} standing examples were not searched: no budget for one call, or interrupted")
+            lines.append(
+                f"{unsearched} standing examples were not searched: the attack had nothing to try on them, their "
+                "budget did not allow a call, or it was interrupted"
+            )
         if self.invalid:
             lines.append(f"invalid: {len(self.invalid)} (non-finite logits)")
         if self.interrupted:

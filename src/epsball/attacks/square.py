@@ -29,7 +29,7 @@ BLOCK = 64
 class Square:
     """The Square attack, on the margin.
 
-    Costs queries + 1 forwards a restart, and no gradient.
+    Costs queries + 1 forwards a restart, and no gradient but those of its polish.
 
     Parameters
     ----------

@@ -71,15 +71,19 @@ class Sensitivity:
         The attack from which each setting differs in one option, in words.
     settings
         The settings, by option.
+    interrupted
+        Whether the sweep was interrupted; the settings finished until then are kept.
     """
 
     base: str
     settings: tuple[Setting, ...]
+    interrupted: bool = False
 
     def __str__(self) -> str:
         rows = [(s.option, s.value, s.accuracy, str(s.interval), s.forwards, s.backwards) for s in self.settings]
         header = ("option", "value", "accuracy", "95% interval", "forwards", "backwards")
-        return f"each setting differs from {self.base} in one option\n" + results.text_table(header, rows)
+        lines = [f"each setting differs from {self.base} in one option", results.text_table(header, rows)]
+        return "\n".join([*lines, *(["interrupted: the settings that follow are missing"] if self.interrupted else [])])
 
     def of(self, option: str) -> list[Setting]:
         """Return the settings in which an option was changed."""
@@ -97,11 +101,11 @@ class Sensitivity:
         """Return base and settings as JSON's types."""
         columns = self._columns()
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return results.jsonable({"base": self.base, "settings": rows})
+        return results.jsonable({"base": self.base, "settings": rows, "interrupted": self.interrupted})
 
     def plot(self) -> "Figure":
         """Draw accuracy against each option, a panel an option, on one scale."""
-        options = list(dict.fromkeys(setting.option for setting in self.settings))
+        options = list(dict.fromkeys(setting.option for setting in self.settings)) or [""]
         figure = results.new_figure(2.8 * len(options), 3.4)
         figure.suptitle(f"one option changed at a time, from {self.base}", fontsize="medium")
         panels = figure.subplots(1, len(options), sharey=True, squeeze=False)[0]
@@ -159,18 +163,20 @@ def sensitivity(
     """
     base = PGD(steps=10) if base is None else base
     wanted = list(_settings(base, ball, steps, factors, starts, restarts))
-    settings = []
+    settings: list[Setting] = []
+    interrupted = False
     for number, (option, value, method) in enumerate(wanted, start=1):
         result = attack(classifier, x, y, ball, method=method, seed=seed)
-        if result.interrupted:
+        interrupted = result.interrupted
+        if interrupted:
             break
         _, forwards, backwards = result.ledger.summary().get(method.name, (0, 0, 0))
         standing = int((~result.broken).sum())
         counts = {"standing": standing, "examples": len(x), "forwards": forwards, "backwards": backwards}
         settings.append(Setting(option=option, value=value, **counts))
         progress.report("sensitivity", number, len(wanted))
-    words = f"PGD with {base.steps} steps of {base.step_size}, start {base.start}, {base.restarts} restart(s)"
-    return Sensitivity(base=words, settings=tuple(settings))
+    words = f"PGD with {base.steps} steps of {base.step_size}, start {base.start}, restarts {base.restarts}"
+    return Sensitivity(base=words, settings=tuple(settings), interrupted=interrupted)
 
 
 def _settings(

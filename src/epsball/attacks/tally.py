@@ -46,7 +46,9 @@ class Tally:
         self._finished.append((self.attack, self._restart, [column[rows] for column in columns]))
 
     def begin(self, restart: int, attack: str | None = None) -> None:
-        """Begin the rows of another restart, of the same attack or of another one."""
+        """Begin the rows of another restart, of the same attack or of another one; those of the same restart go on."""
+        if (attack or self.attack, restart) == (self.attack, self._restart):
+            return
         self._close()
         self._before = self.spent
         self.attack = attack or self.attack
@@ -87,7 +89,7 @@ class Tally:
 
     def ledger(self) -> Ledger:
         """Return the rows of all attacks and restarts."""
-        self.begin(0)
+        self._close()
         rows: Sequence[Ledger] = [
             Ledger.rows(index, attack, restart, *columns) for attack, restart, (index, *columns) in self._finished
         ]

@@ -9,7 +9,7 @@ import torch
 from epsball import data as datasets
 from epsball import progress
 from epsball.attacks import Attack, Ensemble, Ledger
-from epsball.attacks.driver import check_box
+from epsball.attacks.driver import check_subject
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
 from epsball.auditing.chain import measure
@@ -108,7 +108,7 @@ def audit(
     choose({NO_CERTIFICATES: None, "auto": None, **METHODS}, certificates, "certificates")
     method = bought if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
-    check_box(ball, classifier)
+    check_subject(classifier, ball)
     dataset = datasets.load(data)
     before = classifier.passes.forward
     classes = _checked(classifier, dataset)

@@ -53,7 +53,7 @@ def attack(
     stochastic
         The model draws random numbers; it is judged over repetitions.
     out
-        A .safetensors file for the points, verdicts and margins.
+        A .safetensors file for the points, verdicts, margins and distances.
     """
     if out is not None and out.suffix != ".safetensors":
         raise InputError(f"--out is {out}; points are written as a .safetensors file.")
@@ -73,12 +73,8 @@ def attack(
             batch_size=batch_size,
         )
     if out is not None:
-        points = {
-            "x_adv": result.x_adv,
-            "broken": result.broken,
-            "margin": result.margin,
-            "index": subject.dataset.positions,
-        }
+        names = ("x_adv", "broken", "margin", "nearest", "distance")
+        points = {**{name: getattr(result, name) for name in names}, "index": subject.dataset.positions}
         write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))
     heading = f"{method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
     notes = {} if out is None else {"points": str(out)}

@@ -10,10 +10,9 @@ from epsball.attacks.curve import AccuracyCurve, plot_curves
 from epsball.attacks.protocol import domain
 from epsball.attacks.registry import resolve
 from epsball.ball import Ball
-from epsball.cli.common import Common, Output, load_subject, png
+from epsball.cli.common import INTERRUPTED, Common, Output, figure_format, load_subject, write_figure
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
-from epsball.files import write_atomically
 
 _COMMON = Common()
 
@@ -39,16 +38,15 @@ def minimum_norm(
     ball
         NORM:RADIUS; the norm and the box count, and for restarts of FAB the radius.
     out
-        The file, .png.
+        The file, .png, .svg or .pdf.
     method
         Minimum-norm attacks NAME[,option=value]...; may be given several times (default: all that
         define the norm).
     """
-    if out.suffix != ".png":
-        raise InputError(f"--out is {out}; the figure is a .png file.")
+    figure_format(out)
     subject = load_subject(model, data, ball, common, stochastic=False)
     x, y = subject.dataset[:]
-    distances = {}
+    distances, interrupted = {}, False
     with showing_progress():
         for name in method or _defined_for(subject.ball):
             _check_minimum_norm(name)
@@ -56,17 +54,22 @@ def minimum_norm(
                 subject.classifier, datasets.as_pixels(x), y, subject.ball, method=name, seed=common.seed, stop="never"
             )
             distances[name] = result.distance.nan_to_num(nan=torch.inf)
+            interrupted = result.interrupted
+            if interrupted:
+                break
     distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)
     curves = {name: AccuracyCurve.of(distance) for name, distance in distances.items()}
     figure = plot_curves(curves, f"{subject.ball.norm} radius")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, png(figure))
+    write_figure(figure, out)
     radius = float(subject.ball.radius)
     table = results.text_table(
         ("attack", "median distance", f"accuracy at {radius:g}"),
         [(name, curve.median, curve.at(radius)) for name, curve in curves.items()],
     )
-    return Output(f"{model}, {len(y)} examples of {data}\n\n{table}\nwritten: {out}")
+    lines = [f"{model}, {len(y)} examples of {data}", "", table, f"written: {out}"]
+    if interrupted:
+        lines.append("interrupted: the last attack did not end, and those that follow are missing")
+    return Output("\n".join(lines), INTERRUPTED if interrupted else 0)
 
 
 def _defined_for(ball: Ball) -> list[str]:

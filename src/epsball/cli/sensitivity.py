@@ -5,7 +5,7 @@ from pathlib import Path
 from epsball import data as datasets
 from epsball.attacks import PGD
 from epsball.attacks import sensitivity as sweep
-from epsball.cli.common import Common, Output, load_subject, output, png
+from epsball.cli.common import INTERRUPTED, Common, Output, load_subject, output, png
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically, write_json
 
@@ -59,4 +59,4 @@ def sensitivity(
         write_atomically(out / "sensitivity.png", png(result.plot()))
         notes["written"] = str(out)
     heading = f"sensitivity of PGD on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes)
+    return output(result, common, heading=heading, notes=notes, code=INTERRUPTED if result.interrupted else 0)
