@@ -19,6 +19,7 @@ SMALL = {
     "square": "square,queries=120",
     "ensemble": "ensemble,queries=20,most=4",
     "carlini-wagner": "carlini-wagner,searches=4,steps=30,step_size=0.05,constant=0.1",
+    "carlini-wagner-linf": "carlini-wagner-linf,steps=5,step_size=0.05,constant=0.01,least=0.02",
     "ddn": "ddn,steps=60",
     "fmn": "fmn,steps=60",
     "fab": "fab,steps=10",

@@ -10,6 +10,7 @@ from epsball.attacks.autoattack import AutoAttack as AutoAttack
 from epsball.attacks.autoattack import RandomisedAutoAttack as RandomisedAutoAttack
 from epsball.attacks.averaged import GradientNoise as GradientNoise
 from epsball.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+from epsball.attacks.carlini_wagner_linf import CarliniWagnerLinf as CarliniWagnerLinf
 from epsball.attacks.collision import Collision as Collision
 from epsball.attacks.curve import AccuracyCurve as AccuracyCurve
 from epsball.attacks.ddn import DDN as DDN

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from epsball.attacks import losses
+from epsball.attacks.adam import adam
 from epsball.attacks.options import check_count, check_positive
 from epsball.attacks.query import Query, QueryLoss
 from epsball.attacks.standing import kept
-from epsball.ball import Ball, Neighbourhood
+from epsball.attacks.tanh_space import to_box, to_free
+from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.randomness import Keys
-
-_BETAS = (0.9, 0.999)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +79,17 @@ class CarliniWagner:
 
     def _minimise(self, query: Query, c: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, ...]:
         """Run Adam for one value of c an example; return which found a point, and c and its bounds of who stands."""
-        w = _to_free(query.x, query.neighbourhood)
+        w = to_free(query.x, query.neighbourhood)
         mean, square, found = torch.zeros_like(w), torch.zeros_like(w), torch.zeros_like(c, dtype=torch.bool)
         for k in range(1, self.steps + 1):
-            points, slope = _to_box(w, query.neighbourhood)
+            points, slope = to_box(w, query.neighbourhood)
             logits, _, (gradient,) = query.gradient(points, [self._penalised(query, c)])
             w, gradient, slope, logits, mean, square, found, c, below, above = kept(
                 query.going_on, w, gradient, slope, logits, mean, square, found, c, below, above
             )
             found |= losses.margin(logits, query.y) >= self.confidence
-            gradient = gradient * slope
-            mean = mean.lerp(gradient, 1 - _BETAS[0])
-            square = square.lerp(gradient.square(), 1 - _BETAS[1])
-            denominator = (square / (1 - _BETAS[1] ** k)).sqrt_().add_(1e-8)
-            w = w - self.step_size / (1 - _BETAS[0] ** k) * mean / denominator
+            mean, square, direction, metric = adam(gradient * slope, mean, square, k)
+            w = w - self.step_size * direction / metric
         return found, c, below, above
 
     def _penalised(self, query: Query, c: Tensor) -> QueryLoss:
@@ -104,18 +101,3 @@ class CarliniWagner:
             return (points - own_x).flatten(1).square().sum(1) + own_c * penalty
 
         return loss
-
-
-def _to_free(x: Tensor, around: Neighbourhood) -> Tensor:
-    """Return the w of points x, drawn in a little from the ends of the box, where it is infinite."""
-    if around.high == torch.inf:
-        return x
-    return torch.atanh((2 * (x - around.low) / (around.high - around.low) - 1) * 0.999999)
-
-
-def _to_box(w: Tensor, around: Neighbourhood) -> tuple[Tensor, Tensor]:
-    """Return the points of w, and their derivatives."""
-    if around.high == torch.inf:
-        return w, torch.ones_like(w)
-    t, half = torch.tanh(w), (around.high - around.low) / 2
-    return around.clip(around.low + half * (1 + t)), half * (1 - t.square())

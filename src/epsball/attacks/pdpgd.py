@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from epsball.attacks import losses
+from epsball.attacks.adam import adam
 from epsball.attacks.options import check_count, check_positive
 from epsball.attacks.query import Query
 from epsball.attacks.standing import kept, like, of_labels
 from epsball.ball import Ball
 from epsball.randomness import Keys
 
-_BETAS = (0.9, 0.999)
 _WIDEST = math.log(1e6)
 """The weights of norm and loss differ by at most this factor, in logarithms."""
 
@@ -77,11 +77,9 @@ class PDPGD:
             points, gradient, logits, mean, square, weight, share = kept(
                 query.going_on, points, gradient, logits, mean, square, weight, share
             )
-            mean = mean.lerp(gradient, 1 - _BETAS[0])
-            square = square.lerp(gradient.square(), 1 - _BETAS[1])
-            metric = (square / (1 - _BETAS[1] ** (k + 1))).sqrt_().add_(1e-8)
+            mean, square, direction, metric = adam(gradient, mean, square, k + 1)
             step = self.step_size * 0.01 ** (k / self.steps)
-            moved = query.neighbourhood.clip(points - step / (1 - _BETAS[0] ** (k + 1)) * mean / metric)
+            moved = query.neighbourhood.clip(points - step * direction / metric)
             points = _proximal(query, ball, moved, metric, step * (1 - share) / share)
             standing = -losses.margin(logits, query.y).sign()
             pace = self.dual_step_size * (1 - 0.9 * k / max(1, self.steps - 1))

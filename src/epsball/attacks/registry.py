@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from epsball.attacks.apgd import APGD, TargetedAPGD
 from epsball.attacks.autoattack import AutoAttack, RandomisedAutoAttack
 from epsball.attacks.carlini_wagner import CarliniWagner
+from epsball.attacks.carlini_wagner_linf import CarliniWagnerLinf
 from epsball.attacks.ddn import DDN
 from epsball.attacks.deepfool import DeepFool
 from epsball.attacks.ensemble import Ensemble
@@ -38,6 +39,7 @@ ATTACKS: dict[str, Factory] = {
     "apgd": APGD,
     "apgd-t": TargetedAPGD,
     "carlini-wagner": CarliniWagner,
+    "carlini-wagner-linf": CarliniWagnerLinf,
     "ddn": DDN,
     "fmn": FMN,
     "deepfool": DeepFool,

@@ -4,17 +4,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from epsball.attacks import losses
+from epsball.attacks.adam import adam
 from epsball.attacks.finite_differences import estimate, rademacher
 from epsball.attacks.options import check_options
 from epsball.attacks.query import Query
 from epsball.ball import Ball
 from epsball.randomness import Keys
-
-_DECAY = (0.9, 0.999)
-_TINY = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +75,8 @@ class SPSA:
                 pairs=self.pairs,
             )
             points, mean, square, gradient = points[kept], mean[kept], square[kept], gradient[kept]
-            mean = torch.lerp(gradient, mean, _DECAY[0])
-            square = torch.lerp(gradient**2, square, _DECAY[1])
-            points = query.neighbourhood.project(points + self.learning_rate * _adam(mean, square, step))
+            mean, square, direction, metric = adam(gradient, mean, square, step)
+            points = query.neighbourhood.project(points + self.learning_rate * direction / metric)
             query.logits(points)
             if query.going_on is not None:
                 points, mean, square = (part[query.going_on] for part in (points, mean, square))
-
-
-def _adam(mean: Tensor, square: Tensor, step: int) -> Tensor:
-    """Return Adam's direction: the bias-corrected mean over the root of the bias-corrected square."""
-    m, v = mean / (1 - _DECAY[0] ** step), square / (1 - _DECAY[1] ** step)
-    return m / (v.sqrt() + _TINY)
