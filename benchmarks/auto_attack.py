@@ -5,6 +5,7 @@ Run as ``python benchmarks/auto_attack.py --peer FOLDER``; see README.md beside 
 """
 
 import argparse
+import gc
 import importlib
 import importlib.util
 import json
@@ -227,6 +228,8 @@ def main() -> None:
     """Run every network and seed, contenders in random order; print tables and write every run."""
     options = arguments()
     harness.single_threaded()
+    # Searching what the imports left for garbage, before each timing, would leave cold caches to the plain passes.
+    gc.freeze()
     if options.peer is not None:
         sys.path.insert(0, str(options.peer))
     present = importlib.util.find_spec("autoattack") is not None

@@ -134,9 +134,11 @@ def test_inputs_that_make_no_sense(norm, method, arguments, words):
 
 
 @pytest.mark.parametrize(("norm", "order", "dual"), [("linf", math.inf, 1), ("l2", 2, 2), ("l1", 1, math.inf)])
-def test_distance_and_dual_norm(norm, order, dual):
+@pytest.mark.parametrize("n", [5, 12_000])
+def test_distance_and_dual_norm(norm, order, dual, n):
+    """Also for more rows than are looked at together."""
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 5, 2, 3, dtype=torch.float64, generator=generator)
+    a, b = torch.randn(2, n, 2, 3, dtype=torch.float64, generator=generator)
     ball = Ball(norm, 1, None, None)
     torch.testing.assert_close(ball.distance(a, b), torch.linalg.vector_norm((a - b).flatten(1), order, dim=1))
     found = ball.dual_norm(a.float())

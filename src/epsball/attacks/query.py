@@ -256,8 +256,8 @@ class Query:
         margin = margins(logits, self._labels(rows))
         if self._record.hits:
             self._record.meet(owners, points, margin, logits.abs().amax(1), self._evaluator.rounding)
-        lowest = self.tally.lowest[owners]
-        news = ~(margin > (lowest.clamp(min=0) if self._first else lowest))
+        lower = ~(margin >= self.tally.lowest[owners])
+        news = lower | (margin <= 0) if self._first else lower
         judged = False
         # Where the others lie does not matter.
         if bool(news.any()):

@@ -101,8 +101,9 @@ class Square:
             points = moves.propose(best, draws[place])
             found, going_on = walkers.margin(points)
             better = torch.nonzero(found < margin)[:, 0]
-            best.index_copy_(0, better, points[better])
-            margin = torch.fmin(margin, found)
+            if len(better):
+                best.index_copy_(0, better, points[better])
+                margin = torch.fmin(margin, found)
         return best if going_on is None else best[going_on]
 
     def _side(self, query: int, grid: Grid) -> int:

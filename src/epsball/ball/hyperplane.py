@@ -67,7 +67,8 @@ def _spread(
     for _ in range(size.shape[1]):
         moved = torch.minimum(pace * t, room)
         missing = target - (size * moved).sum(1, keepdim=True)
-        slope = (weight * (room - moved).sign_()).sum(1, keepdim=True)
+        free = (room - moved).sign_()
+        slope = (weight * free).sum(1, keepdim=True)
         unmet = (missing > _NEAR * target) & (slope > 0)
         if not bool(unmet.any()):
             break
