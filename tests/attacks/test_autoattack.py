@@ -3,7 +3,7 @@ import torch
 
 from epsball import Ball, Classifier, attack
 from epsball.attacks import APGD, AutoAttack, RandomisedAutoAttack, Square, TargetedAPGD
-from epsball.attacks.fab import TargetedFAB
+from epsball.attacks.minimum_norm.fab import TargetedFAB
 from helpers import Counter, Wrapped, examples, mlp
 
 

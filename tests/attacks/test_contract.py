@@ -5,7 +5,7 @@ import torch
 
 from epsball import Ball, Classifier, attack
 from epsball.attacks import ATTACKS
-from epsball.attacks.margins import margins
+from epsball.attacks.engine.margins import margins
 from epsball.attacks.registry import resolve
 from helpers import Counter, Wrapped, convnet, examples, linear, mlp
 

@@ -66,8 +66,8 @@ def test_the_inner_search_is_the_attacks_loop_and_leaves_modes_and_statistics():
     y = torch.randint(4, (20,))
     statistics = module[1].running_mean.clone()
     keys = Keys.of_positions(torch.arange(20), 0)
-    from epsball.attacks import starts
     from epsball.attacks.losses import cross_entropy
+    from epsball.attacks.parts import starts
 
     x_adv = maximise(
         module, lambda z: cross_entropy(z, y), x, BALL, step_sizes=[0.05] * 5, start=starts.uniform, keys=keys

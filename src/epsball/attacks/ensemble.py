@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from epsball.attacks.apgd import APGD, TargetedAPGD
-from epsball.attacks.composition import run_stages
-from epsball.attacks.options import check_options
-from epsball.attacks.protocol import Attack
-from epsball.attacks.query import Query
+from epsball.attacks.black_box.square import Square
+from epsball.attacks.engine.query import Query
+from epsball.attacks.gradient.apgd import APGD, TargetedAPGD
+from epsball.attacks.parts.composition import run_stages
+from epsball.attacks.parts.options import check_options
+from epsball.attacks.parts.protocol import Attack
 from epsball.attacks.shots import Shots
-from epsball.attacks.square import Square
 from epsball.ball import Ball
 from epsball.randomness import Keys
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epsball import results
 from epsball.attacks.curve import AccuracyCurve
-from epsball.attacks.ledger import Ledger
+from epsball.attacks.engine.ledger import Ledger
 from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from epsball import progress
-from epsball.attacks.evaluator import PRECISIONS, Evaluator
-from epsball.attacks.judge import Judge
-from epsball.attacks.ledger import Ledger
-from epsball.attacks.nearest import Nearest
-from epsball.attacks.protocol import Attack, check_norm, domain
-from epsball.attacks.query import Query, SearchEnded, Stop
-from epsball.attacks.record import Record
+from epsball.attacks.engine.evaluator import PRECISIONS, Evaluator
+from epsball.attacks.engine.judge import Judge
+from epsball.attacks.engine.ledger import Ledger
+from epsball.attacks.engine.nearest import Nearest
+from epsball.attacks.engine.query import Query, SearchEnded, Stop
+from epsball.attacks.engine.record import Record
+from epsball.attacks.parts.protocol import Attack, check_norm, domain
 from epsball.attacks.registry import gradient_free
 from epsball.attacks.result import AttackResult
 from epsball.ball import Ball

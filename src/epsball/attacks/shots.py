@@ -9,12 +9,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks import losses
-from epsball.attacks.apgd import climb_from
-from epsball.attacks.options import check_options
-from epsball.attacks.patterns import block_corners
-from epsball.attacks.query import Query
-from epsball.attacks.square import moves_in
-from epsball.attacks.walkers import Walkers
+from epsball.attacks.black_box.patterns import block_corners
+from epsball.attacks.black_box.square import moves_in
+from epsball.attacks.engine.query import Query
+from epsball.attacks.gradient.apgd import climb_from
+from epsball.attacks.parts.options import check_options
+from epsball.attacks.parts.walkers import Walkers
 from epsball.ball import Ball, Neighbourhood
 from epsball.randomness import Keys
 

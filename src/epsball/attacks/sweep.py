@@ -9,9 +9,9 @@ from torch import Tensor
 
 from epsball import progress, results
 from epsball.attacks.driver import attack
-from epsball.attacks.geometry import OtherGeometry
-from epsball.attacks.pgd import PGD
-from epsball.attacks.protocol import NORMS, Attack
+from epsball.attacks.gradient.geometry import OtherGeometry
+from epsball.attacks.gradient.pgd import PGD
+from epsball.attacks.parts.protocol import NORMS, Attack
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.statistics import Interval, clopper_pearson

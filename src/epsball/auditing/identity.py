@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from epsball import __version__
-from epsball.attacks.judge import Judge
+from epsball.attacks.engine.judge import Judge
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED

@@ -7,7 +7,7 @@ import torch
 from epsball import attacks, results
 from epsball import data as datasets
 from epsball.attacks.curve import AccuracyCurve, plot_curves
-from epsball.attacks.protocol import domain
+from epsball.attacks.parts.protocol import domain
 from epsball.attacks.registry import resolve
 from epsball.ball import Ball
 from epsball.cli.common import INTERRUPTED, Common, Output, figure_format, load_subject, write_figure

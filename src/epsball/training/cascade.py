@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from epsball.attacks import steps as rules
 from epsball.attacks.losses import cross_entropy
+from epsball.attacks.parts import steps as rules
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.training.checks import require_weight

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from epsball.attacks import steps as rules
 from epsball.attacks.losses import cross_entropy
+from epsball.attacks.parts import steps as rules
 from epsball.ball import Ball
 from epsball.errors import EpsballError, InputError, choose
 from epsball.state import evaluating

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from epsball.attacks import steps as rules
+from epsball.attacks.parts import steps as rules
 from epsball.ball import Ball, Neighbourhood
 from epsball.errors import InputError
 from epsball.training.checks import require_radius

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsball.attacks import starts
-from epsball.attacks import steps as rules
-from epsball.attacks.loop import ascend
-from epsball.attacks.starts import Start
-from epsball.attacks.thin_convolutions import ThinConvolutions
+from epsball.attacks.engine.thin_convolutions import ThinConvolutions
+from epsball.attacks.parts import starts
+from epsball.attacks.parts import steps as rules
+from epsball.attacks.parts.loop import ascend
+from epsball.attacks.parts.starts import Start
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.randomness import Keys
@@ -46,7 +46,7 @@ def maximise(
     x, ball
         Centres and perturbation set.
     step_sizes, start, keys
-        As for `epsball.attacks.loop.ascend`; keys hold one key an example.
+        As for `epsball.attacks.parts.loop.ascend`; keys hold one key an example.
     """
 
     def evaluate(points: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from epsball.attacks import steps as rules
 from epsball.attacks.losses import cross_entropy, kl
+from epsball.attacks.parts import steps as rules
 from epsball.ball import Ball
 from epsball.training.checks import require_weight
 from epsball.training.inner import Search

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsball.attacks import starts
 from epsball.attacks.losses import cross_entropy
+from epsball.attacks.parts import starts
 from epsball.ball import Ball
 from epsball.randomness import Keys
 from epsball.training.inner import maximise, shrunk

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from epsball.attacks import steps as rules
 from epsball.attacks.losses import cross_entropy
+from epsball.attacks.parts import steps as rules
 from epsball.ball import Ball
 from epsball.training.inner import Search
 from epsball.training.objective import Context, Losses

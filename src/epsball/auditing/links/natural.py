@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from epsball.attacks import Ledger
-from epsball.attacks.judge import Judge
-from epsball.attacks.margins import margins
-from epsball.attacks.record import AT_EXAMPLE
+from epsball.attacks.engine.judge import Judge
+from epsball.attacks.engine.margins import margins
+from epsball.attacks.engine.record import AT_EXAMPLE
 from epsball.auditing.link import Columns, Findings, Shard
 from epsball.generators import preserved
 from epsball.statistics import Bound, Interval, clopper_pearson

@@ -1,0 +1,1 @@
+"""Tools for models that hide their gradients, and attacks of other libraries."""

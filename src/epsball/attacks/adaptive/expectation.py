@@ -1,0 +1,80 @@
+"""Expectation over transformation: any gradient attack on the mean gradient of a random model."""
+
+from dataclasses import dataclass, field
+
+from epsball.attacks import registry
+from epsball.attacks.engine.averaged import GradientNoise
+from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.options import check_count
+from epsball.attacks.parts.protocol import Attack, Domain, domain, norms
+from epsball.ball import Ball
+from epsball.errors import InputError
+from epsball.randomness import Keys
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExpectationOverTransformation:
+    """An attack whose every gradient is a mean over evaluations of a random model.
+
+    Parameters
+    ----------
+    method
+        The attack.
+    samples
+        Evaluations a gradient.
+    noise
+        Filled by the search: the standard errors of the mean gradients, relative to their length.
+    """
+
+    method: Attack
+    samples: int
+    noise: GradientNoise = field(default_factory=GradientNoise)
+
+    def __post_init__(self) -> None:
+        check_count("samples", self.samples)
+        if getattr(self.method, "gradient_free", False):
+            raise InputError(
+                f"the attack '{self.method.name}' takes no gradient, and there is nothing to average. Take a gradient "
+                "attack; Classifier(stochastic=True, repetitions=...) says how often a witness is judged."
+            )
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return f"{self.method.name} x{self.samples}"
+
+    @property
+    def domain(self) -> Domain:
+        """The attack's domain."""
+        return domain(self.method)
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The norms that the attack defines."""
+        return norms(self.method)
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Search the neighbourhoods of the standing examples."""
+        self.method(query.averaged(self.samples, self.noise), ball, keys=keys)
+
+
+def expectation_over_transformation(attack: str | Attack, samples: int) -> ExpectationOverTransformation:
+    """Return an attack with each gradient the mean over `samples` evaluations of a random model.
+
+    For classifiers with ``stochastic=True``: random transformations, dropout, noise. Gradients are
+    averaged, not logits: E grad l(f(t(x))) is the gradient of what the attacker wants to raise.
+    After a search, ``print(attack.noise)`` says how far the means can be trusted.
+
+    Parameters
+    ----------
+    attack
+        A gradient attack, or the text of a registered one.
+    samples
+        At least 1; a standard error takes 2.
+
+    References
+    ----------
+    Athalye, Engstrom, Ilyas and Kwok, "Synthesizing robust adversarial examples", ICML 2018.
+    Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML 2018.
+    """
+    return ExpectationOverTransformation(method=registry.resolve(attack), samples=samples)

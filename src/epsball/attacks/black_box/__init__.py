@@ -1,0 +1,1 @@
+"""Attacks that need scores or decisions only, or no query at all."""

@@ -1,0 +1,82 @@
+"""SPSA: projected Adam on gradients estimated from scores along random signs."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from epsball.attacks import losses
+from epsball.attacks.black_box.finite_differences import estimate, rademacher
+from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.adam import adam
+from epsball.attacks.parts.options import check_options
+from epsball.ball import Ball
+from epsball.randomness import Keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPSA:
+    """Simultaneous perturbation stochastic approximation; needs scores, no gradient.
+
+    A step costs 2 * pairs + 1 forwards.
+
+    Parameters
+    ----------
+    steps
+        Number of steps.
+    pairs
+        Pairs of points x + delta u, x - delta u a step, u of independent signs.
+    delta
+        Size of the perturbations, in pixels.
+    learning_rate
+        Adam's step size, in pixels.
+    loss
+        As for `PGD`; the margin is published.
+
+    References
+    ----------
+    Uesato, O'Donoghue, van den Oord and Kohli, "Adversarial risk and the dangers of evaluating
+    against weak attacks", ICML 2018, algorithm 1. Spall (1992).
+    """
+
+    norms: ClassVar = ("linf", "l2")
+    gradient_free: ClassVar = True
+    tolerance: ClassVar = 0.1
+
+    steps: int = 100
+    pairs: int = 64
+    delta: float = 0.01
+    learning_rate: float = 0.01
+    loss: str | losses.Loss = "margin"
+
+    def __post_init__(self) -> None:
+        check_options(self, counts=("steps", "pairs"), positive=("delta", "learning_rate"))
+        losses.resolve(self.loss)
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "spsa"
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Search the neighbourhoods of the standing examples."""
+        loss = losses.resolve(self.loss)
+        query.begin(0)
+        points = query.x
+        mean, square = torch.zeros_like(points), torch.zeros_like(points)
+        for step in range(1, self.steps + 1):
+            gradient, kept = estimate(
+                query,
+                loss,
+                points,
+                keys.derive(step),
+                directions=rademacher,
+                scale=self.delta,
+                pairs=self.pairs,
+            )
+            points, mean, square, gradient = points[kept], mean[kept], square[kept], gradient[kept]
+            mean, square, direction, metric = adam(gradient, mean, square, step)
+            points = query.neighbourhood.project(points + self.learning_rate * direction / metric)
+            query.logits(points)
+            if query.going_on is not None:
+                points, mean, square = (part[query.going_on] for part in (points, mean, square))

@@ -1,0 +1,95 @@
+"""Transfer: adversarial points of a surrogate, tried on the model under test."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from epsball.attacks import registry
+from epsball.attacks.engine.evaluator import Evaluator
+from epsball.attacks.engine.judge import Judge
+from epsball.attacks.engine.query import Query, SearchEnded
+from epsball.attacks.engine.record import Record
+from epsball.attacks.parts.protocol import Attack, check_norm, domain
+from epsball.ball import Ball
+from epsball.classifier import Classifier
+from epsball.classifier.guards import check_model
+from epsball.errors import InputError, ModelError
+from epsball.randomness import Keys
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transfer:
+    """Attack a surrogate to the end and try the points on the model under test; needs no gradient of the latter.
+
+    The surrogate's passes are counted in ``surrogate.passes``; the ledger holds those of the model
+    under test, one an example.
+
+    Parameters
+    ----------
+    surrogate
+        A classifier of the same inputs and classes.
+    method
+        How to attack it: an attack, or the text of a registered one. It runs to its own end, for
+        points of large margin carry over best.
+
+    References
+    ----------
+    Papernot, McDaniel and Goodfellow, "Transferability in machine learning", 2016.
+    """
+
+    gradient_free: ClassVar = True
+
+    surrogate: Classifier
+    method: str | Attack = "pgd"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.surrogate, Classifier):
+            raise InputError(f"the surrogate is a {type(self.surrogate).__name__}; give a Classifier.")
+        registry.resolve(self.method)
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return f"transfer {registry.resolve(self.method).name}"
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Try the points at which the surrogate is most wrong."""
+        check_norm(registry.resolve(self.method), ball)
+        query.begin(0)
+        try:
+            points = self._points(query, ball, keys)
+        except ModelError as error:
+            raise type(error)(f"of the surrogate: {error}") from error
+        # A surrogate of another dtype has other numbers on the surface of the ball.
+        query.logits(query.neighbourhood.project(points))
+
+    def _points(self, query: Query, ball: Ball, keys: Keys) -> Tensor:
+        """Return for each standing example the point of its ball at which the surrogate's margin is lowest."""
+        x = self.surrogate.adopt(query.x)
+        with self.surrogate.in_use():
+            judge = Judge(self.surrogate)
+            with torch.no_grad():
+                columns = check_model(self.surrogate.forward, x, deterministic=not self.surrogate.stochastic)
+            classes = columns - self.surrogate.rejects
+            if classes != query.classes:
+                raise InputError(f"the surrogate has {classes} classes, the model {query.classes}; they must agree.")
+            method = registry.resolve(self.method)
+            box = domain(method) == "box"
+            record = Record(ball, x, query.y, query.index, judge.margins(x, query.y), box=box)
+            search = Query(
+                Evaluator(self.surrogate, "float32"),
+                judge,
+                record,
+                attack=method.name,
+                stop="never",
+                budget=None,
+                total=query.total,
+                classes=classes,
+            )
+            with suppress(SearchEnded):
+                method(search, ball, keys=keys)
+        everyone = torch.arange(len(x), device=x.device)
+        return record.candidates(everyone).to(query.x)

@@ -1,0 +1,1 @@
+"""What runs the model for an attack: passes, verdicts, records and the ledger."""

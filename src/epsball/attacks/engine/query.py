@@ -1,0 +1,296 @@
+"""`Query`: what an attack sees of the model."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from epsball.attacks.engine.averaged import Averaged, GradientNoise
+from epsball.attacks.engine.evaluator import Evaluated, Evaluator
+from epsball.attacks.engine.judge import Judge
+from epsball.attacks.engine.margins import margins
+from epsball.attacks.engine.nearest import first_lowest
+from epsball.attacks.engine.paid import only, spread
+from epsball.attacks.engine.peer_module import PeerModule
+from epsball.attacks.engine.record import Record
+from epsball.attacks.engine.tally import Tally
+
+QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Maps (logits, points, rows) to one loss a row; ``rows`` None means one row an example, in order.
+
+Its gradient counts what it takes from the logits and what it takes from the points themselves."""
+
+Stop = Literal["first", "never"]
+
+
+class SearchEnded(Exception):
+    """Raised by a query when no example stands any more or none can pay; the driver catches it."""
+
+
+class Query:
+    """The examples still standing, their logits and gradients, and nothing else of the model.
+
+    Attributes
+    ----------
+    x, y
+        The standing examples, their labels.
+    index
+        Their positions in the call's x; an attack's per-example fields are indexed by it.
+    neighbourhood
+        Ball and box around `x`.
+    going_on
+        After a call: the positions, among those that stood before it, of the examples that
+        still stand; None if all do.
+    total, classes
+        Number of examples of the call, and of classes.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator | Averaged,
+        judge: Judge,
+        record: Record,
+        *,
+        attack: str,
+        stop: Stop,
+        budget: int | None,
+        total: int,
+        classes: int,
+    ) -> None:
+        self._evaluator, self._judge, self._record = evaluator, judge, record
+        self._first, self._budget = stop == "first", budget
+        self.tally = Tally(record.index, attack)
+        record.credit(attack)
+        standing = torch.nonzero(~record.left(including_broken=self._first))[:, 0]
+        self._local = standing
+        self.x, self.y, self.index = record.x[standing], record.y[standing], record.index[standing]
+        self.neighbourhood = record.ball.at(self.x)
+        self.going_on: Tensor | None = None
+        self.total, self.classes = total, classes
+
+    def begin(self, restart: int) -> None:
+        """Start the ledger's rows of another restart.
+
+        Raises
+        ------
+        SearchEnded
+            If no example stands any more.
+        """
+        if len(self._local) == 0:
+            raise SearchEnded
+        self.tally.begin(restart)
+
+    def component(self, attack: str) -> None:
+        """Count what follows, and credit what it finds, to another attack that this one is made of.
+
+        Raises
+        ------
+        SearchEnded
+            If no example stands any more.
+        """
+        if len(self._local) == 0:
+            raise SearchEnded
+        self.tally.begin(0, attack)
+        self._record.credit(attack)
+
+    @property
+    def natural(self) -> Float64[Tensor, " n"]:
+        """The margins at the standing examples."""
+        return self._record.natural[self._local]
+
+    def best(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
+        """Return each standing example's point of lowest margin seen in the ball, and that margin."""
+        return self._record.candidates(self._local), self._record.lowest(self._local)
+
+    def nearest(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
+        """Return each standing example's nearest point of the box that looked adversarial, and its distance.
+
+        The example itself and infinity where none did; for attacks whose domain is the box.
+        """
+        hits = self._record.hits[0]
+        return hits.point[self._local], hits.distance[self._local]
+
+    def rows_of(self, index: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+        """Return the rows among the standing examples of those at positions `index` of the call; -1 if they left."""
+        rows = torch.full((self.total,), -1, dtype=torch.int64, device=index.device)
+        rows[self.index] = torch.arange(len(self.index), device=index.device)
+        return rows[index]
+
+    def averaged(self, samples: int, noise: GradientNoise) -> "Query":
+        """Return this query with every gradient the mean over `samples` evaluations, each of them paid for.
+
+        Parameters
+        ----------
+        samples
+            Evaluations a gradient.
+        noise
+            Gets the standard errors of the means.
+        """
+        query = copy.copy(self)
+        query._evaluator = Averaged(self._evaluator, samples, noise)
+        return query
+
+    @contextmanager
+    def module(self) -> Iterator[PeerModule]:
+        """Give the model to a peer's attack, as a module that counts its passes.
+
+        It attributes no rows: there is no dropping, no best point and no budget an example. At the
+        end of the block the standing examples share the passes evenly.
+        """
+        if len(self._local) == 0:
+            raise SearchEnded
+        module = PeerModule(self._evaluator.classifier)
+        try:
+            yield module
+        finally:
+            self.tally.shared(self._local, module.forwards, module.backwards)
+
+    def logits(
+        self, points: Float[Tensor, "m *shape"], rows: Int64[Tensor, " m"] | None = None
+    ) -> Float[Tensor, "m classes"]:
+        """Return the logits of points, one forward each; see `evaluate`."""
+        return self.evaluate(points, rows)[0]
+
+    def evaluate(
+        self, points: Float[Tensor, "m *shape"], rows: Int64[Tensor, " m"] | None = None
+    ) -> tuple[Float[Tensor, "m classes"], Float64[Tensor, " m"]]:
+        """Return the logits of points and their margins, at one forward each.
+
+        Parameters
+        ----------
+        points
+            Any number of rows a standing example.
+        rows
+            The owner of each row among the standing examples (default: one each, in order).
+
+        Returns
+        -------
+        tuple
+            Logits and margins; NaN for the rows of examples that could not pay, which leave.
+
+        Raises
+        ------
+        SearchEnded
+            If no example stands, or none that is asked for can pay.
+        """
+        paid = self._paid(rows, 1)
+        points, kept_rows = only(paid, points, rows)
+        logits = self._evaluator.classifier.handled(self._evaluator.logits(points), self._labels(kept_rows))
+        margin = self._observe(points, logits, kept_rows, forwards=1, backwards=0)
+        return spread(logits, paid, torch.nan), spread(margin, paid, torch.nan)
+
+    def gradient(
+        self,
+        points: Float[Tensor, "m *shape"],
+        losses: Sequence[QueryLoss],
+        rows: Int64[Tensor, " m"] | None = None,
+    ) -> Evaluated:
+        """Return logits, losses and their gradients in the points: one forward, one backward a loss.
+
+        Entries of a gradient that are not finite come back as 0, and the ledger counts them.
+
+        Raises
+        ------
+        SearchEnded
+            If no example stands, or none that is asked for can pay.
+        ModelError
+            If no gradient reaches the input.
+        """
+        repeats = self._evaluator.repeats
+        paid = self._paid(rows, repeats * (1 + len(losses)))
+        points, kept_rows = only(paid, points, rows)
+        handled, y = self._evaluator.classifier.handled, self._labels(kept_rows)
+        bound = [lambda logits, leaf, loss=loss: loss(handled(logits, y), leaf, kept_rows) for loss in losses]
+        logits, values, gradients = self._evaluator.gradients(points, bound)
+        logits = handled(logits, y)
+        gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
+        cost = {"forwards": repeats, "backwards": repeats * len(losses)}
+        self._observe(points, logits, kept_rows, **cost)
+        return (
+            spread(logits, paid, torch.nan),
+            [spread(value, paid, torch.nan) for value in values],
+            [spread(gradient, paid, 0.0) for gradient in gradients],
+        )
+
+    def _owners(self, rows: Tensor | None) -> Tensor:
+        return self._local if rows is None else self._local[rows]
+
+    def _labels(self, rows: Tensor | None) -> Tensor:
+        return self.y if rows is None else self.y[rows]
+
+    def _paid(self, rows: Tensor | None, cost: int) -> Bool[Tensor, " m"] | None:
+        """Return the rows whose examples can pay `cost` passes for each of theirs; None if all can."""
+        if len(self._local) == 0:
+            raise SearchEnded
+        if self._budget is None:
+            return None
+        owners = self._owners(rows)
+        due = cost * torch.bincount(owners, minlength=len(self.tally.spent))
+        poor = self.tally.spent + due > self._budget
+        self._record.exhausted |= poor & (due > 0)
+        if not bool(poor[owners].any()):
+            return None
+        if bool(poor[owners].all()):
+            raise SearchEnded
+        return ~poor[owners]
+
+    def _cleaned(self, gradient: Tensor, owners: Tensor) -> Tensor:
+        """Count zero and non-finite gradients; return the gradient with its non-finite entries at 0."""
+        length = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        if bool(((length > 0) & (length < torch.inf)).all()):
+            return gradient
+        flat = gradient.flatten(1)
+        self.tally.gradients(owners, ~flat.any(1), ~flat.isfinite().all(1))
+        return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def _observe(
+        self, points: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int
+    ) -> Float64[Tensor, " m"]:
+        """Record what a call cost and found, and let examples leave; return the margins."""
+        owners = self._owners(rows)
+        self.tally.passes(owners, forwards, backwards)
+        margin = margins(logits, self._labels(rows))
+        if self._record.hits:
+            self._record.meet(owners, points, margin, logits.abs().amax(1), self._evaluator.rounding)
+        lower = ~(margin >= self.tally.lowest[owners])
+        news = lower | (margin <= 0) if self._first else lower
+        judged = False
+        # Where the others lie does not matter.
+        if bool(news.any()):
+            found = torch.nonzero(news & self._inside(points, rows))[:, 0]
+            judged = self._news(points[found], margin[found], owners[found], several=rows is not None)
+        self.going_on = None
+        if judged or self._budget is not None:
+            self._drop(self._record.left(including_broken=self._first)[self._local])
+        return margin
+
+    def _inside(self, points: Tensor, rows: Tensor | None) -> Bool[Tensor, " m"]:
+        return (self.neighbourhood if rows is None else self.neighbourhood.take(rows)).inside(points)
+
+    def _news(self, points: Tensor, margin: Tensor, owners: Tensor, *, several: bool) -> bool:
+        """Record points of the ball that look adversarial, or lower than all before; return whether any is judged."""
+        self.tally.margins(owners, margin)
+        if several:
+            best = first_lowest(owners, margin.nan_to_num(nan=torch.inf), len(self._record.x))
+            self._record.propose(owners[best], points[best], margin[best])
+        else:
+            self._record.propose(owners, points, margin)
+        suspects = ~(margin > 0) if self._first else margin.isnan()
+        if not bool(suspects.any()):
+            return False
+        canonical = self._judge.margins(points[suspects], self._record.y[owners[suspects]])
+        self._record.confirm(owners[suspects], points[suspects], canonical, self._judge.cost)
+        return True
+
+    def _drop(self, leaving: Bool[Tensor, " n"]) -> None:
+        if not bool(leaving.any()):
+            return
+        kept = torch.nonzero(~leaving)[:, 0]
+        self._local = self._local[kept]
+        self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
+        self.neighbourhood = self.neighbourhood.take(kept)
+        self.going_on = kept

@@ -1,0 +1,189 @@
+"""What a search has found, an entry an example of one chunk."""
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from epsball.attacks.engine.nearest import Nearest, first_lowest
+from epsball.ball import Ball
+
+AT_POINT = "the logits are not finite at a point of its ball"
+AT_EXAMPLE = "the logits are not finite at the example itself"
+
+
+class Record:
+    """Verified points and verdicts, and the candidates a search has come upon.
+
+    Only the canonical pass moves `point`, `margin`, `nearest`, `distance` and `broken`; the search
+    moves candidates, which it puts before that pass at its end: the point of lowest margin in the
+    ball, and for minimum-norm attacks the nearest adversarial points of the box.
+
+    Attributes
+    ----------
+    x, y, index
+        The chunk's examples and labels, and their positions in the call's x.
+    natural
+        The margins at the examples.
+    point, margin
+        The verified point of lowest margin, and that margin (float64); x itself at first.
+    broken
+        Whether a witness is verified.
+    nearest, distance
+        The nearest verified adversarial point, in the ball or not, and its distance (x and NaN
+        without).
+    hits
+        Candidates for `nearest`: the nearest point that looked adversarial, and the nearest that
+        did so beyond the rounding of the search, should the first not be confirmed. Empty for
+        attacks whose domain is the ball.
+    failed, reasons
+        Whether the model failed on a point of the ball, and how, by position in the call's x.
+    exhausted
+        Whether the budget does not allow another call.
+    judged
+        Canonical passes after the natural one.
+    """
+
+    def __init__(
+        self, ball: Ball, x: Tensor, y: Tensor, index: Tensor, natural: Float64[Tensor, " n"], *, box: bool = False
+    ) -> None:
+        self.ball, self.x, self.y, self.index = ball, x, y, index
+        self.natural, self.point, self.margin = natural, x.clone(), natural.clone()
+        self.broken = natural <= 0
+        self.nearest = x.clone()
+        self.distance = torch.where(self.broken, torch.zeros_like(natural), torch.nan)
+        self.hits: tuple[Nearest, ...] = (Nearest(x), Nearest(x)) if box else ()
+        self.failed = natural.isnan()
+        self.reasons = dict.fromkeys(index[self.failed].tolist(), AT_EXAMPLE)
+        self.exhausted = torch.zeros_like(self.broken)
+        self.judged = torch.zeros_like(index)
+        self._candidate, self._lowest = x.clone(), natural.clone()
+        self._pending = torch.zeros_like(self.broken)
+        self._attacks: list[str] = []
+        self._proposer, self._finder = torch.full_like(index, -1), torch.full_like(index, -1)
+
+    def left(self, *, including_broken: bool) -> Bool[Tensor, " n"]:
+        """Return which entries a search need not, or cannot, work on any more."""
+        left = self.failed | self.exhausted
+        return left | self.broken if including_broken else left
+
+    def credit(self, attack: str) -> None:
+        """Credit what is proposed from now on to an attack."""
+        self._attacks.append(attack)
+
+    @property
+    def by(self) -> list[str | None]:
+        """The attack that found each entry's first witness; None where there is none or none was needed."""
+        return [None if finder < 0 else self._attacks[finder] for finder in self._finder.tolist()]
+
+    def lowest(self, entries: Int64[Tensor, " m"]) -> Float64[Tensor, " m"]:
+        """Return the lowest margins proposed for some entries, as the search saw them."""
+        return self._lowest[entries]
+
+    def propose(
+        self, owners: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], margin: Float64[Tensor, " m"]
+    ) -> None:
+        """Keep points of lower margin as candidates, at most one row an owner (NaN is never lower)."""
+        rows = torch.nonzero(margin < self._lowest[owners])[:, 0]
+        if len(rows) == 0:
+            return
+        chosen = owners[rows]
+        self._candidate.index_copy_(0, chosen, points.index_select(0, rows))
+        self._lowest.index_copy_(0, chosen, margin[rows])
+        self._pending.index_fill_(0, chosen, True)
+        self._proposer.index_fill_(0, chosen, len(self._attacks) - 1)
+
+    def meet(
+        self,
+        owners: Int64[Tensor, " m"],
+        points: Float[Tensor, "m *shape"],
+        margin: Float64[Tensor, " m"],
+        size: Float[Tensor, " m"],
+        rounding: float,
+    ) -> None:
+        """Keep the nearest points of the box that look adversarial, and the nearest that do so beyond rounding.
+
+        That is by a margin of at least the share `rounding` of the logits' size and of the natural margin. No
+        ties, which another judge's argmax may give to the label.
+        """
+        nearest, firm = self.hits
+        rows = torch.nonzero((margin < 0) & self.ball.in_box(points))[:, 0]
+        if len(rows) == 0:
+            return
+        owners, points, margin = owners[rows], points[rows], margin[rows]
+        distance = self.ball.distance(points, self.x[owners])
+        nearest.propose(owners, points, distance)
+        beyond = margin <= -rounding * torch.maximum(size[rows], self.natural[owners])
+        firm.propose(owners, points, torch.where(beyond, distance, torch.inf))
+
+    def confirm(
+        self,
+        owners: Int64[Tensor, " m"],
+        points: Float[Tensor, "m *shape"],
+        canonical: Float64[Tensor, " m"],
+        cost: int,
+    ) -> None:
+        """Take the canonical margins of points inside the ball, at `cost` passes each."""
+        self.judged.index_add_(0, owners, torch.full_like(owners, cost))
+        bad = owners[canonical.isnan()]
+        self.reasons.update({i: AT_POINT for i in self.index[bad].tolist() if i not in self.reasons})
+        self.failed[bad] = True
+        hit = torch.nonzero(canonical <= 0)[:, 0]
+        if len(hit):
+            self._witnessed(owners[hit], points[hit])
+        lower = torch.nonzero(canonical < self.margin[owners])[:, 0]
+        if len(lower):
+            rows = lower[first_lowest(owners[lower], canonical[lower], len(self.x))]
+            self.point[owners[rows]] = points[rows]
+            self.margin[owners[rows]] = canonical[rows]
+        # Last, so that an interruption on the way leaves the candidate to be judged again.
+        self._pending[owners[hit]] = False
+
+    def approve(
+        self,
+        owners: Int64[Tensor, " m"],
+        points: Float[Tensor, "m *shape"],
+        canonical: Float64[Tensor, " m"],
+        cost: int,
+    ) -> None:
+        """Take the canonical margins of points of the box, in the ball or not, at `cost` passes each.
+
+        Beyond the ball ties do not count.
+        """
+        inside = self.ball.contains(points, self.x[owners])
+        self.confirm(owners[inside], points[inside], canonical[inside], cost)
+        beyond = owners[~inside]
+        self.judged.index_add_(0, beyond, torch.full_like(beyond, cost))
+        hit = ~inside & (canonical < 0)
+        self._approach(owners[hit], points[hit])
+
+    def _witnessed(self, owners: Tensor, points: Tensor) -> None:
+        """Mark the owners of verified witnesses as broken, by whoever proposed their candidates."""
+        self._approach(owners, points)
+        fresh = owners[~self.broken[owners]]
+        self._finder[fresh] = self._proposer[fresh]
+        self.broken[owners] = True
+
+    def _approach(self, owners: Tensor, points: Tensor) -> None:
+        """Keep verified adversarial points that are nearer than those before."""
+        distance = self.ball.distance(points, self.x[owners])
+        nearer = torch.nonzero(distance < self._verified(owners))[:, 0]
+        rows = nearer[first_lowest(owners[nearer], distance[nearer], len(self.x))]
+        self.nearest[owners[rows]] = points[rows]
+        self.distance[owners[rows]] = distance[rows]
+
+    def _verified(self, entries: Tensor) -> Tensor:
+        """Return the verified distances of some entries, infinite where there is none."""
+        return self.distance[entries].nan_to_num(nan=torch.inf)
+
+    def nearer(self, hits: Nearest) -> Int64[Tensor, " m"]:
+        """Return the entries whose candidate is nearer than what is verified."""
+        entries = torch.arange(len(self.x), device=self.x.device)
+        return entries[hits.distance < self._verified(entries)]
+
+    def pending(self) -> Int64[Tensor, " m"]:
+        """Return the entries whose candidate has not been before the canonical pass."""
+        return torch.nonzero(self._pending)[:, 0]
+
+    def candidates(self, entries: Int64[Tensor, " m"]) -> Float[Tensor, "m *shape"]:
+        """Return the candidates of some entries."""
+        return self._candidate[entries]

@@ -1,0 +1,96 @@
+"""What a search has spent, an entry an example of one chunk, restart by restart."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float64, Int64
+from torch import Tensor
+
+from epsball.attacks.engine.ledger import Ledger
+
+
+class Tally:
+    """Counts passes and the lowest margin seen, for the ledger and for budgets.
+
+    Attributes
+    ----------
+    attack
+        The attack that what follows is counted for.
+    lowest
+        The lowest margin seen inside the ball in this restart (float64), infinite at first.
+    """
+
+    def __init__(self, index: Int64[Tensor, " n"], attack: str) -> None:
+        self.index, self.attack = index, attack
+        self._before = torch.zeros_like(index)
+        self._finished: list[tuple[str, int, list[Tensor]]] = []
+        self._open(0)
+
+    @property
+    def spent(self) -> Int64[Tensor, " n"]:
+        """Forwards and backwards of the method so far."""
+        self._enter()
+        return self._before + self._forwards + self._backwards
+
+    def _open(self, restart: int) -> None:
+        self._restart = restart
+        self.lowest = torch.full(self.index.shape, torch.inf, dtype=torch.float64, device=self.index.device)
+        self._forwards, self._backwards = torch.zeros_like(self.index), torch.zeros_like(self.index)
+        self._owners, self._each = self.index[:0], (0, 0)
+        self._zero, self._bad = torch.zeros_like(self.index), torch.zeros_like(self.index)
+
+    def _close(self) -> None:
+        self._enter()
+        rows = torch.nonzero(self._forwards)[:, 0]
+        columns = [self.index, self.lowest, self._forwards, self._backwards, self._zero, self._bad]
+        self._finished.append((self.attack, self._restart, [column[rows] for column in columns]))
+
+    def begin(self, restart: int, attack: str | None = None) -> None:
+        """Begin the rows of another restart, of the same attack or of another one; those of the same restart go on."""
+        if (attack or self.attack, restart) == (self.attack, self._restart):
+            return
+        self._close()
+        self._before = self.spent
+        self.attack = attack or self.attack
+        self._open(restart)
+
+    def passes(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
+        """Count so many forwards and backwards for the owner of each row.
+
+        Those of calls with the same tensor of owners, as most are, are entered together.
+        """
+        if owners is not self._owners:
+            self._enter()
+            self._owners = owners
+        self._each = (self._each[0] + forwards, self._each[1] + backwards)
+
+    def _enter(self) -> None:
+        """Enter the passes of the latest calls."""
+        ones = torch.ones_like(self._owners)
+        for counts, number in zip((self._forwards, self._backwards), self._each, strict=True):
+            counts.index_add_(0, self._owners, ones, alpha=number)
+        self._each = (0, 0)
+
+    def margins(self, owners: Int64[Tensor, " m"], margin: Float64[Tensor, " m"]) -> None:
+        """Note margins seen inside the ball."""
+        self.lowest.scatter_reduce_(0, owners, margin.nan_to_num(nan=torch.inf), "amin")
+
+    def shared(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
+        """Divide passes of a whole batch evenly; what is left over goes to the first."""
+        for counts, total in ((self._forwards, forwards), (self._backwards, backwards)):
+            share = torch.full_like(owners, total // len(owners))
+            share[: total % len(owners)] += 1
+            counts.index_add_(0, owners, share)
+
+    def gradients(self, owners: Int64[Tensor, " m"], zero: Bool[Tensor, " m"], bad: Bool[Tensor, " m"]) -> None:
+        """Count the gradients that were exactly zero, and those with NaN or infinite entries."""
+        self._zero.index_add_(0, owners, zero.long())
+        self._bad.index_add_(0, owners, bad.long())
+
+    def ledger(self) -> Ledger:
+        """Return the rows of all attacks and restarts."""
+        self._close()
+        rows: Sequence[Ledger] = [
+            Ledger.rows(index, attack, restart, *columns) for attack, restart, (index, *columns) in self._finished
+        ]
+        return Ledger.concatenate(rows)

@@ -1,0 +1,1 @@
+"""Attacks of a fixed budget that follow gradients in the ball."""

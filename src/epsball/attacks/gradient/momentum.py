@@ -1,0 +1,87 @@
+"""The momentum iterative method: the PGD loop on an accumulated gradient."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from epsball.attacks import losses
+from epsball.attacks.engine.query import Query
+from epsball.attacks.parts import starts
+from epsball.attacks.parts import steps as rules
+from epsball.attacks.parts.loop import Evaluate, ascend
+from epsball.attacks.parts.options import check_count
+from epsball.attacks.parts.standing import like
+from epsball.attacks.parts.walkers import Walkers
+from epsball.ball import Ball
+from epsball.errors import InputError
+from epsball.randomness import Keys
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MomentumPGD:
+    """MI-FGSM: PGD along g_{k+1} = decay g_k + gradient / norm_1(gradient).
+
+    The default step, radius / steps from the example itself, is the published one: it reaches the surface of
+    the ball and cannot turn back.
+
+    Parameters
+    ----------
+    steps, restarts, step_size, loss, start
+        As for `epsball.attacks.PGD`.
+    decay
+        mu, the weight of what was accumulated; 0 is PGD.
+
+    References
+    ----------
+    Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, algorithm 1.
+    """
+
+    steps: int = 10
+    restarts: int = 1
+    step_size: rules.StepSize = "radius/steps"
+    loss: str | losses.Loss = "cross-entropy"
+    start: str | starts.Start = "none"
+    decay: float = 1.0
+    tolerance: ClassVar[float] = 0.01
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_count("restarts", self.restarts)
+        losses.resolve(self.loss)
+        starts.resolve(self.start)
+        if not (math.isfinite(self.decay) and self.decay >= 0):
+            raise InputError(f"decay is {self.decay}; it is the weight of the gradients before, 0 or more.")
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return f"mi-fgsm-{self.steps}"
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Search the neighbourhoods of the standing examples."""
+        loss, start = losses.resolve(self.loss), starts.resolve(self.start)
+        step_sizes = [rules.step_size(self.step_size, ball, self.steps)] * self.steps
+        for restart in range(self.restarts):
+            query.begin(restart)
+            walkers = Walkers(query, lambda logits, y, targets: loss(logits, y))
+            first = start(query.neighbourhood, keys[query.index].derive(restart), query.index)
+            last, _ = ascend(accumulated(walkers.gradient, self.decay), first, query.neighbourhood, step_sizes)
+            query.logits(last)
+
+
+def accumulated(evaluate: Evaluate, decay: float) -> Evaluate:
+    """Return an evaluation whose gradients are decay times the ones before plus the new ones of l1 length 1."""
+    before: list[Tensor] = []
+
+    def with_momentum(points: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        value, gradient, going_on = evaluate(points)
+        length = gradient.flatten(1).abs().sum(1)
+        gradient = gradient / like(length.masked_fill(length == 0, 1.0), gradient)
+        if before:
+            gradient = gradient.add(before.pop(), alpha=decay)
+        before.append(gradient if going_on is None else gradient[going_on])
+        return value, gradient, going_on
+
+    return with_momentum

@@ -1,0 +1,246 @@
+"""Second-order attack: trust-region steps on curvature measured at the scale of the radius."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from epsball.attacks import losses
+from epsball.attacks.engine.query import Query
+from epsball.attacks.gradient import trust_region
+from epsball.attacks.parts.options import check_options
+from epsball.attacks.parts.standing import like, of_labels
+from epsball.ball import Ball
+from epsball.randomness import Keys
+
+_RANK = 1e-10
+"""Share of the largest squared singular value below which a direction counts as dependent."""
+
+_FRESH = 1e-4
+"""Share of its length that a direction must have outside the span of those before to be a new one."""
+
+_NOTHING = 1e-300
+
+_LEAST = 2.0**-10
+"""Scale, in radii, at which a search that makes no progress starts afresh."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondOrder:
+    """Trust-region ascent of the loss on its curvature at the scale of the radius.
+
+    ReLU networks have no Hessian almost everywhere, saturated or dead ones no gradient: so nothing
+    is differentiated at a point. At each step pairs of gradients a finite way apart,
+
+        s_j = a_j - b_j,   y_j = grad l(a_j) - grad l(b_j) = H s_j,   g = mean of all these gradients,
+
+    give the gradient and the Hessian-vector products of the loss smoothed over that way, first along
+    random displacements, then along the steepest ascent of g and the Krylov directions H s_1, H s_2, ...
+    The step maximises g d + d H d / 2 over the span of the s_j within a trust region; it is taken if
+    the loss grows, and the region grows with it, else it shrinks, and with it the way of the pairs.
+    All points lie in ball and box. A step costs 2 (samples + krylov) gradients and one forward.
+
+    Parameters
+    ----------
+    steps
+        Number of steps.
+    samples
+        Random displacements a step, uniform in the ball of that scale.
+    krylov
+        Krylov directions a step.
+    restarts
+        The first starts at the example itself, others at uniform points.
+    loss
+        As for `PGD`; the default, the margin, does not saturate with the softmax.
+
+    References
+    ----------
+    Moré and Sorensen (1983) for the step; Nocedal and Wright, "Numerical optimization", 2006,
+    chapters 4 and 6 (trust regions, secant pairs); Miyato et al., "Virtual adversarial training",
+    TPAMI 2018 (Hessian-vector products by finite differences, for the top eigenvector).
+    """
+
+    steps: int = 20
+    samples: int = 4
+    krylov: int = 4
+    restarts: int = 1
+    loss: str | losses.Loss = "margin"
+
+    tolerance: ClassVar = 0.01
+
+    def __post_init__(self) -> None:
+        check_options(self, counts=("steps", "samples", "krylov", "restarts"))
+        losses.resolve(self.loss)
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger counts it."""
+        return "second-order"
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Search the neighbourhoods of the standing examples."""
+        loss = losses.resolve(self.loss)
+        for restart in range(self.restarts):
+            query.begin(restart)
+            own = keys.derive(restart)
+            points = query.x if restart == 0 else query.neighbourhood.sample(own[query.index])
+            search = _Search(query=query, ball=ball, loss=loss, state=_State.at(points))
+            search.look()
+            for step in range(self.steps):
+                search.step(own.derive(step), self.samples, self.krylov)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """Where each standing example's search is.
+
+    Parameters
+    ----------
+    points, value
+        The iterate and its loss.
+    scale
+        Of the displacements and of the trust region, in radii.
+    S, Y
+        Secant pairs of this step, (n, k, d).
+    gradients
+        Sum of the gradients of this step, (n, d).
+    """
+
+    points: Tensor
+    value: Tensor
+    scale: Tensor
+    S: Tensor
+    Y: Tensor
+    gradients: Tensor
+
+    @classmethod
+    def at(cls, points: Float[Tensor, "n *shape"]) -> "_State":
+        """Return the state at a start."""
+        rows = points.flatten(1)
+        none = rows.new_zeros(len(rows), 0, rows.shape[1])
+        value, scale = rows.new_full((len(rows),), -torch.inf), rows.new_ones(len(rows))
+        return cls(points=points, value=value, scale=scale, S=none, Y=none, gradients=torch.zeros_like(rows))
+
+    def take(self, rows: Tensor | None) -> "_State":
+        """Return the state of some of the rows (None: of all)."""
+        return self if rows is None else _State(**{name: value[rows] for name, value in vars(self).items()})
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """The steps of one restart."""
+
+    query: Query
+    ball: Ball
+    loss: losses.Loss
+    state: _State
+
+    def look(self) -> None:
+        """Evaluate the start."""
+        y = self.query.y
+        value = self.loss(self.query.logits(self.state.points), y)
+        self.state = replace(self.state, value=value).take(self.query.going_on)
+
+    def step(self, keys: Keys, samples: int, krylov: int) -> None:
+        """Measure the curvature around each iterate and take a trust-region step."""
+        state = self.state
+        none = state.S[:, :0]
+        self.state = replace(state, S=none, Y=none, gradients=torch.zeros_like(state.gradients))
+        for number in range(samples):
+            self._measure(self._random(keys.derive(number)))
+        for number in range(krylov):
+            fresh = self._steepest() if number == 0 else self._fresh(self.state.Y[:, number - 1])
+            nothing = ~fresh.flatten(1).any(1)
+            self._measure(torch.where(like(nothing, fresh) > 0, self._random(keys.derive(samples + number)), fresh))
+        self._move(keys)
+
+    def _random(self, keys: Keys) -> Tensor:
+        """Return displacements uniform in the ball (as the box allows), times the scale."""
+        drawn = self.query.neighbourhood.sample(keys[self.query.index]) - self.query.x
+        return like(self.state.scale, drawn) * drawn
+
+    def _steepest(self) -> Tensor:
+        """Return the displacements of length scale * radius along the mean gradients' ascent in the ball's norm."""
+        gradient = self.state.gradients.view_as(self.state.points)
+        direction = self.query.neighbourhood.ascent(gradient, self.state.points)
+        return like(self.state.scale * float(self.ball.radius), direction) * direction
+
+    def _fresh(self, directions: Float[Tensor, "n d"]) -> Tensor:
+        """Return displacements as long along what is new in some directions; 0 where nothing is."""
+        rows = _orthogonal(directions, self.state.S).view_as(self.state.points)
+        length = self.ball.distance(rows, torch.zeros_like(rows))
+        unit = rows / like(length.masked_fill(length == 0, 1.0), rows)
+        return like(self.state.scale * float(self.ball.radius), rows) * unit
+
+    def _measure(self, displacement: Tensor) -> None:
+        """Add the secant pair of the points on both sides of each iterate."""
+        n, points = len(self.query.x), self.state.points
+        ends = [self.query.neighbourhood.project(points + way * displacement) for way in (1, -1)]
+        rows = torch.arange(n, device=points.device).repeat(2)
+        _, _, (gradient,) = self.query.gradient(torch.cat(ends), [of_labels(self.query, self.loss)], rows)
+        a, b = gradient.flatten(1).split(n)
+        s = (ends[0] - ends[1]).flatten(1)
+        state = self.state
+        state = replace(
+            state,
+            S=torch.cat([state.S, s[:, None]], dim=1),
+            Y=torch.cat([state.Y, (a - b)[:, None]], dim=1),
+            gradients=state.gradients + a + b,
+        )
+        self.state = state.take(self.query.going_on)
+
+    def _move(self, keys: Keys) -> None:
+        """Take the trust-region step where it raises the loss; adapt the scale."""
+        state = self.state
+        sign = keys[self.query.index].derive("sign").uniform((), torch.float64).sub(0.5).sign()
+        d = _model_step(state.S, state.Y, state.gradients / (2 * state.S.shape[1]), sign)
+        trial = self.query.neighbourhood.project(state.points + d.view_as(state.points))
+        y = self.query.y
+        value = self.loss(self.query.logits(trial), y)
+        better = value > state.value
+        scale = torch.where(better, (2 * state.scale).clamp(max=2.0), state.scale / 2)
+        moved = replace(
+            state,
+            points=torch.where(like(better, trial) > 0, trial, state.points),
+            value=torch.where(better, value, state.value),
+            scale=torch.where(scale < _LEAST, torch.ones_like(scale), scale),
+        )
+        self.state = moved.take(self.query.going_on)
+
+
+def _model_step(
+    S: Float[Tensor, "n k d"], Y: Float[Tensor, "n k d"], g: Float[Tensor, "n d"], sign: Float[Tensor, " n"]
+) -> Float[Tensor, "n d"]:
+    """Return the maximiser of g d + d H d / 2 over d in the span of S, norm(d) <= the longest of S / 2.
+
+    With the Gram matrix S S' = V diag(m) V', the rows of m^-1/2 V' S are an orthonormal basis Q; in it
+    H is T = Q H Q' = m^-1/2 V' (Y S') V m^-1/2, made symmetric, and g is Q g. Dependent directions drop out.
+    """
+    S64, Y64 = S.double(), Y.double()
+    basis, longest = _orthonormal(S64)
+    T = basis @ (Y64 @ S64.mT) @ basis.mT
+    c = (basis @ (S64 @ g.double()[..., None]))[..., 0]
+    s = trust_region.solve((T + T.mT) / 2, c, longest / 2, sign)
+    return ((basis.mT @ s[..., None]).mT @ S64)[:, 0].to(S.dtype)
+
+
+def _orthonormal(S: Float64[Tensor, "n k d"]) -> tuple[Float64[Tensor, "n k k"], Float64[Tensor, " n"]]:
+    """Return m^-1/2 V', whose product with S has orthonormal rows (0 for dependent ones), and the longest row of S."""
+    gram = S @ S.mT
+    m, V = torch.linalg.eigh(gram)
+    kept = m > _RANK * m.amax(1, keepdim=True)
+    root = torch.where(kept, m.clamp(min=_NOTHING).rsqrt(), torch.zeros_like(m))
+    return root[..., None] * V.mT, gram.diagonal(dim1=1, dim2=2).amax(1).sqrt()
+
+
+def _orthogonal(rows: Float[Tensor, "n d"], S: Float[Tensor, "n k d"]) -> Float[Tensor, "n d"]:
+    """Return rows less their projection on the span of S; 0 where nothing is left."""
+    S64, rest = S.double(), rows.double()
+    basis, _ = _orthonormal(S64)
+    for _ in range(2):  # once more, for what rounding left
+        along = basis @ (S64 @ rest[..., None])
+        rest = rest - ((basis.mT @ along).mT @ S64)[:, 0]
+    size, before = (torch.linalg.vector_norm(v, dim=1, keepdim=True) for v in (rest, rows))
+    return torch.where(size > _FRESH * before, rest, torch.zeros_like(rest)).to(rows.dtype)

@@ -1,0 +1,58 @@
+"""Boundaries of the linearised model, which DeepFool and FAB step to."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from epsball.attacks.engine.query import Query, QueryLoss
+from epsball.attacks.parts.standing import like
+from epsball.ball import Ball
+
+
+def likeliest(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"], count: int) -> Int64[Tensor, "n k"]:
+    """Return the `count` classes of largest logits beside the label, all of them if there are fewer."""
+    count = min(count, logits.shape[1] - 1)
+    return logits.scatter(1, y[:, None], -torch.inf).topk(count, dim=1).indices
+
+
+def nearest_boundary(
+    query: Query,
+    ball: Ball,
+    points: Float[Tensor, "m *shape"],
+    targets: Int64[Tensor, "n k"],
+    rows: Int64[Tensor, " m"] | None = None,
+) -> tuple[Float[Tensor, " m"], Float[Tensor, "m *shape"]]:
+    """Return f_j and w_j of the boundary that is nearest to each point; a forward and k backward passes.
+
+    f_j = z_j - z_y, w_j is its gradient, and j is the target of least abs(f_j) / norm_*(w_j).
+
+    Parameters
+    ----------
+    query, ball
+        The examples, and the norm.
+    points, rows
+        As in `Query.gradient`.
+    targets
+        Classes beside the label, a row a standing example.
+    """
+    _, values, gradients = query.gradient(points, [_towards(query.y, target) for target in targets.unbind(1)], rows)
+    value, normal = values[0], gradients[0]
+    if len(values) == 1:
+        return value, normal
+    least = value.abs() / ball.dual_norm(normal).clamp(min=1e-12)
+    for other, gradient in zip(values[1:], gradients[1:], strict=True):
+        distance = other.abs() / ball.dual_norm(gradient).clamp(min=1e-12)
+        nearer = distance < least
+        least, value = torch.where(nearer, distance, least), torch.where(nearer, other, value)
+        normal = torch.where(like(nearer, normal) > 0, gradient, normal)
+    return value, normal
+
+
+def _towards(y: Tensor, target: Tensor) -> QueryLoss:
+    """Return the loss z_j - z_y, j being one target a standing example."""
+
+    def loss(logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
+        label, other = (y, target) if rows is None else (y[rows], target[rows])
+        return (logits.gather(1, other[:, None]) - logits.gather(1, label[:, None]))[:, 0]
+
+    return loss
