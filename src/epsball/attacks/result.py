@@ -61,7 +61,7 @@ class AttackResult:
     @property
     def accuracy(self) -> float:
         """Accuracy under attack: the share of examples not broken (invalid ones count as standing)."""
-        return 1.0 - float(self.broken.double().mean())
+        return float((~self.broken).double().mean())
 
     @property
     def curve(self) -> AccuracyCurve:

@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import Literal
 
 from safetensors.torch import save
+from torch import Tensor
 
 from epsball import attacks
 from epsball import data as datasets
 from epsball.cli.common import INTERRUPTED, Common, Output, load_subject, output
 from epsball.cli.progress import showing_progress
+from epsball.cli.sources import Sources
 from epsball.errors import InputError
 from epsball.files import write_atomically
 
-_COMMON = Common()
+_COMMON, _SOURCES = Common(), Sources()
 
 
 def attack(
@@ -28,6 +30,7 @@ def attack(
     batch_size: int | None = None,
     stochastic: bool = False,
     out: Path | None = None,
+    sources: Sources = _SOURCES,
     common: Common = _COMMON,
 ) -> Output:
     """Search each example's ball for a misclassified point, and verify what is found.
@@ -58,6 +61,7 @@ def attack(
     if out is not None and out.suffix != ".safetensors":
         raise InputError(f"--out is {out}; points are written as a .safetensors file.")
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
+    named = sources.method(method, subject, common)
     x, y = subject.dataset[:]
     with showing_progress():
         result = attacks.attack(
@@ -65,17 +69,27 @@ def attack(
             datasets.as_pixels(x),
             y,
             subject.ball,
-            method=method,
+            method=named,
             seed=common.seed,
             stop=stop,
             precision=precision,
             budget=budget,
             batch_size=batch_size,
         )
+    notes: dict[str, str] = {}
     if out is not None:
-        names = ("x_adv", "broken", "margin", "nearest", "distance")
-        points = {**{name: getattr(result, name) for name in names}, "index": subject.dataset.positions}
-        write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))
+        notes["points"] = str(out)
+        write_points(out, result, subject.dataset.positions)
+    if sources.surrogate is not None:
+        notes["searched on"] = sources.surrogate
+    if isinstance(named, attacks.Collision):
+        notes["collisions"] = str(named.meetings(datasets.as_pixels(x), y, subject.ball))
     heading = f"{method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    notes = {} if out is None else {"points": str(out)}
     return output(result, common, heading=heading, notes=notes, code=INTERRUPTED if result.interrupted else 0)
+
+
+def write_points(out: Path, result: attacks.AttackResult, positions: Tensor) -> None:
+    """Write points, verdicts, margins and distances, and where the examples stand in their data."""
+    names = ("x_adv", "broken", "margin", "nearest", "distance")
+    points = {**{name: getattr(result, name) for name in names}, "index": positions}
+    write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))
