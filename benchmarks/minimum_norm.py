@@ -19,7 +19,7 @@ from contenders import bare_pass
 from epsball.files import write_json
 from epsball.results import jsonable, text_table
 from harness import counted, cpu_seconds, machine, single_threaded
-from minimum_norm_peers import DEEPFOOLS, PEERS, Make, Undefined
+from minimum_norm_peers import PEERS, UNBUDGETED, Make, Undefined
 from task import CIFAR10, MNIST, SHARED
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "examples" / "published.py"
@@ -76,7 +76,7 @@ OURS: dict[str, Make] = {
     "FAB": ours("fab,steps={fab}"),
     "FAB-T": ours("fab-t,steps={fabt}"),
 }
-OUR_DEEPFOOL: dict[str, Make] = {"DeepFool": ours("deepfool")}
+OUR_UNBUDGETED: dict[str, Make] = {"DeepFool": ours("deepfool"), "Carlini-Wagner": ours("carlini-wagner-linf")}
 
 
 def subject(name: str, images: slice) -> tuple[nn.Module, Tensor, Tensor]:
@@ -181,19 +181,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--skip", type=int, default=0, help="test images before the first one taken")
     parser.add_argument("--contenders", nargs="+")
     parser.add_argument("--repetitions", type=int, default=1, help="runs of each contender, in turn")
-    parser.add_argument("--deepfool", action="store_true", help="compare DeepFool only")
+    parser.add_argument("--unbudgeted", action="store_true", help="attacks that end by their own rules")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/minimum_norm.json"))
     options = parser.parse_args(arguments)
     single_threaded()
     torch.manual_seed(0)
-    pool = {**OUR_DEEPFOOL, **DEEPFOOLS} if options.deepfool else {**OURS, **PEERS}
+    pool = {**OUR_UNBUDGETED, **UNBUDGETED} if options.unbudgeted else {**OURS, **PEERS}
     pool = {name: make for name, make in pool.items() if not options.contenders or name in options.contenders}
     images = slice(options.skip, options.skip + options.images)
     rows = []
     for network in options.networks:
         for norm in options.norms:
-            for steps in options.steps[:1] if options.deepfool else options.steps:
-                if not (options.deepfool and norm == "l1"):
+            for steps in options.steps[:1] if options.unbudgeted else options.steps:
+                if not (options.unbudgeted and norm == "l1"):
                     rows += table(network, norm, steps, images, pool, options.repetitions)
                     write_json(options.output, jsonable({"machine": machine(), "rows": rows}))
 

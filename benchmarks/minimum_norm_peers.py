@@ -129,13 +129,26 @@ def art_deepfool(module: nn.Module, norm: str, steps: int) -> Attack:
     """DeepFool of ART."""
     _only(norm, "l2")
     from art.attacks.evasion import DeepFool
+
+    return _art(module, lambda model: DeepFool(model, max_iter=50, verbose=False, batch_size=128))
+
+
+def art_carlini_wagner(module: nn.Module, norm: str, steps: int) -> Attack:
+    """Carlini and Wagner's linf attack of ART, with its own numbers."""
+    _only(norm, "linf")
+    from art.attacks.evasion import CarliniLInfMethod
+
+    return _art(module, lambda model: CarliniLInfMethod(model, verbose=False, batch_size=128))
+
+
+def _art(module: nn.Module, make: Callable[[Any], Any]) -> Attack:
     from art.estimators.classification import PyTorchClassifier
 
     def attack(x: Tensor, y: Tensor) -> Tensor:
         model = PyTorchClassifier(
             module, nn.CrossEntropyLoss(), tuple(x.shape[1:]), 10, clip_values=(0.0, 1.0), device_type="cpu"
         )
-        return torch.from_numpy(DeepFool(model, max_iter=50, verbose=False, batch_size=128).generate(x.numpy()))
+        return torch.from_numpy(make(model).generate(x.numpy()))
 
     return attack
 
@@ -178,9 +191,10 @@ PEERS: dict[str, Make] = {
 }
 """Contenders whose passes can be set."""
 
-DEEPFOOLS: dict[str, Make] = {
+UNBUDGETED: dict[str, Make] = {
     "adv-lib DeepFool": adv_lib_deepfool,
     "torchattacks DeepFool": torchattacks_deepfool,
     "ART DeepFool": art_deepfool,
+    "ART Carlini-Wagner": art_carlini_wagner,
 }
 """Contenders that end by their own rule."""
