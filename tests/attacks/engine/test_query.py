@@ -2,12 +2,14 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epsball import Ball, Classifier, attack
-from helpers import Wrapped
+from epsball.attacks.losses import cross_entropy
+from helpers import Wrapped, examples, mlp
 
 EXAMPLES, NATURAL, SPOILT = 4, 3, 7
 BALL = Ball("linf", 0.125)
@@ -76,3 +78,56 @@ def test_margins_passes_and_verdicts_are_those_of_all_points_asked_about_in_the_
         assert (example in result.invalid) == (example in account.spoilt and lowest > 0)
         if example not in result.invalid:
             assert result.margin[example] == lowest
+
+
+class Uneven:
+    """An attack that asks about the first example alone until that cannot pay, then about all."""
+
+    name = "uneven"
+
+    def __init__(self, way: str) -> None:
+        self.way, self.answers = way, []
+
+    def __call__(self, query, ball, *, keys) -> None:
+        for _ in range(5):
+            self.answers.append((self.ask(query, query.rows_of(torch.tensor([0]))), query.going_on))
+            if query.going_on is not None:
+                break
+        self.ask(query, torch.arange(len(query.x)))
+
+    def ask(self, query, rows):
+        if self.way == "evaluate":
+            return query.evaluate(query.x[rows], rows)
+        loss = lambda logits, points, rows: cross_entropy(logits, query.y[rows])  # noqa: E731
+        logits, (value,), (gradient,) = query.gradient(query.x[rows], [loss], rows)
+        return logits, value, gradient
+
+
+@pytest.mark.parametrize(("way", "cost"), [("evaluate", 1), ("gradient", 2)])
+def test_an_example_that_cannot_pay_ends_nobody_elses_search(way, cost):
+    module, x = mlp(), examples(4)[0]
+    y, method = module(x).argmax(1), Uneven(way)
+    result = attack(Classifier(module), x, y, Ball("linf", 1e-4), method=method, budget=3 * cost)
+    spent = result.ledger.forwards + result.ledger.backwards
+    assert spent[result.ledger.searching()].tolist() == [3 * cost, cost, cost, cost]
+    assert len(method.answers) == 4
+    (logits, value, *gradients), going_on = method.answers[-1]
+    assert logits.isnan().all()
+    assert value.isnan().all()
+    assert all(not gradient.any() for gradient in gradients)
+    assert going_on.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["evaluate", "gradient"])
+def test_a_call_about_no_row_is_answered_and_costs_nothing(way):
+    class Nothing:
+        name = "nothing"
+
+        def __call__(self, query, ball, *, keys):
+            answer = Uneven(way).ask(query, torch.zeros(0, dtype=torch.int64))
+            assert [len(part) for part in answer] == [0] * len(answer)
+            assert query.going_on is None
+
+    module, x = mlp(), examples(4)[0]
+    result = attack(Classifier(module), x, module(x).argmax(1), Ball("linf", 1e-4), method=Nothing())
+    assert not result.ledger.searching().any()

@@ -32,6 +32,11 @@ class Tally:
         self._enter()
         return self._before + self._forwards + self._backwards
 
+    def beyond(self, budget: int, owners: Int64[Tensor, " m"], cost: int) -> Bool[Tensor, " n"]:
+        """Return which entries would spend more than `budget` by a call of `cost` passes for each of their rows."""
+        due = cost * torch.bincount(owners, minlength=len(self.index))
+        return (due > 0) & (self.spent + due > budget)
+
     def _open(self, restart: int) -> None:
         self._restart = restart
         self.lowest = torch.full(self.index.shape, torch.inf, dtype=torch.float64, device=self.index.device)
