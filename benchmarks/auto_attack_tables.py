@@ -136,9 +136,9 @@ def goals(outcomes: Sequence[Outcome]) -> str:
 
 
 def _over(outcomes: Sequence[Outcome], plain: Callable[[Outcome], float]) -> float | None:
-    """Return CPU time over that of plain passes; None where that was not measured."""
-    bare = _mean(outcomes, plain)
-    return round(_mean(outcomes, _seconds) / bare, 2) if bare else None
+    """Return CPU time over that of plain passes, of the outcomes for which that was measured; None without any."""
+    measured = [outcome for outcome in outcomes if plain(outcome)]
+    return round(_mean(measured, _seconds) / _mean(measured, plain), 2) if measured else None
 
 
 def _passes(outcome: Outcome) -> float:

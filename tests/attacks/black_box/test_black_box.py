@@ -94,6 +94,23 @@ def test_hop_skip_jump_comes_near_the_least_distance_of_a_linear_model():
     assert (result.distance <= 1.15 * least).all()
 
 
+def test_an_example_without_a_start_leaves_the_others_their_budget():
+    """Noise is of the bright class nearly always, so that the bright example spends all it has on starts."""
+    weight = torch.stack([-torch.ones(36), torch.ones(36)])
+    module = linear(weight, torch.tensor([9.0, -9.0]))
+    x = 0.3 * examples(4, (36,))[0]
+    x[3] += 0.6
+    y = module(x).argmax(1)
+    assert y.tolist() == [0, 0, 0, 1]
+    method = HopSkipJump(iterations=2, first_queries=10)
+    together, apart = (
+        attack(Classifier(module), x, y, Ball("linf", 0.1), method=method, budget=50, stop="never", batch_size=size)
+        for size in (4, 1)
+    )
+    assert torch.equal(together.distance[:3], apart.distance[:3])
+    assert together.distance[3].isnan()
+
+
 @pytest.mark.parametrize("method", QUICK, ids=lambda method: method.name)
 def test_nan_logits_set_the_example_aside_and_the_others_go_on(method):
     """The first pixel of example 3 stands on an island: every other value near it gives NaN."""

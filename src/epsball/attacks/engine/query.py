@@ -163,7 +163,7 @@ class Query:
         Parameters
         ----------
         points
-            Any number of rows a standing example.
+            Any number of rows a standing example; the model is not run for none.
         rows
             The owner of each row among the standing examples (default: one each, in order).
 
@@ -175,12 +175,15 @@ class Query:
         Raises
         ------
         SearchEnded
-            If no example stands, or none that is asked for can pay.
+            If no example stands, or none of those standing can pay.
         """
         paid = self._paid(rows, 1)
-        points, kept_rows = only(paid, points, rows)
-        logits = self._evaluator.classifier.handled(self._evaluator.logits(points), self._labels(kept_rows))
-        margin = self._observe(points, logits, kept_rows, forwards=1, backwards=0)
+        asked, kept_rows = only(paid, points, rows)
+        if len(asked) == 0:
+            nothing = self._unanswered(points)
+            return nothing, nothing[:, 0].double()
+        logits = self._evaluator.classifier.handled(self._evaluator.logits(asked), self._labels(kept_rows))
+        margin = self._observe(asked, logits, kept_rows, forwards=1, backwards=0)
         return spread(logits, paid, torch.nan), spread(margin, paid, torch.nan)
 
     def gradient(
@@ -196,20 +199,22 @@ class Query:
         Raises
         ------
         SearchEnded
-            If no example stands, or none that is asked for can pay.
+            If no example stands, or none of those standing can pay.
         ModelError
             If no gradient reaches the input.
         """
         repeats = self._evaluator.repeats
         paid = self._paid(rows, repeats * (1 + len(losses)))
-        points, kept_rows = only(paid, points, rows)
+        asked, kept_rows = only(paid, points, rows)
+        if len(asked) == 0:
+            nothing = self._unanswered(points)
+            return nothing, [nothing[:, 0]] * len(losses), [torch.zeros_like(points)] * len(losses)
         handled, y = self._evaluator.classifier.handled, self._labels(kept_rows)
         bound = [lambda logits, leaf, loss=loss: loss(handled(logits, y), leaf, kept_rows) for loss in losses]
-        logits, values, gradients = self._evaluator.gradients(points, bound)
+        logits, values, gradients = self._evaluator.gradients(asked, bound)
         logits = handled(logits, y)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
-        cost = {"forwards": repeats, "backwards": repeats * len(losses)}
-        self._observe(points, logits, kept_rows, **cost)
+        self._observe(asked, logits, kept_rows, forwards=repeats, backwards=repeats * len(losses))
         return (
             spread(logits, paid, torch.nan),
             [spread(value, paid, torch.nan) for value in values],
@@ -229,27 +234,27 @@ class Query:
         if self._budget is None:
             return None
         owners = self._owners(rows)
-        due = cost * torch.bincount(owners, minlength=len(self.tally.spent))
-        poor = self.tally.spent + due > self._budget
-        self._record.exhausted |= poor & (due > 0)
-        if not bool(poor[owners].any()):
-            return None
-        if bool(poor[owners].all()):
+        poor = self.tally.beyond(self._budget, owners, cost)
+        self._record.exhausted |= poor
+        if bool(poor[self._local].all()):
             raise SearchEnded
-        return ~poor[owners]
+        return ~poor[owners] if bool(poor[owners].any()) else None
+
+    def _unanswered(self, points: Tensor) -> Tensor:
+        """Let examples leave that cannot pay, where that is all who were asked for; return NaN for logits."""
+        self.going_on = None
+        self._leave()
+        return points.new_full((len(points), self.classes), torch.nan)
 
     def _cleaned(self, gradient: Tensor, owners: Tensor) -> Tensor:
         """Count zero and non-finite gradients; return the gradient with its non-finite entries at 0."""
         length = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
         if bool(((length > 0) & (length < torch.inf)).all()):
             return gradient
-        flat = gradient.flatten(1)
-        self.tally.gradients(owners, ~flat.any(1), ~flat.isfinite().all(1))
+        self.tally.gradients(owners, ~gradient.flatten(1).any(1), ~gradient.flatten(1).isfinite().all(1))
         return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def _observe(
-        self, points: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int
-    ) -> Float64[Tensor, " m"]:
+    def _observe(self, points: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int) -> Tensor:
         """Record what a call cost and found, and let examples leave; return the margins."""
         owners = self._owners(rows)
         self.tally.passes(owners, forwards, backwards)
@@ -258,23 +263,20 @@ class Query:
             self._record.meet(owners, points, margin, logits.abs().amax(1), self._evaluator.rounding)
         lower = ~(margin >= self.tally.lowest[owners])
         news = lower | (margin <= 0) if self._first else lower
-        judged = False
         # Where the others lie does not matter.
-        if bool(news.any()):
-            found = torch.nonzero(news & self._inside(points, rows))[:, 0]
-            judged = self._news(points[found], margin[found], owners[found], several=rows is not None)
+        judged = bool(news.any()) and self._news(news, points, margin, rows)
         self.going_on = None
         if judged or self._budget is not None:
-            self._drop(self._record.left(including_broken=self._first)[self._local])
+            self._leave()
         return margin
 
-    def _inside(self, points: Tensor, rows: Tensor | None) -> Bool[Tensor, " m"]:
-        return (self.neighbourhood if rows is None else self.neighbourhood.take(rows)).inside(points)
-
-    def _news(self, points: Tensor, margin: Tensor, owners: Tensor, *, several: bool) -> bool:
-        """Record points of the ball that look adversarial, or lower than all before; return whether any is judged."""
+    def _news(self, news: Tensor, points: Tensor, margin: Tensor, rows: Tensor | None) -> bool:
+        """Record those of the points that are news and lie in the ball; return whether any is judged."""
+        around = self.neighbourhood if rows is None else self.neighbourhood.take(rows)
+        found = torch.nonzero(news & around.inside(points))[:, 0]
+        points, margin, owners = points[found], margin[found], self._owners(rows)[found]
         self.tally.margins(owners, margin)
-        if several:
+        if rows is not None:
             best = first_lowest(owners, margin.nan_to_num(nan=torch.inf), len(self._record.x))
             self._record.propose(owners[best], points[best], margin[best])
         else:
@@ -286,10 +288,12 @@ class Query:
         self._record.confirm(owners[suspects], points[suspects], canonical, self._judge.cost)
         return True
 
-    def _drop(self, leaving: Bool[Tensor, " n"]) -> None:
-        if not bool(leaving.any()):
+    def _leave(self) -> None:
+        """Let examples leave that are done or cannot pay."""
+        staying = ~self._record.left(including_broken=self._first)[self._local]
+        if bool(staying.all()):
             return
-        kept = torch.nonzero(~leaving)[:, 0]
+        kept = torch.nonzero(staying)[:, 0]
         self._local = self._local[kept]
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
         self.neighbourhood = self.neighbourhood.take(kept)

@@ -32,6 +32,11 @@ class Tally:
         self._enter()
         return self._before + self._forwards + self._backwards
 
+    def beyond(self, budget: int, owners: Int64[Tensor, " m"], cost: int) -> Bool[Tensor, " n"]:
+        """Return which entries would spend more than `budget` by a call of `cost` passes for each of their rows."""
+        due = cost * torch.bincount(owners, minlength=len(self.index))
+        return (due > 0) & (self.spent + due > budget)
+
     def _open(self, restart: int) -> None:
         self._restart = restart
         self.lowest = torch.full(self.index.shape, torch.inf, dtype=torch.float64, device=self.index.device)
@@ -67,13 +72,14 @@ class Tally:
     def _enter(self) -> None:
         """Enter the passes of the latest calls."""
         ones = torch.ones_like(self._owners)
-        for counts, number in zip((self._forwards, self._backwards), self._each, strict=True):
-            counts.index_add_(0, self._owners, ones, alpha=number)
-        self._each = (0, 0)
+        forwards = self._forwards.index_add(0, self._owners, ones, alpha=self._each[0])
+        backwards = self._backwards.index_add(0, self._owners, ones, alpha=self._each[1])
+        # In one statement, so that after an interruption on the way they are entered once all the same.
+        self._forwards, self._backwards, self._each = forwards, backwards, (0, 0)
 
     def margins(self, owners: Int64[Tensor, " m"], margin: Float64[Tensor, " m"]) -> None:
         """Note margins seen inside the ball."""
-        self.lowest.scatter_reduce_(0, owners, margin.nan_to_num(nan=torch.inf), "amin")
+        self.lowest.scatter_reduce_(0, owners, margin.masked_fill(margin.isnan(), torch.inf), "amin")
 
     def shared(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
         """Divide passes of a whole batch evenly; what is left over goes to the first."""

@@ -71,7 +71,6 @@ class SparseClimber:
         self.step_size = torch.where(sparser, radius, (self.step_size / SHRINK).clamp(min=radius / 10))
         self.points = torch.where(column(sparser, self.points), self.best.points, self.points)
         self.gradient = torch.where(column(sparser, self.points), self.best.gradient, self.gradient)
-        self.gradient = torch.where(column(sparser, self.points), self.best.gradient, self.gradient)
         self.changed, self.wanted = now, now / SHRINK
 
 

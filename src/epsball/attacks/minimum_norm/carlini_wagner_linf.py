@@ -24,9 +24,9 @@ class CarliniWagnerLinf:
 
     Adam minimises c max(z_y - max_(j != y) z_j + confidence, 0) + sum_i max(abs(x'_i - x_i) - tau, 0) over w,
     where x' = (low + high) / 2 + (high - low) / 2 tanh(w) lies in the box (without a box w is x' itself). Each
-    example has its own c and tau. Where both terms are 0, tau falls to `shrink` times the distance reached, and
-    Adam begins anew there; where `steps` did not bring that about, c doubles. An example ends when c passes
-    `largest` or tau falls below `least`.
+    example has its own c and tau. Where both terms are 0, tau falls to `shrink` times the distance reached; where
+    `steps` did not bring that about, c doubles; Adam begins anew from there in both cases. An example ends when
+    c passes `largest` or tau falls below `least`.
 
     Parameters
     ----------
