@@ -84,6 +84,13 @@ def test_a_loss_of_another_shape_than_one_value_a_row_is_told(method, shape, as_
         attack(Classifier(mlp()), x, y, Ball("linf", 0.1), method=mean)
 
 
+@pytest.mark.parametrize("returned", [None, 1.0, [1.0] * 20])
+def test_a_loss_that_is_no_tensor_is_told(returned, as_users_run):
+    x, y = examples(20)
+    with pytest.raises(InputError, match="the loss returned .*; a loss is a tensor"):
+        attack(Classifier(mlp()), x, y, Ball("linf", 0.1), method=PGD(loss=lambda z, y: returned))
+
+
 def test_a_loss_may_compute_in_another_dtype():
     x, _ = examples(20)
     y = mlp()(x).argmax(1)

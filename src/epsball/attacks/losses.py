@@ -139,6 +139,8 @@ def _per_example(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     def checked(logits: Logits, *labels: Labels) -> PerExample:
         value = loss(logits, *labels)
+        if not isinstance(value, Tensor):
+            raise InputError(f"the loss returned {value!r}; a loss is a tensor of one value a row, ({len(logits)},).")
         if value.shape != logits.shape[:1]:
             raise InputError(
                 f"the loss returned {tuple(value.shape)} for {len(logits)} rows; a loss is one value a row, "

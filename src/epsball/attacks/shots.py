@@ -9,11 +9,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks import losses
-from epsball.attacks.black_box.patterns import block_corners
 from epsball.attacks.black_box.square import moves_in
 from epsball.attacks.engine.query import Query
 from epsball.attacks.gradient.apgd import climb_from
 from epsball.attacks.parts.options import check_options
+from epsball.attacks.parts.patterns import block_corners
 from epsball.attacks.parts.walkers import Walkers
 from epsball.ball import Ball, Neighbourhood
 from epsball.randomness import Keys

@@ -272,8 +272,8 @@ class Query:
 
     def _news(self, news: Tensor, points: Tensor, margin: Tensor, rows: Tensor | None) -> bool:
         """Record those of the points that are news and lie in the ball; return whether any is judged."""
-        around = self.neighbourhood if rows is None else self.neighbourhood.take(rows)
-        found = torch.nonzero(news & around.inside(points))[:, 0]
+        asked = torch.nonzero(news)[:, 0]
+        found = asked[self.neighbourhood.take(asked if rows is None else rows[asked]).inside(points[asked])]
         points, margin, owners = points[found], margin[found], self._owners(rows)[found]
         self.tally.margins(owners, margin)
         if rows is not None:

@@ -70,6 +70,11 @@ class CarliniWagnerLinf:
         for name in ("step_size", "constant", "largest", "threshold", "least"):
             check_positive(name, getattr(self, name))
         check_share("shrink", self.shrink)
+        for low, high in (("constant", "largest"), ("least", "threshold")):
+            if getattr(self, low) > getattr(self, high):
+                raise InputError(
+                    f"{low} is {getattr(self, low)}, above {high}, {getattr(self, high)}; nothing would be searched."
+                )
         if self.confidence < 0:
             raise InputError(f"confidence is {self.confidence}; it is at least 0.")
 
