@@ -5,8 +5,6 @@ from epsball.attacks.adaptive.adapters import from_foolbox as from_foolbox
 from epsball.attacks.adaptive.adapters import from_torchattacks as from_torchattacks
 from epsball.attacks.adaptive.approximation import bpda as bpda
 from epsball.attacks.adaptive.detection import rejecting as rejecting
-from epsball.attacks.adaptive.expectation import ExpectationOverTransformation as ExpectationOverTransformation
-from epsball.attacks.adaptive.expectation import expectation_over_transformation as expectation_over_transformation
 from epsball.attacks.autoattack import AutoAttack as AutoAttack
 from epsball.attacks.autoattack import RandomisedAutoAttack as RandomisedAutoAttack
 from epsball.attacks.black_box.collision import Collision as Collision
@@ -14,13 +12,14 @@ from epsball.attacks.black_box.hop_skip_jump import HopSkipJump as HopSkipJump
 from epsball.attacks.black_box.nes import NES as NES
 from epsball.attacks.black_box.spsa import SPSA as SPSA
 from epsball.attacks.black_box.square import Square as Square
-from epsball.attacks.black_box.transfer import Transfer as Transfer
 from epsball.attacks.curve import AccuracyCurve as AccuracyCurve
 from epsball.attacks.driver import attack as attack
 from epsball.attacks.engine.averaged import GradientNoise as GradientNoise
 from epsball.attacks.engine.ledger import Ledger as Ledger
 from epsball.attacks.engine.query import Query as Query
 from epsball.attacks.ensemble import Ensemble as Ensemble
+from epsball.attacks.expectation import ExpectationOverTransformation as ExpectationOverTransformation
+from epsball.attacks.expectation import expectation_over_transformation as expectation_over_transformation
 from epsball.attacks.gradient.apgd import APGD as APGD
 from epsball.attacks.gradient.apgd import TargetedAPGD as TargetedAPGD
 from epsball.attacks.gradient.momentum import MomentumPGD as MomentumPGD
@@ -43,3 +42,4 @@ from epsball.attacks.result import AttackResult as AttackResult
 from epsball.attacks.shots import Shots as Shots
 from epsball.attacks.sweep import Sensitivity as Sensitivity
 from epsball.attacks.sweep import sensitivity as sensitivity
+from epsball.attacks.transfer import Transfer as Transfer
