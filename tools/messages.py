@@ -10,6 +10,7 @@ import epsball as eb
 from epsball.attacks import PGD, expectation_over_transformation
 
 BALL = eb.Ball.parse("linf:0.1")
+torch.manual_seed(0)
 NET = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 X, Y = eb.data.load("digits")[:20]
 LABELS = NET(X).argmax(1)
