@@ -5,7 +5,7 @@ import torch
 
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import CarliniWagnerLinf
-from helpers import Counter, examples, linear, mlp
+from helpers import Counter, Wrapped, examples, linear, mlp
 
 
 def far_from_the_boundary(n=16):
@@ -39,6 +39,21 @@ def test_it_ends_when_the_constant_is_the_greatest():
     result = attack(Classifier(module), x, y, Ball("linf", 1e-6), method=method, stop="never")
     assert result.ledger.summary()["carlini-wagner-linf"][1:] == (4 * 5, 4 * 5)
     assert counter.rows == result.ledger.passes[0]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 255.0), (-1.0, 1.0), (0.0, 0.125)])
+@pytest.mark.parametrize(
+    ("norm", "name"), [("linf", "carlini-wagner-linf,steps=50"), ("l2", "carlini-wagner,searches=6,steps=150")]
+)
+def test_the_unit_of_the_box_does_not_matter(norm, name, low, high):
+    module, x, y, _ = far_from_the_boundary()
+    scaled = Wrapped(lambda inner, z: inner((z - low) / (high - low)), module)
+    plain = attack(Classifier(module), x, y, Ball(norm, 0.25), method=name, stop="never")
+    ball = Ball(norm, 0.25 * (high - low), low=low, high=high)
+    moved = (low + (high - low) * x).clamp(low, high)
+    other = attack(Classifier(scaled, low=low, high=high), moved, y, ball, method=name, stop="never")
+    assert plain.distance.isfinite().all()
+    torch.testing.assert_close(other.distance / (high - low), plain.distance, rtol=0.05, atol=1e-4)
 
 
 def test_without_a_box_the_points_themselves_are_moved():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query, QueryLoss
-from epsball.attacks.minimum_norm.tanh_space import to_box, to_free
+from epsball.attacks.minimum_norm.tanh_space import to_box, to_free, width
 from epsball.attacks.parts.adam import adam
 from epsball.attacks.parts.options import check_count, check_positive
 from epsball.attacks.parts.standing import kept
@@ -21,10 +21,10 @@ from epsball.randomness import Keys
 class CarliniWagner:
     """Carlini and Wagner's attack: the nearest adversarial point in l2, by a penalty.
 
-    Adam minimises norm(x' - x)^2 + c max(z_y - max_(j != y) z_j + confidence, 0) over w, where
-    x' = (low + high) / 2 + (high - low) / 2 tanh(w) lies in the box (without a box w is x' itself). A
-    search for c by bisection goes around it, per example: c falls where a point was found, and rises tenfold,
-    once bounded to the middle, where none was. All steps of every search are run.
+    Adam minimises norm((x' - x) / s)^2 + c max(z_y - max_(j != y) z_j + confidence, 0) over w, where
+    x' = (low + high) / 2 + (high - low) / 2 tanh(w) lies in the box and s is its width (without a box w is x'
+    itself and s is 1). A search for c by bisection goes around it, per example: c falls where a point was found, and
+    rises tenfold, once bounded to the middle, where none was. All steps of every search are run.
 
     Parameters
     ----------
@@ -93,11 +93,11 @@ class CarliniWagner:
         return found, c, below, above
 
     def _penalised(self, query: Query, c: Tensor) -> QueryLoss:
-        x, y = query.x, query.y
+        x, y, unit = query.x, query.y, width(query.neighbourhood)
 
         def loss(logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
             own_x, own_y, own_c = (x, y, c) if rows is None else (x[rows], y[rows], c[rows])
             penalty = (self.confidence - losses.margin(logits, own_y)).clamp(min=0)
-            return (points - own_x).flatten(1).square().sum(1) + own_c * penalty
+            return ((points - own_x) / unit).flatten(1).square().sum(1) + own_c * penalty
 
         return loss

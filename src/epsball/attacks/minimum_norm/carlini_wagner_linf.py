@@ -9,7 +9,7 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
-from epsball.attacks.minimum_norm.tanh_space import to_box, to_free
+from epsball.attacks.minimum_norm.tanh_space import to_box, to_free, width
 from epsball.attacks.parts.adam import adam
 from epsball.attacks.parts.options import check_count, check_positive, check_share
 from epsball.attacks.parts.standing import kept, like
@@ -22,11 +22,11 @@ from epsball.randomness import Keys
 class CarliniWagnerLinf:
     """Carlini and Wagner's attack in linf: a threshold that shrinks under a penalty.
 
-    Adam minimises c max(z_y - max_(j != y) z_j + confidence, 0) + sum_i max(abs(x'_i - x_i) - tau, 0) over w,
-    where x' = (low + high) / 2 + (high - low) / 2 tanh(w) lies in the box (without a box w is x' itself). Each
-    example has its own c and tau. Where both terms are 0, tau falls to `shrink` times the distance reached; where
-    `steps` did not bring that about, c doubles; Adam begins anew from there in both cases. An example ends when
-    c passes `largest` or tau falls below `least`.
+    Adam minimises c max(z_y - max_(j != y) z_j + confidence, 0) + sum_i max(abs(x'_i - x_i) / s - tau, 0) over w,
+    where x' = (low + high) / 2 + (high - low) / 2 tanh(w) lies in the box and s is its width (without a box w is x'
+    itself and s is 1). Each example has its own c and tau. Where both terms are 0, tau falls to `shrink` times the
+    distance reached; where `steps` did not bring that about, c doubles; Adam begins anew from there in both cases.
+    An example ends when c passes `largest` or tau falls below `least`.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class CarliniWagnerLinf:
     constant, largest
         The first and the greatest c.
     threshold, least
-        The first and the least tau, in pixels.
+        The first and the least tau, shares of the box's width.
     shrink
         By what factor tau falls.
     confidence
@@ -81,6 +81,7 @@ class CarliniWagnerLinf:
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the standing examples."""
         query.begin(0)
+        unit = width(query.neighbourhood)
         w = to_free(query.x, query.neighbourhood).clone()
         mean, square, k = torch.zeros_like(w), torch.zeros_like(w), torch.zeros_like(query.y)
         c, tau = (torch.full_like(query.natural, first) for first in (self.constant, self.threshold))
@@ -89,9 +90,9 @@ class CarliniWagnerLinf:
             if len(rows) == 0:
                 return
             points, slope = to_box(w[rows], query.neighbourhood.take(rows))
-            distance, y = ball.distance(points, query.x[rows]), query.y[rows]
+            distance, y = ball.distance(points, query.x[rows]) / unit, query.y[rows]
             logits, _, (gradient,) = query.gradient(
-                points, [partial(self._penalised, (query.x, query.y, c, tau))], rows
+                points, [partial(self._penalised, unit, (query.x, query.y, c, tau))], rows
             )
             met = (losses.margin(logits, y) >= self.confidence) & (distance <= tau[rows])
             k[rows] += 1
@@ -105,9 +106,11 @@ class CarliniWagnerLinf:
             mean[anew], square[anew], k[anew] = 0.0, 0.0, 0
             w, mean, square, k, c, tau = kept(query.going_on, w, mean, square, k, c, tau)
 
-    def _penalised(self, owned: tuple[Tensor, ...], logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
+    def _penalised(
+        self, unit: float, owned: tuple[Tensor, ...], logits: Tensor, points: Tensor, rows: Tensor | None
+    ) -> Tensor:
         """Return what Adam minimises, given x, y, c and tau of the standing examples."""
         x, y, c, tau = owned if rows is None else (values[rows] for values in owned)
         penalty = (self.confidence - losses.margin(logits, y)).clamp(min=0)
-        excess = ((points - x).abs() - like(tau, points)).clamp(min=0)
+        excess = ((points - x).abs() / unit - like(tau, points)).clamp(min=0)
         return c * penalty + excess.flatten(1).sum(1)
