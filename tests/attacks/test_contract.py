@@ -73,6 +73,18 @@ def test_witnesses_lie_in_the_ball_and_are_misclassified(name, norm):
     assert (result.distance[result.broken] <= float(ball.radius) * (1 + 1e-6)).all()
 
 
+@each_in_its_norms
+def test_the_unit_of_the_box_does_not_matter(name, norm):
+    """In [0, 255] as many break as in [0, 1], up to what other draws do."""
+    module, x, y = case(n=20)
+    radius = float(BALLS[norm].radius)
+    classifier = Classifier(Wrapped(lambda inner, z: inner(z / 255), module), low=0.0, high=255.0)
+    ball = Ball(norm, 255 * radius, low=0.0, high=255.0)
+    plain = attack(Classifier(module), x, y, Ball(norm, radius), method=quick(name), stop="never")
+    wide = attack(classifier, (255 * x).clamp(0, 255), y, ball, method=quick(name), stop="never")
+    assert abs(int(plain.broken.sum()) - int(wide.broken.sum())) <= 2
+
+
 @pytest.mark.parametrize(("name", "norm"), PROMISED)
 def test_the_least_radius_of_a_linear_model_is_met_within_the_tolerance_declared(name, norm):
     """Two classes: the boundary is at margin / dual norm of the difference of the rows; the box plays no part."""

@@ -12,6 +12,7 @@ from epsball.attacks.engine.query import Query
 from epsball.attacks.parts import steps as rules
 from epsball.attacks.parts.loop import ascend
 from epsball.attacks.parts.options import check_options
+from epsball.attacks.parts.standing import width
 from epsball.ball import Ball
 from epsball.randomness import Keys
 
@@ -29,7 +30,7 @@ class NES:
     pairs
         Antithetic pairs x + sigma u, x - sigma u a step, u standard normal.
     sigma
-        Scale of the search, in pixels.
+        Scale of the search, in widths of the box.
     step_size, loss
         As for `PGD`; cross-entropy is published.
 
@@ -75,7 +76,7 @@ class NES:
                 points[on],
                 keys.derive(step),
                 directions=gaussian,
-                scale=self.sigma,
+                scale=self.sigma * width(query.neighbourhood),
                 pairs=self.pairs,
             )
             return value, gradient, on[kept]

@@ -10,6 +10,7 @@ from epsball.attacks.black_box.finite_differences import estimate, rademacher
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.adam import adam
 from epsball.attacks.parts.options import check_options
+from epsball.attacks.parts.standing import width
 from epsball.ball import Ball
 from epsball.randomness import Keys
 
@@ -27,9 +28,9 @@ class SPSA:
     pairs
         Pairs of points x + delta u, x - delta u a step, u of independent signs.
     delta
-        Size of the perturbations, in pixels.
+        Size of the perturbations, in widths of the box.
     learning_rate
-        Adam's step size, in pixels.
+        Adam's step size, in widths of the box.
     loss
         As for `PGD`; the margin is published.
 
@@ -62,7 +63,7 @@ class SPSA:
         """Search the neighbourhoods of the standing examples."""
         loss = losses.resolve(self.loss)
         query.begin(0)
-        points = query.x
+        points, size = query.x, width(query.neighbourhood)
         mean, square = torch.zeros_like(points), torch.zeros_like(points)
         for step in range(1, self.steps + 1):
             gradient, kept = estimate(
@@ -71,12 +72,12 @@ class SPSA:
                 points,
                 keys.derive(step),
                 directions=rademacher,
-                scale=self.delta,
+                scale=self.delta * size,
                 pairs=self.pairs,
             )
             points, mean, square, gradient = points[kept], mean[kept], square[kept], gradient[kept]
             mean, square, direction, metric = adam(gradient, mean, square, step)
-            points = query.neighbourhood.project(points + self.learning_rate * direction / metric)
+            points = query.neighbourhood.project(points + self.learning_rate * size * direction / metric)
             query.logits(points)
             if query.going_on is not None:
                 points, mean, square = (part[query.going_on] for part in (points, mean, square))

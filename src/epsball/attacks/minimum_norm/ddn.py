@@ -9,7 +9,7 @@ from torch import Tensor
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.options import check_count, check_share
-from epsball.attacks.parts.standing import cosine, farthest, kept, like, of_labels, unit
+from epsball.attacks.parts.standing import cosine, farthest, kept, like, of_labels, unit, width
 from epsball.ball import Ball
 from epsball.randomness import Keys
 
@@ -33,7 +33,8 @@ class DDN:
     steps
         Number of points K, at least 1.
     length
-        epsilon_0, the first length; five times the distance to the linearised boundary where that is less.
+        epsilon_0, the first length, in widths of the box, as is alpha_k; five times the distance to the linearised
+        boundary where that is less.
     gamma
         gamma_0, by what share the length changes.
 
@@ -64,7 +65,8 @@ class DDN:
         query.begin(0)
         loss = of_labels(query, losses.cross_entropy)
         points, most = query.x, farthest(query, ball)
-        length = torch.full_like(most, self.length)
+        size = width(query.neighbourhood)
+        length = torch.full_like(most, self.length * size)
         for k in range(self.steps - 1):
             logits, (value,), (gradient,) = query.gradient(points, [loss])
             points, gradient, logits, value, length, most = kept(
@@ -76,10 +78,10 @@ class DDN:
                 length = torch.minimum(length, _near_boundary(margin, value, gradient))
             gamma = cosine(self.gamma, 0.001, k, self.steps)
             direction = _turned(unit(gradient), keys[query.index].derive(k))
-            delta = points - query.x + direction.mul_(cosine(1.0, 0.01, k, self.steps))
+            delta = points - query.x + direction.mul_(size * cosine(1.0, 0.01, k, self.steps))
             length = torch.where(adversarial, (1 - gamma) * length, (1 + gamma) * length).clamp(max=most)
-            size = ball.distance(query.x + delta, query.x)
-            points = query.neighbourhood.clip(query.x + delta * like(length / size, delta))
+            reached = ball.distance(query.x + delta, query.x)
+            points = query.neighbourhood.clip(query.x + delta * like(length / reached, delta))
         query.logits(points)
 
 

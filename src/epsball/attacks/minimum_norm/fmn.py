@@ -9,7 +9,7 @@ from torch import Tensor
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.options import check_count, check_positive, check_share
-from epsball.attacks.parts.standing import cosine, farthest, kept, like, of_labels, unit
+from epsball.attacks.parts.standing import cosine, farthest, kept, like, of_labels, unit, width
 from epsball.ball import Ball
 from epsball.randomness import Keys
 
@@ -113,5 +113,5 @@ def _corners(query: Query, keys: Keys, radius: Tensor) -> Tensor:
 def _step(query: Query, ball: Ball, gradient: Tensor, points: Tensor, radius: Tensor) -> Tensor:
     """Return v_k; in l1 a dense step, which the projection makes sparse again."""
     if ball.norm == "l1":
-        return unit(gradient)
+        return unit(gradient) * width(query.neighbourhood)
     return query.neighbourhood.ascent(gradient, points) * like(radius, points)

@@ -12,7 +12,7 @@ from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.adam import adam
 from epsball.attacks.parts.options import check_count, check_positive
-from epsball.attacks.parts.standing import kept, like, of_labels
+from epsball.attacks.parts.standing import kept, like, of_labels, width
 from epsball.ball import Ball
 from epsball.randomness import Keys
 
@@ -35,7 +35,7 @@ class PDPGD:
     steps
         Number of points K, at least 1.
     step_size
-        Adam's first step; the last is a hundredth of it.
+        Adam's first step, in widths of the box; the last is a hundredth of it.
     dual_step_size
         First step of the logarithm of lambda_1 / lambda_0; the last is a tenth of it.
     ratio
@@ -79,7 +79,7 @@ class PDPGD:
             )
             mean, square, direction, metric = adam(gradient, mean, square, k + 1)
             step = self.step_size * 0.01 ** (k / self.steps)
-            moved = query.neighbourhood.clip(points - step * direction / metric)
+            moved = query.neighbourhood.clip(points - step * width(query.neighbourhood) * direction / metric)
             points = _proximal(query, ball, moved, metric, step * (1 - share) / share)
             standing = -losses.margin(logits, query.y).sign()
             pace = self.dual_step_size * (1 - 0.9 * k / max(1, self.steps - 1))

@@ -9,11 +9,6 @@ _INNER = 0.999999
 """Points are drawn in this little from the ends of the box, where w is infinite."""
 
 
-def width(around: Neighbourhood) -> float:
-    """Return how wide the box is, 1 without one: the unit in which the attacks' constants are meant."""
-    return 1.0 if around.high == torch.inf else around.high - around.low
-
-
 def to_free(x: Tensor, around: Neighbourhood) -> Tensor:
     """Return the w of points x: atanh((2 x - low - high) / (high - low)); x itself without a box."""
     if around.high == torch.inf:

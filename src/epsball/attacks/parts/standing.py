@@ -7,7 +7,7 @@ from torch import Tensor
 
 from epsball.attacks.engine.query import Query, QueryLoss
 from epsball.attacks.losses import Loss
-from epsball.ball import Ball
+from epsball.ball import Ball, Neighbourhood
 
 
 def of_labels(query: Query, loss: Loss) -> QueryLoss:
@@ -23,6 +23,11 @@ def kept(going_on: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
 def like(values: Tensor, points: Tensor) -> Tensor:
     """Return one value a row (n,) shaped and typed to multiply points (n, *shape)."""
     return values.to(points.dtype).view(-1, *[1] * (points.ndim - 1))
+
+
+def width(around: Neighbourhood) -> float:
+    """Return how wide the box is, 1 without one: the unit in which attacks state lengths."""
+    return 1.0 if around.high == math.inf else around.high - around.low
 
 
 def unit(gradient: Tensor) -> Tensor:
