@@ -11,10 +11,10 @@ from fractions import Fraction
 import numpy as np
 
 from epsball.limits import optimal_risk
-from epsball.limits.conflicts import conflicts
-from epsball.limits.cover import two_classes
-from epsball.limits.flow import Flow
-from epsball.limits.sample import sample
+from epsball.limits.conflicts.graph import conflicts
+from epsball.limits.conflicts.sample import sample
+from epsball.limits.flow.bipartite import two_classes
+from epsball.limits.flow.flow import Flow
 
 N, DEGREE = 6000, 32
 

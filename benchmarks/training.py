@@ -19,8 +19,8 @@ import epsball as eb
 import harness
 from epsball.files import write_json
 from epsball.results import jsonable, text_table
-from epsball.training.run import Run
-from epsball.training.setup import prepare
+from epsball.training.engine.step import Run
+from epsball.training.prepare import prepare
 from task import Task, images
 
 BARE, OURS, REDUCED = "bare loop", "epsball", "epsball bf16"

@@ -16,7 +16,7 @@ import torch
 import epsball as eb
 from epsball.data import as_pixels
 from epsball.files import write_atomically, write_json
-from epsball.generators import preserved
+from epsball.generator_state import preserved
 from epsball.similarity import Similarity, cka, heatmaps, shift
 
 Pair = tuple[torch.Tensor, torch.Tensor]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY32, BINARY64
 from epsball.certificates.box import Box
-from epsball.certificates.rule import Rule, Site
-from epsball.certificates.rules import RULES
+from epsball.certificates.rules.rule import Rule, Site
+from epsball.certificates.rules.table import RULES
 from epsball.graph import Graph, Node, kinds
 
 POSITIVE = {"log": (0.2, 3.0), "sqrt": (0.05, 3.0), "reciprocal": (0.3, 3.0)}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from epsball.ball import Ball
-from epsball.certificates.files import write_certificate, write_model
+from epsball.certificates.replay.files import write_certificate, write_model
 from epsball.graph import Graph, Node, kinds
 
 ULPS = {"ulps": {"sigmoid": 4, "tanh": 4}}

@@ -2,7 +2,7 @@
 
 import torch
 
-from epsball.precision import full_precision
+from epsball.full_precision import full_precision
 
 
 def test_switches_are_ieee_inside_and_come_back():

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsball.errors import InputError
-from epsball.texts import split_options
+from epsball.option_text import split_options
 
 
 @pytest.mark.parametrize(

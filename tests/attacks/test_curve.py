@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsball.attacks import AccuracyCurve
-from epsball.attacks.curve import plot_curves
+from epsball.attacks.accuracy_curve import plot_curves
 
 
 @given(st.lists(st.one_of(st.floats(0, 10), st.just(math.nan)), min_size=1, max_size=30), st.floats(0, 10))

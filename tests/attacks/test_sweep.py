@@ -3,7 +3,7 @@ import torch
 
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import PGD, sensitivity
-from epsball.attacks.gradient.geometry import OtherGeometry
+from epsball.attacks.wrappers.step_norm import OtherGeometry
 from helpers import Wrapped, examples, linear, mlp
 
 

@@ -3,7 +3,7 @@ import pytest
 import epsball as eb
 from epsball import Ball, Classifier
 from epsball.attacks import Ensemble
-from epsball.auditing.run import BUDGETS
+from epsball.auditing.audit import BUDGETS
 from helpers import examples, mlp
 
 

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsball.ball.root import solve
+from epsball.ball.root_finding import solve
 
 
 @given(st.integers(0, 10**6))

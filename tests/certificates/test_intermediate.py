@@ -13,9 +13,10 @@ from certificate_networks import random_relu_net
 from epsball import Classifier, certify
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, PLAIN, REAL, Domain, margins, optimised, propagate
-from epsball.certificates.linear import intermediate, refiner
-from epsball.certificates.linear.entries import own_entries
+from epsball.certificates.linear import refiner
 from epsball.certificates.linear.windows import spatial, window_at, windows_before
+from epsball.certificates.slopes import intermediate
+from epsball.certificates.slopes.neurons import own_entries
 from epsball.graph import Graph, capture
 from epsball_replay import replay
 

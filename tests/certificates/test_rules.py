@@ -14,13 +14,13 @@ from certificate_traps import TRAPS
 from epsball.ball import Ball
 from epsball.certificates import propagation
 from epsball.certificates.curves import Lines, curve_of, lines_of
-from epsball.certificates.linear import joined
-from epsball.certificates.log_softmax import Relaxation as LogRelaxation
-from epsball.certificates.maxima import Peak
-from epsball.certificates.products import Factors
-from epsball.certificates.rule import Pulled
-from epsball.certificates.rules import RULES
-from epsball.certificates.softmax import Relaxation
+from epsball.certificates.linear import fused_lines as joined
+from epsball.certificates.rules.log_softmax import Relaxation as LogRelaxation
+from epsball.certificates.rules.maxima import Peak
+from epsball.certificates.rules.products import Factors
+from epsball.certificates.rules.rule import Pulled
+from epsball.certificates.rules.softmax import Relaxation
+from epsball.certificates.rules.table import RULES
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epsball.limits import conflicts as module
-from epsball.limits.conflicts import conflicts
-from epsball.limits.kernels import NEAR
-from epsball.limits.sample import sample
+from epsball.limits.conflicts import graph as module
+from epsball.limits.conflicts.graph import conflicts
+from epsball.limits.conflicts.sample import sample
+from epsball.limits.conflicts.scans import NEAR
 from limit_oracles import integer_keys
 
 NORMS = ["linf", "l2", "l1"]

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_flow
 
-from epsball.limits import flow as module
-from epsball.limits.flow import Bipartite, Flow
+from epsball.limits.flow import flow as module
+from epsball.limits.flow.flow import Bipartite, Flow
 
 
 def graph_of(matrix: np.ndarray, levels: np.ndarray) -> Bipartite:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsball.ball import Ball
-from epsball.limits import adversarial_cross_entropy, link, link_columns, optimal_risk
+from epsball.limits import adversarial_cross_entropy, link_columns, optimal_risk
+from epsball.limits import columns as link
 
 X = np.array([[0, 0], [3, 0], [90, 0], [94, 0], [200, 9]], np.uint8)
 Y = np.array([0, 1, 1, 0, 1])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsball.errors import InputError
-from epsball.models import values
+from epsball.models import option_values as values
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(1, 10**6))

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from epsball.similarity import cka
+from epsball.similarity.row_shift import DISTANCE, marked_count
 from epsball.similarity.rows import shuffled
-from epsball.similarity.sensitivity import DISTANCE, marked_count
 
 
 @pytest.mark.parametrize("estimator", ["debiased", "plain"])

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from epsball import InputError
 from epsball.randomness import Keys
-from epsball.training.augmentation import augment, cutout, flip, pad_crop, parse_augmentation
+from epsball.training.engine.augmentation import augment, cutout, flip, pad_crop, parse_augmentation
 
 
 def images(n: int = 6):

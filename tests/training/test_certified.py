@@ -7,9 +7,10 @@ import torch
 import epsball as eb
 from epsball import Ball, SoundnessError
 from epsball.risk import Bracket
-from epsball.training import PGD, Processes, Recipe, certified
-from epsball.training.certified import Certifier, _in_turn
-from epsball.training.evaluation import Accuracies, Verdicts
+from epsball.training import PGD, Processes, Recipe
+from epsball.training.evaluation import certifier as certified
+from epsball.training.evaluation.certifier import Certifier, _in_turn
+from epsball.training.evaluation.verdicts import Accuracies, Verdicts
 from helpers import Wrapped, convnet, mlp
 
 BALL = Ball("linf", 0.02)

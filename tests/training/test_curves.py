@@ -3,7 +3,7 @@ from dataclasses import replace
 from epsball.risk import Quantities
 from epsball.statistics import Interval
 from epsball.training import Epoch
-from epsball.training.curves import QUANTITIES, draw
+from epsball.training.evaluation.curves import QUANTITIES, draw
 
 QUANTITY = Quantities(gap=Interval(-0.1, 0.2), excess=Interval(0.0, 0.3), optimal=Interval(0.0, 0.3))
 

@@ -5,7 +5,7 @@ import pytest
 import epsball as eb
 from epsball import Ball
 from epsball.training import TRADES, Recipe
-from epsball.training.log import STEPS, Log
+from epsball.training.records.log import STEPS, Log
 from helpers import mlp
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from contexts import context
 from epsball import Ball
 from epsball.training import KGB17, PGD, Cascade
-from epsball.training.one_step import _half_normal, towards_least_likely
+from epsball.training.objectives.least_likely_step import _half_normal, towards_least_likely
 from helpers import mlp
 
 

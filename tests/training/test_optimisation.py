@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from epsball.training import Recipe
-from epsball.training.optimisation import SCHEDULES, make_schedule, recipe_optimiser
+from epsball.training.engine.optimisers import SCHEDULES, make_schedule, recipe_optimiser
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

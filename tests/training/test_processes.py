@@ -22,8 +22,8 @@ import torch
 torch.set_num_threads(1)
 import epsball as eb
 from epsball.training import *
-from epsball.training.setup import prepare
-from epsball.training.run import Run
+from epsball.training.prepare import prepare
+from epsball.training.engine.step import Run
 from helpers import mlp
 
 def losses(objective, recipe):

@@ -4,8 +4,8 @@ import torch
 import epsball as eb
 from epsball import Ball, InputError
 from epsball.training import PGD, Losses, Recipe
-from epsball.training.averaging import Average
-from epsball.training.batches import Batches
+from epsball.training.engine.averaging import Average
+from epsball.training.engine.batches import Batches
 from helpers import convnet, mlp
 
 

@@ -28,8 +28,8 @@ from epsball.training import (
     Standard,
     loop,
 )
-from epsball.training.checkpoint import checkpoints, read_checkpoint, write_checkpoint
-from epsball.training.resuming import begun
+from epsball.training.records.checkpoint import checkpoints, read_checkpoint, write_checkpoint
+from epsball.training.records.resume import begun
 from helpers import convnet
 
 BALL = Ball("linf", 0.1)

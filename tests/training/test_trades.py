@@ -8,7 +8,7 @@ import torch
 from contexts import context
 from epsball import Ball, InputError
 from epsball.training import MART, TRADES
-from epsball.training.mart import boosted_cross_entropy
+from epsball.training.objectives.mart import boosted_cross_entropy
 from helpers import mlp
 
 EPS, STEPS, BETA = 0.1, 5, 6.0

@@ -9,7 +9,7 @@ from epsball import Ball, EpsballError, InputError
 from epsball.randomness import Keys
 from epsball.statistics import clopper_pearson
 from epsball.training import PGD, Context, Losses, Recipe, Standard
-from epsball.training.inner import maximise
+from epsball.training.objectives.inner_search import maximise
 from helpers import convnet, mlp
 
 BALL = Ball("linf", 0.1)
@@ -94,7 +94,7 @@ def test_the_outer_step_is_the_gradient_at_a_constant_adversarial_point():
 
 
 def test_the_split_is_a_partition_drawn_by_the_seed():
-    from epsball.training.batches import split
+    from epsball.training.engine.batches import split
 
     fitted, held = split(100, Recipe(holdout=0.2))
     assert sorted([*fitted.tolist(), *held.tolist()]) == list(range(100))

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
-from epsball.attacks.autoattack import AutoAttack, RandomisedAutoAttack
 from epsball.attacks.black_box.hop_skip_jump import HopSkipJump
 from epsball.attacks.black_box.nes import NES
 from epsball.attacks.black_box.spsa import SPSA
 from epsball.attacks.black_box.square import Square
-from epsball.attacks.ensemble import Ensemble
+from epsball.attacks.composed.autoattack import AutoAttack, RandomisedAutoAttack
+from epsball.attacks.composed.ensemble import Ensemble
+from epsball.attacks.composed.minimum_norm import MinimumNorm
 from epsball.attacks.gradient.apgd import APGD, TargetedAPGD
 from epsball.attacks.gradient.momentum import MomentumPGD
 from epsball.attacks.gradient.pgd import FGSM, PGD, RandomisedFGSM
@@ -18,13 +19,12 @@ from epsball.attacks.minimum_norm.carlini_wagner import CarliniWagner
 from epsball.attacks.minimum_norm.carlini_wagner_linf import CarliniWagnerLinf
 from epsball.attacks.minimum_norm.ddn import DDN
 from epsball.attacks.minimum_norm.deepfool import DeepFool
-from epsball.attacks.minimum_norm.ensemble import MinimumNorm
 from epsball.attacks.minimum_norm.fab import FAB, TargetedFAB
 from epsball.attacks.minimum_norm.fmn import FMN
 from epsball.attacks.minimum_norm.pdpgd import PDPGD
 from epsball.attacks.parts.protocol import Attack
 from epsball.errors import InputError, choose
-from epsball.texts import split_options
+from epsball.option_text import split_options
 
 Factory = Callable[[], Attack]
 

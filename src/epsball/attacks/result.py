@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from epsball import results
-from epsball.attacks.curve import AccuracyCurve
+from epsball.attacks.accuracy_curve import AccuracyCurve
 from epsball.attacks.engine.ledger import Ledger
 from epsball.statistics import clopper_pearson
 

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
 from epsball.auditing.evidence import ShardEvidence, Witnesses
-from epsball.auditing.identity import same_probe
+from epsball.auditing.fingerprint import same_probe
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.results import arrow_bytes

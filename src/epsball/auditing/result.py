@@ -9,7 +9,7 @@ import torch
 
 from epsball.auditing.chain import Chain
 from epsball.auditing.evidence import ShardEvidence, Witnesses
-from epsball.auditing.picture import SHOWN, witness_picture
+from epsball.auditing.figure import SHOWN, witness_picture
 from epsball.classifier import Classifier
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The text form of a ball: ``linf:8/255``, ``l2:0.5,low=-1,high=1``, ``l1:12,low=none,high=none``."""
 
 from epsball.errors import InputError, nearest
-from epsball.texts import split_options
+from epsball.option_text import split_options
 
 _FORM = "A ball is NORM:RADIUS[,low=NUMBER,high=NUMBER], for example linf:8/255; low=none,high=none is no box."
 

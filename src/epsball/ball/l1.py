@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.ball.additive import SumNorm
-from epsball.ball.root import solve
+from epsball.ball.root_finding import solve
+from epsball.ball.sums import SumNorm
 from epsball.randomness import Keys
 
 _NEAR = 2.0**-14

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.ball.additive import SumNorm
 from epsball.ball.norm import extremes
-from epsball.ball.root import solve
+from epsball.ball.root_finding import solve
+from epsball.ball.sums import SumNorm
 from epsball.randomness import Keys
 
 _SAFE = (2.0**-50, 2.0**60)

@@ -48,7 +48,7 @@ class Neighbourhood:
         """Return points of ball and box: always inside, and nearest but for a stated shrink.
 
         linf: the nearest floats, exactly. l2 and l1: nearest in a ball that is smaller by what this
-        step's own rounding can add (`epsball.ball.additive.SumRegion` states by how much; for float32 pixels
+        step's own rounding can add (`epsball.ball.sums.SumRegion` states by how much; for float32 pixels
         some 1e-6 of the radius). Points inside stay as they are, but for that last margin. NaN stays NaN, and
         is not inside.
         """

@@ -16,9 +16,9 @@ from epsball.certificates.arithmetic import Arithmetic, arithmetic_of
 from epsball.certificates.cascade import BATCH, Bounded, run_cascade
 from epsball.certificates.deployment import ASSUMPTIONS, check_deployment
 from epsball.certificates.domain import Domain
-from epsball.certificates.files import write_model
 from epsball.certificates.registry import AUTO, methods_of
-from epsball.certificates.replayable import emit, not_replayable
+from epsball.certificates.replay.export import emit, not_replayable
+from epsball.certificates.replay.files import write_model
 from epsball.certificates.result import Certificates
 from epsball.classifier import Classifier
 from epsball.errors import InputError, ModelError, SoundnessError

@@ -11,14 +11,14 @@ from epsball.certificates.arithmetic import FLOAT32, Arithmetic
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
 from epsball.certificates.linear import refiner
-from epsball.certificates.linear.entries import Entries
 from epsball.certificates.linear.final import final_bounds
 from epsball.certificates.linear.forward import examples_at_once, forward_refiner
-from epsball.certificates.linear.intermediate import with_intermediate_slopes
 from epsball.certificates.linear.rows import Rows
-from epsball.certificates.linear.slopes import optimised_slopes
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.propagation import Propagation, propagate
+from epsball.certificates.slopes.final import optimised_slopes
+from epsball.certificates.slopes.intermediate import with_intermediate_slopes
+from epsball.certificates.slopes.neurons import Entries
 from epsball.graph import Graph
 from epsball.graph.kinds import Parameters
 

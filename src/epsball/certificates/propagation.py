@@ -12,8 +12,8 @@ from epsball.certificates.arithmetic import OVERFLOW, Arithmetic, Format, check_
 from epsball.certificates.box import Box
 from epsball.certificates.curves import Lines
 from epsball.certificates.domain import Domain
-from epsball.certificates.rule import Site
-from epsball.certificates.rules import rule_of
+from epsball.certificates.rules.rule import Site
+from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import flat
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Constant, Input, Parameters

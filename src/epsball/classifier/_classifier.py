@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from epsball.classifier import guards
 from epsball.classifier.normalise import Normalise, Statistics
 from epsball.errors import InputError, ModelError, NoGradientError
-from epsball.state import untouched
+from epsball.module_state import untouched
 
 BLOCK = 512
 """Examples that `Classifier.logits` passes at once."""

@@ -17,7 +17,7 @@ from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.files import write_atomically
-from epsball.generators import preserved
+from epsball.generator_state import preserved
 from epsball.results import png as png
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import torch
 
 from epsball import attacks, results
 from epsball import data as datasets
-from epsball.attacks.curve import AccuracyCurve, plot_curves
+from epsball.attacks.accuracy_curve import AccuracyCurve, plot_curves
 from epsball.attacks.parts.protocol import domain
 from epsball.attacks.registry import resolve
 from epsball.ball import Ball

@@ -9,7 +9,7 @@ from epsball.attacks import Attack, Collision, Transfer, registry
 from epsball.classifier import Classifier
 from epsball.cli.common import Common, Subject, load_model
 from epsball.errors import InputError
-from epsball.texts import split_options
+from epsball.option_text import split_options
 
 
 @Parameter(name="*")

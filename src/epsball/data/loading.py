@@ -16,7 +16,7 @@ from epsball.data.idx import open_idx
 from epsball.data.npz import open_npz
 from epsball.data.selection import select
 from epsball.errors import InputError, nearest
-from epsball.texts import split_options
+from epsball.option_text import split_options
 
 KINDS: dict[str, Callable[..., Dataset]] = {
     "digits": open_digits,

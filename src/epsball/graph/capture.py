@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from epsball.errors import EpsballError, ModelError
-from epsball.generators import preserved
-from epsball.graph import origins
+from epsball.generator_state import preserved
+from epsball.graph import source_location as origins
 from epsball.graph._graph import Graph
 from epsball.graph.agreement import TOLERANCE, check_agreement
 from epsball.graph.aten import RULES
 from epsball.graph.builder import Builder
-from epsball.graph.walk import MOVES, walk
-from epsball.state import untouched
+from epsball.graph.translate import MOVES, walk
+from epsball.module_state import untouched
 
 _ROWS = 3
 """Rows of the example that is exported; 0 and 1 would be taken for fixed lengths."""

@@ -1,16 +1,16 @@
 """Optimal adversarial risk: what no classifier can beat, on a sample and for its distribution."""
 
+from epsball.limits.columns import LinkColumns, adversarial_cross_entropy, link_columns, missed_witness
+from epsball.limits.conflicts.overlapping_pairs import Meetings, meetings
+from epsball.limits.conflicts.representable import midpoints
+from epsball.limits.conflicts.sample import prior_weights
 from epsball.limits.generalisation import SampleCurve, distribution_bound, sample_curve
-from epsball.limits.link import LinkColumns, adversarial_cross_entropy, link_columns, missed_witness
-from epsball.limits.meetings import Meetings, meetings
-from epsball.limits.nearest import Separation, separation
-from epsball.limits.optimal import optimal_risk
-from epsball.limits.optimum import LeastFavourable, Losses, Optimum
+from epsball.limits.hyperedges.soft_optimum import Effort
+from epsball.limits.optimal_classifier import LeastFavourable, Losses, Optimum
+from epsball.limits.optimal_risk import optimal_risk
 from epsball.limits.randomised import RandomisedClassifier, randomised_classifier
 from epsball.limits.result import Limit, OptimalRisk
-from epsball.limits.sample import prior_weights
-from epsball.limits.soft import Effort
-from epsball.limits.ties import midpoints
+from epsball.limits.separation import Separation, separation
 
 __all__ = [
     "Effort",

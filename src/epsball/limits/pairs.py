@@ -10,7 +10,7 @@ from torch import Tensor
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.limits.figures import pairs_figure
-from epsball.limits.optimum import Optimum
+from epsball.limits.optimal_classifier import Optimum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

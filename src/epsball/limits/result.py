@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float64, Int8
 
 from epsball.errors import InputError
-from epsball.limits.conflicts import Conflicts
+from epsball.limits.conflicts.graph import Conflicts
+from epsball.limits.conflicts.sample import Sample
 from epsball.limits.generalisation import SampleCurve
-from epsball.limits.sample import Sample
 from epsball.results import arrow_table, jsonable, new_figure, text_table
 from epsball.statistics import Bound, Interval
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow
     from matplotlib.figure import Figure
 
-    from epsball.limits.optimum import LeastFavourable, Losses, Optimum
+    from epsball.limits.optimal_classifier import LeastFavourable, Losses, Optimum
 
 STATES = ("safe", "either", "given up")
 _EXACT = 1e-7
@@ -119,20 +119,20 @@ class OptimalRisk:
 
     def optimum(self, radius: Any) -> "Optimum":
         """Return an optimal classifier, the coupling and the cover at one of the radii."""
-        from epsball.limits.optimum import optimum
+        from epsball.limits.optimal_classifier import optimum
 
         return optimum(self._sample, self._graph, self._joint, self.position(radius), self.radii)
 
     def least_favourable(self, radius: Any) -> "LeastFavourable":
         """Return the pair of distributions that is hardest to tell apart (two classes)."""
-        from epsball.limits.optimum import least_favourable
+        from epsball.limits.optimal_classifier import least_favourable
 
         level = self._graph.radii.index(self.radii[self.position(radius)])
         return least_favourable(self._sample, self._graph, level)
 
     def losses(self) -> "Losses":
         """Return the least cross-entropy and Brier score over the radii (more than two classes: over pairs)."""
-        from epsball.limits.optimum import losses
+        from epsball.limits.optimal_classifier import losses
 
         return losses(self._sample, self._graph, self.radii)
 

@@ -5,11 +5,11 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Float, Int64
 
-from epsball.limits.conflicts import Conflicts
-from epsball.limits.cover import double_cover, two_classes
-from epsball.limits.flow import Flow
+from epsball.limits.conflicts.graph import Conflicts
+from epsball.limits.conflicts.sample import Sample
+from epsball.limits.flow.bipartite import double_cover, two_classes
+from epsball.limits.flow.flow import Flow
 from epsball.limits.generalisation import SampleCurve, sample_curve
-from epsball.limits.sample import Sample
 
 
 def sample_curve_of(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...], *, seed: int = 0) -> SampleCurve:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from epsball.errors import InputError, nearest
-from epsball.models.files import require_file
+from epsball.models.file_kind import require_file
 from epsball.results import jsonable
 
 

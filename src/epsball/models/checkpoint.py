@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from epsball.errors import InputError
-from epsball.models.files import archive_members, file_kind
+from epsball.models.file_kind import archive_members, file_kind
 
 _SAVE = "Save the state dict alone: torch.save(model.state_dict(), FILE), or as safetensors."
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from epsball.errors import InputError
 from epsball.models.checkpoint import read_torch
-from epsball.models.files import archive_members, file_kind
+from epsball.models.file_kind import archive_members, file_kind
 
 _FIX = "Save it with torch.export.save of PyTorch 2.8 or newer, from a program of plain tensors."
 _MAJOR = 8

@@ -15,11 +15,11 @@ from epsball.models import timm_models
 from epsball.models.architectures import ARCHITECTURES
 from epsball.models.card import read_card
 from epsball.models.exported_program import exported_module
-from epsball.models.files import file_kind
-from epsball.models.loaded import Known, LoadedModel, check_finite, refuse_more, with_weights
+from epsball.models.file_kind import file_kind
+from epsball.models.loaded_model import Known, LoadedModel, check_finite, refuse_more, with_weights
 from epsball.models.model_text import ModelText, parse_model_text
+from epsball.models.option_values import boolean, keyword_arguments, read_option
 from epsball.models.user_python import imported, public_function, reported
-from epsball.models.values import boolean, keyword_arguments, read_option
 
 
 def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None = None) -> LoadedModel:

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from epsball.models import values
-from epsball.texts import split_options
+from epsball.models import option_values as values
+from epsball.option_text import split_options
 
 # An @ in a folder's name does not end the NAME of a Python file or of a file that is a whole model.
 _NAME_AND_WEIGHTS = re.compile(r"(?P<name>.*\.py:\w+|\w+|.*\.(?:pt2|onnx|json)|[^@]*)(?:@(?P<weights>.+))?", re.DOTALL)

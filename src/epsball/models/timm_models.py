@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from epsball.errors import InputError, MissingExtra, ModelError, nearest
-from epsball.models.values import keyword_arguments
+from epsball.models.option_values import keyword_arguments
 
 _READ_OTHERWISE = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 

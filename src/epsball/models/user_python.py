@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from epsball.errors import EpsballError, InputError, ModelError, nearest
-from epsball.models.files import require_file
+from epsball.models.file_kind import require_file
 
 _PREFIX = "_epsball_model_"
 

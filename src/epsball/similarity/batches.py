@@ -19,9 +19,9 @@ from epsball.similarity.hsic import LEAST_ROWS, Estimator, Moments, moments
 from epsball.similarity.jackknife import jackknife_error, without_each
 from epsball.similarity.kernels import Kernel, Linear
 from epsball.similarity.result import Similarity
+from epsball.similarity.row_shift import marked_count, shifted_cka
 from epsball.similarity.rows import shuffled
-from epsball.similarity.sensitivity import marked_count, shifted_cka
-from epsball.similarity.sides import Side
+from epsball.similarity.side import Side
 
 GROUPS = 10
 """Groups of rows in a batch: blocks of the Gram matrix, and the jackknife's when there is one batch."""

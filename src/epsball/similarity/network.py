@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from epsball.classifier.guards import explain_failure
 from epsball.errors import EpsballError, ModelError
-from epsball.state import untouched
+from epsball.module_state import untouched
 
 Hook = Callable[[nn.Module, Any, Any], None]
 

@@ -15,14 +15,14 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from epsball.errors import ModelError
-from epsball.precision import full_precision
+from epsball.full_precision import full_precision
 from epsball.similarity.gram import ORDINARY, BlockGram, amplitude, linear_gram
 from epsball.similarity.hsic import Estimator, KernelStack
 from epsball.similarity.kernels import Kernel
 from epsball.similarity.layers import Layer, Output
 from epsball.similarity.network import Network, hooked
 from epsball.similarity.probe import tensors, watchable
-from epsball.similarity.sensitivity import marked_rows
+from epsball.similarity.row_shift import marked_rows
 
 
 @dataclass(frozen=True)

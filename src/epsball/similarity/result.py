@@ -36,7 +36,7 @@ class Similarity:
         ten groups of one batch.
     shifted
         The matrix after a shift of a few rows of the first network's features (see
-        `epsball.similarity.sensitivity`); None where the kernel is not linear.
+        `epsball.similarity.row_shift`); None where the kernel is not linear.
     shifted_share
         Share of the rows that were shifted.
     rows, batches

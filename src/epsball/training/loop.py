@@ -9,12 +9,12 @@ from epsball import progress
 from epsball.models.card import Card
 from epsball.results import jsonable
 from epsball.statistics import Interval
-from epsball.training.checkpoint import generators, moved, set_generators, sweep, write_checkpoint
-from epsball.training.epoch import Epoch
-from epsball.training.log import Log
-from epsball.training.measured import Measured
-from epsball.training.outputs import save
-from epsball.training.run import Run
+from epsball.training.engine.step import Run
+from epsball.training.evaluation.after_epoch import Measured
+from epsball.training.evaluation.epoch import Epoch
+from epsball.training.records.artifacts import save
+from epsball.training.records.checkpoint import generators, moved, set_generators, sweep, write_checkpoint
+from epsball.training.records.log import Log
 
 DRAIN = 50
 """Steps between two looks at the losses."""

@@ -8,8 +8,8 @@ from epsball import results
 from epsball.classifier import Classifier
 from epsball.models.card import Card
 from epsball.risk import Quantities
-from epsball.training.curves import draw
-from epsball.training.epoch import Epoch, best_of
+from epsball.training.evaluation.curves import draw
+from epsball.training.evaluation.epoch import Epoch, best_of
 
 if TYPE_CHECKING:
     import pyarrow

@@ -5,7 +5,7 @@ import torch
 
 from epsball import Ball, Classifier, EpsballError, InputError, MissingExtra, attack
 from epsball.attacks import from_art, from_foolbox, from_torchattacks
-from epsball.attacks.adaptive.adapters import Peer
+from epsball.attacks.wrappers.other_libraries import Peer
 from helpers import Counter, convnet, examples, mlp
 
 BALL = Ball("linf", 0.15)
@@ -163,7 +163,7 @@ def test_a_ball_without_box_or_with_another_is_an_error():
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr("epsball.attacks.adaptive.adapters.import_module", _missing)
+    monkeypatch.setattr("epsball.attacks.wrappers.other_libraries.import_module", _missing)
     x, y = examples(5)
     with pytest.raises(MissingExtra, match=r"pip install 'epsball\[art\]'"):
         attack(Classifier(mlp()), x, y, BALL, method=from_art(lambda model, radius: None))

@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from epsball.attacks.engine.tally import Tally
+from epsball.attacks.engine.pass_counts import Tally
 
 
 def test_a_class_that_is_masked_in_the_ball_leaves_a_margin_of_minus_infinity():

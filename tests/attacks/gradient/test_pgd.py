@@ -3,7 +3,7 @@ import torch
 
 from epsball import Ball, Classifier, InputError, ModelError, attack
 from epsball.attacks import FGSM, PGD, RandomisedFGSM
-from epsball.attacks.parts.steps import step_size
+from epsball.attacks.parts.step_size import step_size
 from helpers import Counter, Wrapped, examples, linear, mlp
 
 BALLS = [Ball("linf", 0.1), Ball("l2", 0.4), Ball("l1", 1.0)]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import FMN, PDPGD, MinimumNorm, TargetedFAB
+from epsball.attacks.composed.minimum_norm import FromNearest
 from epsball.attacks.engine.evaluator import FEWEST_ROWS
-from epsball.attacks.minimum_norm.ensemble import FromNearest
 from helpers import Counter, examples, linear, mlp
 
 NORMS = ("linf", "l2", "l1")

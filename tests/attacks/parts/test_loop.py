@@ -1,7 +1,7 @@
 import torch
 
 from epsball import Ball
-from epsball.attacks.parts.loop import ascend
+from epsball.attacks.parts.pgd_loop import ascend
 
 
 def test_the_loop_is_the_published_update():

@@ -12,7 +12,8 @@ from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.options import check_count
 from epsball.ball import Ball
 from epsball.errors import InputError
-from epsball.limits import Meetings, meetings, midpoints
+from epsball.limits import Meetings, midpoints
+from epsball.limits.conflicts import overlapping_pairs as meetings
 from epsball.randomness import Keys
 
 _ROWS = 1024

@@ -12,7 +12,7 @@ from torch import Tensor
 from epsball.attacks.engine.margins import margins
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.options import check_options
-from epsball.attacks.parts.standing import like
+from epsball.attacks.parts.tensors import like
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.randomness import Keys

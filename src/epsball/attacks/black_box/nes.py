@@ -9,10 +9,10 @@ from torch import Tensor
 from epsball.attacks import losses
 from epsball.attacks.black_box.finite_differences import estimate, gaussian
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts import steps as rules
-from epsball.attacks.parts.loop import ascend
+from epsball.attacks.parts import step_size as rules
 from epsball.attacks.parts.options import check_options
-from epsball.attacks.parts.standing import width
+from epsball.attacks.parts.pgd_loop import ascend
+from epsball.attacks.parts.tensors import width
 from epsball.ball import Ball
 from epsball.randomness import Keys
 

@@ -10,7 +10,7 @@ from epsball.attacks.black_box.finite_differences import estimate, rademacher
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.adam import adam
 from epsball.attacks.parts.options import check_options
-from epsball.attacks.parts.standing import width
+from epsball.attacks.parts.tensors import width
 from epsball.ball import Ball
 from epsball.randomness import Keys
 

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.attacks import losses
-from epsball.attacks.black_box.squares import Grid, MassMoves, Moves, VertexMoves
 from epsball.attacks.engine.query import Query
 from epsball.attacks.gradient.apgd import climb_from
+from epsball.attacks.parts.objective import Walkers
 from epsball.attacks.parts.options import check_options
-from epsball.attacks.parts.walkers import Walkers
+from epsball.attacks.parts.square_moves import Grid, MassMoves, Moves, VertexMoves
 from epsball.ball import Ball, Neighbourhood
 from epsball.errors import InputError
 from epsball.randomness import Keys

@@ -7,7 +7,7 @@ from torch import Tensor
 from epsball.attacks.engine.evaluator import FEWEST_ROWS
 from epsball.attacks.engine.margins import margins
 from epsball.classifier import Classifier
-from epsball.precision import full_precision
+from epsball.full_precision import full_precision
 
 
 class Judge:

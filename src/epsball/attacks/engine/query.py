@@ -15,9 +15,9 @@ from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.margins import margins
 from epsball.attacks.engine.nearest import first_lowest
 from epsball.attacks.engine.paid import only, spread
+from epsball.attacks.engine.pass_counts import Tally
 from epsball.attacks.engine.peer_module import PeerModule
 from epsball.attacks.engine.record import Record
-from epsball.attacks.engine.tally import Tally
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Maps (logits, points, rows) to one loss a row; ``rows`` None means one row an example, in order.

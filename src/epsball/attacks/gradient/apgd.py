@@ -9,13 +9,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks import losses
+from epsball.attacks.auto_pgd.ascent import climb
+from epsball.attacks.auto_pgd.ascent_l1 import climb_l1
 from epsball.attacks.engine.query import Query
-from epsball.attacks.gradient.climb import climb
-from epsball.attacks.gradient.climb_l1 import climb_l1
 from epsball.attacks.parts import starts
 from epsball.attacks.parts.boundaries import likeliest
+from epsball.attacks.parts.objective import Walkers
 from epsball.attacks.parts.options import check_count
-from epsball.attacks.parts.walkers import Walkers
 from epsball.ball import Ball
 from epsball.randomness import Keys
 

@@ -11,7 +11,7 @@ from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.gradient import trust_region
 from epsball.attacks.parts.options import check_options
-from epsball.attacks.parts.standing import like, of_labels
+from epsball.attacks.parts.tensors import like, of_labels
 from epsball.ball import Ball
 from epsball.randomness import Keys
 

@@ -11,7 +11,7 @@ from epsball.attacks.engine.query import Query, QueryLoss
 from epsball.attacks.minimum_norm.tanh_space import to_box, to_free
 from epsball.attacks.parts.adam import adam
 from epsball.attacks.parts.options import check_count, check_positive
-from epsball.attacks.parts.standing import kept, width
+from epsball.attacks.parts.tensors import kept, width
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.randomness import Keys

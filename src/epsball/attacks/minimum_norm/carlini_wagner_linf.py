@@ -12,7 +12,7 @@ from epsball.attacks.engine.query import Query
 from epsball.attacks.minimum_norm.tanh_space import to_box, to_free
 from epsball.attacks.parts.adam import adam
 from epsball.attacks.parts.options import check_count, check_positive, check_share
-from epsball.attacks.parts.standing import kept, like, width
+from epsball.attacks.parts.tensors import kept, like, width
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.randomness import Keys

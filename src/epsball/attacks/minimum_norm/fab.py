@@ -10,7 +10,7 @@ from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.boundaries import likeliest, nearest_boundary
 from epsball.attacks.parts.options import check_count, check_share
-from epsball.attacks.parts.standing import kept, like
+from epsball.attacks.parts.tensors import kept, like
 from epsball.ball import Ball, Neighbourhood
 from epsball.ball.norm import length
 from epsball.errors import InputError

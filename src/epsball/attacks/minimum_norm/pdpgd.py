@@ -12,7 +12,7 @@ from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.adam import adam
 from epsball.attacks.parts.options import check_count, check_positive
-from epsball.attacks.parts.standing import kept, like, of_labels, width
+from epsball.attacks.parts.tensors import kept, like, of_labels, width
 from epsball.ball import Ball
 from epsball.randomness import Keys
 

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks.engine.query import Query, QueryLoss
-from epsball.attacks.parts.standing import like
+from epsball.attacks.parts.tensors import like
 from epsball.ball import Ball
 
 

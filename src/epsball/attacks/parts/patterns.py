@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.attacks.black_box.squares import Grid
+from epsball.attacks.parts.square_moves import Grid
 from epsball.ball import Neighbourhood
 from epsball.randomness import Keys
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from epsball.attacks import PGD, Attack, AttackResult, Ledger
 from epsball.auditing import alarm
 from epsball.auditing.link import Columns, Findings, Shard
-from epsball.auditing.links.attacked import attacked, in_shard, rows_of, sampled
-from epsball.generators import preserved
+from epsball.auditing.searching import attacked, in_shard, rows_of, sampled
+from epsball.generator_state import preserved
 from epsball.statistics import Bound, clopper_pearson
 
 

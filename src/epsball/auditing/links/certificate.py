@@ -8,9 +8,9 @@ from torch import Tensor
 
 from epsball.attacks import PGD, Attack, Ledger
 from epsball.auditing.link import Columns, Findings, Shard
-from epsball.auditing.links.attacked import attacked, in_shard, rows_of, sampled
+from epsball.auditing.searching import attacked, in_shard, rows_of, sampled
 from epsball.certificates import AUTO, METHODS, Certificates, Certification, Verifier, arithmetic_of, methods_of
-from epsball.generators import preserved
+from epsball.generator_state import preserved
 from epsball.statistics import Bound, clopper_pearson
 
 DEAR = ("crown", "optimised")

@@ -11,7 +11,7 @@ from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.margins import margins
 from epsball.attacks.engine.record import AT_EXAMPLE
 from epsball.auditing.link import Columns, Findings, Shard
-from epsball.generators import preserved
+from epsball.generator_state import preserved
 from epsball.statistics import Bound, Interval, clopper_pearson
 
 

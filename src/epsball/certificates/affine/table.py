@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from epsball.certificates.affine import constants, moving, weighted
+from epsball.certificates.affine import constant_operands as constants
+from epsball.certificates.affine import layers as weighted
+from epsball.certificates.affine import parameter_free as moving
 from epsball.certificates.affine.form import Affine
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import (

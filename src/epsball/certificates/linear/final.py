@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.linear.extent import largest_extent
-from epsball.certificates.linear.joined import join_all
+from epsball.certificates.linear.fused_lines import join_all
 from epsball.certificates.linear.refinement import room_for
 from epsball.certificates.linear.rows import Rows
 from epsball.certificates.linear.sweep import Slopes, sweep

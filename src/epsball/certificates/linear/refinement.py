@@ -9,15 +9,15 @@ from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.linear.extent import largest_extent
-from epsball.certificates.linear.joined import join_all
-from epsball.certificates.linear.limits import slope_limits
+from epsball.certificates.linear.fused_lines import join_all
 from epsball.certificates.linear.rows import Rows, Window
+from epsball.certificates.linear.slope_bounds import slope_limits
 from epsball.certificates.linear.sweep import carried_to_input, carried_to_lines
 from epsball.certificates.linear.windows import spatial, window_at
-from epsball.certificates.maxima import Maxima
-from epsball.certificates.pointwise import Pointwise, Rectifier
 from epsball.certificates.propagation import Propagation, Refine
-from epsball.certificates.rules import RULES, rule_of
+from epsball.certificates.rules.maxima import Maxima
+from epsball.certificates.rules.pointwise import Pointwise, Rectifier
+from epsball.certificates.rules.table import RULES, rule_of
 from epsball.graph import Node
 from epsball.graph.kinds import Input
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from epsball.certificates.affine.weighted import convolution_transpose
+from epsball.certificates.affine.layers import convolution_transpose
 from epsball.graph.kinds import Convolution
 
 Window = tuple[slice, ...]

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.curves import Lines
-from epsball.certificates.linear.joined import inner_node, joined_lines, own_lines
+from epsball.certificates.linear.fused_lines import inner_node, joined_lines, own_lines
 from epsball.certificates.linear.rows import Rows, through_convolution
-from epsball.certificates.pointwise import carried
 from epsball.certificates.propagation import Propagation, node_size
-from epsball.certificates.rule import Pulled
-from epsball.certificates.rules import rule_of
+from epsball.certificates.rules.pointwise import carried
+from epsball.certificates.rules.rule import Pulled
+from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import dot
 from epsball.graph import Node
 from epsball.graph.kinds import Constant, Convolution, Input

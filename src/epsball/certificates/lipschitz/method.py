@@ -9,9 +9,9 @@ from torch import Tensor
 from epsball.certificates.arithmetic import FLOAT32, REAL, Arithmetic
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
-from epsball.certificates.lipschitz.constant import LipschitzConstants, lipschitz_constants
 from epsball.certificates.lipschitz.factors import row_norms
 from epsball.certificates.lipschitz.local import local_constants
+from epsball.certificates.lipschitz.network_constant import LipschitzConstants, lipschitz_constants
 from epsball.certificates.methods import LowerBounds, interval
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.graph import Graph

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from epsball.graph import composites, operations
+from epsball.graph import decompositions as composites
+from epsball.graph import operations
 from epsball.graph.aten.rule import Call, Operand, aten, rule
 from epsball.graph.value import Value
 

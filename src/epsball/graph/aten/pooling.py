@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from epsball.graph import composites, kinds, operations
+from epsball.graph import decompositions as composites
+from epsball.graph import kinds, operations
 from epsball.graph.aten.affine import spread
 from epsball.graph.aten.rule import Call, Operand, aten, rule
 from epsball.graph.value import Value

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from epsball.graph import composites, kinds, operations
+from epsball.graph import decompositions as composites
+from epsball.graph import kinds, operations
 from epsball.graph.aten.rule import RULES, Call, Number, Operand, Rule, aten, rule
 from epsball.graph.value import Value
 

@@ -7,7 +7,8 @@ from functools import reduce
 import numpy as np
 import torch
 
-from epsball.graph import composites, kinds, operations
+from epsball.graph import decompositions as composites
+from epsball.graph import kinds, operations
 from epsball.graph.onnx.rule import RULES, Call, Rule, rule
 from epsball.graph.value import Value
 

@@ -2,7 +2,8 @@
 
 import math
 
-from epsball.graph import composites, kinds, operations
+from epsball.graph import decompositions as composites
+from epsball.graph import kinds, operations
 from epsball.graph.onnx.rule import Call, rule
 from epsball.graph.value import Value
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from epsball.graph import composites, kinds, operations
+from epsball.graph import decompositions as composites
+from epsball.graph import kinds, operations
 from epsball.graph.onnx.rule import Call, rule
 from epsball.graph.value import Value
 

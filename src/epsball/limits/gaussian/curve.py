@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from epsball.limits.gaussian.picture import gaussian_figure
+from epsball.limits.gaussian.figure import gaussian_figure
 from epsball.limits.gaussian.univariate import Optimum, UnivariateGaussian
 from epsball.results import arrow_table, jsonable, text_table
 

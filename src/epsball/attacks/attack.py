@@ -1,0 +1,106 @@
+"""`attack`: checks what it is given, then searches and verifies."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from epsball.attacks import registry
+from epsball.attacks.engine.ledger import Ledger
+from epsball.attacks.engine.query import Stop
+from epsball.attacks.parts.protocol import Attack
+from epsball.attacks.result import AttackResult
+from epsball.attacks.search import Examples, Options, search
+from epsball.ball import Ball
+from epsball.classifier import Classifier
+from epsball.errors import InputError
+from epsball.generator_state import preserved
+
+
+def attack(
+    classifier: Classifier,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    *,
+    method: str | Attack = "pgd",
+    seed: int = 0,
+    stop: Stop = "first",
+    precision: str = "float32",
+    budget: int | None = None,
+    batch_size: int | None = None,
+) -> AttackResult:
+    """Search N(x) of each example for a misclassified point.
+
+    Whatever the method claims, a witness is one that lies in ball and box exactly and is
+    misclassified by the canonical pass: the deployed module in one fixed batch shape, TF32
+    and autocast off. What is drawn for an example depends on `seed` and on the example's own
+    values and label, so batching, order and chunking change no draw.
+
+    Parameters
+    ----------
+    classifier
+        The model under test.
+    x, y
+        Examples (n, *shape) in the box, and their integer labels (n,).
+    ball
+        The perturbation set; its box lies within the classifier's.
+    method
+        An attack, or the text of a registered one, ``NAME[,option=value]...``.
+    seed
+        Seed of every draw, 0 to 2^63 - 1.
+    stop
+        ``"first"``: an example leaves at its first confirmed witness (verdicts).
+        ``"never"``: the method runs to its own end on all of them (margins, diagnosis).
+    precision
+        ``"float32"``: the search runs in the model's own dtype; ``"bf16"``: under bfloat16
+        autocast. Verdicts never depend on it being exact: they come from the canonical pass.
+    budget
+        Most passes (forwards and backwards of the method) an example may cost; None: no limit.
+    batch_size
+        Examples searched together (default 128 on the CPU, 1024 on a GPU).
+
+    Returns
+    -------
+    AttackResult
+        Its tensors lie on the device of `x`, in the dtype of the model.
+
+    Raises
+    ------
+    InputError
+        If data, labels, ball or options break a rule.
+    ModelError
+        If the model does not behave as a classifier, or passes no gradient that is needed.
+    """
+    options = Options(
+        method=registry.resolve(method),
+        seed=seed,
+        stop=stop,
+        precision=precision,
+        budget=budget,
+        batch_size=batch_size,
+    )
+    check_subject(classifier, ball)
+    before = classifier.passes.forward
+    with preserved(seed if classifier.stochastic else None), classifier.in_use():
+        classes = classifier.check(x, y)
+        guards = Ledger.overhead("guards", classifier.passes.forward - before)
+        index = torch.arange(len(x), device=x.device)
+        result = search(classifier, Examples(x=x, y=y, index=index, total=len(x), classes=classes), ball, options)
+    return dataclasses.replace(result, ledger=Ledger.concatenate([guards, result.ledger]))
+
+
+def check_subject(classifier: object, ball: object) -> None:
+    """Raise InputError unless these are a classifier and a ball whose box lies within the classifier's."""
+    if not isinstance(classifier, Classifier):
+        raise InputError(f"the model is a {type(classifier).__name__}; give a Classifier: Classifier(module).")
+    if not isinstance(ball, Ball):
+        raise InputError(f"the ball is {ball!r}; give a Ball: Ball('linf', 0.1), or Ball.parse('linf:8/255').")
+    if classifier.low is None or classifier.high is None:
+        return
+    if ball.low is None or ball.high is None or ball.low < classifier.low or ball.high > classifier.high:
+        box = "no box" if ball.low is None or ball.high is None else f"the box [{ball.low:g}, {ball.high:g}]"
+        raise InputError(
+            f"the ball has {box}, which leaves the classifier's [{classifier.low:g}, {classifier.high:g}]; "
+            "give both the same box (low=, high=)."
+        )

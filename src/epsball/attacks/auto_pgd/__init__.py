@@ -1,0 +1,1 @@
+"""Auto-PGD: the ascent that adapts its step size, in every norm."""

@@ -1,0 +1,200 @@
+"""Sensitivity: accuracy under one attack as its options change, one at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from epsball import progress, results
+from epsball.attacks.attack import attack
+from epsball.attacks.gradient.pgd import PGD
+from epsball.attacks.parts.protocol import NORMS, Attack
+from epsball.attacks.wrappers.step_norm import OtherGeometry
+from epsball.ball import Ball
+from epsball.classifier import Classifier
+from epsball.statistics import Interval, clopper_pearson
+
+if TYPE_CHECKING:
+    import pyarrow
+    from matplotlib.figure import Figure
+
+STEPS = (1, 2, 5, 10, 20, 50, 100)
+FACTORS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+STARTS = ("none", "gaussian", "uniform")
+RESTARTS = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One attack of a sweep.
+
+    Parameters
+    ----------
+    option, value
+        What was changed, and to what.
+    standing, examples
+        How many of the examples withstood it.
+    forwards, backwards
+        Passes the attack made.
+    """
+
+    option: str
+    value: str
+    standing: int
+    examples: int
+    forwards: int
+    backwards: int
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy under the attack."""
+        return self.standing / self.examples
+
+    @property
+    def interval(self) -> Interval:
+        """Its exact 95% interval."""
+        return clopper_pearson(self.standing, self.examples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """Accuracies under an attack as its options change, one at a time.
+
+    All settings see the same examples: differences between them are surer than the intervals say,
+    which are about other examples.
+
+    Parameters
+    ----------
+    base
+        The attack from which each setting differs in one option, in words.
+    settings
+        The settings, by option.
+    interrupted
+        Whether the sweep was interrupted; the settings finished until then are kept.
+    """
+
+    base: str
+    settings: tuple[Setting, ...]
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        rows = [(s.option, s.value, s.accuracy, str(s.interval), s.forwards, s.backwards) for s in self.settings]
+        header = ("option", "value", "accuracy", "95% interval", "forwards", "backwards")
+        lines = [f"each setting differs from {self.base} in one option", results.text_table(header, rows)]
+        return "\n".join([*lines, *(["interrupted: the settings that follow are missing"] if self.interrupted else [])])
+
+    def of(self, option: str) -> list[Setting]:
+        """Return the settings in which an option was changed."""
+        return [setting for setting in self.settings if setting.option == option]
+
+    def _columns(self) -> dict[str, list[object]]:
+        names = ("option", "value", "accuracy", "standing", "examples", "forwards", "backwards")
+        return {name: [getattr(setting, name) for setting in self.settings] for name in names}
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return a row a setting."""
+        return results.arrow_table(self._columns())
+
+    def to_json(self) -> dict[str, object]:
+        """Return base and settings as JSON's types."""
+        columns = self._columns()
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return results.jsonable({"base": self.base, "settings": rows, "interrupted": self.interrupted})
+
+    def plot(self) -> "Figure":
+        """Draw accuracy against each option, a panel an option, on one scale."""
+        options = list(dict.fromkeys(setting.option for setting in self.settings)) or [""]
+        figure = results.new_figure(2.8 * len(options), 3.4)
+        figure.suptitle(f"one option changed at a time, from {self.base}", fontsize="medium")
+        panels = figure.subplots(1, len(options), sharey=True, squeeze=False)[0]
+        for axes, option in zip(panels, options, strict=True):
+            settings = self.of(option)
+            y = [setting.accuracy for setting in settings]
+            spread = [
+                [a - s.interval.low for a, s in zip(y, settings, strict=True)],
+                [s.interval.high - a for a, s in zip(y, settings, strict=True)],
+            ]
+            ordered = option in ("steps", "step size", "restarts")
+            axes.errorbar(range(len(y)), y, spread, marker="o", capsize=3, linestyle="-" if ordered else "none")
+            axes.set_xticks(range(len(y)), [setting.value for setting in settings], fontsize="small")
+            axes.set_xlabel(_LABELS.get(option, option))
+            axes.margins(x=0.15)
+            axes.grid(axis="y", alpha=0.3)
+        panels[0].set_ylabel("accuracy under attack")
+        return figure
+
+
+_LABELS = {"steps": "steps K", "step size": "step size, in radius / K", "geometry": "norm whose direction is taken"}
+
+
+def sensitivity(
+    classifier: Classifier,
+    x: Float[Tensor, "n *shape"],
+    y: Int[Tensor, " n"],
+    ball: Ball,
+    *,
+    base: PGD | None = None,
+    steps: Sequence[int] = STEPS,
+    factors: Sequence[float] = FACTORS,
+    starts: Sequence[str] = STARTS,
+    restarts: Sequence[int] = RESTARTS,
+    seed: int = 0,
+) -> Sensitivity:
+    """Return accuracy under PGD against K, step size, start, restarts and the geometry of its steps.
+
+    Parameters
+    ----------
+    classifier, x, y, ball
+        As for `attack`.
+    base
+        The attack from which each setting differs in one option (default PGD with 10 steps).
+    steps
+        Values of K; step sizes follow by the base's rule.
+    factors
+        Step sizes in units of radius / K.
+    starts
+        Names of starts.
+    restarts
+        Numbers of restarts.
+    seed
+        As for `attack`.
+    """
+    base = PGD(steps=10) if base is None else base
+    wanted = list(_settings(base, ball, steps, factors, starts, restarts))
+    settings: list[Setting] = []
+    interrupted = False
+    for number, (option, value, method) in enumerate(wanted, start=1):
+        result = attack(classifier, x, y, ball, method=method, seed=seed)
+        interrupted = result.interrupted
+        if interrupted:
+            break
+        _, forwards, backwards = result.ledger.summary().get(method.name, (0, 0, 0))
+        standing = int((~result.broken).sum())
+        counts = {"standing": standing, "examples": len(x), "forwards": forwards, "backwards": backwards}
+        settings.append(Setting(option=option, value=value, **counts))
+        progress.report("sensitivity", number, len(wanted))
+    words = f"PGD with {base.steps} steps of {base.step_size}, start {base.start}, restarts {base.restarts}"
+    return Sensitivity(base=words, settings=tuple(settings), interrupted=interrupted)
+
+
+def _settings(
+    base: PGD,
+    ball: Ball,
+    steps: Sequence[int],
+    factors: Sequence[float],
+    starts: Sequence[str],
+    restarts: Sequence[int],
+) -> Iterator[tuple[str, str, Attack]]:
+    """Yield option, value and attack of each setting."""
+    for count in steps:
+        yield "steps", str(count), replace(base, steps=count)
+    for factor in factors:
+        yield "step size", f"{factor:g}", replace(base, step_size=f"{factor}*radius/steps")
+    for start in starts:
+        yield "start", start, replace(base, start=start)
+    for count in restarts:
+        yield "restarts", str(count), replace(base, restarts=count)
+    for norm in NORMS:
+        yield "geometry", norm, base if norm == ball.norm else OtherGeometry(method=base, norm=norm)

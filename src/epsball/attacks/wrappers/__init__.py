@@ -1,0 +1,1 @@
+"""Attacks that change how another attack runs, or bring in another library's."""

@@ -1,0 +1,118 @@
+"""What decides the verdicts of a run: written beside the evidence, compared before a run goes on."""
+
+import dataclasses
+import hashlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from epsball import __version__
+from epsball.attacks.engine.judge import Judge
+from epsball.ball import Ball
+from epsball.classifier import Classifier
+from epsball.classifier.guards import PROBED
+from epsball.data import Dataset, as_pixels
+from epsball.errors import InputError
+from epsball.generator_state import preserved
+
+_TOLERANCE = 1e-3
+
+
+def identity(value: Any) -> Any:
+    """Return a value of an option as JSON's types, equal for equal options.
+
+    Tensors become their shape and hash, functions their code, defaults and what they close
+    over (the values of globals they read are not covered), dataclasses their fields.
+
+    Raises
+    ------
+    InputError
+        If a value has no such form, so that two runs could not be told apart.
+    """
+    if isinstance(value, Fraction):
+        return {"fraction": str(value)}
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, Tensor):
+        data = value.detach().cpu().contiguous()
+        digest = hashlib.sha256(data.view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+        return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: identity(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
+    if isinstance(value, list | tuple):
+        return [identity(item) for item in value]
+    if inspect.isfunction(value):
+        return _of_function(value)
+    raise InputError(
+        f"an option is {value!r}, which a run folder cannot record; use numbers, texts, tensors, dataclasses or "
+        "plain functions, or run without a folder."
+    )
+
+
+def _of_function(function: Callable[..., Any]) -> dict[str, Any]:
+    cells = function.__closure__ or ()
+    return {
+        "function": f"{function.__module__}.{function.__qualname__}",
+        "code": _of_code(function.__code__),
+        "defaults": identity(function.__defaults__),
+        "keywords": identity(sorted((function.__kwdefaults__ or {}).items())),
+        "closure": [identity(cell.cell_contents) for cell in cells],
+    }
+
+
+def _of_code(code: CodeType) -> str:
+    """Return a hash of a function's instructions, names and constants, those of inner functions included."""
+    constants = [_of_code(c) if isinstance(c, CodeType) else _of_constant(c) for c in code.co_consts]
+    text = repr((code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _of_constant(constant: object) -> str:
+    return repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant)
+
+
+def describe(
+    classifier: Classifier, dataset: Dataset, ball: Ball, options: dict[str, Any], seed: int, shard: int
+) -> dict[str, Any]:
+    """Return a run's record: ``identity`` decides its verdicts, ``about`` is for the reader."""
+    return {
+        "identity": {
+            "network": classifier.fingerprint(),
+            "dtype": str(classifier.dtype),
+            "device": classifier.device.type,
+            "box": [classifier.low, classifier.high],
+            "stochastic": classifier.repetitions if classifier.stochastic else False,
+            "data": dataset.fingerprint(),
+            "ball": str(ball),
+            "links": options,
+            "seed": seed,
+            "shard": shard,
+            "epsball": __version__,
+        },
+        "probe": probe(classifier, dataset, seed),
+        "about": {"data": dataset.name, "torch": str(torch.__version__)},
+    }
+
+
+def probe(classifier: Classifier, dataset: Dataset, seed: int) -> list[float | None]:
+    """Return the canonical margins of the first examples: they change with the code of the model."""
+    x, y = dataset[:PROBED]
+    with preserved(seed if classifier.stochastic else None), classifier.in_use():
+        x = classifier.adopt(as_pixels(x))
+        margins = Judge(classifier).margins(x, y.to(x.device)).tolist()
+    return [margin if abs(margin) < torch.inf else None for margin in margins]
+
+
+def same_probe(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
+    """Return whether two probes agree up to rounding on another number of threads."""
+    size = 1 + max((abs(v) for v in a if v is not None), default=0.0)
+    return len(a) == len(b) and all(
+        u is v if u is None or v is None else abs(u - v) <= _TOLERANCE * size for u, v in zip(a, b, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Certificates as files that the independent checker replays."""

@@ -1,0 +1,1 @@
+"""The rules by which nodes are bounded, one file per family."""

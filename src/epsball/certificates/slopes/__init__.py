@@ -1,0 +1,1 @@
+"""Optimising the slopes of relaxations."""

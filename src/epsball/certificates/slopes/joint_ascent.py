@@ -1,0 +1,134 @@
+"""The joint ascent: all slopes of one example, of its final rows and of entries, through the final bound."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from epsball.certificates.arithmetic import PLAIN
+from epsball.certificates.box import Box
+from epsball.certificates.domain import Domain
+from epsball.certificates.linear.rows import Rows
+from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.linear.windows import cropped
+from epsball.certificates.propagation import Propagation, propagate
+from epsball.certificates.slopes.neurons import Entries, climbing
+
+_WARM_UP = 3
+"""Steps before progress is judged: the first, of the largest size, often lead down."""
+
+
+class Ascent:
+    """An ascent, by Adam in float32 and without error terms, of those final rows of one example that are not above 0.
+
+    Parameters
+    ----------
+    bounds, specification, rows
+        Bounds so far on every node, the final rows, and their bounds (1, r).
+    slopes, entries
+        Where it starts: slopes of the final rows, (1, r, *shape) by rectifier, and those of entries.
+    """
+
+    def __init__(
+        self,
+        bounds: Propagation,
+        specification: Tensor,
+        rows: Tensor,
+        slopes: Mapping[str, Tensor],
+        entries: Sequence[Entries],
+    ) -> None:
+        self.lacking = rows[0] <= 0
+        self.rows, self.specification = rows[:, self.lacking].float(), specification[:, self.lacking].float()
+        self.bounds, self.entries, self.passes = _single(bounds), entries, 0
+        self.final = {name: _leaf(slope[:, self.lacking]) for name, slope in slopes.items()}
+        self.own = [{name: _leaf(slope) for name, slope in part.slopes.items()} for part in entries]
+        self.leaves = [leaf for part in (self.final, *self.own) for leaf in part.values()]
+        self.best = [leaf.detach().clone() for leaf in self.leaves]
+        limits = slope_limits(self.bounds)
+        self.ends = [limits[name] for name in self.final]
+        self.ends += [
+            (cropped(limits[name][0], part.parts[name]), cropped(limits[name][1], part.parts[name]))
+            for part in entries
+            for name in part.slopes
+        ]
+
+    def run(self, steps: int, step_size: float) -> None:
+        """Climb until every row is above 0 by more than its error terms, or by its progress cannot be.
+
+        The error terms of a row are taken to be a quarter more than what its bound lacks of the plain one at first.
+        """
+        adam = torch.optim.Adam(self.leaves, lr=step_size, maximize=True, foreach=True)
+        best = before = -torch.inf
+        target = torch.zeros_like(self.rows)
+        for step in range(steps + 1):
+            bound = self._bound()
+            if step == 0:
+                target = 1.25 * (bound.detach() - self.rows).clamp(min=0)
+            lead = bound - target
+            least = lead.min().item()
+            if least > best:
+                best, self.best = least, [leaf.detach().clone() for leaf in self.leaves]
+            hopeless = step >= _WARM_UP and least + (steps - step) * (least - before) <= 0
+            if least > 0 or step == steps or hopeless:
+                break
+            before = least
+            adam.param_groups[0]["lr"] = step_size * 0.1 ** (step / max(1, steps - 1))
+            adam.zero_grad()
+            lead.clamp(max=0).sum().backward()
+            adam.step()
+            with torch.no_grad():
+                for leaf, ends in zip(self.leaves, self.ends, strict=True):
+                    leaf.nan_to_num_().clamp_(*ends)
+
+    def best_entries(self) -> list[Entries]:
+        """Return the entries with the slopes of the best bound met."""
+        rest = iter(self.best[len(self.final) :])
+        return [part.having({name: next(rest) for name in part.slopes}) for part in self.entries]
+
+    def best_final(self, slopes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return slopes of all final rows, with those of the best bound met for the rows that climbed."""
+        chosen = {name: slope.clone() for name, slope in slopes.items()}
+        for name, best in zip(self.final, self.best, strict=False):
+            chosen[name][:, self.lacking] = best.to(chosen[name].dtype)
+        return chosen
+
+    def _bound(self) -> Tensor:
+        """Return the final rows' bounds, a function of all slopes."""
+        bounds = self.bounds
+        chosen = [part.having(slopes) for part, slopes in zip(self.entries, self.own, strict=True)]
+        now = propagate(
+            bounds.graph,
+            bounds.domain,
+            PLAIN,
+            parameters=bounds.parameters,
+            boxes=bounds.boxes,
+            refine=climbing(chosen),
+        )
+        limits = {name: (low.detach(), high.detach()) for name, (low, high) in slope_limits(now).items()}
+        slopes = {name: leaf.clamp(*limits[name]) for name, leaf in self.final.items()}
+        # There and, but for the last time, back.
+        self.passes += 2 * (self.rows.shape[1] + sum(2 * len(part.numbers) for part in self.entries))
+        return sweep(now, bounds.graph.output, Rows(self.specification), slopes=slopes)
+
+
+def _leaf(slope: Tensor) -> Tensor:
+    return slope.detach().float().clone().requires_grad_()
+
+
+def _single(bounds: Propagation) -> Propagation:
+    """Return bounds in float32, and without error terms."""
+    domain = bounds.domain
+    return Propagation(
+        graph=bounds.graph,
+        parameters={name: tensor.float() for name, tensor in bounds.parameters.items()},
+        domain=Domain(
+            box=_single_box(domain.box), centre=domain.centre.float(), norm=domain.norm, radius=domain.radius
+        ),
+        arithmetic=PLAIN,
+        boxes={name: _single_box(box) for name, box in bounds.boxes.items()},
+    )
+
+
+def _single_box(box: Box) -> Box:
+    return Box(box.low.float(), box.high.float())

@@ -1,0 +1,84 @@
+"""The right end of the audit's chain: what the limit says about audited examples."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from epsball.ball import Ball
+from epsball.limits.hyperedges.soft_optimum import Effort
+from epsball.limits.optimal_classifier import losses
+from epsball.limits.optimal_risk import optimal_risk
+from epsball.limits.result import STATES, Limit
+
+BRIEF = Effort(rounds=10, sets=500_000, entries=200_000)
+"""An audit states a gap where hyperedges are many; `optimal_risk` itself searches longer."""
+
+
+MOST_CONFLICTS = 5_000_000
+"""Conflicts up to which an audit bounds the cross-entropy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkColumns:
+    """Evidence columns of the limit, and the numbers of the sample.
+
+    Parameters
+    ----------
+    columns
+        ``limit.hard``: safe, either or given up, an entry an example.
+    limit
+        Optimal risk of the sample; `stored` is the end of the chain, `distribution` its bound.
+    cross_entropy
+        In nats: no classifier's adversarial cross-entropy on these examples is lower, in the
+        machine's reading of ties. None where conflicts are too many for an audit.
+    """
+
+    columns: dict[str, list[str]]
+    limit: Limit
+    cross_entropy: float | None
+
+
+def missed_witness(limit: Limit, accuracy_under_attack: float) -> str | None:
+    """Return the sentence due where an accuracy under attack exceeds 1 - L*, else None."""
+    ceiling = 1.0 - limit.stored
+    if accuracy_under_attack <= ceiling + 1e-12:
+        return None
+    return (
+        f"{accuracy_under_attack:.4f} of this sample was seen to withstand the attack, but no classifier can keep "
+        f"more than {ceiling:.4f} of it at this radius: the attack missed at least one witness."
+    )
+
+
+def adversarial_cross_entropy(margin: Float64[np.ndarray, " n"]) -> float:
+    """Return a lower bound of a classifier's adversarial cross-entropy, in nats, from margins under attack.
+
+    At a point of margin m = z_y - max_{j != y} z_j the cross-entropy is at least ln(1 + exp(-m)), with
+    equality for two classes; the adversary does at least as well as the attack. NaN (no margin) counts 0.
+
+    Parameters
+    ----------
+    margin
+        (n,) the least margin known in each example's ball.
+    """
+    return float(np.mean(np.logaddexp(0.0, -np.nan_to_num(margin, nan=np.inf, posinf=np.inf, neginf=-np.inf))))
+
+
+def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:
+    """Return what the limit says about a set of examples at one ball.
+
+    Parameters
+    ----------
+    x, y
+        The audited examples, in their order.
+    ball
+        The perturbation set. Its box changes nothing: the midpoint of two examples lies in it.
+    """
+    risk = optimal_risk(x, y, norm=ball.norm, radii=[ball.radius], effort=BRIEF)
+    limit = risk.at(ball.radius)
+    entropy = None
+    if limit.conflicts <= MOST_CONFLICTS:
+        entropy = losses(risk._sample, risk._stored, (ball.radius,)).cross_entropy[0]
+    states = [STATES[state] for state in risk.hard[0].tolist()]
+    return LinkColumns(columns={"limit.hard": states}, limit=limit, cross_entropy=entropy)

@@ -1,0 +1,1 @@
+"""The conflict graph of a sample: which examples no classifier can keep together."""

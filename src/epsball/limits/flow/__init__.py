@@ -1,0 +1,1 @@
+"""Maximum flow over the conflict graph."""

@@ -1,0 +1,1 @@
+"""More than two classes: sets of more than two examples whose balls share a point."""

@@ -1,0 +1,1 @@
+"""What takes a training from one step to the next."""

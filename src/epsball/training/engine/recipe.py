@@ -1,0 +1,77 @@
+"""The numbers of a training run that do not belong to its objective."""
+
+from dataclasses import dataclass
+
+from epsball.errors import InputError, choose
+from epsball.randomness import check_seed
+from epsball.training.engine.augmentation import parse_augmentation
+
+PRECISIONS = ("float32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Optimiser, schedule, split and what is orthogonal to every objective.
+
+    Parameters
+    ----------
+    epochs, batch_size
+        Passes over the training part, and examples a step over all processes (the batches of an
+        epoch differ by at most one example; all are used).
+    optimiser, lr, momentum, weight_decay
+        ``"sgd"`` (Nesterov) or ``"adam"``, with their numbers; Adam takes no momentum.
+    schedule
+        ``"constant"``, ``"cosine"``, ``"piecewise"`` or ``"one-cycle"``.
+    warm_up
+        Share of the steps over which the radius rises linearly from 0, in [0, 1).
+    ema, swa
+        Average of the weights, in whose place they are judged and written: exponential, with
+        this decay a step; or the mean of the weights at the ends of the epochs after this share
+        of the run. At most one of them; 0 is none.
+    label_smoothing
+        Mass taken from the label and spread over all classes in the outer cross-entropy.
+    augment
+        ``"crop=4,flip,cutout=8"`` or a part of it: padding of the random crop, horizontal flip,
+        side of the square cut out. Empty is none.
+    precision
+        ``"float32"`` (the module's own dtype), or ``"bf16"`` autocast; weights stay as they are.
+    compile
+        Whether the network runs through `torch.compile`.
+    holdout
+        Share of the training data held out for the accuracies of each epoch; at least 1 example.
+    seed
+        Seed of the split, the order, the perturbations and the module's own draws.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    optimiser: str = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "cosine"
+    warm_up: float = 0.0
+    ema: float = 0.0
+    swa: float = 0.0
+    label_smoothing: float = 0.0
+    augment: str = ""
+    precision: str = "float32"
+    compile: bool = False
+    holdout: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+        check_seed(self.seed)
+        if not 0 < self.holdout < 1:
+            raise InputError(f"holdout is {self.holdout}; it is the share of training data held out, in (0, 1).")
+        for name in ("warm_up", "ema", "swa", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it lies in [0, 1), 0 being none.")
+        if self.ema and self.swa:
+            raise InputError(f"ema is {self.ema} and swa {self.swa}; the weights have one average: set one to 0.")
+        choose(dict.fromkeys(PRECISIONS), self.precision, "precision")
+        parse_augmentation(self.augment)

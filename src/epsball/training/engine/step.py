@@ -1,0 +1,211 @@
+"""The optimiser's side of a run: what goes on from step to step."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from epsball import data as datasets
+from epsball.classifier import Classifier
+from epsball.errors import EpsballError, InputError, ModelError
+from epsball.randomness import Keys
+from epsball.training.engine.augmentation import augment, parse_augmentation
+from epsball.training.engine.averaging import Average
+from epsball.training.engine.batches import Batches
+from epsball.training.engine.network import Network
+from epsball.training.engine.optimisers import MakeOptimiser, make_schedule, recipe_optimiser
+from epsball.training.engine.recipe import Recipe
+from epsball.training.objectives.objective import Context, Losses, Objective, require_losses
+from epsball.training.processes import Processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is trained, on what, how and with whom."""
+
+    classifier: Classifier
+    objective: Objective
+    dataset: datasets.Dataset
+    fitted: Tensor
+    recipe: Recipe
+    processes: Processes
+    optimiser: MakeOptimiser | None = None
+
+
+@dataclass
+class Run:
+    """Module, optimiser, schedule, average and the objective's state after `step` steps.
+
+    Losses stay on the device and are looked at in `drain`, so that a step waits for nothing.
+    """
+
+    task: Task
+    step: int = 0
+    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        task, recipe = self.task, self.task.recipe
+        classifier = task.classifier
+        self.batches = Batches(task.fitted, recipe, getattr(task.objective, "replays", 1))
+        self.augmentations = parse_augmentation(recipe.augment)
+        example, _ = self._examples(task.fitted[:2])
+        self.network = Network(classifier.network, example, recipe)
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        if not parameters:
+            raise ModelError("the model has no parameter that is trained; thaw some with requires_grad_(True).")
+        self.optimiser = (task.optimiser or recipe_optimiser(recipe))(parameters)
+        self.schedule = make_schedule(recipe.schedule, self.optimiser, self.batches.total)
+        self.average = Average(classifier.network, recipe)
+        self.state: dict[str, Any] = {}
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def begin(self) -> None:
+        """Put the network into training mode."""
+        try:
+            self.network.train()
+        except NotImplementedError as error:
+            raise ModelError(
+                f"the model cannot be put into training mode ({error}); train the original module."
+            ) from error
+
+    def advance(self) -> None:
+        """Take one step of the optimiser."""
+        task, rows = self.task, self.batches[self.step]
+        positions = torch.arange(len(rows))
+        mine = task.processes.share(positions)
+        x, y = self._examples(rows[mine])
+        places = Keys.of_positions(rows[mine].to(x.device), task.recipe.seed)
+        context = Context(
+            step=self.step,
+            keys=places.derive(self.step),
+            positions=mine,
+            total=len(rows),
+            state=self.state,
+            share=self._share(),
+            smoothing=task.recipe.label_smoothing,
+            processes=task.processes,
+        )
+        # Replays see one augmentation: what an objective keeps of the last one belongs to that image.
+        x = augment(x, places.derive(self.batches.first_of(self.step), "augment"), self.augmentations)
+        losses = require_losses(task.objective(self.network, x, y, context), len(y), task.objective.name)
+        self._descend(losses, len(rows))
+        self.pending.append((self.step, _sums(losses)))
+        self.step += 1
+
+    def _examples(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        classifier = self.task.classifier
+        x, y = self.task.dataset.take(rows)
+        device = classifier.device
+        return classifier.adopt(datasets.as_pixels(x.to(device))), y.to(device)
+
+    def _share(self) -> float:
+        """Return the share of the radius in force."""
+        rising = self.task.recipe.warm_up * self.batches.total
+        return min(1.0, (self.step + 1) / rising) if rising else 1.0
+
+    def _descend(self, losses: Losses, total: int) -> None:
+        """Step along the gradient of sum_i loss_i / total + the term of the weights, over all processes."""
+        processes = self.task.processes
+        loss = losses.examples.sum() / total
+        if losses.weights is not None:
+            loss = loss + losses.weights / processes.count
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        gradients = [p.grad for group in self.optimiser.param_groups for p in group["params"] if p.grad is not None]
+        if processes.count > 1:
+            for gradient, total_gradient in zip(gradients, processes.sum(gradients), strict=True):
+                gradient.copy_(total_gradient)
+        self.optimiser.step()
+        self.schedule.step()
+        self.average.after_step()
+
+    def drain(self) -> tuple[int, dict[str, float]]:
+        """Return how many examples the steps since the last call took, and the sums of their losses and parts.
+
+        Raises
+        ------
+        EpsballError
+            If a loss was not finite.
+        InputError
+            If the names of the parts were not the same in all steps.
+        """
+        if not self.pending:
+            return 0, {}
+        names = list(self.pending[0][1])
+        if any(list(sums) != names for _, sums in self.pending):
+            raise InputError(f"the parts of the objective's losses change from step to step; always give {names}.")
+        table = torch.stack([torch.stack([sums[name].double() for name in names]) for _, sums in self.pending])
+        (table,) = self.task.processes.sum([table])
+        steps, self.pending = [step for step, _ in self.pending], []
+        bad = (~torch.isfinite(table)).any(1).nonzero()
+        if len(bad):
+            row = table[bad[0, 0]]
+            worst = names[int((~torch.isfinite(row)).nonzero()[0])]
+            self._diverged(steps[int(bad[0])], f"{worst} is {float(row[names.index(worst)])} at")
+        examples = sum(len(self.batches[step]) for step in steps)
+        return examples, dict(zip(names, table.sum(0).tolist(), strict=True))
+
+    def require_finite(self) -> None:
+        """Raise EpsballError if a weight is not finite: a finite loss can have a gradient that is not."""
+        network = self.task.classifier.network
+        if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+            self._diverged(self.step - 1, "a weight is not finite after")
+
+    def _diverged(self, step: int, what: str) -> NoReturn:
+        epoch, number = divmod(step, self.batches.an_epoch)
+        raise EpsballError(
+            f"{what} epoch {epoch + 1}, batch {number + 1} of {self.batches.an_epoch} (step {step + 1}): training "
+            "diverged. Lower lr; the last checkpoint, if any, is kept."
+        )
+
+    def save(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the run, the same on all processes but for what each draws."""
+        network = self.task.classifier.network
+        tensors = {
+            name: t.detach().cpu().clone() for name, t in (*network.named_parameters(), *network.named_buffers())
+        }
+        return {
+            "step": self.step,
+            "tensors": tensors,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": self.average.state(),
+        }
+
+    def load(self, kept: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept.
+
+        Raises
+        ------
+        ModelError
+            If the module's parameters or buffers are others.
+        """
+        network = self.task.classifier.network
+        mine = _tensors(network)
+        if {n: t.shape for n, t in mine.items()} != {n: t.shape for n, t in kept["tensors"].items()}:
+            raise ModelError("the checkpoint is of a module with other parameters; give the module it was made with.")
+        for name, tensor in mine.items():
+            tensor.copy_(kept["tensors"][name])
+        self.step = kept["step"]
+        self.optimiser.load_state_dict(copy.deepcopy(kept["optimiser"]))
+        self.schedule.load_state_dict(kept["schedule"])
+        self.average.load(kept["average"])
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer, those kept out of the state dict, too."""
+    return {name: tensor.detach() for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+
+
+def _sums(losses: Losses) -> dict[str, Tensor]:
+    """Return the sums of the losses and their parts over this process's examples, still on the device."""
+    sums = {"loss": losses.examples.detach().sum(), **{name: part.sum() for name, part in losses.parts.items()}}
+    if losses.weights is not None:
+        sums["weights"] = losses.weights.detach() * len(losses.examples)
+    return sums

@@ -1,0 +1,119 @@
+"""The inner maximiser of training: the package's one PGD loop on the bare module."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from epsball.attacks.engine.thin_convolutions import ThinConvolutions
+from epsball.attacks.parts import starts
+from epsball.attacks.parts import step_size as rules
+from epsball.attacks.parts.pgd_loop import ascend
+from epsball.attacks.parts.starts import Start
+from epsball.ball import Ball
+from epsball.errors import InputError
+from epsball.module_state import evaluating
+from epsball.randomness import Keys
+from epsball.training.objectives.objective import Context
+
+
+def maximise(
+    module: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    x: Float[Tensor, "n *shape"],
+    ball: Ball,
+    *,
+    step_sizes: Sequence[float | Tensor],
+    start: Start,
+    keys: Keys,
+) -> Float[Tensor, "n *shape"]:
+    """Return points of N(x) where the per-example loss of the logits is large.
+
+    The module runs in evaluation mode with frozen parameters, so that its statistics are those
+    of deployment, no buffer moves, and only input gradients are computed, K forwards and K
+    backwards. The result is a constant for the outer step (Danskin).
+
+    Parameters
+    ----------
+    module
+        Raw pixels to logits.
+    loss
+        Maps logits (n, classes) to losses (n,).
+    x, ball
+        Centres and perturbation set.
+    step_sizes, start, keys
+        As for `epsball.attacks.parts.pgd_loop.ascend`; keys hold one key an example.
+    """
+
+    def evaluate(points: Tensor) -> tuple[Tensor, Tensor, None]:
+        leaf = points.detach().requires_grad_()
+        with ThinConvolutions():
+            value = loss(module(leaf))
+        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        return value, gradient, None
+
+    neighbourhood = ball.at(x)
+    first = start(neighbourhood, keys, torch.arange(len(x), device=x.device))
+    with evaluating(module), _frozen(module), torch.enable_grad():
+        points, _ = ascend(evaluate, first, neighbourhood, step_sizes)
+    return points.detach()
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Let no parameter ask for a gradient inside the block."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """K steps in a ball: what the inner searches of objectives have in common.
+
+    Parameters
+    ----------
+    ball, steps, step_size, start
+        As in `epsball.training.PGD`.
+
+    Raises
+    ------
+    InputError
+        If steps is no whole number from 1, or the radius is 0.
+    """
+
+    ball: Ball
+    steps: int
+    step_size: rules.StepSize
+    start: str | Start
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, int) or isinstance(self.steps, bool) or self.steps < 1:
+            raise InputError(f"steps is {self.steps!r}; it must be a whole number, at least 1.")
+        if self.ball.radius == 0:
+            raise InputError("the radius is 0: that is standard training. Use the objective 'standard'.")
+        starts.resolve(self.start)
+        rules.step_size(self.step_size, self.ball, self.steps)
+
+    def __call__(
+        self, module: nn.Module, loss: Callable[[Tensor], Tensor], x: Tensor, context: Context
+    ) -> Float[Tensor, "n *shape"]:
+        """Return points of N(x), at the share of the radius in force, where the loss of the logits is large."""
+        ball = shrunk(self.ball, context.share)
+        sizes = [rules.step_size(self.step_size, self.ball, self.steps) * context.share] * self.steps
+        start, keys = starts.resolve(self.start), context.keys.derive("search")
+        return maximise(module, loss, x, ball, step_sizes=sizes, start=start, keys=keys)
+
+
+def shrunk(ball: Ball, share: float) -> Ball:
+    """Return the ball with this share of its radius."""
+    return ball if share == 1.0 else replace(ball, radius=ball.radius * Fraction(share).limit_denominator(10**6))

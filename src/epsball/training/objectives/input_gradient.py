@@ -1,0 +1,58 @@
+"""Input-gradient regularisation by double backpropagation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from epsball.attacks.losses import cross_entropy
+from epsball.training.checks import require_weight
+from epsball.training.objectives.objective import Context, Losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputGradient:
+    """Minimise CE(h(x), y) + weight * ||d CE(h(x), y) / dx||_2^2.
+
+    The squared norm is differentiated again (double backpropagation): a step costs two backward
+    passes. In a network whose examples share batch statistics an example's gradient also holds
+    what it changes in the others' losses.
+
+    Parameters
+    ----------
+    weight
+        lambda in the paper, at least 0.
+
+    References
+    ----------
+    Ross and Doshi-Velez, "Improving the adversarial robustness and interpretability of deep
+    neural networks by regularizing their input gradients", AAAI 2018, eq. (6). Drucker and
+    Le Cun, "Improving generalization performance using double backpropagation", 1992.
+    """
+
+    weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        require_weight("weight", self.weight)
+
+    @property
+    def name(self) -> str:
+        """The name under which it is registered."""
+        return "input-gradient"
+
+    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
+        """Return cross-entropy + weight * squared norm of its input gradient."""
+        return self.losses(module, x, self.search(module, x, y, context), y, context)
+
+    def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
+        """Return the examples themselves."""
+        return x
+
+    def losses(self, module: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, context: Context) -> Losses:
+        """Return CE(h(x_adv), y) + weight * ||d CE(h(x_adv), y) / dx_adv||_2^2."""
+        leaf = x_adv.detach().requires_grad_()
+        logits = module(leaf)
+        (gradient,) = torch.autograd.grad(cross_entropy(logits, y).sum(), leaf, create_graph=True)
+        fit, slope = context.cross_entropy(logits, y), gradient.flatten(1).square().sum(1)
+        parts = {"natural": fit.detach(), "squared input gradient": slope.detach()}
+        return Losses(examples=fit + self.weight * slope, parts=parts)

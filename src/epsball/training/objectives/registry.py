@@ -1,0 +1,113 @@
+"""Objectives by name, with options as text."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from epsball.ball import Ball
+from epsball.errors import InputError, choose, nearest
+from epsball.option_text import split_options
+from epsball.training.objectives.awp import AWP
+from epsball.training.objectives.cascade import Cascade
+from epsball.training.objectives.fgsm_rs import FGSMRS
+from epsball.training.objectives.free import Free
+from epsball.training.objectives.input_gradient import InputGradient
+from epsball.training.objectives.kgb17 import KGB17
+from epsball.training.objectives.mart import MART
+from epsball.training.objectives.objective import Objective
+from epsball.training.objectives.pgd import PGD
+from epsball.training.objectives.stability import Stability
+from epsball.training.objectives.standard import Standard
+from epsball.training.objectives.trades import TRADES
+
+OBJECTIVES: dict[str, type] = {
+    "standard": Standard,
+    "pgd": PGD,
+    "fgsm-rs": FGSMRS,
+    "free": Free,
+    "trades": TRADES,
+    "mart": MART,
+    "awp": AWP,
+    "kgb17": KGB17,
+    "stability": Stability,
+    "input-gradient": InputGradient,
+    "cascade": Cascade,
+}
+
+
+def named(name: str) -> type:
+    """Return the class of objectives registered under a name.
+
+    Raises
+    ------
+    InputError
+        If no objective has that name.
+    """
+    return choose(OBJECTIVES, name, "objective")
+
+
+def resolve(objective: str | Objective, ball: Ball | None, **parts: Any) -> Objective:
+    """Return the objective itself, or the one of the text ``NAME[,option=value]...`` for the ball.
+
+    Parameters
+    ----------
+    objective
+        An objective, or a text: ``trades,beta=6,steps=10``. ``awp`` wraps the one of its option
+        ``objective``, which takes the other options: ``awp,objective=trades,gamma=0.005,beta=6``.
+    ball
+        The ball of those that need one.
+    parts
+        Values that no text can hold, by their option's name (`Cascade`'s ``source``).
+
+    Raises
+    ------
+    InputError
+        If no objective has that name or option, it needs a ball, or a part of it is missing.
+    """
+    if not isinstance(objective, str):
+        if isinstance(objective, type) or not isinstance(objective, Objective):
+            raise InputError(f"objective is {objective!r}; give a name, as 'pgd', or an objective, as PGD(ball=ball).")
+        return objective
+    name, options = split_options(objective)
+    if name == "awp":
+        return _wrapped(options, ball, parts)
+    return _built(name, options, ball, parts)
+
+
+def _wrapped(options: dict[str, str], ball: Ball | None, parts: Mapping[str, Any]) -> AWP:
+    own = {key: options.pop(key) for key in ("gamma", "after") if key in options}
+    inner = _built(options.pop("objective", "pgd"), options, ball, parts)
+    return AWP(objective=inner, **_read("awp", AWP, own))  # type: ignore[arg-type]
+
+
+def _built(name: str, options: dict[str, str], ball: Ball | None, parts: Mapping[str, Any]) -> Objective:
+    kind = named(name)
+    values = {**_read(name, kind, options), **{key: part for key, part in parts.items() if part is not None}}
+    fields = kind.__dataclass_fields__
+    if "ball" in fields:
+        if ball is None:
+            raise InputError(f"the objective '{name}' needs a ball: ball=Ball('linf', '8/255'), or --ball linf:8/255.")
+        values["ball"] = ball
+    for key, spec in fields.items():
+        if key not in values and spec.default is dataclasses.MISSING:
+            raise InputError(f"the objective '{name}' needs {key}: give it.")
+    for key in values:
+        if key not in fields:
+            raise InputError(f"the objective '{name}' takes no {key}; leave it out.")
+    return kind(**values)
+
+
+def _read(name: str, kind: type, options: Mapping[str, str]) -> dict[str, Any]:
+    """Return options given as texts, each read as the type of its field's default."""
+    known = {spec.name: spec.default for spec in dataclasses.fields(kind) if type(spec.default) in (int, float, str)}
+    values = {}
+    for key, text in options.items():
+        if key not in kind.__dataclass_fields__:
+            takes = ", ".join(known) or "no options"
+            raise InputError(f"the objective '{name}' takes no {key}; it takes {takes}.{nearest(key, known)}")
+        reader = type(choose(known, key, f"option of the objective '{name}'"))
+        try:
+            values[key] = reader(text)
+        except ValueError as error:
+            raise InputError(f"option {key}={text} of '{name}' is no {reader.__name__}.") from error
+    return values

@@ -1,0 +1,58 @@
+"""Stability training: the output at x + noise must agree with the output at x."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from epsball.training.checks import require_positive, require_weight
+from epsball.training.objectives.objective import Context, Losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability:
+    """Minimise CE(h(x), y) + weight * -sum_j p_j(x) log p_j(x'), x' = x + N(0, sigma^2 I).
+
+    The second term is the cross-entropy of the two outputs; its gradient flows through both. x'
+    is random, not adversarial, and is not cut to a box. Joint batch-norm statistics, as `TRADES`.
+
+    Parameters
+    ----------
+    sigma
+        Standard deviation of the noise, in pixels.
+    weight
+        alpha in the paper, at least 0.
+
+    References
+    ----------
+    Zheng, Song, Leung and Goodfellow, "Improving the robustness of deep neural networks via
+    stability training", CVPR 2016, eqs. (1), (7) and (9).
+    """
+
+    sigma: float = 0.04
+    weight: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_positive("sigma", self.sigma)
+        require_weight("weight", self.weight)
+
+    @property
+    def name(self) -> str:
+        """The name under which it is registered."""
+        return "stability"
+
+    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
+        """Return cross-entropy + weight * instability."""
+        return self.losses(module, x, self.search(module, x, y, context), y, context)
+
+    def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
+        """Return x + N(0, sigma^2 I)."""
+        return x + self.sigma * context.keys.derive("noise").normal(x.shape[1:], x.dtype)
+
+    def losses(self, module: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, context: Context) -> Losses:
+        """Return CE(h(x), y) - weight * sum_j p_j(x) log p_j(x_adv)."""
+        natural, noisy = module(torch.cat([x, x_adv])).tensor_split(2)
+        fit = context.cross_entropy(natural, y)
+        instability = -(natural.softmax(1) * noisy.log_softmax(1)).sum(1)
+        parts = {"natural": fit.detach(), "instability": instability.detach()}
+        return Losses(examples=fit + self.weight * instability, parts=parts)
