@@ -28,7 +28,7 @@ bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/pgd.py
 
 soundness: $(STAMP)
-	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python certificate_soundness.py 10000
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m certificates.soundness 10000
 
 docs: $(STAMP)
 	$(BIN)/python tools/messages.py > docs/messages.md

@@ -33,6 +33,6 @@ def as_users_run():
 def short_audits(monkeypatch):
     """Let an audit's default attack be a short one."""
     from epsball.attacks import PGD
-    from epsball.auditing import audit as run
+    from epsball.auditing.audit import BUDGETS
 
-    monkeypatch.setitem(run.BUDGETS, "quick", PGD(steps=40))
+    monkeypatch.setitem(BUDGETS, "quick", PGD(steps=40))

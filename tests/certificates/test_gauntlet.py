@@ -1,8 +1,5 @@
 """The gauntlet: each network captured, bounded by every method, and sampled."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -10,12 +7,8 @@ from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Domain, margins, propagate
 from epsball.certificates.linear.forward import box_of, form_of
 from epsball.graph import capture
+from graph.gauntlet import GAUNTLET
 
-_FILE = Path(__file__).parents[1] / "graph" / "gauntlet.py"
-_SPEC = importlib.util.spec_from_file_location("gauntlet", _FILE)
-_MODULE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MODULE)
-GAUNTLET = _MODULE.GAUNTLET
 _SAMPLES = 5000  # of each of two examples
 
 

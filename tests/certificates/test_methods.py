@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from certificate_networks import random_relu_net
+from certificates.networks import random_relu_net
 from epsball.ball import Ball
 from epsball.certificates import (
     FLOAT32,

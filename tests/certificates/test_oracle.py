@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from certificate_networks import random_relu_net, relu_net
-from certificate_soundness import check_graph, check_network
-from certificate_traps import TRAPS, absorbed
+from certificates.networks import random_relu_net, relu_net
+from certificates.soundness import check_graph, check_network
+from certificates.traps import TRAPS, absorbed
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Domain, margins
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certificate_cases import CASES, Case, violations
-from certificate_soundness import check_graph
-from certificate_traps import TRAPS
+from certificates.cases import CASES, Case, violations
+from certificates.soundness import check_graph
+from certificates.traps import TRAPS
 from epsball.ball import Ball
 from epsball.certificates import propagation
 from epsball.certificates.curves import Lines, curve_of, lines_of

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from epsball.data import load
 from epsball.limits import Effort, optimal_risk, randomised_classifier
-from limit_oracles import best_of_all_classifiers, cliques, conflict_matrix, enclosing_square, integer_keys, soft_risk
+from limits.oracles import best_of_all_classifiers, cliques, conflict_matrix, enclosing_square, integer_keys, soft_risk
 
 SEEDS = st.integers(0, 10_000)
 

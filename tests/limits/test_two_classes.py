@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epsball.limits import optimal_risk, prior_weights
-from limit_oracles import best_of_all_classifiers, conflict_matrix
+from limits.oracles import best_of_all_classifiers, conflict_matrix
 
 NORMS = st.sampled_from(["linf", "l2", "l1"])
 SEEDS = st.integers(0, 10_000)

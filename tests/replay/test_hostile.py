@@ -20,7 +20,7 @@ from epsball.ball import Ball
 from epsball_replay import ReplayError, replay
 from epsball_replay.arithmetic import gamma
 from epsball_replay.network import read_network
-from replay_networks import certificate, graph_of
+from replay.networks import certificate, graph_of
 
 pytest.importorskip("flint", reason="the checker needs the extra replay")
 

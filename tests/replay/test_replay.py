@@ -15,7 +15,7 @@ from torch import nn
 from epsball.ball import Ball
 from epsball.graph import Graph, Node, kinds
 from epsball_replay import ReplayError, replay
-from replay_networks import certificate, graph_of
+from replay.networks import certificate, graph_of
 
 pytest.importorskip("flint", reason="the checker needs the extra replay")
 

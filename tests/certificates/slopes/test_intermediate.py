@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from certificate_networks import random_relu_net
+from certificates.networks import random_relu_net
 from epsball import Classifier, certify
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, PLAIN, REAL, Domain, margins, optimised, propagate

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional
 
 import epsball as eb
-from contexts import context
 from epsball import Ball, EpsballError, InputError
 from epsball.training import (
     AWP,
@@ -27,6 +26,7 @@ from epsball.training import (
     Standard,
 )
 from helpers import convnet, mlp
+from training.contexts import context
 
 BALL = Ball("linf", 0.1)
 OBJECTIVES = {

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from epsball.errors import InputError
 from epsball.limits import separation
-from limit_oracles import integer_keys
+from limits.oracles import integer_keys
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["linf", "l2", "l1"]), st.booleans(), st.booleans())

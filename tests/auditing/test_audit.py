@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import sys
 
 import pyarrow
 import pytest
@@ -74,7 +75,7 @@ def test_the_ledger_accounts_for_the_whole_audit():
 def test_shards_and_positions_do_not_change_the_evidence(monkeypatch):
     classifier, x, y = case()
     whole = eb.audit(classifier, (x, y), BALL)
-    monkeypatch.setattr("epsball.auditing.audit.SHARD", 13)
+    monkeypatch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 13)
     pieces = eb.audit(classifier, (x, y), BALL)
     assert pieces.evidence.column("verdict").to_pylist() == whole.evidence.column("verdict").to_pylist()
     assert pieces.evidence.column("index").to_pylist() == list(range(60))
@@ -134,7 +135,7 @@ def test_nothing_correct_and_nothing_broken_are_fine():
 
 
 def test_the_folder_holds_the_run_and_a_killed_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("epsball.auditing.audit.SHARD", 20)
+    monkeypatch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 20)
     classifier, x, y = case()
     folder = tmp_path / "run"
     done = eb.audit(classifier, (x, y), BALL, folder=folder)
@@ -221,7 +222,7 @@ def test_failures_found_by_the_attack_leave_natural_accuracy_alone():
 
 
 def test_per_example_fields_are_those_of_the_whole_data(monkeypatch):
-    monkeypatch.setattr("epsball.auditing.audit.SHARD", 13)
+    monkeypatch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 13)
     classifier, x, y = case()
     asked = {}
 
@@ -248,7 +249,7 @@ def test_a_stochastic_audit_repeats_and_judges_the_examples_once():
 
 
 def test_one_invalid_example_alone_in_its_shard_is_one_invalid_example(monkeypatch):
-    monkeypatch.setattr("epsball.auditing.audit.SHARD", 20)
+    monkeypatch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 20)
 
     def spoilt(module, x):
         return torch.where(x[:, :1] == 1.0, torch.nan, module(x))
@@ -262,7 +263,7 @@ def test_one_invalid_example_alone_in_its_shard_is_one_invalid_example(monkeypat
 
 
 def test_labels_and_inputs_are_named_by_their_place_in_the_data(monkeypatch):
-    monkeypatch.setattr("epsball.auditing.audit.SHARD", 20)
+    monkeypatch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 20)
     classifier, x, y = case()
     y = y.clone()
     y[45] = 7

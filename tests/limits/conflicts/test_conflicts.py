@@ -9,7 +9,7 @@ from epsball.limits.conflicts import graph as module
 from epsball.limits.conflicts.graph import conflicts
 from epsball.limits.conflicts.sample import sample
 from epsball.limits.conflicts.scans import NEAR
-from limit_oracles import integer_keys
+from limits.oracles import integer_keys
 
 NORMS = ["linf", "l2", "l1"]
 

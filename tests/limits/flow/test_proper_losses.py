@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from epsball.errors import InputError
 from epsball.limits import optimal_risk, prior_weights
-from limit_oracles import conflict_matrix
+from limits.oracles import conflict_matrix
 
 
 def cloud(seed: int, n: int, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from contexts import context
 from epsball import Ball, InputError
 from epsball.training import MART, TRADES
 from epsball.training.objectives.mart import boosted_cross_entropy
 from helpers import mlp
+from training.contexts import context
 
 EPS, STEPS, BETA = 0.1, 5, 6.0
 

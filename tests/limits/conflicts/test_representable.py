@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from epsball.ball import Ball
 from epsball.limits import optimal_risk
-from limit_oracles import cliques, soft_risk
+from limits.oracles import cliques, soft_risk
 
 
 @settings(max_examples=25)

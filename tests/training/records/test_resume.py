@@ -100,7 +100,7 @@ train(sys.argv[1])
 
 
 def test_kill_9_leaves_a_run_that_goes_on(tmp_path, as_users_run):
-    here = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(eb.__file__).parents[1])]
+    here = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2]), str(Path(eb.__file__).parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(here)}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), here[0]], env=environment)
     while not checkpoints(tmp_path / "killed") and process.poll() is None:

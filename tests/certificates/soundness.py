@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from certificate_networks import least_margins, random_relu_net
+from certificates.networks import least_margins, random_relu_net
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, REAL, Domain, by_class, margins, optimised
 from epsball.graph import Graph

@@ -2,7 +2,7 @@
 
 import torch
 
-from certificate_networks import relu_net
+from certificates.networks import relu_net
 
 
 def absorbed(scale: float):

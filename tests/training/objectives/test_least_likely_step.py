@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from contexts import context
 from epsball import Ball
 from epsball.training import KGB17, PGD, Cascade
 from epsball.training.objectives.least_likely_step import _half_normal, towards_least_likely
 from helpers import mlp
+from training.contexts import context
 
 
 def batch(n: int = 8):
