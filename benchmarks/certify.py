@@ -172,7 +172,7 @@ def load(network: Published) -> tuple[Classifier, Tensor, Tensor]:
     x, y = source.take([place[position] for position in chosen])
     x = data.as_pixels(x)
     loaded = models.load(text, shape=tuple(x.shape[1:]), classes=10)
-    return Classifier(loaded.module, loaded.mean, loaded.std), x, y
+    return loaded.classifier(), x, y
 
 
 def peer_bounds(path: Path, module: nn.Module, x: Tensor, ball: Ball, specification: Tensor) -> Callable[[str], Tensor]:

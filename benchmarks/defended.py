@@ -45,7 +45,7 @@ class Defended:
         pixels = eb.data.as_pixels(x).clone(memory_format=torch.contiguous_format)
         text = self.model if isinstance(self.model, str) else self.model()
         loaded = eb.models.load(text, shape=tuple(pixels.shape[1:]), classes=10)
-        classifier = eb.Classifier(loaded.module, loaded.mean, loaded.std)
+        classifier = loaded.classifier()
         return classifier.network.eval().requires_grad_(False), pixels, y
 
 

@@ -28,7 +28,7 @@ MODEL = f"cnn_a@{SHARED}/models/abcrown/mnist_cnn_a_adv.model"
 def load(images: int) -> tuple[eb.Classifier, Tensor, Tensor]:
     data = eb.data.load(f"idx:{SHARED}/data/mnist,split=test,first=500")
     loaded = eb.models.load(MODEL, shape=data.shape, classes=data.classes)
-    classifier = eb.Classifier(loaded.module, loaded.mean, loaded.std)
+    classifier = loaded.classifier()
     x, y = data[:]
     x = eb.data.as_pixels(x)
     noise = torch.rand(200, *x.shape[1:], generator=torch.Generator().manual_seed(0))

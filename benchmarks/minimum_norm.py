@@ -83,7 +83,7 @@ def subject(name: str, images: slice) -> tuple[nn.Module, Tensor, Tensor]:
     """Return a network with frozen parameters, and those of the images that it classifies rightly."""
     text, data = NETWORKS[name]
     loaded = eb.models.load(text.format(models=SHARED / "models"))
-    classifier = eb.Classifier(loaded.module, mean=loaded.mean, std=loaded.std)
+    classifier = loaded.classifier()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         x, y = eb.data.load(data, split="test")[images]

@@ -57,7 +57,7 @@ def network(name: str, data: Pair, objective: eb.training.Objective, recipe: eb.
         partial.rename(finished)
         print(f"{name}\n{result}", flush=True)
     loaded = eb.models.load(str(finished / "card.json"))
-    return eb.Classifier(loaded.module, loaded.mean, loaded.std)
+    return loaded.classifier()
 
 
 def trio(name: str, data: Pair, ball: eb.Ball, steps: int, epochs: tuple[int, int], folder: Path):

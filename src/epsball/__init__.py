@@ -6,6 +6,8 @@ Every name is imported when it is first used, so that ``import epsball`` costs n
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from epsball._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from epsball import attacks as attacks
     from epsball import certificates as certificates
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from epsball.training import Training as Training
     from epsball.training import train as train
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "Audit": "auditing",

@@ -74,7 +74,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-def choose(known: Mapping[str, T], name: str, what: str) -> T:
+def lookup(known: Mapping[str, T], name: str, what: str) -> T:
     """Return what is registered under a name.
 
     Raises

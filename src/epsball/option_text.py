@@ -1,8 +1,9 @@
 """The grammar shared by every text that names a model or data: ``HEAD[,key=value]...``."""
 
 import re
+from collections.abc import Mapping
 
-from epsball.errors import InputError
+from epsball.errors import InputError, lookup
 
 _OPTION = re.compile(r",\s*([A-Za-z_][A-Za-z0-9_]*)\s*=")
 
@@ -39,3 +40,37 @@ def split_options(text: str) -> tuple[str, dict[str, str]]:
             raise InputError(f"option '{key}' stands twice in {text!r}; give it once.")
         options[key] = value.strip()
     return head.strip(), options
+
+
+_KINDS = {int: "whole number", float: "number", str: "text"}
+
+
+def read_options(owner: str, defaults: Mapping[str, object], options: Mapping[str, str]) -> dict[str, object]:
+    """Return option texts as values, each read as the type of its default.
+
+    Parameters
+    ----------
+    owner
+        Whose options they are, for messages: ``"the attack 'pgd'"``.
+    defaults
+        The value of every field; only whole numbers, numbers and texts can be written as an option.
+    options
+        The texts by name, as `split_options` returns them.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown, or its text is not of the type of its default.
+    """
+    readable = {name: value for name, value in defaults.items() if type(value) in _KINDS}
+    values: dict[str, object] = {}
+    for name, text in options.items():
+        default = lookup(readable, name, f"option of {owner}")
+        kind = type(default)
+        try:
+            values[name] = kind(text)  # pyright: ignore[reportCallIssue]
+        except ValueError as error:
+            raise InputError(
+                f"option {name}={text} of {owner} is not a {_KINDS[kind]}; write it like {name}={default}."
+            ) from error
+    return values

@@ -7,8 +7,9 @@ attack bounds it from below, certificates from above.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from epsball import results
@@ -185,3 +186,17 @@ def three_quantities(train: Bracket, test: Bracket, optimal: Interval = UNKNOWN)
         excess=Interval(max(0.0, low - best.high), high - best.low),
         optimal=best,
     )
+
+
+def adversarial_cross_entropy(margin: Float64[np.ndarray, " n"]) -> float:
+    """Return a lower bound of a classifier's adversarial cross-entropy, in nats, from margins under attack.
+
+    At a point of margin m = z_y - max_{j != y} z_j the cross-entropy is at least ln(1 + exp(-m)), with
+    equality for two classes; the adversary does at least as well as the attack. NaN (no margin) counts 0.
+
+    Parameters
+    ----------
+    margin
+        (n,) the least margin known in each example's ball.
+    """
+    return float(np.mean(np.logaddexp(0.0, -np.nan_to_num(margin, nan=np.inf, posinf=np.inf, neginf=-np.inf))))

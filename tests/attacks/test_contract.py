@@ -5,8 +5,8 @@ import torch
 
 from epsball import Ball, Classifier, attack
 from epsball.attacks import ATTACKS
-from epsball.attacks.engine.margins import margins
 from epsball.attacks.registry import resolve
+from epsball.classifier.margins import margins
 from helpers import Counter, Wrapped, convnet, examples, linear, mlp
 
 SMALL = {

@@ -121,7 +121,7 @@ def test_certificates_of_an_onnx_file_are_replayed(tmp_path, monkeypatch, as_use
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = with_head(tmp_path / "net.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, (1, 2, 4, 4), 32)
     loaded = models.load(str(file), shape=(2, 4, 4), classes=3)
-    clf = Classifier(loaded.module, loaded.mean, loaded.std)
+    clf = loaded.classifier()
     x = torch.rand(6, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     found = certify(clf, x, clf.logits(x).argmax(1), Ball("linf", 0.001), folder=tmp_path / "certificates")
     assert found.files

@@ -9,7 +9,7 @@ import torch
 from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.limits import optimal_risk
-from epsball.limits.pairs import hard_pairs
+from epsball.limits.figures import hard_pairs
 
 
 def images(n: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:

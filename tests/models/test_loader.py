@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.models import load
 from epsball.pixels import from_8bit
@@ -108,7 +107,7 @@ def test_published_natural_accuracy_to_the_image(file, right, shared):
     manifest = json.loads((shared / "models" / "manifest.json").read_text())[file]
     loaded = load(published(shared, file, name), shape=shape, classes=10)
     x, y = images(shared, manifest["dataset"])
-    classifier = Classifier(loaded.module, loaded.mean, loaded.std)
+    classifier = loaded.classifier()
     correct = sum(
         int((classifier.logits(a).argmax(1) == b).sum()) for a, b in zip(x.split(500), y.split(500), strict=True)
     )

@@ -173,5 +173,5 @@ def test_inputs_go_to_a_device_of_the_network():
     """The device meta stands for another one: nothing is computed."""
     model = nn.Sequential(nn.Linear(2, 2, device="meta"), nn.Linear(2, 2))
     x = torch.randn(4, 2)
-    assert network(model).adopt(x).device == x.device
-    assert network(model[0]).adopt(x).device == torch.device("meta")
+    assert network(model).to_model(x).device == x.device
+    assert network(model[0]).to_model(x).device == torch.device("meta")

@@ -106,7 +106,7 @@ def test_the_checkpoint_loads_as_a_card_and_gives_the_same_logits(tmp_path):
     module = eb.models.load("mlp,hidden=32", shape=(1, 8, 8), classes=10).module
     result = eb.train(module, "digits", mean=0.3, std=0.35, recipe=QUICK, architecture="mlp,hidden=32", folder=tmp_path)
     loaded = eb.models.load(str(result.checkpoint))
-    again = eb.Classifier(loaded.module, loaded.mean, loaded.std)
+    again = loaded.classifier()
     x, _ = eb.data.load("digits")[:50]
     assert torch.equal(again.logits(x), result.classifier.logits(x))
     card = json.loads(result.checkpoint.read_text())

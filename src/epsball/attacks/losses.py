@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from epsball.errors import InputError, choose
+from epsball.classifier.margins import largest_other
+from epsball.errors import InputError, lookup
 
 Logits = Float[Tensor, "n classes"]
 Labels = Int64[Tensor, " n"]
@@ -19,11 +19,6 @@ TargetedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 def cross_entropy(logits: Logits, y: Labels) -> PerExample:
     """Return -log softmax(z)_y."""
     return functional.cross_entropy(logits, y, reduction="none")
-
-
-def largest_other(logits: Logits, y: Labels) -> PerExample:
-    """Return max_{j != y} z_j."""
-    return logits.scatter(1, y[:, None], -torch.inf).amax(1)
 
 
 def margin(logits: Logits, y: Labels) -> PerExample:
@@ -118,7 +113,7 @@ def resolve(loss: str | Loss) -> Loss:
         raise InputError(
             f"the loss '{loss}' needs target classes: take TargetedAPGD, or PGD(targets=...) with a plain loss."
         )
-    return choose(LOSSES, loss, "loss")
+    return lookup(LOSSES, loss, "loss")
 
 
 def resolve_targeted(loss: str | TargetedLoss) -> TargetedLoss:
@@ -131,7 +126,7 @@ def resolve_targeted(loss: str | TargetedLoss) -> TargetedLoss:
     """
     if callable(loss):
         return _per_example(loss)
-    return choose(TARGETED, loss, "targeted loss")
+    return lookup(TARGETED, loss, "targeted loss")
 
 
 def _per_example(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -23,8 +23,8 @@ from epsball.attacks.minimum_norm.fab import FAB, TargetedFAB
 from epsball.attacks.minimum_norm.fmn import FMN
 from epsball.attacks.minimum_norm.pdpgd import PDPGD
 from epsball.attacks.parts.protocol import Attack
-from epsball.errors import InputError, choose
-from epsball.option_text import split_options
+from epsball.errors import InputError, lookup
+from epsball.option_text import read_options, split_options
 
 Factory = Callable[[], Attack]
 
@@ -56,8 +56,6 @@ ATTACKS: dict[str, Factory] = {
     "nes": NES,
     "hop-skip-jump": HopSkipJump,
 }
-
-_KINDS = {int: "whole number", float: "number", str: "text"}
 
 OBJECTS = {
     "collision": "Collision(pool=(x, y))",
@@ -91,7 +89,7 @@ def resolve(method: str | Attack) -> Attack:
     if isinstance(method, str):
         name, options = split_options(method)
         own = {**ATTACKS, **OBJECTS}
-        source = own[name] if name in own else choose({**known(), **OBJECTS}, name, "attack")
+        source = own[name] if name in own else lookup({**known(), **OBJECTS}, name, "attack")
         if isinstance(source, str):
             raise InputError(f"the attack '{name}' needs more than a text; give method={source}.")
         return with_options(_made(name, source), name, options)
@@ -124,19 +122,6 @@ def with_options(attack: Attack, name: str, options: dict[str, str]) -> Attack:
     if not options:
         return attack
     if not dataclasses.is_dataclass(attack):
-        raise InputError(f"the attack '{name}' is no dataclass and takes no options in a text; give method=an object.")
-    current = {
-        field.name: getattr(attack, field.name)
-        for field in dataclasses.fields(attack)
-        if type(getattr(attack, field.name)) in (int, float, str)
-    }
-    values: dict[str, object] = {}
-    for key, text in options.items():
-        kind = type(choose(current, key, f"option of the attack '{name}'"))
-        try:
-            values[key] = kind(text)
-        except ValueError as error:
-            raise InputError(
-                f"option {key}={text} of '{name}' is no {_KINDS[kind]}, as in {key}={current[key]}."
-            ) from error
-    return dataclasses.replace(attack, **values)
+        raise InputError(f"the attack '{name}' is not a dataclass and takes no options as text; give method=an object.")
+    current = {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
+    return dataclasses.replace(attack, **read_options(f"the attack '{name}'", current, options))

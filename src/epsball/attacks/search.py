@@ -12,15 +12,15 @@ from epsball import progress
 from epsball.attacks.engine.evaluator import PRECISIONS, Evaluator
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.ledger import Ledger
-from epsball.attacks.engine.nearest import Nearest
 from epsball.attacks.engine.query import Query, SearchEnded, Stop
-from epsball.attacks.engine.record import Record
+from epsball.attacks.engine.record import Nearest, Record
 from epsball.attacks.parts.protocol import Attack, check_norm, domain
 from epsball.attacks.registry import gradient_free
 from epsball.attacks.result import AttackResult
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.classifier import Classifier
-from epsball.errors import EpsballError, InputError, NoGradientError, choose
+from epsball.errors import EpsballError, NoGradientError, lookup
 from epsball.randomness import Keys, check_seed
 
 T = TypeVar("T")
@@ -44,13 +44,11 @@ class Options:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        choose(dict.fromkeys(("first", "never")), self.stop, "stop")
-        choose(dict.fromkeys(PRECISIONS), self.precision, "precision")
+        lookup(dict.fromkeys(("first", "never")), self.stop, "stop")
+        lookup(dict.fromkeys(PRECISIONS), self.precision, "precision")
         check_seed(self.seed)
-        for name, meaning in (("budget", "passes an example"), ("batch_size", "examples searched together")):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise InputError(f"{name} is {value!r}; it is a whole number of {meaning}, at least 1 (or None).")
+        check_count("budget", self.budget, unit="passes per example", optional=True)
+        check_count("batch_size", self.batch_size, unit="examples searched together", optional=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,7 +121,7 @@ class _Work:
 
     def _open(self, rows: slice) -> tuple[Record, Ledger]:
         """Return a chunk's record, begun with the natural margins, and their ledger rows."""
-        x = self.judge.classifier.adopt(self.examples.x[rows].detach())
+        x = self.judge.classifier.to_model(self.examples.x[rows].detach())
         y = self.examples.y[rows].to(x.device, torch.int64)
         index = self.examples.index[rows].to(x.device)
         box = domain(self.options.method) == "box"

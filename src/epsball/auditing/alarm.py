@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from epsball.auditing.link import Columns, Shard
-from epsball.certificates import REAL, Domain, Verifier, interval, margins
+from epsball.certificates import REAL, Domain, Verifier, interval
+from epsball.certificates import margins as margin_rows
+from epsball.classifier.margins import margins
 from epsball.errors import AssumptionError, SoundnessError
 
 
@@ -47,8 +49,8 @@ def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound
     """Judge the point once more, alone, on the CPU, without kernels beyond the error analysis."""
     network = copy.deepcopy(shard.classifier.network).to("cpu", torch.float32).eval()
     with torch.no_grad(), _plain_kernels():
-        logits = network(point.unsqueeze(0).cpu()).double()[0]
-    margin = _margin(logits, predicted)
+        logits = network(point.unsqueeze(0).cpu())
+    margin = float(margins(logits, torch.tensor([predicted]))[0])
     if margin < bound:
         raise SoundnessError(_described(shard, row, predicted, bound, margin))
     raise AssumptionError(
@@ -74,17 +76,11 @@ def _settle_real(shard: Shard, row: int, point: Tensor, predicted: int, bound: f
     """Evaluate the real-valued network rigorously at the point: a float32 point alone contradicts nothing."""
     verifier = Verifier.of(shard.classifier, tuple(shard.x.shape[1:]), REAL)
     at_point = Domain.at(point.unsqueeze(0).cpu())
-    rows = margins(torch.tensor([predicted]), verifier.graph.classes)
+    rows = margin_rows(torch.tensor([predicted]), verifier.graph.classes)
     highest = -interval(verifier.graph, at_point, -rows, arithmetic=REAL).rows[0]
     margin = float(highest.min())
     if margin < bound:
         raise SoundnessError(_described(shard, row, predicted, bound, margin))
-
-
-def _margin(logits: Tensor, predicted: int) -> float:
-    others = logits.clone()
-    others[predicted] = -torch.inf
-    return float(logits[predicted] - others.max())
 
 
 def _where(shard: Shard, row: int) -> str:

@@ -23,7 +23,7 @@ from epsball.ball import Ball
 from epsball.certificates import METHODS, certify
 from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED, check_inputs, check_label_range
-from epsball.errors import AssumptionError, ModelError, UnsupportedOperation, choose
+from epsball.errors import AssumptionError, ModelError, UnsupportedOperation, lookup
 from epsball.files import write_json
 from epsball.limits import LinkColumns, link_columns
 
@@ -104,8 +104,8 @@ def audit(
     SoundnessError
         If an example is both broken and certified.
     """
-    bought = choose(BUDGETS, budget, "budget")
-    choose({NO_CERTIFICATES: None, "auto": None, **METHODS}, certificates, "certificates")
+    bought = lookup(BUDGETS, budget, "budget")
+    lookup({NO_CERTIFICATES: None, "auto": None, **METHODS}, certificates, "certificates")
     method = bought if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)

@@ -9,8 +9,8 @@ import numpy as np
 from epsball import results
 from epsball.auditing.evidence import flags
 from epsball.auditing.link import Link
-from epsball.limits import Limit, LinkColumns, adversarial_cross_entropy, missed_witness
-from epsball.risk import RiskDecomposition, decompose
+from epsball.limits import Limit, LinkColumns, missed_witness
+from epsball.risk import RiskDecomposition, adversarial_cross_entropy, decompose
 from epsball.statistics import Bound, Interval
 
 if TYPE_CHECKING:

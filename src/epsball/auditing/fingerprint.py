@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from epsball import __version__
+from epsball._version import __version__
 from epsball.attacks.engine.judge import Judge
 from epsball.ball import Ball
 from epsball.classifier import Classifier
@@ -105,7 +105,7 @@ def probe(classifier: Classifier, dataset: Dataset, seed: int) -> list[float | N
     """Return the canonical margins of the first examples: they change with the code of the model."""
     x, y = dataset[:PROBED]
     with preserved(seed if classifier.stochastic else None), classifier.in_use():
-        x = classifier.adopt(as_pixels(x))
+        x = classifier.to_model(as_pixels(x))
         margins = Judge(classifier).margins(x, y.to(x.device)).tolist()
     return [margin if abs(margin) < torch.inf else None for margin in margins]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from epsball.errors import AssumptionError, choose
+from epsball.errors import AssumptionError, lookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def arithmetic_of(semantics: str) -> Arithmetic:
     InputError
         If there is no such semantics.
     """
-    return choose({"real": REAL, "float32": FLOAT32}, semantics, "semantics")
+    return lookup({"real": REAL, "float32": FLOAT32}, semantics, "semantics")
 
 
 def check_gradual_underflow() -> None:

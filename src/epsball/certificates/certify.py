@@ -20,7 +20,9 @@ from epsball.certificates.registry import AUTO, methods_of
 from epsball.certificates.replay.export import emit, not_replayable
 from epsball.certificates.replay.files import write_model
 from epsball.certificates.result import Certificates
+from epsball.checks import check_count
 from epsball.classifier import Classifier
+from epsball.classifier.margins import margins
 from epsball.errors import InputError, ModelError, SoundnessError
 from epsball.graph import Graph, capture
 
@@ -76,10 +78,8 @@ def certify(
         If a bound exceeds the margin that the model itself has at x: a bug.
     """
     arithmetic = arithmetic_of(semantics)
-    if budget is not None and budget < 1:
-        raise InputError(f"budget is {budget}; it is the passes an example may cost, at least 1, or None.")
-    if max_memory is not None and max_memory < 1:
-        raise InputError(f"max_memory is {max_memory}; it is the bytes rows may take, at least 1, or None.")
+    check_count("budget", budget, unit="passes per example", optional=True)
+    check_count("max_memory", max_memory, unit="bytes", optional=True)
     classes = classifier.check(x, y)
     if classes < 2:
         raise InputError("the model has one logit; a margin needs two.")
@@ -276,13 +276,12 @@ def _alarm(margin: Tensor, logits: Tensor, predicted: Tensor, arithmetic: Arithm
     """Raise if a bound on the deployed network exceeds the margin it has at x itself."""
     if arithmetic.deployed is None:
         return
-    own = logits.gather(1, predicted.clamp(min=0).unsqueeze(1))
-    others = logits.scatter(1, predicted.clamp(min=0).unsqueeze(1), -torch.inf).amax(dim=1)
-    wrong = torch.nonzero(margin > own[:, 0] - others)[:, 0]
+    at_x = margins(logits, predicted.clamp(min=0))
+    wrong = torch.nonzero(margin > at_x)[:, 0]
     if len(wrong):
         row = int(wrong[0])
         raise SoundnessError(
-            f"example {numbers[row]} has the margin {float(own[row, 0] - others[row]):.9g} at x, below its certified "
+            f"example {numbers[row]} has the margin {float(at_x[row]):.9g} at x, below its certified "
             f"bound {float(margin[row]):.9g}: a bug in epsball, or kernels that break the stated assumptions. Please "
             "report it with the model and the example."
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from epsball.certificates.lipschitz import lipschitz, lipschitz_constants
 from epsball.certificates.methods import LowerBounds, crown, crown_ibp, forward, interval, optimised
-from epsball.errors import UnsupportedOperation, choose
+from epsball.errors import UnsupportedOperation, lookup
 from epsball.graph import Graph
 from epsball.graph.kinds import Elementwise, PReLU
 
@@ -32,7 +32,7 @@ def methods_of(name: str, graph: Graph, norm: str) -> tuple[str, ...]:
     """
     if name in METHODS:
         return (name,)
-    choose({AUTO: None, **METHODS}, name, "method")
+    lookup({AUTO: None, **METHODS}, name, "method")
     fits = {"lipschitz": norm == "l2" and _has_constant(graph), "forward": _is_narrow(graph)}
     return tuple(known for known in METHODS if fits.get(known, True))
 

@@ -175,7 +175,9 @@ class Classifier:
             )
         return sum((part for part in rest if part is not None), gradient)
 
-    def handled(self, logits: Float[Tensor, "n columns"], y: Int64[Tensor, " n"]) -> Float[Tensor, "n classes"]:
+    def effective_logits(
+        self, logits: Float[Tensor, "n columns"], y: Int64[Tensor, " n"]
+    ) -> Float[Tensor, "n classes"]:
         """Return logits by which an example is handled right or not: those of the classes.
 
         Where the model may reject, z_y becomes max(z_y, z_reject): a margin of 0 or less then means
@@ -189,11 +191,11 @@ class Classifier:
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the logits of raw inputs, in evaluation mode and without a gradient, block by block."""
         with self.in_use(), torch.no_grad():
-            return torch.cat([self.forward(self.adopt(block)).to(x.device) for block in x.split(BLOCK)])
+            return torch.cat([self.forward(self.to_model(block)).to(x.device) for block in x.split(BLOCK)])
 
     __call__ = logits
 
-    def adopt(self, x: Tensor) -> Tensor:
+    def to_model(self, x: Tensor) -> Tensor:
         """Return `x` in the device and dtype of the module.
 
         Raises
@@ -236,7 +238,7 @@ class Classifier:
         guards.check_inputs(x, self.low, self.high)
         guards.check_labels(y, len(x))
         with self.in_use(), torch.no_grad():
-            columns = guards.check_model(self.forward, self.adopt(x), deterministic=not self.stochastic)
+            columns = guards.check_model(self.forward, self.to_model(x), deterministic=not self.stochastic)
         classes = columns - self.rejects
         if classes < 2:
             raise ModelError(f"the model has {columns} logits, the last for rejection; it needs two classes beside it.")

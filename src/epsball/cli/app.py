@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
-from epsball import __version__
+from epsball._version import __version__
 from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card

@@ -78,9 +78,7 @@ def load_subject(model: str, data: str, ball: str, common: Common, *, stochastic
     perturbation = Ball.parse(ball)
     dataset = datasets.load(data)
     loaded = load_model(model, dataset, common)
-    classifier = Classifier(
-        loaded.module, loaded.mean, loaded.std, low=perturbation.low, high=perturbation.high, stochastic=stochastic
-    )
+    classifier = loaded.classifier(low=perturbation.low, high=perturbation.high, stochastic=stochastic)
     return Subject(classifier=classifier, dataset=dataset, ball=perturbation)
 
 

@@ -10,7 +10,7 @@ from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.limits import optimal_risk
-from epsball.limits.pairs import hard_pairs
+from epsball.limits.figures import hard_pairs
 from epsball.results import arrow_bytes
 
 _COMMON = Common()

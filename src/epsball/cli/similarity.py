@@ -120,5 +120,5 @@ def _attacked(
 def _classifier(text: str, dataset: datasets.Dataset, ball: Ball | None, common: Common) -> Classifier:
     loaded = load_model(text, dataset, common)
     if ball is None:
-        return Classifier(loaded.module, loaded.mean, loaded.std)
-    return Classifier(loaded.module, loaded.mean, loaded.std, low=ball.low, high=ball.high)
+        return loaded.classifier()
+    return loaded.classifier(low=ball.low, high=ball.high)

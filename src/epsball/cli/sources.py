@@ -56,4 +56,4 @@ class Sources:
 
     def _classifier(self, model: str, subject: Subject, common: Common) -> Classifier:
         loaded, ball = load_model(model, subject.dataset, common), subject.ball
-        return Classifier(loaded.module, loaded.mean, loaded.std, low=ball.low, high=ball.high)
+        return loaded.classifier(low=ball.low, high=ball.high)

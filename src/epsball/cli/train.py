@@ -10,7 +10,6 @@ from torch import nn
 from epsball import data as datasets
 from epsball import training
 from epsball.ball import Ball
-from epsball.classifier import Classifier
 from epsball.cli.common import Common, Output, load_model, output
 from epsball.cli.configuration import flags_text, from_file
 from epsball.cli.progress import showing_progress
@@ -157,4 +156,4 @@ def _network(text: str, dataset: Dataset, ball: Ball | None, common: Common) -> 
     """Return a model behind its normalisation."""
     loaded = load_model(text, dataset, common)
     low, high = (0.0, 1.0) if ball is None else (ball.low, ball.high)
-    return Classifier(loaded.module, loaded.mean, loaded.std, low=low, high=high).network
+    return loaded.classifier(low=low, high=high).network

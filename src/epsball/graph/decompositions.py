@@ -111,7 +111,7 @@ def window_max(builder: Builder, x: Value, windows: Sequence[Sequence[Sequence[i
     return x
 
 
-def choose(builder: Builder, mask: Tensor, a: Value, b: Value) -> Value:
+def lookup(builder: Builder, mask: Tensor, a: Value, b: Value) -> Value:
     """Return entries of a where a constant mask is true, else of b: both joined, and entries taken by number."""
     like = operations.frame(builder, a, b, Value("", tuple(mask.shape), None))
     size = math.prod(like.example)

@@ -1,6 +1,6 @@
 """Optimal adversarial risk: what no classifier can beat, on a sample and for its distribution."""
 
-from epsball.limits.columns import LinkColumns, adversarial_cross_entropy, link_columns, missed_witness
+from epsball.limits.columns import LinkColumns, link_columns, missed_witness
 from epsball.limits.conflicts.overlapping_pairs import Meetings, meetings
 from epsball.limits.conflicts.representable import midpoints
 from epsball.limits.conflicts.sample import prior_weights
@@ -11,6 +11,7 @@ from epsball.limits.optimal_risk import optimal_risk
 from epsball.limits.randomised import RandomisedClassifier, randomised_classifier
 from epsball.limits.result import Limit, OptimalRisk
 from epsball.limits.separation import Separation, separation
+from epsball.risk import adversarial_cross_entropy
 
 __all__ = [
     "Effort",

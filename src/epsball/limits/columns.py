@@ -3,18 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float64
-
 from epsball.ball import Ball
-from epsball.limits.hyperedges.soft_optimum import Effort
+from epsball.limits.hyperedges.soft_optimum import BRIEF
 from epsball.limits.optimal_classifier import losses
 from epsball.limits.optimal_risk import optimal_risk
 from epsball.limits.result import STATES, Limit
-
-BRIEF = Effort(rounds=10, sets=500_000, entries=200_000)
-"""An audit states a gap where hyperedges are many; `optimal_risk` itself searches longer."""
-
 
 MOST_CONFLICTS = 5_000_000
 """Conflicts up to which an audit bounds the cross-entropy."""
@@ -49,20 +42,6 @@ def missed_witness(limit: Limit, accuracy_under_attack: float) -> str | None:
         f"{accuracy_under_attack:.4f} of this sample was seen to withstand the attack, but no classifier can keep "
         f"more than {ceiling:.4f} of it at this radius: the attack missed at least one witness."
     )
-
-
-def adversarial_cross_entropy(margin: Float64[np.ndarray, " n"]) -> float:
-    """Return a lower bound of a classifier's adversarial cross-entropy, in nats, from margins under attack.
-
-    At a point of margin m = z_y - max_{j != y} z_j the cross-entropy is at least ln(1 + exp(-m)), with
-    equality for two classes; the adversary does at least as well as the attack. NaN (no margin) counts 0.
-
-    Parameters
-    ----------
-    margin
-        (n,) the least margin known in each example's ball.
-    """
-    return float(np.mean(np.logaddexp(0.0, -np.nan_to_num(margin, nan=np.inf, posinf=np.inf, neginf=-np.inf))))
 
 
 def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:

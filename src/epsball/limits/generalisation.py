@@ -7,6 +7,7 @@ lies below L* and rises with n; in high dimension it is near 0 long before n is 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,10 @@ import torch
 from jaxtyping import Float, Int64
 
 from epsball.errors import InputError
+from epsball.limits.conflicts.graph import Conflicts
+from epsball.limits.conflicts.sample import Sample
+from epsball.limits.flow.bipartite import double_cover, two_classes
+from epsball.limits.flow.flow import Flow
 from epsball.randomness import Keys
 from epsball.results import jsonable, text_table
 from epsball.statistics import Bound, Interval, clopper_pearson
@@ -211,3 +216,33 @@ def _spelled(radii: Float[np.ndarray, " k"]) -> str:
     texts = [f"{radius:.4g}" for radius in radii]
     named = ", ".join(texts) if len(texts) <= 4 else f"{texts[0]} to {texts[-1]} ({len(texts)} radii)"
     return f"radius {named}" if len(texts) == 1 else f"radii {named}"
+
+
+def sample_curve_of(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...], *, seed: int = 0) -> SampleCurve:
+    """Return L* at n/4, n/2 and n over pairs of examples, with its verdict at each radius."""
+    two = len(data.classes) == 2
+    problem = two_classes(graph, data) if two else double_cover(graph)
+    first = int(data.bounds[1]) if two else 0
+    position = np.empty(len(data), dtype=np.int64)
+    position[data.order] = np.arange(len(data))
+    levels = [graph.radii.index(radius) for radius in radii]
+
+    def risk(members: Int64[np.ndarray, " m"]) -> Float[np.ndarray, " radii"]:
+        capacity = np.zeros_like(data.capacity)
+        inside = position[members]
+        capacity[inside] = data.capacity[inside]
+        sides = (capacity[:first], capacity[first:]) if two else (capacity, capacity)
+        # Examples without capacity send and receive nothing, as if they were absent.
+        flow = Flow(problem, *sides)
+        mass = float(capacity.sum()) * (1 if two else 2)
+        return np.array([flow.raise_to(level) / mass for level in levels])
+
+    everyone = np.arange(len(data))
+    return sample_curve(
+        risk,
+        risk(everyone),
+        data.to_caller(data.labels),
+        np.array([float(radius) for radius in radii]),
+        weights=data.to_caller(data.capacity / data.capacity.sum()),
+        seed=seed,
+    )

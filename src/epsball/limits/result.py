@@ -138,7 +138,7 @@ class OptimalRisk:
 
     def sample_curve(self, *, seed: int = 0) -> SampleCurve:
         """Return L* at n/4, n/2 and n, with a warning where it still rises (more classes: pairs only)."""
-        from epsball.limits.subsets import sample_curve_of
+        from epsball.limits.generalisation import sample_curve_of
 
         return sample_curve_of(self._sample, self._graph, self.radii, seed=seed)
 

@@ -7,6 +7,7 @@ from typing import TypedDict
 import torch
 from torch import nn
 
+from epsball.classifier import Classifier
 from epsball.errors import InputError, ModelError, nearest
 from epsball.models.card import Card
 from epsball.models.model_text import ModelText
@@ -57,6 +58,18 @@ class LoadedModel:
     architecture: str
     weights: Path | None
     card: Card | None = None
+
+    def classifier(self, *, low: float | None = 0.0, high: float | None = 1.0, stochastic: bool = False) -> Classifier:
+        """Return the module behind its normalisation, as every verb takes it.
+
+        Parameters
+        ----------
+        low, high
+            The box of legal inputs; None for no box. A ball's box lies within it.
+        stochastic
+            Whether the model draws random numbers, and is judged over repetitions.
+        """
+        return Classifier(self.module, self.mean, self.std, low=low, high=high, stochastic=stochastic)
 
 
 def refuse_more(request: ModelText, why: str, allowed: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from epsball.errors import InputError
 from epsball.results import new_figure
-from epsball.similarity.matrix import LayerMatrix
+from epsball.similarity.structure import LayerMatrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -80,7 +80,7 @@ class Layer:
 Choice = str | Sequence[str]
 
 
-def choose(layers: Sequence[Layer], choice: Choice, modules: Sequence[str], model: str) -> list[Layer]:
+def select_layers(layers: Sequence[Layer], choice: Choice, modules: Sequence[str], model: str) -> list[Layer]:
     """Return the layers of a choice, in execution order.
 
     Parameters

@@ -53,7 +53,7 @@ class Network:
             finally:
                 torch.backends.mha.set_fastpath_enabled(fused)
 
-    def adopt(self, x: Tensor) -> Tensor:
+    def to_model(self, x: Tensor) -> Tensor:
         """Return `x` in the network's floating dtype (if it is floating) and on its device.
 
         That of its first tensor; of a network on several devices, the data's where it is one of them.

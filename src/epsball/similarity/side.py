@@ -11,7 +11,7 @@ from epsball.errors import InputError
 from epsball.similarity.gram import group_bounds
 from epsball.similarity.hsic import LEAST_ROWS, Estimator, KernelStack
 from epsball.similarity.kernels import Kernel
-from epsball.similarity.layers import Choice, choose
+from epsball.similarity.layers import Choice, select_layers
 from epsball.similarity.network import network
 from epsball.similarity.observer import Observer
 from epsball.similarity.probe import find_layers
@@ -34,14 +34,14 @@ class Side:
 
     def kernels(self, positions: Int64[Tensor, " m"], bounds: list[int]) -> KernelStack:
         """Return the kernels of all layers on the rows at these positions."""
-        return self.observer(self.observer.network.adopt(self.rows.take(positions)), bounds)
+        return self.observer(self.observer.network.to_model(self.rows.take(positions)), bounds)
 
     def settle(self, most_rows: int) -> None:
         """Fix the kernel's widths on the first rows in the random order, if the kernel has one to fix."""
         count = min(len(self.rows), self.observer.kernel.sample_rows, most_rows)
         if count:
             x = self.rows.take(shuffled(len(self.rows))[:count])
-            self.observer.settle(self.observer.network.adopt(x), group_bounds(count, 1))
+            self.observer.settle(self.observer.network.to_model(x), group_bounds(count, 1))
 
     def undefined(self, own: Float64[Tensor, " layers"]) -> tuple[str, ...]:
         """Return the layers whose HSIC with themselves is 0."""
@@ -54,9 +54,9 @@ def prepare(
     """Put a network in use until `used` closes, find its layers and choose among them."""
     found = network(model)
     used.enter_context(found.in_use())
-    layers, remarks = find_layers(found, found.adopt(rows.take(shuffled(len(rows))[:LEAST_ROWS])))
+    layers, remarks = find_layers(found, found.to_model(rows.take(shuffled(len(rows))[:LEAST_ROWS])))
     modules = [module for module, _ in found.root.named_modules()]
-    return Side(Observer(found, choose(layers, choice, modules, name), kernel, estimator), rows, name, remarks)
+    return Side(Observer(found, select_layers(layers, choice, modules, name), kernel, estimator), rows, name, remarks)
 
 
 def check_rows(rows_a: Rows, rows_b: Rows) -> None:

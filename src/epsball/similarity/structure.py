@@ -5,6 +5,7 @@ Means are over the defined entries; their errors come from the same jackknife as
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float64
@@ -13,8 +14,33 @@ from torch import Tensor
 from epsball.errors import InputError
 from epsball.results import jsonable, text_table
 from epsball.similarity.jackknife import jackknife_error, student_factor
-from epsball.similarity.matrix import LayerMatrix
 from epsball.statistics import Bound, Interval
+
+
+@runtime_checkable
+class LayerMatrix(Protocol):
+    """A matrix over the layers of two networks, with its jackknife replicates; see `Similarity`."""
+
+    @property
+    def matrix(self) -> Float64[Tensor, "a b"]:
+        """The value of each pair of layers, NaN where undefined."""
+        ...
+
+    @property
+    def replicates(self) -> Float64[Tensor, "g a b"]:
+        """The matrix without each group of rows in turn."""
+        ...
+
+    @property
+    def layers_a(self) -> tuple[str, ...]:
+        """Names of the first network's layers, in execution order."""
+        ...
+
+    @property
+    def layers_b(self) -> tuple[str, ...]:
+        """Names of the second network's layers, in execution order."""
+        ...
+
 
 ALIKE = 0.8
 """Similarity from which on layers count as one block."""

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.classifier.normalise import Statistics
-from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.generator_state import preserved
 from epsball.results import png
@@ -96,8 +96,7 @@ def train(
     EpsballError
         If a loss is not finite; the last checkpoint stays in `folder`.
     """
-    if save_every < 1:
-        raise InputError(f"save_every is {save_every}; it is a whole number of steps, at least 1.")
+    check_count("save_every", save_every, unit="steps")
     recipe = recipe or Recipe()
     task, measured = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
     place = None if folder is None else Path(folder)

@@ -3,7 +3,7 @@ import torch
 
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import Ensemble, Shots
-from epsball.attacks.parts.patterns import block_corners
+from epsball.attacks.parts.starts import block_corners
 from epsball.randomness import Keys
 from helpers import convnet, examples, linear, mlp
 

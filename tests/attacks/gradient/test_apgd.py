@@ -7,7 +7,7 @@ from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import APGD, PGD, TargetedAPGD
 from epsball.attacks.auto_pgd.ascent import checkpoints, climb
 from epsball.attacks.auto_pgd.ascent_l1 import SparseClimber, climb_l1
-from epsball.attacks.gradient.apgd import _shares
+from epsball.attacks.auto_pgd.start import _shares
 from epsball.attacks.parts.objective import _comparable
 from helpers import examples, mlp
 

@@ -11,7 +11,7 @@ from epsball.ball import Ball
 from epsball.certificates import FLOAT32, REAL, Domain, lipschitz, lipschitz_constants, margins, propagate
 from epsball.certificates.certify import with_fixed_weights
 from epsball.certificates.lipschitz import convolution_bound, local_constants, spectral_bound
-from epsball.certificates.lipschitz.constants import constant_of
+from epsball.certificates.lipschitz.factors import constant_of
 from epsball.errors import UnsupportedOperation
 from epsball.graph import capture, kinds
 from epsball.models.architectures import lipschitz_cnn

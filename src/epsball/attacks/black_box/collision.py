@@ -9,11 +9,10 @@ from torch import Tensor
 
 from epsball import pixels
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.options import check_count
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.errors import InputError
-from epsball.limits import Meetings, midpoints
-from epsball.limits.conflicts import overlapping_pairs as meetings
+from epsball.limits import Meetings, meetings, midpoints
 from epsball.randomness import Keys
 
 _ROWS = 1024

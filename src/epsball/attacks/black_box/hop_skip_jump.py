@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from epsball.attacks.engine.margins import margins
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.options import check_options
 from epsball.attacks.parts.tensors import like
 from epsball.ball import Ball
+from epsball.checks import check_counts
+from epsball.classifier.margins import margins
 from epsball.errors import InputError
 from epsball.randomness import Keys
 
@@ -64,7 +64,7 @@ class HopSkipJump:
     tries: int = 100
 
     def __post_init__(self) -> None:
-        check_options(self, counts=("iterations", "first_queries", "most_queries", "tries"))
+        check_counts(self, "iterations", "first_queries", "most_queries", "tries")
 
     @property
     def name(self) -> str:

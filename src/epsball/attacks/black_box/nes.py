@@ -10,10 +10,10 @@ from epsball.attacks import losses
 from epsball.attacks.black_box.finite_differences import estimate, gaussian
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts import step_size as rules
-from epsball.attacks.parts.options import check_options
 from epsball.attacks.parts.pgd_loop import ascend
 from epsball.attacks.parts.tensors import width
 from epsball.ball import Ball
+from epsball.checks import check_counts, check_positive
 from epsball.randomness import Keys
 
 
@@ -51,7 +51,8 @@ class NES:
     loss: str | losses.Loss = "cross-entropy"
 
     def __post_init__(self) -> None:
-        check_options(self, counts=("steps", "pairs"), positive=("sigma",))
+        check_counts(self, "steps", "pairs")
+        check_positive("sigma", self.sigma)
         losses.resolve(self.loss)
 
     @property

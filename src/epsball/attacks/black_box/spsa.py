@@ -9,9 +9,9 @@ from epsball.attacks import losses
 from epsball.attacks.black_box.finite_differences import estimate, rademacher
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.adam import adam
-from epsball.attacks.parts.options import check_options
 from epsball.attacks.parts.tensors import width
 from epsball.ball import Ball
+from epsball.checks import check_counts, check_positive
 from epsball.randomness import Keys
 
 
@@ -51,7 +51,9 @@ class SPSA:
     loss: str | losses.Loss = "margin"
 
     def __post_init__(self) -> None:
-        check_options(self, counts=("steps", "pairs"), positive=("delta", "learning_rate"))
+        check_counts(self, "steps", "pairs")
+        check_positive("delta", self.delta)
+        check_positive("learning_rate", self.learning_rate)
         losses.resolve(self.loss)
 
     @property

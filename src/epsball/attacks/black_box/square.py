@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.attacks import losses
+from epsball.attacks.auto_pgd.start import climb_from
 from epsball.attacks.engine.query import Query
-from epsball.attacks.gradient.apgd import climb_from
 from epsball.attacks.parts.objective import Walkers
-from epsball.attacks.parts.options import check_options
 from epsball.attacks.parts.square_moves import Grid, MassMoves, Moves, VertexMoves
 from epsball.ball import Ball, Neighbourhood
+from epsball.checks import check_count, check_counts
 from epsball.errors import InputError
 from epsball.randomness import Keys
 
@@ -61,7 +61,9 @@ class Square:
     tolerance: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        check_options(self, counts=("queries", "restarts", "schedule", *(("polish",) if self.polish else ())))
+        check_counts(self, "queries", "restarts", "schedule")
+        if self.polish:
+            check_count("polish", self.polish)
         if not 0 < self.share <= 1:
             raise InputError(f"share is {self.share}; it is the share of the image the first squares cover, in (0, 1].")
 

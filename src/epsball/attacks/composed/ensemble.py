@@ -8,9 +8,9 @@ from epsball.attacks.composed.multi_start import Shots
 from epsball.attacks.composed.stages import run_stages
 from epsball.attacks.engine.query import Query
 from epsball.attacks.gradient.apgd import APGD, TargetedAPGD
-from epsball.attacks.parts.options import check_options
 from epsball.attacks.parts.protocol import Attack
 from epsball.ball import Ball
+from epsball.checks import check_counts, check_positive
 from epsball.randomness import Keys
 
 
@@ -49,7 +49,8 @@ class Ensemble:
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
-        check_options(self, counts=("queries", "most"), positive=("patience",))
+        check_counts(self, "queries", "most")
+        check_positive("patience", self.patience)
 
     @property
     def name(self) -> str:

@@ -9,10 +9,10 @@ from epsball.attacks.minimum_norm.fab import FAB
 from epsball.attacks.minimum_norm.fmn import FMN
 from epsball.attacks.minimum_norm.pdpgd import PDPGD
 from epsball.attacks.parts.boundaries import likeliest
-from epsball.attacks.parts.options import check_count
 from epsball.attacks.parts.protocol import Attack
 from epsball.attacks.parts.tensors import kept
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.errors import InputError
 from epsball.randomness import Keys
 

@@ -9,13 +9,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks import losses
+from epsball.attacks.auto_pgd.start import climb_from
 from epsball.attacks.black_box.square import moves_in
 from epsball.attacks.engine.query import Query
-from epsball.attacks.gradient.apgd import climb_from
 from epsball.attacks.parts.objective import Walkers
-from epsball.attacks.parts.options import check_options
-from epsball.attacks.parts.patterns import block_corners
+from epsball.attacks.parts.starts import block_corners
 from epsball.ball import Ball, Neighbourhood
+from epsball.checks import check_counts, check_positive
 from epsball.randomness import Keys
 
 WIDTHS = (2, 2, 4, 4, 8)
@@ -49,7 +49,8 @@ class Shots:
     tolerance: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
-        check_options(self, counts=("steps", "most"), positive=("patience",))
+        check_counts(self, "steps", "most")
+        check_positive("patience", self.patience)
 
     @property
     def name(self) -> str:

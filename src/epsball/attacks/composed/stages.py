@@ -11,5 +11,5 @@ from epsball.randomness import Keys
 def run_stages(stages: Sequence[Attack], query: Query, ball: Ball, keys: Keys) -> None:
     """Run stages one after the other, each counted and credited under its own name, with draws of its own."""
     for number, stage in enumerate(stages):
-        query.component(stage.name)
+        query.begin_stage(stage.name)
         stage(query, ball, keys=keys.derive(number, stage.name))

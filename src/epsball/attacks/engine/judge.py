@@ -5,8 +5,8 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from epsball.attacks.engine.evaluator import FEWEST_ROWS
-from epsball.attacks.engine.margins import margins
 from epsball.classifier import Classifier
+from epsball.classifier.margins import margins
 from epsball.full_precision import full_precision
 
 
@@ -51,4 +51,4 @@ class Judge:
 
     def margins(self, points: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
         """Return z_y - max_{j != y} z_j in float64 of the canonical logits; NaN where there is none."""
-        return margins(self.classifier.handled(self.logits(points), y), y)
+        return margins(self.classifier.effective_logits(self.logits(points), y), y)

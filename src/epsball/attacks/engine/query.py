@@ -12,12 +12,10 @@ from torch import Tensor
 from epsball.attacks.engine.averaged import Averaged, GradientNoise
 from epsball.attacks.engine.evaluator import Evaluated, Evaluator
 from epsball.attacks.engine.judge import Judge
-from epsball.attacks.engine.margins import margins
-from epsball.attacks.engine.nearest import first_lowest
-from epsball.attacks.engine.paid import only, spread
-from epsball.attacks.engine.pass_counts import Tally
+from epsball.attacks.engine.pass_counts import Tally, only, spread
 from epsball.attacks.engine.peer_module import PeerModule
-from epsball.attacks.engine.record import Record
+from epsball.attacks.engine.record import Record, first_lowest
+from epsball.classifier.margins import margins
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Maps (logits, points, rows) to one loss a row; ``rows`` None means one row an example, in order.
@@ -84,7 +82,7 @@ class Query:
             raise SearchEnded
         self.tally.begin(restart)
 
-    def component(self, attack: str) -> None:
+    def begin_stage(self, attack: str) -> None:
         """Count what follows, and credit what it finds, to another attack that this one is made of.
 
         Raises
@@ -182,7 +180,7 @@ class Query:
         if len(asked) == 0:
             nothing = self._unanswered(points)
             return nothing, nothing[:, 0].double()
-        logits = self._evaluator.classifier.handled(self._evaluator.logits(asked), self._labels(kept_rows))
+        logits = self._evaluator.classifier.effective_logits(self._evaluator.logits(asked), self._labels(kept_rows))
         margin = self._observe(asked, logits, kept_rows, forwards=1, backwards=0)
         return spread(logits, paid, torch.nan), spread(margin, paid, torch.nan)
 
@@ -209,10 +207,10 @@ class Query:
         if len(asked) == 0:
             nothing = self._unanswered(points)
             return nothing, [nothing[:, 0]] * len(losses), [torch.zeros_like(points)] * len(losses)
-        handled, y = self._evaluator.classifier.handled, self._labels(kept_rows)
-        bound = [lambda logits, leaf, loss=loss: loss(handled(logits, y), leaf, kept_rows) for loss in losses]
+        effective, y = self._evaluator.classifier.effective_logits, self._labels(kept_rows)
+        bound = [lambda logits, leaf, loss=loss: loss(effective(logits, y), leaf, kept_rows) for loss in losses]
         logits, values, gradients = self._evaluator.gradients(asked, bound)
-        logits = handled(logits, y)
+        logits = effective(logits, y)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
         self._observe(asked, logits, kept_rows, forwards=repeats, backwards=repeats * len(losses))
         return (

@@ -1,27 +1,22 @@
 """Auto-PGD as an attack: untargeted, and towards each of the likeliest other classes."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from epsball.attacks import losses
-from epsball.attacks.auto_pgd.ascent import climb
-from epsball.attacks.auto_pgd.ascent_l1 import climb_l1
+from epsball.attacks.auto_pgd.start import auto_pgd
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts import starts
 from epsball.attacks.parts.boundaries import likeliest
 from epsball.attacks.parts.objective import Walkers
-from epsball.attacks.parts.options import check_count
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.randomness import Keys
 
 SHORT = {"cross-entropy": "ce"}
-L1_BALLS = ((3, 0.3), (2, 0.3), (1, 0.4))
-"""In l1: radii as multiples of the ball's, and each one's share of the steps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,40 +120,3 @@ def likeliest_others(query: Query, count: int) -> Int64[Tensor, "total k"]:
     classes = torch.zeros(query.total, min(count, query.classes - 1), dtype=torch.int64, device=index.device)
     classes[index] = likeliest(query.logits(query.x), y, count)
     return classes
-
-
-def auto_pgd(walkers: Walkers, ball: Ball, keys: Keys, steps: int) -> None:
-    """Run Auto-PGD as published for the ball's norm, from its own random start."""
-    if ball.norm != "l1":
-        neighbourhood = walkers.neighbourhood
-        start = starts.surface(neighbourhood, keys, walkers.index)
-        climb(walkers, start, neighbourhood, steps, 2 * neighbourhood.radius)
-        return
-    widest = _widened(ball, L1_BALLS[0][0]).at(walkers.neighbourhood.x)
-    points = starts.gaussian(1.0)(widest, keys, walkers.index)
-    for (factor, _), share in zip(L1_BALLS, _shares(steps), strict=True):
-        if share and len(points):
-            neighbourhood = _widened(ball, factor).at(walkers.neighbourhood.x)
-            points = climb_l1(walkers, neighbourhood.project(points), neighbourhood, share)
-
-
-def climb_from(points: Float[Tensor, "m *shape"], walkers: Walkers, steps: int) -> None:
-    """Run Auto-PGD in the ball itself from given points, its first step as long as the radius."""
-    neighbourhood = walkers.neighbourhood
-    if neighbourhood.norm.order == 1:
-        climb_l1(walkers, points, neighbourhood, steps)
-    else:
-        climb(walkers, points, neighbourhood, steps, neighbourhood.radius)
-
-
-def _widened(ball: Ball, factor: int) -> Ball:
-    return Ball(ball.norm, factor * ball.radius, ball.low, ball.high)
-
-
-def _shares(steps: int) -> list[int]:
-    """Return each ball's steps: shares rounded up while one is left for the last, which gets the rest."""
-    shares, left = [], steps - 1
-    for _, share in L1_BALLS[:-1]:
-        shares.append(min(math.ceil(share * steps), left))
-        left -= shares[-1]
-    return [*shares, left + 1]

@@ -11,10 +11,10 @@ from epsball.attacks.engine.query import Query
 from epsball.attacks.parts import starts
 from epsball.attacks.parts import step_size as rules
 from epsball.attacks.parts.objective import Walkers
-from epsball.attacks.parts.options import check_count
 from epsball.attacks.parts.pgd_loop import Evaluate, ascend
 from epsball.attacks.parts.tensors import like
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.errors import InputError
 from epsball.randomness import Keys
 

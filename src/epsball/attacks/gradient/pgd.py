@@ -10,9 +10,9 @@ from epsball.attacks import losses
 from epsball.attacks.engine.query import Query, QueryLoss
 from epsball.attacks.parts import starts
 from epsball.attacks.parts import step_size as rules
-from epsball.attacks.parts.options import check_count
 from epsball.attacks.parts.pgd_loop import ascend
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.errors import InputError
 from epsball.randomness import Keys
 

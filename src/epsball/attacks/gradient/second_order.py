@@ -10,9 +10,9 @@ from torch import Tensor
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.gradient import trust_region
-from epsball.attacks.parts.options import check_options
 from epsball.attacks.parts.tensors import like, of_labels
 from epsball.ball import Ball
+from epsball.checks import check_counts
 from epsball.randomness import Keys
 
 _RANK = 1e-10
@@ -71,7 +71,7 @@ class SecondOrder:
     tolerance: ClassVar = 0.01
 
     def __post_init__(self) -> None:
-        check_options(self, counts=("steps", "samples", "krylov", "restarts"))
+        check_counts(self, "steps", "samples", "krylov", "restarts")
         losses.resolve(self.loss)
 
     @property

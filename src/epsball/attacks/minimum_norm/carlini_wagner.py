@@ -8,11 +8,10 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query, QueryLoss
-from epsball.attacks.minimum_norm.tanh_space import to_box, to_free
 from epsball.attacks.parts.adam import adam
-from epsball.attacks.parts.options import check_count, check_positive
 from epsball.attacks.parts.tensors import kept, width
-from epsball.ball import Ball
+from epsball.ball import Ball, Neighbourhood
+from epsball.checks import check_count, check_positive
 from epsball.errors import InputError
 from epsball.randomness import Keys
 
@@ -101,3 +100,22 @@ class CarliniWagner:
             return ((points - own_x) / unit).flatten(1).square().sum(1) + own_c * penalty
 
         return loss
+
+
+_INNER = 0.999999
+"""Points are drawn in this little from the ends of the box, where w is infinite."""
+
+
+def to_free(x: Tensor, around: Neighbourhood) -> Tensor:
+    """Return the w of points x: atanh((2 x - low - high) / (high - low)); x itself without a box."""
+    if around.high == torch.inf:
+        return x
+    return torch.atanh((2 * (x - around.low) / (around.high - around.low) - 1) * _INNER)
+
+
+def to_box(w: Tensor, around: Neighbourhood) -> tuple[Tensor, Tensor]:
+    """Return the points (low + high) / 2 + (high - low) / 2 tanh(w), and their derivatives in w."""
+    if around.high == torch.inf:
+        return w, torch.ones_like(w)
+    t, half = torch.tanh(w), (around.high - around.low) / 2
+    return around.clip(around.low + half * (1 + t)), half * (1 - t.square())

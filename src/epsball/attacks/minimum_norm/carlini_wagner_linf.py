@@ -9,11 +9,11 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
-from epsball.attacks.minimum_norm.tanh_space import to_box, to_free
+from epsball.attacks.minimum_norm.carlini_wagner import to_box, to_free
 from epsball.attacks.parts.adam import adam
-from epsball.attacks.parts.options import check_count, check_positive, check_share
 from epsball.attacks.parts.tensors import kept, like, width
 from epsball.ball import Ball
+from epsball.checks import check_count, check_positive, check_share
 from epsball.errors import InputError
 from epsball.randomness import Keys
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.options import check_count, check_share
 from epsball.attacks.parts.tensors import cosine, farthest, kept, like, of_labels, unit, width
 from epsball.ball import Ball
+from epsball.checks import check_count, check_share
 from epsball.randomness import Keys
 
 

@@ -8,9 +8,9 @@ import torch
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.boundaries import likeliest, nearest_boundary
-from epsball.attacks.parts.options import check_count, check_positive
 from epsball.attacks.parts.tensors import kept, like
 from epsball.ball import Ball
+from epsball.checks import check_count, check_positive
 from epsball.randomness import Keys
 
 _PUSH = 1e-4

@@ -9,10 +9,10 @@ from torch import Tensor
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.boundaries import likeliest, nearest_boundary
-from epsball.attacks.parts.options import check_count, check_share
 from epsball.attacks.parts.tensors import kept, like
 from epsball.ball import Ball, Neighbourhood
 from epsball.ball.norm import length
+from epsball.checks import check_count, check_share
 from epsball.errors import InputError
 from epsball.randomness import Keys
 

@@ -11,9 +11,9 @@ from torch.nn import functional
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.adam import adam
-from epsball.attacks.parts.options import check_count, check_positive
 from epsball.attacks.parts.tensors import kept, like, of_labels, width
 from epsball.ball import Ball
+from epsball.checks import check_count, check_positive
 from epsball.randomness import Keys
 
 _WIDEST = math.log(1e6)

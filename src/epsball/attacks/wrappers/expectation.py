@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from epsball.attacks import registry
 from epsball.attacks.engine.averaged import GradientNoise
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.options import check_count
 from epsball.attacks.parts.protocol import Attack, Domain, domain, norms
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.errors import InputError
 from epsball.randomness import Keys
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts.protocol import NORMS, Attack
 from epsball.ball import Ball
-from epsball.errors import choose
+from epsball.errors import lookup
 from epsball.randomness import Keys
 
 
@@ -32,7 +32,7 @@ class OtherGeometry:
     norm: str
 
     def __post_init__(self) -> None:
-        choose(dict.fromkeys(NORMS), self.norm, "norm")
+        lookup(dict.fromkeys(NORMS), self.norm, "norm")
 
     @property
     def name(self) -> str:

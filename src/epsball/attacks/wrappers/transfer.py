@@ -68,7 +68,7 @@ class Transfer:
 
     def _points(self, query: Query, ball: Ball, keys: Keys) -> Tensor:
         """Return for each standing example the point of its ball at which the surrogate's margin is lowest."""
-        x = self.surrogate.adopt(query.x)
+        x = self.surrogate.to_model(query.x)
         with self.surrogate.in_use():
             judge = Judge(self.surrogate)
             with torch.no_grad():

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from epsball.attacks import Ledger
 from epsball.attacks.engine.judge import Judge
-from epsball.attacks.engine.margins import margins
 from epsball.attacks.engine.record import AT_EXAMPLE
 from epsball.auditing.link import Columns, Findings, Shard
+from epsball.classifier.margins import margins
 from epsball.generator_state import preserved
 from epsball.statistics import Bound, Interval, clopper_pearson
 
@@ -39,8 +39,8 @@ class NaturalLink:
         classifier = shard.classifier
         judge = Judge(classifier)
         with preserved(shard.seed if classifier.stochastic else None), classifier.in_use():
-            logits = judge.logits(classifier.adopt(shard.x)).cpu()
-        margin = margins(classifier.handled(logits, shard.y), shard.y)
+            logits = judge.logits(classifier.to_model(shard.x)).cpu()
+        margin = margins(classifier.effective_logits(logits, shard.y), shard.y)
         failed = margin.isnan()
         rows = torch.arange(len(margin))
         spent = Ledger.judged(rows, "natural", margin, torch.full_like(rows, judge.cost))

@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.lipschitz.factors import factors, row_norms
-from epsball.certificates.lipschitz.sorting import sorted_pair
-from epsball.errors import choose
-from epsball.graph import Graph, kinds
+from epsball.errors import lookup
+from epsball.graph import Graph, Node, kinds
 from epsball.graph.kinds import Parameters
 
 _UP = 1 + 2.0**-45
@@ -81,7 +80,7 @@ def lipschitz_constants(graph: Graph, norm: str = "l2", *, parameters: Parameter
     UnsupportedOperation
         If a node has no finite constant; the node is named.
     """
-    choose({"linf": 0, "l2": 0, "l1": 0}, norm, "norm")
+    lookup({"linf": 0, "l2": 0, "l1": 0}, norm, "norm")
     source = graph.parameters if parameters is None else parameters
     wide = {name: tensor.detach().to(torch.float64) for name, tensor in source.items()}
     final = graph[graph.output]
@@ -120,3 +119,28 @@ def _joined(parts: list[float], norm: str) -> float:
     if norm == "linf":
         return max(parts)
     return (math.hypot(*parts) if norm == "l2" else sum(parts)) * _UP
+
+
+def sorted_pair(node: Node, graph: Graph) -> str | None:
+    """Return the node whose entries `node` sorts in pairs, or None.
+
+    The pattern is concatenate(max(a, b), min(a, b)) of two disjoint slices a and b of one node: taken one by
+    one, maximum, minimum and concatenation would count each entry twice. Sorting moves no two points apart.
+    """
+    if not isinstance(node.kind, kinds.Concatenate) or len(node.inputs) != 2:
+        return None
+    greater, less = (graph[name] for name in node.inputs)
+    if {type(greater.kind), type(less.kind)} != {kinds.Maximum, kinds.Minimum}:
+        return None
+    if set(greater.inputs) != set(less.inputs):
+        return None
+    first, second = (graph[name] for name in greater.inputs)
+    # Slices of different shape are spread over each other, and entries repeated.
+    return first.inputs[0] if first.shape == second.shape and _disjoint(first, second) else None
+
+
+def _disjoint(first: Node, second: Node) -> bool:
+    a, b = first.kind, second.kind
+    if not (isinstance(a, kinds.Slice) and isinstance(b, kinds.Slice)) or first.inputs != second.inputs:
+        return False
+    return a.axis == b.axis and not set(range(a.start, a.end, a.step)) & set(range(b.start, b.end, b.step))

@@ -71,7 +71,7 @@ def where(call: Call, mask: Operand, a: Operand, b: Operand) -> Value:
     """Return entries of a where the mask is true, else of b; the mask does not depend on the input."""
     if not isinstance(mask, Tensor):
         call.builder.refuse("which entries it takes depends on the input, so it may jump")
-    return composites.choose(call.builder, mask, call.value(a), call.value(b))
+    return composites.lookup(call.builder, mask, call.value(a), call.value(b))
 
 
 @rule(aten.masked_fill.Scalar, aten.masked_fill.Tensor)

@@ -152,7 +152,7 @@ def where(call: Call) -> Value:
     if isinstance(call.given(0), Value):
         call.builder.refuse("which entries it takes depends on the input, so it may jump")
     mask = torch.from_numpy(np.array(call.constant(0), dtype=bool))
-    return composites.choose(call.builder, mask, call.value(1), call.value(2))
+    return composites.lookup(call.builder, mask, call.value(1), call.value(2))
 
 
 def numbers(array: np.ndarray) -> list[int]:

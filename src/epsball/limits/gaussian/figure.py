@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from epsball.limits.colours import BLACK, CLASSES, GREY, PURPLE, RED
+from epsball.limits.figures import BLACK, CLASSES, GREY, PURPLE, RED
 from epsball.limits.gaussian.univariate import IntervalRule, UnivariateGaussian
 from epsball.results import new_figure
 

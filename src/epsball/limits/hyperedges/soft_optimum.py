@@ -55,6 +55,9 @@ class Effort:
 
 STANDARD = Effort()
 
+BRIEF = Effort(rounds=10, sets=500_000, entries=200_000)
+"""An audit states a gap where hyperedges are many; `optimal_risk` itself searches longer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Soft:

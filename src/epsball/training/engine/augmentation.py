@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from epsball.errors import InputError, choose
+from epsball.errors import InputError, lookup
 from epsball.randomness import Keys
 
 Augmentation = Callable[[Tensor, Keys], Tensor]
@@ -59,7 +59,7 @@ def parse_augmentation(text: str) -> list[Augmentation]:
 
 def _parsed(part: str) -> Augmentation:
     name, _, number = part.partition("=")
-    if choose({"crop": True, "flip": False, "cutout": True}, name, "augmentation"):
+    if lookup({"crop": True, "flip": False, "cutout": True}, name, "augmentation"):
         if not number.isdecimal() or int(number) < 1:
             raise InputError(f"augment '{part}' has no whole number of at least 1; write {name}=4.")
         size = int(number)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from epsball.errors import InputError, choose
+from epsball.errors import InputError, lookup
 from epsball.training.engine.recipe import Recipe
 
 
@@ -57,7 +57,7 @@ def recipe_optimiser(recipe: Recipe) -> MakeOptimiser:
         raise InputError(f"lr is {lr}; the learning rate must be positive.")
     if not 0 <= momentum < 1 or not decay >= 0:
         raise InputError(f"momentum is {momentum}, weight_decay {decay}; need 0 <= momentum < 1, decay >= 0.")
-    choose(dict.fromkeys(OPTIMISERS), recipe.optimiser, "optimiser")
+    lookup(dict.fromkeys(OPTIMISERS), recipe.optimiser, "optimiser")
     if recipe.optimiser == "sgd":
         return lambda parameters: SGD(parameters, lr, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
     return lambda parameters: Adam(parameters, lr, weight_decay=decay)
@@ -77,6 +77,6 @@ def make_schedule(name: str, optimiser: Optimizer, steps: int) -> LambdaLR:
     InputError
         If the name is unknown.
     """
-    factor = choose(SCHEDULES, name, "schedule")
+    factor = lookup(SCHEDULES, name, "schedule")
     # Half a step ahead: a one-cycle schedule would otherwise begin with a rate of zero.
     return LambdaLR(optimiser, lambda step: factor(min(1.0, (step + 0.5) / steps)))

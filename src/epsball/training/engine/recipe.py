@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from epsball.errors import InputError, choose
+from epsball.checks import check_counts
+from epsball.errors import InputError, lookup
 from epsball.randomness import check_seed
 from epsball.training.engine.augmentation import parse_augmentation
 
@@ -61,10 +62,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+        check_counts(self, "epochs", "batch_size")
         check_seed(self.seed)
         if not 0 < self.holdout < 1:
             raise InputError(f"holdout is {self.holdout}; it is the share of training data held out, in (0, 1).")
@@ -73,5 +71,5 @@ class Recipe:
                 raise InputError(f"{name} is {getattr(self, name)}; it lies in [0, 1), 0 being none.")
         if self.ema and self.swa:
             raise InputError(f"ema is {self.ema} and swa {self.swa}; the weights have one average: set one to 0.")
-        choose(dict.fromkeys(PRECISIONS), self.precision, "precision")
+        lookup(dict.fromkeys(PRECISIONS), self.precision, "precision")
         parse_augmentation(self.augment)

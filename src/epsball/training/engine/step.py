@@ -102,7 +102,7 @@ class Run:
         classifier = self.task.classifier
         x, y = self.task.dataset.take(rows)
         device = classifier.device
-        return classifier.adopt(datasets.as_pixels(x.to(device))), y.to(device)
+        return classifier.to_model(datasets.as_pixels(x.to(device))), y.to(device)
 
     def _share(self) -> float:
         """Return the share of the radius in force."""

@@ -9,7 +9,7 @@ from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.limits import optimal_risk
-from epsball.limits.columns import BRIEF
+from epsball.limits.hyperedges.soft_optimum import BRIEF
 from epsball.randomness import Keys
 from epsball.risk import UNKNOWN, Quantities, three_quantities
 from epsball.statistics import Interval

@@ -84,7 +84,7 @@ class Certifier:
             if started - begun + each * (rows.stop - rows.start) > left:
                 break
             x, y = pairs[which]
-            found = run.certificates(here, here.adopt(x[rows].cpu()), y[rows].cpu()).certified
+            found = run.certificates(here, here.to_model(x[rows].cpu()), y[rows].cpu()).certified
             certified[which] = torch.cat([certified[which], found])
             each = (time.perf_counter() - started) / len(found)
             if rows.start == which == 0:

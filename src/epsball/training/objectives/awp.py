@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from epsball.checks import check_positive
 from epsball.errors import InputError
-from epsball.training.checks import require_positive
 from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
@@ -41,7 +41,7 @@ class AWP:
     after: int = 0
 
     def __post_init__(self) -> None:
-        require_positive("gamma", self.gamma)
+        check_positive("gamma", self.gamma)
         if not isinstance(self.objective, Adversarial):
             raise InputError(
                 f"awp cannot wrap {self.objective!r}; it needs an objective with search(...) and losses(...), as PGD."

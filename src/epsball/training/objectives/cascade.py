@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from epsball.attacks.losses import cross_entropy
 from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball
+from epsball.checks import check_weight
 from epsball.errors import InputError
-from epsball.training.checks import require_weight
 from epsball.training.objectives.inner_search import Search
 from epsball.training.objectives.least_likely_step import towards_least_likely
 from epsball.training.objectives.objective import Context, Losses
@@ -54,8 +54,8 @@ class Cascade:
     similarity: float = 0.0064
 
     def __post_init__(self) -> None:
-        require_weight("weight", self.weight)
-        require_weight("similarity", self.similarity)
+        check_weight("weight", self.weight)
+        check_weight("similarity", self.similarity)
         self._iterative()
 
     @property

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from epsball.attacks.losses import cross_entropy
 from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball
-from epsball.errors import EpsballError, InputError, choose
+from epsball.checks import check_count
+from epsball.errors import EpsballError, lookup
 from epsball.module_state import evaluating
 from epsball.training.objectives.inner_search import Search
 from epsball.training.objectives.objective import Context, Losses
@@ -56,9 +57,8 @@ class FGSMRS:
     collapse: Literal["pgd", "stop"] = "pgd"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.every, int) or self.every < 1:
-            raise InputError(f"every is {self.every!r}; it is a whole number of steps, at least 1.")
-        choose(dict.fromkeys(("pgd", "stop")), self.collapse, "answer to a collapse")
+        check_count("every", self.every, unit="steps")
+        lookup(dict.fromkeys(("pgd", "stop")), self.collapse, "answer to a collapse")
         self._one_step()
         self._pgd()
 

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball, Neighbourhood
-from epsball.errors import InputError
-from epsball.training.checks import require_radius
-from epsball.training.objectives.inner_search import shrunk
+from epsball.checks import check_count
+from epsball.training.objectives.inner_search import require_radius, shrunk
 from epsball.training.objectives.objective import Context, Losses
 
 
@@ -43,8 +42,7 @@ class Free:
     step_size: rules.StepSize = "radius"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.replays, int) or self.replays < 1:
-            raise InputError(f"replays is {self.replays!r}; it must be a whole number, at least 1.")
+        check_count("replays", self.replays)
         require_radius(self.ball)
         rules.step_size(self.step_size, self.ball, 1)
 

@@ -15,6 +15,7 @@ from epsball.attacks.parts import step_size as rules
 from epsball.attacks.parts.pgd_loop import ascend
 from epsball.attacks.parts.starts import Start
 from epsball.ball import Ball
+from epsball.checks import check_count
 from epsball.errors import InputError
 from epsball.module_state import evaluating
 from epsball.randomness import Keys
@@ -97,10 +98,8 @@ class Search:
     start: str | Start
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, int) or isinstance(self.steps, bool) or self.steps < 1:
-            raise InputError(f"steps is {self.steps!r}; it must be a whole number, at least 1.")
-        if self.ball.radius == 0:
-            raise InputError("the radius is 0: that is standard training. Use the objective 'standard'.")
+        check_count("steps", self.steps)
+        require_radius(self.ball)
         starts.resolve(self.start)
         rules.step_size(self.step_size, self.ball, self.steps)
 
@@ -112,6 +111,12 @@ class Search:
         sizes = [rules.step_size(self.step_size, self.ball, self.steps) * context.share] * self.steps
         start, keys = starts.resolve(self.start), context.keys.derive("search")
         return maximise(module, loss, x, ball, step_sizes=sizes, start=start, keys=keys)
+
+
+def require_radius(ball: Ball) -> None:
+    """Raise InputError for a ball of radius 0."""
+    if ball.radius == 0:
+        raise InputError("the radius is 0: that is standard training. Use the objective 'standard'.")
 
 
 def shrunk(ball: Ball, share: float) -> Ball:

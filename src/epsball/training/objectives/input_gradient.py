@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from epsball.attacks.losses import cross_entropy
-from epsball.training.checks import require_weight
+from epsball.checks import check_weight
 from epsball.training.objectives.objective import Context, Losses
 
 
@@ -33,7 +33,7 @@ class InputGradient:
     weight: float = 10.0
 
     def __post_init__(self) -> None:
-        require_weight("weight", self.weight)
+        check_weight("weight", self.weight)
 
     @property
     def name(self) -> str:

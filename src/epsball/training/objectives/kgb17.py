@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from epsball.ball import Ball
+from epsball.checks import check_weight
 from epsball.errors import InputError
-from epsball.training.checks import require_radius, require_weight
+from epsball.training.objectives.inner_search import require_radius
 from epsball.training.objectives.least_likely_step import towards_least_likely
 from epsball.training.objectives.objective import Context, Losses
 
@@ -40,7 +41,7 @@ class KGB17:
 
     def __post_init__(self) -> None:
         require_radius(self.ball)
-        require_weight("weight", self.weight)
+        check_weight("weight", self.weight)
         if not 0 < self.fraction <= 1:
             raise InputError(f"fraction is {self.fraction!r}; it is the share of examples replaced, in (0, 1].")
         if self.fraction == 1 and self.weight == 0:

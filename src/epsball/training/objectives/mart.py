@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from epsball.attacks.losses import cross_entropy, kl
 from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball
-from epsball.training.checks import require_weight
+from epsball.checks import check_weight
 from epsball.training.objectives.inner_search import Search
 from epsball.training.objectives.objective import Context, Losses
 
@@ -54,7 +54,7 @@ class MART:
     start: str = "gaussian"
 
     def __post_init__(self) -> None:
-        require_weight("beta", self.beta)
+        check_weight("beta", self.beta)
         self._inner()
 
     @property

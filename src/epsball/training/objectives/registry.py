@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from epsball.ball import Ball
-from epsball.errors import InputError, choose, nearest
-from epsball.option_text import split_options
+from epsball.errors import InputError, lookup
+from epsball.option_text import read_options, split_options
 from epsball.training.objectives.awp import AWP
 from epsball.training.objectives.cascade import Cascade
 from epsball.training.objectives.fgsm_rs import FGSMRS
@@ -43,7 +43,7 @@ def named(name: str) -> type:
     InputError
         If no objective has that name.
     """
-    return choose(OBJECTIVES, name, "objective")
+    return lookup(OBJECTIVES, name, "objective")
 
 
 def resolve(objective: str | Objective, ball: Ball | None, **parts: Any) -> Objective:
@@ -99,15 +99,5 @@ def _built(name: str, options: dict[str, str], ball: Ball | None, parts: Mapping
 
 def _read(name: str, kind: type, options: Mapping[str, str]) -> dict[str, Any]:
     """Return options given as texts, each read as the type of its field's default."""
-    known = {spec.name: spec.default for spec in dataclasses.fields(kind) if type(spec.default) in (int, float, str)}
-    values = {}
-    for key, text in options.items():
-        if key not in kind.__dataclass_fields__:
-            takes = ", ".join(known) or "no options"
-            raise InputError(f"the objective '{name}' takes no {key}; it takes {takes}.{nearest(key, known)}")
-        reader = type(choose(known, key, f"option of the objective '{name}'"))
-        try:
-            values[key] = reader(text)
-        except ValueError as error:
-            raise InputError(f"option {key}={text} of '{name}' is no {reader.__name__}.") from error
-    return values
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    return read_options(f"the objective '{name}'", defaults, options)

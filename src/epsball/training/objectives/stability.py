@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from epsball.training.checks import require_positive, require_weight
+from epsball.checks import check_positive, check_weight
 from epsball.training.objectives.objective import Context, Losses
 
 
@@ -33,8 +33,8 @@ class Stability:
     weight: float = 0.01
 
     def __post_init__(self) -> None:
-        require_positive("sigma", self.sigma)
-        require_weight("weight", self.weight)
+        check_positive("sigma", self.sigma)
+        check_weight("weight", self.weight)
 
     @property
     def name(self) -> str:

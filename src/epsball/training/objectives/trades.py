@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from epsball.attacks.losses import kl
 from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball
+from epsball.checks import check_weight
 from epsball.errors import InputError
 from epsball.module_state import evaluating
-from epsball.training.checks import require_weight
 from epsball.training.objectives.inner_search import Search
 from epsball.training.objectives.objective import Context, Losses
 
@@ -49,7 +49,7 @@ class TRADES:
     start: str = "gaussian"
 
     def __post_init__(self) -> None:
-        require_weight("beta", self.beta)
+        check_weight("beta", self.beta)
         if self.start == "none":
             raise InputError("start is 'none'; KL(h(x) || h(x')) has gradient zero at x' = x. Use 'gaussian'.")
         self._inner()

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from epsball import __version__
+from epsball._version import __version__
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.files import write_atomically, write_json

@@ -1,10 +1,13 @@
-"""The margin, by which every verdict is given."""
+"""The margin, by which every verdict is given and every certificate is checked."""
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from epsball.attacks.losses import largest_other
+
+def largest_other(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return max_{j != y} z_j."""
+    return logits.scatter(1, y[:, None], -torch.inf).amax(1)
 
 
 def margins(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
