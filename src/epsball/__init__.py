@@ -10,17 +10,25 @@ from epsball._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from epsball import attacks as attacks
+    from epsball import auditing as auditing
+    from epsball import ball as ball
     from epsball import certificates as certificates
+    from epsball import classifier as classifier
     from epsball import data as data
+    from epsball import errors as errors
     from epsball import graph as graph
     from epsball import limits as limits
     from epsball import models as models
     from epsball import pixels as pixels
+    from epsball import results as results
     from epsball import risk as risk
     from epsball import similarity as similarity
+    from epsball import statistics as statistics
     from epsball import training as training
     from epsball.attacks import AttackResult as AttackResult
+    from epsball.attacks import Sensitivity as Sensitivity
     from epsball.attacks import attack as attack
+    from epsball.attacks import sensitivity as sensitivity
     from epsball.auditing import Audit as Audit
     from epsball.auditing import Chain as Chain
     from epsball.auditing import audit as audit
@@ -39,8 +47,10 @@ if TYPE_CHECKING:
     from epsball.errors import UnsupportedOperation as UnsupportedOperation
     from epsball.limits import OptimalRisk as OptimalRisk
     from epsball.limits import optimal_risk as optimal_risk
+    from epsball.similarity import Similarities as Similarities
     from epsball.similarity import Similarity as Similarity
     from epsball.similarity import cka as cka
+    from epsball.similarity import similarities as similarities
     from epsball.statistics import Bound as Bound
     from epsball.statistics import Interval as Interval
     from epsball.training import Training as Training
@@ -64,6 +74,8 @@ _HOMES = {
     "ModelError": "errors",
     "Normalise": "classifier",
     "OptimalRisk": "limits",
+    "Sensitivity": "attacks",
+    "Similarities": "similarity",
     "Similarity": "similarity",
     "SoundnessError": "errors",
     "Training": "training",
@@ -73,9 +85,28 @@ _HOMES = {
     "certify": "certificates",
     "cka": "similarity",
     "optimal_risk": "limits",
+    "sensitivity": "attacks",
+    "similarities": "similarity",
     "train": "training",
 }
-_ROOMS = ("attacks", "certificates", "data", "graph", "limits", "models", "pixels", "risk", "similarity", "training")
+_ROOMS = (
+    "attacks",
+    "auditing",
+    "ball",
+    "certificates",
+    "classifier",
+    "data",
+    "errors",
+    "graph",
+    "limits",
+    "models",
+    "pixels",
+    "results",
+    "risk",
+    "similarity",
+    "statistics",
+    "training",
+)
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -1,9 +1,11 @@
-"""What all results share: plain tables, JSON-ready values, Arrow tables and figures."""
+"""What all results share: how they print, and their tables, JSON-ready values, Arrow tables and figures."""
 
 import dataclasses
+import html
 import io
 import math
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +13,114 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from epsball.errors import MissingExtra
+
 if TYPE_CHECKING:
+    import pandas
     import pyarrow
     from matplotlib.figure import Figure
+
+SCREEN = 40
+"""Lines that a result shows of itself where it is not printed in full."""
+
+HEAD = 10
+"""Rows of its table that a result shows in a notebook."""
+
+
+class Result(ABC):
+    """What a verb returns. It prints as text, is a table by `to_arrow`, and shows itself in a notebook.
+
+    A result is a frozen dataclass with ``repr=False``: its fields may be tensors of any size.
+    """
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Return the result as text, complete."""
+
+    @abstractmethod
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return the result as an Arrow table."""
+
+    @abstractmethod
+    def to_json(self) -> Mapping[str, object]:
+        """Return the result made of JSON's types."""
+
+    def __repr__(self) -> str:
+        """Return the text, cut to one screen."""
+        lines = str(self).splitlines()
+        if len(lines) > SCREEN:
+            lines = [*lines[: SCREEN - 1], f"... ({len(lines) - SCREEN + 1} more lines: print(result) shows all)"]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the text, and the first rows of the table folded beneath it."""
+        table = self.to_arrow()
+        head = table.slice(0, HEAD)
+        names = "".join(f"<th>{html.escape(name)}</th>" for name in table.column_names)
+        rows = "".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in _rows(head))
+        return (
+            f"<pre>{html.escape(repr(self))}</pre>"
+            f"<details><summary>{len(head)} of {len(table)} rows</summary>"
+            f"<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table></details>"
+        )
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return the table as a pandas data frame.
+
+        Raises
+        ------
+        MissingExtra
+            If pandas is not installed.
+        """
+        try:
+            import pandas  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra("pandas", "pandas", "to_pandas") from error
+        return self.to_arrow().to_pandas()
+
+    def to_csv(self) -> str:
+        """Return the table as comma-separated text with a header; what is not known is empty."""
+        from pyarrow import csv
+
+        sink = io.BytesIO()
+        csv.write_csv(self.to_arrow(), sink, csv.WriteOptions(quoting_style="needed"))
+        return sink.getvalue().decode()
+
+    def to_latex(self) -> str:
+        """Return the table as a LaTeX tabular with the rules of the package booktabs."""
+        table = self.to_arrow()
+        layout = "".join("r" if _is_number(field.type) else "l" for field in table.schema)
+        header, *rows = (
+            " & ".join(_latex(format_cell(value)) for value in row) + r" \\"
+            for row in (table.column_names, *_rows(table))
+        )
+        lines = [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", header, r"\midrule", *rows, r"\bottomrule"]
+        return "\n".join([*lines, r"\end{tabular}", ""])
+
+
+def _rows(table: "pyarrow.Table") -> Iterator[tuple[object, ...]]:
+    return zip(*table.to_pydict().values(), strict=True)
+
+
+def _html_cell(value: object) -> str:
+    return f"<td>{html.escape(format_cell(value))}</td>"
+
+
+_LATEX = {character: rf"\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _is_number(kind: "pyarrow.DataType") -> bool:
+    from pyarrow import types
+
+    return types.is_integer(kind) or types.is_floating(kind)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

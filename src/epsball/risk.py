@@ -6,6 +6,7 @@ attack bounds it from below, certificates from above.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from epsball import results
 from epsball.errors import InputError
 from epsball.statistics import Interval, clopper_pearson
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +59,8 @@ class Bracket:
         return f"{value} {self.interval}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RiskDecomposition:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RiskDecomposition(results.Result):
     """Natural risk + boundary risk = robust risk, each as a bracket.
 
     The lower ends add up exactly, and so do the upper ends.
@@ -69,6 +73,20 @@ class RiskDecomposition:
     def __str__(self) -> str:
         rows = [(name, str(getattr(self, name))) for name in ("natural", "boundary", "robust")]
         return results.text_table(("risk", "low..high [95% interval]"), rows)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row per risk: both ends on the sample, and the interval for the distribution."""
+        names = ("natural", "boundary", "robust")
+        brackets = [getattr(self, name) for name in names]
+        return results.arrow_table(
+            {
+                "risk": list(names),
+                "low": [bracket.low for bracket in brackets],
+                "high": [bracket.high for bracket in brackets],
+                "interval.low": [bracket.interval.low for bracket in brackets],
+                "interval.high": [bracket.interval.high for bracket in brackets],
+            }
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return the three brackets as JSON's types."""
@@ -132,8 +150,8 @@ UNKNOWN = Interval(0.0, 1.0)
 """A risk of which nothing is known."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quantities:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Quantities(results.Result):
     """The three quantities of 17.6.1 as intervals, each known from both sides.
 
     An attack bounds a robust risk from below, a certificate from above. The difference of two
@@ -156,6 +174,13 @@ class Quantities:
     def __str__(self) -> str:
         rows = [(name, str(getattr(self, name))) for name in ("gap", "excess", "optimal")]
         return results.text_table(("quantity", "interval"), rows)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row per quantity, with both ends."""
+        names = ("gap", "excess", "optimal")
+        ends = [getattr(self, name) for name in names]
+        columns = {"low": [end.low for end in ends], "high": [end.high for end in ends]}
+        return results.arrow_table({"quantity": list(names), **columns})
 
     def to_json(self) -> dict[str, object]:
         """Return the three intervals as JSON's types."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AccuracyCurve:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AccuracyCurve(results.Result):
     """Accuracy under attack as a function of the radius: 1 at most, falling at each distance.
 
     Parameters

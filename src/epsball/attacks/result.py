@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AttackResult:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AttackResult(results.Result):
     """Witnesses and margins, an entry an example.
 
     Parameters

@@ -58,8 +58,8 @@ class Setting:
         return clopper_pearson(self.standing, self.examples)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sensitivity:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Sensitivity(results.Result):
     """Accuracies under an attack as its options change, one at a time.
 
     All settings see the same examples: differences between them are surer than the intervals say,

@@ -40,8 +40,8 @@ class CrossEntropy:
         return f"at least {self.classifier:.4f} nats; the data force {self.optimal:.4f} on every classifier"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chain:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Chain(results.Result):
     """The numbers of the chain that were measured, about one classifier on one data set.
 
     Parameters
@@ -125,6 +125,18 @@ class Chain:
         if name in self.places:
             return str(self.places[name])
         return f"not measured ({self.uncertified})" if name == CERTIFIED and self.uncertified else "not measured"
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row per place that was measured: its value and its interval for the distribution."""
+        intervals = [place.interval for place in self.places.values()]
+        return results.arrow_table(
+            {
+                "place": list(self.places),
+                "value": np.array([place.value for place in self.places.values()]),
+                "low": np.array([np.nan if interval is None else interval.low for interval in intervals]),
+                "high": np.array([np.nan if interval is None else interval.high for interval in intervals]),
+            }
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return the chain as JSON's types."""

@@ -11,14 +11,15 @@ from epsball.auditing.chain import Chain
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.figure import SHOWN, witness_picture
 from epsball.classifier import Classifier
+from epsball.results import Result
 
 if TYPE_CHECKING:
     import pyarrow
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Audit:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Audit(Result):
     """The chain of one classifier on one data set, with its evidence.
 
     Parameters

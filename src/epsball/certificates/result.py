@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Certificates:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Certificates(results.Result):
     """Certificates of a classifier's predictions on balls, an entry an example.
 
     Parameters

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,11 @@ from epsball.limits.conflicts.sample import Sample
 from epsball.limits.flow.bipartite import double_cover, two_classes
 from epsball.limits.flow.flow import Flow
 from epsball.randomness import Keys
-from epsball.results import jsonable, text_table
+from epsball.results import Result, arrow_table, jsonable, text_table
 from epsball.statistics import Bound, Interval, clopper_pearson
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Verdict = Literal["steady", "rising", "too few"]
 
@@ -67,8 +70,8 @@ def distribution_bound(value: float, weights: Float[np.ndarray, " n"], confidenc
     return Bound(value=value, interval=Interval(max(0.0, value - width), 1.0), scope="distribution")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SampleCurve:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SampleCurve(Result):
     """L*_n at n/4, n/2 and n for each radius, and whether it still rises there.
 
     Parameters
@@ -119,6 +122,11 @@ class SampleCurve:
         header = ["radius", *(f"n = {size}" for size in self.sizes), "pairs", "verdict"]
         columns = zip(self.radii.tolist(), self.values.T.tolist(), self.pairs.tolist(), self.verdicts, strict=True)
         return text_table(header, [[radius, *values, pairs, verdict] for radius, values, pairs, verdict in columns])
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row per radius: L* at each size, the conflicting pairs and the verdict."""
+        values = {f"n={size}": column for size, column in zip(self.sizes, self.values, strict=True)}
+        return arrow_table({"radius": self.radii, **values, "pairs": self.pairs, "verdict": list(self.verdicts)})
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve made of JSON's types, with the warning."""

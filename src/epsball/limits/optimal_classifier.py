@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -15,7 +15,10 @@ from epsball.limits.flow.flow import Flow
 from epsball.limits.flow.proper_losses import brier, coarse, cross_entropy, partition
 from epsball.limits.hyperedges.half_integral import core_of
 from epsball.limits.hyperedges.soft_optimum import STANDARD, soft_optimum
-from epsball.results import jsonable, text_table
+from epsball.results import Result, arrow_table, jsonable, text_table
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,8 +67,8 @@ class LeastFavourable:
     guarantee: Float64[np.ndarray, " n"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Losses:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Losses(Result):
     """Lower bounds of the adversarial losses of any soft classifier on the sample.
 
     For two classes they are attained. For more, pairs of examples alone are counted; larger sets
@@ -88,6 +91,11 @@ class Losses:
     def __str__(self) -> str:
         rows = [[f"{float(r):g}", c, b] for r, c, b in zip(self.radii, self.cross_entropy, self.brier, strict=True)]
         return text_table(["radius", "cross-entropy", "Brier"], rows)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row per radius."""
+        radii = [float(radius) for radius in self.radii]
+        return arrow_table({"radius": radii, "cross_entropy": list(self.cross_entropy), "brier": list(self.brier)})
 
     def to_json(self) -> dict[str, Any]:
         """Return the bounds made of JSON's types."""

@@ -11,7 +11,7 @@ from epsball.errors import InputError
 from epsball.limits.conflicts.graph import Conflicts
 from epsball.limits.conflicts.sample import Sample
 from epsball.limits.generalisation import SampleCurve
-from epsball.results import arrow_table, jsonable, new_figure, text_table
+from epsball.results import Result, arrow_table, jsonable, new_figure, text_table
 from epsball.statistics import Bound, Interval
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Limit:
         return interval is not None and interval.high - interval.low <= _EXACT and self.doubtful == 0
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class OptimalRisk:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class OptimalRisk(Result):
     """The limit that the data set on every classifier.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float64
 from torch import Tensor
 
-from epsball.results import arrow_table, jsonable, text_table
+from epsball.results import Result, arrow_table, jsonable, text_table
 from epsball.similarity.heatmap import heatmaps
 from epsball.similarity.jackknife import student_factor
 from epsball.similarity.structure import Structure, structure
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Similarity:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Similarity(Result):
     """CKA of every layer of one network with every layer of another.
 
     Parameters

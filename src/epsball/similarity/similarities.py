@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 from epsball.errors import InputError
-from epsball.results import text_table
+from epsball.results import Result, text_table
 from epsball.similarity.batches import MAX_MEMORY, measure
 from epsball.similarity.heatmap import heatmaps
 from epsball.similarity.hsic import Estimator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Similarities:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Similarities(Result):
     """CKA of every pair of several networks on the same rows.
 
     Parameters

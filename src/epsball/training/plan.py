@@ -3,6 +3,7 @@
 import copy
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,15 @@ from epsball.training.evaluation.certifier import SHARE
 from epsball.training.objectives.objective import Objective
 from epsball.training.prepare import prepare
 
+if TYPE_CHECKING:
+    import pyarrow
+
 TRIALS, PATIENCE = 3, 10.0
 """Steps tried, fewer where they have taken so many seconds; the fastest counts, since the first also warms up."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Plan(results.Result):
     """Steps, passes and time of a training.
 
     Parameters
@@ -55,12 +59,16 @@ class Plan:
             ("steps", str(self.steps)),
             ("epochs", str(self.epochs)),
             ("examples trained on", str(self.examples)),
-            ("forward passes an example and step", f"{self.forward:.1f}"),
-            ("backward passes an example and step", f"{self.backward:.1f}"),
+            ("forward passes per example and step", f"{self.forward:.1f}"),
+            ("backward passes per example and step", f"{self.backward:.1f}"),
             ("estimated time of the steps", f"{self.seconds / 60:.1f} minutes"),
             ("of what is measured after each epoch, at most", f"{self.measuring / 60:.1f} minutes in all"),
         ]
         return results.text_table(("plan", ""), rows)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row: every number of the plan."""
+        return results.arrow_table({name: [value] for name, value in vars(self).items()})
 
     def to_json(self) -> dict[str, object]:
         """Return the plan as JSON's types."""

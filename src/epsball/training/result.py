@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Training:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Training(results.Result):
     """A trained classifier with its record.
 
     Parameters

@@ -21,8 +21,8 @@ LOOKING = ("natural", "verification", "guards", "padding")
 """The names under which passes stand that are no attack's."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Ledger:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Ledger(results.Result):
     """A long table, a row an (example, attack, restart).
 
     Parameters

@@ -9,15 +9,15 @@ from jaxtyping import Float
 
 from epsball.limits.gaussian.figure import gaussian_figure
 from epsball.limits.gaussian.univariate import Optimum, UnivariateGaussian
-from epsball.results import arrow_table, jsonable, text_table
+from epsball.results import Result, arrow_table, jsonable, text_table
 
 if TYPE_CHECKING:
     import pyarrow
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True)
-class GaussianCurve:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class GaussianCurve(Result):
     """An optimal rule and L*(eps) for each radius, beside the risk of the midpoint threshold.
 
     Where priors and variances are equal, the midpoint's risk is Phi((eps - (mu_1 - mu_0)/2) / sigma),
