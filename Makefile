@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench soundness docs clean
+.PHONY: demo test test-all test-pythons lint bench soundness docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -15,8 +15,22 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python examples/demo.py runs/demo
 
+# The tests of every change, and the examples in docstrings.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+# The slow tests too, with the share of lines that run (its floor stands in pyproject.toml); nightly.
+test-all: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+
+# The tests under every Python from 3.11 that is installed, each in an environment of its own.
+test-pythons:
+	@for version in 3.11 3.12 3.13; do \
+	  if python$$version --version > /dev/null 2>&1; then \
+	    echo "== Python $$version"; \
+	    $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	  else echo "== Python $$version is not installed: not run"; fi; \
+	done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
