@@ -7,11 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsball.results import arrow_table, format_cell, jsonable, new_figure, text_table
+from epsball.errors import MissingExtra
+from epsball.results import HEAD, SCREEN, Result, arrow_table, format_cell, jsonable, new_figure, text_table
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,60 @@ def test_importing_results_imports_neither_arrow_nor_matplotlib() -> None:
     code = "import sys, epsball.results; print(sorted({'pyarrow', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Curve(Result):
+    """A result of n rows."""
+
+    n: int
+
+    def __str__(self) -> str:
+        return text_table(["radius", "method"], [[i / 4, "a_b & <c>"] for i in range(self.n)])
+
+    def to_arrow(self):
+        return arrow_table({"radius": [i / 4 for i in range(self.n)], "by_method": ["a_b & <c>"] * self.n})
+
+    def to_json(self) -> dict[str, object]:
+        return jsonable(self)
+
+
+def test_a_result_shows_at_most_one_screen_of_itself() -> None:
+    assert repr(Curve(n=3)) == str(Curve(n=3))
+    lines = repr(Curve(n=500)).splitlines()
+    assert len(lines) == SCREEN
+    assert lines[-1] == f"... ({502 - SCREEN + 1} more lines: print(result) shows all)"
+
+
+def test_a_notebook_shows_the_text_and_the_first_rows_escaped() -> None:
+    shown = Curve(n=500)._repr_html_()
+    assert shown.count("<td>") == 2 * HEAD
+    assert f"{HEAD} of 500 rows" in shown
+    assert "a_b &amp; &lt;c&gt;" in shown
+    assert "<c>" not in shown
+
+
+def test_a_result_is_a_data_frame_and_comma_separated_text_of_its_table() -> None:
+    frame = Curve(n=3).to_pandas()
+    assert list(frame.columns) == ["radius", "by_method"]
+    assert frame["radius"].tolist() == [0.0, 0.25, 0.5]
+    assert Curve(n=2).to_csv().splitlines() == ['"radius","by_method"', '0,"a_b & <c>"', '0.25,"a_b & <c>"']
+
+
+def test_a_data_frame_without_pandas_names_the_extra(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtra, match=r"epsball\[pandas\]"):
+        Curve(n=1).to_pandas()
+
+
+def test_latex_is_a_tabular_with_numbers_to_the_right_and_its_special_characters_escaped() -> None:
+    assert Curve(n=2).to_latex().splitlines() == [
+        r"\begin{tabular}{rl}",
+        r"\toprule",
+        r"radius & by\_method \\",
+        r"\midrule",
+        r"0.0000 & a\_b \& <c> \\",
+        r"0.2500 & a\_b \& <c> \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
