@@ -74,6 +74,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """Return the first line of an exception's text, cut to `most` characters; its type's name if it has no text."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:most]
+
+
 def lookup(known: Mapping[str, T], name: str, what: str) -> T:
     """Return what is registered under a name.
 

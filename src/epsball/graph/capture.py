@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from epsball.errors import EpsballError, ModelError
+from epsball.errors import EpsballError, ModelError, first_line
 from epsball.generator_state import preserved
-from epsball.graph import source_location as origins
+from epsball.graph import source_location
 from epsball.graph._graph import Graph
 from epsball.graph.agreement import TOLERANCE, check_agreement
 from epsball.graph.aten import RULES
 from epsball.graph.builder import Builder
-from epsball.graph.translate import MOVES, walk
+from epsball.graph.translate import MOVES, translate
 from epsball.module_state import untouched
 
 _ROWS = 3
@@ -64,7 +64,7 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
         _check_runs(module, x)
         program = _exported(module, x)
         builder = Builder(shape, dtype, _named_tensors(module), name, device)
-        graph = walk(program, builder, _names_by_identity(module))
+        graph = translate(program, builder, _names_by_identity(module))
         check_agreement(graph, module, shape, dtype, device)
         double = _in_float64(module, x)
         if double is not None:
@@ -93,9 +93,8 @@ def _check_runs(module: nn.Module, x: Tensor) -> None:
     except EpsballError:
         raise
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"{type(module).__name__} fails on {_ROWS} inputs of shape {tuple(x.shape[1:])}: {reason[:300]}. "
+            f"{type(module).__name__} fails on {_ROWS} inputs of shape {tuple(x.shape[1:])}: {first_line(error, 300)}. "
             "Give the shape of one input, without the batch."
         ) from error
 
@@ -110,7 +109,7 @@ def _exported(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
         try:
             program = program.run_decompositions(table)
         except Exception as error:
-            raise ModelError(origins.explain_export(module, error)) from error
+            raise ModelError(source_location.explain_export(module, error)) from error
     return program
 
 
@@ -122,7 +121,7 @@ def _program(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
         except Exception as error:
             if strict:
                 break
-            raise ModelError(origins.explain_export(module, error)) from error
+            raise ModelError(source_location.explain_export(module, error)) from error
         if _batch_is_free(program):
             return program
     raise ModelError(

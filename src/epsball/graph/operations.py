@@ -4,12 +4,16 @@ Axes are those of the source's tensors, counted from either end.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from epsball.graph import kinds
 from epsball.graph.builder import Builder
 from epsball.graph.value import Shape, Value, batch_axis, without
+
+Borders = Mapping[int, tuple[int, int]]
+"""For axes of a tensor, how wide a border is added before and after; negative widths cut."""
 
 
 def example_axes(builder: Builder, x: Value, axes: Sequence[int]) -> tuple[int, ...]:
@@ -126,10 +130,38 @@ def divide(builder: Builder, a: Value, b: Value) -> Value:
     return binary(builder, kinds.Divide(), a, b)
 
 
+def maximum(builder: Builder, a: Value, b: Value) -> Value:
+    """Return max(a, b), entry by entry."""
+    return binary(builder, kinds.Maximum(), a, b)
+
+
+def minimum(builder: Builder, a: Value, b: Value) -> Value:
+    """Return min(a, b), entry by entry."""
+    return binary(builder, kinds.Minimum(), a, b)
+
+
+def same_shape(builder: Builder, x: Value, kind: kinds.Kind) -> Value:
+    """Return a node of one input that keeps its shape."""
+    return replace(x, node=builder.add(kind, x.node))
+
+
 def unary(builder: Builder, x: Value, function: str, *arguments: int | float) -> Value:
     """Return f(x), entry by entry."""
     kind = kinds.Elementwise(function=function, arguments=tuple(float(number) for number in arguments))
-    return Value(builder.add(kind, x.node), x.shape, x.axis, x.outer)
+    return same_shape(builder, x, kind)
+
+
+def prelu(builder: Builder, x: Value, slopes: str) -> Value:
+    """Return x where x > 0, else slope * x; the parameter `slopes` holds one slope, or one per channel."""
+    if builder.parameters[slopes].numel() != 1:
+        whole_example(builder, x)
+    return same_shape(builder, x, kinds.PReLU(slope=slopes))
+
+
+def linear(builder: Builder, x: Value, weight: str, bias: str | None = None) -> Value:
+    """Return x W^T + b over the last axis, W and b parameters."""
+    node = builder.add(kinds.Linear(weight=weight, bias=bias), x.node)
+    return Value(node, (*x.shape[:-1], len(builder.parameters[weight])), x.axis, x.outer)
 
 
 def reduce(
@@ -155,7 +187,7 @@ def softmax(
 ) -> Value:
     """Return the softmax over an axis, or its logarithm."""
     (over,) = example_axes(builder, x, (axis,))
-    return Value(builder.add(kind(axis=over), x.node), x.shape, x.axis, x.outer)
+    return same_shape(builder, x, kind(axis=over))
 
 
 def concatenate(builder: Builder, values: Sequence[Value], axis: int) -> Value:
@@ -189,6 +221,20 @@ def take(builder: Builder, x: Value, axis: int, start: int, end: int, step: int 
         kind = kinds.Gather(axis=over, index=tuple(range(start, end, step)))
     shape = tuple(len(range(start, end, step)) if i == axis else n for i, n in enumerate(x.shape))
     return Value(builder.add(kind, x.node), shape, x.axis, x.outer)
+
+
+def split(builder: Builder, x: Value, axis: int, lengths: Sequence[int]) -> list[Value]:
+    """Return consecutive pieces of an axis, of the given lengths."""
+    ends = accumulate(lengths)
+    return [take(builder, x, axis, end - length, end) for end, length in zip(ends, lengths, strict=True)]
+
+
+def crop(builder: Builder, x: Value, borders: Borders) -> tuple[Value, Borders]:
+    """Return x without the borders of negative width, and the borders that remain to be added."""
+    for axis, (before, after) in borders.items():
+        if before < 0 or after < 0:
+            x = take(builder, x, axis, max(-before, 0), x.shape[axis] - max(-after, 0))
+    return x, {axis: (max(before, 0), max(after, 0)) for axis, (before, after) in borders.items()}
 
 
 def gather(builder: Builder, x: Value, axis: int, index: Sequence[int]) -> Value:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
+from epsball.graph import decompositions, kinds, operations
 from epsball.graph.aten.rule import Call, Number, Operand, aten, rule
 from epsball.graph.value import Value
 
@@ -61,8 +60,8 @@ def layer_norm(
     *_: Any,
 ) -> Value:
     """Return x normalised over its last axes, then scaled entry by entry."""
-    normal = composites.normalise(call.builder, call.value(x), range(-len(shape), 0), eps)
-    return composites.scaled(call.builder, normal, call.optional(weight), call.optional(bias))
+    normal = decompositions.normalise(call.builder, call.value(x), range(-len(shape), 0), eps)
+    return decompositions.scaled(call.builder, normal, call.optional(weight), call.optional(bias))
 
 
 @rule(aten.group_norm.default)
@@ -76,7 +75,9 @@ def group_norm(
     *_: Any,
 ) -> Value:
     """Return x normalised over groups of channels."""
-    return composites.group_norm(call.builder, call.value(x), groups, call.optional(weight), call.optional(bias), eps)
+    return decompositions.group_norm(
+        call.builder, call.value(x), groups, call.optional(weight), call.optional(bias), eps
+    )
 
 
 @rule(aten.instance_norm.default)
@@ -96,7 +97,7 @@ def instance_norm(
     if not use_input_statistics:
         return batch_norm(call, x, weight, bias, mean, variance, False, momentum, eps)
     x = call.value(x)
-    return composites.group_norm(call.builder, x, x.shape[1], call.optional(weight), call.optional(bias), eps)
+    return decompositions.group_norm(call.builder, x, x.shape[1], call.optional(weight), call.optional(bias), eps)
 
 
 @rule(aten.rms_norm.default)
@@ -111,7 +112,7 @@ def rms_norm(
     squares = operations.unary(builder, x, "square")
     mean = operations.reduce(builder, squares, kinds.Mean, range(-len(shape), 0), keep=True)
     root = operations.unary(builder, operations.add(builder, mean, builder.number(eps)), "sqrt")
-    return composites.scaled(builder, operations.divide(builder, x, root), call.optional(weight), None)
+    return decompositions.scaled(builder, operations.divide(builder, x, root), call.optional(weight), None)
 
 
 @rule(aten.scaled_dot_product_attention.default)
@@ -134,4 +135,4 @@ def attention(
     if is_causal or enable_gqa or (mask is not None and not isinstance(mask, Value)):
         builder.refuse("masked and grouped attention have no rule; attend over all positions, without mask")
     given = (call.value(query), call.value(key), call.value(value))
-    return composites.attention(builder, *given, call.optional(mask), scale)
+    return decompositions.attention(builder, *given, call.optional(mask), scale)

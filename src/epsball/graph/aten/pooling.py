@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
-from epsball.graph.aten.affine import spread
+from epsball.graph import decompositions, kinds, operations
+from epsball.graph.aten.affine import per_axis
 from epsball.graph.aten.rule import Call, Operand, aten, rule
 from epsball.graph.value import Value
 
@@ -23,10 +22,10 @@ def max_pool(
     x = call.value(x)
     count = x.rank - 2
     kind = kinds.MaxPool(
-        kernel=spread(kernel, count),
-        stride=spread(stride or kernel, count),
-        padding=spread(padding, count),
-        dilation=spread(dilation, count),
+        kernel=per_axis(kernel, count),
+        stride=per_axis(stride or kernel, count),
+        padding=per_axis(padding, count),
+        dilation=per_axis(dilation, count),
         ceil_mode=ceil_mode,
     )
     return operations.per_example(call.builder, x, kind)
@@ -53,9 +52,9 @@ def average_pool(
     x = call.value(x)
     count = x.rank - 2
     kind = kinds.AveragePool(
-        kernel=spread(kernel, count),
-        stride=spread(stride or kernel, count),
-        padding=spread(padding, count),
+        kernel=per_axis(kernel, count),
+        stride=per_axis(stride or kernel, count),
+        padding=per_axis(padding, count),
         ceil_mode=ceil_mode,
         count_include_pad=count_include_pad,
         divisor=divisor,
@@ -73,4 +72,4 @@ def adaptive_average_pool(call: Call, x: Operand, size: Sequence[int]) -> Value:
 @rule(aten.adaptive_max_pool1d.default, aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)
 def adaptive_max_pool(call: Call, x: Operand, size: Sequence[int]) -> list[Value]:
     """Return the maximum over windows chosen so that the result has a size."""
-    return [composites.adaptive_max(call.builder, call.value(x), call.shape[-len(size) :])]
+    return [decompositions.adaptive_max(call.builder, call.value(x), call.shape[-len(size) :])]

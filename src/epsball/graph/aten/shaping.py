@@ -1,6 +1,7 @@
 """Views, permutations, slices, padding and upsampling."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -148,13 +149,12 @@ def pad(call: Call, x: Operand, widths: Sequence[int], mode: str = "constant", v
     """Return x with borders added to the last axes, the last axis first; negative widths cut."""
     x = call.value(x)
     axes = range(x.rank - 1, x.rank - 1 - len(widths) // 2, -1)
-    for axis, before, after in zip(axes, widths[::2], widths[1::2], strict=True):
-        if before < 0 or after < 0:
-            x = operations.take(call.builder, x, axis, max(-before, 0), x.shape[axis] - max(-after, 0))
-    added = tuple(max(width, 0) for width in widths)
-    if not any(added):
+    borders = dict(zip(axes, zip(widths[::2], widths[1::2], strict=True), strict=True))
+    x, added = operations.crop(call.builder, x, borders)
+    widths = tuple(chain.from_iterable(added.values()))
+    if not any(widths):
         return x
-    return operations.per_example(call.builder, x, kinds.Pad(widths=added, mode=mode, value=float(value or 0.0)))
+    return operations.per_example(call.builder, x, kinds.Pad(widths=widths, mode=mode, value=float(value or 0.0)))
 
 
 @rule(aten.constant_pad_nd.default)

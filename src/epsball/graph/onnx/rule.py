@@ -94,12 +94,17 @@ class Call:
         """Return integers that are an attribute in older operator sets and an input in newer ones."""
         array = self.array(position) if position < len(self.inputs) else None
         if array is not None:
-            return [int(number) for number in array.reshape(-1)]
+            return numbers(array)
         return None if self.attribute(name) is None else list(self.attribute(name))
 
     def unary(self, function: str, *arguments: int | float) -> Value:
         """Return f(x) of the first input, entry by entry."""
         return operations.unary(self.builder, self.value(), function, *arguments)
+
+
+def numbers(array: np.ndarray) -> list[int]:
+    """Return the integers of an array."""
+    return [int(number) for number in array.reshape(-1)]
 
 
 def rule(*operators: str) -> Callable[[Rule], Rule]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from epsball.graph import kinds, operations
-from epsball.graph.onnx.elementwise import numbers
-from epsball.graph.onnx.rule import Call, rule
+from epsball.graph.onnx.rule import Call, numbers, rule
 from epsball.graph.value import Value
 
 
@@ -99,11 +98,7 @@ def split(call: Call) -> list[Value]:
         count = call.attribute("num_outputs", call.outputs)
         piece = -(-x.shape[axis] // count)
         lengths = [min(piece, x.shape[axis] - i * piece) for i in range(count)]
-    ends = np.cumsum(lengths)
-    return [
-        operations.take(call.builder, x, axis, int(end) - length, int(end))
-        for end, length in zip(ends, lengths, strict=True)
-    ]
+    return operations.split(call.builder, x, axis, lengths)
 
 
 @rule("Slice")
@@ -142,11 +137,8 @@ def pad(call: Call) -> Value:
     fill = call.array(2)
     value = call.attribute("value", 0.0) if fill is None or not fill.size else float(fill.reshape(()))
     half = len(widths) // 2
-    sides = dict(zip((axis % x.rank for axis in axes), zip(widths[:half], widths[half:], strict=True), strict=True))
-    for axis, (before, after) in sides.items():
-        if before < 0 or after < 0:
-            x = operations.take(call.builder, x, axis, max(-before, 0), x.shape[axis] - max(-after, 0))
-    added = {axis: (max(before, 0), max(after, 0)) for axis, (before, after) in sides.items()}
+    borders = dict(zip((axis % x.rank for axis in axes), zip(widths[:half], widths[half:], strict=True), strict=True))
+    x, added = operations.crop(call.builder, x, borders)
     if not any(map(any, added.values())):
         return x
     first = min(axis for axis, both in added.items() if any(both))

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
+from epsball.graph import decompositions, kinds, operations
 from epsball.graph.onnx.rule import Call, rule
 from epsball.graph.value import Value
 
@@ -62,7 +61,7 @@ def max_pool(call: Call) -> Value:
     ceil_mode = bool(call.attribute("ceil_mode", 0))
     fits = place.symmetric and all(2 * before <= k for (before, _), k in zip(place.pads, place.kernel, strict=True))
     if not fits:
-        return composites.window_max(call.builder, x, _windows(x.shape[2:], place, ceil_mode))
+        return decompositions.window_max(call.builder, x, _windows(x.shape[2:], place, ceil_mode))
     kind = kinds.MaxPool(
         kernel=place.kernel,
         stride=place.stride,
