@@ -197,7 +197,7 @@ REFUSED = {
     "half": (lambda layer, x: layer(x).half().float(), UnsupportedOperation, "torch.float16"),
     "random": (lambda layer, x: layer(x + torch.randn_like(x)), UnsupportedOperation, "randn_like"),
     "dropout": (lambda layer, x: layer(functional.dropout(x)), UnsupportedOperation, "self.training"),
-    "places": (lambda layer, x: layer(x) + x.max(1, keepdim=True).indices, UnsupportedOperation, "int64|places"),
+    "places": (lambda layer, x: layer(x) + x.max(1, keepdim=True).indices, UnsupportedOperation, "int64|indices"),
     "branch": (lambda layer, x: layer(x) if x.sum() > 0 else x, ModelError, r"torch.export cannot take.*no branch"),
     "numpy": (lambda layer, x: layer(torch.from_numpy(x.numpy())), ModelError, "torch.export cannot take"),
     "tuple": (lambda layer, x: (layer(x), x), ModelError, "returns 2 things"),

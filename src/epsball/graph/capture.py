@@ -22,7 +22,7 @@ from epsball.graph.translate import MOVES, translate
 from epsball.module_state import untouched
 
 _ROWS = 3
-"""Rows of the example that is exported; 0 and 1 would be taken for fixed lengths."""
+"""Rows of the exported example input; torch.export takes 0 and 1 for fixed lengths."""
 
 
 def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | None = None) -> Graph:
@@ -37,9 +37,9 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
     module
         Maps (n, *shape) to logits (n, classes), each row by itself.
     shape
-        Of one input.
+        The shape of one input.
     dtype
-        Of the input; left out, that of the module's first floating tensor.
+        The dtype of the input; by default that of the module's first floating tensor.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
     if dtype not in TOLERANCE:
         raise ModelError(
             f"{type(module).__name__} works in {dtype}; certificates are about networks in float32 or float64. "
-            "Convert it with module.float(), which is another network."
+            "Convert it with module.float(); that is a different network."
         )
     device = tensors[0].device if tensors else torch.device("cpu")
     name = type(module).__name__
@@ -75,7 +75,7 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep torch.export's warnings, logged traces and printed programs to itself; what matters is raised."""
+    """Suppress torch.export's warnings, logged traces and printed programs; errors are raised all the same."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -87,7 +87,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _check_runs(module: nn.Module, x: Tensor) -> None:
-    """Run the module once as it is: its own errors are clearer than those of its tracing."""
+    """Run the module once as it is: its own errors are clearer than those of tracing it."""
     try:
         module(x.clone())
     except EpsballError:
@@ -100,7 +100,7 @@ def _check_runs(module: nn.Module, x: Tensor) -> None:
 
 
 def _exported(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
-    """Return the module over aten operators that have rules, without operators that write in place."""
+    """Return the module as aten operators that have rules, without in-place operators."""
     program = _program(module, x)
     if any(_needs_decomposition(target) for target in _targets(program)):
         table = torch.export.default_decompositions()
@@ -154,7 +154,7 @@ def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _names_by_identity(module: nn.Module) -> dict[str, str]:
-    """Return for every name of a parameter or buffer the first name of the same tensor."""
+    """Return, for every name of a parameter or buffer, the first name of the same tensor."""
     first: dict[int, str] = {}
     names = {}
     for name, tensor in (
@@ -166,7 +166,7 @@ def _names_by_identity(module: nn.Module) -> dict[str, str]:
 
 
 def _in_float64(module: nn.Module, x: Tensor) -> nn.Module | None:
-    """Return a copy in float64, or None where a module cannot be copied or does not run in float64."""
+    """Return a copy in float64, or None if the module cannot be copied or does not run in float64."""
     try:
         with preserved():
             double = copy.deepcopy(module).double()

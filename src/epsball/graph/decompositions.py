@@ -16,7 +16,7 @@ from epsball.graph.value import Value
 
 
 def normalise(builder: Builder, x: Value, axes: Sequence[int], eps: int | float) -> Value:
-    """Return (x - mean) / sqrt(variance + eps), mean and variance over axes, variance as mean of squares."""
+    """Return (x - mean) / sqrt(variance + eps) with mean and biased variance over axes."""
     builder.rewrite()
     mean = operations.reduce(builder, x, kinds.Mean, axes, keep=True)
     centred = operations.subtract(builder, x, mean)
@@ -27,7 +27,7 @@ def normalise(builder: Builder, x: Value, axes: Sequence[int], eps: int | float)
 
 
 def scaled(builder: Builder, x: Value, weight: Value | None, bias: Value | None) -> Value:
-    """Return x * weight + bias, either left out if None."""
+    """Return x * weight + bias; either may be None."""
     if weight is not None:
         x = operations.multiply(builder, x, weight)
     return x if bias is None else operations.add(builder, x, bias)
@@ -132,7 +132,7 @@ def adaptive_max(builder: Builder, x: Value, size: Sequence[int]) -> Value:
 def window_max(builder: Builder, x: Value, windows: Sequence[Sequence[Sequence[int]]]) -> Value:
     """Return the maxima over windows given for each of the last axes, one axis after the other.
 
-    Shorter windows repeat their last entry, which changes no maximum.
+    Shorter windows are filled with their last entry, which changes no maximum.
     """
     operations.whole_example(builder, x)
     for axis, along in enumerate(windows, start=x.rank - len(windows)):

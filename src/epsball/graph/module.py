@@ -10,7 +10,7 @@ from epsball.graph._graph import Graph
 
 
 class GraphModule(nn.Module):
-    """Runs a graph, differentiably; its parameters are those of the graph, in the order of their names.
+    """Runs a graph, differentiably; its parameters are those of the graph, sorted by name.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class GraphModule(nn.Module):
         Raises
         ------
         InputError
-            If the inputs have another shape than the graph takes.
+            If the inputs do not have the shape the graph takes.
         """
         shape = self.graph.input.shape
         if tuple(x.shape[1:]) != shape:

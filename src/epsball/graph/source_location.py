@@ -1,4 +1,4 @@
-"""Where an operation or a failure stands in the source, for messages."""
+"""The place of an operation or a failure in the source, for messages."""
 
 import re
 import traceback
@@ -38,7 +38,7 @@ def origin(node: fx.Node) -> str:
 
 
 def explain_export(module: nn.Module, error: Exception) -> str:
-    """Return why a module cannot be exported: the module and the line at which it failed, and what to do."""
+    """Return why a module cannot be exported: the submodule and line at which it failed, and what to do."""
     paths = {id(part): path for path, part in module.named_modules()}
     path, owner = "", module
     written = [found for found in _LINE.findall(str(error)) if not found[0].startswith(_TORCH)]

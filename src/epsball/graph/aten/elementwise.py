@@ -40,7 +40,7 @@ def hardtanh(call: Call, x: Operand, low: Number = -1, high: Number = 1) -> Valu
 
 @rule(aten.clamp.default, aten.clamp.Tensor)
 def clamp(call: Call, x: Operand, low: Operand | None = None, high: Operand | None = None) -> Value:
-    """Return min(max(x, low), high), either bound left out if None."""
+    """Return min(max(x, low), high); either bound may be None."""
     x = call.value(x)
     if not isinstance(low, Value | Tensor) and not isinstance(high, Value | Tensor):
         bounds = (-math.inf if low is None else low, math.inf if high is None else high)
@@ -90,7 +90,7 @@ def elu(call: Call, x: Operand, alpha: Number = 1, scale: Number = 1, input_scal
 
 @rule(aten.selu.default)
 def selu(call: Call, x: Operand) -> Value:
-    """Return the exponential linear unit with the constants that keep mean 0 and variance 1."""
+    """Return `elu` with the constants that keep mean 0 and variance 1."""
     return elu(call, x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
 
 
@@ -131,7 +131,7 @@ def softshrink(call: Call, x: Operand, width: Number = 0.5) -> Value:
 
 @rule(aten.threshold.default)
 def threshold(call: Call, x: Operand, limit: Number, value: Number) -> Value:
-    """Return max(x, limit), where the value below the limit is the limit itself."""
+    """Return max(x, limit); the value below the limit must be the limit itself."""
     if limit != value:
         call.builder.refuse(f"it jumps from {value} to {limit}; only threshold(t, t) is continuous")
     return clamp(call, x, limit)
@@ -146,7 +146,7 @@ def rsqrt(call: Call, x: Operand) -> Value:
 
 @rule(aten.pow.Tensor_Scalar)
 def power(call: Call, x: Operand, exponent: Number) -> Value:
-    """Return x to a power: 1/2, -1/2, -1, or a whole number from 1 on."""
+    """Return x to a power: 1/2, -1/2, -1, or a whole number from 1 to 8."""
     builder, x = call.builder, call.value(x)
     if exponent in (0.5, -0.5):
         root = operations.unary(builder, x, "sqrt")
@@ -154,7 +154,7 @@ def power(call: Call, x: Operand, exponent: Number) -> Value:
     if exponent == -1:
         return operations.unary(builder, x, "reciprocal")
     if exponent not in range(1, 9):
-        builder.refuse(f"the power {exponent} has no rule; 1/2, -1/2, -1 and 1 to 8 have")
+        builder.refuse(f"the power {exponent} has no rule; 1/2, -1/2, -1 and 1 to 8 have one")
     if exponent > 2:
         builder.rewrite()
     return decompositions.power(builder, x, int(exponent))

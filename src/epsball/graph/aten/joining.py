@@ -1,4 +1,4 @@
-"""Joining, splitting and choosing."""
+"""Concatenating, splitting and choosing by constant masks."""
 
 from collections.abc import Sequence
 from typing import Any

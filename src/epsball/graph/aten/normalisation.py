@@ -21,7 +21,7 @@ def batch_norm(
     eps: Number,
     *_: Any,
 ) -> Value:
-    """Return (x - mean) / sqrt(variance + eps) * weight + bias, a channel, with stored statistics."""
+    """Return (x - mean) / sqrt(variance + eps) * weight + bias per channel, with stored statistics."""
     if training or mean is None or variance is None:
         call.builder.refuse_batch("normalises by statistics of the batch, in evaluation too")
     kind = kinds.BatchNorm(
@@ -45,7 +45,7 @@ def native_batch_norm(
     momentum: Number,
     eps: Number,
 ) -> list[Value]:
-    """Return the same as decompositions write it."""
+    """Return batch normalisation in the form in which torch.export's decompositions write it."""
     return [batch_norm(call, x, weight, bias, mean, variance, False, momentum, eps)]
 
 
@@ -93,7 +93,7 @@ def instance_norm(
     eps: Number,
     *_: Any,
 ) -> Value:
-    """Return x normalised a channel, over its own axes or by stored statistics."""
+    """Return x normalised per channel, over its own axes or by stored statistics."""
     if not use_input_statistics:
         return batch_norm(call, x, weight, bias, mean, variance, False, momentum, eps)
     x = call.value(x)
@@ -108,7 +108,7 @@ def rms_norm(
     builder, x = call.builder, call.value(x)
     builder.rewrite()
     if eps is None:
-        builder.refuse("it has no eps, so that what it adds depends on the dtype; give eps=")
+        builder.refuse("it has no eps, so its default depends on the dtype; give eps=")
     squares = operations.unary(builder, x, "square")
     mean = operations.reduce(builder, squares, kinds.Mean, range(-len(shape), 0), keep=True)
     root = operations.unary(builder, operations.add(builder, mean, builder.number(eps)), "sqrt")

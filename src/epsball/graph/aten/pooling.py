@@ -33,7 +33,7 @@ def max_pool(
 
 @rule(aten.max_pool1d_with_indices.default, aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
 def max_pool_with_indices(call: Call, *arguments: object) -> list[Value]:
-    """Return the maxima; places of maxima have no rule."""
+    """Return the maxima; their indices have no rule."""
     return [max_pool(call, *arguments)]  # pyright: ignore[reportArgumentType]
 
 
@@ -64,12 +64,12 @@ def average_pool(
 
 @rule(aten.adaptive_avg_pool1d.default, aten.adaptive_avg_pool2d.default, aten.adaptive_avg_pool3d.default)
 def adaptive_average_pool(call: Call, x: Operand, size: Sequence[int]) -> Value:
-    """Return the mean over windows chosen so that the result has a size."""
+    """Return the mean over windows chosen so that the result has the given size."""
     kind = kinds.AdaptiveAveragePool(size=tuple(call.shape[-len(size) :]))
     return operations.per_example(call.builder, call.value(x), kind)
 
 
 @rule(aten.adaptive_max_pool1d.default, aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)
 def adaptive_max_pool(call: Call, x: Operand, size: Sequence[int]) -> list[Value]:
-    """Return the maximum over windows chosen so that the result has a size."""
+    """Return the maximum over windows chosen so that the result has the given size."""
     return [decompositions.adaptive_max(call.builder, call.value(x), call.shape[-len(size) :])]

@@ -10,7 +10,7 @@ from epsball.graph.value import Value
 
 def _reduction(kind: Callable[..., kinds.Kind]) -> Rule:
     def apply(call: Call, x: Operand, axes: Sequence[int] | int | None = None, keep: bool = False, **_: Any) -> Value:
-        """Return a reduction over axes, all if none are named."""
+        """Return a reduction over axes, over all if none are given."""
         return operations.reduce(call.builder, call.value(x), kind, _axes(axes), keep)
 
     return apply
@@ -59,7 +59,7 @@ def norm(
 
 @rule(aten.norm.ScalarOpt_dim)
 def old_norm(call: Call, x: Operand, order: Number | None, axes: Sequence[int], keep: bool = False) -> Value:
-    """Return the same under its older name."""
+    """Return the norm, under the operator's older name."""
     return norm(call, x, 2 if order is None else order, axes, keep)
 
 
@@ -75,10 +75,10 @@ def variance(call: Call, x: Operand, axes: Any = None, unbiased: bool = True, ke
 
 @rule(aten.std.correction, aten.std.dim)
 def deviation(call: Call, *arguments: Any, **options: Any) -> Value:
-    """Return the root of the variance."""
+    """Return the square root of the variance."""
     return operations.unary(call.builder, variance(call, *arguments, **options), "sqrt")
 
 
 def _axes(axes: Sequence[int] | int | None) -> Sequence[int] | None:
-    """Return axes as a sequence; none named, or an empty list, are all."""
+    """Return axes as a sequence, None for all of them (an empty list means all too)."""
     return [axes] if isinstance(axes, int) else axes or None
