@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from epsball.errors import InputError
-from epsball.similarity.batches import MAX_MEMORY, measure
+from epsball.similarity.measure import MAX_MEMORY, measure
 from epsball.similarity.hsic import Estimator
 from epsball.similarity.kernels import KernelLike, Linear, kernel_named
 from epsball.similarity.layers import Choice

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from epsball.errors import InputError
 from epsball.results import Result, text_table
-from epsball.similarity.batches import MAX_MEMORY, measure
+from epsball.similarity.measure import MAX_MEMORY, measure
 from epsball.similarity.heatmap import heatmaps
 from epsball.similarity.hsic import Estimator
 from epsball.similarity.kernels import KernelLike, kernel_named

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from epsball.similarity import cka
-from epsball.similarity.batches import batch_count
+from epsball.similarity.measure import batch_count
 from epsball.similarity.hsic import KernelStack
 
 
