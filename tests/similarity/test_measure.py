@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from epsball.similarity import cka
-from epsball.similarity.measure import batch_count
 from epsball.similarity.hsic import KernelStack
+from epsball.similarity.measure import batch_count
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_layer_that_runs_only_sometimes_is_named():
 def test_graphs_that_hide_their_modules_are_refused():
     model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
     exported = torch.export.export(model, (torch.randn(4, 6),), dynamic_shapes=({0: torch.export.Dim("n")},))
-    with pytest.raises(ModelError, match="exported graphs hide theirs"):
+    with pytest.raises(ModelError, match="exported graphs hide their modules"):
         layer_names(exported.module(), torch.randn(8, 6))
 
 
@@ -128,7 +128,7 @@ def test_an_input_of_the_wrong_shape_is_explained():
         layer_names(nn.Linear(6, 2), torch.randn(8, 5))
 
 
-def test_attention_runs_unfused_whatever_is_watched_and_its_switch_comes_back():
+def test_attention_runs_unfused_whatever_is_observed_and_its_switch_comes_back():
     model, x = seeded(Padded), torch.randn(30, 5, 8)
     assert layer_names(model, x, "stages") == ["encoder", "head"]
     everything = cka(model, model, x)
@@ -146,7 +146,7 @@ def test_compiled_parts_and_inference_mode_show_the_same_layers():
     assert layer_names(model, x) == ["0", "1", "3"]
 
 
-def test_parts_that_cannot_be_watched_are_named():
+def test_parts_that_cannot_be_observed_are_named():
     with pytest.raises(ModelError, match="module '0' has lazy parameters"):
         layer_names(nn.Sequential(nn.LazyLinear(3)), torch.randn(8, 6))
 
