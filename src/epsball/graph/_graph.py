@@ -29,6 +29,12 @@ class Node:
         The shape of its value for one example.
     origin
         Its place in the source (module path, file and line), for messages.
+
+    Examples
+    --------
+    >>> from epsball.graph import kinds
+    >>> Node(name="relu", kind=kinds.Elementwise(function="relu"), inputs=("input",), shape=(6,)).shape
+    (6,)
     """
 
     name: str
@@ -57,6 +63,18 @@ class Graph:
     rewritten
         Operations of the source that became several nodes: equal in real numbers, but PyTorch's
         kernels for them round differently.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from epsball.graph import kinds
+    >>> nodes = (
+    ...     Node(name="input", kind=kinds.Input(), shape=(2,)),
+    ...     Node(name="relu", kind=kinds.Elementwise(function="relu"), inputs=("input",), shape=(2,)),
+    ... )
+    >>> graph = Graph(nodes=nodes, output="relu", parameters={})
+    >>> graph(torch.tensor([[-1.0, 3.0]]))
+    tensor([[0., 3.]])
     """
 
     nodes: tuple[Node, ...]

@@ -48,6 +48,13 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
         does not compute what the module computes.
     UnsupportedOperation
         If an operation has no rule.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> graph = capture(nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), (1, 2, 2))
+    >>> [node.name for node in graph.nodes], graph.classes
+    (['input', 'reshape_1', 'linear_1', 'elementwise_1', 'linear_2'], 3)
     """
     tensors = [*module.parameters(), *module.buffers()]
     floating = [tensor for tensor in tensors if tensor.is_floating_point()]

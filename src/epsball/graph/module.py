@@ -23,6 +23,19 @@ class GraphModule(nn.Module):
         The graph, with the parameters it was captured with.
     tensors
         The parameters the module runs with.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from epsball.graph import capture
+    >>> GraphModule(capture(nn.Linear(4, 2), (4,)))
+    GraphModule(
+      Linear, 2 nodes
+      (tensors): ParameterList(
+          (0): Parameter containing: [torch.float32 of size 2]
+          (1): Parameter containing: [torch.float32 of size 2x4]
+      )
+    )
     """
 
     def __init__(self, graph: Graph) -> None:
