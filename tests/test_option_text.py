@@ -30,7 +30,7 @@ def test_examples_of_the_grammar(text: str, head: str, options: dict[str, str]) 
         ("  ,first=3", "has nothing before its options"),
         ("digits,first=", "option 'first' in 'digits,first=' has no value"),
         ("digits,first=,split=test", "option 'first'"),
-        ("digits,first=3,first=4", "option 'first' stands twice"),
+        ("digits,first=3,first=4", "option 'first' is given twice"),
     ],
 )
 def test_refusals_name_the_text_and_the_rule(text: str, fact: str) -> None:

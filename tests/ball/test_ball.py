@@ -81,6 +81,7 @@ def test_every_ball_round_trips(norm, radius, box):
         (("l2", 0.1, None, 1), ("low=None", "both ends")),
     ],
 )
+@pytest.mark.usefixtures("as_users_run")
 def test_impossible_balls(arguments, words):
     with pytest.raises(InputError) as error:
         Ball(*arguments)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -26,6 +26,13 @@ NormName = Literal["linf", "l2", "l1"]
 
 NORMS: dict[NormName, Norm] = {"linf": LINF, "l2": L2, "l1": L1}
 _DUAL: dict[NormName, NormName] = {"linf": "l1", "l2": "l2", "l1": "linf"}
+
+
+def _known(norm: object) -> NormName:
+    """Return the name of a norm, or raise InputError if it is none of `NORMS`."""
+    if not isinstance(norm, str) or norm not in NORMS:
+        raise InputError(f"norm is {norm!r}; the norms are {', '.join(NORMS)}.{nearest(str(norm).lower(), NORMS)}")
+    return norm
 
 
 @dataclass(frozen=True)
@@ -76,10 +83,8 @@ class Ball:
         low: float | int | None = 0.0,
         high: float | int | None = 1.0,
     ) -> None:
-        if norm not in NORMS:
-            raise InputError(f"norm is {norm!r}; the norms are {', '.join(NORMS)}.{nearest(str(norm).lower(), NORMS)}")
         values = {
-            "norm": norm,
+            "norm": _known(norm),
             "radius": parse_radius(radius),
             "low": None if low is None else float(low),
             "high": None if high is None else float(high),
@@ -121,7 +126,7 @@ class Ball:
             If the text has another form, or the ball it names is not valid.
         """
         norm, radius, box = _text.read(text)
-        return cls(cast(NormName, norm), radius, **box)
+        return cls(_known(norm), radius, **box)
 
     def __str__(self) -> str:
         return _text.write(self.norm, format_radius(self.radius), self.low, self.high)

@@ -257,7 +257,7 @@ class Classifier:
             columns = guards.check_model(self.forward, self.to_model(x), deterministic=not self.stochastic)
         classes = columns - self.rejects
         if classes < 2:
-            raise ModelError(f"the model has {columns} logits, the last for rejection; it needs two more, for classes.")
+            raise ModelError(f"the model has {columns} logits, the last for rejection; it needs two classes beside it.")
         guards.check_label_range(y, classes)
         return classes
 

@@ -43,7 +43,7 @@ class Normalise(nn.Module):
                 raise InputError(f"{name} is {value}; give finite numbers, one or one per channel.")
             self.register_buffer(name, vector)
         if len(self.mean) != len(self.std):
-            raise InputError(f"mean has {len(self.mean)} values and std {len(self.std)}; give as many of both.")
+            raise InputError(f"mean has {len(self.mean)} values and std {len(self.std)}; give one of each per channel.")
         if not (self.std > 0).all():
             raise InputError(f"std is {std}; every value must be positive.")
 
