@@ -44,6 +44,6 @@ values = st.lists(st.text("abc019./:@-", min_size=1, max_size=6), min_size=1, ma
 
 
 @given(head=st.text("abz:/.@", min_size=1, max_size=9), options=st.dictionaries(keys, values, max_size=4))
-def test_what_is_joined_is_split_again(head: str, options: dict[str, str]) -> None:
+def test_joined_options_are_split_again(head: str, options: dict[str, str]) -> None:
     text = ",".join([head, *(f"{key}={value}" for key, value in options.items())])
     assert split_options(text) == (head, options)

@@ -163,7 +163,7 @@ def test_unused_parts_are_not_in_the_graph() -> None:
     assert len(capture(Wrapped(unused), (6,)).nodes) == 2
 
 
-def test_a_length_taken_with_len_leaves_the_batch_free() -> None:
+def test_len_of_the_input_leaves_the_batch_free() -> None:
     module = Wrapped(lambda layer, x: layer(x.view(len(x), -1)), LAYER)
     assert capture(module, (2, 3))(torch.rand(5, 2, 3)).shape == (5, 3)
 
@@ -259,7 +259,7 @@ def test_half_precision_is_refused(dtype: torch.dtype) -> None:
 
 
 class Counting(nn.Module):
-    """Writes to its buffer at every call."""
+    """Writes to its buffer in every call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ def test_an_uneven_border_is_padded_after_the_input() -> None:
 
 
 class Named(nn.Module):
-    """Has a parameter under a name that capture gives to numbers."""
+    """Has a parameter with a name that capture gives to numbers."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The laws of CKA, bad input, and that a network is left as it was."""
+"""The laws of CKA, bad input, and that a network is restored."""
 
 import pytest
 import torch
@@ -84,7 +84,7 @@ def test_the_order_of_the_rows_does_not_matter_to_the_exact_value():
     torch.testing.assert_close(cka(model, other, x).matrix, cka(model, other, x[order]).matrix, rtol=1e-5, atol=1e-6)
 
 
-def test_batch_norm_and_the_in_place_relu_behind_it_are_told_apart():
+def test_batch_norm_and_the_in_place_relu_after_it_are_distinguished():
     model, x = seeded(ResNet), drawn(80, 3, 6, 6)
     found = cka(model, model, x, layers=["layer1.0.bn1", "layer1.0.relu:1"], estimator="plain")
     features = model.eval().layer1[0].bn1(model.layer1[0].conv1(model.stem(x))).detach().flatten(1)
@@ -119,7 +119,7 @@ def test_rbf_of_a_wide_kernel_is_the_linear_kernel_and_of_a_known_width_the_form
 
 
 class Recorder(RBF):
-    """Notes on how many rows each width was set."""
+    """Records the number of rows for each width."""
 
     def width(self, gram: BlockGram) -> float:
         self.__dict__.setdefault("rows", []).append(len(gram.diagonal()))
@@ -127,7 +127,7 @@ class Recorder(RBF):
 
 
 @pytest.mark.parametrize(("batch_size", "rows"), [(300, 256), (None, 256), (40, 40)])
-def test_the_width_is_set_once_a_layer_on_a_sample_whatever_the_batches(batch_size, rows):
+def test_the_width_is_set_once_per_layer_on_a_sample_whatever_the_batches(batch_size, rows):
     kernel = Recorder()
     cka(nn.Identity(), nn.Linear(6, 3), drawn(700, 6), kernel=kernel, batch_size=batch_size)
     assert kernel.__dict__["rows"] == [rows, rows]
@@ -186,7 +186,7 @@ class Poisoned(nn.Module):
         return torch.where(x > 2.0, torch.inf, x)
 
 
-def test_activations_that_are_not_finite_are_named_and_the_network_is_put_back():
+def test_activations_that_are_not_finite_are_named_and_the_network_is_restored():
     model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), Poisoned()).train()
     with torch.no_grad():
         model[1].bias.fill_(1.0)
@@ -210,7 +210,7 @@ def test_a_failure_on_a_later_batch_is_explained_and_leaves_no_hook():
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_reduced_precision_of_the_caller_does_not_reach_the_products_and_comes_back(precision):
+def test_reduced_precision_of_the_caller_does_not_reach_the_products_and_is_restored(precision):
     X, Y = drawn(50, 40), drawn(50, 40) + drawn(50, 40, seed=1)
     exact, switch = of_features(X, Y), torch.backends.mkldnn.matmul
     before = switch.fp32_precision
@@ -257,7 +257,7 @@ def test_no_trace_on_modes_buffers_flags_or_the_global_generator():
     assert model.fc.weight.grad is None
 
 
-def test_a_classifier_normalises_and_its_normalisation_is_no_layer():
+def test_a_classifier_normalises_and_its_normalisation_is_not_a_layer():
     module, x = seeded(ResNet), torch.rand(40, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     classifier = eb.Classifier(module, mean=0.5, std=0.25)
     found = cka(classifier, module, x, (x - 0.5) / 0.25)

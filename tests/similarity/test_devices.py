@@ -1,4 +1,4 @@
-"""Networks on several devices, without a second device: CPU tensors that say they lie elsewhere.
+"""Networks on several devices, without a second device: CPU tensors that report another device.
 
 As on a real machine, tensors of two devices do not meet in one operation, but for copies, scalars and positions.
 """
@@ -18,7 +18,7 @@ FIRST, SECOND = torch.device("ipu:0"), torch.device("ipu:1")
 
 
 class Elsewhere(Tensor):
-    """A CPU tensor that says it lies on another device."""
+    """A CPU tensor that reports another device."""
 
     inner: Tensor
     place: torch.device
@@ -50,7 +50,7 @@ class Elsewhere(Tensor):
 
 
 def computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Compute on the CPU and say where the result lies."""
+    """Compute on the CPU and set the device of the result."""
     name = func.overloadpacket.__name__
     given = [value for value in tree_leaves([args, kwargs]) if isinstance(value, Tensor)]
     places = {value.device for value in given if value.ndim} or {value.device for value in given}
@@ -68,7 +68,7 @@ def computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 class Machine(TorchDispatchMode):
-    """Sees the operations that make tensors, too."""
+    """Also intercepts operations that create tensors."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return computed(func, args, kwargs or {})
@@ -76,7 +76,7 @@ class Machine(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def _few_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the number of operations small: each is intercepted."""
+    """Keep the number of operations small, as each is intercepted."""
     monkeypatch.setattr("epsball.similarity.measure.GROUPS", 3)
 
 

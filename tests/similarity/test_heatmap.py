@@ -1,4 +1,4 @@
-"""Heatmaps: what is drawn, and that every name has room."""
+"""Heatmaps: what they show, and that names do not overlap."""
 
 import io
 import itertools

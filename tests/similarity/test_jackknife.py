@@ -1,4 +1,4 @@
-"""The errors, and that the intervals cover at their stated rate."""
+"""Errors, and that intervals cover at their stated rate."""
 
 import math
 
@@ -69,7 +69,7 @@ LEAST, MOST = (int(binom.ppf(point, DRAWS, 0.9)) for point in (0.001, 0.999))
 
 @pytest.fixture
 def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut Gram matrices into two blocks: over several batches they decide nothing but the time."""
+    """Cut Gram matrices into two blocks: over several batches, blocks change the time only."""
     monkeypatch.setattr("epsball.similarity.measure.GROUPS", 2)
 
 

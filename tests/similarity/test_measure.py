@@ -1,4 +1,4 @@
-"""How rows are divided into batches, and what is held at a time."""
+"""How rows are divided into batches, and what is kept in memory."""
 
 import weakref
 
