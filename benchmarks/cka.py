@@ -1,8 +1,8 @@
-"""CKA of two networks on 1,000 images: CPU seconds and memory against the work that cannot be avoided.
+"""CKA of two networks on 1,000 images: CPU seconds and memory compared with the least possible work.
 
 The limit is one forward pass of each network and one Gram matrix of each layer (``X @ X.T``), at
 the same batch size. Contenders are interleaved; one thread. ``torch_cka`` is measured if it can be
-imported; it needs matplotlib and tqdm and is no dependency of this project:
+imported; it needs matplotlib and tqdm and is not a dependency of this project:
 
     pip install --no-deps --target FOLDER torch_cka
     PYTHONPATH=src:FOLDER python benchmarks/cka.py small
@@ -30,7 +30,7 @@ BATCH = 250
 
 
 class Block(nn.Module):
-    """A residual block of two convolutions; no module is used twice or in place, which torch_cka mistakes."""
+    """A residual block of two convolutions; no module is used twice or in place, which torch_cka does not handle."""
 
     def __init__(self, before: int, width: int, stride: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def peer(a: nn.Module, b: nn.Module, x: Tensor, layers: list[str]) -> Tensor:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         compared = CKA(a, b, "a", "b", layers, layers)
-        # It ends with a bare AssertionError where its rounding makes an HSIC negative: the work is done by then.
+        # It ends with a bare AssertionError if rounding makes an HSIC negative; the work is done by then.
         with contextlib.suppress(AssertionError):
             compared.compare(loader)
     for model in (a, b):
@@ -155,7 +155,7 @@ def peak(contender: str) -> None:
 
 
 def memory() -> None:
-    """Print how far the peak with 51 x 51 layers lies above that of the forward passes alone."""
+    """Print how far the peak with 51 x 51 layers is above that of the forward passes alone."""
     peaks = {}
     for contender in ("forwards", "epsball"):
         command = [sys.executable, __file__, "peak", "--contender", contender]

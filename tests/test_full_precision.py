@@ -5,7 +5,7 @@ import torch
 from epsball.full_precision import full_precision
 
 
-def test_switches_are_ieee_inside_and_come_back():
+def test_switches_are_ieee_inside_and_restored_afterwards():
     switch = torch.backends.mkldnn.matmul
     before = switch.fp32_precision
     try:

@@ -30,7 +30,7 @@ def test_examples_of_the_grammar(text: str, head: str, options: dict[str, str]) 
         ("  ,first=3", "has nothing before its options"),
         ("digits,first=", "option 'first' in 'digits,first=' has no value"),
         ("digits,first=,split=test", "option 'first'"),
-        ("digits,first=3,first=4", "option 'first' stands twice"),
+        ("digits,first=3,first=4", "option 'first' is given twice"),
     ],
 )
 def test_refusals_name_the_text_and_the_rule(text: str, fact: str) -> None:
@@ -44,6 +44,6 @@ values = st.lists(st.text("abc019./:@-", min_size=1, max_size=6), min_size=1, ma
 
 
 @given(head=st.text("abz:/.@", min_size=1, max_size=9), options=st.dictionaries(keys, values, max_size=4))
-def test_what_is_joined_is_split_again(head: str, options: dict[str, str]) -> None:
+def test_joined_options_are_split_again(head: str, options: dict[str, str]) -> None:
     text = ",".join([head, *(f"{key}={value}" for key, value in options.items())])
     assert split_options(text) == (head, options)

@@ -47,7 +47,7 @@ def test_impossible_counts_are_refused(successes: int, trials: int) -> None:
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0, math.nan])
 def test_confidence_must_be_a_probability(confidence: float) -> None:
-    with pytest.raises(InputError, match="strictly between 0 and 1"):
+    with pytest.raises(InputError, match="between 0 and 1"):
         clopper_pearson(1, 2, confidence)
 
 

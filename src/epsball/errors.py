@@ -29,7 +29,7 @@ class ModelError(EpsballError):
 
 
 class NoGradientError(ModelError):
-    """A model that passes no gradient to its input, asked for one (exit code 3)."""
+    """A model that passes no gradient to its input when one is needed (exit code 3)."""
 
 
 class UnsupportedOperation(EpsballError):
@@ -57,7 +57,7 @@ class CertificateError(EpsballError):
 
 
 class AssumptionError(EpsballError):
-    """A stated assumption (a kernel, a rounding contract) that was seen broken (exit code 7)."""
+    """A stated assumption (a kernel, a rounding contract) that was found broken (exit code 7)."""
 
     exit_code = 7
 
@@ -74,13 +74,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """Return the first line of an exception's text, cut to `most` characters; its type's name if it has no text."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:most]
+
+
 def lookup(known: Mapping[str, T], name: str, what: str) -> T:
-    """Return what is registered under a name.
+    """Return the entry of a table of names; `what` says in messages what the names are of.
 
     Raises
     ------
     InputError
-        If nothing is, with the known names and the nearest of them.
+        If the name is unknown; the message lists the known names and the nearest of them.
     """
     if name not in known:
         raise InputError(f"unknown {what} '{name}'; known: {', '.join(known)}.{nearest(str(name), known)}")

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of either."""
+"""Writing files so that a crash leaves either the old file or the new one, never a part."""
 
 import json
 import os
@@ -10,12 +10,12 @@ from epsball.errors import InputError
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write `content` to a temporary neighbour, flush it to disk and rename it to `path`.
+    """Write `content` to a temporary file beside `path`, flush it to disk and rename it to `path`.
 
     Raises
     ------
     InputError
-        If the folder cannot be written or the disk is full; an older `path` is left as it was.
+        If the folder cannot be written or the disk is full; an older file at `path` stays as it was.
     """
     path = Path(path).resolve()
     try:

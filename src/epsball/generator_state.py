@@ -1,4 +1,4 @@
-"""The process's global random generators, kept or seeded for the length of a block."""
+"""The global random generators of the process, restored after a block or seeded for it."""
 
 import random
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ import torch
 
 @contextmanager
 def preserved(seed: int | None = None) -> Iterator[None]:
-    """Put the generators of torch, CUDA, NumPy and Python back after the block.
+    """Restore the generators of torch, CUDA, NumPy and Python after the block.
 
     Parameters
     ----------
     seed
-        If given, all of them are seeded with it at the start of the block: what a stochastic
-        model draws then follows from the seed alone.
+        If given, all of them are seeded with it at the start of the block, so that the draws of a
+        stochastic model follow from the seed alone.
     """
     cuda = torch.cuda.is_initialized()
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002

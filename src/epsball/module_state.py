@@ -1,4 +1,4 @@
-"""Using a module without leaving a trace on it."""
+"""Using a module and restoring its state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from epsball.generator_state import preserved
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Run a module in evaluation mode inside the block; every submodule's mode comes back.
+    """Run a module in evaluation mode inside the block; every submodule's mode is restored.
 
-    The flags are set directly: calling ``eval`` may run code of the caller's, and exported
-    programs refuse it. Frozen TorchScript modules have no mode to set.
+    The flags are set directly: ``eval`` may run the caller's code, and exported programs refuse it.
+    Frozen TorchScript modules have no mode to set.
     """
     modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
     try:
@@ -28,12 +28,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Switch `module` to evaluation with frozen parameters; put everything back afterwards.
+    """Switch `module` to evaluation mode with frozen parameters; restore everything afterwards.
 
-    Every submodule's mode, every parameter's ``requires_grad``, which buffers there are and what
-    they hold, and the global generators are restored, also after an exception. What a module
-    keeps outside its parameters and buffers cannot be seen, and the block is not meant to be
-    entered for one module from two threads at once.
+    Every submodule's mode, every parameter's ``requires_grad``, the set of buffers and their values,
+    and the global generators are restored, also after an exception. State that a module keeps outside
+    its parameters and buffers is not seen, and two threads must not enter the block for one module at
+    once.
     """
     gradients = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     buffers = [(part, _buffers(part)) for part in module.modules()]
@@ -53,12 +53,12 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
 
 def _buffers(part: nn.Module) -> dict[str, Tensor | None]:
-    """Return a module's own buffers; those of TorchScript lie in no dictionary."""
+    """Return a module's own buffers; TorchScript does not keep them in a dictionary."""
     return dict(part._buffers) if isinstance(part._buffers, dict) else dict(part.named_buffers(recurse=False))
 
 
 def _restore(part: nn.Module, held: dict[str, Tensor | None], values: dict[int, Tensor]) -> None:
-    """Give a module its buffers back, those and no others, with the values they had."""
+    """Restore a module's set of buffers and their values."""
     if isinstance(part._buffers, dict):
         part._buffers.clear()
         part._buffers.update(held)

@@ -1,4 +1,4 @@
-"""The grammar shared by every text that names a model or data: ``HEAD[,key=value]...``."""
+"""The grammar of every text that names a model, data or a method: ``HEAD[,key=value]...``."""
 
 import re
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ _OPTION = re.compile(r",\s*([A-Za-z_][A-Za-z0-9_]*)\s*=")
 def split_options(text: str) -> tuple[str, dict[str, str]]:
     """Split ``HEAD[,key=value]...`` into the head and its options, in the order written.
 
-    A new option begins at a comma that is followed by ``identifier=``; every other comma belongs
-    to the head or to the value it stands in, so that ``mean=0.1,0.2,0.3`` is one option.
+    An option begins at a comma followed by ``identifier=``; every other comma belongs to the head or
+    to the value around it, so that ``mean=0.1,0.2,0.3`` is one option.
 
     Parameters
     ----------
@@ -22,12 +22,17 @@ def split_options(text: str) -> tuple[str, dict[str, str]]:
     Returns
     -------
     tuple of str and dict
-        The head and the options as texts, surrounding blanks removed.
+        The head and the options as texts, without surrounding blanks.
 
     Raises
     ------
     InputError
         If the head or a value is empty, or a key is given twice.
+
+    Examples
+    --------
+    >>> split_options("idx:folder,split=test,first=1000")
+    ('idx:folder', {'split': 'test', 'first': '1000'})
     """
     head, *rest = _OPTION.split(text)
     if not head.strip():
@@ -37,7 +42,7 @@ def split_options(text: str) -> tuple[str, dict[str, str]]:
         if not value.strip():
             raise InputError(f"option '{key}' in {text!r} has no value; write {key}=VALUE or leave it out.")
         if key in options:
-            raise InputError(f"option '{key}' stands twice in {text!r}; give it once.")
+            raise InputError(f"option '{key}' is given twice in {text!r}; give it once.")
         options[key] = value.strip()
     return head.strip(), options
 
@@ -51,9 +56,9 @@ def read_options(owner: str, defaults: Mapping[str, object], options: Mapping[st
     Parameters
     ----------
     owner
-        Whose options they are, for messages: ``"the attack 'pgd'"``.
+        The object with the options, for messages: ``"the attack 'pgd'"``.
     defaults
-        The value of every field; only whole numbers, numbers and texts can be written as an option.
+        The default of every field; only integers, floats and texts can be given as options.
     options
         The texts by name, as `split_options` returns them.
 
@@ -61,6 +66,11 @@ def read_options(owner: str, defaults: Mapping[str, object], options: Mapping[st
     ------
     InputError
         If an option is unknown, or its text is not of the type of its default.
+
+    Examples
+    --------
+    >>> read_options("the attack 'pgd'", {"steps": 40, "step_size": 0.1}, {"steps": "20"})
+    {'steps': 20}
     """
     readable = {name: value for name, value in defaults.items() if type(value) in _KINDS}
     values: dict[str, object] = {}

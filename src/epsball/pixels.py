@@ -1,4 +1,4 @@
-"""8-bit pixels and the float32 centres that every pillar shares."""
+"""8-bit pixels as the float32 centres that every pillar shares."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,12 @@ def from_8bit(pixels: Tensor) -> Tensor:
     ------
     InputError
         If `pixels` is not uint8.
+
+    Examples
+    --------
+    >>> from_8bit(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
     """
     if pixels.dtype != torch.uint8:
-        raise InputError(f"pixels are {pixels.dtype}; 8-bit pixels are uint8. Floats are pixels already.")
+        raise InputError(f"pixels are {pixels.dtype}; 8-bit pixels are uint8. Use floats in [0, 1] as they are.")
     return pixels.to(torch.float32) / 255.0

@@ -1,4 +1,4 @@
-"""Progress of long work: the library reports, whoever listens shows it.
+"""Progress of long work: the library reports it, and a listener may show it.
 
 Nothing is printed unless a listener is installed (the command line installs one).
 """
@@ -13,7 +13,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def report(what: str, done: int, total: int) -> None:
-    """Tell the listener, if there is one, that `done` of `total` units of `what` are finished."""
+    """Tell the listener, if there is one, that `done` of `total` units of `what` are done."""
     listener = _listener.get()
     if listener is not None:
         listener(what, done, total)
@@ -21,7 +21,7 @@ def report(what: str, done: int, total: int) -> None:
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Send the reports made inside the block to ``listener(what, done, total)``."""
+    """Send reports made inside the block to ``listener(what, done, total)``."""
     token = _listener.set(listener)
     try:
         yield

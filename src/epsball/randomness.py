@@ -1,9 +1,8 @@
-"""A counter-based generator: every draw is a function of its key, on every device.
+"""A counter-based random generator: every draw is a function of its key, on every device.
 
-A `Keys` holds one 64-bit key an example. What is drawn for an example depends on that key
-alone, so batching, order, chunking and the number of processes change no draw. Bits and
-uniforms are integer arithmetic, the same everywhere; normals go through log and cos in
-float64, whose last bit may differ between devices.
+A `Keys` holds one 64-bit key per example. Draws for an example depend on its key alone, so batching,
+order, chunking and the number of processes change no draw. Bits and uniforms are integer arithmetic,
+the same everywhere; normals use log and cos in float64, whose last bit may differ between devices.
 
 References
 ----------
@@ -83,34 +82,41 @@ def text_word(text: str) -> int:
 
 @dataclass(frozen=True)
 class Keys:
-    """One key an example; everything drawn from it is a function of that key.
+    """One key per example; everything drawn for the example is a function of its key.
 
     Parameters
     ----------
     words
         Int64 tensor (n,) of key bits.
+
+    Examples
+    --------
+    >>> keys = Keys.of_positions(torch.arange(3), seed=0)
+    >>> draws = keys.derive("start").uniform((2,))
+    >>> draws.shape, bool((draws[2] == keys[2:].derive("start").uniform((2,))).all())
+    (torch.Size([3, 2]), True)
     """
 
     words: Int64[Tensor, " n"]
 
     @classmethod
     def of_positions(cls, positions: Int64[Tensor, " n"], seed: int) -> "Keys":
-        """Return keys of (seed, position): what training uses, positions being those in the data set."""
+        """Return keys of (seed, position in the data set), as training uses them."""
         return cls(_mix(positions + _GOLDEN)).derive(seed)
 
     @classmethod
     def of_examples(cls, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], seed: int) -> "Keys":
-        """Return keys of (seed, the example's own values and label): what evaluation uses.
+        """Return keys of (seed, the example's own values and label), as evaluation uses them.
 
         Float32 and float64 arrays of equal values give equal keys. The hash is a sum of
-        position-dependent words modulo 2^64, so the order of summation cannot matter.
+        position-dependent words modulo 2^64, so it does not depend on the order of summation.
         """
         flat = x.detach().reshape(len(x), math.prod(x.shape[1:]))
         positions = torch.arange(flat.shape[1], device=x.device, dtype=torch.int64) * _GOLDEN
         words = torch.empty(len(x), dtype=torch.int64, device=x.device)
         rows = max(1, _CHUNK // max(1, flat.shape[1]))
         for start in range(0, len(x), rows):
-            # Adding zero turns -0.0 into 0.0: equal values, equal keys.
+            # Adding zero turns -0.0 into 0.0, so that equal values give equal keys.
             bits = (flat[start : start + rows].to(torch.float64) + 0.0).view(torch.int64)
             words[start : start + rows] = _mix(bits ^ positions).sum(dim=1)
         return cls(_mix(words ^ _mix(y.to(x.device, torch.int64) + _GOLDEN))).derive(seed)
@@ -122,7 +128,7 @@ class Keys:
         return Keys(self.words[rows])
 
     def derive(self, *labels: int | str) -> "Keys":
-        """Return keys that also depend on the labels (an attack's name, a restart, a step)."""
+        """Return keys that also depend on labels (an attack's name, a restart, a step)."""
         words = self.words
         for label in labels:
             word = text_word(label) if isinstance(label, str) else _signed(int(label))
@@ -130,7 +136,7 @@ class Keys:
         return Keys(words)
 
     def bits(self, count: int) -> Int64[Tensor, "n count"]:
-        """Return `count` independent 32-bit words an example, in int64."""
+        """Return `count` independent 32-bit words per example, in int64."""
         blocks = math.ceil(count / 4)
         index = torch.arange(blocks, dtype=torch.int64, device=self.words.device)
         zero = torch.zeros((), dtype=torch.int64, device=self.words.device)
@@ -146,7 +152,7 @@ class Keys:
     def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float64) -> Tensor:
         """Return draws (n, *shape) uniform on the open interval (0, 1).
 
-        Float64 draws are (k + 1/2) / 2^32 exactly; narrower types take 23 bits,
+        Float64 draws are exactly (k + 1/2) / 2^32; narrower dtypes use 23 bits,
         (k + 1/2) / 2^23, so that no float32 draw rounds to 0 or 1.
         """
         words = self.bits(math.prod(shape)).reshape(len(self), *shape)
@@ -168,5 +174,5 @@ class Keys:
         return -torch.log(self.uniform(shape)).to(dtype)
 
     def choice(self, upper: int) -> Int64[Tensor, " n"]:
-        """Return one integer of 0..upper-1 an example (bias below upper / 2^32)."""
+        """Return one integer from 0 to upper - 1 per example (bias below upper / 2^32)."""
         return (self.bits(1)[:, 0] * upper) >> 32

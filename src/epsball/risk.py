@@ -1,8 +1,8 @@
 """Natural, boundary and robust risk as functions of verdict columns (17.3.1), and the quantities of 17.6.1.
 
 With the 0-1 loss, robust risk = natural risk + boundary risk, where the boundary risk is the
-probability of an example that is classified correctly and can be flipped inside its ball. An
-attack bounds it from below, certificates from above.
+probability that an example is classified correctly but can be flipped inside its ball. An attack
+bounds it from below, certificates from above.
 """
 
 from dataclasses import dataclass
@@ -23,15 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Bracket:
-    """A risk known from both sides on a sample, with an interval for its source.
+    """Bounds on the risk of a sample from both sides, with an interval for the risk of its distribution.
 
     Parameters
     ----------
     low, high
         The risk of the sample lies between them: exact shares of its examples.
     interval
-        Exact confidence interval of the risk of the distribution: the lower Clopper-Pearson
+        Exact confidence interval of the risk of the distribution: from the lower Clopper-Pearson
         limit of `low` to the upper one of `high`.
+
+    Examples
+    --------
+    >>> print(Bracket.of_counts(low=2, high=5, n=10))
+    0.2000..0.5000 [0.0252, 0.8129]
     """
 
     low: float
@@ -45,10 +50,10 @@ class Bracket:
 
     @classmethod
     def of_sides(cls, low: tuple[int, int], high: tuple[int, int], confidence: float = 0.95) -> "Bracket":
-        """Return the bracket of at least `low` errors and at most `high`, each (errors, examples looked at).
+        """Return the bracket of at least `low` errors and at most `high`, each given as (errors, examples).
 
-        The sides may have looked at different numbers of examples of one source. Where chance
-        then puts the upper side below the lower one, it is raised to it.
+        Both sides may come from different numbers of examples of one source. If the upper side then
+        happens to fall below the lower one, it is raised to it.
         """
         bottom, top = clopper_pearson(*low, confidence).low, clopper_pearson(*high, confidence).high
         share = low[0] / low[1]
@@ -64,6 +69,13 @@ class RiskDecomposition(results.Result):
     """Natural risk + boundary risk = robust risk, each as a bracket.
 
     The lower ends add up exactly, and so do the upper ends.
+
+    Examples
+    --------
+    >>> correct, broken = torch.tensor([True, True, False]), torch.tensor([True, False, False])
+    >>> found = decompose(correct, broken)
+    >>> found.natural.low + found.boundary.low == found.robust.low
+    True
     """
 
     natural: Bracket
@@ -109,13 +121,13 @@ def decompose(
     correct
         Whether the example itself is classified correctly (margin > 0).
     broken
-        Whether a witness is known (those misclassified at x may be included or not).
+        Whether a witness is known (its values for misclassified examples do not matter).
     certified
-        Whether a certificate says that no witness exists; left out: none is known.
+        Whether a certificate says that no witness exists; None if there are no certificates.
     failed
         Whether the model gave no verdict at the example itself: it may be an error or not.
     confidence
-        Of the exact intervals.
+        The confidence of the exact intervals.
 
     Raises
     ------
@@ -126,6 +138,13 @@ def decompose(
     ----------
     Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML
     2019, section 3 (eq. (1)).
+
+    Examples
+    --------
+    >>> correct, broken = torch.tensor([True, True, True, False]), torch.tensor([True, False, False, False])
+    >>> certified = torch.tensor([False, True, False, False])
+    >>> print(decompose(correct, broken, certified).robust)
+    0.5000..0.7500 [0.0676, 0.9937]
     """
     certified = torch.zeros_like(correct) if certified is None else certified
     failed = torch.zeros_like(correct) if failed is None else failed
@@ -147,24 +166,33 @@ def decompose(
 
 
 UNKNOWN = Interval(0.0, 1.0)
-"""A risk of which nothing is known."""
+"""The interval of an unknown risk."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Quantities(results.Result):
-    """The three quantities of 17.6.1 as intervals, each known from both sides.
+    """The three quantities of 17.6.1 as intervals, bounded from both sides.
 
     An attack bounds a robust risk from below, a certificate from above. The difference of two
-    attack bounds bounds nothing, so without a certificate the intervals reach the trivial ends.
+    attack bounds is no bound, so without a certificate the intervals reach the trivial ends.
 
     Parameters
     ----------
     gap
-        Generalisation gap: robust risk of the distribution - that of the training data.
+        Generalisation gap: robust risk of the distribution minus that of the training data.
     excess
-        Robust risk of the distribution - optimal risk: at least the excess over the class.
+        Robust risk of the distribution minus the optimal risk: at least the excess over the class.
     optimal
         Optimal risk of the distribution, over all measurable classifiers.
+
+    Examples
+    --------
+    >>> print(Quantities(gap=Interval(0.0, 0.1), excess=Interval(0.0, 0.3), optimal=UNKNOWN))
+    quantity  interval
+    --------  ----------------
+    gap       [0.0000, 0.1000]
+    excess    [0.0000, 0.3000]
+    optimal   [0.0000, 1.0000]
     """
 
     gap: Interval
@@ -193,16 +221,22 @@ def three_quantities(train: Bracket, test: Bracket, optimal: Interval = UNKNOWN)
     gap    in [test.low - train.high, test.high - train.low]
     excess in [max(0, test.low - optimal.high), test.high - optimal.low]
 
-    with the ends of the brackets' confidence intervals. All hold together with the confidence
-    1 - sum of the three errors (Bonferroni).
+    with the ends of the brackets' confidence intervals. All hold together with confidence 1 minus
+    the sum of the three errors (Bonferroni).
 
     Parameters
     ----------
     train, test
-        Robust risk measured on examples trained on, and on others of the same source.
+        Robust risk measured on training examples, and on other examples of the same source.
     optimal
-        What is known of the optimal risk of the distribution (`epsball.limits`). No classifier
-        is better, so it is at most the classifier's own robust risk.
+        An interval for the optimal risk of the distribution (`epsball.limits`). No classifier has a
+        lower risk, so it is at most the classifier's own robust risk.
+
+    Examples
+    --------
+    >>> train, test = Bracket.of_counts(200, 300, 1000), Bracket.of_counts(400, 500, 1000)
+    >>> print(three_quantities(train, test).gap)
+    [0.0400, 0.3558]
     """
     low, high = test.interval.low, test.interval.high
     best = Interval(min(optimal.low, high), min(optimal.high, high))
@@ -217,11 +251,16 @@ def adversarial_cross_entropy(margin: Float64[np.ndarray, " n"]) -> float:
     """Return a lower bound of a classifier's adversarial cross-entropy, in nats, from margins under attack.
 
     At a point of margin m = z_y - max_{j != y} z_j the cross-entropy is at least ln(1 + exp(-m)), with
-    equality for two classes; the adversary does at least as well as the attack. NaN (no margin) counts 0.
+    equality for two classes; the adversary does at least as well as the attack. NaN (no margin) counts as 0.
 
     Parameters
     ----------
     margin
-        (n,) the least margin known in each example's ball.
+        (n,) the least known margin in each example's ball.
+
+    Examples
+    --------
+    >>> round(adversarial_cross_entropy(np.array([0.0, np.inf])), 6)  # ln(2) / 2
+    0.346574
     """
     return float(np.mean(np.logaddexp(0.0, -np.nan_to_num(margin, nan=np.inf, posinf=np.inf, neginf=-np.inf))))

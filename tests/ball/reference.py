@@ -1,4 +1,4 @@
-"""What a ball is, in fractions: slow and beyond doubt. And the cases that the laws are tried on."""
+"""The ball in fractions, slow but certain, and the cases on which the laws are tested."""
 
 from fractions import Fraction
 
@@ -28,7 +28,7 @@ def contained(ball: Ball, point: Tensor, centre: Tensor) -> bool:
 
 
 def box_of(boxed: bool) -> dict[str, float | None]:
-    """Return the ends of the box [0, 1], or of none."""
+    """Return the ends of the box [0, 1], or None for both."""
     return {"low": 0.0, "high": 1.0} if boxed else {"low": None, "high": None}
 
 

@@ -83,7 +83,7 @@ def test_l1_leaves_coordinates_that_rounding_keeps_from_their_wall():
     assert Ball("l1", 1).ascent(g, points).tolist() == [[0, 0, 1, 0]]
 
 
-def test_l1_shares_the_step_among_fewer_where_fewer_can_move():
+def test_l1_divides_the_step_among_the_coordinates_that_can_move():
     g = torch.zeros(1, 300)
     g[0, 7], g[0, 9] = 2.0, -1.0
     step = Ball("l1", 1).ascent(g, torch.full_like(g, 0.5))

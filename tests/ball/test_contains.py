@@ -54,7 +54,7 @@ def test_pythagorean_ties_are_counted_in_integers():
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("boxed", [True, False])
-def test_what_is_not_finite_is_in_no_ball(norm, boxed):
+def test_values_that_are_not_finite_are_in_no_ball(norm, boxed):
     x = torch.full((3, 4), 0.5)
     points = x.clone()
     points[:, 1] = torch.tensor([math.nan, math.inf, -math.inf])

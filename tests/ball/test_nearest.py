@@ -12,7 +12,7 @@ ORDER = {"linf": "inf", "l2": 2, "l1": 1}
 
 
 def solved(ball, point, centre):
-    """Return the solver's nearest point, right to about 1e-8 in its distance and 1e-4 in its coordinates."""
+    """Return the solver's nearest point, accurate to about 1e-8 in its distance and 1e-4 in its coordinates."""
     z = cp.Variable(len(point))
     rules = [cp.norm(z - centre, ORDER[ball.norm]) <= float(ball.radius)]
     if ball.low is not None:
@@ -47,7 +47,7 @@ def test_projections_are_nearest(norm, boxed):
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_projections_meet_the_optimality_conditions(norm):
-    """To many digits: capped coordinates sit on the box, the others share one scale (l2) or one shift (l1)."""
+    """To many digits: capped coordinates lie on the box, the others share one scale (l2) or one shift (l1)."""
     generator = torch.Generator().manual_seed(3)
     x = (3 * torch.rand(50, 40, dtype=torch.float64, generator=generator) - 1).clamp(0, 1)
     points = x + torch.randn(50, 40, dtype=torch.float64, generator=generator)

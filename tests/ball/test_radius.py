@@ -79,6 +79,6 @@ def test_errors_name_the_value_the_rule_and_the_fix(value, words):
     assert all(word in str(error.value) for word in words)
 
 
-def test_a_truth_value_is_no_radius():
+def test_a_bool_is_not_a_radius():
     with pytest.raises(InputError, match="bool"):
         parse_radius(True)

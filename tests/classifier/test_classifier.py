@@ -27,7 +27,7 @@ def assert_same_state(before, after):
 
 
 class Drifting(nn.Module):
-    """Moves a buffer, rebinds another and draws a number at every forward."""
+    """Changes a buffer, rebinds another and draws a number in every forward."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,7 @@ def test_use_leaves_no_trace_on_mode_flags_buffers_or_generators():
     assert_same_state(before, state_of(module))
 
 
-def test_buffers_moved_or_rebound_by_a_forward_come_back():
+def test_buffers_changed_or_rebound_by_a_forward_are_restored():
     module = Drifting()
     buffer = module.last
     before = state_of(module)
@@ -62,7 +62,7 @@ def test_buffers_moved_or_rebound_by_a_forward_come_back():
     assert module.last is buffer
 
 
-def test_state_comes_back_after_an_exception():
+def test_state_is_restored_after_an_exception():
     def fail(module, x):
         torch.rand(1)
         raise ValueError("broken inside")
@@ -98,7 +98,7 @@ def test_passes_equal_a_hooks_count():
     assert classifier.passes.backward == 7
 
 
-def test_normalisation_stands_in_front_and_pixels_stay_pixels():
+def test_normalisation_comes_first_and_pixels_stay_pixels():
     x, _ = examples(5, (3, 8, 8))
     mean, std = [0.4, 0.5, 0.6], [0.1, 0.2, 0.3]
     module = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
@@ -109,7 +109,7 @@ def test_normalisation_stands_in_front_and_pixels_stay_pixels():
     assert classifier.network[1] is module
 
 
-def test_one_of_mean_and_std_may_stand_alone():
+def test_mean_or_std_may_be_given_alone():
     x, _ = examples(5)
     module = mlp()
     assert torch.allclose(Classifier(module, mean=0.5).logits(x), module(x - 0.5))
@@ -162,7 +162,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)
-def test_models_that_are_no_classifier_are_explained(kind, as_users_run):
+def test_models_that_are_not_classifiers_are_explained(kind, as_users_run):
     function, words = OUTPUTS[kind]
     with pytest.raises(ModelError, match=words):
         check(Wrapped(function, mlp()))
@@ -299,7 +299,7 @@ def test_models_that_work_in_place_change_nothing_outside():
         assert classifier.gradient(classifier.forward(leaf).amax(1), leaf).abs().sum() > 0
 
 
-def test_buffers_that_appear_in_a_forward_go_again():
+def test_buffers_that_a_forward_adds_are_removed():
     class Growing(nn.Module):
         def __init__(self):
             super().__init__()
@@ -332,6 +332,6 @@ def test_lazy_models_and_inference_mode_are_explained():
         check(mlp())
 
 
-def test_frozen_torchscript_is_taken():
+def test_frozen_torchscript_is_accepted():
     frozen = torch.jit.freeze(torch.jit.script(mlp().eval()))
     assert check(frozen) == 4

@@ -67,7 +67,7 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("npz:x.npz,split=test", "unknown option of 'npz': 'split'; known: first, indices"),
         ("digits,image=a", "unknown option of 'digits': 'image'"),
         ("digits,split=tset", r"unknown split of digits: 'tset'; known: train, test\. Did you mean 'test'\?"),
-        ("digits,first=3,first=4", "stands twice"),
+        ("digits,first=3,first=4", "is given twice"),
         ("idx:data,split=val", "unknown split of idx: 'val'"),
         ("cifar10:data,split=all", "unknown split of cifar10: 'all'"),
     ],

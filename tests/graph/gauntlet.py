@@ -1,4 +1,4 @@
-"""Small networks, one an operation or attribute: what capture and every certificate are tried on.
+"""Small networks, one per operation or attribute, on which capture and all certificates are tested.
 
 `GAUNTLET` maps a name to (builder, shape of one input). Builders fix the weights; the networks
 are in evaluation mode and take inputs in [0, 1].
@@ -25,7 +25,7 @@ class Function(nn.Module):
 
 
 class WithParameters(nn.Module):
-    """A network that is a function of x and of its own tensors, a parameter and a buffer each."""
+    """A network that is a function of x, of its parameters and of a buffer."""
 
     def __init__(self, function: Callable[..., Tensor], *shapes: tuple[int, ...]) -> None:
         super().__init__()

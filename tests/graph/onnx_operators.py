@@ -1,4 +1,4 @@
-"""ONNX operators, each in a small network: what the importer is tried on."""
+"""ONNX operators, each in a small network, on which the importer is tested."""
 
 import numpy as np
 import onnx

@@ -22,7 +22,7 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Registered in another order than it runs."""
+    """Its modules are registered in another order than they run."""
 
     def __init__(self, width: int = 4) -> None:
         super().__init__()

@@ -1,9 +1,8 @@
-"""Networks on several devices, without a second device: CPU tensors that say they lie elsewhere.
+"""Networks on several devices, without a second device: CPU tensors that report another device.
 
 As on a real machine, tensors of two devices do not meet in one operation, but for copies, scalars and positions.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ FIRST, SECOND = torch.device("ipu:0"), torch.device("ipu:1")
 
 
 class Elsewhere(Tensor):
-    """A CPU tensor that says it lies on another device."""
+    """A CPU tensor that reports another device."""
 
     inner: Tensor
     place: torch.device
@@ -51,7 +50,7 @@ class Elsewhere(Tensor):
 
 
 def computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Compute on the CPU and say where the result lies."""
+    """Compute on the CPU and set the device of the result."""
     name = func.overloadpacket.__name__
     given = [value for value in tree_leaves([args, kwargs]) if isinstance(value, Tensor)]
     places = {value.device for value in given if value.ndim} or {value.device for value in given}
@@ -62,27 +61,27 @@ def computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     args, kwargs = tree_map(lambda v: v.inner if isinstance(v, Elsewhere) else v, (args, kwargs))
     result = func(*args, **kwargs)
-    if name.endswith("_") and given:
+    if name.endswith("_") and not name.endswith("__") and given:
         return given[0]
     there = torch.device(place).type == FIRST.type
     return tree_map(lambda v: Elsewhere(v, torch.device(place)) if there and isinstance(v, Tensor) else v, result)
 
 
 class Machine(TorchDispatchMode):
-    """Sees the operations that make tensors, too."""
+    """Also intercepts operations that create tensors."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return computed(func, args, kwargs or {})
 
 
-@pytest.fixture
-def machine() -> Iterator[None]:
-    with Machine():
-        yield
+@pytest.fixture(autouse=True)
+def _few_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the number of operations small, as each is intercepted."""
+    monkeypatch.setattr("epsball.similarity.measure.GROUPS", 3)
 
 
 def moved(module: nn.Module, device: torch.device) -> nn.Module:
-    """Put the parameters and buffers of a module on a device that is none."""
+    """Put the parameters and buffers of a module on a device of the stand-in."""
     for part in module.modules():
         for name, parameter in list(part._parameters.items()):
             if parameter is not None:
@@ -110,8 +109,8 @@ class Split(nn.Module):
 X = torch.randn(40, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_stand_in_refuses_two_devices_in_one_operation(machine):
-    with pytest.raises(RuntimeError, match="same device"):
+def test_the_stand_in_refuses_two_devices_in_one_operation():
+    with Machine(), pytest.raises(RuntimeError, match="same device"):
         Elsewhere(torch.ones(2), FIRST) + Elsewhere(torch.ones(2), SECOND)
 
 
@@ -119,26 +118,26 @@ def test_the_stand_in_refuses_two_devices_in_one_operation(machine):
     ("kernel", "places"),
     [("linear", (FIRST, SECOND)), ("linear", (torch.device("cpu"), SECOND)), ("rbf", (FIRST, FIRST))],
 )
-def test_two_networks_on_two_devices(machine, kernel, places):
-    def networks() -> list[nn.Module]:
-        return [seeded(ResNet), seeded(ResNet, seed=1)]
-
-    expected = cka(*networks(), X, layers="stages", kernel=kernel)
-    a, b = (moved(m, place) if place.type != "cpu" else m for m, place in zip(networks(), places, strict=True))
-    found = cka(a, b, X, layers="stages", kernel=kernel)
+def test_two_networks_on_two_devices(kernel, places):
+    networks = [seeded(ResNet), seeded(ResNet, seed=1)]
+    expected = cka(*networks, X, layers="stages", kernel=kernel)
+    with Machine():
+        a, b = (moved(m, place) if place.type != "cpu" else m for m, place in zip(networks, places, strict=True))
+        found = cka(a, b, X, layers="stages", kernel=kernel)
     assert found.matrix.device.type == "cpu"
     torch.testing.assert_close(found.matrix, expected.matrix)
     torch.testing.assert_close(found.error, expected.error)
     torch.testing.assert_close(found.shifted, expected.shifted)
 
 
-def test_one_network_over_two_devices(machine):
-    expected = cka(Split(0), Split(1), X, layers="*.?", batch_size=20)
+def test_one_network_over_two_devices():
     models = [Split(0), Split(1)]
-    for model in models:
-        moved(model.first, FIRST)
-        moved(model.second, SECOND)
-    found = cka(*models, X, layers="*.?", batch_size=20)
+    expected = cka(*models, X, layers="*.?", batch_size=20)
+    with Machine():
+        for model in models:
+            moved(model.first, FIRST)
+            moved(model.second, SECOND)
+        found = cka(*models, X, layers="*.?", batch_size=20)
+        own = similarities({"a": models[0], "b": models[1]}, Elsewhere(X, FIRST), layers="*.?", batch_size=20)
     torch.testing.assert_close(found.matrix, expected.matrix)
-    own = similarities({"a": models[0], "b": models[1]}, Elsewhere(X, FIRST), layers="*.?", batch_size=20)
     torch.testing.assert_close(own.pairs["a", "b"].matrix, expected.matrix)

@@ -1,4 +1,4 @@
-"""Heatmaps: what is drawn, and that every name has room."""
+"""Heatmaps: what they show, and that names do not overlap."""
 
 import io
 import itertools
@@ -39,10 +39,10 @@ def test_the_layers_of_a_run_upwards_on_one_colour_scale():
     assert [ax.get_title() for ax in figure.axes[:2]] == ["one", "two"]
 
 
-@pytest.mark.parametrize("layers", [53, 90])
-def test_the_names_of_many_layers_do_not_overlap(layers):
+def test_the_names_of_many_layers_do_not_overlap():
+    layers = 90
     figure = heatmaps({"a": made(layers, layers), "b": made(layers, layers)})
-    figure.savefig(io.BytesIO(), format="png")
+    figure.draw_without_rendering()
     for ax in figure.axes[:2]:
         for labels, along in ((ax.get_yticklabels(), "y"), (ax.get_xticklabels(), "x")):
             boxes = [label.get_window_extent() for label in labels]
@@ -63,6 +63,6 @@ def test_undefined_layers_are_drawn_and_files_written(kind):
     assert len(out.getvalue()) > 1000
 
 
-def test_no_panel():
+def test_no_panels():
     with pytest.raises(InputError, match="panels is empty"):
         heatmaps({})

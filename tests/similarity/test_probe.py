@@ -1,4 +1,4 @@
-"""What runs, in which order, and where the rows lie."""
+"""Which modules run, in which order, and along which axis the rows lie."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from epsball.similarity.network import network
 from similarity.networks import Folded, Mixed, Padded, ResNet, SequenceFirst, seeded
 
 
-def test_names_in_execution_order_with_the_calls_of_reused_modules_told_apart():
+def test_names_are_in_execution_order_and_number_the_calls_of_reused_modules():
     model, x = seeded(ResNet), torch.randn(6, 3, 6, 6)
     names = layer_names(model, x)
     block = ["conv1", "bn1", "relu:1", "conv2", "bn2", "relu:2"]
@@ -49,7 +49,7 @@ def test_patterns(choice, expected):
         ([], r"layers is \[\]; give"),
     ],
 )
-def test_layers_that_are_not_there(choice, message):
+def test_unknown_layers_are_named(choice, message):
     with pytest.raises(InputError, match=message):
         layer_names(seeded(ResNet), torch.randn(6, 3, 6, 6), choice)
 
@@ -82,7 +82,7 @@ def test_folded_rows_are_unfolded_in_the_order_they_have():
         assert float(found.matrix) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_outputs_that_pass_on_what_came_are_no_layers_of_their_own():
+def test_outputs_that_repeat_their_input_are_not_layers():
     model = nn.Sequential(
         nn.Linear(6, 4), nn.Identity(), nn.Dropout(), nn.Unflatten(1, (2, 2)), nn.Flatten(), nn.ReLU()
     )
@@ -90,7 +90,7 @@ def test_outputs_that_pass_on_what_came_are_no_layers_of_their_own():
     assert layer_names(nn.Identity(), torch.randn(8, 6)) == ["output"]
 
 
-def test_the_networks_own_output_counts_where_it_differs_from_the_last_layer():
+def test_the_output_of_the_network_is_a_layer_if_it_differs_from_the_last_one():
     class Scaled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -119,7 +119,7 @@ def test_a_layer_that_runs_only_sometimes_is_named():
 def test_graphs_that_hide_their_modules_are_refused():
     model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
     exported = torch.export.export(model, (torch.randn(4, 6),), dynamic_shapes=({0: torch.export.Dim("n")},))
-    with pytest.raises(ModelError, match="exported graphs hide theirs"):
+    with pytest.raises(ModelError, match="exported graphs hide their modules"):
         layer_names(exported.module(), torch.randn(8, 6))
 
 
@@ -128,7 +128,7 @@ def test_an_input_of_the_wrong_shape_is_explained():
         layer_names(nn.Linear(6, 2), torch.randn(8, 5))
 
 
-def test_attention_runs_unfused_whatever_is_watched_and_its_switch_comes_back():
+def test_attention_runs_unfused_whatever_is_observed_and_its_switch_is_restored():
     model, x = seeded(Padded), torch.randn(30, 5, 8)
     assert layer_names(model, x, "stages") == ["encoder", "head"]
     everything = cka(model, model, x)
@@ -146,12 +146,12 @@ def test_compiled_parts_and_inference_mode_show_the_same_layers():
     assert layer_names(model, x) == ["0", "1", "3"]
 
 
-def test_parts_that_cannot_be_watched_are_named():
+def test_parts_that_cannot_be_observed_are_named():
     with pytest.raises(ModelError, match="module '0' has lazy parameters"):
         layer_names(nn.Sequential(nn.LazyLinear(3)), torch.randn(8, 6))
 
 
-def test_empty_outputs_and_computed_weights_are_no_layers():
+def test_empty_outputs_and_computed_weights_are_not_layers():
     class Empty(nn.Module):
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             return {"all": 2 * x, "none": x[:, :0]}
@@ -169,8 +169,8 @@ def test_a_name_with_characters_of_patterns_is_itself():
     assert layer_names(model, torch.randn(8, 6), ["block[0]"]) == ["block[0]"]
 
 
-def test_inputs_go_to_a_device_of_the_network():
-    """The device meta stands for another one: nothing is computed."""
+def test_inputs_are_moved_to_a_device_of_the_network():
+    """The device meta serves as another one: nothing is computed."""
     model = nn.Sequential(nn.Linear(2, 2, device="meta"), nn.Linear(2, 2))
     x = torch.randn(4, 2)
     assert network(model).to_model(x).device == x.device

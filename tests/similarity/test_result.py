@@ -14,7 +14,7 @@ from similarity.networks import ResNet, seeded
 
 
 def made(matrix: torch.Tensor, spread: float = 0.0, names: str = "abcdefghijkl") -> Similarity:
-    """Return a similarity with this matrix, its replicates spread round it."""
+    """Return a similarity with this matrix and replicates around it."""
     a, b = matrix.shape
     replicates = matrix + spread * torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)[:, None, None]
     return Similarity(
@@ -38,7 +38,7 @@ def found() -> Similarity:
     return cka(seeded(ResNet), seeded(ResNet, seed=1), x, layers="stages", layers_b=["stem", "fc"], batch_size=10)
 
 
-def test_arrow_has_a_row_a_pair(found):
+def test_arrow_has_one_row_per_pair(found):
     table = found.to_arrow().to_pylist()
     assert len(table) == 10
     low, high = found.interval()

@@ -1,4 +1,4 @@
-"""Rows by position, from everything that holds inputs."""
+"""Rows by position, from every kind of data."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_pixels_of_8_bit_become_the_shared_centres():
     "data",
     [{"x": 1}, None, [], ["a", "b"], torch.tensor(3.0), [X[:, 0]] * 20, (X, Y[:3]), DataLoader([])],  # pyright: ignore[reportArgumentType]
 )
-def test_what_holds_no_inputs(data):
+def test_data_without_inputs_are_refused(data):
     with pytest.raises(InputError):
         Rows(data, "data").take(torch.arange(1))
 

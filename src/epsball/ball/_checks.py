@@ -1,4 +1,4 @@
-"""What centres and points must be, with errors that say so."""
+"""Checks of centres and points."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from epsball.ball.norm import extremes
 from epsball.errors import InputError
 
 _LARGEST = 2.0**500
-"""In float64 the squares of larger numbers overflow, or soon would."""
+"""In float64 the squares of larger numbers overflow, or sums of them do."""
 
 
 def check_floats(**tensors: Tensor) -> None:

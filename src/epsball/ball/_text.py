@@ -3,11 +3,11 @@
 from epsball.errors import InputError, nearest
 from epsball.option_text import split_options
 
-_FORM = "A ball is NORM:RADIUS[,low=NUMBER,high=NUMBER], for example linf:8/255; low=none,high=none is no box."
+_FORM = "A ball is NORM:RADIUS[,low=NUMBER,high=NUMBER], for example linf:8/255; low=none,high=none means no box."
 
 
 def read(text: str) -> tuple[str, str, dict[str, float | None]]:
-    """Return the norm, the radius and the ends of the box that a text names.
+    """Return the norm, the radius and the ends of the box in a text.
 
     Raises
     ------
@@ -22,7 +22,7 @@ def read(text: str) -> tuple[str, str, dict[str, float | None]]:
 
 
 def write(norm: str, radius: str, low: float | None, high: float | None) -> str:
-    """Return the text that `read` takes apart again; the box [0, 1] goes without saying."""
+    """Return the text that `read` reads back; the box [0, 1] is left out."""
     box = "" if (low, high) == (0.0, 1.0) else f",low={_format_end(low)},high={_format_end(high)}"
     return f"{norm}:{radius}{box}"
 
@@ -35,7 +35,7 @@ def _end(key: str, value: str, text: str) -> float | None:
     try:
         return float(value)
     except ValueError:
-        raise InputError(f"{key} in {text!r} is {value!r}, which is no number. {_FORM}") from None
+        raise InputError(f"{key} in {text!r} is {value!r}, which is not a number. {_FORM}") from None
 
 
 def _format_end(end: float | None) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def float_below(value: Fraction | float, dtype: torch.dtype) -> float:
-    """Return the largest number of `dtype` (float32 or float64) that is at most `value`."""
+    """Return the largest float of `dtype` (float32 or float64) that is at most `value`."""
     rounded = float(value)
     if rounded > value:
         rounded = math.nextafter(rounded, -math.inf)
@@ -20,7 +20,7 @@ def float_below(value: Fraction | float, dtype: torch.dtype) -> float:
 
 
 def float_above(value: Fraction | float, dtype: torch.dtype) -> float:
-    """Return the smallest number of `dtype` (float32 or float64) that is at least `value`."""
+    """Return the smallest float of `dtype` (float32 or float64) that is at least `value`."""
     return -float_below(-value, dtype)
 
 
@@ -41,8 +41,8 @@ def beyond(a: Tensor, b: Tensor, radius: Fraction) -> Bool[Tensor, "*shape"]:
     """Return elementwise and exactly whether abs(a - b) > radius, for float64 a and b.
 
     With a - b = s + e and R = fl(radius): rounding is monotone, so abs(s) < R implies
-    abs(a - b) < radius, and abs(s) > R the opposite. Where abs(s) = R the rest decides: sign(s) e is
-    compared with radius - R, rounded down to a float64, which changes no comparison with a float64.
+    abs(a - b) < radius, and abs(s) > R the opposite. If abs(s) = R, the rest decides: sign(s) e is
+    compared with radius - R rounded down to a float64, which changes no comparison with a float64.
     NaN is beyond every radius.
     """
     rounded = float(radius)
@@ -66,10 +66,10 @@ def sum_within(a: Float[Tensor, " d"], b: Float[Tensor, " d"], radius: Fraction,
 
 
 def inward(x: Tensor, w: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return x + w rounded to `dtype` towards x: abs(z - x) <= abs(w) holds exactly, each coordinate.
+    """Return z, x + w rounded to `dtype` towards x: abs(z_i - x_i) <= abs(w_i) holds exactly.
 
-    `x` and `w` are float64, `x` holding numbers of `dtype`. The sum rounded to nearest is at most one
-    unit too far out; the error-free difference tells where.
+    `x` and `w` are float64, `x` holds values of `dtype`. The sum rounded to nearest is at most one unit
+    too far out; the error-free difference shows where.
     """
     z = (x + w).to(dtype)
     s, e = difference(z.to(torch.float64), x)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 _NEAR = 2.0**-20
 _FIRST = 32
-"""Coordinates looked at before all are sorted: in l1 few have to move."""
+"""Coordinates tried before all are sorted: in l1 few have to move."""
 
 
 def displacement(
@@ -16,7 +16,7 @@ def displacement(
     below: Float[Tensor, "n d"],
     above: Float[Tensor, "n d"],
 ) -> Float[Tensor, "n d"]:
-    """Return the v of least norm with <normal, v> = gap and below <= v <= above (the box holds 0).
+    """Return the v of least norm with <normal, v> = gap and below <= v <= above (the box contains 0).
 
     With u = sign(gap) normal and room_i the way to the box in the direction of u_i, v_i = sign(u_i) m_i,
     and the Karush-Kuhn-Tucker conditions give
@@ -24,15 +24,15 @@ def displacement(
         linf: m_i = min(t, room_i),    l2: m_i = min(t abs(u_i), room_i)    (t >= 0),
         l1:   room_i for the largest abs(u_i), a part of it for the next, 0 for the others.
 
-    Where the hyperplane misses the box it is the corner nearest to the hyperplane. Zero entries of the
-    normal do not move.
+    If the hyperplane misses the box, v leads to the corner nearest to it. Coordinates where the normal
+    is zero do not move.
 
     Parameters
     ----------
     order
         The p of the norm: 1, 2 or infinity.
     normal, gap
-        The hyperplane, seen from the point that moves.
+        The hyperplane, relative to the point that moves.
     below, above
         The way to the box, low - x and high - x.
 
@@ -42,7 +42,7 @@ def displacement(
     ICML 2020, section 2.2 and appendix A.
     """
     u = normal * torch.where(gap < 0, -1.0, 1.0).to(normal.dtype)[:, None]
-    # The one of the two that u points to; a select by a random mask costs ten times as much.
+    # The room on the side that u points to; selecting by a random mask costs ten times as much.
     way = torch.copysign(u.new_ones(()), u)
     room = torch.maximum(above * way, below * way)
     target, size = gap.abs()[:, None], u.abs()
@@ -56,10 +56,10 @@ def displacement(
 def _spread(
     size: Float[Tensor, "n d"], pace: Float[Tensor, "#n #d"], room: Float[Tensor, "n d"], target: Float[Tensor, "n 1"]
 ) -> Float[Tensor, "n d"]:
-    """Return m_i = min(t pace_i, room_i) with sum size_i m_i = target, or room where that is less.
+    """Return m_i = min(t pace_i, room_i) with sum size_i m_i = target, or m = room if that sums to less.
 
     The sum f(t) is concave and piecewise linear, so Newton's method from a t below the root stays below
-    it and arrives after finitely many steps, without sorting.
+    it and ends after finitely many steps, without sorting.
     """
     weight = size * pace
     slope = weight.sum(1, keepdim=True)
@@ -77,7 +77,7 @@ def _spread(
 
 
 def _fill(size: Float[Tensor, "n d"], room: Float[Tensor, "n d"], target: Float[Tensor, "n 1"]) -> Float[Tensor, "n d"]:
-    """Return how far each coordinate moves if those of largest size move first, as far as they can."""
+    """Return how far each coordinate moves if those of largest size move first, each as far as it can."""
     d = size.shape[1]
     moved, met = _fill_largest(size, room, target, min(_FIRST, d))
     if d > _FIRST and not bool(met.all()):

@@ -1,4 +1,4 @@
-"""The l1 norm: soft thresholds, capped by the room in the box."""
+"""The l1 norm: soft thresholding, limited by the room in the box."""
 
 import math
 
@@ -12,9 +12,10 @@ from epsball.randomness import Keys
 
 _NEAR = 2.0**-14
 _SHARE = 100
-"""One coordinate in so many moves in an ascent step (SLIDE's 99th percentile)."""
+"""One coordinate in this many moves in an ascent step (SLIDE's 99th percentile)."""
+
 _ROOM = 2.0**-10
-"""A coordinate nearer to its wall than this share of the box has no room: rounding leaves saturated ones there."""
+"""A coordinate closer to its wall than this share of the box counts as saturated: rounding leaves it there."""
 
 
 def length(v: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
@@ -39,8 +40,8 @@ def shrink(
     The Karush-Kuhn-Tucker conditions of min sum (w_i - d_i)^2 subject to sum abs(w_i) <= reach and
     below <= w <= above (the box holds 0) give abs(w_i) = clamp(abs(d_i) - lambda, 0, room_i) with the sign
     of d_i and lambda >= 0, room_i being the way to the box. The length grows as lambda falls, linearly
-    between the knots where a coordinate sets out (abs(d_i)) or arrives (abs(d_i) - room_i). From the largest
-    knot downwards all its gains are positive, so nothing cancels, however far away d is.
+    between the knots where a coordinate starts to move (abs(d_i)) or reaches its wall (abs(d_i) - room_i).
+    From the largest knot downwards all gains are positive, so nothing cancels, however far away d is.
     """
     sign, magnitude, room = _split(d, below, above)
     arrivals = (magnitude - room).clamp_(min=0.0)
@@ -62,9 +63,9 @@ def approach(
     reach: Float[Tensor, "n 1"],
     size: Float[Tensor, "n 1"],
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n 1"]]:
-    """Return what `shrink` does, with a length within 2^-14 of `reach` instead, and as a rule without sorting.
+    """Return what `shrink` does, but with a length within 2^-14 of `reach`, and usually without sorting.
 
-    Rows on which the solver gives up (displacements a billion times the radius and more) are sorted.
+    Rows on which the solver does not converge (displacements of a billion radii and more) are sorted.
     """
     sign, magnitude, room = _split(d, below, above)
     largest = magnitude.amax(dim=1, keepdim=True)
@@ -94,8 +95,8 @@ def _split(d: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor, Ten
 def ascent(gradient: Tensor, points: Tensor, low: float, high: float) -> Tensor:
     """Return the signs of the largest 1% of abs(g_i) (at least one), scaled to l1 length 1.
 
-    Only coordinates with room in the box in the gradient's direction are taken. Zero rows stay zero.
-    (A single coordinate would be steepest; several make progress on a curved loss.)
+    Only coordinates with room in the box in the gradient's direction count. Zero rows stay zero.
+    (A single coordinate would be steepest; several make more progress on a curved loss.)
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The l2 norm: scaled displacements, capped by the room in the box."""
+"""The l2 norm: scaled displacements, limited by the room in the box."""
 
 from functools import partial
 
@@ -12,14 +12,14 @@ from epsball.ball.sums import SumNorm
 from epsball.randomness import Keys
 
 _SAFE = (2.0**-50, 2.0**60)
-"""Lengths whose squares are far from both ends of float32."""
+"""Lengths between these have squares far from both ends of float32."""
 
 
 def length(v: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
-    """Return the norm of each row in float64: of blocks in v's own type, then of the blocks' norms.
+    """Return the norm of each row: norms of blocks in v's own type, then the norm of these in float64.
 
-    Float64 throughout is as accurate and takes twice as long for 784 coordinates of float32, three times
-    for 3072, most of it to write the copy.
+    Float64 throughout is as accurate but takes twice as long for 784 coordinates of float32 and three
+    times as long for 3072, mostly for writing the copy.
     """
     m = _block(v.shape[1])
     blocks = v.reshape(len(v), v.shape[1] // m, m)
@@ -29,9 +29,9 @@ def length(v: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
 def error(d: int, unit: float) -> float:
     """Return a bound of the relative error of `length`.
 
-    Of a block of m: one rounding a square and m - 1 additions in any order, halved by the root, and the
-    root's own (Higham, "Accuracy and Stability of Numerical Algorithms", section 4.2). At d = 3072 that
-    is 34 units, where one sum would take 1538. Then as much in float64 over the blocks.
+    For a block of m: one rounding per square and m - 1 additions in any order, halved by the root, and
+    the rounding of the root (Higham, "Accuracy and Stability of Numerical Algorithms", section 4.2). At
+    d = 3072 that is 34 units, where a single sum would have 1538. The same in float64 over the blocks.
     """
     m = _block(d)
     return (m / 2 + 2) * unit + (d / m / 2 + 2) * 2.0**-53
@@ -53,8 +53,8 @@ def shrink(
     """Return the displacement nearest to d of length `reach` in the box, and its length.
 
     The Karush-Kuhn-Tucker conditions of min norm(w - d)^2 subject to norm(w) <= reach and
-    below <= w <= above (the box holds 0) give w(s) = clamp(s d, below, above) with 0 <= s <= 1. Its length
-    increases with s, so nothing has to be sorted to meet `reach`, here up to a relative `tolerance`.
+    below <= w <= above (the box contains 0) give w(s) = clamp(s d, below, above) with 0 <= s <= 1. Its
+    length increases with s, so meeting `reach`, up to a relative `tolerance`, needs no sorting.
     """
 
     def evaluate(s: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +76,7 @@ def ascent(gradient: Tensor, points: Tensor, low: float, high: float) -> Tensor:
         return gradient / size
     largest = gradient.abs().amax(dim=1, keepdim=True)
     scaled = gradient / largest.masked_fill(largest == 0, 1.0)
-    # The length of a row whose largest entry is 1 is at least 1; only zero rows are raised to it.
+    # A row whose largest entry is 1 has at least length 1; only lengths of zero rows are raised to 1.
     scaled /= torch.linalg.vector_norm(scaled, dim=1, keepdim=True).clamp_(min=1.0)
     return torch.where((size > _SAFE[0]) & (size < _SAFE[1]), gradient / size, scaled)
 

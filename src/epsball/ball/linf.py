@@ -15,14 +15,14 @@ from epsball.randomness import Keys
 
 @dataclass(frozen=True)
 class Bounds:
-    """Ball and box in linf: a float lies in it exactly where low <= float <= high.
+    """Ball and box in linf: a float lies in them if and only if low <= float <= high.
 
     Parameters
     ----------
     x
         Centres.
     low, high
-        The extreme floats of x's dtype in ball and box, so that a clamp is the exact projection.
+        The least and largest floats of x's dtype in ball and box, so that a clamp is the exact projection.
     """
 
     x: Float[Tensor, "n d"]
@@ -34,7 +34,7 @@ class Bounds:
         return torch.clamp(points, self.low, self.high)
 
     def inside(self, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
-        """Return which rows the projection leaves as they are."""
+        """Return which rows the projection does not change."""
         moved = torch.clamp(points, self.low, self.high).sub_(points)
         return moved.abs_().amax(dim=1) == 0
 
@@ -51,9 +51,9 @@ def upper_bound(x: Float[Tensor, "n d"], radius: Fraction) -> Float[Tensor, "n d
 def _upper_bound(x: Float[Tensor, "n d"], radius: Fraction) -> Float[Tensor, "n d"]:
     """Return `upper_bound` of a piece.
 
-    The float64 sum s of x and fl(radius) is within 2^-51 (max abs(x) + radius) of x + radius, so it
-    decides on which side of the sum the float nearest to it lies, unless that is as near to s. Those few
-    are decided by error-free differences.
+    The float64 sum s of x and fl(radius) is within 2^-51 (max abs(x) + radius) of x + radius. So the
+    side of s on which the nearest float lies is also its side of x + radius, unless it is that close to
+    s. Those few floats are decided by error-free differences.
     """
     if x.numel() == 0:
         return x
@@ -62,7 +62,7 @@ def _upper_bound(x: Float[Tensor, "n d"], radius: Fraction) -> Float[Tensor, "n 
     total = centre + float(radius)
     bound = total.to(x.dtype).clamp_(max=largest)
     excess = bound.to(torch.float64) - total
-    # One float down where excess > 0; arithmetic, for a select by a random mask costs ten times as much.
+    # One float down where excess > 0, by arithmetic: selecting by a random mask costs ten times as much.
     too_far = excess.sign().clamp_(min=0.0).to(x.dtype)
     bound = torch.nextafter(bound, bound.sub(too_far, alpha=largest))
     doubt = 2.0**-51 * (float(x.abs().amax()) + float(radius))
@@ -73,9 +73,9 @@ def _upper_bound(x: Float[Tensor, "n d"], radius: Fraction) -> Float[Tensor, "n 
 
 
 def _exact_bound(centre: Float[Tensor, " m"], radius: Fraction, dtype: torch.dtype) -> Float[Tensor, " m"]:
-    """Return the largest floats of `dtype` at most centre + radius, deciding every step exactly.
+    """Return the largest floats of `dtype` that are at most centre + radius, deciding every step exactly.
 
-    The sum with the radius in two parts is a few floats off at most, also where centre + radius cancels.
+    The sum with the radius in two parts is at most a few floats off, even if centre + radius cancels.
     """
     rounded = float(radius)
     bound = ((centre + rounded) + float(radius - Fraction(rounded))).to(dtype)
@@ -92,7 +92,7 @@ def _exact_bound(centre: Float[Tensor, " m"], radius: Fraction, dtype: torch.dty
 
 @dataclass(frozen=True)
 class MaxNorm:
-    """The norm max_i abs(v_i), with its ascent and its draws (see `epsball.ball.norm.Norm`)."""
+    """The norm max_i abs(v_i), with its ascent and draws (see `epsball.ball.norm.Norm`)."""
 
     ascent: Ascent
     draw: Draw
@@ -101,8 +101,8 @@ class MaxNorm:
     def within(self, a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], radius: Fraction) -> Bool[Tensor, " n"]:
         """Return exactly which rows have abs(a_i - b_i) <= radius for every i.
 
-        Rounding is monotone: a rounded distance below or above fl(radius) decides; for the few rows
-        where they are equal, `beyond` does.
+        Rounding is monotone, so a rounded distance below or above fl(radius) decides; the few rows where
+        they are equal are decided by `beyond`.
         """
         a, b = a.to(torch.float64), b.to(torch.float64)
         size = (a - b).abs_().amax(dim=1)
@@ -127,7 +127,7 @@ class MaxNorm:
         above: Float[Tensor, "n d"],
         reach: Float[Tensor, "n 1"],
     ) -> Float[Tensor, "n d"]:
-        """Return the displacements of the box nearest to d of a length of at most `reach`."""
+        """Return the displacements nearest to d that stay in the box and have a norm of at most `reach`."""
         reach = reach.to(d.dtype)
         return d.clamp(-reach, reach).clamp_(below, above)
 
@@ -144,7 +144,7 @@ def ascent(gradient: Tensor, points: Tensor, low: float, high: float) -> Tensor:
 
 
 def draw(keys: Keys, d: int) -> Tensor:
-    """Return coordinates that are independent and uniform on (-1, 1)."""
+    """Return coordinates drawn independently and uniformly from (-1, 1)."""
     return keys.uniform((d,)).mul_(2.0).sub_(1.0)
 
 

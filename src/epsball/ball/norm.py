@@ -1,4 +1,4 @@
-"""What a norm does for a ball, and what a neighbourhood stands on."""
+"""`Norm`, what a ball needs of a norm, and `Region`, what a neighbourhood needs."""
 
 import math
 from collections.abc import Callable
@@ -15,15 +15,14 @@ Ascent = Callable[[Tensor, Tensor, float, float], Tensor]
 """``ascent(gradient, points, low, high)``: directions of unit length, rows in and out."""
 
 Draw = Callable[[Keys, int], Tensor]
-"""``draw(keys, d)``: float64 draws (n, d), uniform in the unit ball."""
-
+"""``draw(keys, d)``: float64 points (n, d) drawn uniformly from the unit ball."""
 
 _PIECE = 1 << 16
 
 
 @runtime_checkable
 class Region(Protocol):
-    """Ball and box around each row of x, with what depends on x computed once."""
+    """Ball and box around each row of x, with everything that depends on x computed once."""
 
     @property
     def x(self) -> Tensor:
@@ -59,7 +58,7 @@ class Norm(Protocol):
 
     @property
     def draw(self) -> Draw:
-        """How the unit ball is sampled."""
+        """Uniform draws from the unit ball."""
         ...
 
     def within(self, a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], radius: Fraction) -> Bool[Tensor, " n"]:
@@ -77,13 +76,13 @@ class Norm(Protocol):
         above: Float[Tensor, "n d"],
         reach: Float[Tensor, "n 1"],
     ) -> Float[Tensor, "n d"]:
-        """Return the displacements of the box nearest to d of a length of at most `reach`, up to 2^-14 of it."""
+        """Return the displacements in the box nearest to d with a norm of at most `reach`, up to 2^-14 of it."""
         ...
 
     def nearest(
         self, points: Float[Tensor, "n d"], x: Float[Tensor, "n d"], radius: Fraction, low: float, high: float
     ) -> Float[Tensor, "n d"]:
-        """Return the nearest points of ball and box, rounded inward, for points whose clamp leaves the ball."""
+        """Return the nearest points of ball and box, rounded inward, for points whose clamp is outside the ball."""
         ...
 
 
@@ -93,17 +92,17 @@ def rows_of(x: Tensor) -> Tensor:
 
 
 def pieces(x: Tensor) -> tuple[Tensor, ...]:
-    """Return the rows of x (n, d) in blocks whose float64 temporaries stay in the processor's cache."""
+    """Return the rows of x (n, d) in blocks whose float64 temporaries fit in the processor's cache."""
     return x.split(max(1, _PIECE // max(1, x.shape[1])))
 
 
 def length(v: Float[Tensor, "n d"], order: int | float) -> Float[Tensor, " n"]:
-    """Return the norm of each row in its own type; torch's own maximum norm takes ten times as long."""
+    """Return the norm of each row in its own dtype; torch's own maximum norm takes ten times as long."""
     return v.abs().amax(dim=1) if order == math.inf else torch.linalg.vector_norm(v, order, dim=1)
 
 
 def extremes(tensor: Tensor) -> tuple[float, float]:
-    """Return the least and the largest value: NaN if there is one, (inf, -inf) of nothing."""
+    """Return the least and the largest value: NaN if there is one, (inf, -inf) if there is no value."""
     if tensor.numel() == 0:
         return math.inf, -math.inf
     low, high = tensor.aminmax()

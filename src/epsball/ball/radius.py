@@ -16,14 +16,18 @@ def parse_radius(value: str | int | float | Fraction) -> Fraction:
     Parameters
     ----------
     value
-        Text (``"8/255"``, ``"0.1"``, ``"1e-3"``), an int or a `Fraction` is taken exactly. A float
-        means the simplest fraction that rounds to it, so that Python's ``8/255`` is 8/255 and ``0.1``
-        is 1/10.
+        Text (``"8/255"``, ``"0.1"``, ``"1e-3"``), an int or a `Fraction` is exact. A float means the
+        simplest fraction that rounds to it, so that Python's ``8/255`` is 8/255 and ``0.1`` is 1/10.
 
     Raises
     ------
     InputError
         If it is negative, not finite, larger than any float64, or not a number at all.
+
+    Examples
+    --------
+    >>> parse_radius(8 / 255), parse_radius("0.1")
+    (Fraction(8, 255), Fraction(1, 10))
     """
     if isinstance(value, str):
         radius = _from_text(value)
@@ -53,9 +57,9 @@ def format_radius(radius: Fraction) -> str:
 def simplest_fraction(value: float) -> Fraction:
     """Return the fraction of least denominator, then least numerator, that rounds to the float `value`.
 
-    The reals that round to a float form an interval whose ends, half-way to the neighbours, belong
-    to it where the float's last bit is even (ties go to even). Its simplest member is found by
-    walking down the Stern-Brocot tree, which is expanding both ends in a continued fraction.
+    The reals that round to a float form an interval whose ends, half-way to the neighbours, belong to
+    it if the float's last bit is even (ties go to even). Its simplest member is found by walking down
+    the Stern-Brocot tree, which amounts to expanding both ends in a continued fraction.
 
     References
     ----------

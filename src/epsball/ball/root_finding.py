@@ -1,4 +1,4 @@
-"""The root of many increasing functions at once."""
+"""`solve`: the roots of many increasing functions at once."""
 
 from collections.abc import Callable
 
@@ -17,22 +17,22 @@ def solve(
     target: Float[Tensor, "n 1"],
     tolerance: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return what `evaluate` gives where its value meets `target`, row by row, on [0, high].
+    """Return what `evaluate` gives at the point of [0, high] where its value meets `target`, row by row.
 
     Each row's function f is increasing with f(0) = 0 <= target <= f(high). The method is regula falsi
     with Anderson and Bjorck's rule: the chord between a retained end a and the latest point b gives the
-    next point; where that falls on b's side, the residual at a is multiplied by m = 1 - g / g_b (at least
-    1/10). It stays within the bracket and is fast on the piecewise linear functions it serves.
+    next point; if that falls on b's side, the residual at a is multiplied by m = 1 - g / g_b (at least
+    1/10). It stays within the bracket and is fast on piecewise linear functions.
 
     Parameters
     ----------
     evaluate
-        From parameters (n, 1) to a pair: any tensor, and the values f (n, 1).
+        Maps parameters (n, 1) to a pair: any tensor, and the values f (n, 1).
     high, value_at_high, target
         As above, float64.
     tolerance
-        A row stays where abs(f - target) <= tolerance * target or f is NaN; all stop after 64 steps.
-        Callers are sound wherever that is.
+        A row stops once abs(f - target) <= tolerance * target or f is NaN; all stop after 64 steps.
+        Callers are sound wherever the solver stops.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What l2 and l1 share: lengths are sums, so every statement carries a bound of its rounding."""
+"""What l2 and l1 share: norms that are sums, so that every statement needs a bound on its rounding."""
 
 import math
 from collections.abc import Callable
@@ -23,17 +23,17 @@ _NOTHING = 1e-300
 class Rounding:
     """How far computed lengths can be from exact ones.
 
-    The length computed of the computed a - b is norm(a - b)(1 + t) with abs(t) <= (1 + u)(1 + e) - 1, up to
-    an absolute `tiny` where something underflows.
+    The computed length of the computed a - b is norm(a - b)(1 + t) with abs(t) <= (1 + u)(1 + e) - 1, up to
+    an absolute `tiny` if something underflows.
 
     Parameters
     ----------
     unit
-        u, the unit roundoff of the points' type: one rounding a difference.
+        u, the unit roundoff of the points' dtype: one rounding per difference.
     error
-        e, what computing a length of given coordinates adds; below 2^-10.
+        e, the relative error of computing a length from given coordinates; below 2^-10.
     tiny
-        Bound of what underflow may add.
+        A bound on the effect of underflow.
     """
 
     unit: float
@@ -42,48 +42,48 @@ class Rounding:
 
     @classmethod
     def of(cls, x: Float[Tensor, "n d"], error: float) -> "Rounding":
-        """Return the bounds for rows such as those of x; a square may vanish below the smallest normal number."""
+        """Return the bounds for rows such as those of x; squares below the smallest normal number may vanish."""
         return cls(_UNIT[x.dtype], error + _FINE, x.shape[1] * math.sqrt(torch.finfo(x.dtype).tiny))
 
     def accept(self, radius: Fraction) -> float:
-        """Return a level such that a computed length up to it belongs to an exact one <= radius."""
+        """Return a level such that a computed length up to it implies an exact one <= radius."""
         return float_below(radius, torch.float64) * (1 - self.unit - self.error) - self.tiny
 
     def reject(self, radius: Fraction) -> float:
-        """Return a level such that a finite computed length above it belongs to an exact one > radius."""
+        """Return a level such that a finite computed length above it implies an exact one > radius."""
         return float_above(radius, torch.float64) * (1 + 1.01 * (self.unit + self.error)) + self.tiny
 
     def reach(self, radius: Fraction, size_of_x: Float[Tensor, "n 1"]) -> Float[Tensor, "n 1"]:
-        """Return the length, at least 0, at which projections to centres of this length aim.
+        """Return the length, at least 0, that projections around centres of this length aim at.
 
         The displacement w found is scaled to this computed length; then v = fl(c w) and z = fl(x + v)
         round each coordinate by at most u abs(v_i) and u abs(x_i + v_i), so that
 
             norm(z - x) <= (1 + u)^4 (1 + 1.01 e) reach + u norm(x).
 
-        Reach is taken so small that the computed length of z - x, another (1 + u)(1 + e) larger at most,
-        stays below `accept`: what was projected is inside, and known to be by the cheap test.
+        Reach is so small that the computed length of z - x, larger by at most another (1 + u)(1 + e),
+        stays below `accept`: projected points are inside, and the cheap test shows it.
         """
         level = (self.accept(radius) - 10 * self.tiny) * (1 - 6 * self.unit - 2.2 * self.error)
         return (level - 1.1 * self.unit * size_of_x).clamp_(min=0.0)
 
 
 def factor(reach: Float[Tensor, "n 1"], size: Float[Tensor, "n 1"]) -> Float[Tensor, "n 1"]:
-    """Return what scales a length `size` to `reach`, at most 2.
+    """Return the factor, at most 2, that scales a length `size` to `reach`.
 
-    It may exceed 1 where the solver stopped short: the box is seen to afterwards, and only shortens.
+    It may exceed 1 if the solver stopped short; the clamp to the box comes afterwards and only shortens.
     """
     return (reach / size.clamp(min=_NOTHING)).clamp_(max=2.0)
 
 
 @dataclass(frozen=True)
 class SumRegion:
-    """Ball and box in l2 or l1, with projections that are cheap and never leave them.
+    """Ball and box in l2 or l1, with cheap projections that never leave them.
 
-    The stated shrink: the length of what `project` moves lies between (1 - 2^-14) reach and `reach`, in
-    practice within 1e-6 of it, and with u and e of `Rounding` reach is radius - (7 u + 3.2 e) radius
-    - 1.1 u norm(x). For float32, 3072 coordinates of norm 28 and an l2 radius of 0.5 that is 1.1e-5 of the
-    radius below it.
+    The stated shrink: a displacement that `project` shortens ends with a length between (1 - 2^-14) reach
+    and `reach`, in practice within 1e-6 of it. With u and e of `Rounding`, reach is radius - (7 u + 3.2 e)
+    radius - 1.1 u norm(x). For float32, 3072 coordinates of norm 28 and an l2 radius of 0.5 that is below
+    the radius by 1.1e-5 of it.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class SumRegion:
     x
         Centres.
     low, high
-        The extreme floats of x's dtype in the box, or infinities.
+        The least and largest floats of x's dtype in the box, or infinities.
     below, above
         low - x and high - x.
     reach, accept, reject
@@ -113,7 +113,7 @@ class SumRegion:
     def project(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Return points of ball and box, nearest up to the stated shrink (NaN stays NaN).
 
-        Points whose clamp to the box is surely in the ball stay there, so the projection is idempotent.
+        Points whose clamp to the box is certainly in the ball stay there, so the projection is idempotent.
         """
         d = points - self.x
         # Rounding is monotone: this is the computed difference of the clamped point and the centre.
@@ -131,7 +131,7 @@ class SumRegion:
         return torch.where(size <= self.accept, points.clamp(self.low, self.high), z)
 
     def inside(self, points: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
-        """Return exactly which points lie in ball and box: by their lengths, else in integers."""
+        """Return exactly which points lie in ball and box: by their lengths or, in doubt, in integers."""
         size = self.norm.length(points - self.x)[:, 0]
         in_box = (points.amin(dim=1) >= self.low) & (points.amax(dim=1) <= self.high)
         inside = in_box & (size <= self.accept)
@@ -157,14 +157,14 @@ class SumNorm:
     length
         The norm of each row, (n, d) to a float64 column (n, 1).
     error
-        ``error(d, unit)``: bound of the relative error of `length` for d coordinates of a type of that unit
-        roundoff.
+        ``error(d, unit)``: a bound on the relative error of `length` for d coordinates of a dtype with this
+        unit roundoff.
     shrink
         ``shrink(d, below, above, reach, size) -> (w, length of w)`` in float64: the displacement w nearest
         to d with below <= w <= above and a length of `reach`, up to rounding. `size` is the length of
         clamp(d, below, above); rows where it is below `reach` may return anything.
     approach
-        The same in d's own type, where w has a length within 2^-14 of `reach`: for loops.
+        The same for loops, in d's own dtype, with a length of w within 2^-14 of `reach`.
     ascent, draw
         As in `Norm`.
     """
@@ -182,7 +182,7 @@ class SumNorm:
         return Rounding.of(x, self.error(x.shape[1], _UNIT[x.dtype]))
 
     def within(self, a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], radius: Fraction) -> Bool[Tensor, " n"]:
-        """Return exactly which rows have norm(a - b) <= radius: by float64 lengths, else in integers."""
+        """Return exactly which rows have norm(a - b) <= radius: by float64 lengths or, in doubt, in integers."""
         a, b = a.to(torch.float64), b.to(torch.float64)
         rounding = self.rounding(a)
         size = self.length(a - b)[:, 0]
@@ -215,7 +215,7 @@ class SumNorm:
         above: Float[Tensor, "n d"],
         reach: Float[Tensor, "n 1"],
     ) -> Float[Tensor, "n d"]:
-        """Return the displacements of the box nearest to d of a length of at most `reach`, up to 2^-14 of it."""
+        """Return the displacements in the box nearest to d with a norm of at most `reach`, up to 2^-14 of it."""
         clipped = d.clamp(below, above)
         size = self.length(clipped)
         if bool((size <= reach).all()):
@@ -228,7 +228,7 @@ class SumNorm:
     ) -> Float[Tensor, "n d"]:
         """Return the nearest points of ball and box, found in float64 and rounded towards the centres.
 
-        Rounding inward costs the length nothing, so `reach` owes nothing to the size of x.
+        Rounding inward does not lengthen a displacement, so `reach` does not depend on the size of x.
         """
         centre = x.to(torch.float64)
         d, below, above = points.to(torch.float64) - centre, low - centre, high - centre

@@ -1,4 +1,4 @@
-"""`Classifier`: a PyTorch module with its box and normalisation, seen as inputs to logits."""
+"""`Classifier`: a PyTorch module with its box and normalisation, as a map from inputs to logits."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,18 +10,25 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from epsball.checks import check_count
 from epsball.classifier import guards
 from epsball.classifier.normalise import Normalise, Statistics
 from epsball.errors import InputError, ModelError, NoGradientError
 from epsball.module_state import untouched
 
 BLOCK = 512
-"""Examples that `Classifier.logits` passes at once."""
+"""Examples that `Classifier.logits` passes through the model at once."""
 
 
 @dataclass
 class Passes:
-    """Examples a model has been run on: forwards, and backwards to the input."""
+    """Numbers of examples passed forward through a model, and backward to its input.
+
+    Examples
+    --------
+    >>> Passes(forward=30, backward=10) - Passes(forward=10)
+    Passes(forward=20, backward=10)
+    """
 
     forward: int = 0
     backward: int = 0
@@ -37,27 +44,27 @@ class Passes:
 class Classifier:
     """A model that takes inputs in a box and returns logits (n, classes).
 
-    The module is the caller's own and is never changed: while it is in use it runs in
-    evaluation mode with frozen parameters, and its modes, flags, buffers and the global
-    generators are put back afterwards, also after an exception.
+    The caller's module is never changed: while in use it runs in evaluation mode with frozen
+    parameters, and its modes, flags, buffers and the global generators are restored afterwards,
+    also after an exception.
 
     Parameters
     ----------
     module
         Maps (n, *shape), normalised by `mean` and `std`, to logits (n, classes).
     mean, std
-        Normalisation in the units of the box, one number or one a channel; left out, the
-        module sees the input as it is. One alone stands beside mean 0 or std 1.
+        Normalisation in the units of the box, one number or one per channel; without both, the
+        module sees the input as it is. If only one is given, the other is mean 0 or std 1.
     low, high
-        The box inputs live in; None for both is no box.
+        The box of inputs; None for both means no box.
     stochastic
         Whether the module draws random numbers. Then a witness is judged by the mean softmax
         over `repetitions` passes.
     repetitions
         Passes over which a stochastic module is judged.
     rejects
-        Whether the module's last logit stands for rejection, as a detector's: an input that it wins
-        is rejected, and counts as handled right whatever its label.
+        Whether the module's last logit means rejection, as in a detector: an input for which it is
+        the largest is rejected, which counts as handled correctly whatever the label.
 
     Attributes
     ----------
@@ -69,9 +76,19 @@ class Classifier:
     Raises
     ------
     ModelError
-        If `module` is no `torch.nn.Module`.
+        If `module` is not a `torch.nn.Module`.
     InputError
-        If the box or the normalisation is not well formed.
+        If the box or the normalisation is not valid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> classifier = Classifier(nn.Flatten(), mean=0.5, std=0.25)
+    >>> classifier(torch.tensor([[0.5, 1.0]]))
+    tensor([[0., 2.]])
+    >>> classifier.passes
+    Passes(forward=1, backward=0)
     """
 
     def __init__(
@@ -91,11 +108,10 @@ class Classifier:
                 "Wrap a function in a Module whose forward calls it."
             )
         if any(is_lazy(tensor) for tensor in _tensors(module)):
-            raise ModelError("the model has lazy layers without weights yet; run it once on an input first.")
+            raise ModelError("the model has lazy layers that have no weights yet; run it once on an input first.")
         if (low is None) != (high is None) or (low is not None and high is not None and not low < high):
             raise InputError(f"the box is [{low}, {high}]; give low < high, or None for both.")
-        if repetitions < 1:
-            raise InputError(f"repetitions is {repetitions}; a stochastic model is judged over at least 1.")
+        check_count("repetitions", repetitions, unit="passes")
         self.module = module
         self.network = _behind_normalisation(module, mean, std)
         self.low, self.high = low, high
@@ -121,14 +137,14 @@ class Classifier:
     def forward(self, x: Tensor) -> Tensor:
         """Return logits under the caller's grad mode and count the passes; for use inside `in_use`.
 
-        What the module returns is passed on as it is; `check` says whether it is logits.
+        The module's output is returned as it is; `check` says whether it is logits.
         """
         return self.run(self.network, x)
 
     def run(self, network: nn.Module, x: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
         """Return the output of `network`, this classifier's or a copy of it, and count the passes.
 
-        The network gets a copy of the input, in `layout`: one that works in place changes nothing outside.
+        The network gets a copy of the input, in `layout`: in-place operations change nothing outside.
 
         Raises
         ------
@@ -153,10 +169,10 @@ class Classifier:
         x
             The leaf input.
         beside
-            Another leaf of the same values, from which `output` takes what it does not take through the model;
-            its gradient is added.
+            Another leaf of the same values, for the part of `output` that does not go through the model; its
+            gradient is added.
         keep
-            Keep the graph for another backward pass.
+            Whether to keep the graph for another backward pass.
 
         Raises
         ------
@@ -178,10 +194,10 @@ class Classifier:
     def effective_logits(
         self, logits: Float[Tensor, "n columns"], y: Int64[Tensor, " n"]
     ) -> Float[Tensor, "n classes"]:
-        """Return logits by which an example is handled right or not: those of the classes.
+        """Return the logits of the classes, by which an example is handled correctly or not.
 
-        Where the model may reject, z_y becomes max(z_y, z_reject): a margin of 0 or less then means
-        neither classified right nor rejected.
+        If the model may reject, z_y becomes max(z_y, z_reject): a margin of 0 or less then means
+        neither classified correctly nor rejected.
         """
         if not self.rejects:
             return logits
@@ -196,7 +212,7 @@ class Classifier:
     __call__ = logits
 
     def to_model(self, x: Tensor) -> Tensor:
-        """Return `x` in the device and dtype of the module.
+        """Return `x` on the device and in the dtype of the module.
 
         Raises
         ------
@@ -211,7 +227,7 @@ class Classifier:
         if x.dtype.itemsize > self.dtype.itemsize and not torch.equal(adopted.to(x), x):
             raise InputError(
                 f"x is {x.dtype} and the model {self.dtype}, which cannot hold these values: the centre of the "
-                f"ball would move. Round x yourself, x.to({self.dtype}), or take the model to {x.dtype}."
+                f"ball would move. Round x yourself, x.to({self.dtype}), or convert the model to {x.dtype}."
             )
         return adopted
 

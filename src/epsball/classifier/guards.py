@@ -1,8 +1,8 @@
-"""Checks made once a call: that data are in the box, and that a model behaves as a classifier.
+"""Checks made once per call: that data lie in the box, and that a model behaves as a classifier.
 
-Each error names the value seen, the rule and the fix. The thresholds separate what was
-measured on real mistakes: a network in evaluation mode repeats itself exactly and changes by
-about 1e-6 with its batch; dropout and batch statistics change logits by 0.1 and more.
+Each error names the value seen, the rule and the fix. The thresholds separate measured cases: a
+network in evaluation mode repeats itself exactly and changes by about 1e-6 with its batch; dropout
+and batch statistics change logits by 0.1 and more.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ PROBED = 16
 
 
 def check_inputs(x: Tensor, low: float | None, high: float | None, first: int = 0) -> None:
-    """Raise InputError unless `x` is a non-empty float batch inside the box; its index begins at `first`."""
+    """Raise InputError unless `x` is a non-empty float batch in the box; messages count rows from `first`."""
     if torch.is_inference_mode_enabled():
-        raise InputError("inference mode is on, in which nothing has a gradient; leave torch.inference_mode().")
+        raise InputError("inference mode is on, which allows no gradients; leave torch.inference_mode().")
     if not isinstance(x, Tensor):
         raise InputError(f"x is a {type(x).__name__}; pass a torch tensor, torch.as_tensor(x).")
     x = x.detach()
@@ -85,9 +85,9 @@ def check_label_range(y: Tensor, classes: int) -> None:
 
 
 def check_model(forward: Callable[[Tensor], Tensor], x: Tensor, *, deterministic: bool) -> int:
-    """Probe a model on the first rows of `x`; return its number of classes.
+    """Probe a model on the first rows of `x`; return its number of logits.
 
-    The probe has `PROBED` rows, the given ones repeated where there are fewer.
+    The probe has `PROBED` rows; fewer given rows are repeated.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def check_model(forward: Callable[[Tensor], Tensor], x: Tensor, *, deterministic
 
 
 def usable(logits: Tensor) -> Tensor:
-    """Return which rows have a margin: no NaN, no +infinity, not all -infinity (which masks a class)."""
+    """Return which rows have a margin: no NaN, no +infinity, not only -infinity (which masks a class)."""
     return logits.amax(1).isfinite()
 
 
@@ -142,7 +142,7 @@ def _check_not_probabilities(logits: Tensor) -> None:
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Return the largest |a - b| over the rows finite in both, relative to 1 + max |a|."""
+    """Return the largest |a - b| over the rows usable in both, relative to 1 + max |a|."""
     rows = usable(a) & usable(b)
     if not rows.any():
         return 0.0
@@ -154,13 +154,13 @@ def _check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: T
     change = _difference(logits, forward(probe))
     if change > _tolerance(logits):
         raise ModelError(
-            f"two identical calls differ by {change:.2g} of the logits' size: the model is random, though "
-            "switched to evaluation mode. Remove the randomness, or pass stochastic=True to judge by repetitions."
+            f"two identical calls differ by {change:.2g} of the logits' size: the model is random even in "
+            "evaluation mode. Remove the randomness, or pass stochastic=True to judge by repetitions."
         )
 
 
 def _check_batch_independence(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> None:
-    """Compare the first half's logits with those beside another second half (grey, inverted, shuffled)."""
+    """Compare the logits of the first half with those it has beside a different second half, inverted and reversed."""
     half = len(probe) // 2
     centre = (probe.amax() + probe.amin()) / 2
     others = (2 * centre - probe[:half]).flip(0)
@@ -178,7 +178,7 @@ def _tolerance(logits: Tensor) -> float:
 
 
 def explain_failure(x: Tensor, error: Exception) -> str:
-    """Return what a model's own exception on `x` most likely means, beside its text."""
+    """Return the text of a model's own exception on `x`, with what it most likely means."""
     shape = tuple(x.shape)
     last = x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4)
     hint = "channels last? Use x.permute(0, 3, 1, 2)." if last else "Check the input's shape, dtype and normalisation."

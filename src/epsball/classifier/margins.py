@@ -1,4 +1,4 @@
-"""The margin, by which every verdict is given and every certificate is checked."""
+"""The margin, on which every verdict and every check of a certificate is based."""
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -11,9 +11,9 @@ def largest_other(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) ->
 
 
 def margins(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-    """Return z_y - max_{j != y} z_j, differences in float64; NaN where the logits have no margin.
+    """Return z_y - max_{j != y} z_j, differences in float64; NaN for logits without a margin.
 
-    A logit of -infinity masks its class; NaN and +infinity leave no margin.
+    A logit of -infinity masks its class; logits with NaN or +infinity have no margin.
     """
     z = logits.double()
     label, other = z.gather(1, y[:, None])[:, 0], largest_other(z, y)

@@ -17,13 +17,19 @@ class Normalise(nn.Module):
     Parameters
     ----------
     mean, std
-        One number, or one for each entry of the second axis of the input (channels of an
-        image, coordinates of a vector), in the units of the box.
+        One number, or one per entry of the second axis of the input (channels of an image,
+        coordinates of a vector), in the units of the box.
 
     Raises
     ------
     InputError
         If the lengths differ, a value is not finite, or a std is not positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Normalise(mean=[0.5, 0.0], std=[0.25, 1.0])(torch.tensor([[1.0, 1.0]]))
+    tensor([[2., 1.]])
     """
 
     mean: Tensor
@@ -34,7 +40,7 @@ class Normalise(nn.Module):
         for name, value in (("mean", mean), ("std", std)):
             vector = torch.as_tensor(value, dtype=torch.float32).detach().clone().reshape(-1)
             if not torch.isfinite(vector).all() or vector.numel() == 0:
-                raise InputError(f"{name} is {value}; it must be finite numbers, one or one a channel.")
+                raise InputError(f"{name} is {value}; give finite numbers, one or one per channel.")
             self.register_buffer(name, vector)
         if len(self.mean) != len(self.std):
             raise InputError(f"mean has {len(self.mean)} values and std {len(self.std)}; give one of each per channel.")
@@ -46,7 +52,7 @@ class Normalise(nn.Module):
         if len(self.mean) not in (1, x.shape[1]):
             raise InputError(
                 f"mean and std have {len(self.mean)} values, the input {tuple(x.shape)} has {x.shape[1]} "
-                "channels; give one value or one a channel (channels first)."
+                "channels; give one value or one per channel (channels first)."
             )
         trailing = (1,) * (x.ndim - 2)
         return ((x - self.mean.view(-1, *trailing)) / self.std.view(-1, *trailing)).to(x.dtype)

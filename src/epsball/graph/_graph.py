@@ -28,7 +28,13 @@ class Node:
     shape
         The shape of its value for one example.
     origin
-        Where it comes from (module path, file and line), for messages.
+        Its place in the source (module path, file and line), for messages.
+
+    Examples
+    --------
+    >>> from epsball.graph import kinds
+    >>> Node(name="relu", kind=kinds.Elementwise(function="relu"), inputs=("input",), shape=(6,)).shape
+    (6,)
     """
 
     name: str
@@ -40,9 +46,9 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """A captured network: nodes in an order of computation, and their parameters.
+    """A captured network: nodes in order of computation, and their parameters.
 
-    Nodes name their parameters; every interpreter takes others in their place.
+    Nodes name their parameters; every interpreter accepts other tensors in their place.
 
     Parameters
     ----------
@@ -55,8 +61,20 @@ class Graph:
     source
         What was captured, for messages.
     rewritten
-        Operations of the source that became several nodes: equal in real numbers, but their own
-        kernels round otherwise.
+        Operations of the source that became several nodes: equal in real numbers, but PyTorch's
+        kernels for them round differently.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from epsball.graph import kinds
+    >>> nodes = (
+    ...     Node(name="input", kind=kinds.Input(), shape=(2,)),
+    ...     Node(name="relu", kind=kinds.Elementwise(function="relu"), inputs=("input",), shape=(2,)),
+    ... )
+    >>> graph = Graph(nodes=nodes, output="relu", parameters={})
+    >>> graph(torch.tensor([[-1.0, 3.0]]))
+    tensor([[0., 3.]])
     """
 
     nodes: tuple[Node, ...]

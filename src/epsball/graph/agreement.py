@@ -9,15 +9,15 @@ from epsball.errors import ModelError
 from epsball.graph._graph import Graph
 
 BATCHES = (1, 2, 5)
-"""Lengths of the batches compared: a source that mixes rows differs from a graph, which cannot."""
+"""Lengths of the batches compared: a source that mixes rows differs from its graph, which cannot mix them."""
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 """Largest difference allowed, relative to the largest logit.
 
-Both sides run the same kernels but for rewritten operations, which round otherwise: about 1e-16
-and 1e-7 an operation, which layers amplify. A wrong attribute, weight or axis changes logits by
-far more than 1e-8 in float64, where the comparison is sharp; that in float32 finds what differs
-only there.
+Both sides run the same kernels except for rewritten operations, which round differently: about
+1e-16 and 1e-7 per operation, amplified by layers. A wrong attribute, weight or axis changes logits
+by far more than 1e-8 in float64, where the comparison is sharp; the one in float32 finds what
+differs only there.
 """
 
 
@@ -29,7 +29,7 @@ def check_agreement(
     device: torch.device,
     parameters: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Compare a graph with its source on random inputs in [-1, 1] and [0, 1], in batches of several lengths.
+    """Compare a graph with its source on random inputs in [-1, 1] and [0, 1], in batches of `BATCHES` rows.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def check_agreement(
 
 
 def compare(computed: Tensor, expected: Tensor, source: str, tolerance: float | None = None) -> None:
-    """Raise a `ModelError` unless two batches of logits agree to `TOLERANCE`."""
+    """Raise a `ModelError` unless two batches of logits agree to `tolerance` (`TOLERANCE` if None)."""
     if computed.shape != expected.shape:
         raise ModelError(
             f"{source} returns {tuple(expected.shape)} where its graph returns {tuple(computed.shape)}: it treats "
@@ -66,5 +66,5 @@ def compare(computed: Tensor, expected: Tensor, source: str, tolerance: float | 
         raise ModelError(
             f"the graph of {source} differs from it by {worst:.3g} at random inputs, where logits reach {scale:.3g}. "
             "The model depends on its batch, on chance or on more than its input; certificates would be about "
-            "another function."
+            "a different function."
         )

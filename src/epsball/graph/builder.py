@@ -1,4 +1,4 @@
-"""`Builder`: a graph in the making, node after node."""
+"""`Builder`: a graph under construction, node after node."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,29 +15,29 @@ from epsball.graph.value import Shape, Value
 
 
 class Builder:
-    """Collects nodes and parameters; `finish` returns the graph without the nodes nobody needs.
+    """Collects nodes and parameters; `finish` returns the graph without unused nodes.
 
     Parameters
     ----------
     shape
-        Of one input.
+        The shape of one input.
     dtype
-        Of the network.
+        The dtype of the network.
     parameters
-        Tensors by name, which nodes may name.
+        Tensors by name, to which nodes may refer.
     source
         What is captured, for messages.
     device
-        Where the parameters lie.
+        The device of the parameters.
 
     Attributes
     ----------
     operation, origin
-        What is being taken now and where it stands in the source, for messages.
+        The operation being translated and its place in the source, for messages.
     exact
         The numbers written in the source, in float64, by the names of their parameters.
     rewritten
-        Operations replaced by several nodes: equal in real numbers, not in their rounding.
+        Operations that became several nodes, see `Graph`.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Builder:
         return name
 
     def _shape(self, kind: Kind, inputs: tuple[str, ...]) -> Shape:
-        """Return the shape of one example, by the kind's own rule on tensors without memory."""
+        """Return the shape of one example, by running the kind on meta tensors."""
         meta = {name: tensor.to("meta") for name, tensor in self.parameters.items() if name in vars(kind).values()}
         given = [torch.empty(2, *self._nodes[name].shape, dtype=self.dtype, device="meta") for name in inputs]
         try:
@@ -84,11 +84,11 @@ class Builder:
         return self._constants[name]
 
     def number(self, value: int | float | Tensor) -> Value:
-        """Return a number or a tensor written in the source as a constant."""
+        """Return a number or tensor written in the source as a constant."""
         return self.parameter(self.named(torch.as_tensor(value, dtype=torch.float64)))
 
     def named(self, value: Tensor, stem: str = "constant") -> str:
-        """Keep a tensor as a parameter of the graph's own, and return its name."""
+        """Store a tensor as a new parameter of the graph, and return its name."""
         exact = value.detach().to(self.device, torch.float64)
         for name, known in self.exact.items():
             if name.startswith(stem) and known.shape == exact.shape and torch.equal(known, exact):
@@ -101,8 +101,8 @@ class Builder:
     def fold(self, value: Value) -> str:
         """Compute a constant that must be a parameter, such as a weight under a parametrisation, and return its name.
 
-        It is computed once, in the dtype of the network as the network does, and is called
-        ``derived.N``: live parameters do not reach it.
+        It is computed once, in the dtype of the network, and named ``derived.N``: live parameters
+        do not reach it.
         """
         if value.axis is not None:
             self.refuse("its weight depends on the input")
@@ -121,7 +121,7 @@ class Builder:
         return self._nodes[node].shape
 
     def unshaped(self, name: str) -> str:
-        """Return the node whose entries a node shows under another shape, or the node itself."""
+        """Return the node that a node reshapes, or the node itself."""
         node = self._nodes[name]
         return node.inputs[0] if isinstance(node.kind, Reshape) else name
 
@@ -130,18 +130,18 @@ class Builder:
         return self._nodes[value.node].kind
 
     def rewrite(self) -> None:
-        """Note that the operation being taken becomes several nodes."""
+        """Record that the operation being translated becomes several nodes."""
         self.rewritten.append(f"{self.operation} ({self.origin})" if self.origin else self.operation)
 
     def refuse(self, why: str) -> NoReturn:
-        """Raise an `UnsupportedOperation` about the operation being taken."""
+        """Raise an `UnsupportedOperation` about the operation being translated."""
         raise UnsupportedOperation(
             f"{self.operation} {self._where()}: {why}. Certificates cannot follow it: write that part with other "
             "operations (docs/graph.md lists them), or use attacks only."
         )
 
     def refuse_batch(self, why: str) -> NoReturn:
-        """Raise a `ModelError` about the operation being taken: it works along the batch."""
+        """Raise a `ModelError` about the operation being translated: it works along the batch."""
         raise ModelError(
             f"{self.operation} {self._where()} {why}: the logits of one example would depend on the batch it is in. "
             "Keep the first axis free and write shapes with x.shape[0] or flatten(1)."
@@ -156,7 +156,7 @@ class Builder:
         Raises
         ------
         ModelError
-            If the output is not one row of logits an example, or does not depend on the input.
+            If the output is not one row of logits per example, or does not depend on the input.
         """
         if output.rank != 2 or output.axis != 0 or not output.dropped:
             raise ModelError(
@@ -181,7 +181,7 @@ class Builder:
 
 
 def _written(value: Value) -> str:
-    """Return a shape of the source as text, its batch as n."""
+    """Return a shape of the source as text, with n for the batch."""
     lengths = [
         "n" if i == value.axis and length == 1 else f"{length}n" if i == value.axis else str(length)
         for i, length in enumerate(value.shape)

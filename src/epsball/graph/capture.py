@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from epsball.errors import EpsballError, ModelError
+from epsball.errors import EpsballError, ModelError, first_line
 from epsball.generator_state import preserved
-from epsball.graph import source_location as origins
+from epsball.graph import source_location
 from epsball.graph._graph import Graph
 from epsball.graph.agreement import TOLERANCE, check_agreement
 from epsball.graph.aten import RULES
 from epsball.graph.builder import Builder
-from epsball.graph.translate import MOVES, walk
+from epsball.graph.translate import MOVES, translate
 from epsball.module_state import untouched
 
 _ROWS = 3
-"""Rows of the example that is exported; 0 and 1 would be taken for fixed lengths."""
+"""Rows of the exported example input; torch.export takes 0 and 1 for fixed lengths."""
 
 
 def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | None = None) -> Graph:
@@ -37,9 +37,9 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
     module
         Maps (n, *shape) to logits (n, classes), each row by itself.
     shape
-        Of one input.
+        The shape of one input.
     dtype
-        Of the input; left out, that of the module's first floating tensor.
+        The dtype of the input; by default that of the module's first floating tensor.
 
     Raises
     ------
@@ -48,6 +48,13 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
         does not compute what the module computes.
     UnsupportedOperation
         If an operation has no rule.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> graph = capture(nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), (1, 2, 2))
+    >>> [node.name for node in graph.nodes], graph.classes
+    (['input', 'reshape_1', 'linear_1', 'elementwise_1', 'linear_2'], 3)
     """
     tensors = [*module.parameters(), *module.buffers()]
     floating = [tensor for tensor in tensors if tensor.is_floating_point()]
@@ -55,7 +62,7 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
     if dtype not in TOLERANCE:
         raise ModelError(
             f"{type(module).__name__} works in {dtype}; certificates are about networks in float32 or float64. "
-            "Convert it with module.float(), which is another network."
+            "Convert it with module.float(); that is a different network."
         )
     device = tensors[0].device if tensors else torch.device("cpu")
     name = type(module).__name__
@@ -64,7 +71,7 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
         _check_runs(module, x)
         program = _exported(module, x)
         builder = Builder(shape, dtype, _named_tensors(module), name, device)
-        graph = walk(program, builder, _names_by_identity(module))
+        graph = translate(program, builder, _names_by_identity(module))
         check_agreement(graph, module, shape, dtype, device)
         double = _in_float64(module, x)
         if double is not None:
@@ -75,7 +82,7 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep torch.export's warnings, logged traces and printed programs to itself; what matters is raised."""
+    """Suppress torch.export's warnings, logged traces and printed programs; errors are raised all the same."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -87,21 +94,20 @@ def _quietly() -> Iterator[None]:
 
 
 def _check_runs(module: nn.Module, x: Tensor) -> None:
-    """Run the module once as it is: its own errors are clearer than those of its tracing."""
+    """Run the module once as it is: its own errors are clearer than those of tracing it."""
     try:
         module(x.clone())
     except EpsballError:
         raise
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"{type(module).__name__} fails on {_ROWS} inputs of shape {tuple(x.shape[1:])}: {reason[:300]}. "
+            f"{type(module).__name__} fails on {_ROWS} inputs of shape {tuple(x.shape[1:])}: {first_line(error, 300)}. "
             "Give the shape of one input, without the batch."
         ) from error
 
 
 def _exported(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
-    """Return the module over aten operators that have rules, without operators that write in place."""
+    """Return the module as aten operators that have rules, without in-place operators."""
     program = _program(module, x)
     if any(_needs_decomposition(target) for target in _targets(program)):
         table = torch.export.default_decompositions()
@@ -110,7 +116,7 @@ def _exported(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
         try:
             program = program.run_decompositions(table)
         except Exception as error:
-            raise ModelError(origins.explain_export(module, error)) from error
+            raise ModelError(source_location.explain_export(module, error)) from error
     return program
 
 
@@ -122,7 +128,7 @@ def _program(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
         except Exception as error:
             if strict:
                 break
-            raise ModelError(origins.explain_export(module, error)) from error
+            raise ModelError(source_location.explain_export(module, error)) from error
         if _batch_is_free(program):
             return program
     raise ModelError(
@@ -155,7 +161,7 @@ def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _names_by_identity(module: nn.Module) -> dict[str, str]:
-    """Return for every name of a parameter or buffer the first name of the same tensor."""
+    """Return, for every name of a parameter or buffer, the first name of the same tensor."""
     first: dict[int, str] = {}
     names = {}
     for name, tensor in (
@@ -167,7 +173,7 @@ def _names_by_identity(module: nn.Module) -> dict[str, str]:
 
 
 def _in_float64(module: nn.Module, x: Tensor) -> nn.Module | None:
-    """Return a copy in float64, or None where a module cannot be copied or does not run in float64."""
+    """Return a copy in float64, or None if the module cannot be copied or does not run in float64."""
     try:
         with preserved():
             double = copy.deepcopy(module).double()

@@ -1,6 +1,6 @@
-"""Operations of the source that are several nodes.
+"""Operations of the source that become several nodes.
 
-Each is equal to the source's in real numbers; the source's own kernel may round otherwise, which
+Each equals the source's operation in real numbers. The source's own kernel may round differently, which
 `Graph.rewritten` records.
 """
 
@@ -16,7 +16,7 @@ from epsball.graph.value import Value
 
 
 def normalise(builder: Builder, x: Value, axes: Sequence[int], eps: int | float) -> Value:
-    """Return (x - mean) / sqrt(variance + eps), mean and variance over axes, variance as mean of squares."""
+    """Return (x - mean) / sqrt(variance + eps) with mean and biased variance over axes."""
     builder.rewrite()
     mean = operations.reduce(builder, x, kinds.Mean, axes, keep=True)
     centred = operations.subtract(builder, x, mean)
@@ -27,14 +27,14 @@ def normalise(builder: Builder, x: Value, axes: Sequence[int], eps: int | float)
 
 
 def scaled(builder: Builder, x: Value, weight: Value | None, bias: Value | None) -> Value:
-    """Return x * weight + bias, either left out if None."""
+    """Return x * weight + bias; either may be None."""
     if weight is not None:
         x = operations.multiply(builder, x, weight)
     return x if bias is None else operations.add(builder, x, bias)
 
 
 def along_channels(builder: Builder, parameter: Value | None, x: Value) -> Value | None:
-    """Return a vector with an entry a channel (axis 1 of x), shaped to broadcast with x."""
+    """Return a vector with one entry per channel (axis 1 of x), shaped to broadcast with x."""
     if parameter is None:
         return None
     return operations.reshape(builder, parameter, (parameter.shape[0], *(1,) * (x.rank - 2)))
@@ -43,7 +43,7 @@ def along_channels(builder: Builder, parameter: Value | None, x: Value) -> Value
 def group_norm(
     builder: Builder, x: Value, groups: int, weight: Value | None, bias: Value | None, eps: int | float
 ) -> Value:
-    """Return x normalised over each of `groups` groups of channels, then scaled a channel."""
+    """Return x normalised over each of `groups` groups of channels, then scaled per channel."""
     operations.whole_example(builder, x)
     together = operations.reshape(builder, x, (1, groups, math.prod(x.shape) // groups), 0)
     normal = operations.reshape(builder, normalise(builder, together, (2,), eps), x.shape, 0)
@@ -61,6 +61,39 @@ def attention(
     if mask is not None:
         scores = operations.add(builder, scores, mask)
     return operations.matmul(builder, operations.softmax(builder, scores, -1), value)
+
+
+def power(builder: Builder, x: Value, exponent: int) -> Value:
+    """Return x to a whole power of at least 1, as products."""
+    result = operations.unary(builder, x, "square") if exponent > 1 else x
+    for _ in range(exponent - 2):
+        result = operations.multiply(builder, result, x)
+    return result
+
+
+def log1p_exp_minus_abs(builder: Builder, x: Value) -> Value:
+    """Return log(1 + exp(-|x|))."""
+    negative = operations.unary(builder, operations.unary(builder, x, "abs"), "negative")
+    power = operations.unary(builder, negative, "exp")
+    return operations.unary(builder, operations.add(builder, power, builder.number(1)), "log")
+
+
+def least(builder: Builder, x: Value, axes: Sequence[int] | None, keep: bool) -> Value:
+    """Return the minimum over axes (all if None), -max(-x)."""
+    negative = operations.unary(builder, x, "negative")
+    return operations.unary(builder, operations.reduce(builder, negative, kinds.Max, axes, keep), "negative")
+
+
+def norm(builder: Builder, x: Value, order: int | float, axes: Sequence[int] | None, keep: bool) -> Value:
+    """Return the norm of order 1, 2 or infinity over axes (all if None)."""
+    if order == 2:
+        builder.rewrite()
+        squares = operations.unary(builder, x, "square")
+        return operations.unary(builder, operations.reduce(builder, squares, kinds.Sum, axes, keep), "sqrt")
+    if order not in (1, math.inf):
+        builder.refuse(f"the norm of order {order} has no rule; 1, 2 and infinity have")
+    kind = kinds.Sum if order == 1 else kinds.Max
+    return operations.reduce(builder, operations.unary(builder, x, "abs"), kind, axes, keep)
 
 
 def log_sum_exp(builder: Builder, x: Value, axes: Sequence[int], keep: bool) -> Value:
@@ -99,7 +132,7 @@ def adaptive_max(builder: Builder, x: Value, size: Sequence[int]) -> Value:
 def window_max(builder: Builder, x: Value, windows: Sequence[Sequence[Sequence[int]]]) -> Value:
     """Return the maxima over windows given for each of the last axes, one axis after the other.
 
-    Shorter windows repeat their last entry, which changes no maximum.
+    Shorter windows are filled with their last entry, which changes no maximum.
     """
     operations.whole_example(builder, x)
     for axis, along in enumerate(windows, start=x.rank - len(windows)):
@@ -111,8 +144,8 @@ def window_max(builder: Builder, x: Value, windows: Sequence[Sequence[Sequence[i
     return x
 
 
-def lookup(builder: Builder, mask: Tensor, a: Value, b: Value) -> Value:
-    """Return entries of a where a constant mask is true, else of b: both joined, and entries taken by number."""
+def where(builder: Builder, mask: Tensor, a: Value, b: Value) -> Value:
+    """Return entries of a where a constant mask is true, else of b: a gather from both, concatenated."""
     like = operations.frame(builder, a, b, Value("", tuple(mask.shape), None))
     size = math.prod(like.example)
     numbers = torch.where(mask.expand(like.shape).reshape(-1), 0, size) + torch.arange(size)

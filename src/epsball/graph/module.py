@@ -10,7 +10,7 @@ from epsball.graph._graph import Graph
 
 
 class GraphModule(nn.Module):
-    """Runs a graph, differentiably; its parameters are those of the graph, in the order of their names.
+    """Runs a graph, differentiably; its parameters are those of the graph, sorted by name.
 
     Parameters
     ----------
@@ -23,6 +23,19 @@ class GraphModule(nn.Module):
         The graph, with the parameters it was captured with.
     tensors
         The parameters the module runs with.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from epsball.graph import capture
+    >>> GraphModule(capture(nn.Linear(4, 2), (4,)))
+    GraphModule(
+      Linear, 2 nodes
+      (tensors): ParameterList(
+          (0): Parameter containing: [torch.float32 of size 2]
+          (1): Parameter containing: [torch.float32 of size 2x4]
+      )
+    )
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -37,7 +50,7 @@ class GraphModule(nn.Module):
         Raises
         ------
         InputError
-            If the inputs have another shape than the graph takes.
+            If the inputs do not have the shape the graph takes.
         """
         shape = self.graph.input.shape
         if tuple(x.shape[1:]) != shape:

@@ -1,19 +1,23 @@
-"""Operations on values of the source, whose batch may lie on any axis, as nodes that know no batch.
+"""Operations on tensors of the source, whose batch may lie on any axis, as nodes, which have no batch axis.
 
-Axes are those of the source's tensors, counted from either end.
+Axes are those of the source's tensors, counted from either end; shapes are those with n = 1 (see `Value`).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from epsball.graph import kinds
 from epsball.graph.builder import Builder
 from epsball.graph.value import Shape, Value, batch_axis, without
 
+Borders = Mapping[int, tuple[int, int]]
+"""For axes of a tensor, how wide a border is added before and after; negative widths cut."""
+
 
 def example_axes(builder: Builder, x: Value, axes: Sequence[int]) -> tuple[int, ...]:
-    """Return axes of one example, in order; refuse the batch axis."""
+    """Return axes as those of one example, in order; refuse the batch axis."""
     counted = sorted({axis % x.rank for axis in axes})
     if x.axis in counted:
         builder.refuse_batch(f"works along axis {x.axis}, that of the batch")
@@ -21,15 +25,15 @@ def example_axes(builder: Builder, x: Value, axes: Sequence[int]) -> tuple[int, 
 
 
 def shaped(builder: Builder, node: str, shape: Shape) -> str:
-    """Return a node that holds the same entries under another shape, the same node if it has it."""
+    """Return a node with the same entries under a shape: the node itself if it already has it."""
     node = builder.unshaped(node)
     return node if builder.shape_of(node) == shape else builder.add(kinds.Reshape(shape=shape), node)
 
 
 def reshape(builder: Builder, x: Value, shape: Shape, axis: int | None = None) -> Value:
-    """Return x under a shape (batch taken as 1) whose batch axis is `axis`, or is found."""
+    """Return x under a shape whose batch axis is `axis`; None means that it is worked out."""
     if math.prod(shape) != math.prod(x.shape):
-        builder.refuse(f"shape {x.shape} has not as many entries as {shape}")
+        builder.refuse(f"shape {x.shape} does not have as many entries as {shape}")
     if x.axis is None:
         return Value(shaped(builder, x.node, shape), shape, None)
     found = batch_axis(x, shape, axis)
@@ -49,7 +53,7 @@ def permute(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
 
 
 def expand(builder: Builder, x: Value, shape: Shape, axis: int | None = None) -> Value:
-    """Return x repeated to a shape whose batch axis, if it has one, is `axis`."""
+    """Return x repeated to a shape; `axis` is the shape's batch axis, if it has one."""
     fitted = fit(builder, x, Value("", shape, axis))
     result = Value("", shape, axis, fitted.outer if x.axis is not None else 1)
     node = fitted.node
@@ -59,7 +63,7 @@ def expand(builder: Builder, x: Value, shape: Shape, axis: int | None = None) ->
 
 
 def fit(builder: Builder, x: Value, like: Value) -> Value:
-    """Return x with new first axes of length 1 and its batch axis as in `like`, for broadcasting."""
+    """Return x with leading axes of length 1 added and its batch axis as in `like`, for broadcasting."""
     missing = like.rank - x.rank
     shape = (1,) * missing + x.shape
     if missing < 0:
@@ -78,7 +82,7 @@ def fit(builder: Builder, x: Value, like: Value) -> Value:
 
 
 def frame(builder: Builder, *values: Value) -> Value:
-    """Return the shape and batch axis that values have in common when they are broadcast."""
+    """Return the shape and batch axis of values broadcast together, without a node."""
     rank = max(value.rank for value in values)
     shape = [1] * rank
     axes = {value.axis + rank - value.rank for value in values if value.axis is not None}
@@ -126,16 +130,44 @@ def divide(builder: Builder, a: Value, b: Value) -> Value:
     return binary(builder, kinds.Divide(), a, b)
 
 
+def maximum(builder: Builder, a: Value, b: Value) -> Value:
+    """Return max(a, b), entry by entry."""
+    return binary(builder, kinds.Maximum(), a, b)
+
+
+def minimum(builder: Builder, a: Value, b: Value) -> Value:
+    """Return min(a, b), entry by entry."""
+    return binary(builder, kinds.Minimum(), a, b)
+
+
+def same_shape(builder: Builder, x: Value, kind: kinds.Kind) -> Value:
+    """Return a node of one input that keeps its shape."""
+    return replace(x, node=builder.add(kind, x.node))
+
+
 def unary(builder: Builder, x: Value, function: str, *arguments: int | float) -> Value:
     """Return f(x), entry by entry."""
     kind = kinds.Elementwise(function=function, arguments=tuple(float(number) for number in arguments))
-    return Value(builder.add(kind, x.node), x.shape, x.axis, x.outer)
+    return same_shape(builder, x, kind)
+
+
+def prelu(builder: Builder, x: Value, slopes: str) -> Value:
+    """Return x where x > 0, else slope * x; the parameter `slopes` holds one slope, or one per channel."""
+    if builder.parameters[slopes].numel() != 1:
+        whole_example(builder, x)
+    return same_shape(builder, x, kinds.PReLU(slope=slopes))
+
+
+def linear(builder: Builder, x: Value, weight: str, bias: str | None = None) -> Value:
+    """Return x W^T + b over the last axis, W and b parameters."""
+    node = builder.add(kinds.Linear(weight=weight, bias=bias), x.node)
+    return Value(node, (*x.shape[:-1], len(builder.parameters[weight])), x.axis, x.outer)
 
 
 def reduce(
     builder: Builder, x: Value, kind: Callable[..., kinds.Kind], axes: Sequence[int] | None, keep: bool
 ) -> Value:
-    """Return a reduction over axes (all but the batch's own rank if None), which stay with length 1 if `keep`."""
+    """Return a reduction over axes, all of the source's if None; with `keep` they stay with length 1."""
     over = [axis % x.rank for axis in (range(x.rank) if axes is None else axes)]
     node = builder.add(kind(axes=example_axes(builder, x, over)), x.node)
     shape = tuple(1 if i in over else length for i, length in enumerate(x.shape))
@@ -144,7 +176,7 @@ def reduce(
 
 
 def squeeze(builder: Builder, x: Value, axes: Sequence[int]) -> Value:
-    """Return x without axes of length 1; the batch, where it is one of them, joins another axis."""
+    """Return x without axes of length 1; if the batch is on one of them, it moves to another axis."""
     left = [i for i in range(x.rank) if i not in axes]
     axis = left.index(x.axis) if x.axis in left else None
     return reshape(builder, x, tuple(x.shape[i] for i in left), axis)
@@ -155,11 +187,11 @@ def softmax(
 ) -> Value:
     """Return the softmax over an axis, or its logarithm."""
     (over,) = example_axes(builder, x, (axis,))
-    return Value(builder.add(kind(axis=over), x.node), x.shape, x.axis, x.outer)
+    return same_shape(builder, x, kind(axis=over))
 
 
 def concatenate(builder: Builder, values: Sequence[Value], axis: int) -> Value:
-    """Return values joined along an axis; constants are repeated where they broadcast."""
+    """Return values concatenated along an axis; constants are broadcast to the others first."""
     rank = max(value.rank for value in values)
     axis %= rank
     batched = [value for value in values if value.axis is not None]
@@ -175,7 +207,7 @@ def concatenate(builder: Builder, values: Sequence[Value], axis: int) -> Value:
 
 
 def take(builder: Builder, x: Value, axis: int, start: int, end: int, step: int = 1) -> Value:
-    """Return entries start, start + step, ... before `end` of an axis, which counts as Python does."""
+    """Return entries start, start + step, ... before `end` of an axis, with Python's meaning of both ends."""
     axis %= x.rank
     length = x.shape[axis]
     if axis == x.axis and x.dropped and start == 0 and end >= 1 and step == 1:
@@ -191,8 +223,22 @@ def take(builder: Builder, x: Value, axis: int, start: int, end: int, step: int 
     return Value(builder.add(kind, x.node), shape, x.axis, x.outer)
 
 
+def split(builder: Builder, x: Value, axis: int, lengths: Sequence[int]) -> list[Value]:
+    """Return consecutive pieces of an axis, of the given lengths."""
+    ends = accumulate(lengths)
+    return [take(builder, x, axis, end - length, end) for end, length in zip(ends, lengths, strict=True)]
+
+
+def crop(builder: Builder, x: Value, borders: Borders) -> tuple[Value, Borders]:
+    """Return x without the borders of negative width, and the borders that remain to be added."""
+    for axis, (before, after) in borders.items():
+        if before < 0 or after < 0:
+            x = take(builder, x, axis, max(-before, 0), x.shape[axis] - max(-after, 0))
+    return x, {axis: (max(before, 0), max(after, 0)) for axis, (before, after) in borders.items()}
+
+
 def gather(builder: Builder, x: Value, axis: int, index: Sequence[int]) -> Value:
-    """Return entries of an axis by number; negative numbers count from the end."""
+    """Return entries of an axis by index; negative ones count from the end."""
     axis %= x.rank
     (over,) = example_axes(builder, x, (axis,))
     numbers = tuple(number % x.shape[axis] if number < 0 else number for number in index)
@@ -201,7 +247,7 @@ def gather(builder: Builder, x: Value, axis: int, index: Sequence[int]) -> Value
 
 
 def select(builder: Builder, x: Value, axis: int, number: int) -> Value:
-    """Return the entries at one place of an axis, without that axis."""
+    """Return the entries at one index of an axis, without that axis."""
     axis %= x.rank
     if axis == x.axis:
         builder.refuse_batch("takes one row of the batch")
@@ -232,25 +278,25 @@ def matmul(builder: Builder, a: Value, b: Value) -> Value:
 
 
 def _lead(x: Value) -> Value:
-    """Return a factor's axes before its matrices."""
+    """Return the batch axes of a factor, those before its last two."""
     return Value("", x.shape[:-2], x.axis if x.axis is not None and x.axis < x.rank - 2 else None, x.outer)
 
 
 def _factor(builder: Builder, x: Value, rank: int, axis: int | None) -> str:
-    """Return a factor's node with all `rank` axes of the source, but for `axis`."""
+    """Return a factor's node with all `rank` axes of the source except `axis`."""
     return shaped(builder, x.node, without((1,) * (rank - x.rank) + x.shape, axis))
 
 
 def whole_example(builder: Builder, x: Value) -> Value:
-    """Return x if its batch is its first axis and holds nothing else, as windows need it; else refuse."""
+    """Return x if its first axis is the batch and nothing else, as windows need; refuse otherwise."""
     if x.axis is None:
-        builder.refuse("it works on a constant, without the input")
+        builder.refuse("it works on a constant, not on the input")
     if x.axis != 0 or not x.dropped:
         builder.refuse(f"its batch is not the first axis alone (shape {x.shape}, batch axis {x.axis})")
     return x
 
 
 def per_example(builder: Builder, x: Value, kind: kinds.Kind) -> Value:
-    """Return a node that takes one whole example, its batch first."""
+    """Return a node that takes one whole example."""
     node = builder.add(kind, whole_example(builder, x).node)
     return Value(node, (1, *builder.shape_of(node)), 0)

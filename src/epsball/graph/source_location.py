@@ -1,4 +1,4 @@
-"""Where an operation or a failure stands in the source, for messages."""
+"""The place of an operation or a failure in the source, for messages."""
 
 import re
 import traceback
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+
+from epsball.errors import first_line
 
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
 _PACKAGE = str(Path(__file__).parent)
@@ -36,7 +38,7 @@ def origin(node: fx.Node) -> str:
 
 
 def explain_export(module: nn.Module, error: Exception) -> str:
-    """Return why a module cannot be exported: the module and the line at which it failed, and what to do."""
+    """Return why a module cannot be exported: the submodule and line at which it failed, and what to do."""
     paths = {id(part): path for path, part in module.named_modules()}
     path, owner = "", module
     written = [found for found in _LINE.findall(str(error)) if not found[0].startswith(_TORCH)]
@@ -48,9 +50,8 @@ def explain_export(module: nn.Module, error: Exception) -> str:
             written.append((file, str(number)))
     line = f", {Path(written[-1][0]).name}:{written[-1][1]}" if written else ""
     where = f"{path} ({type(owner).__name__}){line}" if path else f"{type(owner).__name__}{line}"
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return (
-        f"torch.export cannot take {where}: {type(error).__name__}: {reason[:300]}. A certified model is a fixed "
-        "sequence of tensor operations: no branch or loop on values, no .item(), no NumPy. Rewrite that part, or "
-        "use attacks only."
+        f"torch.export cannot take {where}: {type(error).__name__}: {first_line(error, 300)}. A certified model is a "
+        "fixed sequence of tensor operations: no branch or loop on values, no .item(), no NumPy. Rewrite that part, "
+        "or use attacks only."
     )

@@ -1,7 +1,7 @@
-"""From an exported program to nodes: its operators, one after the other, by the table of rules."""
+"""`translate`: an exported program as nodes, operator by operator, by the table of rules."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from epsball.errors import ModelError
-from epsball.graph import operations
-from epsball.graph import source_location as origins
+from epsball.graph import operations, source_location
 from epsball.graph._graph import Graph
 from epsball.graph.aten import RULES, Call
 from epsball.graph.aten.rule import aten
@@ -33,20 +32,23 @@ MOVES = {
     *(aten.masked_fill.Scalar, aten.masked_fill.Tensor, aten.arange.default, aten.arange.start),
     aten.arange.start_step,
 }
-"""Operators that do no arithmetic on floats: on constants of the source's code they are done at once."""
+"""Operators without arithmetic on floats: on constants of the source's code they are computed at capture."""
 
 _FILLED = {aten.zeros.default: 0.0, aten.ones.default: 1.0, aten.zeros_like.default: 0.0, aten.ones_like.default: 1.0}
 
 
-class Length:
-    """The number of rows of the batch, or a number made of it: known to no node."""
+class BatchLength:
+    """Stands for a number made of the batch's length, ``x.shape[0] // 2``: nodes know no batch.
+
+    Only operators that read lengths off their results (`_READ_OFF_RESULT`) may take one.
+    """
 
 
-class Places:
-    """The places of maxima: known to no node."""
+class MaximumIndices:
+    """Stands for the second result of a maximum, the indices: no node holds them, and no operator may take them."""
 
 
-def walk(program: ExportedProgram, builder: Builder, names: Mapping[str, str]) -> Graph:
+def translate(program: ExportedProgram, builder: Builder, names: Mapping[str, str]) -> Graph:
     """Return the graph of a program.
 
     Parameters
@@ -65,7 +67,7 @@ def walk(program: ExportedProgram, builder: Builder, names: Mapping[str, str]) -
         if node.op == "placeholder":
             values[node] = _given(builder, program, specs[node.name], names)
         elif node.op == "call_function":
-            builder.operation, builder.origin = origins.operation(node), origins.origin(node)
+            builder.operation, builder.origin = source_location.operation(node), source_location.origin(node)
             values[node] = _called(builder, node, values)
         elif node.op == "output":
             outputs = _logits(program, node.args[0])
@@ -77,7 +79,7 @@ def walk(program: ExportedProgram, builder: Builder, names: Mapping[str, str]) -
 
 
 def _logits(program: ExportedProgram, outputs: Any) -> list[Any]:
-    """Return what the program returns, without what it writes to its input; refuse one that writes to itself."""
+    """Return what the program returns, without what it writes to its input; refuse one that writes to its state."""
     specs = program.graph_signature.output_specs
     for spec in specs:
         if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION):
@@ -102,28 +104,27 @@ def _called(builder: Builder, node: Any, values: Mapping[Node, Any]) -> Any:
     """Return the result of one call."""
     result = node.meta.get("val")
     if isinstance(result, torch.SymInt | torch.SymFloat | torch.SymBool):
-        return Length()
+        return BatchLength()
     if node.target is operator.getitem:
         results, number = (values[a] if isinstance(a, Node) else a for a in node.args)
-        return results[number] if number < len(results) else Places()
+        return results[number] if number < len(results) else MaximumIndices()
     if str(node.target).startswith("aten._assert"):
         return None
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         builder.refuse("a region of its own (autocast, a branch or a loop of tensors) has no rule")
     arguments, options = map_arg((node.args, node.kwargs), lambda given: values[given])
     used = [values[given] for given in node.all_input_nodes]
-    if not any(isinstance(value, Value | Length | Places) for value in used) and _folds(node):
+    if not any(isinstance(value, Value | BatchLength | MaximumIndices) for value in used) and _folds(node):
         return node.target(*arguments, **options)
     _check_dtype(builder, node, used)
-    first = result[0] if isinstance(result, list | tuple) else result
-    call = Call(builder, *_batch_shape(builder, first.shape))
+    call = Call(builder, *_batch_shape(builder, _results(node)[0].shape))
     if node.target in (*_FILLED, aten.full.default, aten.full_like.default):
         return _filled(call, node, arguments)
     if node.target not in RULES:
         builder.refuse("the operation has no rule")
-    if any(isinstance(value, Places) for value in used):
-        builder.refuse("it computes with the places of maxima")
-    if any(isinstance(value, Length) for value in used) and node.target not in _TAKES_LENGTHS:
+    if any(isinstance(value, MaximumIndices) for value in used):
+        builder.refuse("it computes with the indices of maxima")
+    if any(isinstance(value, BatchLength) for value in used) and node.target not in _READ_OFF_RESULT:
         builder.refuse_batch("computes with the number of rows")
     try:
         return RULES[node.target](call, *arguments, **options)
@@ -131,25 +132,29 @@ def _called(builder: Builder, node: Any, values: Mapping[Node, Any]) -> Any:
         builder.refuse(f"these arguments have no rule ({type(error).__name__}: {error})")
 
 
-_TAKES_LENGTHS = {
+_READ_OFF_RESULT = {
     *(aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unflatten.int),
     *(aten.expand.default, aten.broadcast_to.default),
 }
-"""Operators whose lengths are read off their results."""
+"""Operators whose rules take lengths from the shape of their result, so that an argument may be the batch's."""
 
 
 def _folds(node: Any) -> bool:
     """Return whether a call on constants does no arithmetic on floats."""
-    results = node.meta["val"] if isinstance(node.meta["val"], list | tuple) else [node.meta["val"]]
-    return node.target in MOVES or not any(
-        isinstance(result, Tensor) and result.is_floating_point() for result in results
-    )
+    floats = (result for result in _results(node) if isinstance(result, Tensor) and result.is_floating_point())
+    return node.target in MOVES or not any(True for _ in floats)
+
+
+def _results(node: Any) -> Sequence[Any]:
+    """Return the results of a node as the export saw them, shapes and dtypes without values."""
+    seen = node.meta["val"]
+    return seen if isinstance(seen, list | tuple) else [seen]
 
 
 def _check_dtype(builder: Builder, node: Any, used: list[Any]) -> None:
-    """Refuse a float result in another dtype than the network's; a parameter of another may be moved."""
-    results = node.meta["val"] if isinstance(node.meta["val"], list | tuple) else [node.meta["val"]]
-    dtype = results[0].dtype if isinstance(results[0], Tensor) else builder.dtype
+    """Refuse a float result in another dtype than the network's; a parameter of another dtype may be moved."""
+    first = _results(node)[0]
+    dtype = first.dtype if isinstance(first, Tensor) else builder.dtype
     given = [taken.meta["val"] for taken in node.all_input_nodes]
     kept = all(tensor.dtype == dtype for tensor in given if isinstance(tensor, Tensor))
     moves = node.target in MOVES and dtype.is_floating_point and kept
@@ -163,7 +168,7 @@ def _batch_shape(builder: Builder, shape: Any) -> tuple[Shape, int | None]:
     """Return a shape with the batch taken as 1, and the axis the batch is part of."""
     axes = [i for i, length in enumerate(shape) if isinstance(length, torch.SymInt)]
     if len(axes) > 1:
-        builder.refuse_batch("returns a tensor with several axes that grow with the batch")
+        builder.refuse_batch("returns a tensor of which several axes grow with the batch")
     lengths = []
     for i, length in enumerate(shape):
         if i in axes:
@@ -177,6 +182,6 @@ def _batch_shape(builder: Builder, shape: Any) -> tuple[Shape, int | None]:
 
 
 def _filled(call: Call, node: Any, arguments: Any) -> Value:
-    """Return a tensor filled with one number, its batch as long as the input's."""
+    """Return a tensor filled with one number, with the batch of the input."""
     value = _FILLED[node.target] if node.target in _FILLED else arguments[1]
     return operations.expand(call.builder, call.builder.number(float(value)), call.shape, call.axis)

@@ -1,8 +1,8 @@
-"""Where the batch lies in a tensor of the source, whose nodes know no batch.
+"""`Value`: a tensor of the source, with the position of its batch axis; nodes have no batch axis.
 
-A source moves its batch axis about and merges it with others: attention views (5, n, 8) as
-(5, 2n, 4). A `Value` says which axis that is; entries of one example are always contiguous on
-either side of the batch, so a reshape of the source is a reshape of each example.
+A source moves its batch axis and merges it with others: attention views (5, n, 8) as (5, 2n, 4). A
+`Value` says which axis that is. The entries of one example are always contiguous on either side of
+the batch, so a reshape of the source is a reshape of each example.
 """
 
 import math
@@ -20,11 +20,11 @@ class Value:
     node
         Name of the node.
     shape
-        The tensor's shape with the batch taken as 1: where the source has (5, 2n, 4), (5, 2, 4).
+        The tensor's shape with n = 1: (5, 2, 4) where the source has (5, 2n, 4).
     axis
-        The axis the batch is part of; None for a constant.
+        The axis that contains the batch; None for a constant.
     outer
-        How many of that axis's entries move slower than the batch: its length is outer * n * inner.
+        That axis has length outer * n * inner: `outer` is the factor on the slow side of the batch.
     """
 
     node: str
@@ -39,21 +39,21 @@ class Value:
 
     @property
     def example(self) -> Shape:
-        """The node's shape, that of one example: the batch axis is dropped unless it has other entries."""
+        """The shape of the node, that of one example: without the batch axis if it holds only the batch."""
         return without(self.shape, self.axis) if self.dropped else self.shape
 
     @property
     def dropped(self) -> bool:
-        """Whether the batch axis holds nothing but the batch."""
+        """Whether the batch axis holds only the batch."""
         return self.axis is not None and self.shape[self.axis] == 1
 
     @property
     def before(self) -> int:
-        """How many entries of one example move slower than the batch, the axes before it included."""
+        """The number of entries of one example on the slow side of the batch, the axes before it included."""
         return 1 if self.axis is None else math.prod(self.shape[: self.axis]) * self.outer
 
     def example_axis(self, axis: int) -> int:
-        """Return the axis of one example that is `axis` of the source, from 0; not the batch axis."""
+        """Return the axis of one example that is `axis` (from 0, not the batch axis) of the source."""
         return axis - 1 if self.dropped and self.axis is not None and axis > self.axis else axis
 
 
@@ -63,20 +63,20 @@ def without(shape: Shape, axis: int | None) -> Shape:
 
 
 def batch_axis(value: Value, shape: Shape, axis: int | None = None) -> tuple[int, int] | None:
-    """Return the batch axis and its `outer` after a reshape to `shape` (batch taken as 1), or None.
+    """Return the batch axis and its `outer` after a reshape to `shape` (with n = 1), or None.
 
-    With `before` entries slower than the batch, axis j can hold it where the product p of the
-    axes before j divides `before`, and before / p divides the length of axis j.
+    With `before` entries on the slow side of the batch, axis j can hold the batch if the product p
+    of the axes before j divides `before`, and before / p divides the length of axis j.
 
     Parameters
     ----------
     value
-        What is reshaped.
+        The value to reshape.
     shape
         The new shape.
     axis
-        The axis it must be, where the source says so. Left out, an axis of length 1 comes first,
-        then one that the batch leads and that is not the last, as views of attention have it.
+        The axis it must be, if the source says so. Otherwise an axis of length 1 is preferred, then
+        one that the batch leads and that is not the last, as in the views of attention.
     """
     candidates = range(len(shape)) if axis is None else (axis,)
     found = []

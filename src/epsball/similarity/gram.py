@@ -1,7 +1,7 @@
 """Gram matrices of one layer on one batch, in blocks: half the products, half the memory.
 
-The n rows of a batch are cut into groups. A symmetric matrix is kept as one slab a group: the
-rows of group g against the rows of the groups g, g+1, ... . What is left out is its mirror.
+The n rows of a batch are divided into groups. A symmetric matrix is kept as one slab per group: the
+rows of group g against the rows of the groups g, g+1, ... . The rest follows by symmetry.
 """
 
 import math
@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 COLUMNS = 2048
-"""Features centred and multiplied at a time: the copy stays in cache and bounds the memory."""
+"""Features centred and multiplied at a time: the copy fits in cache and bounds the memory."""
 
 ORDINARY = 2.0**16
-"""Features between this and its inverse need no scale: their fourth powers stay in the range of numbers."""
+"""Features between this and its inverse need no scale: their fourth powers neither overflow nor underflow."""
 
 
 def group_bounds(rows: int, groups: int) -> list[int]:
@@ -57,15 +57,15 @@ class BlockGram:
 
 
 def columns(features: Float[Tensor, "n *shape"]) -> Iterator[Float[Tensor, "n p"]]:
-    """Yield the features as matrices of at most about `COLUMNS` columns, without copying the whole.
+    """Yield the features as matrices of at most about `COLUMNS` columns, without copying them all at once.
 
-    The order of the columns is of no consequence: Gram matrices do not depend on it.
+    Columns come in any order: Gram matrices do not depend on it.
     """
     per_row = features[0].numel()
     if per_row <= COLUMNS:
         yield features.reshape(len(features), per_row)
         return
-    # Cut along the axis that is outermost in memory: the pieces are then views.
+    # Split along the axis that is outermost in memory: the pieces are then views.
     axis = max((i for i in range(1, features.ndim) if features.shape[i] > 1), key=features.stride)
     width = max(1, features.shape[axis] * COLUMNS // per_row)
     for part in features.split(width, dim=axis):
@@ -73,16 +73,16 @@ def columns(features: Float[Tensor, "n *shape"]) -> Iterator[Float[Tensor, "n p"
 
 
 def widened(part: Tensor) -> Tensor:
-    """Return half-precision numbers in float32; float32 and float64 as they are."""
+    """Return half-precision features in float32; float32 and float64 as they are."""
     return part if part.dtype == torch.float64 else part.to(torch.float32)
 
 
 def amplitude(features: Float[Tensor, "n *shape"]) -> float:
     """Return max |x_ij - m_j| over the features, 0 if none varies.
 
-    The search ends at the first few features for which it is an `ORDINARY` number. A feature
-    varies if it strays from its mean by more than 64 units in the last place: less is what a
-    constant looks like after rounding. Not finite if a feature is not.
+    The search ends at the first columns for which it is between 1/`ORDINARY` and `ORDINARY`. A feature
+    varies if it differs from its mean by more than 64 units in the last place: rounding alone makes a
+    constant differ by less. Not finite if a feature is not.
     """
     peak = 0.0
     for part in columns(features):
@@ -101,8 +101,8 @@ def amplitude(features: Float[Tensor, "n *shape"]) -> float:
 def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scale: float) -> BlockGram:
     """Return s^2 <x_i - m, x_j - m> with the batch mean m and s = `scale`, summed in float64.
 
-    The features are centred before they are multiplied, so that an offset cancels exactly and
-    not after rounding; products are made in the features' precision a few thousand columns at a time.
+    The features are centred before they are multiplied, so that an offset cancels before products
+    round; products are computed in the features' precision, a few thousand columns at a time.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scal
     bounds
         The groups of the rows (`group_bounds`).
     scale
-        A power of two that keeps squares of the features from overflow and underflow.
+        A power of two that keeps squares of the features from overflowing and underflowing.
     """
     n, groups = len(features), range(len(bounds) - 1)
     slabs = [features.new_zeros(bounds[g + 1] - bounds[g], n - bounds[g], dtype=torch.float64) for g in groups]
@@ -123,7 +123,7 @@ def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scal
         for g in groups:
             slabs[g] += centred[bounds[g] : bounds[g + 1]] @ centred[bounds[g] :].T
     for slab in slabs:
-        # A float product X X' need not be symmetric in its last bit, and HSIC's row sums rest on symmetry.
+        # A float product X X' need not be symmetric in its last bit, and HSIC's row sums need symmetry.
         square = slab[:, : len(slab)]
         square.copy_((square + square.T) / 2)
     return BlockGram(slabs)

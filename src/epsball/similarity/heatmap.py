@@ -1,4 +1,4 @@
-"""Similarity matrices as heatmaps, in the manner of the chapter's Figure 17.2."""
+"""Similarity matrices as heatmaps, in the style of the chapter's Figure 17.2."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ def heatmaps(panels: Mapping[str, LayerMatrix], columns: int = 2) -> "Figure":
     """Draw similarity matrices side by side on one colour scale.
 
     The first network's layers run upwards, the second's to the right, both in execution order.
-    The scale runs from 0 to 1; undefined entries are hatched. Panels grow with the number of
-    layers so that every name can be read, up to 12 inches; above, every second (third, ...) is named.
+    The scale runs from 0 to 1; undefined entries are hatched. Panels grow with the number of layers
+    up to 12 inches, so that every name can be read; beyond that every second (third, ...) is named.
 
     Parameters
     ----------
@@ -37,7 +37,17 @@ def heatmaps(panels: Mapping[str, LayerMatrix], columns: int = 2) -> "Figure":
     Raises
     ------
     InputError
-        If there is no panel.
+        If `panels` is empty.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import epsball as eb
+    >>> x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    >>> figure = heatmaps({"identity": eb.cka(nn.Identity(), nn.Flatten(), x)})
+    >>> figure.axes[0].get_title()
+    'identity'
     """
     if not panels:
         raise InputError("panels is empty; give at least one title with its similarity.")

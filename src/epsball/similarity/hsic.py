@@ -1,4 +1,4 @@
-"""HSIC of every pair of layers at once, from the stored kernel values of one batch.
+"""HSIC of all pairs of layers at once, from the kernel values of one batch.
 
 For kernels K and L on n rows, with row sums k_i, l_i and totals k, l,
 
@@ -63,7 +63,7 @@ class KernelStack:
         self.members = torch.nn.functional.one_hot(of_group).to(device, torch.float64)
 
     def store(self, layer: int, kernel: BlockGram) -> None:
-        """Keep a layer's kernel: its slabs, its row sums over each group and its mean diagonal."""
+        """Store a layer's kernel: its slabs, its row sums over each group and its mean diagonal."""
         self.energy[layer] = kernel.diagonal().mean()
         for g, slab in enumerate(kernel.slabs):
             kept = self.slabs[g][layer]
@@ -75,7 +75,7 @@ class KernelStack:
             self.sums[layer, stop:, g] += kept[:, stop - start :].sum(0)
 
     def block(self, g: int, h: int) -> Float64[Tensor, "layers rows columns"]:
-        """Return the rows of group g against those of group h >= g, for all layers."""
+        """Return the kernel values of the rows of group g with those of group h >= g, for all layers."""
         start = self.bounds[g]
         return self.slabs[g][:, :, self.bounds[h] - start : self.bounds[h + 1] - start]
 
@@ -92,11 +92,11 @@ class Moments:
     Parameters
     ----------
     cross
-        Of every pair of layers.
+        HSIC of every pair of layers.
     self_a, self_b
-        Of each layer with itself; exactly 0 where the estimator sees no variation.
+        HSIC of each layer with itself; exactly 0 if the estimator sees no variation.
     last_a
-        Of each layer of the first network with its last layer.
+        HSIC of each layer of the first network with its last layer.
     """
 
     cross: Float64[Tensor, "s a b"]
@@ -134,7 +134,7 @@ def moments(a: KernelStack, b: KernelStack, *, leave_out: bool) -> Moments:
     a, b
         Stacks of the same rows in the same order.
     leave_out
-        Whether the subsets without one group follow the whole (s = 1 + groups, else s = 1).
+        Whether the subsets without one group follow the whole batch (s = 1 + groups, else s = 1).
     """
     subsets = [list(range(a.groups))]
     if leave_out:
@@ -160,7 +160,7 @@ def _last(u: Float64[Tensor, "a m"], v: Float64[Tensor, "a m"]) -> Float64[Tenso
 
 
 def _hsic(a: KernelStack, b: KernelStack, subsets: list[list[int]], product: Product) -> Float64[Tensor, "s *layers"]:
-    """Return HSIC on the rows of each subset of groups, for the pairs of layers `product` forms."""
+    """Return HSIC on the rows of each subset of groups, for the pairs of layers that `product` forms."""
     blocks = _block_products(a, b, product)
     values = []
     for kept in subsets:
@@ -170,7 +170,7 @@ def _hsic(a: KernelStack, b: KernelStack, subsets: list[list[int]], product: Pro
         alpha, beta, c = _constants(k.shape[1], a.estimator)
         value = trace - alpha * product(k, l) + beta * totals
         if product is _inner:
-            # What remains of K after an exact cancellation is rounding: zero, and CKA undefined.
+            # What an exact cancellation leaves of K is rounding: count it as 0, with CKA undefined.
             value = torch.where(value <= _ROUNDING * trace, 0.0, value)
         values.append(value / c)
     return torch.stack(values).cpu()

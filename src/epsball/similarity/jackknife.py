@@ -1,4 +1,4 @@
-"""Standard errors: the jackknife over groups of rows, and Student's t for few of them."""
+"""Standard errors by the jackknife over groups of rows, and Student's t for few groups."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from jaxtyping import Float64
 from scipy.special import stdtrit
 from torch import Tensor
 
-from epsball.errors import InputError
+from epsball.checks import check_share
 from epsball.similarity.hsic import Moments
 
 
 def without_each(parts: Sequence[Moments]) -> Float64[Tensor, "g a b"]:
-    """Return CKA without each part in turn, the parts being sums of HSIC times rows (the scale cancels)."""
+    """Return CKA without each part in turn; parts are sums of HSIC times rows (the factor cancels in CKA)."""
     others = [[part for i, part in enumerate(parts) if i != left_out] for left_out in range(len(parts))]
     return torch.stack([reduce(add, kept).cka()[0] for kept in others])
 
@@ -45,6 +45,5 @@ def student_factor(groups: int, confidence: float) -> float:
     InputError
         If `confidence` does not lie strictly between 0 and 1.
     """
-    if not 0.0 < confidence < 1.0:
-        raise InputError(f"confidence is {confidence}; it must lie strictly between 0 and 1.")
+    check_share("confidence", confidence)
     return float(stdtrit(groups - 1, 0.5 + confidence / 2)) if groups > 1 else math.nan

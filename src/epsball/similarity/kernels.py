@@ -1,4 +1,4 @@
-"""Kernels on the rows of a feature matrix, applied to the block Gram matrix of centred features."""
+"""Kernels on the rows of a feature matrix, computed from the Gram matrix of centred features."""
 
 import math
 from dataclasses import dataclass
@@ -6,27 +6,28 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 
+from epsball.checks import check_positive
 from epsball.errors import InputError, nearest
 from epsball.similarity.gram import BlockGram
 
 COINCIDENT = 1e-6
-"""Squared distances below this share of their mean are rounding of float32 products."""
+"""Squared distances below this share of their mean are rounding errors of float32 products."""
 
 
 @runtime_checkable
 class Kernel(Protocol):
-    """A kernel: a width fixed once over the data, and the map from inner products to its values.
+    """A kernel: a width fixed once for the whole data, and a map from inner products to kernel values.
 
     Attributes
     ----------
     sample_rows
-        Rows, drawn from the whole data, on which the width is set; 0 if it needs none.
+        Number of rows, drawn from the whole data, that set the width; 0 if there is no width.
     """
 
     sample_rows: ClassVar[int]
 
     def width(self, gram: BlockGram) -> float:
-        """Return the width this layer keeps for the whole comparison; 0 leaves the kernel undefined."""
+        """Return the width of a layer for the whole comparison; 0 leaves the kernel undefined."""
         ...
 
     def __call__(self, gram: BlockGram, width: float) -> BlockGram:
@@ -36,7 +37,13 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """K_ij = <x_i - m, x_j - m>, m the mean row: the kernel of the chapter's features Z."""
+    """K_ij = <x_i - m, x_j - m>, m the mean row: the kernel of the chapter's features Z.
+
+    Examples
+    --------
+    >>> print(Linear())
+    linear
+    """
 
     sample_rows: ClassVar[int] = 0
 
@@ -56,10 +63,10 @@ class Linear:
 class RBF:
     """K_ij = exp(-|x_i - x_j|^2 / (2 sigma^2)) - 1, sigma = `bandwidth` times the median distance.
 
-    The constant -1 is annihilated by every centring and keeps wide kernels accurate. The median
-    is taken once for each layer, over the pairs of 256 rows drawn from the whole data (all rows if
-    there are fewer): batches do not enter. Pairs that coincide, up to rounding, are left out of
-    it, or sparse features would have the width 0.
+    Centring removes the constant -1, which keeps wide kernels accurate. The median is taken once
+    per layer, over the pairs of 256 rows drawn from the whole data (all rows if there are fewer), so
+    it does not depend on batches. It leaves out pairs that coincide up to rounding: with them,
+    sparse features would have the width 0.
 
     Parameters
     ----------
@@ -70,20 +77,24 @@ class RBF:
     ------
     InputError
         If `bandwidth` is not positive.
+
+    Examples
+    --------
+    >>> print(RBF(bandwidth=0.5))
+    rbf, sigma = 0.5 median distances
     """
 
     bandwidth: float = 1.0
     sample_rows: ClassVar[int] = 256
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.bandwidth, int | float) and self.bandwidth > 0 and math.isfinite(self.bandwidth)):
-            raise InputError(f"bandwidth is {self.bandwidth!r}; it is a positive multiple of the median distance.")
+        check_positive("bandwidth", self.bandwidth)
 
     def __str__(self) -> str:
         return f"rbf, sigma = {self.bandwidth:g} median distances"
 
     def width(self, gram: BlockGram) -> float:
-        """Return sigma from the rows sampled."""
+        """Return sigma from the Gram matrix of the sampled rows."""
         squared = torch.cat([pairs.flatten() for pairs in gram.squared_distances().pairs()])
         apart = squared[squared > COINCIDENT * squared.mean()]
         return self.bandwidth * math.sqrt(float(apart.median())) if len(apart) else 0.0
@@ -93,8 +104,9 @@ class RBF:
         return BlockGram([torch.expm1(slab / (-2.0 * width**2)) for slab in gram.squared_distances().slabs])
 
 
-KERNELS: dict[str, Kernel] = {"linear": Linear(), "rbf": RBF()}
-KernelLike = Kernel | Literal["linear", "rbf"]
+KernelName = Literal["linear", "rbf"]
+KernelLike = Kernel | KernelName
+KERNELS: dict[KernelName, Kernel] = {"linear": Linear(), "rbf": RBF()}
 
 
 def kernel_named(kernel: KernelLike) -> Kernel:
@@ -103,7 +115,7 @@ def kernel_named(kernel: KernelLike) -> Kernel:
     Raises
     ------
     InputError
-        If the name is not registered, or `kernel` is no kernel.
+        If the name is not registered, or `kernel` is neither a name nor a kernel.
     """
     if isinstance(kernel, Kernel) and not isinstance(kernel, type):
         return kernel

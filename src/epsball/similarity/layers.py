@@ -1,4 +1,4 @@
-"""The layers of a network: named after its modules, in execution order, and the choice among them."""
+"""The layers of a network, named after its modules in execution order, and how to choose among them."""
 
 import fnmatch
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Output:
     module
         Name in the module tree; empty for the network itself.
     call
-        Which call of the module it was, from 1: reused modules are told apart.
+        Number of the module's call, from 1, for modules that are used several times.
     path
         Keys leading to the tensor in a dictionary, tuple or dataclass.
     """
@@ -32,7 +32,7 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """An output that has one feature vector a row of the input.
+    """An output with one feature vector per row of the input.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ class Layer:
         ``module``, with ``:call`` if the module is called several times, and with ``/key`` if it
         returns several tensors; ``output`` for the network itself.
     output
-        What is recorded.
+        The output that is recorded.
     axis, fold, interleaved
         The rows lie along `axis`, each as `fold` entries: consecutive, or `interleaved` with
         those of the other rows.
     passes_on
-        The module returned its own input, unchanged (identities, flattening, dropout).
+        Whether the module returned its own input unchanged (identities, flattening, dropout).
     repeats
-        So it did, or what the layer before it had returned (containers).
+        Whether it did that, or returned what the layer before it had returned (containers).
     """
 
     name: str
@@ -64,7 +64,7 @@ class Layer:
         Raises
         ------
         ModelError
-            If the tensor has not `fold` entries a row along `axis`.
+            If the tensor does not have `fold` entries per row along `axis`.
         """
         if self.axis >= value.ndim or value.shape[self.axis] != self.fold * rows:
             raise ModelError(
@@ -88,14 +88,14 @@ def select_layers(layers: Sequence[Layer], choice: Choice, modules: Sequence[str
     layers
         All layers of the network.
     choice
-        ``"all"``: every output that differs from the one before it (of an identity, its output).
-        ``"stages"``: the outermost modules that run (of a residual network its stem, its stages
-        and its head). Otherwise one pattern or several, of whole names, with ``*`` and ``?``; a
-        name without its ``:call`` and ``/key`` means all of them.
+        ``"all"``: every output that differs from the one before it. ``"stages"``: the outermost
+        modules that run (the stem, stages and head of a residual network). Otherwise one pattern
+        of whole names or several, with ``*`` and ``?``; a name without its ``:call`` and ``/key``
+        means all of them.
     modules
-        Names of all modules of the network, for the messages.
+        Names of all modules of the network, for messages.
     model
-        What the model is called in messages.
+        Name of the model in messages.
 
     Raises
     ------
@@ -141,9 +141,9 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _stages(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers whose modules lie in no other module that ran, below the network itself.
+    """Return the layers whose modules are inside no other module that ran, except the network itself.
 
-    While only one module is that far out, and others ran inside it, it counts as a wrapper.
+    If that leaves a single module and others ran inside it, it counts as a wrapper and is skipped.
     """
     candidates = [layer for layer in layers if layer.output.module and not layer.passes_on]
     ran = {layer.output.module for layer in layers if layer.output.module}

@@ -1,4 +1,4 @@
-"""A network as the comparison sees it: a module tree to watch, and a way to run it."""
+"""`Network`: the module tree that a comparison observes, and the callable that runs it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -18,7 +18,7 @@ Hook = Callable[[nn.Module, Any, Any], None]
 
 @dataclass(frozen=True)
 class Network:
-    """The module tree that is watched and the callable that runs it."""
+    """The module tree that is observed and the callable that runs it."""
 
     root: nn.Module
     run: Callable[[Tensor], object]
@@ -40,10 +40,10 @@ class Network:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Evaluate, module by module and without gradients, inside the block and leave no trace after it.
+        """Run the network module by module in evaluation mode and without gradients; restore it after the block.
 
-        Compiled parts run uncompiled and attention without its fused path: both would hide layers,
-        and more or fewer of them according to which are watched.
+        Compiled parts run uncompiled and attention runs without its fused path: both would hide layers,
+        more or fewer of them depending on which are observed.
         """
         fused = torch.backends.mha.get_fastpath_enabled()
         with untouched(self.root), torch.inference_mode(False), torch.no_grad(), _uncompiled(self.root):
@@ -54,9 +54,9 @@ class Network:
                 torch.backends.mha.set_fastpath_enabled(fused)
 
     def to_model(self, x: Tensor) -> Tensor:
-        """Return `x` in the network's floating dtype (if it is floating) and on its device.
+        """Return `x` on the network's device and, if `x` is floating, in its floating dtype.
 
-        That of its first tensor; of a network on several devices, the data's where it is one of them.
+        For a network on several devices: the device of `x` if it is one of them, else that of the first tensor.
         """
         held = [*self.root.parameters(), *self.root.buffers()]
         devices = [t.device for t in held]
@@ -69,14 +69,14 @@ class Network:
 def network(model: object) -> Network:
     """Return the module tree and the callable of a model.
 
-    A module runs itself; compiled and data-parallel wrappers are taken off, since they hide or
-    split what runs. Anything else must be callable and hold its module as `.module` (a
-    `Classifier` does: its normalisation runs, and is no layer).
+    A module runs itself; compiled and data-parallel wrappers are removed, since they hide or split
+    what runs. Anything else must be callable and hold its module as `.module` (a `Classifier` does:
+    its normalisation runs, but is not a layer).
 
     Raises
     ------
     ModelError
-        If the model is neither, holds a scripted graph, whose modules do not run one by one, or
+        If the model is neither, or holds a scripted graph (whose modules do not run one by one) or
         lazy parameters.
     """
     if isinstance(model, nn.Module):
@@ -98,7 +98,7 @@ def _check_watchable(root: nn.Module) -> None:
     for name, module in root.named_modules():
         where = f"module '{name}'" if name else "the model"
         if isinstance(module, torch.jit.ScriptModule):
-            raise ModelError(f"{where} is a scripted graph, whose layers cannot be watched. Pass the Python module.")
+            raise ModelError(f"{where} is a scripted graph, whose layers cannot be observed. Pass the Python module.")
         if any(nn.parameter.is_lazy(tensor) for tensor in (*module.parameters(False), *module.buffers(False))):
             raise ModelError(f"{where} has lazy parameters that no input has shaped yet. Run the model once first.")
 
@@ -111,14 +111,14 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _uncompiled(root: nn.Module) -> AbstractContextManager[object]:
-    """Return a context in which compiled parts run as they were written; asking costs seconds where none is."""
+    """Return a context in which compiled parts run uncompiled; entered only if there are any, as it costs seconds."""
     compiled = any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in root.modules())
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 @contextmanager
 def hooked(before: Mapping[nn.Module, Any], after: Mapping[nn.Module, Hook]) -> Iterator[None]:
-    """Call ``before[m](m, args, kwargs)`` and ``after[m](m, args, output)`` round every run of a module m."""
+    """Call ``before[m](m, args, kwargs)`` before and ``after[m](m, args, output)`` after every run of a module m."""
     with ExitStack() as stack:
         for module, hook in before.items():
             stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)

@@ -1,7 +1,7 @@
-"""Running a network on batches and keeping, of every layer, the kernel on the batch's rows.
+"""`Observer`: runs a network on batches and keeps, for every layer, the kernel on the batch's rows.
 
-The kernel is made inside the forward hook, at the moment a module returns: an in-place
-operation that follows cannot change it, and the features are freed as the network frees them.
+The kernel is computed inside the forward hook, when a module returns: a later in-place operation
+cannot change it, and features are freed as soon as the network frees them.
 """
 
 import math
@@ -27,14 +27,14 @@ from epsball.similarity.row_shift import marked_rows
 
 @dataclass(frozen=True)
 class _Fixed:
-    """What a layer keeps for the whole comparison: the scale of its features and its kernel's width."""
+    """What a layer keeps for the whole comparison: the scale of its features and the width of its kernel."""
 
     scale: float
     width: float
 
 
 class Observer:
-    """One network, the layers watched in it, and what those keep from batch to batch.
+    """One network, the layers observed in it, and what these keep from batch to batch.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Observer:
     layers
         The layers, in the order of the stack.
     kernel, estimator
-        What is stored of each layer.
+        What is stored for each layer.
     """
 
     def __init__(self, network: Network, layers: Sequence[Layer], kernel: Kernel, estimator: Estimator) -> None:
@@ -54,7 +54,7 @@ class Observer:
         self._fixed: dict[int, _Fixed] = {}
 
     def __call__(self, x: Shaped[Tensor, "n *shape"], bounds: list[int]) -> KernelStack:
-        """Return the kernels of all layers on one batch, and last that of the marked rows.
+        """Return the kernels of all layers on one batch, followed by that of the marked rows.
 
         Raises
         ------
@@ -75,15 +75,15 @@ class Observer:
         if missing:
             name = self.layers[min(missing)].name
             raise ModelError(
-                f"layer '{name}' did not run on a batch of {len(x)} rows, though it ran on a few: the "
-                "network takes other paths for other inputs. Leave this layer out (layers=)."
+                f"layer '{name}' did not run on a batch of {len(x)} rows, though it ran on a few: the network "
+                "takes different paths for different inputs. Leave this layer out (layers=)."
             )
         return stack
 
-    def settle(self, x: Shaped[Tensor, "n *shape"], bounds: list[int]) -> None:
-        """Fix the scale and the kernel's width of the layers on a sample of rows.
+    def fix_width(self, x: Shaped[Tensor, "n *shape"], bounds: list[int]) -> None:
+        """Fix, for each layer, the scale of its features and the width of its kernel on a sample of rows.
 
-        A layer that does not vary there is settled by the first batch on which it does.
+        A layer that does not vary on them is fixed by the first batch on which it does.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Observer:
         self._pass(x, lambda index, value: self._gram(index, value, bounds))
 
     def _pass(self, x: Shaped[Tensor, "n *shape"], seen: Callable[[int, Tensor], object]) -> None:
-        """Run the network and call ``seen(index, value)`` at the moment a watched layer returns its value."""
+        """Run the network and call ``seen(index, value)`` when an observed layer returns its value."""
         names = watchable(self.network.root)
         watched = {layer.output.module for layer in self.layers}
         calls: Counter[nn.Module] = Counter()
@@ -110,7 +110,7 @@ class Observer:
             self.network(x)
 
     def _gram(self, index: int, value: Tensor, bounds: list[int]) -> BlockGram | None:
-        """Return the scaled inner products of a layer's centred features; None while it has not varied."""
+        """Return the scaled inner products of a layer's centred features; None if it has not varied so far."""
         layer = self.layers[index]
         features = layer.features(value, bounds[-1]).detach()
         features = features.to(_home(features.device))
@@ -127,7 +127,7 @@ class Observer:
 
 
 def _scale(layer: Layer, features: Tensor) -> float:
-    """Return 1, or the power of two near 1/amplitude where fourth powers might leave the range of numbers.
+    """Return 1, or the power of two near 1/amplitude if fourth powers might overflow or underflow.
 
     0 if the features do not vary.
     """
@@ -151,5 +151,5 @@ def _not_finite(layer: Layer, features: Tensor) -> str:
 
 
 def _home(device: torch.device) -> torch.device:
-    """Return where kernels are kept: with the features, but for devices that have no float64."""
+    """Return the device on which kernels are kept: that of the features, unless it has no float64."""
     return torch.device("cpu") if device.type == "mps" else device

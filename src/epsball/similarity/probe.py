@@ -1,9 +1,8 @@
-"""What runs in a network: two short passes, with four rows and with three.
+"""What runs in a network, seen in two short passes of four and of three rows.
 
-They show which modules run, how often and what they return, and along which axis the rows
-lie: the one whose length follows the number of rows. Sequence-first transformers, windows or
-tokens folded into the rows, dictionaries and tuples are found that way; nothing is assumed
-about the architecture.
+They show which modules run, how often and what they return, and along which axis the rows lie:
+the one whose length follows the number of rows. That covers sequence-first transformers, windows
+or tokens folded into the rows, dictionaries and tuples, without assumptions about the architecture.
 """
 
 from collections import Counter, defaultdict
@@ -25,7 +24,7 @@ PROBES = (4, 3)
 
 @dataclass(frozen=True)
 class _Seen:
-    """An output of a pass; `profiles` are its sums along each axis that may hold several entries a row."""
+    """An output seen in a pass; for `profiles` see `_profiles`, for the flags see `Layer`."""
 
     output: Output
     shape: tuple[int, ...]
@@ -35,7 +34,7 @@ class _Seen:
 
 
 def tensors(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """Yield (path, tensor) for the floating and complex tensors in tuples, mappings and dataclasses."""
+    """Yield (path, tensor) for the floating and complex tensors inside tuples, mappings and dataclasses."""
     if isinstance(value, Tensor):
         if value.layout == torch.strided and not value.is_nested and (value.is_floating_point() or value.is_complex()):
             yield path, value.detach()
@@ -53,12 +52,12 @@ def tensors(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 def watchable(root: nn.Module) -> dict[nn.Module, str]:
-    """Return the modules that may give layers and their names: all but those that compute weights."""
+    """Return the modules that may give layers, with their names: all except parametrisations of weights."""
     return {module: name for name, module in root.named_modules() if "parametrizations" not in name.split(".")}
 
 
 def find_layers(network: Network, x: Shaped[Tensor, "n *shape"]) -> tuple[list[Layer], list[str]]:
-    """Return the layers in execution order, and a sentence on each output that cannot be compared.
+    """Return the layers in execution order, and a remark on each output that cannot be compared.
 
     Raises
     ------
@@ -87,7 +86,7 @@ def find_layers(network: Network, x: Shaped[Tensor, "n *shape"]) -> tuple[list[L
         )  # fmt: skip
     if all(not layer.output.module for layer in layers) and any(True for _ in network.root.children()):
         raise ModelError(
-            "no module inside the network was seen running: exported graphs hide theirs, and functional "
+            "no module inside the network was seen running: exported graphs hide their modules, and functional "
             "code calls none. Pass the Python module it was made from, or wrap the parts in modules."
         )
     return layers, notes
@@ -123,8 +122,8 @@ def _close(first: Float64[Tensor, "r c"], second: Float64[Tensor, "r c"]) -> boo
 def _pass(network: Network, x: Shaped[Tensor, "n *shape"]) -> list[_Seen]:
     """Run the network once and return what its modules returned, in the order in which they finished.
 
-    A tensor is known by its memory and its version, which an in-place operation changes. Only
-    the latest output is held, so that its memory cannot be given to another tensor meanwhile.
+    A tensor is identified by its memory and its version, which in-place operations change. The latest
+    output is kept alive, so that no other tensor can take over its memory.
     """
     names = watchable(network.root)
     entered: dict[nn.Module, list[set[object]]] = defaultdict(list)
@@ -161,9 +160,9 @@ def _identity(value: Tensor) -> object:
 
 
 def _profiles(value: Shaped[Tensor, "*shape"], rows: int) -> dict[int, Float64[Tensor, " length"]]:
-    """Return one number an entry of the first two axes where they may hold several entries a row.
+    """Return one number per entry along each of the first two axes that may hold several entries per row.
 
-    It is a projection on cosines and not a sum, which layer normalisation makes equal for all rows.
+    It is a projection on cosines; a sum would not do, as layer normalisation makes it equal for all rows.
     """
     value = torch.view_as_real(value) if value.is_complex() else value
     profiles = {}

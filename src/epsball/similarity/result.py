@@ -1,4 +1,4 @@
-"""`Similarity`: the matrix, its errors, and what they are about."""
+"""`Similarity`: the matrix, its errors, and what they refer to."""
 
 import csv
 import io
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from epsball.results import Result, arrow_table, jsonable, text_table
 from epsball.similarity.heatmap import heatmaps
+from epsball.similarity.hsic import Estimator
 from epsball.similarity.jackknife import student_factor
 from epsball.similarity.structure import Structure, structure
 
@@ -25,28 +26,38 @@ class Similarity(Result):
     Parameters
     ----------
     matrix
-        CKA (layers_a, layers_b); NaN where a layer's features are constant.
+        CKA (layers_a, layers_b); NaN for a layer whose features are constant.
     error
-        Standard error of each entry by the jackknife; NaN if there are too few rows for one.
-        It speaks of the source of the rows, not of the rows given.
+        Standard error of each entry by the jackknife; NaN if there are too few rows.
+        It is about the distribution of the rows, not about the rows given.
     layers_a, layers_b
         Names of the layers, in execution order.
     replicates
-        The matrix without each group of rows in turn: the batches (at most 32 groups of them), or the
-        ten groups of one batch.
+        The matrix without each group of rows in turn: without each batch (at most 32 groups of
+        batches), or without each of the ten groups of one batch.
     shifted
         The matrix after a shift of a few rows of the first network's features (see
-        `epsball.similarity.row_shift`); None where the kernel is not linear.
+        `epsball.similarity.row_shift`); None if the kernel is not linear.
     shifted_share
         Share of the rows that were shifted.
     rows, batches
-        Rows compared, and the batches they were divided into.
+        Number of rows, and of the batches they were divided into.
     kernel, estimator
-        The method.
+        The kernel as text, and the estimator.
     undefined_a, undefined_b
         Layers in which the estimator sees no variation: their similarity is not defined.
     notes
         Outputs of the networks that could not be compared, and why.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import epsball as eb
+    >>> x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    >>> print(eb.cka(nn.Identity(), nn.Identity(), x).to_csv(), end="")
+    layer,output
+    output,1.0
     """
 
     matrix: Float64[Tensor, "a b"]
@@ -59,26 +70,26 @@ class Similarity(Result):
     rows: int
     batches: int
     kernel: str
-    estimator: str
+    estimator: Estimator
     undefined_a: tuple[str, ...] = ()
     undefined_b: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def interval(self, confidence: float = 0.95) -> tuple[Float64[Tensor, "a b"], Float64[Tensor, "a b"]]:
-        """Return matrix -+ t error, t the quantile of Student's t for the number of groups.
+        """Return matrix - t error and matrix + t error, t the quantile of Student's t for the number of groups.
 
-        For one batch the error of independent features is overestimated, and the interval covers
-        more often than stated; over several batches it covers at its rate.
+        With one batch the error of independent features is overestimated, so the interval covers more
+        often than stated; over several batches it covers at its rate.
         """
         reach = student_factor(len(self.replicates), confidence) * self.error
         return self.matrix - reach, self.matrix + reach
 
     def structure(self) -> Structure:
-        """Return the block structure: means over blocks of layers, and the longest block of alike ones."""
+        """Return the block structure: means over blocks of layers, and the longest block of similar layers."""
         return structure(self)
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return one row a pair of layers: layer_a, layer_b, cka, error, low, high, shifted."""
+        """Return one row per pair of layers: layer_a, layer_b, cka, error, low, high, shifted."""
         low, high = self.interval()
         columns = {"cka": self.matrix, "error": self.error, "low": low, "high": high}
         if self.shifted is not None:
@@ -92,7 +103,10 @@ class Similarity(Result):
         )
 
     def to_csv(self) -> str:
-        """Return the matrix as text: the layers of the second network across, of the first down."""
+        """Return the matrix as text, the second network's layers across and the first's down.
+
+        Other results write the long table of `to_arrow` here; `to_pandas` gives that table.
+        """
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["layer", *self.layers_b])
@@ -101,12 +115,12 @@ class Similarity(Result):
         return out.getvalue()
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the replicates as JSON's types, undefined entries as null."""
+        """Return everything except the replicates as JSON's types, with null for undefined entries."""
         document = {name: value for name, value in vars(self).items() if name != "replicates"}
         return jsonable({**document, "structure": self.structure()})
 
     def plot(self) -> "Figure":
-        """Return the heatmap, the layers of the first network upwards, of the second to the right."""
+        """Return the heatmap, with the layers of the first network upwards and of the second to the right."""
         return heatmaps({f"{self.kernel}, {self.estimator}, n = {self.rows}": self})
 
     def __str__(self) -> str:

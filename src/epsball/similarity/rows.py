@@ -1,4 +1,4 @@
-"""The rows of a data set, taken by position: what pairs two networks whatever the order is."""
+"""`Rows`: the inputs of a data set by position, so that two networks get the same rows in the same order."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,10 +22,10 @@ class Rows:
     ----------
     data
         A tensor or array (n, *shape), a pair (x, y), a text that `epsball.data.load` reads, or an
-        object with a length that slices to x or (x, y). A `DataLoader` is read once into memory,
-        in whatever order it comes. 8-bit pixels become float32.
+        object with a length that slices to x or (x, y). A `DataLoader` is read once into memory, in
+        its own order. 8-bit pixels become float32.
     name
-        What the data are called in messages.
+        Name of the data in messages.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ def _in_order(loader: DataLoader) -> bool:
 def _read(loader: DataLoader, name: str) -> Tensor:
     batches = [_inputs(batch) for batch in loader]
     if not batches:
-        raise InputError(f"{name} is a DataLoader without a batch; it must give rows.")
+        raise InputError(f"{name} is a DataLoader without batches; it must give rows.")
     return torch.cat(batches)
 
 
@@ -99,7 +99,7 @@ def _of_pair(data: Sequence[Any], name: str) -> Tensor:
         )
     x, *y = data
     if y and hasattr(y[0], "__len__") and hasattr(x, "__len__") and len(y[0]) != len(x):
-        raise InputError(f"{name} is a pair of {len(x)} and {len(y[0])} rows; x and y need one length.")
+        raise InputError(f"{name} is a pair of {len(x)} and {len(y[0])} rows; x and y need the same length.")
     return _inputs(x)
 
 
@@ -108,15 +108,15 @@ def _inputs(batch: Any) -> Tensor:
     x = batch[0] if isinstance(batch, tuple | list) and len(batch) else batch
     x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
     if not isinstance(x, Tensor) or x.ndim < 1:
-        raise InputError(f"the data give a {type(x).__name__} for their inputs; tensors or arrays are needed.")
+        raise InputError(f"the inputs of the data are a {type(x).__name__}; give tensors or arrays.")
     return x
 
 
 def shuffled(rows: int) -> Int64[Tensor, " n"]:
     """Return the fixed random order in which rows are divided into batches.
 
-    Batches are then alike also where the data are sorted by class or repeat a pattern, which is
-    what the error over batches rests on. The order depends on the number of rows alone.
+    It makes batches alike even if the data are sorted by class or repeat a pattern; the error over
+    batches needs that. The order depends on the number of rows alone.
     """
     keys = Keys.of_positions(torch.arange(rows), seed=0).derive("similarity")
     return keys.bits(1)[:, 0].argsort(stable=True)

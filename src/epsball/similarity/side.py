@@ -1,4 +1,4 @@
-"""The sides of a comparison: networks in use on their rows, with the layers chosen in them."""
+"""`Side`: one network of a comparison, in use on its rows, with the layers chosen in it."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +20,19 @@ from epsball.similarity.rows import Rows, shuffled
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One network on its rows: its observer, its name in messages, and remarks on its outputs."""
+    """One network of a comparison on its rows.
+
+    Parameters
+    ----------
+    observer
+        Runs the network and records its chosen layers.
+    rows
+        The inputs.
+    name
+        What the network is called in messages.
+    remarks
+        Outputs of the network that cannot be compared, and why.
+    """
 
     observer: Observer
     rows: Rows
@@ -29,19 +41,19 @@ class Side:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the layers chosen."""
+        """Names of the chosen layers."""
         return tuple(layer.name for layer in self.observer.layers)
 
     def kernels(self, positions: Int64[Tensor, " m"], bounds: list[int]) -> KernelStack:
         """Return the kernels of all layers on the rows at these positions."""
         return self.observer(self.observer.network.to_model(self.rows.take(positions)), bounds)
 
-    def settle(self, most_rows: int) -> None:
-        """Fix the kernel's widths on the first rows in the random order, if the kernel has one to fix."""
+    def fix_width(self, most_rows: int) -> None:
+        """Fix the kernel's width for each layer on the first rows of the random order, if the kernel has a width."""
         count = min(len(self.rows), self.observer.kernel.sample_rows, most_rows)
         if count:
             x = self.rows.take(shuffled(len(self.rows))[:count])
-            self.observer.settle(self.observer.network.to_model(x), group_bounds(count, 1))
+            self.observer.fix_width(self.observer.network.to_model(x), group_bounds(count, 1))
 
     def undefined(self, own: Float64[Tensor, " layers"]) -> tuple[str, ...]:
         """Return the layers whose HSIC with themselves is 0."""
@@ -49,33 +61,33 @@ class Side:
 
 
 def prepare(
-    used: ExitStack, model: Any, rows: Rows, choice: Choice, kernel: Kernel, estimator: Estimator, name: str
+    stack: ExitStack, model: Any, rows: Rows, choice: Choice, kernel: Kernel, estimator: Estimator, name: str
 ) -> Side:
-    """Put a network in use until `used` closes, find its layers and choose among them."""
+    """Put a network in use until `stack` closes, find its layers and choose among them."""
     found = network(model)
-    used.enter_context(found.in_use())
+    stack.enter_context(found.in_use())
     layers, remarks = find_layers(found, found.to_model(rows.take(shuffled(len(rows))[:LEAST_ROWS])))
     modules = [module for module, _ in found.root.named_modules()]
     return Side(Observer(found, select_layers(layers, choice, modules, name), kernel, estimator), rows, name, remarks)
 
 
 def check_rows(rows_a: Rows, rows_b: Rows) -> None:
-    """Check that the rows can be paired, and are enough.
+    """Check that rows can be paired and that there are enough.
 
     Raises
     ------
     InputError
-        If they cannot, or are too few.
+        If they cannot be paired, or are too few.
     """
     if rows_a is not rows_b and not (rows_a.ordered and rows_b.ordered):
         raise InputError(
-            "data and data_b cannot be paired row by row: one is a DataLoader with an order of its own. "
+            "data and data_b cannot be paired row by row: one is a DataLoader with its own order. "
             "Give loaders with shuffle=False, or tensors."
         )
     if len(rows_a) != len(rows_b):
         raise InputError(
             f"data has {len(rows_a)} rows and data_b {len(rows_b)}; CKA compares the same rows in the same "
-            "order, so both need one length."
+            "order, so both need the same length."
         )
     if len(rows_a) < LEAST_ROWS:
         raise InputError(f"the data have {len(rows_a)} rows; CKA needs at least {LEAST_ROWS} (hundreds to be useful).")

@@ -1,4 +1,4 @@
-"""`similarities`: several networks, every pair: across epochs, objectives and seeds."""
+"""`similarities`: the similarity of every pair of several networks, across epochs, objectives or seeds."""
 
 import math
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from epsball.errors import InputError
 from epsball.results import Result, text_table
-from epsball.similarity.batches import MAX_MEMORY, measure
 from epsball.similarity.heatmap import heatmaps
 from epsball.similarity.hsic import Estimator
 from epsball.similarity.kernels import KernelLike, kernel_named
 from epsball.similarity.layers import Choice
+from epsball.similarity.measure import MAX_MEMORY, measure
 from epsball.similarity.result import Similarity
 from epsball.similarity.rows import Rows
 from epsball.similarity.side import check_rows, prepare
@@ -30,14 +30,24 @@ class Similarities(Result):
     Parameters
     ----------
     pairs
-        By the names of both networks, in the order in which these were given: each network with
-        itself, and with those after it.
+        The similarities by the names of both networks, in the order in which these were given: each
+        network with itself and with those after it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import epsball as eb
+    >>> x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    >>> found = eb.similarities({"epoch 1": nn.Identity(), "epoch 2": nn.Flatten()}, x)
+    >>> found.to_arrow().column_names[:5]
+    ['network_a', 'network_b', 'layer_a', 'layer_b', 'cka']
     """
 
     pairs: dict[tuple[str, str], Similarity]
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return one row a pair of layers: network_a, network_b, and the columns of `Similarity.to_arrow`."""
+        """Return one row per pair of layers: network_a, network_b, and the columns of `Similarity.to_arrow`."""
         import pyarrow
 
         def named(names: tuple[str, str], table: "pyarrow.Table") -> "pyarrow.Table":
@@ -77,13 +87,13 @@ def similarities(
 ) -> Similarities:
     """Return the centred kernel alignment of the layers of every pair of networks.
 
-    What `cka` gives for each pair, at one pass a row through each network: checkpoints of one
-    training, the same architecture under several objectives, the same training from several seeds.
+    It gives what `cka` gives for each pair, but each row passes only once through each network: use it
+    for checkpoints of one training, several objectives, or several seeds.
 
     Parameters
     ----------
     networks
-        Name and model, as for `cka`, in the order in which they are to be shown.
+        Name and model, as for `cka`, in the order of display.
     data, layers, kernel, estimator, batch_size
         As for `cka`, the same for all networks.
     max_memory
@@ -92,15 +102,24 @@ def similarities(
     Raises
     ------
     InputError, ModelError
-        As for `cka`; and if there is no network.
+        As for `cka`; and if `networks` is empty.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import epsball as eb
+    >>> x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    >>> list(eb.similarities({"epoch 1": nn.Identity(), "epoch 2": nn.Flatten()}, x).pairs)
+    [('epoch 1', 'epoch 1'), ('epoch 1', 'epoch 2'), ('epoch 2', 'epoch 2')]
     """
     if not networks:
         raise InputError("networks is empty; give at least one name with its model.")
     rows = Rows(data, "data")
     check_rows(rows, rows)
     method = kernel_named(kernel)
-    with ExitStack() as used:
-        sides = [prepare(used, model, rows, layers, method, estimator, name) for name, model in networks.items()]
+    with ExitStack() as stack:
+        sides = [prepare(stack, model, rows, layers, method, estimator, name) for name, model in networks.items()]
         pairs = list(combinations_with_replacement(sides, 2))
         found = measure(pairs, method, estimator, batch_size=batch_size, max_memory=max_memory)
     return Similarities(

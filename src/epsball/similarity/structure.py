@@ -1,4 +1,4 @@
-"""What a similarity matrix says in a few numbers: blocks of alike layers, and shifts between data sets.
+"""Summaries of similarity matrices: means over blocks of layers, similar blocks, and shifts between data sets.
 
 Means are over the defined entries; their errors come from the same jackknife as the matrix.
 """
@@ -23,7 +23,7 @@ class LayerMatrix(Protocol):
 
     @property
     def matrix(self) -> Float64[Tensor, "a b"]:
-        """The value of each pair of layers, NaN where undefined."""
+        """The value of each pair of layers, NaN if undefined."""
         ...
 
     @property
@@ -43,12 +43,12 @@ class LayerMatrix(Protocol):
 
 
 ALIKE = 0.8
-"""Similarity from which on layers count as one block."""
+"""Least similarity of layers that form a block."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A run of consecutive layers of which every two are similar by at least `ALIKE`."""
+    """A run of consecutive layers of which every two have a similarity of at least `ALIKE`."""
 
     first: str
     last: str
@@ -60,22 +60,30 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """Summary of a similarity matrix.
+    """Summary of a similarity matrix; a mean without a defined entry is None.
 
     Parameters
     ----------
     mean
-        Over all entries (for two networks: the cross-model mean).
+        Mean over all entries (for two networks: the cross-model mean).
     diagonal
-        Over the pairs of equal layers, if both networks have the same layers.
+        Mean over the pairs of equal layers, if both networks have the same layers.
     off_diagonal
-        Over all other entries, likewise.
+        Mean over all other entries, likewise.
     early, late
-        Over the first and the last third of the layers of both networks, without pairs of equal layers.
+        Means over the first and the last third of the layers of both networks, without pairs of equal layers.
     block
-        The longest block of alike layers, if both networks have the same layers.
+        The longest block of similar layers, if both networks have the same layers.
 
-    What has no entry, or no defined one, is None.
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import epsball as eb
+    >>> x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    >>> twice = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+    >>> print(eb.cka(twice, twice, x).structure().diagonal)
+    1.0000 [1.0000, 1.0000]
     """
 
     mean: Bound | None
@@ -86,7 +94,7 @@ class Structure:
     block: Block | None
 
     def lines(self) -> list[tuple[str, object]]:
-        """Return (name, text) of each number."""
+        """Return the name and the text of each number."""
         names = {
             "mean": "mean", "diagonal": "mean of equal layers", "off_diagonal": "mean off the diagonal",
             "early": "mean of the first third", "late": "mean of the last third",
@@ -115,7 +123,7 @@ def structure(similarity: LayerMatrix) -> Structure:
 
 
 def _corner(a: int, b: int, *, early: bool) -> Bool[Tensor, "a b"]:
-    """Return the entries of the first, or the last, third of the layers (rounded up) on both sides."""
+    """Return the entries in the first (or last) third of the layers, rounded up, of both networks."""
 
     def third(count: int) -> Tensor:
         position = torch.arange(count) if early else torch.arange(count).flip(0)
@@ -170,7 +178,17 @@ class Shift:
     late
         The mean over the last third of the layers.
     root_mean_square
-        sqrt(mean(difference^2)): also noise adds to it.
+        sqrt(mean(difference^2)): noise adds to it, too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import epsball as eb
+    >>> x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    >>> first, second = (eb.cka(nn.Identity(), nn.Identity(), data) for data in (x[:20], x[20:]))
+    >>> shift(first, second).difference.shape
+    torch.Size([1, 1])
     """
 
     difference: Float64[Tensor, "a b"]
@@ -198,11 +216,21 @@ def shift(first: LayerMatrix, second: LayerMatrix) -> Shift:
     ------
     InputError
         If the two were not measured on the same layers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import epsball as eb
+    >>> x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    >>> first, second = (eb.cka(nn.Identity(), nn.Identity(), data) for data in (x[:20], x[20:]))
+    >>> shift(first, second).root_mean_square < 1e-9
+    True
     """
     if (first.layers_a, first.layers_b) != (second.layers_a, second.layers_b):
         raise InputError(
             f"the similarities have {len(first.layers_a)} x {len(first.layers_b)} and {len(second.layers_a)} "
-            f"x {len(second.layers_b)} layers, or other names; a shift compares the same layers of the same "
+            f"x {len(second.layers_b)} layers, or different names; a shift compares the same layers of the same "
             "networks."
         )
     difference = second.matrix - first.matrix
@@ -216,7 +244,7 @@ def shift(first: LayerMatrix, second: LayerMatrix) -> Shift:
 
 
 def _change(first: LayerMatrix, second: LayerMatrix, entries: Bool[Tensor, "a b"]) -> Bound | None:
-    """Return the change of a mean; the two errors add in squares, the data sets being independent."""
+    """Return the change of a mean; the squares of both errors add, as the data sets are independent."""
     both = ~torch.isnan(first.matrix) & ~torch.isnan(second.matrix) & entries
     if not both.any():
         return None

@@ -10,15 +10,14 @@ from epsball.graph.value import Value
 
 @rule(aten.linear.default)
 def linear(call: Call, x: Operand, weight: Operand, bias: Operand | None = None) -> Value:
-    """Return x W^T + b; a weight that is computed becomes a factor of a matrix product."""
+    """Return x W^T + b; a weight that is itself computed becomes a factor of a matrix product."""
     x, matrix = call.value(x), call.value(weight)
     builder = call.builder
     plain = all(
         part is None or isinstance(builder.kind_of(call.value(part)), kinds.Constant) for part in (matrix, bias)
     )
     if plain and matrix.axis is None and matrix.rank == 2 and x.axis != x.rank - 1:
-        node = builder.add(kinds.Linear(weight=call.name(matrix), bias=call.optional_name(bias)), x.node)
-        return Value(node, (*x.shape[:-1], matrix.shape[0]), x.axis, x.outer)
+        return operations.linear(builder, x, call.name(matrix), call.optional_name(bias))
     product = operations.matmul(builder, x, operations.permute(builder, matrix, range(matrix.rank)[::-1]))
     return product if bias is None else operations.add(builder, product, call.value(bias))
 
@@ -51,16 +50,7 @@ def convolution(
     groups: int = 1,
 ) -> Value:
     """Return a convolution with zero padding."""
-    count = call.value(weight).rank - 2
-    kind = kinds.Convolution(
-        weight=call.name(weight),
-        bias=call.optional_name(bias),
-        stride=spread(stride, count),
-        padding=spread(padding, count),
-        dilation=spread(dilation, count),
-        groups=groups,
-    )
-    return operations.per_example(call.builder, call.value(x), kind)
+    return _convolved(call, x, weight, bias, groups, stride=stride, padding=padding, dilation=dilation)
 
 
 @rule(aten.conv1d.padding, aten.conv2d.padding, aten.conv3d.padding)
@@ -74,10 +64,10 @@ def named_padding(
     dilation: Sequence[int] = (1,),
     groups: int = 1,
 ) -> Value:
-    """Return a convolution padded to the size of its input, the odd border after it."""
+    """Return a convolution padded to the size of its input; where the border is odd, the end gets one more."""
     x = operations.whole_example(call.builder, call.value(x))
     kernel = call.value(weight).shape[2:]
-    borders = [d * (k - 1) * (padding == "same") for k, d in zip(kernel, spread(dilation, len(kernel)), strict=True)]
+    borders = [d * (k - 1) * (padding == "same") for k, d in zip(kernel, per_axis(dilation, len(kernel)), strict=True)]
     odd = [border % 2 for border in borders]
     if any(odd):
         widths = tuple(chain.from_iterable((0, width) for width in reversed(odd)))
@@ -98,21 +88,33 @@ def transposed(
     dilation: Sequence[int] = (1,),
 ) -> Value:
     """Return the transpose of a convolution."""
+    lengths = {"stride": stride, "padding": padding, "dilation": dilation, "output_padding": output_padding}
+    return _convolved(call, x, weight, bias, groups, transposed=True, **lengths)
+
+
+def _convolved(
+    call: Call,
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None,
+    groups: int,
+    *,
+    transposed: bool = False,
+    **lengths: Sequence[int],
+) -> Value:
+    """Return a convolution or the transpose of one; `lengths` are one number for all spatial axes or one per axis."""
     count = call.value(weight).rank - 2
     kind = kinds.Convolution(
         weight=call.name(weight),
         bias=call.optional_name(bias),
-        stride=spread(stride, count),
-        padding=spread(padding, count),
-        dilation=spread(dilation, count),
         groups=groups,
-        transposed=True,
-        output_padding=spread(output_padding, count),
+        transposed=transposed,
+        **{name: per_axis(numbers, count) for name, numbers in lengths.items()},
     )
     return operations.per_example(call.builder, call.value(x), kind)
 
 
-def spread(numbers: int | Sequence[int], count: int) -> tuple[int, ...]:
-    """Return one number an axis from one for all or one an axis."""
+def per_axis(numbers: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """Return one number per axis from one for all axes, or from one per axis."""
     numbers = (numbers,) if isinstance(numbers, int) else tuple(numbers)
     return numbers * count if len(numbers) == 1 else numbers

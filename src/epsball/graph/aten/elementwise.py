@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from epsball.graph import kinds, operations
+from epsball.graph import decompositions, operations
 from epsball.graph.aten.rule import RULES, Call, Number, Operand, Rule, aten, rule
 from epsball.graph.value import Value
 
@@ -40,14 +40,14 @@ def hardtanh(call: Call, x: Operand, low: Number = -1, high: Number = 1) -> Valu
 
 @rule(aten.clamp.default, aten.clamp.Tensor)
 def clamp(call: Call, x: Operand, low: Operand | None = None, high: Operand | None = None) -> Value:
-    """Return min(max(x, low), high), either bound left out if None."""
+    """Return min(max(x, low), high); either bound may be None."""
     x = call.value(x)
     if not isinstance(low, Value | Tensor) and not isinstance(high, Value | Tensor):
         bounds = (-math.inf if low is None else low, math.inf if high is None else high)
         return operations.unary(call.builder, x, "clamp", *bounds)
     if low is not None:
-        x = operations.binary(call.builder, kinds.Maximum(), x, call.value(low))
-    return x if high is None else operations.binary(call.builder, kinds.Minimum(), x, call.value(high))
+        x = operations.maximum(call.builder, x, call.value(low))
+    return x if high is None else operations.minimum(call.builder, x, call.value(high))
 
 
 @rule(aten.clamp_min.default)
@@ -78,12 +78,8 @@ def rrelu(call: Call, x: Operand, lower: Number = 1 / 8, upper: Number = 1 / 3, 
 
 @rule(aten.prelu.default)
 def prelu(call: Call, x: Operand, slope: Operand) -> Value:
-    """Return x where x > 0, else slope x, a slope a channel or one for all."""
-    x = call.value(x)
-    if call.value(slope).shape != (1,):
-        operations.whole_example(call.builder, x)
-    node = call.builder.add(kinds.PReLU(slope=call.name(slope)), x.node)
-    return Value(node, x.shape, x.axis, x.outer)
+    """Return x where x > 0, else slope x, with one slope per channel or one for all."""
+    return operations.prelu(call.builder, call.value(x), call.name(slope))
 
 
 @rule(aten.elu.default)
@@ -94,7 +90,7 @@ def elu(call: Call, x: Operand, alpha: Number = 1, scale: Number = 1, input_scal
 
 @rule(aten.selu.default)
 def selu(call: Call, x: Operand) -> Value:
-    """Return the exponential linear unit with the constants that keep mean 0 and variance 1."""
+    """Return `elu` with the constants that keep mean 0 and variance 1."""
     return elu(call, x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
 
 
@@ -121,9 +117,7 @@ def log_sigmoid(call: Call, x: Operand) -> Value:
     """Return min(x, 0) - log(1 + exp(-|x|))."""
     builder, x = call.builder, call.value(x)
     builder.rewrite()
-    size = operations.unary(builder, operations.unary(builder, x, "abs"), "negative")
-    power = operations.unary(builder, size, "exp")
-    logarithm = operations.unary(builder, operations.add(builder, power, builder.number(1)), "log")
+    logarithm = decompositions.log1p_exp_minus_abs(builder, x)
     return operations.subtract(builder, operations.unary(builder, x, "clamp", -math.inf, 0), logarithm)
 
 
@@ -137,7 +131,7 @@ def softshrink(call: Call, x: Operand, width: Number = 0.5) -> Value:
 
 @rule(aten.threshold.default)
 def threshold(call: Call, x: Operand, limit: Number, value: Number) -> Value:
-    """Return max(x, limit), where the value below the limit is the limit itself."""
+    """Return max(x, limit); the value below the limit must be the limit itself."""
     if limit != value:
         call.builder.refuse(f"it jumps from {value} to {limit}; only threshold(t, t) is continuous")
     return clamp(call, x, limit)
@@ -152,7 +146,7 @@ def rsqrt(call: Call, x: Operand) -> Value:
 
 @rule(aten.pow.Tensor_Scalar)
 def power(call: Call, x: Operand, exponent: Number) -> Value:
-    """Return x to a power: 1/2, -1/2, -1, or a whole number from 1 on."""
+    """Return x to a power: 1/2, -1/2, -1, or a whole number from 1 to 8."""
     builder, x = call.builder, call.value(x)
     if exponent in (0.5, -0.5):
         root = operations.unary(builder, x, "sqrt")
@@ -160,13 +154,10 @@ def power(call: Call, x: Operand, exponent: Number) -> Value:
     if exponent == -1:
         return operations.unary(builder, x, "reciprocal")
     if exponent not in range(1, 9):
-        builder.refuse(f"the power {exponent} has no rule; 1/2, -1/2, -1 and 1 to 8 have")
+        builder.refuse(f"the power {exponent} has no rule; 1/2, -1/2, -1 and 1 to 8 have one")
     if exponent > 2:
         builder.rewrite()
-    result = operations.unary(builder, x, "square") if exponent > 1 else x
-    for _ in range(int(exponent) - 2):
-        result = operations.multiply(builder, result, x)
-    return result
+    return decompositions.power(builder, x, int(exponent))
 
 
 def _scaled_sum(operation: Callable[..., Value]) -> Rule:
@@ -188,8 +179,8 @@ RULES.update(dict.fromkeys((aten.add.Tensor, aten.add.Scalar), _scaled_sum(opera
 RULES.update(dict.fromkeys((aten.sub.Tensor, aten.sub.Scalar), _scaled_sum(operations.subtract)))
 RULES.update(dict.fromkeys((aten.mul.Tensor, aten.mul.Scalar), _pair(operations.multiply)))
 RULES.update(dict.fromkeys((aten.div.Tensor, aten.div.Scalar), _pair(operations.divide)))
-RULES[aten.maximum.default] = _pair(lambda builder, a, b: operations.binary(builder, kinds.Maximum(), a, b))
-RULES[aten.minimum.default] = _pair(lambda builder, a, b: operations.binary(builder, kinds.Minimum(), a, b))
+RULES[aten.maximum.default] = _pair(operations.maximum)
+RULES[aten.minimum.default] = _pair(operations.minimum)
 
 
 @rule(aten.rsub.Scalar, aten.rsub.Tensor)

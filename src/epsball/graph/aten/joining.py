@@ -1,19 +1,18 @@
-"""Joining, splitting and choosing."""
+"""Concatenating, splitting and choosing by constant masks."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from epsball.graph import decompositions as composites
-from epsball.graph import operations
+from epsball.graph import decompositions, operations
 from epsball.graph.aten.rule import Call, Operand, aten, rule
 from epsball.graph.value import Value
 
 
 @rule(aten.cat.default, aten.concat.default, aten.concatenate.default)
 def concatenate(call: Call, values: Sequence[Operand], axis: int = 0) -> Value:
-    """Return tensors joined along an axis; empty vectors count for nothing, as in PyTorch."""
+    """Return tensors joined along an axis; empty vectors are ignored, as in PyTorch."""
     given = [call.value(value) for value in values]
     return operations.concatenate(call.builder, [value for value in given if value.shape != (0,)], axis)
 
@@ -30,31 +29,23 @@ def stack(call: Call, values: Sequence[Operand], axis: int = 0) -> Value:
     return operations.concatenate(call.builder, raised, axis)
 
 
-def _pieces(call: Call, x: Value, axis: int, lengths: Sequence[int]) -> list[Value]:
-    starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    return [
-        operations.take(call.builder, x, axis, start, start + length)
-        for start, length in zip(starts, lengths, strict=True)
-    ]
-
-
 @rule(aten.split.Tensor)
 def split(call: Call, x: Operand, length: int, axis: int = 0) -> list[Value]:
-    """Return pieces of a length, the last shorter."""
+    """Return pieces of one length, the last one shorter."""
     x = call.value(x)
     total = x.shape[axis]
-    return _pieces(call, x, axis, [min(length, total - start) for start in range(0, total, length)])
+    return operations.split(call.builder, x, axis, [min(length, total - start) for start in range(0, total, length)])
 
 
 @rule(aten.split_with_sizes.default, aten.split.sizes)
 def split_with_sizes(call: Call, x: Operand, lengths: Sequence[int], axis: int = 0) -> list[Value]:
     """Return pieces of the given lengths."""
-    return _pieces(call, call.value(x), axis, lengths)
+    return operations.split(call.builder, call.value(x), axis, lengths)
 
 
 @rule(aten.chunk.default)
 def chunk(call: Call, x: Operand, count: int, axis: int = 0) -> list[Value]:
-    """Return at most `count` pieces of one length, the last shorter."""
+    """Return at most `count` pieces of one length, the last one shorter."""
     x = call.value(x)
     return split(call, x, -(-x.shape[axis] // count), axis)
 
@@ -71,7 +62,7 @@ def where(call: Call, mask: Operand, a: Operand, b: Operand) -> Value:
     """Return entries of a where the mask is true, else of b; the mask does not depend on the input."""
     if not isinstance(mask, Tensor):
         call.builder.refuse("which entries it takes depends on the input, so it may jump")
-    return composites.lookup(call.builder, mask, call.value(a), call.value(b))
+    return decompositions.where(call.builder, mask, call.value(a), call.value(b))
 
 
 @rule(aten.masked_fill.Scalar, aten.masked_fill.Tensor)
@@ -102,7 +93,7 @@ def slice_scatter(
     if axis == x.axis:
         return source
     if step != 1:
-        call.builder.refuse("it writes to every second entry, or fewer")
+        call.builder.refuse("it writes to every second entry, or to fewer")
     first, last, _ = slice(start, end).indices(x.shape[axis])
     parts = [
         *([operations.take(call.builder, x, axis, 0, first)] if first > 0 else []),

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
+from epsball.graph import decompositions, kinds, operations
 from epsball.graph.aten.rule import Call, Number, Operand, aten, rule
 from epsball.graph.value import Value
 
@@ -22,7 +21,7 @@ def batch_norm(
     eps: Number,
     *_: Any,
 ) -> Value:
-    """Return (x - mean) / sqrt(variance + eps) * weight + bias, a channel, with stored statistics."""
+    """Return (x - mean) / sqrt(variance + eps) * weight + bias per channel, with stored statistics."""
     if training or mean is None or variance is None:
         call.builder.refuse_batch("normalises by statistics of the batch, in evaluation too")
     kind = kinds.BatchNorm(
@@ -46,7 +45,7 @@ def native_batch_norm(
     momentum: Number,
     eps: Number,
 ) -> list[Value]:
-    """Return the same as decompositions write it."""
+    """Return batch normalisation in the form in which torch.export's decompositions write it."""
     return [batch_norm(call, x, weight, bias, mean, variance, False, momentum, eps)]
 
 
@@ -61,8 +60,8 @@ def layer_norm(
     *_: Any,
 ) -> Value:
     """Return x normalised over its last axes, then scaled entry by entry."""
-    normal = composites.normalise(call.builder, call.value(x), range(-len(shape), 0), eps)
-    return composites.scaled(call.builder, normal, call.optional(weight), call.optional(bias))
+    normal = decompositions.normalise(call.builder, call.value(x), range(-len(shape), 0), eps)
+    return decompositions.scaled(call.builder, normal, call.optional(weight), call.optional(bias))
 
 
 @rule(aten.group_norm.default)
@@ -76,7 +75,9 @@ def group_norm(
     *_: Any,
 ) -> Value:
     """Return x normalised over groups of channels."""
-    return composites.group_norm(call.builder, call.value(x), groups, call.optional(weight), call.optional(bias), eps)
+    return decompositions.group_norm(
+        call.builder, call.value(x), groups, call.optional(weight), call.optional(bias), eps
+    )
 
 
 @rule(aten.instance_norm.default)
@@ -92,11 +93,11 @@ def instance_norm(
     eps: Number,
     *_: Any,
 ) -> Value:
-    """Return x normalised a channel, over its own axes or by stored statistics."""
+    """Return x normalised per channel, over its own axes or by stored statistics."""
     if not use_input_statistics:
         return batch_norm(call, x, weight, bias, mean, variance, False, momentum, eps)
     x = call.value(x)
-    return composites.group_norm(call.builder, x, x.shape[1], call.optional(weight), call.optional(bias), eps)
+    return decompositions.group_norm(call.builder, x, x.shape[1], call.optional(weight), call.optional(bias), eps)
 
 
 @rule(aten.rms_norm.default)
@@ -107,11 +108,11 @@ def rms_norm(
     builder, x = call.builder, call.value(x)
     builder.rewrite()
     if eps is None:
-        builder.refuse("it has no eps, so that what it adds depends on the dtype; give eps=")
+        builder.refuse("it has no eps, so its default depends on the dtype; give eps=")
     squares = operations.unary(builder, x, "square")
     mean = operations.reduce(builder, squares, kinds.Mean, range(-len(shape), 0), keep=True)
     root = operations.unary(builder, operations.add(builder, mean, builder.number(eps)), "sqrt")
-    return composites.scaled(builder, operations.divide(builder, x, root), call.optional(weight), None)
+    return decompositions.scaled(builder, operations.divide(builder, x, root), call.optional(weight), None)
 
 
 @rule(aten.scaled_dot_product_attention.default)
@@ -134,4 +135,4 @@ def attention(
     if is_causal or enable_gqa or (mask is not None and not isinstance(mask, Value)):
         builder.refuse("masked and grouped attention have no rule; attend over all positions, without mask")
     given = (call.value(query), call.value(key), call.value(value))
-    return composites.attention(builder, *given, call.optional(mask), scale)
+    return decompositions.attention(builder, *given, call.optional(mask), scale)

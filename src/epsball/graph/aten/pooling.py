@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
-from epsball.graph.aten.affine import spread
+from epsball.graph import decompositions, kinds, operations
+from epsball.graph.aten.affine import per_axis
 from epsball.graph.aten.rule import Call, Operand, aten, rule
 from epsball.graph.value import Value
 
@@ -23,10 +22,10 @@ def max_pool(
     x = call.value(x)
     count = x.rank - 2
     kind = kinds.MaxPool(
-        kernel=spread(kernel, count),
-        stride=spread(stride or kernel, count),
-        padding=spread(padding, count),
-        dilation=spread(dilation, count),
+        kernel=per_axis(kernel, count),
+        stride=per_axis(stride or kernel, count),
+        padding=per_axis(padding, count),
+        dilation=per_axis(dilation, count),
         ceil_mode=ceil_mode,
     )
     return operations.per_example(call.builder, x, kind)
@@ -34,7 +33,7 @@ def max_pool(
 
 @rule(aten.max_pool1d_with_indices.default, aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
 def max_pool_with_indices(call: Call, *arguments: object) -> list[Value]:
-    """Return the maxima; places of maxima have no rule."""
+    """Return the maxima; their indices have no rule."""
     return [max_pool(call, *arguments)]  # pyright: ignore[reportArgumentType]
 
 
@@ -53,9 +52,9 @@ def average_pool(
     x = call.value(x)
     count = x.rank - 2
     kind = kinds.AveragePool(
-        kernel=spread(kernel, count),
-        stride=spread(stride or kernel, count),
-        padding=spread(padding, count),
+        kernel=per_axis(kernel, count),
+        stride=per_axis(stride or kernel, count),
+        padding=per_axis(padding, count),
         ceil_mode=ceil_mode,
         count_include_pad=count_include_pad,
         divisor=divisor,
@@ -65,12 +64,12 @@ def average_pool(
 
 @rule(aten.adaptive_avg_pool1d.default, aten.adaptive_avg_pool2d.default, aten.adaptive_avg_pool3d.default)
 def adaptive_average_pool(call: Call, x: Operand, size: Sequence[int]) -> Value:
-    """Return the mean over windows chosen so that the result has a size."""
+    """Return the mean over windows chosen so that the result has the given size."""
     kind = kinds.AdaptiveAveragePool(size=tuple(call.shape[-len(size) :]))
     return operations.per_example(call.builder, call.value(x), kind)
 
 
 @rule(aten.adaptive_max_pool1d.default, aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)
 def adaptive_max_pool(call: Call, x: Operand, size: Sequence[int]) -> list[Value]:
-    """Return the maximum over windows chosen so that the result has a size."""
-    return [composites.adaptive_max(call.builder, call.value(x), call.shape[-len(size) :])]
+    """Return the maximum over windows chosen so that the result has the given size."""
+    return [decompositions.adaptive_max(call.builder, call.value(x), call.shape[-len(size) :])]

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
+from epsball.graph import decompositions, kinds, operations
 from epsball.graph.aten.rule import RULES, Call, Number, Operand, Rule, aten, rule
 from epsball.graph.value import Value
 
 
 def _reduction(kind: Callable[..., kinds.Kind]) -> Rule:
     def apply(call: Call, x: Operand, axes: Sequence[int] | int | None = None, keep: bool = False, **_: Any) -> Value:
-        """Return a reduction over axes, all if none are named."""
+        """Return a reduction over axes, over all if none are given."""
         return operations.reduce(call.builder, call.value(x), kind, _axes(axes), keep)
 
     return apply
@@ -24,10 +23,8 @@ RULES.update(dict.fromkeys((aten.amax.default, aten.max.default), _reduction(kin
 
 @rule(aten.amin.default, aten.min.default)
 def minimum(call: Call, x: Operand, axes: Sequence[int] | int | None = None, keep: bool = False) -> Value:
-    """Return -max(-x) over axes."""
-    builder = call.builder
-    negative = operations.unary(builder, call.value(x), "negative")
-    return operations.unary(builder, operations.reduce(builder, negative, kinds.Max, _axes(axes), keep), "negative")
+    """Return the minimum over axes."""
+    return decompositions.least(call.builder, call.value(x), _axes(axes), keep)
 
 
 RULES[aten.max.dim] = lambda call, x, axis, keep=False: [_reduction(kinds.Max)(call, x, [axis], keep)]
@@ -49,7 +46,7 @@ def log_softmax(call: Call, x: Operand, axis: int, *_: Any) -> Value:
 @rule(aten.logsumexp.default)
 def log_sum_exp(call: Call, x: Operand, axes: Sequence[int], keep: bool = False) -> Value:
     """Return log sum exp(x) over axes."""
-    return composites.log_sum_exp(call.builder, call.value(x), _axes(axes) or (), keep)
+    return decompositions.log_sum_exp(call.builder, call.value(x), _axes(axes) or (), keep)
 
 
 @rule(aten.linalg_vector_norm.default)
@@ -57,20 +54,12 @@ def norm(
     call: Call, x: Operand, order: Number = 2, axes: Sequence[int] | int | None = None, keep: bool = False, **_: Any
 ) -> Value:
     """Return the norm of order 1, 2 or infinity over axes."""
-    builder, x = call.builder, call.value(x)
-    if order == 2:
-        builder.rewrite()
-        squares = operations.unary(builder, x, "square")
-        return operations.unary(builder, operations.reduce(builder, squares, kinds.Sum, _axes(axes), keep), "sqrt")
-    if order not in (1, float("inf")):
-        builder.refuse(f"the norm of order {order} has no rule; 1, 2 and infinity have")
-    kind = kinds.Sum if order == 1 else kinds.Max
-    return operations.reduce(builder, operations.unary(builder, x, "abs"), kind, _axes(axes), keep)
+    return decompositions.norm(call.builder, call.value(x), order, _axes(axes), keep)
 
 
 @rule(aten.norm.ScalarOpt_dim)
 def old_norm(call: Call, x: Operand, order: Number | None, axes: Sequence[int], keep: bool = False) -> Value:
-    """Return the same under its older name."""
+    """Return the norm, under the operator's older name."""
     return norm(call, x, 2 if order is None else order, axes, keep)
 
 
@@ -81,15 +70,15 @@ def variance(call: Call, x: Operand, axes: Any = None, unbiased: bool = True, ke
     over = range(x.rank) if axes is None else [axis % x.rank for axis in _axes(axes) or ()]
     correction = options.get("correction")
     divisor = float(unbiased) if correction is None else correction
-    return composites.variance(call.builder, x, over, divisor, keepdim)
+    return decompositions.variance(call.builder, x, over, divisor, keepdim)
 
 
 @rule(aten.std.correction, aten.std.dim)
 def deviation(call: Call, *arguments: Any, **options: Any) -> Value:
-    """Return the root of the variance."""
+    """Return the square root of the variance."""
     return operations.unary(call.builder, variance(call, *arguments, **options), "sqrt")
 
 
 def _axes(axes: Sequence[int] | int | None) -> Sequence[int] | None:
-    """Return axes as a sequence; none named, or an empty list, are all."""
+    """Return axes as a sequence, None for all of them (an empty list means all too)."""
     return [axes] if isinstance(axes, int) else axes or None

@@ -1,4 +1,4 @@
-"""The table of rules, and what a rule is told of its call."""
+"""The table of rules for aten operators, and `Call`, what a rule gets to know of its call."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class Call:
     Parameters
     ----------
     builder
-        Takes the nodes.
+        Collects the nodes.
     shape, axis
-        Shape of the operator's (first) result, the batch taken as 1, and its batch axis or None.
+        Shape of the operator's (first) result with n = 1, and its batch axis or None (see `Value`).
     """
 
     builder: Builder
@@ -43,7 +43,7 @@ class Call:
         return None if operand is None else self.value(operand)
 
     def name(self, operand: Operand) -> str:
-        """Return the name of the parameter that an operand is; one that is computed gets a name of its own."""
+        """Return the name of the parameter that an operand is; a computed one becomes a parameter ``derived.N``."""
         value = self.value(operand)
         kind = self.builder.kind_of(value)
         return kind.parameter if isinstance(kind, Constant) else self.builder.fold(value)

@@ -1,6 +1,7 @@
 """Views, permutations, slices, padding and upsampling."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from epsball.graph import kinds, operations
 from epsball.graph.aten.rule import RULES, Call, Number, Operand, aten, rule
+from epsball.graph.kinds.shaping import PadMode, UpsampleMode
 from epsball.graph.value import Value
 
 
@@ -17,7 +19,7 @@ from epsball.graph.value import Value
     *(aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default),
 )
 def reshape(call: Call, x: Operand, *_: Any) -> Value:
-    """Return the same entries, in the order of memory, under the shape of the result."""
+    """Return the same entries, in memory order, under the shape of the result."""
     return operations.reshape(call.builder, call.value(x), call.shape, call.axis)
 
 
@@ -32,7 +34,7 @@ def same(call: Call, x: Operand, **_: Any) -> Value:
 
 @rule(aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default, aten.native_dropout.default)
 def dropout(call: Call, x: Operand, p: Number, train: bool | None) -> Value:
-    """Return x itself: in evaluation nothing is dropped."""
+    """Return x itself: nothing is dropped in evaluation."""
     if train and p > 0:
         call.builder.refuse("it drops entries at random in evaluation too; give it training=self.training")
     return call.value(x)
@@ -40,7 +42,7 @@ def dropout(call: Call, x: Operand, p: Number, train: bool | None) -> Value:
 
 @rule(aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.to.other, aten.type_as.default)
 def cast(call: Call, x: Operand, *_: Any, **__: Any) -> Value:
-    """Return x itself; that the dtype stays is checked before."""
+    """Return x itself; `translate` has checked that the dtype stays."""
     return call.value(x)
 
 
@@ -52,7 +54,7 @@ def permute(call: Call, x: Operand, axes: Sequence[int]) -> Value:
 
 @rule(aten.transpose.int, aten.t.default, aten.numpy_T.default, aten.mT.default)
 def transpose(call: Call, x: Operand, a: int = -2, b: int = -1) -> Value:
-    """Return two axes exchanged."""
+    """Return x with two axes exchanged."""
     x = call.value(x)
     axes = list(range(x.rank))
     if x.rank > 1:
@@ -65,7 +67,7 @@ RULES[aten.movedim.int] = lambda call, x, source, to: movedim(call, x, [source],
 
 @rule(aten.movedim.intlist)
 def movedim(call: Call, x: Operand, source: Sequence[int], to: Sequence[int]) -> Value:
-    """Return axes moved to other places, the rest in order."""
+    """Return x with axes moved to other positions, the rest in order."""
     x = call.value(x)
     moved = dict(zip((axis % x.rank for axis in to), (axis % x.rank for axis in source), strict=True))
     rest = (axis for axis in range(x.rank) if axis not in moved.values())
@@ -74,7 +76,7 @@ def movedim(call: Call, x: Operand, source: Sequence[int], to: Sequence[int]) ->
 
 @rule(aten.expand.default, aten.expand_as.default, aten.broadcast_to.default)
 def expand(call: Call, x: Operand, *_: Any, **__: Any) -> Value:
-    """Return axes of length 1 repeated."""
+    """Return x with axes of length 1 repeated."""
     return operations.expand(call.builder, call.value(x), call.shape, call.axis)
 
 
@@ -94,26 +96,26 @@ def narrow(call: Call, x: Operand, axis: int, start: int, length: int) -> Value:
 
 @rule(aten.select.int)
 def select(call: Call, x: Operand, axis: int, number: int) -> Value:
-    """Return the entries at one place of an axis."""
+    """Return the entries at one index of an axis."""
     return operations.select(call.builder, call.value(x), axis, number)
 
 
 @rule(aten.index_select.default)
 def index_select(call: Call, x: Operand, axis: int, index: Tensor) -> Value:
-    """Return entries of an axis by number."""
+    """Return entries of an axis by index."""
     return operations.gather(call.builder, call.value(x), axis, _numbers(call, index))
 
 
 @rule(aten.embedding.default)
 def embedding(call: Call, weight: Operand, index: Tensor, *_: Any) -> Value:
-    """Return rows of a matrix by numbers that do not depend on the input."""
+    """Return rows of a matrix by indices that do not depend on the input."""
     rows = operations.gather(call.builder, call.value(weight), 0, _numbers(call, index))
     return operations.reshape(call.builder, rows, call.shape, None)
 
 
 @rule(aten.index.Tensor)
 def index(call: Call, x: Operand, indices: Sequence[Tensor | None]) -> Value:
-    """Return entries along one axis by a tensor of numbers, or of truths."""
+    """Return entries along one axis by a tensor of indices, or a mask."""
     given = [(axis, number) for axis, number in enumerate(indices) if number is not None]
     if len(given) != 1:
         call.builder.refuse("it indexes by several tensors at once; index one axis after the other")
@@ -124,7 +126,7 @@ def index(call: Call, x: Operand, indices: Sequence[Tensor | None]) -> Value:
 
 @rule(aten.flip.default)
 def flip(call: Call, x: Operand, axes: Sequence[int]) -> Value:
-    """Return the entries of axes in reversed order."""
+    """Return x with the entries of axes in reversed order."""
     x = call.value(x)
     for axis in axes:
         x = operations.gather(call.builder, x, axis, range(x.shape[axis])[::-1])
@@ -133,7 +135,7 @@ def flip(call: Call, x: Operand, axes: Sequence[int]) -> Value:
 
 @rule(aten.roll.default)
 def roll(call: Call, x: Operand, shifts: Sequence[int], axes: Sequence[int] = ()) -> Value:
-    """Return the entries of axes moved on, the last coming first."""
+    """Return x with the entries of axes shifted cyclically."""
     x = call.value(x)
     if not axes:
         call.builder.refuse("it rolls over all axes, the batch too; name axes")
@@ -144,17 +146,18 @@ def roll(call: Call, x: Operand, shifts: Sequence[int], axes: Sequence[int] = ()
 
 
 @rule(aten.pad.default)
-def pad(call: Call, x: Operand, widths: Sequence[int], mode: str = "constant", value: Number | None = None) -> Value:
+def pad(
+    call: Call, x: Operand, widths: Sequence[int], mode: PadMode = "constant", value: Number | None = None
+) -> Value:
     """Return x with borders added to the last axes, the last axis first; negative widths cut."""
     x = call.value(x)
     axes = range(x.rank - 1, x.rank - 1 - len(widths) // 2, -1)
-    for axis, before, after in zip(axes, widths[::2], widths[1::2], strict=True):
-        if before < 0 or after < 0:
-            x = operations.take(call.builder, x, axis, max(-before, 0), x.shape[axis] - max(-after, 0))
-    added = tuple(max(width, 0) for width in widths)
-    if not any(added):
+    borders = dict(zip(axes, zip(widths[::2], widths[1::2], strict=True), strict=True))
+    x, added = operations.crop(call.builder, x, borders)
+    widths = tuple(chain.from_iterable(added.values()))
+    if not any(widths):
         return x
-    return operations.per_example(call.builder, x, kinds.Pad(widths=added, mode=mode, value=float(value or 0.0)))
+    return operations.per_example(call.builder, x, kinds.Pad(widths=widths, mode=mode, value=float(value or 0.0)))
 
 
 @rule(aten.constant_pad_nd.default)
@@ -163,19 +166,20 @@ def constant_pad(call: Call, x: Operand, widths: Sequence[int], value: Number = 
     return pad(call, x, widths, "constant", value)
 
 
-_UPSAMPLES = {
-    **{
-        getattr(aten, f"{stem}{count}d").vec: mode
-        for count in (1, 2, 3)
-        for stem, mode in (("upsample_nearest", "nearest"), ("_upsample_nearest_exact", "nearest-exact"))
-    },
+_UPSAMPLES: dict[Any, UpsampleMode] = {
+    aten.upsample_nearest1d.vec: "nearest",
+    aten.upsample_nearest2d.vec: "nearest",
+    aten.upsample_nearest3d.vec: "nearest",
+    aten._upsample_nearest_exact1d.vec: "nearest-exact",
+    aten._upsample_nearest_exact2d.vec: "nearest-exact",
+    aten._upsample_nearest_exact3d.vec: "nearest-exact",
     aten.upsample_linear1d.vec: "linear",
     aten.upsample_bilinear2d.vec: "bilinear",
     aten.upsample_trilinear3d.vec: "trilinear",
 }
 
 
-def _upsample(mode: str):
+def _upsample(mode: UpsampleMode):
     def apply(call: Call, x: Operand, size: Sequence[int] | None, *rest: Any) -> Value:
         """Return x interpolated to a size, or by factors."""
         *corners, scales = rest

@@ -1,4 +1,4 @@
-"""The kinds of node, about thirty: every captured network is a list of these."""
+"""The kinds of node, about thirty: every captured network consists of these."""
 
 from epsball.graph.kinds.affine import BatchNorm, Convolution, Linear
 from epsball.graph.kinds.arithmetic import Add, Divide, MatMul, Maximum, Minimum, Multiply, Subtract

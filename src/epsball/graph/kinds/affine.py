@@ -1,4 +1,4 @@
-"""Kinds that are affine in their one input and have parameters of their own."""
+"""Kinds that are affine in their one input and have parameters."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Linear:
 class Convolution:
     """A convolution with zero padding, or (`transposed`) the transpose of one, in 1, 2 or 3 dimensions.
 
-    Other padding modes are a `Pad` node before it.
+    Other padding modes are a separate `Pad` node before it.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ class Convolution:
         Names of the weight, (out, in/groups, *kernel), transposed (in, out/groups, *kernel), and
         of the bias, (out,), or None.
     stride, padding, dilation
-        One number an axis; padding is the same on both sides.
+        One number per spatial axis; padding is the same on both sides.
     groups
         Number of groups of channels.
     transposed
         Whether it is the transpose.
     output_padding
-        Of a transposed convolution, one number an axis; zeros otherwise.
+        For a transposed convolution, one number per spatial axis; otherwise empty.
     """
 
     weight: str
@@ -74,7 +74,7 @@ class Convolution:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNorm:
-    """y = (x - mean) / sqrt(variance + eps) * weight + bias, an entry a channel (axis 0 of an example).
+    """y = (x - mean) / sqrt(variance + eps) * weight + bias, per channel (axis 0 of an example).
 
     Parameters
     ----------

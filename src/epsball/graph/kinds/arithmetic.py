@@ -1,6 +1,6 @@
-"""Kinds of two inputs: sums, products, quotients, matrix products, and the greater and the less of two.
+"""Kinds of two inputs: sums, products, quotients, matrix products, maximum and minimum.
 
-The shapes of their inputs have one rank; axes of length 1 are broadcast, the batch too.
+Both inputs have the same rank; axes of length 1 are broadcast, the batch included.
 """
 
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class MatMul:
 
 @dataclass(frozen=True, kw_only=True)
 class Maximum:
-    """The greater of two, entry by entry."""
+    """max(a, b), entry by entry."""
 
     def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
         """Return max(a, b)."""
@@ -73,7 +73,7 @@ class Maximum:
 
 @dataclass(frozen=True, kw_only=True)
 class Minimum:
-    """The less of two, entry by entry."""
+    """min(a, b), entry by entry."""
 
     def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
         """Return min(a, b)."""

@@ -56,8 +56,8 @@ class Elementwise:
     function
         One of `FUNCTIONS`.
     arguments
-        Its further arguments: leaky_relu (negative_slope), elu (alpha, scale, input_scale),
-        softplus (beta, threshold), clamp (low, high; may be infinite), others none.
+        The function's other arguments: leaky_relu (negative_slope), elu (alpha, scale, input_scale),
+        softplus (beta, threshold), clamp (low, high; may be infinite); the others have none.
     """
 
     function: str

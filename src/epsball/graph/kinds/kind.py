@@ -1,4 +1,4 @@
-"""What a kind of node is: a frozen dataclass of attributes and the function it computes."""
+"""The protocol of a kind of node: a frozen dataclass of attributes with the function it computes."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 Parameters = Mapping[str, Tensor]
-"""Parameters of a graph by name; an interpreter may be handed others than the captured ones."""
+"""Parameters of a graph by name; an interpreter may be given others than the captured ones."""
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ _ADAPTIVE = {
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPool:
-    """The maximum over windows; padding never wins."""
+    """The maximum over windows; padding counts as minus infinity."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -38,11 +38,11 @@ class AveragePool:
     Parameters
     ----------
     kernel, stride, padding
-        One number an axis.
+        One number per spatial axis.
     ceil_mode
-        Whether windows that begin inside the padded input but end outside are kept.
+        Whether to keep windows that begin inside the padded input but end outside.
     count_include_pad
-        Whether padding counts in the divisor.
+        Whether the divisor counts padding.
     divisor
         A fixed divisor, in two and three dimensions, or None.
     """

@@ -1,12 +1,16 @@
-"""Kinds that move, copy or join entries: linear, with coefficients that are not negative."""
+"""Kinds that move, copy, join or interpolate entries: linear, with non-negative coefficients."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from epsball.graph.kinds.kind import Parameters
+
+PadMode = Literal["constant", "reflect", "replicate", "circular"]
+UpsampleMode = Literal["nearest", "nearest-exact", "linear", "bilinear", "trilinear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +51,12 @@ class Expand:
 
 @dataclass(frozen=True, kw_only=True)
 class Concatenate:
-    """Inputs joined along an axis."""
+    """Inputs concatenated along an axis."""
 
     axis: int
 
     def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
-        """Return the inputs joined; a constant goes to every example."""
+        """Return the inputs concatenated; a constant is repeated for every example."""
         n = max(len(value) for value in values)
         return torch.cat([value.expand(n, *value.shape[1:]) for value in values], dim=self.axis + 1)
 
@@ -74,7 +78,7 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class Gather:
-    """Entries of an axis by number, in the given order, repetitions allowed."""
+    """Entries of an axis by index, in the given order, repetitions allowed."""
 
     axis: int
     index: tuple[int, ...]
@@ -96,11 +100,11 @@ class Pad:
     mode
         ``"constant"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
     value
-        Of a constant border.
+        The value of a constant border.
     """
 
     widths: tuple[int, ...]
-    mode: str = "constant"
+    mode: PadMode = "constant"
     value: float = 0.0
 
     def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
@@ -118,17 +122,17 @@ class Upsample:
     Parameters
     ----------
     size
-        Of the result, one number a spatial axis.
+        The size of the result, one number per spatial axis.
     mode
         ``"nearest"``, ``"nearest-exact"``, ``"linear"``, ``"bilinear"`` or ``"trilinear"``.
     align_corners
         As in `torch.nn.functional.interpolate`.
     scales
-        The factors the kernel uses to place its samples, or none, to take them from the sizes.
+        The factors by which the kernel places its samples; if empty, they follow from the sizes.
     """
 
     size: tuple[int, ...]
-    mode: str
+    mode: UpsampleMode
     align_corners: bool | None = None
     scales: tuple[float, ...] = ()
 

@@ -9,7 +9,7 @@ from epsball.graph.kinds.kind import Parameters
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """The network's input; its value is given, never computed."""
+    """The network's input; its value is given, not computed."""
 
     def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
         """Return the value given for the input."""

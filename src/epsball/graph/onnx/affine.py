@@ -1,5 +1,7 @@
 """Matrix products, convolutions and batch normalisation."""
 
+from typing import Any
+
 import numpy as np
 
 from epsball.graph import kinds, operations
@@ -10,7 +12,7 @@ from epsball.graph.value import Value
 
 @rule("Gemm")
 def gemm(call: Call) -> Value:
-    """Return alpha A B + beta C, A and B transposed where said."""
+    """Return alpha A B + beta C, with A and B transposed where the attributes say so."""
     builder, a = call.builder, call.value(0)
     alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
     if call.attribute("transA", 0):
@@ -18,11 +20,9 @@ def gemm(call: Call) -> Value:
     b, c = call.given(1), call.given(2)
     if isinstance(b, np.ndarray) and a.axis == 0:
         weight = call.name(1) if call.attribute("transB", 0) else call.name(1, b.T, ".T")
-        outputs = len(builder.parameters[weight])
-        fused = isinstance(c, np.ndarray) and c.size == outputs and alpha == beta == 1
+        fused = isinstance(c, np.ndarray) and c.size == len(builder.parameters[weight]) and alpha == beta == 1
         bias = call.name(2, c.reshape(-1), ".bias") if fused and isinstance(c, np.ndarray) else None
-        node = builder.add(kinds.Linear(weight=weight, bias=bias), a.node)
-        product = Value(node, (*a.shape[:-1], outputs), a.axis, a.outer)
+        product = operations.linear(builder, a, weight, bias)
         if fused:
             return product
     else:
@@ -42,8 +42,7 @@ def matmul(call: Call) -> Value:
     """Return A B."""
     a, b = call.given(0), call.given(1)
     if isinstance(a, Value) and isinstance(b, np.ndarray) and b.ndim == 2 and a.axis not in (None, a.rank - 1):
-        node = call.builder.add(kinds.Linear(weight=call.name(1, b.T, ".T")), a.node)
-        return Value(node, (*a.shape[:-1], b.shape[1]), a.axis, a.outer)
+        return operations.linear(call.builder, a, call.name(1, b.T, ".T"))
     return operations.matmul(call.builder, call.value(0), call.value(1))
 
 
@@ -53,36 +52,19 @@ def convolution(call: Call) -> Value:
     x = operations.whole_example(call.builder, call.value(0))
     place = window(call, x, call.constant(1).shape[2:])
     x, padding = padded(call, x, place)
-    kind = kinds.Convolution(
-        weight=call.name(1),
-        bias=call.optional_name(2),
-        stride=place.stride,
-        padding=padding,
-        dilation=place.dilation,
-        groups=call.attribute("group", 1),
-    )
-    return operations.per_example(call.builder, x, kind)
+    return _convolved(call, x, place, padding)
 
 
 @rule("ConvTranspose")
 def transposed(call: Call) -> Value:
-    """Return the transpose of a convolution; what asymmetric padding cuts more on one side is cut after it."""
+    """Return the transpose of a convolution; where padding is asymmetric, the larger side is cut afterwards."""
     x = operations.whole_example(call.builder, call.value(0))
     if call.attribute("auto_pad", "NOTSET") != "NOTSET" or call.attribute("output_shape"):
         call.builder.refuse("auto_pad and output_shape have no rule; give pads")
-    place: Window = window(call, x, call.constant(1).shape[2:])
+    place = window(call, x, call.constant(1).shape[2:])
     extra = tuple(call.attribute("output_padding", (0,) * len(place.stride)))
-    kind = kinds.Convolution(
-        weight=call.name(1),
-        bias=call.optional_name(2),
-        stride=place.stride,
-        padding=tuple(min(pair) for pair in place.pads),
-        dilation=place.dilation,
-        groups=call.attribute("group", 1),
-        transposed=True,
-        output_padding=extra,
-    )
-    result = operations.per_example(call.builder, x, kind)
+    padding = tuple(min(pair) for pair in place.pads)
+    result = _convolved(call, x, place, padding, transposed=True, output_padding=extra)
     for axis, (before, after) in enumerate(place.pads, start=2):
         least = min(before, after)
         length = result.shape[axis]
@@ -90,11 +72,25 @@ def transposed(call: Call) -> Value:
     return result
 
 
+def _convolved(call: Call, x: Value, place: Window, padding: tuple[int, ...], **transposed: Any) -> Value:
+    """Return a convolution of x over windows, their padding replaced, or the transpose of one."""
+    kind = kinds.Convolution(
+        weight=call.name(1),
+        bias=call.optional_name(2),
+        stride=place.stride,
+        padding=padding,
+        dilation=place.dilation,
+        groups=call.attribute("group", 1),
+        **transposed,
+    )
+    return operations.per_example(call.builder, x, kind)
+
+
 @rule("BatchNormalization")
 def batch_norm(call: Call) -> Value:
-    """Return (x - mean) / sqrt(variance + epsilon) * scale + shift, a channel, with stored statistics."""
+    """Return (x - mean) / sqrt(variance + epsilon) * scale + shift per channel, with stored statistics."""
     if call.attribute("training_mode", 0) or call.attribute("spatial", 1) != 1:
-        call.builder.refuse_batch("normalises by statistics of the batch, or an entry at a time,")
+        call.builder.refuse_batch("normalises by statistics of the batch, or entry by entry,")
     kind = kinds.BatchNorm(
         weight=call.name(1),
         bias=call.name(2),

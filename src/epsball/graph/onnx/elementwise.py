@@ -7,8 +7,7 @@ from functools import reduce
 import numpy as np
 import torch
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
+from epsball.graph import decompositions, operations
 from epsball.graph.onnx.rule import RULES, Call, Rule, rule
 from epsball.graph.value import Value
 
@@ -37,8 +36,7 @@ def _fold(operation: Callable[..., Value]) -> Rule:
 
 RULES.update({"Add": _fold(operations.add), "Sum": _fold(operations.add), "Sub": _fold(operations.subtract)})
 RULES.update({"Mul": _fold(operations.multiply), "Div": _fold(operations.divide)})
-RULES["Max"] = _fold(lambda builder, a, b: operations.binary(builder, kinds.Maximum(), a, b))
-RULES["Min"] = _fold(lambda builder, a, b: operations.binary(builder, kinds.Minimum(), a, b))
+RULES.update({"Max": _fold(operations.maximum), "Min": _fold(operations.minimum)})
 
 
 @rule("Identity", "Dropout")
@@ -54,7 +52,7 @@ def identity(call: Call) -> Value:
 
 @rule("Cast", "CastLike")
 def cast(call: Call) -> Value:
-    """Return x itself, where the type stays a float."""
+    """Return x itself if the type stays a float."""
     if call.attribute("to", 1) not in (1, 11):
         call.builder.refuse("it leaves float32")
     return call.value()
@@ -68,16 +66,13 @@ def leaky_relu(call: Call) -> Value:
 
 @rule("PRelu")
 def prelu(call: Call) -> Value:
-    """Return x where x > 0, else slope x, a slope a channel or one for all."""
+    """Return x where x > 0, else slope x, with one slope per channel or one for all."""
     x, slope = call.value(0), call.constant(1)
     channels = x.shape[1] if x.rank > 1 else 1
     along = slope.ndim == 0 or slope.shape[max(slope.ndim - x.rank + 1, 0)] == slope.size
     if slope.size != 1 and not (slope.size == channels and along and (slope.ndim >= x.rank - 1 or x.rank == 2)):
-        call.builder.refuse(f"slopes of shape {slope.shape} have no rule; one a channel has")
-    if slope.size != 1:
-        operations.whole_example(call.builder, x)
-    node = call.builder.add(kinds.PReLU(slope=call.name(1, slope.reshape(-1), ".slopes")), x.node)
-    return Value(node, x.shape, x.axis, x.outer)
+        call.builder.refuse(f"slopes of shape {slope.shape} have no rule; one per channel has")
+    return operations.prelu(call.builder, x, call.name(1, slope.reshape(-1), ".slopes"))
 
 
 @rule("Elu", "Celu", "Selu")
@@ -99,8 +94,7 @@ def softplus(call: Call) -> Value:
     """Return log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|))."""
     builder = call.builder
     builder.rewrite()
-    power = operations.unary(builder, operations.unary(builder, call.unary("abs"), "negative"), "exp")
-    logarithm = operations.unary(builder, operations.add(builder, power, builder.number(1)), "log")
+    logarithm = decompositions.log1p_exp_minus_abs(builder, call.value())
     return operations.add(builder, call.unary("relu"), logarithm)
 
 
@@ -135,15 +129,12 @@ def clip(call: Call) -> Value:
 
 @rule("Pow")
 def power(call: Call) -> Value:
-    """Return x to a constant power: 1/2, 2 or 3."""
+    """Return x to a constant power: 1/2, 1, 2 or 3."""
     exponent = call.constant(1)
     if exponent.size != 1 or float(exponent.reshape(())) not in (0.5, 1, 2, 3):
         call.builder.refuse("its exponent must be 1/2, 1, 2 or 3")
     number = float(exponent.reshape(()))
-    if number in (0.5, 1):
-        return call.value() if number == 1 else call.unary("sqrt")
-    square = call.unary("square")
-    return square if number == 2 else operations.multiply(call.builder, square, call.value())
+    return call.unary("sqrt") if number == 0.5 else decompositions.power(call.builder, call.value(), int(number))
 
 
 @rule("Where")
@@ -152,9 +143,4 @@ def where(call: Call) -> Value:
     if isinstance(call.given(0), Value):
         call.builder.refuse("which entries it takes depends on the input, so it may jump")
     mask = torch.from_numpy(np.array(call.constant(0), dtype=bool))
-    return composites.lookup(call.builder, mask, call.value(1), call.value(2))
-
-
-def numbers(array: np.ndarray) -> list[int]:
-    """Return the integers of an array."""
-    return [int(number) for number in array.reshape(-1)]
+    return decompositions.where(call.builder, mask, call.value(1), call.value(2))

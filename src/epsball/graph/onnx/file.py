@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from epsball.errors import InputError, MissingExtra
+from epsball.errors import InputError, MissingExtra, first_line
 
 PURPOSE = "reading an ONNX file"
 
@@ -31,7 +31,7 @@ class OnnxFile:
     arrays
         Its initialisers by name.
     digest
-        SHA-256 of all bytes it is made of.
+        SHA-256 of its bytes and of the data files it names.
     """
 
     path: Path
@@ -78,9 +78,8 @@ def read_file(path: Path) -> OnnxFile:
     except InputError:
         raise
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
-            f"{path} is no well-formed ONNX file ({reason[:200]}). Download or export it again."
+            f"{path} is not a well-formed ONNX file ({first_line(error)}). Download or export it again."
         ) from error
     return OnnxFile(path, content, model.graph, _opset(model, path), arrays, digest.hexdigest())
 
@@ -119,5 +118,5 @@ def _opset(model: Any, path: Path) -> int:
     versions = {entry.domain: entry.version for entry in model.opset_import}
     version = versions.get("", versions.get("ai.onnx", 1))
     if version < 7:
-        raise InputError(f"{path} is written in operator set {version}; from 7 on they are read. Convert the file.")
+        raise InputError(f"{path} uses operator set {version}; sets from 7 on are read. Convert the file.")
     return version

@@ -14,7 +14,7 @@ from epsball.graph.builder import Builder
 from epsball.graph.onnx import affine, elementwise, reductions, shaping, windows  # noqa: F401 - they fill the table
 from epsball.graph.onnx.file import OnnxFile, onnx_package, read_file
 from epsball.graph.onnx.rule import RULES, Call
-from epsball.graph.onnx.runtime import check_against_runtime
+from epsball.graph.onnx.runtime import check_against_runtime, moves_channels
 from epsball.graph.value import Value
 
 _FLOATS = {1: torch.float32, 11: torch.float64}
@@ -22,34 +22,34 @@ _MOVES = {
     *("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Slice", "Gather", "Expand", "Tile", "Identity"),
     *("Cast", "ConstantOfShape", "Flatten", "Split", "Where"),
 }
-"""Operators that do no arithmetic on floats: on constants they are done at once."""
+"""Operators without arithmetic on floats: on constants they are computed while reading."""
 
 
 def read_onnx(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Graph:
     """Read an ONNX file as a graph, and check it against onnxruntime at 1,000 random points.
 
-    The batch is the first axis of the input, of any length or written as 1; a shape in the file
-    that says 1 where the batch stands is taken for any number of rows. The check is made once a
-    file and remembered in the user's cache folder.
+    The batch is the first axis of the input, of any length or written as 1; where a shape in the
+    file says 1 for the batch, any number of rows is meant. The check is made once per file and
+    remembered in the user's cache folder.
 
     Parameters
     ----------
     path
         The file.
     shape
-        The shape in which inputs come, if not the file's: it must hold as many numbers. They
-        are taken in their order of memory; (c, h, w) for a file of (h, w, c) moves the channels.
+        The shape in which inputs come, if not the file's: it must hold as many numbers. Their
+        order in memory stays; (c, h, w) for a file of (h, w, c) moves the channels.
 
     Raises
     ------
     MissingExtra
         If onnx or onnxruntime is not installed.
     InputError
-        If the file cannot be read, or has free lengths that `shape` does not tell.
+        If the file cannot be read, or leaves lengths open that `shape` does not give.
     UnsupportedOperation
         If an operator has no rule.
     ModelError
-        If it is no classifier of one input, or the graph does not compute what onnxruntime computes.
+        If it is not a classifier of one input, or the graph does not compute what onnxruntime computes.
     """
     path = Path(path).expanduser()
     file = read_file(path)
@@ -104,11 +104,11 @@ def _lengths(spec: Any, path: Path, shape: tuple[int, ...] | None) -> tuple[int,
 
 
 def _arranged(builder: Builder, given: tuple[int, ...], lengths: tuple[int, ...]) -> Value:
-    """Return the input as the file takes it."""
+    """Return the input in the shape and order the file takes."""
     builder.operation = "the input"
     if given == lengths:
         return builder.input
-    if len(given) == len(lengths) == 3 and given == (lengths[2], lengths[0], lengths[1]):
+    if moves_channels(given, lengths):
         return operations.permute(builder, builder.input, (0, 2, 3, 1))
     if np.prod(given) != np.prod(lengths):
         raise InputError(f"{builder.source} takes inputs of shape {lengths}, which {given} does not fill.")
@@ -151,14 +151,14 @@ def _constant(attributes: Mapping[str, Any]) -> np.ndarray:
 
 
 def _folds(node: Any, given: list[Any]) -> bool:
-    """Return whether a node works on constants alone, without arithmetic on floats."""
+    """Return whether a node has constant inputs only and does no arithmetic on floats."""
     if any(isinstance(value, Value) for value in given):
         return False
     return node.op_type in _MOVES or all(value is None or value.dtype.kind != "f" for value in given)
 
 
 def _folded(onnx: Any, file: OnnxFile, node: Any, given: list[Any]) -> list[Any]:
-    """Return the results of a node on constants, by the operators' definition in the onnx package."""
+    """Return the results of a node on constants, as the onnx package defines its operator."""
     evaluator = import_reference()(node, opsets={"": file.opset})
     inputs = {name: value for name, value in zip(node.input, given, strict=True) if name}
     return [np.asarray(result) for result in evaluator.run(None, inputs)]
@@ -172,9 +172,9 @@ def import_reference() -> Any:
 
 
 def _logits(builder: Builder, file: OnnxFile, values: Mapping[str, Any]) -> Value:
-    """Return the output; a vector of a file for one example is one row of logits."""
+    """Return the output; in a file for one example, a vector is one row of logits."""
     output = values[file.graph.output[0].name]
     builder.operation, builder.origin = "the output", ""
     if not isinstance(output, Value):
-        raise ModelError(f"{file.path} returns the same for every input.")
+        raise ModelError(f"{file.path} returns the same logits for every input.")
     return operations.reshape(builder, output, (1, *output.shape)) if output.rank == 1 else output

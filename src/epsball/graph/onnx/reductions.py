@@ -2,14 +2,13 @@
 
 import math
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
+from epsball.graph import decompositions, kinds, operations
 from epsball.graph.onnx.rule import Call, rule
 from epsball.graph.value import Value
 
 
 def _axes(call: Call, x: Value) -> list[int] | None:
-    """Return the axes to reduce, None for nothing to do."""
+    """Return the axes to reduce; None if x is returned as it is."""
     axes = call.integers("axes", 1)
     if axes:
         return axes
@@ -24,15 +23,16 @@ def reduce(call: Call) -> Value:
     axes = _axes(call, x)
     if axes is None:
         return x
-    before = {"ReduceMin": "negative", "ReduceL1": "abs", "ReduceL2": "square", "ReduceSumSquare": "square"}
-    after = {"ReduceMin": "negative", "ReduceL2": "sqrt"}
-    kind = {"ReduceMean": kinds.Mean, "ReduceMax": kinds.Max, "ReduceMin": kinds.Max}.get(operator, kinds.Sum)
-    if operator in ("ReduceL1", "ReduceL2", "ReduceSumSquare"):
+    if operator == "ReduceMin":
+        return decompositions.least(builder, x, axes, keep)
+    if operator in ("ReduceL1", "ReduceL2"):
         builder.rewrite()
-    if operator in before:
-        x = operations.unary(builder, x, before[operator])
-    result = operations.reduce(builder, x, kind, axes, keep)
-    return operations.unary(builder, result, after[operator]) if operator in after else result
+        return decompositions.norm(builder, x, 1 if operator == "ReduceL1" else 2, axes, keep)
+    if operator == "ReduceSumSquare":
+        builder.rewrite()
+        x = operations.unary(builder, x, "square")
+    kind = {"ReduceMean": kinds.Mean, "ReduceMax": kinds.Max}.get(operator, kinds.Sum)
+    return operations.reduce(builder, x, kind, axes, keep)
 
 
 @rule("ReduceLogSumExp")
@@ -41,7 +41,7 @@ def log_sum_exp(call: Call) -> Value:
     x = call.value(0)
     axes = _axes(call, x)
     keep = bool(call.attribute("keepdims", 1))
-    return x if axes is None else composites.log_sum_exp(call.builder, x, axes, keep)
+    return x if axes is None else decompositions.log_sum_exp(call.builder, x, axes, keep)
 
 
 @rule("Softmax", "LogSoftmax")
@@ -62,24 +62,24 @@ def layer_norm(call: Call) -> Value:
     """Return x normalised over its axes from `axis` on, then scaled entry by entry."""
     x = call.value(0)
     axes = range(call.attribute("axis", -1) % x.rank, x.rank)
-    normal = composites.normalise(call.builder, x, axes, float(call.attribute("epsilon", 1e-5)))
+    normal = decompositions.normalise(call.builder, x, axes, float(call.attribute("epsilon", 1e-5)))
     bias = None if call.array(2) is None else call.value(2)
-    return composites.scaled(call.builder, normal, call.value(1), bias)
+    return decompositions.scaled(call.builder, normal, call.value(1), bias)
 
 
 @rule("InstanceNormalization")
 def instance_norm(call: Call) -> Value:
-    """Return x normalised a channel, over its own axes."""
+    """Return x normalised per channel, over its own axes."""
     x = call.value(0)
     eps = float(call.attribute("epsilon", 1e-5))
-    return composites.group_norm(call.builder, x, x.shape[1], call.value(1), call.value(2), eps)
+    return decompositions.group_norm(call.builder, x, x.shape[1], call.value(1), call.value(2), eps)
 
 
 @rule("GroupNormalization")
 def group_norm(call: Call) -> Value:
     """Return x normalised over groups of channels."""
     if call.opset < 21:
-        call.builder.refuse("its scales are a group's before operator set 21; export with a newer one")
+        call.builder.refuse("it has one scale per group before operator set 21; export with a newer one")
     eps = float(call.attribute("epsilon", 1e-5))
     groups = call.attribute("num_groups")
-    return composites.group_norm(call.builder, call.value(0), groups, call.value(1), call.value(2), eps)
+    return decompositions.group_norm(call.builder, call.value(0), groups, call.value(1), call.value(2), eps)

@@ -1,4 +1,4 @@
-"""The table of rules for ONNX operators, and what a rule is told of its node."""
+"""The table of rules for ONNX operators, and `Call`, what a rule gets to know of its node."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Given = Value | np.ndarray | None
 
 Rule = Callable[["Call"], Any]
 RULES: dict[str, Rule] = {}
-"""For each operator a function of its call that returns its result, or its results."""
+"""For each operator, a function of its call that returns its result, or a list of results."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Call:
     opset
         Version of the operators.
     inputs
-        What it is given, in order.
+        Its inputs, in order.
     names
         The names of its inputs.
     attributes
-        As written; the rest have their defaults.
+        Those written in the file; the rest have their defaults.
     outputs
         How many results are used.
     """
@@ -76,7 +76,7 @@ class Call:
         return array
 
     def name(self, position: int, array: np.ndarray | None = None, suffix: str = "") -> str:
-        """Return the name of a parameter that holds a constant input, or an array made of it, in the graph's dtype."""
+        """Return the name of a parameter with a constant input, or an array made from it, in the graph's dtype."""
         name = self.names[position] + suffix
         tensor = torch.from_numpy(np.array(self.constant(position) if array is None else array))
         self.builder.parameters[name] = tensor.to(self.builder.dtype)
@@ -91,15 +91,20 @@ class Call:
         return self.attributes.get(name, default)
 
     def integers(self, name: str, position: int) -> list[int] | None:
-        """Return integers that are an attribute in older operator sets and an input in newer ones."""
+        """Return integers that older operator sets have as an attribute and newer ones as an input."""
         array = self.array(position) if position < len(self.inputs) else None
         if array is not None:
-            return [int(number) for number in array.reshape(-1)]
+            return numbers(array)
         return None if self.attribute(name) is None else list(self.attribute(name))
 
     def unary(self, function: str, *arguments: int | float) -> Value:
         """Return f(x) of the first input, entry by entry."""
         return operations.unary(self.builder, self.value(), function, *arguments)
+
+
+def numbers(array: np.ndarray) -> list[int]:
+    """Return the integers of an array."""
+    return [int(number) for number in array.reshape(-1)]
 
 
 def rule(*operators: str) -> Callable[[Rule], Rule]:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from epsball.graph import kinds, operations
-from epsball.graph.onnx.elementwise import numbers
-from epsball.graph.onnx.rule import Call, rule
+from epsball.graph.kinds.shaping import PadMode, UpsampleMode
+from epsball.graph.onnx.rule import Call, numbers, rule
 from epsball.graph.value import Value
+
+_PAD_MODES: dict[str, PadMode] = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+_LINEAR_MODES: dict[int, UpsampleMode] = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
 @rule("Shape")
@@ -20,7 +23,7 @@ def shape(call: Call) -> np.ndarray:
 
 @rule("Reshape")
 def reshape(call: Call) -> Value:
-    """Return x under a shape; 0 keeps a length, -1 takes what is left."""
+    """Return x under a shape; 0 keeps a length, -1 stands for what is left."""
     x, target = call.value(0), numbers(call.constant(1))
     if not call.attribute("allowzero", 0):
         target = [x.shape[i] if length == 0 else length for i, length in enumerate(target)]
@@ -87,7 +90,7 @@ def tile(call: Call) -> Value:
 
 @rule("Concat")
 def concatenate(call: Call) -> Value:
-    """Return the inputs joined along an axis."""
+    """Return the inputs concatenated along an axis."""
     return operations.concatenate(call.builder, call.values(), call.attribute("axis"))
 
 
@@ -99,11 +102,7 @@ def split(call: Call) -> list[Value]:
         count = call.attribute("num_outputs", call.outputs)
         piece = -(-x.shape[axis] // count)
         lengths = [min(piece, x.shape[axis] - i * piece) for i in range(count)]
-    ends = np.cumsum(lengths)
-    return [
-        operations.take(call.builder, x, axis, int(end) - length, int(end))
-        for end, length in zip(ends, lengths, strict=True)
-    ]
+    return operations.split(call.builder, x, axis, lengths)
 
 
 @rule("Slice")
@@ -120,7 +119,7 @@ def take(call: Call) -> Value:
 
 @rule("Gather")
 def gather(call: Call) -> Value:
-    """Return entries of an axis by number."""
+    """Return entries of an axis by index."""
     x, index = call.value(0), call.constant(1)
     axis = call.attribute("axis", 0) % x.rank
     if index.ndim == 0:
@@ -136,24 +135,20 @@ def gather(call: Call) -> Value:
 def pad(call: Call) -> Value:
     """Return x with borders; negative widths cut."""
     x = call.value(0)
-    modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-    mode = modes.get(call.attribute("mode", "constant"), "")
+    mode = _PAD_MODES.get(call.attribute("mode", "constant"))
     widths, axes = call.integers("pads", 1) or [], call.integers("axes", 3) or list(range(x.rank))
     fill = call.array(2)
     value = call.attribute("value", 0.0) if fill is None or not fill.size else float(fill.reshape(()))
     half = len(widths) // 2
-    sides = dict(zip((axis % x.rank for axis in axes), zip(widths[:half], widths[half:], strict=True), strict=True))
-    for axis, (before, after) in sides.items():
-        if before < 0 or after < 0:
-            x = operations.take(call.builder, x, axis, max(-before, 0), x.shape[axis] - max(-after, 0))
-    added = {axis: (max(before, 0), max(after, 0)) for axis, (before, after) in sides.items()}
+    borders = dict(zip((axis % x.rank for axis in axes), zip(widths[:half], widths[half:], strict=True), strict=True))
+    x, added = operations.crop(call.builder, x, borders)
     if not any(map(any, added.values())):
         return x
     first = min(axis for axis, both in added.items() if any(both))
     if first == x.axis:
         call.builder.refuse_batch("adds rows to the batch")
     order = [width for axis in reversed(range(first, x.rank)) for width in added.get(axis, (0, 0))]
-    if not mode:
+    if mode is None:
         call.builder.refuse(f"the mode {call.attribute('mode')!r} has no rule")
     return operations.per_example(call.builder, x, kinds.Pad(widths=tuple(order), mode=mode, value=value))
 
@@ -177,14 +172,14 @@ def depth_to_space(call: Call) -> Value:
 
 @rule("Resize", "Upsample")
 def resize(call: Call) -> Value:
-    """Return x at another size: nearest entries exactly by number, or linear interpolation."""
+    """Return x at another size: nearest entries as an exact gather, or linear interpolation."""
     x = operations.whole_example(call.builder, call.value(0))
     scales, sizes = _scales(call, x)
     mode = call.attribute("mode", "nearest")
     old = call.builder.operation == "Upsample" or call.opset < 11
     place = call.attribute("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
     if scales[:2] != [1, 1] or call.attribute("antialias", 0):
-        call.builder.refuse("it resizes channels, or smooths")
+        call.builder.refuse("it resizes channels, or smooths before it shrinks")
     if mode == "nearest":
         rounding = call.attribute("nearest_mode", "floor" if old else "round_prefer_floor")
         for axis in range(2, x.rank):
@@ -196,7 +191,7 @@ def resize(call: Call) -> Value:
         call.builder.refuse(f"the mode {mode!r} with coordinates {place!r} has no rule")
     kind = kinds.Upsample(
         size=tuple(sizes[2:]),
-        mode={3: "linear", 4: "bilinear", 5: "trilinear"}[x.rank],
+        mode=_LINEAR_MODES[x.rank],
         align_corners=place == "align_corners",
         scales=() if place == "align_corners" else tuple(scales[2:]),
     )
@@ -204,7 +199,7 @@ def resize(call: Call) -> Value:
 
 
 def _scales(call: Call, x: Value) -> tuple[list[float], list[int]]:
-    """Return factor and new length of each axis."""
+    """Return the factor and the new length of each axis."""
     position = 1 if call.builder.operation == "Upsample" or call.opset < 11 else 2
     written = call.attribute("scales") if call.given(position) is None else call.constant(position).reshape(-1)
     if written is not None and len(written):
@@ -215,7 +210,7 @@ def _scales(call: Call, x: Value) -> tuple[list[float], list[int]]:
 
 
 def _nearest(call: Call, n: int, size: int, scale: float, place: str, rounding: str) -> list[int]:
-    """Return which entry each new entry takes, by the formulas of the operator."""
+    """Return the index of the entry that each new entry copies, by the operator's formulas."""
     coordinates = {
         "asymmetric": lambda i: i / scale,
         "half_pixel": lambda i: (i + 0.5) / scale - 0.5,

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from epsball.graph import decompositions as composites
-from epsball.graph import kinds, operations
+from epsball.graph import decompositions, kinds, operations
 from epsball.graph.onnx.rule import Call, rule
 from epsball.graph.value import Value
 
 
 @dataclass(frozen=True)
 class Window:
-    """Where windows lie, one entry a spatial axis; pads are (before, after)."""
+    """The windows of a convolution or pool, one entry per spatial axis; pads are (before, after)."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -21,12 +20,12 @@ class Window:
 
     @property
     def symmetric(self) -> bool:
-        """Whether every axis is padded alike before and after."""
+        """Whether every axis is padded equally before and after."""
         return all(before == after for before, after in self.pads)
 
 
 def window(call: Call, x: Value, kernel: Sequence[int]) -> Window:
-    """Return the windows of a node, automatic padding worked out."""
+    """Return the windows of a node, with automatic padding computed."""
     ones = (1,) * len(kernel)
     stride = tuple(call.attribute("strides", ones))
     dilation = tuple(call.attribute("dilations", ones))
@@ -45,7 +44,7 @@ def window(call: Call, x: Value, kernel: Sequence[int]) -> Window:
 
 
 def padded(call: Call, x: Value, place: Window) -> tuple[Value, tuple[int, ...]]:
-    """Return x, padded with zeros by a node of its own if the sides differ, and the padding left to the kernel."""
+    """Return x, padded by a separate node if the sides differ, and the padding left to the kernel."""
     if place.symmetric:
         return x, tuple(before for before, _ in place.pads)
     widths = tuple(chain.from_iterable(reversed(place.pads)))
@@ -62,7 +61,7 @@ def max_pool(call: Call) -> Value:
     ceil_mode = bool(call.attribute("ceil_mode", 0))
     fits = place.symmetric and all(2 * before <= k for (before, _), k in zip(place.pads, place.kernel, strict=True))
     if not fits:
-        return composites.window_max(call.builder, x, _windows(x.shape[2:], place, ceil_mode))
+        return decompositions.window_max(call.builder, x, _windows(x.shape[2:], place, ceil_mode))
     kind = kinds.MaxPool(
         kernel=place.kernel,
         stride=place.stride,
@@ -74,7 +73,7 @@ def max_pool(call: Call) -> Value:
 
 
 def _windows(lengths: Sequence[int], place: Window, ceil_mode: bool) -> list[list[list[int]]]:
-    """Return for each axis the entries of each window that are no padding."""
+    """Return, for each axis, the entries of each window that are not padding."""
     axes = zip(lengths, place.kernel, place.stride, place.dilation, place.pads, strict=True)
     result = []
     for n, k, s, d, (before, after) in axes:
@@ -94,7 +93,7 @@ def average_pool(call: Call) -> Value:
     if set(place.dilation) != {1}:
         call.builder.refuse("dilation has no rule")
     if not place.symmetric and not count_pads:
-        call.builder.refuse("asymmetric padding that does not count has no rule")
+        call.builder.refuse("asymmetric padding that the divisor does not count has no rule")
     x, padding = padded(call, x, place)
     kind = kinds.AveragePool(
         kernel=place.kernel,

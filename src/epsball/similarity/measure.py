@@ -1,4 +1,4 @@
-"""Passing the rows through the networks batch by batch, and adding up what every pair of them gives."""
+"""`measure`: passes rows through networks batch by batch, and sums HSIC for every pair of them."""
 
 import math
 from bisect import bisect_right
@@ -24,25 +24,26 @@ from epsball.similarity.rows import shuffled
 from epsball.similarity.side import Side
 
 GROUPS = 10
-"""Groups of rows in a batch: blocks of the Gram matrix, and the jackknife's when there is one batch."""
+"""Groups of rows in a batch: blocks of the Gram matrix, and the groups of the jackknife if there is one batch."""
 LEAST_BATCHES = 8
-"""Batches where one does not suffice: fewer leave Student's t too wide."""
+"""Fewest batches if one does not suffice: with fewer, Student's t makes intervals too wide."""
 MOST_PARTS = 32
-"""Parts the batches are summed in for the jackknife: more would cost memory and sharpen nothing."""
+"""Most groups of batches that the jackknife leaves out in turn: more would cost memory and sharpen nothing."""
 MAX_MEMORY = 48 * 2**20
+"""Default bytes for the kernels of a batch."""
 
 
 @dataclass(frozen=True)
 class Batching:
-    """How the rows are divided: their number, that of the batches, and how many rows are marked in all."""
+    """How the rows are divided: the numbers of rows, of batches and of marked rows."""
 
     rows: int
     batches: int
     marked: int
 
 
-class Running:
-    """What two sides have given so far: sums of HSIC times rows, and the first side's mean squared row."""
+class PairSums:
+    """The sums over batches for two sides: HSIC times rows, and the mean squared row of the first side."""
 
     def __init__(self, first: Side, second: Side) -> None:
         self.first, self.second = first, second
@@ -50,13 +51,13 @@ class Running:
         self.energy: Float64[Tensor, " layers"] = torch.zeros(len(first.layers) + 1, dtype=torch.float64)
 
     def add(self, number: int, found: Moments, energy: Float64[Tensor, " layers"]) -> None:
-        """Add what batch `number` gave, times its rows."""
+        """Add batch `number`: its moments and energy, both times its rows."""
         part = number % MOST_PARTS
         self.parts[part] = self.parts[part] + found if part in self.parts else found
         self.energy = self.energy + energy
 
     def similarity(self, batching: Batching, kernel: Kernel, estimator: Estimator) -> Similarity:
-        """Return the result of all batches."""
+        """Return the similarity over all batches."""
         total = reduce(add, self.parts.values())
         one = batching.batches == 1
         replicates = (total.cka()[1:] if one else without_each(list(self.parts.values())))[:, :-1, :-1]
@@ -89,14 +90,14 @@ def measure(
     batch_size: int | None,
     max_memory: int,
 ) -> list[Similarity]:
-    """Return the similarity of every pair; each row passes once through each of the networks.
+    """Return the similarity of every pair; each row passes once through each network.
 
-    For a kernel with a width, a sample of the rows passes once more, before.
+    For a kernel with a width, a sample of the rows passes once more at the start.
 
     Raises
     ------
     InputError
-        If the batches asked for, or the smallest possible, do not fit `max_memory`.
+        If the requested batches, or the smallest possible ones, do not fit `max_memory`.
     ModelError
         If a layer does not run, or its activations are not finite.
     """
@@ -104,33 +105,33 @@ def measure(
     rows = len(sides[0].rows)
     count = batch_count(rows, sum(len(side.layers) for side in sides), batch_size, max_memory)
     for side in sides:
-        side.settle(rows if batch_size is None else batch_size)
-    running = [Running(first, second) for first, second in pairs]
+        side.fix_width(rows if batch_size is None else batch_size)
+    sums = [PairSums(first, second) for first, second in pairs]
     done = marked = 0
     for number, positions in enumerate(torch.tensor_split(shuffled(rows), count)):
-        _add_batch(running, sides, number, positions, alone=count == 1)
+        _add_batch(sums, sides, number, positions, alone=count == 1)
         marked += marked_count(len(positions))
         done += len(positions)
         report("similarity", done, rows)
     batching = Batching(rows, count, marked)
-    return [pair.similarity(batching, kernel, estimator) for pair in running]
+    return [pair.similarity(batching, kernel, estimator) for pair in sums]
 
 
 def _add_batch(
-    running: Sequence[Running], sides: Sequence[Side], number: int, positions: Int64[Tensor, " n"], *, alone: bool
+    sums: Sequence[PairSums], sides: Sequence[Side], number: int, positions: Int64[Tensor, " n"], *, alone: bool
 ) -> None:
-    """Add one batch to every pair; its kernels are freed on return, before those of the next are made."""
+    """Add one batch to every pair; its kernels are freed on return, before those of the next are computed."""
     n = len(positions)
     bounds = group_bounds(n, GROUPS)
     stacks = {side: side.kernels(positions, bounds) for side in sides}
-    for pair in running:
+    for pair in sums:
         a, b = stacks[pair.first], stacks[pair.second]
         found = moments(a, b, leave_out=alone and _can_leave_out(bounds))
         pair.add(number, found * float(n), a.energy.cpu() * n)
 
 
 def distinct(sides: Sequence[Side]) -> list[Side]:
-    """Return the sides, each once, in their order."""
+    """Return the distinct sides, in their order."""
     return list(dict.fromkeys(sides))
 
 
@@ -145,7 +146,7 @@ def batch_count(rows: int, layers: int, batch_size: int | None, max_memory: int)
     Raises
     ------
     InputError
-        If the batches asked for, or the smallest possible, do not fit.
+        If the requested batches, or the smallest possible ones, do not fit.
     """
     fitting = bisect_right(range(rows + 1), max_memory, key=lambda r: _kernel_bytes(r, layers)) - 1
     wanted = fitting if batch_size is None else batch_size
@@ -164,6 +165,6 @@ def batch_count(rows: int, layers: int, batch_size: int | None, max_memory: int)
 
 
 def _kernel_bytes(rows: int, layers: int) -> int:
-    """Return the bytes held for a batch: upper block triangles and sums in float64, and one layer's work."""
+    """Return the bytes for a batch: upper block triangles and sums in float64, and the work space of one layer."""
     values = rows**2 * (GROUPS + 1) // (2 * GROUPS) + GROUPS * rows
     return 8 * (layers + 3) * values + 8 * COLUMNS * rows

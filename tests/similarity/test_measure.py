@@ -1,4 +1,4 @@
-"""How rows are divided into batches, and what is held at a time."""
+"""How rows are divided into batches, and what is kept in memory."""
 
 import weakref
 
@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from epsball.similarity import cka
-from epsball.similarity.batches import batch_count
 from epsball.similarity.hsic import KernelStack
+from epsball.similarity.measure import batch_count
 
 
 @pytest.mark.parametrize(
