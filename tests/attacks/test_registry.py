@@ -50,7 +50,7 @@ def test_an_attack_of_another_package_is_found_by_its_name(installed):
 
 
 def test_an_attack_that_is_no_dataclass_takes_no_options(installed):
-    with pytest.raises(InputError, match="'theirs' is no dataclass and takes no options"):
+    with pytest.raises(InputError, match="'theirs' is not a dataclass and takes no options"):
         registry.resolve("theirs,steps=3")
 
 
@@ -62,7 +62,7 @@ def test_our_own_names_do_not_look_for_packages(monkeypatch):
 def test_what_cannot_be_loaded_or_is_no_attack_is_told(installed):
     with pytest.raises(InputError, match="'gone' .* cannot be made: No module named"):
         registry.resolve("gone")
-    with pytest.raises(InputError, match="'odd' .* is a int, which is no attack"):
+    with pytest.raises(InputError, match="'odd' .* is a int, which is not an attack"):
         registry.resolve("odd")
 
 

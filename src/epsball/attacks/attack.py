@@ -8,7 +8,7 @@ from torch import Tensor
 from epsball.attacks import registry
 from epsball.attacks.engine.ledger import Ledger
 from epsball.attacks.engine.query import Stop
-from epsball.attacks.parts.protocol import Attack
+from epsball.attacks.parts.attack import Attack
 from epsball.attacks.result import AttackResult
 from epsball.attacks.search import Examples, Options, search
 from epsball.ball import Ball

@@ -10,8 +10,8 @@ from torch import Tensor
 from epsball import progress, results
 from epsball.attacks.attack import attack
 from epsball.attacks.gradient.pgd import PGD
-from epsball.attacks.parts.protocol import NORMS, Attack
-from epsball.attacks.wrappers.step_norm import OtherGeometry
+from epsball.attacks.parts.attack import NORMS, Attack
+from epsball.attacks.wrappers.step_norm import StepNorm
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.statistics import Interval, clopper_pearson
@@ -197,4 +197,4 @@ def _settings(
     for count in restarts:
         yield "restarts", str(count), replace(base, restarts=count)
     for norm in NORMS:
-        yield "geometry", norm, base if norm == ball.norm else OtherGeometry(method=base, norm=norm)
+        yield "geometry", norm, base if norm == ball.norm else StepNorm(method=base, norm=norm)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from epsball import Ball, Classifier, InputError, ModelError, attack
-from epsball.attacks import PGD, losses
+from epsball.attacks import PGD, Attack, losses
 from epsball.attacks.engine.judge import Judge
 from helpers import Wrapped, examples, mlp
 
@@ -56,7 +56,7 @@ def test_a_non_finite_gradient_is_counted_said_and_does_not_stop_the_search():
 def test_a_loss_may_depend_on_the_points():
     found = {}
 
-    class Distance:
+    class Distance(Attack):
         name = "distance"
 
         def __call__(self, query, ball, *, keys):
@@ -76,7 +76,7 @@ def test_a_loss_may_depend_on_the_points():
 
 
 def test_several_rows_an_example_are_paid_for_and_those_who_cannot_pay_leave():
-    class Greedy:
+    class Greedy(Attack):
         name = "greedy"
 
         def __call__(self, query, ball, *, keys):
@@ -106,7 +106,7 @@ def test_a_budget_too_small_for_one_call_is_said():
 
 
 def test_a_witness_is_kept_when_the_model_fails_elsewhere():
-    class Both:
+    class Both(Attack):
         name = "both"
 
         def __call__(self, query, ball, *, keys):
@@ -132,7 +132,7 @@ def test_a_witness_is_kept_when_the_model_fails_elsewhere():
 def test_ctrl_c_while_a_witness_is_recorded_leaves_a_consistent_result(monkeypatch):
     from epsball.attacks.engine.record import Record
 
-    plain = Record._witnessed
+    plain = Record._mark_broken
     calls = []
 
     def interrupted(self, owners, points):
@@ -141,7 +141,7 @@ def test_ctrl_c_while_a_witness_is_recorded_leaves_a_consistent_result(monkeypat
             raise KeyboardInterrupt
         plain(self, owners, points)
 
-    monkeypatch.setattr(Record, "_witnessed", interrupted)
+    monkeypatch.setattr(Record, "_mark_broken", interrupted)
     classifier = Classifier(mlp())
     x, _ = examples(40)
     y = mlp()(x).argmax(1)

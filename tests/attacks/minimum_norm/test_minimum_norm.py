@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from epsball import Ball, Classifier, InputError, attack
-from epsball.attacks import FMN, PDPGD, MinimumNorm, TargetedFAB
+from epsball.attacks import FMN, PDPGD, Attack, MinimumNorm, TargetedFAB
 from epsball.attacks.composed.minimum_norm import FromNearest
 from epsball.attacks.engine.evaluator import FEWEST_ROWS
 from helpers import Counter, examples, linear, mlp
@@ -27,7 +27,7 @@ class Shell(nn.Module):
 
 
 @dataclass(frozen=True)
-class At:
+class At(Attack):
     """Evaluates given points, then what is refined from them."""
 
     points: Tensor
@@ -121,7 +121,7 @@ def test_fab_t_refuses_counts_below_one(name):
 
 
 @dataclass(frozen=True)
-class OnTheEdge:
+class OnTheEdge(Attack):
     """Evaluates points that the search takes for adversarial and the canonical pass may not, and one far behind."""
 
     hit: Tensor

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from epsball import pixels
 from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.attack import Attack
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.errors import InputError
@@ -19,7 +20,7 @@ _ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Collision:
+class Collision(Attack):
     """Points in the intersection of an example's ball and that of a partner of another label; needs no gradient.
 
     A point of both balls is misclassified for at least one of the two, whatever the classifier.
@@ -36,7 +37,8 @@ class Collision:
         Most partners asked about an example, nearest first.
     """
 
-    gradient_free: ClassVar = True
+    name: ClassVar[str] = "collision"
+    gradient_free: ClassVar[bool] = True
 
     pool: tuple[Tensor, Tensor]
     partners: int = 100
@@ -51,11 +53,6 @@ class Collision:
                 f"the pool has {len(x)} partners and labels {tuple(y.shape)}, {y.dtype}; give at least one partner, "
                 "and one integer each."
             )
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "collision"
 
     def meetings(self, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], ball: Ball) -> Meetings:
         """Return the pairs of an example and a partner whose balls meet, ties marked."""

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.tensors import like
+from epsball.attacks.parts.attack import Attack, Domain, NormName
+from epsball.attacks.parts.tensors import column
 from epsball.ball import Ball
 from epsball.checks import check_counts
 from epsball.classifier.margins import margins
@@ -30,7 +31,7 @@ _DIRECTIONS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class HopSkipJump:
+class HopSkipJump(Attack):
     """HopSkipJump, for linf and l2; needs the predicted class only.
 
     From a misclassified point it walks along the decision boundary: project onto the boundary by
@@ -53,10 +54,11 @@ class HopSkipJump:
     IEEE S&P 2020, algorithm 2 and appendix A.
     """
 
-    norms: ClassVar = ("linf", "l2")
-    domain: ClassVar = "box"
-    gradient_free: ClassVar = True
-    tolerance: ClassVar = 0.3
+    name: ClassVar[str] = "hop-skip-jump"
+    domain: ClassVar[Domain] = "box"
+    norms: ClassVar[tuple[NormName, ...]] = ("linf", "l2")
+    tolerance: ClassVar[float | None] = 0.3
+    gradient_free: ClassVar[bool] = True
 
     iterations: int = 64
     first_queries: int = 100
@@ -65,11 +67,6 @@ class HopSkipJump:
 
     def __post_init__(self) -> None:
         check_counts(self, "iterations", "first_queries", "most_queries", "tries")
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "hop-skip-jump"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Walk along the boundary around the standing examples."""
@@ -141,7 +138,7 @@ class _Walk:
         size = distance / math.sqrt(t)
         moved, found = points.clone(), torch.zeros_like(index, dtype=torch.bool)
         for _ in range(_HALVINGS):
-            trial = (points + like(size, points) * normal).clamp(self.low, self.high)
+            trial = (points + column(size, points) * normal).clamp(self.low, self.high)
             hit = self.wrong(index, trial, ~found)
             moved[hit], found = trial[hit], found | hit
             if bool((found | (self.query.rows_of(index) < 0)).all()):
@@ -175,7 +172,7 @@ class _Walk:
             phi_sum += phi.sum(1)
         mean = phi_sum / count
         baseline = torch.where(mean.abs() == 1, torch.zeros_like(mean), mean)
-        direction = (weighted - like(baseline, plain) * plain).flatten(1)
+        direction = (weighted - column(baseline, plain) * plain).flatten(1)
         direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp(min=1e-12)
         direction = direction.sign() if self.ball.norm == "linf" else direction
         return direction.view_as(points)
@@ -201,9 +198,9 @@ class _Walk:
 
     def _blend(self, x: Tensor, points: Tensor, share: Tensor) -> Tensor:
         """Return (1 - share) x + share points."""
-        return torch.lerp(x, points, like(share, x))
+        return torch.lerp(x, points, column(share, x))
 
     def _clip(self, x: Tensor, points: Tensor, share: Tensor) -> Tensor:
         """Return points clipped to the linf ball of `share` of their distance."""
-        reach = like(share * self.ball.distance(points, x).to(x.dtype), x)
+        reach = column(share * self.ball.distance(points, x).to(x.dtype), x)
         return torch.clamp(points, x - reach, x + reach)

@@ -10,15 +10,16 @@ from epsball.attacks import losses
 from epsball.attacks.black_box.finite_differences import estimate, gaussian
 from epsball.attacks.engine.query import Query
 from epsball.attacks.parts import step_size as rules
+from epsball.attacks.parts.attack import Attack, NormName
 from epsball.attacks.parts.pgd_loop import ascend
-from epsball.attacks.parts.tensors import width
+from epsball.attacks.parts.tensors import box_width
 from epsball.ball import Ball
 from epsball.checks import check_counts, check_positive
 from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class NES:
+class NES(Attack):
     """Natural evolution strategies: the PGD loop on an estimated gradient; needs scores, no gradient.
 
     A step costs 2 * pairs + 1 forwards.
@@ -40,25 +41,21 @@ class NES:
     information", ICML 2018, algorithm 1 and section 2.2 (50 points a step, sigma 0.001).
     """
 
-    norms: ClassVar = ("linf", "l2")
-    gradient_free: ClassVar = True
-    tolerance: ClassVar = 0.2
+    name: ClassVar[str] = "nes"
+    norms: ClassVar[tuple[NormName, ...]] = ("linf", "l2")
+    tolerance: ClassVar[float | None] = 0.2
+    gradient_free: ClassVar[bool] = True
 
     steps: int = 100
     pairs: int = 25
     sigma: float = 0.001
     step_size: rules.StepSize = rules.DEFAULT
-    loss: str | losses.Loss = "cross-entropy"
+    loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __post_init__(self) -> None:
         check_counts(self, "steps", "pairs")
         check_positive("sigma", self.sigma)
         losses.resolve(self.loss)
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "nes"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the neighbourhoods of the standing examples."""
@@ -77,7 +74,7 @@ class NES:
                 points[on],
                 keys.derive(step),
                 directions=gaussian,
-                scale=self.sigma * width(query.neighbourhood),
+                scale=self.sigma * box_width(query.neighbourhood),
                 pairs=self.pairs,
             )
             return value, gradient, on[kept]

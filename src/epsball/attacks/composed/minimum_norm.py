@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from epsball.attacks.composed.stages import run_stages
 from epsball.attacks.engine.query import Query
 from epsball.attacks.minimum_norm.fab import FAB
 from epsball.attacks.minimum_norm.fmn import FMN
 from epsball.attacks.minimum_norm.pdpgd import PDPGD
+from epsball.attacks.parts.attack import Attack, Domain, StagedAttack
 from epsball.attacks.parts.boundaries import likeliest
-from epsball.attacks.parts.protocol import Attack
-from epsball.attacks.parts.tensors import kept
+from epsball.attacks.parts.tensors import take_rows
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.errors import InputError
@@ -21,7 +20,7 @@ _CLASSES = 9
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinimumNorm:
+class MinimumNorm(StagedAttack):
     """An ensemble of minimum-norm attacks, of which each example keeps the nearest point, and its refinement.
 
     1. FAB from x, towards the nearest boundary with any of the nine likeliest other classes: cheap, and where
@@ -46,15 +45,11 @@ class MinimumNorm:
     "AttackBench: evaluating gradient-based attacks for adversarial examples", AAAI 2025.
     """
 
-    steps: int = 500
-    domain: ClassVar[str] = "box"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
-    tolerance: ClassVar[float] = 0.051
+    name: ClassVar[str] = "minimum-norm"
+    domain: ClassVar[Domain] = "box"
+    tolerance: ClassVar[float | None] = 0.051
 
-    @property
-    def name(self) -> str:
-        """The name of the whole; the ledger counts its stages."""
-        return "minimum-norm"
+    steps: int = 500
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -76,43 +71,33 @@ class MinimumNorm:
             return (broad, *paths, FromNearest(steps=passes(0.24, 3)))
         return (broad, PDPGD(steps=passes(0.80, 2)), FromNearest(steps=passes(0.16, 3)))
 
-    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
-        run_stages(self.stages(ball), query, ball, keys)
-
 
 @dataclass(frozen=True, kw_only=True)
-class FromExamples:
+class FromExamples(Attack):
     """FAB from x, each step to the nearest of the boundaries with the likeliest other classes."""
 
-    steps: int
+    name: ClassVar[str] = "fab from x"
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "fab from x"
+    steps: int
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the standing examples."""
         targets = likeliest(query.logits(query.x), query.y, _CLASSES)
-        (targets,) = kept(query.going_on, targets)
+        (targets,) = take_rows(query.going_on, targets)
         FAB(steps=self.steps).run(query, ball, targets, query.x)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FromNearest:
+class FromNearest(Attack):
     """FAB from the nearest adversarial point found so far, towards the class it is taken for."""
 
-    steps: int
+    name: ClassVar[str] = "fab from the nearest"
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "fab from the nearest"
+    steps: int
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the standing examples; from x itself where no point was found."""
         points, _ = query.nearest()
         targets = likeliest(query.logits(points), query.y, 1)
-        points, targets = kept(query.going_on, points, targets)
+        points, targets = take_rows(query.going_on, points, targets)
         FAB(steps=self.steps).run(query, ball, targets, points)

@@ -8,10 +8,11 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from epsball.attacks import losses
-from epsball.attacks.auto_pgd.start import auto_pgd
+from epsball.attacks.auto_pgd.ascent import auto_pgd
 from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.attack import Attack
 from epsball.attacks.parts.boundaries import likeliest
-from epsball.attacks.parts.objective import Walkers
+from epsball.attacks.parts.objective import RowObjective, untargeted
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.randomness import Keys
@@ -20,7 +21,7 @@ SHORT = {"cross-entropy": "ce"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class APGD:
+class APGD(Attack):
     """Auto-PGD: momentum, a step size that halves itself, and restarts from the best point.
 
     In l1 it is l1-APGD: steps of as many coordinates as the best point needs, in balls of three, two and
@@ -42,10 +43,11 @@ class APGD:
     classifiers", ICML 2021.
     """
 
+    tolerance: ClassVar[float | None] = 0.01
+
     steps: int = 100
     restarts: int = 1
-    loss: str | losses.Loss = "cross-entropy"
-    tolerance: ClassVar[float] = 0.01
+    loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -53,21 +55,20 @@ class APGD:
         losses.resolve(self.loss)
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it: apgd-ce, apgd-dlr, apgd-margin, or apgd."""
         return f"apgd-{SHORT.get(self.loss, self.loss)}" if isinstance(self.loss, str) else "apgd"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the neighbourhoods of the standing examples."""
-        loss = losses.resolve(self.loss)
+        loss = untargeted(losses.resolve(self.loss))
         for restart in range(self.restarts):
             query.begin(restart)
-            walkers = Walkers(query, lambda logits, y, targets: loss(logits, y))
-            auto_pgd(walkers, ball, keys[query.index].derive(restart), self.steps)
+            auto_pgd(RowObjective(query, loss), ball, keys[query.index].derive(restart), self.steps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TargetedAPGD:
+class TargetedAPGD(Attack):
     """Auto-PGD towards each of the classes that are likeliest at the example, one after the other.
 
     Parameters
@@ -86,22 +87,19 @@ class TargetedAPGD:
     As for `APGD`.
     """
 
+    name: ClassVar[str] = "apgd-t"
+    tolerance: ClassVar[float | None] = 0.01
+
     steps: int = 100
     targets: int = 9
     restarts: int = 1
-    loss: str | losses.TargetedLoss = "targeted-dlr"
-    tolerance: ClassVar[float] = 0.01
+    loss: losses.TargetedLossName | losses.TargetedLoss = "targeted-dlr"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
         check_count("targets", self.targets)
         check_count("restarts", self.restarts)
         losses.resolve_targeted(self.loss)
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "apgd-t"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the neighbourhoods of the standing examples, target by target."""
@@ -111,7 +109,7 @@ class TargetedAPGD:
         for run in range(classes.shape[1] * self.restarts):
             query.begin(run)
             target = classes[query.index, run // self.restarts]
-            auto_pgd(Walkers(query, loss, targets=target), ball, keys[query.index].derive(run), self.steps)
+            auto_pgd(RowObjective(query, loss, targets=target), ball, keys[query.index].derive(run), self.steps)
 
 
 def likeliest_others(query: Query, count: int) -> Int64[Tensor, "total k"]:

@@ -10,6 +10,8 @@ from epsball.attacks import losses
 from epsball.attacks.engine.query import Query, QueryLoss
 from epsball.attacks.parts import starts
 from epsball.attacks.parts import step_size as rules
+from epsball.attacks.parts.attack import Attack
+from epsball.attacks.parts.objective import of_labels
 from epsball.attacks.parts.pgd_loop import ascend
 from epsball.ball import Ball
 from epsball.checks import check_count
@@ -18,7 +20,7 @@ from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PGD:
+class PGD(Attack):
     """Projected gradient descent with restarts (17.1.1 of the chapter).
 
     K steps cost K backward and K + 1 forward passes: the last iterate is evaluated too.
@@ -50,8 +52,8 @@ class PGD:
     steps: int = 40
     restarts: int = 1
     step_size: rules.StepSize = rules.DEFAULT
-    loss: str | losses.Loss = "cross-entropy"
-    start: str | Tensor | starts.Start = "uniform"
+    loss: losses.LossName | losses.Loss = "cross-entropy"
+    start: starts.StartName | Tensor | starts.Start = "uniform"
     targets: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +63,7 @@ class PGD:
         starts.resolve(self.start)
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it."""
         return f"pgd-{self.steps}"
 
@@ -89,7 +91,7 @@ class PGD:
         """Return the loss of (logits, points, rows) that this attack ascends on `query`."""
         loss = losses.resolve(self.loss)
         if self.targets is None:
-            return lambda logits, points, rows: loss(logits, query.y if rows is None else query.y[rows])
+            return of_labels(query, loss)
         targets = self._checked_targets(query)
 
         def towards(logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
@@ -121,7 +123,7 @@ class PGD:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FGSM:
+class FGSM(Attack):
     """The fast gradient sign method: the PGD loop with one step of the radius from the example itself.
 
     Parameters
@@ -134,13 +136,10 @@ class FGSM:
     Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015.
     """
 
-    loss: str | losses.Loss = "cross-entropy"
-    tolerance: ClassVar[float] = 0.01
+    name: ClassVar[str] = "fgsm"
+    tolerance: ClassVar[float | None] = 0.01
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "fgsm"
+    loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Take the step for the standing examples."""
@@ -148,7 +147,7 @@ class FGSM:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomisedFGSM:
+class RandomisedFGSM(Attack):
     """The PGD loop with one step of 1.25 radius from a uniform start.
 
     Parameters
@@ -161,13 +160,10 @@ class RandomisedFGSM:
     Wong, Rice and Kolter, "Fast is better than free", ICLR 2020.
     """
 
-    restarts: int = 1
-    loss: str | losses.Loss = "cross-entropy"
+    name: ClassVar[str] = "fgsm-rs"
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "fgsm-rs"
+    restarts: int = 1
+    loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Take the step for the standing examples."""

@@ -8,14 +8,17 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.tensors import cosine, farthest, kept, like, of_labels, unit, width
+from epsball.attacks.parts.attack import Attack, Domain, NormName
+from epsball.attacks.parts.objective import of_labels
+from epsball.attacks.parts.step_size import cosine
+from epsball.attacks.parts.tensors import box_width, column, farthest_distance, take_rows, unit
 from epsball.ball import Ball
 from epsball.checks import check_count, check_share
 from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN:
+class DDN(Attack):
     """Decoupled direction and norm: the nearest adversarial point in l2.
 
     With g_k the gradient of the cross-entropy at x_k over its length, delta_k = x_k - x and
@@ -44,17 +47,14 @@ class DDN:
     defenses", CVPR 2019, algorithm 1.
     """
 
+    name: ClassVar[str] = "ddn"
+    domain: ClassVar[Domain] = "box"
+    norms: ClassVar[tuple[NormName, ...]] = ("l2",)
+    tolerance: ClassVar[float | None] = 0.03
+
     steps: int = 100
     length: float = 1.0
     gamma: float = 0.075
-    domain: ClassVar[str] = "box"
-    norms: ClassVar[tuple[str, ...]] = ("l2",)
-    tolerance: ClassVar[float] = 0.03
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "ddn"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -64,12 +64,12 @@ class DDN:
         """Search the box around the standing examples."""
         query.begin(0)
         loss = of_labels(query, losses.cross_entropy)
-        points, most = query.x, farthest(query, ball)
-        size = width(query.neighbourhood)
+        points, most = query.x, farthest_distance(query.neighbourhood, ball)
+        size = box_width(query.neighbourhood)
         length = torch.full_like(most, self.length * size)
         for k in range(self.steps - 1):
             logits, (value,), (gradient,) = query.gradient(points, [loss])
-            points, gradient, logits, value, length, most = kept(
+            points, gradient, logits, value, length, most = take_rows(
                 query.going_on, points, gradient, logits, value, length, most
             )
             margin = losses.margin(logits, query.y)
@@ -81,7 +81,7 @@ class DDN:
             delta = points - query.x + direction.mul_(size * cosine(1.0, 0.01, k, self.steps))
             length = torch.where(adversarial, (1 - gamma) * length, (1 + gamma) * length).clamp(max=most)
             reached = ball.distance(query.x + delta, query.x)
-            points = query.neighbourhood.clip(query.x + delta * like(length / reached, delta))
+            points = query.neighbourhood.clip(query.x + delta * column(length / reached, delta))
         query.logits(points)
 
 

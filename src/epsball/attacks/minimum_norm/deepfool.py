@@ -7,8 +7,9 @@ import torch
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.attack import Attack, Domain, NormName
 from epsball.attacks.parts.boundaries import likeliest, nearest_boundary
-from epsball.attacks.parts.tensors import kept, like
+from epsball.attacks.parts.tensors import column, take_rows
 from epsball.ball import Ball
 from epsball.checks import check_count, check_positive
 from epsball.randomness import Keys
@@ -17,7 +18,7 @@ _PUSH = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool:
+class DeepFool(Attack):
     """DeepFool in l2 or linf: steps to the nearest boundary of the linearised model, until it is crossed.
 
     With f_j = z_j - z_y at x_k and w_j its gradient, the boundary of the class
@@ -46,17 +47,14 @@ class DeepFool:
     label are those of its released code.
     """
 
+    name: ClassVar[str] = "deepfool"
+    domain: ClassVar[Domain] = "box"
+    norms: ClassVar[tuple[NormName, ...]] = ("l2", "linf")
+    tolerance: ClassVar[float | None] = 0.021
+
     steps: int = 50
     overshoot: float = 0.02
     classes: int = 9
-    domain: ClassVar[str] = "box"
-    norms: ClassVar[tuple[str, ...]] = ("l2", "linf")
-    tolerance: ClassVar[float] = 0.021
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "deepfool"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -75,13 +73,13 @@ class DeepFool:
             if k == 0:
                 targets = likeliest(logits, y, self.classes)
             going[rows] = losses.margin(logits, y) < 0
-            points, total, targets, going = kept(query.going_on, points, total, targets, going)
+            points, total, targets, going = take_rows(query.going_on, points, total, targets, going)
             rows = torch.nonzero(going)[:, 0]
             if k == self.steps or len(rows) == 0:
                 return
             around = query.neighbourhood.take(rows)
             value, normal = nearest_boundary(query, ball, points[rows], targets, rows)
             size = value.abs() / ball.dual_norm(normal).clamp(min=1e-12) + (_PUSH if k else 0.0)
-            total[rows] += around.ascent(normal, points[rows]) * like(size, normal)
-            total, targets, going = kept(query.going_on, total, targets, going)
+            total[rows] += around.ascent(normal, points[rows]) * column(size, normal)
+            total, targets, going = take_rows(query.going_on, total, targets, going)
             points = query.neighbourhood.clip(query.x + (1 + self.overshoot) * total)

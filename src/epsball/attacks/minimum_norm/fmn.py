@@ -8,14 +8,17 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.tensors import cosine, farthest, kept, like, of_labels, unit, width
+from epsball.attacks.parts.attack import Attack, Domain
+from epsball.attacks.parts.objective import of_labels
+from epsball.attacks.parts.step_size import cosine
+from epsball.attacks.parts.tensors import box_width, column, farthest_distance, take_rows, unit
 from epsball.ball import Ball
 from epsball.checks import check_count, check_positive, check_share
 from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN:
+class FMN(Attack):
     """Fast minimum-norm attack: the nearest adversarial point in linf, l2 or l1.
 
     With f_k the margin loss max_(j != y) z_j - z_y at x_k, delta_k = x_k - x, and d the least distance of
@@ -52,18 +55,14 @@ class FMN:
     NeurIPS 2021, algorithm 1.
     """
 
+    name: ClassVar[str] = "fmn"
+    domain: ClassVar[Domain] = "box"
+    tolerance: ClassVar[float | None] = 0.01
+
     steps: int = 100
     step_size: float = 2.0
     gamma: float = 0.05
     restarts: int = 1
-    domain: ClassVar[str] = "box"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
-    tolerance: ClassVar[float] = 0.01
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "fmn"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -75,7 +74,7 @@ class FMN:
         """Search the box around the standing examples."""
         for restart in range(self.restarts):
             query.begin(restart)
-            most, least = farthest(query, ball), query.nearest()[1]
+            most, least = farthest_distance(query.neighbourhood, ball), query.nearest()[1]
             if restart == 0:
                 least = torch.full_like(least, torch.inf)
                 self._run(query, ball, query.x, least, most)
@@ -91,7 +90,7 @@ class FMN:
             alpha = cosine(self.step_size, self.step_size / 100, k, self.steps)
             gamma = cosine(self.gamma, 0.001, k, self.steps)
             _, (value,), (gradient,) = query.gradient(points, [loss])
-            points, value, gradient, radius, least, most = kept(
+            points, value, gradient, radius, least, most = take_rows(
                 query.going_on, points, value.double(), gradient, radius, least, most
             )
             length, adversarial = ball.distance(points, query.x), value >= 0
@@ -105,7 +104,7 @@ class FMN:
 
 def _corners(query: Query, keys: Keys, radius: Tensor) -> Tensor:
     """Return random corners of an linf ball, shortened to a radius a row."""
-    x, reach = query.x, like(torch.where(radius.isinf(), 1.0, radius), query.x)
+    x, reach = query.x, column(torch.where(radius.isinf(), 1.0, radius), query.x)
     signs = (keys.uniform(x.shape[1:]) < 0.5).to(x.dtype) * 2 - 1
     return query.neighbourhood.shorten(x + reach * signs, radius)
 
@@ -113,5 +112,5 @@ def _corners(query: Query, keys: Keys, radius: Tensor) -> Tensor:
 def _step(query: Query, ball: Ball, gradient: Tensor, points: Tensor, radius: Tensor) -> Tensor:
     """Return v_k; in l1 a dense step, which the projection makes sparse again."""
     if ball.norm == "l1":
-        return unit(gradient) * width(query.neighbourhood)
-    return query.neighbourhood.ascent(gradient, points) * like(radius, points)
+        return unit(gradient) * box_width(query.neighbourhood)
+    return query.neighbourhood.ascent(gradient, points) * column(radius, points)

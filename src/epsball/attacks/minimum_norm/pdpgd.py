@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.adam import adam
-from epsball.attacks.parts.tensors import kept, like, of_labels, width
+from epsball.attacks.parts.attack import Attack, Domain
+from epsball.attacks.parts.objective import of_labels
+from epsball.attacks.parts.step_size import adam
+from epsball.attacks.parts.tensors import box_width, column, take_rows
 from epsball.ball import Ball
 from epsball.checks import check_count, check_positive
 from epsball.randomness import Keys
@@ -21,7 +23,7 @@ _WIDEST = math.log(1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PDPGD:
+class PDPGD(Attack):
     """Primal-dual proximal gradient descent: the nearest adversarial point in linf, l2 or l1.
 
     The saddle point of lambda_0 norm(delta) + lambda_1 softplus(m(x + delta)), m = z_y - max_(j != y) z_j,
@@ -47,17 +49,13 @@ class PDPGD:
     (arXiv 2106.01538). Kingma and Ba, "Adam", ICLR 2015.
     """
 
+    name: ClassVar[str] = "pdpgd"
+    domain: ClassVar[Domain] = "box"
+
     steps: int = 500
     step_size: float = 0.1
     dual_step_size: float = 0.1
     ratio: float = 0.01
-    domain: ClassVar[str] = "box"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "pdpgd"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -74,12 +72,12 @@ class PDPGD:
         share = torch.sigmoid(weight)
         for k in range(self.steps - 1):
             logits, _, (gradient,) = query.gradient(points, [loss])
-            points, gradient, logits, mean, square, weight, share = kept(
+            points, gradient, logits, mean, square, weight, share = take_rows(
                 query.going_on, points, gradient, logits, mean, square, weight, share
             )
             mean, square, direction, metric = adam(gradient, mean, square, k + 1)
             step = self.step_size * 0.01 ** (k / self.steps)
-            moved = query.neighbourhood.clip(points - step * width(query.neighbourhood) * direction / metric)
+            moved = query.neighbourhood.clip(points - step * box_width(query.neighbourhood) * direction / metric)
             points = _proximal(query, ball, moved, metric, step * (1 - share) / share)
             standing = -losses.margin(logits, query.y).sign()
             pace = self.dual_step_size * (1 - 0.9 * k / max(1, self.steps - 1))
@@ -95,11 +93,11 @@ def _proximal(query: Query, ball: Ball, points: Tensor, metric: Tensor, weight: 
     over that, as published; rows stay where they move by less than 1%.
     """
     x, largest = query.x, metric.flatten(1).amax(1)
-    h = metric / like(largest, metric)
+    h = metric / column(largest, metric)
     z, unmet = points, torch.ones_like(largest, dtype=torch.bool)
     for _ in range(most):
         inner = ball.proximal(z - x - h * (z - points), weight / largest)
-        following = torch.where(like(unmet, z) > 0, query.neighbourhood.clip(x + inner), z)
+        following = torch.where(column(unmet, z), query.neighbourhood.clip(x + inner), z)
         moved = torch.linalg.vector_norm((following - z).flatten(1), dim=1)
         unmet = moved >= 0.01 * torch.linalg.vector_norm((following - x).flatten(1), dim=1)
         z = following

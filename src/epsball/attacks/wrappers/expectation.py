@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from epsball.attacks import registry
-from epsball.attacks.engine.averaged import GradientNoise
+from epsball.attacks.engine.evaluator import GradientNoise
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.protocol import Attack, Domain, domain, norms
+from epsball.attacks.parts.attack import Attack, Domain, NormName
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.errors import InputError
@@ -13,7 +13,7 @@ from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ExpectationOverTransformation:
+class ExpectationOverTransformation(Attack):
     """An attack whose every gradient is a mean over evaluations of a random model.
 
     Parameters
@@ -32,26 +32,27 @@ class ExpectationOverTransformation:
 
     def __post_init__(self) -> None:
         check_count("samples", self.samples)
-        if getattr(self.method, "gradient_free", False):
+        object.__setattr__(self, "method", registry.resolve(self.method))
+        if self.method.gradient_free:
             raise InputError(
                 f"the attack '{self.method.name}' takes no gradient, and there is nothing to average. Take a gradient "
                 "attack; Classifier(stochastic=True, repetitions=...) says how often a witness is judged."
             )
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it."""
         return f"{self.method.name} x{self.samples}"
 
     @property
-    def domain(self) -> Domain:
+    def domain(self) -> Domain:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The attack's domain."""
-        return domain(self.method)
+        return self.method.domain
 
     @property
-    def norms(self) -> tuple[str, ...]:
-        """The norms that the attack defines."""
-        return norms(self.method)
+    def norms(self) -> tuple[NormName, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The norms for which the attack is defined."""
+        return self.method.norms
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the neighbourhoods of the standing examples."""

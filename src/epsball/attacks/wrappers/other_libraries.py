@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.attack import Attack
 from epsball.ball import Ball
 from epsball.errors import EpsballError, InputError, MissingExtra
 from epsball.generator_state import preserved
@@ -43,7 +44,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Peer:
+class OtherLibraryAttack(Attack):
     """An attack of another library, run on all standing examples at once.
 
     What it returns is projected onto ball and box and verified like anyone's. The ledger divides its
@@ -62,7 +63,7 @@ class Peer:
     run: Callable[[Task], Tensor]
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it."""
         return f"{self.label} (even shares)"
 
@@ -111,7 +112,7 @@ class Peer:
         return points
 
 
-def from_foolbox(attack: Any) -> Peer:
+def from_foolbox(attack: Any) -> OtherLibraryAttack:
     """Return a Foolbox attack as an attack: ``from_foolbox(foolbox.attacks.LinfPGD(steps=40))``.
 
     It is run at the ball's radius; that it works in the ball's norm is the caller's part.
@@ -135,10 +136,10 @@ def from_foolbox(attack: Any) -> Peer:
         _, clipped, _ = attack(model, task.x, foolbox.criteria.Misclassification(task.y), epsilons=task.radius)
         return clipped
 
-    return Peer(label=f"foolbox {type(attack).__name__}", run=run)
+    return OtherLibraryAttack(label=f"foolbox {type(attack).__name__}", run=run)
 
 
-def from_torchattacks(build: Callable[[nn.Module, float], Any]) -> Peer:
+def from_torchattacks(build: Callable[[nn.Module, float], Any]) -> OtherLibraryAttack:
     """Return a torchattacks attack as an attack.
 
     Parameters
@@ -152,10 +153,10 @@ def from_torchattacks(build: Callable[[nn.Module, float], Any]) -> Peer:
             raise InputError(f"torchattacks works in the box [0, 1]; the ball has [{task.low:g}, {task.high:g}].")
         return build(task.module, task.radius)(task.x, task.y)
 
-    return Peer(label="torchattacks", run=run)
+    return OtherLibraryAttack(label="torchattacks", run=run)
 
 
-def from_art(build: Callable[[Any, float], Any]) -> Peer:
+def from_art(build: Callable[[Any, float], Any]) -> OtherLibraryAttack:
     """Return an attack of the Adversarial Robustness Toolbox as an attack.
 
     Parameters
@@ -178,7 +179,7 @@ def from_art(build: Callable[[Any, float], Any]) -> Peer:
         points = build(classifier, task.radius).generate(x=task.x.cpu().numpy(), y=task.y.cpu().numpy())
         return torch.from_numpy(points)
 
-    return Peer(label="art", run=run)
+    return OtherLibraryAttack(label="art", run=run)
 
 
 def _imported(name: str, extra: str, purpose: str) -> Any:

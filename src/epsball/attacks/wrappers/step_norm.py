@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.protocol import NORMS, Attack
+from epsball.attacks.parts.attack import NORMS, Attack, NormName
 from epsball.ball import Ball
 from epsball.errors import lookup
 from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherGeometry:
+class StepNorm(Attack):
     """An attack that steps in the steepest direction of another norm, scaled to the same length in the ball's.
 
     Ball, projection and starts stay; only the direction is wrong, such as the sign of the gradient
@@ -29,13 +29,13 @@ class OtherGeometry:
     """
 
     method: Attack
-    norm: str
+    norm: NormName
 
     def __post_init__(self) -> None:
         lookup(dict.fromkeys(NORMS), self.norm, "norm")
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it."""
         return f"{self.method.name} with {self.norm} steps"
 

@@ -12,7 +12,7 @@ from epsball.attacks.engine.evaluator import Evaluator
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.query import Query, SearchEnded
 from epsball.attacks.engine.record import Record
-from epsball.attacks.parts.protocol import Attack, check_norm, domain
+from epsball.attacks.parts.attack import Attack
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.classifier.guards import check_model
@@ -21,7 +21,7 @@ from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Transfer:
+class Transfer(Attack):
     """Attack a surrogate to the end and try the points on the model under test; needs no gradient of the latter.
 
     The surrogate's passes are counted in ``surrogate.passes``; the ledger holds those of the model
@@ -40,7 +40,7 @@ class Transfer:
     Papernot, McDaniel and Goodfellow, "Transferability in machine learning", 2016.
     """
 
-    gradient_free: ClassVar = True
+    gradient_free: ClassVar[bool] = True
 
     surrogate: Classifier
     method: str | Attack = "pgd"
@@ -51,13 +51,13 @@ class Transfer:
         registry.resolve(self.method)
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it."""
         return f"transfer {registry.resolve(self.method).name}"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Try the points at which the surrogate is most wrong."""
-        check_norm(registry.resolve(self.method), ball)
+        registry.resolve(self.method).check_norm(ball)
         query.begin(0)
         try:
             points = self._points(query, ball, keys)
@@ -77,8 +77,7 @@ class Transfer:
             if classes != query.classes:
                 raise InputError(f"the surrogate has {classes} classes, the model {query.classes}; they must agree.")
             method = registry.resolve(self.method)
-            box = domain(method) == "box"
-            record = Record(ball, x, query.y, query.index, judge.margins(x, query.y), box=box)
+            record = Record(ball, x, query.y, query.index, judge.margins(x, query.y), box=method.domain == "box")
             search = Query(
                 Evaluator(self.surrogate, "float32"),
                 judge,
