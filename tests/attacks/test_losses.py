@@ -60,12 +60,12 @@ def test_few_classes_fall_back_to_margins():
     assert torch.equal(gap, three[rows, (y + 1) % 3] - three[rows, y])
 
 
-def test_a_targeted_loss_without_targets_is_refused(as_users_run):
+def test_a_targeted_loss_without_targets_is_refused():
     with pytest.raises(InputError, match="needs target classes: take TargetedAPGD"):
         losses.resolve("targeted-dlr")
 
 
-def test_an_unknown_loss_names_the_nearest(as_users_run):
+def test_an_unknown_loss_names_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'cross-entropy'"):
         losses.resolve("crossentropy")
 

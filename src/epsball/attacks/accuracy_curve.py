@@ -24,6 +24,13 @@ class AccuracyCurve(results.Result):
     distance
         Distances of the nearest adversarial points, sorted; infinite where none was found, 0 where
         the example is misclassified.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> curve = eb.attacks.AccuracyCurve.of(torch.tensor([0.1, 0.3, torch.nan, 0.2], dtype=torch.float64))
+    >>> curve.at(0.2), curve.median
+    (0.5, 0.2)
     """
 
     distance: Float64[Tensor, " n"]

@@ -29,6 +29,15 @@ def bpda(forward: Function, surrogate: Function | None = None) -> nn.Module:
     ----------
     Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML 2018,
     section 4.1.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> steps = eb.attacks.bpda(torch.round)
+    >>> x = torch.tensor([[0.4, 0.7]], requires_grad=True)
+    >>> steps(x).sum().backward()
+    >>> x.grad
+    tensor([[1., 1.]])
     """
     return _Approximated(forward, surrogate or nn.Identity())
 
@@ -85,6 +94,13 @@ def rejecting(network: nn.Module, detector: Callable[[Tensor], Tensor]) -> nn.Mo
     References
     ----------
     Carlini and Wagner, "Adversarial examples are not easily detected", AISec 2017, section 3.4.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> defended = eb.attacks.rejecting(torch.nn.Identity(), lambda x: x.amax(1) - 0.8)
+    >>> defended(torch.tensor([[0.9, 0.3]]))
+    tensor([[0.9000, 0.3000, 1.0000]])
     """
     return _Rejecting(network, detector)
 

@@ -71,6 +71,15 @@ def attack(
         If data, labels, ball or options break a rule.
     ModelError
         If the model does not behave as a classifier, or passes no gradient that is needed.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> result = eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method="pgd,steps=10")
+    >>> result.broken, result.accuracy
+    (tensor([True]), 0.0)
     """
     options = Options(
         method=registry.resolve(method),

@@ -102,7 +102,7 @@ LOSSES: dict[str, Loss] = {
 TARGETED: dict[str, TargetedLoss] = {"targeted-dlr": targeted_dlr, "targeted-margin": targeted_margin}
 
 
-def resolve(loss: LossName | Loss) -> Loss:
+def resolve(loss: str | Loss) -> Loss:
     """Return the loss of that name, or the callable, which must return one value per row.
 
     Raises
@@ -119,7 +119,7 @@ def resolve(loss: LossName | Loss) -> Loss:
     return lookup(LOSSES, loss, "loss")
 
 
-def resolve_targeted(loss: TargetedLossName | TargetedLoss) -> TargetedLoss:
+def resolve_targeted(loss: str | TargetedLoss) -> TargetedLoss:
     """Return the targeted loss of that name, or the callable, which must return one value per row.
 
     Raises

@@ -46,6 +46,15 @@ class AttackResult(results.Result):
         infinite logits.
     interrupted
         Whether the search was interrupted; what was found until then is kept.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> print(eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method="fgsm"))
+    accuracy under attack 0.0000 [0.0000, 0.9750] (0 of 1)
+    passes: 112 forward, 16 backward
     """
 
     x_adv: Float[Tensor, "n *shape"]

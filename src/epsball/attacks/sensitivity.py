@@ -73,6 +73,16 @@ class Sensitivity(results.Result):
         The settings, by option.
     interrupted
         Whether the sweep was interrupted; the settings finished until then are kept.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> options = {"steps": (1,), "factors": (1.0,), "starts": ("none",), "restarts": (1,)}
+    >>> result = eb.sensitivity(classifier, x, y, eb.Ball("linf", 0.4), **options)
+    >>> [(setting.option, setting.accuracy) for setting in result.of("steps")]
+    [('steps', 0.0)]
     """
 
     base: str
@@ -160,6 +170,15 @@ def sensitivity(
         Numbers of restarts.
     seed
         As for `attack`.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> options = {"steps": (1, 5), "factors": (), "starts": (), "restarts": ()}
+    >>> [setting.option for setting in eb.sensitivity(classifier, x, y, eb.Ball("linf", 0.4), **options).settings]
+    ['steps', 'steps', 'geometry', 'geometry', 'geometry']
     """
     base = PGD(steps=10) if base is None else base
     wanted = list(_settings(base, ball, steps, factors, starts, restarts))

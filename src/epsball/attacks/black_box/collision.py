@@ -35,6 +35,13 @@ class Collision(Attack):
         Partners (k, *shape), as pixels or as uint8, and their labels (k,).
     partners
         Most partners asked about an example, nearest first.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> pool = torch.tensor([[0.5, 0.7, 0.2]]), torch.tensor([1])
+    >>> eb.attacks.Collision(pool=pool, partners=10).gradient_free
+    True
     """
 
     name: ClassVar[str] = "collision"

@@ -52,6 +52,15 @@ class HopSkipJump(Attack):
     ----------
     Chen, Jordan and Wainwright, "HopSkipJumpAttack: a query-efficient decision-based attack",
     IEEE S&P 2020, algorithm 2 and appendix A.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.HopSkipJump(iterations=2, first_queries=30)
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=method).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "hop-skip-jump"
@@ -69,7 +78,7 @@ class HopSkipJump(Attack):
         check_counts(self, "iterations", "first_queries", "most_queries", "tries")
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Walk along the boundary around the standing examples."""
+        """Walk along the boundary around the active examples."""
         if ball.low is None or ball.high is None:
             raise InputError("HopSkipJump starts from noise in the box, and the ball has none; give low= and high=.")
         query.begin(0)

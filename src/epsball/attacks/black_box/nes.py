@@ -39,6 +39,14 @@ class NES(Attack):
     ----------
     Ilyas, Engstrom, Athalye and Lin, "Black-box adversarial attacks with limited queries and
     information", ICML 2018, algorithm 1 and section 2.2 (50 points a step, sigma 0.001).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.NES(steps=10)).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "nes"
@@ -58,7 +66,7 @@ class NES(Attack):
         losses.resolve(self.loss)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         loss = losses.resolve(self.loss)
         step = 0
 

@@ -39,6 +39,14 @@ class SPSA(Attack):
     ----------
     Uesato, O'Donoghue, van den Oord and Kohli, "Adversarial risk and the dangers of evaluating
     against weak attacks", ICML 2018, algorithm 1. Spall (1992).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.SPSA(steps=20, pairs=8, learning_rate=0.05)).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "spsa"
@@ -59,7 +67,7 @@ class SPSA(Attack):
         losses.resolve(self.loss)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         loss = losses.resolve(self.loss)
         query.begin(0)
         points, size = query.x, box_width(query.neighbourhood)

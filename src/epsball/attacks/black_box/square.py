@@ -51,6 +51,14 @@ class Square(Attack):
     Andriushchenko, Croce, Flammarion and Hein, "Square Attack: a query-efficient black-box adversarial
     attack via random search", ECCV 2020, algorithms 1 to 3; in l1 as in Croce and Hein, "Mind the box",
     ICML 2021.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.Square(queries=20)).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "square"
@@ -71,7 +79,7 @@ class Square(Attack):
             raise InputError(f"share is {self.share}; it is the share of the image the first squares cover, in (0, 1].")
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         for restart in range(self.restarts):
             query.begin(restart)
             objective = RowObjective(query, untargeted(losses.margin))

@@ -25,6 +25,14 @@ class AutoAttack(StagedAttack):
     ----------
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks", ICML 2020; for l1 "Mind the box", ICML 2021.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.AutoAttack()).by
+    ['apgd-ce']
     """
 
     name: ClassVar[str] = "autoattack"
@@ -47,6 +55,15 @@ class RandomisedAutoAttack(StagedAttack):
     References
     ----------
     As for `AutoAttack`.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> noisy = torch.nn.Sequential(torch.nn.Dropout1d(0.0), torch.nn.Identity())
+    >>> classifier = eb.Classifier(noisy, stochastic=True)
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.RandomisedAutoAttack()).by
+    ['apgd-ce']
     """
 
     name: ClassVar[str] = "autoattack-rand"

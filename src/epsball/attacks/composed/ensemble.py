@@ -38,6 +38,14 @@ class Ensemble(StagedAttack):
     Late successes are few and near the boundary: of 7,240 runs after the 32nd, at examples with rho > 0.02,
     none succeeded; nor did any of 3,844 after the fourth, at rho > 0.16. ``patience`` = 3 stops after 32 runs at
     rho = 0.09, and after four at 0.75.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.Ensemble(patience=10.0)).by
+    ['apgd-ce']
     """
 
     name: ClassVar[str] = "ensemble"

@@ -43,6 +43,12 @@ class MinimumNorm(StagedAttack):
     ----------
     Of the parts: see `FAB`, `FMN` and `PDPGD`. That no single attack is best everywhere: Cinà et al.,
     "AttackBench: evaluating gradient-based attacks for adversarial examples", AAAI 2025.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> [stage.name for stage in eb.attacks.MinimumNorm(steps=400).stages(eb.Ball("l2", 1.0))]
+    ['fab from x', 'fmn', 'pdpgd', 'fab from the nearest']
     """
 
     name: ClassVar[str] = "minimum-norm"
@@ -81,7 +87,7 @@ class FromExamples(Attack):
     steps: int
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         targets = likeliest(query.logits(query.x), query.y, _CLASSES)
         (targets,) = take_rows(query.going_on, targets)
         FAB(steps=self.steps).run(query, ball, targets, query.x)
@@ -96,7 +102,7 @@ class FromNearest(Attack):
     steps: int
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples; from x itself where no point was found."""
+        """Search the box around the active examples; from x itself where no point was found."""
         points, _ = query.nearest()
         targets = likeliest(query.logits(points), query.y, 1)
         points, targets = take_rows(query.going_on, points, targets)

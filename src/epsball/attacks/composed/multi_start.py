@@ -43,6 +43,14 @@ class MultiStart(Attack):
         Runs at rho = 1.
     most
         Most runs per example.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.MultiStart(steps=5, most=4)).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "shots"

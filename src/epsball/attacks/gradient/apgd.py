@@ -41,6 +41,14 @@ class APGD(Attack):
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks", ICML 2020; "Mind the box: l1-APGD for sparse adversarial attacks on image
     classifiers", ICML 2021.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.APGD(steps=10, loss="dlr")).broken
+    tensor([True])
     """
 
     tolerance: ClassVar[float | None] = 0.01
@@ -60,7 +68,7 @@ class APGD(Attack):
         return f"apgd-{SHORT.get(self.loss, self.loss)}" if isinstance(self.loss, str) else "apgd"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         loss = untargeted(losses.resolve(self.loss))
         for restart in range(self.restarts):
             query.begin(restart)
@@ -85,6 +93,14 @@ class TargetedAPGD(Attack):
     References
     ----------
     As for `APGD`.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.TargetedAPGD(steps=10, targets=2)).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "apgd-t"
@@ -102,7 +118,7 @@ class TargetedAPGD(Attack):
         losses.resolve_targeted(self.loss)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples, target by target."""
+        """Search the neighbourhoods of the active examples, target by target."""
         loss = losses.resolve_targeted(self.loss)
         query.begin(0)
         classes = likeliest_others(query, self.targets)

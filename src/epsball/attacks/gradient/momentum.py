@@ -37,6 +37,14 @@ class MomentumPGD(Attack):
     References
     ----------
     Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, algorithm 1.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.MomentumPGD(steps=5)).broken
+    tensor([True])
     """
 
     tolerance: ClassVar[float | None] = 0.01
@@ -62,7 +70,7 @@ class MomentumPGD(Attack):
         return f"mi-fgsm-{self.steps}"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         loss, start = untargeted(losses.resolve(self.loss)), starts.resolve(self.start)
         step_sizes = [rules.step_size(self.step_size, ball, self.steps)] * self.steps
         for restart in range(self.restarts):

@@ -47,6 +47,14 @@ class PGD(Attack):
     ----------
     Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
     Kurakin, Goodfellow and Bengio, "Adversarial machine learning at scale", ICLR 2017.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.PGD(steps=10, restarts=2)).broken
+    tensor([True])
     """
 
     steps: int = 40
@@ -68,7 +76,7 @@ class PGD(Attack):
         return f"pgd-{self.steps}"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         step_sizes = [rules.step_size(self.step_size, ball, self.steps)] * self.steps
         if isinstance(self.start, Tensor) and len(self.start) != query.total:
             raise InputError(
@@ -134,6 +142,14 @@ class FGSM(Attack):
     References
     ----------
     Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.FGSM()).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "fgsm"
@@ -142,7 +158,7 @@ class FGSM(Attack):
     loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Take the step for the standing examples."""
+        """Take the step for the active examples."""
         PGD(steps=1, start="none", step_size="radius", loss=self.loss)(query, ball, keys=keys)
 
 
@@ -158,6 +174,14 @@ class RandomisedFGSM(Attack):
     References
     ----------
     Wong, Rice and Kolter, "Fast is better than free", ICLR 2020.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.RandomisedFGSM()).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "fgsm-rs"
@@ -166,6 +190,6 @@ class RandomisedFGSM(Attack):
     loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Take the step for the standing examples."""
+        """Take the step for the active examples."""
         one = PGD(steps=1, start="uniform", step_size="1.25*radius", restarts=self.restarts, loss=self.loss)
         one(query, ball, keys=keys)

@@ -63,6 +63,14 @@ class SecondOrder(Attack):
     Moré and Sorensen (1983) for the step; Nocedal and Wright, "Numerical optimization", 2006,
     chapters 4 and 6 (trust regions, secant pairs); Miyato et al., "Virtual adversarial training",
     TPAMI 2018 (Hessian-vector products by finite differences, for the top eigenvector).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.SecondOrder(steps=2)).broken
+    tensor([True])
     """
 
     name: ClassVar[str] = "second-order"
@@ -79,7 +87,7 @@ class SecondOrder(Attack):
         losses.resolve(self.loss)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         loss = losses.resolve(self.loss)
         for restart in range(self.restarts):
             query.begin(restart)
@@ -93,7 +101,7 @@ class SecondOrder(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class _State:
-    """Where each standing example's search is.
+    """Where each active example's search is.
 
     Parameters
     ----------

@@ -47,6 +47,15 @@ class CarliniWagner(Attack):
     ----------
     Carlini and Wagner, "Towards evaluating the robustness of neural networks", IEEE S&P 2017, section V-VI
     (9 searches; 10,000 steps there, 1,000 in most code).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.CarliniWagner(searches=1, steps=30, step_size=0.1, constant=5.0)
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.6
+    tensor([True])
     """
 
     name: ClassVar[str] = "carlini-wagner"
@@ -68,7 +77,7 @@ class CarliniWagner(Attack):
             raise InputError(f"confidence is {self.confidence}; it is at least 0.")
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         c = torch.full_like(query.y, 0, dtype=query.x.dtype) + self.constant
         below, above = torch.zeros_like(c), torch.full_like(c, torch.inf)
         for search in range(self.searches):
@@ -133,6 +142,15 @@ class CarliniWagnerLinf(Attack):
     ----------
     Carlini and Wagner, "Towards evaluating the robustness of neural networks", IEEE S&P 2017, section VI-C.
     Constants, thresholds and factors are those of the released code, whose 1,000 steps a pair make 100 here.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.CarliniWagnerLinf(steps=5, step_size=0.1, constant=1.0)
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.1), method=method, stop="never").distance < 0.4
+    tensor([True])
     """
 
     name: ClassVar[str] = "carlini-wagner-linf"
@@ -162,7 +180,7 @@ class CarliniWagnerLinf(Attack):
             raise InputError(f"confidence is {self.confidence}; it is at least 0.")
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         query.begin(0)
         unit = box_width(query.neighbourhood)
         w = _to_free(query.x, query.neighbourhood).clone()
@@ -192,7 +210,7 @@ class CarliniWagnerLinf(Attack):
     def _penalised(
         self, unit: float, owned: tuple[Tensor, ...], logits: Tensor, points: Tensor, rows: Tensor | None
     ) -> Tensor:
-        """Return what Adam minimises, given x, y, c and tau of the standing examples."""
+        """Return what Adam minimises, given x, y, c and tau of the active examples."""
         x, y, c, tau = owned if rows is None else (values[rows] for values in owned)
         penalty = (self.confidence - losses.margin(logits, y)).clamp(min=0)
         excess = ((points - x).abs() / unit - column(tau, points)).clamp(min=0)

@@ -45,6 +45,15 @@ class DDN(Attack):
     ----------
     Rony et al., "Decoupling direction and norm for efficient gradient-based l2 adversarial attacks and
     defenses", CVPR 2019, algorithm 1.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.DDN(steps=30)
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.5
+    tensor([True])
     """
 
     name: ClassVar[str] = "ddn"
@@ -61,7 +70,7 @@ class DDN(Attack):
         check_share("gamma", self.gamma)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         query.begin(0)
         loss = of_labels(query, losses.cross_entropy)
         points, most = query.x, farthest_distance(query.neighbourhood, ball)

@@ -45,6 +45,15 @@ class DeepFool(Attack):
     Moosavi-Dezfooli, Fawzi and Frossard, "DeepFool: a simple and accurate method to fool deep neural
     networks", CVPR 2016, algorithms 2 and section 3.3; 50 steps, overshoot 0.02 and 10 classes with the
     label are those of its released code.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.DeepFool()
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.45
+    tensor([True])
     """
 
     name: ClassVar[str] = "deepfool"
@@ -62,7 +71,7 @@ class DeepFool(Attack):
         check_positive("overshoot", self.overshoot)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         query.begin(0)
         points, total, targets = query.x, torch.zeros_like(query.x), query.y[:, None]
         going = torch.ones_like(query.y, dtype=torch.bool)

@@ -45,6 +45,15 @@ class FAB(Attack):
     ----------
     Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
     ICML 2020, algorithm 1; parameters and restarts as in AutoAttack's code.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.FAB(steps=5)
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.45
+    tensor([True])
     """
 
     name: ClassVar[str] = "fab"
@@ -65,7 +74,7 @@ class FAB(Attack):
             raise InputError(f"alpha_max is {self.alpha_max} and eta {self.eta}; they lie in [0, 1] and from 1 up.")
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         for restart in range(self.restarts):
             query.begin(restart)
             labels = query.y[:, None]
@@ -113,6 +122,15 @@ class TargetedFAB(Attack):
     ----------
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks", ICML 2020: 9 targets, 100 steps, one start.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.TargetedFAB(steps=5, targets=2)
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.45
+    tensor([True])
     """
 
     name: ClassVar[str] = "fab-t"
@@ -128,7 +146,7 @@ class TargetedFAB(Attack):
             check_count(name, getattr(self, name))
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         attack = FAB(steps=self.steps)
         logits = query.logits(query.x)
         order = torch.zeros(query.total, min(self.targets, query.classes - 1), dtype=torch.int64, device=logits.device)

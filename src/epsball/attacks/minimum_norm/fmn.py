@@ -53,6 +53,15 @@ class FMN(Attack):
     ----------
     Pintor et al., "Fast minimum-norm adversarial attacks through adaptive norm constraints",
     NeurIPS 2021, algorithm 1.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.FMN(steps=20)
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.45
+    tensor([True])
     """
 
     name: ClassVar[str] = "fmn"
@@ -71,7 +80,7 @@ class FMN(Attack):
         check_count("restarts", self.restarts)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         for restart in range(self.restarts):
             query.begin(restart)
             most, least = farthest_distance(query.neighbourhood, ball), query.nearest()[1]

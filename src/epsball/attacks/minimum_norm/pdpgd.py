@@ -47,6 +47,15 @@ class PDPGD(Attack):
     ----------
     Matyasko and Chau, "PDPGD: primal-dual proximal gradient descent adversarial attack", 2021
     (arXiv 2106.01538). Kingma and Ba, "Adam", ICLR 2015.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.PDPGD(steps=25)
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.5
+    tensor([True])
     """
 
     name: ClassVar[str] = "pdpgd"
@@ -63,7 +72,7 @@ class PDPGD(Attack):
             check_positive(name, getattr(self, name))
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         query.begin(0)
         loss = of_labels(query, lambda logits, y: functional.softplus(-losses.margin(logits, y)))
         points = query.x

@@ -42,8 +42,8 @@ class Attack(ABC):
     ...     name = "brighter"
     ...     def __call__(self, query, ball, *, keys):
     ...         query.logits(query.neighbourhood.project(query.x + 1))
-    >>> x, y = torch.tensor([[0.6, 0.1]]), torch.tensor([0])
-    >>> classifier = eb.Classifier(torch.nn.Linear(2, 2))
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
     >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.1), method=Brighter()).ledger.summary()["brighter"]
     (1, 1, 0)
     """

@@ -65,7 +65,7 @@ def given(points: Float[Tensor, "n *shape"]) -> Start:
 STARTS: dict[str, Start] = {"uniform": uniform, "surface": surface, "none": centre, "gaussian": gaussian()}
 
 
-def resolve(start: StartName | Tensor | Start) -> Start:
+def resolve(start: str | Tensor | Start) -> Start:
     """Return the start of that name, at those points, or the callable itself.
 
     Raises

@@ -24,6 +24,15 @@ class ExpectationOverTransformation(Attack):
         Evaluations a gradient.
     noise
         Filled by the search: the standard errors of the mean gradients, relative to their length.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.ExpectationOverTransformation(method=eb.attacks.PGD(steps=5), samples=3)
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=method).ledger.summary()["pgd-5 x3"]
+    (1, 6, 6)
     """
 
     method: Attack
@@ -55,7 +64,7 @@ class ExpectationOverTransformation(Attack):
         return self.method.norms
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         self.method(query.averaged(self.samples, self.noise), ball, keys=keys)
 
 
@@ -77,5 +86,11 @@ def expectation_over_transformation(attack: str | Attack, samples: int) -> Expec
     ----------
     Athalye, Engstrom, Ilyas and Kwok, "Synthesizing robust adversarial examples", ICML 2018.
     Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML 2018.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.attacks.expectation_over_transformation("pgd,steps=50", samples=20).name
+    'pgd-50 x20'
     """
     return ExpectationOverTransformation(method=registry.resolve(attack), samples=samples)

@@ -126,6 +126,14 @@ def from_foolbox(attack: Any) -> OtherLibraryAttack:
     ------
     InputError
         If it is a class or a text.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> class LinfPGD:  # foolbox.attacks.LinfPGD
+    ...     pass
+    >>> eb.attacks.from_foolbox(LinfPGD()).name
+    'foolbox LinfPGD (even shares)'
     """
     if isinstance(attack, type | str):
         raise InputError(f"the attack is {attack!r}; give a Foolbox attack object: foolbox.attacks.LinfPGD(steps=40).")
@@ -146,6 +154,16 @@ def from_torchattacks(build: Callable[[nn.Module, float], Any]) -> OtherLibraryA
     ----------
     build
         Makes it from a model and a radius: ``lambda model, radius: torchattacks.PGD(model, eps=radius)``.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> def build(model, radius):  # such as torchattacks.FFGSM(model, eps=radius)
+    ...     return lambda x, y: x + radius * torch.tensor([-1, 1, 1])
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.from_torchattacks(build)).broken
+    tensor([True])
     """
 
     def run(task: Task) -> Tensor:
@@ -164,6 +182,12 @@ def from_art(build: Callable[[Any, float], Any]) -> OtherLibraryAttack:
     build
         Makes it from an ART classifier and a radius:
         ``lambda classifier, radius: ProjectedGradientDescent(classifier, eps=radius, verbose=False)``.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.attacks.from_art(lambda classifier, radius: None).name
+    'art (even shares)'
     """
 
     def run(task: Task) -> Tensor:

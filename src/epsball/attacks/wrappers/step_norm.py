@@ -40,7 +40,7 @@ class StepNorm(Attack):
         return f"{self.method.name} with {self.norm} steps"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         other = Ball(self.norm, 0, None, None)
         order = query.neighbourhood.norm.order
 

@@ -38,6 +38,16 @@ class Transfer(Attack):
     References
     ----------
     Papernot, McDaniel and Goodfellow, "Transferability in machine learning", 2016.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> surrogate = eb.Classifier(torch.nn.LeakyReLU())
+    >>> method = eb.attacks.Transfer(surrogate=surrogate, method="pgd,steps=10")
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=method).broken
+    tensor([True])
     """
 
     gradient_free: ClassVar[bool] = True
@@ -67,7 +77,7 @@ class Transfer(Attack):
         query.logits(query.neighbourhood.project(points))
 
     def _points(self, query: Query, ball: Ball, keys: Keys) -> Tensor:
-        """Return for each standing example the point of its ball at which the surrogate's margin is lowest."""
+        """Return for each active example the point of its ball at which the surrogate's margin is lowest."""
         x = self.surrogate.to_model(query.x)
         with self.surrogate.in_use():
             judge = Judge(self.surrogate)
