@@ -15,8 +15,8 @@ def bpda(forward: Function, surrogate: Function | None = None) -> nn.Module:
     """Return a module that computes `forward` and passes gradients back as `surrogate` would.
 
     For a defence g with no useful gradient (quantisation, thermometer codes, JPEG) in front of a
-    network f: ``nn.Sequential(bpda(g), f)`` has the very logits of f(g(x)), so verdicts are those
-    of the defended model, and gradients that lead somewhere.
+    network f: ``nn.Sequential(bpda(g), f)`` has exactly the logits of f(g(x)), so that verdicts are
+    those of the defended model, and useful gradients.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ class _Grafted(torch.autograd.Function):
 def rejecting(network: nn.Module, detector: Callable[[Tensor], Tensor]) -> nn.Module:
     """Return a module of the network's logits z and one for rejection, max_j z_j + D(x).
 
-    It wins exactly where the detector's score D(x) is positive, and both parts have gradients: an
-    attack on ``Classifier(rejecting(f, D), rejects=True)`` is adaptive, for its losses rise only
-    where an input is misclassified and not detected. (Carlini and Wagner's combined logit
+    The rejection is the largest logit exactly where the detector's score D(x) is positive, and both
+    parts have gradients. An attack on ``Classifier(rejecting(f, D), rejects=True)`` is adaptive: its
+    losses rise only where an input is misclassified and not detected. (Carlini and Wagner's combined logit
     (D + 1) max_j z_j needs positive logits; this one does not.)
 
     Parameters

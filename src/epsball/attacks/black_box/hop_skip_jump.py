@@ -22,12 +22,12 @@ _BLEND = 10
 """Halvings of the blend with noise: to 2^-10, the published 0.001."""
 
 Between = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Maps examples, points and shares of the way to the points on that way."""
+"""Maps examples, points and shares to the points at these shares of the way between them."""
 
 _FIRST_SCALE = 0.1
 _HALVINGS = 30
 _DIRECTIONS = 16
-"""Directions a call: a fixed number, so that how many examples stand changes no sum."""
+"""Directions per call: a fixed number, so that the number of active examples changes no sum."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class HopSkipJump(Attack):
         Iteration t estimates the normal from min(first_queries sqrt(t), most_queries) decisions.
     tries
         Images tried as a misclassified start, then blended towards x: uniform noise as published,
-        in turn with corners of the box. Examples for which all are classified right are left alone.
+        in turn with corners of the box. Examples for which all are classified correctly are not searched.
 
     References
     ----------
@@ -80,13 +80,13 @@ class HopSkipJump(Attack):
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Walk along the boundary around the active examples."""
         if ball.low is None or ball.high is None:
-            raise InputError("HopSkipJump starts from noise in the box, and the ball has none; give low= and high=.")
+            raise InputError("HopSkipJump starts from noise in the box, but the ball has none; give low= and high=.")
         query.begin(0)
         walk = _Walk(query=query, ball=ball, keys=keys, low=ball.low, high=ball.high)
         index, x, points = walk.start(self.tries)
         for t in range(1, self.iterations + 1):
-            standing = query.rows_of(index) >= 0
-            index, x, points = index[standing], x[standing], points[standing]
+            active = query.rows_of(index) >= 0
+            index, x, points = index[active], x[active], points[active]
             if len(index) == 0:
                 return
             count = min(int(self.first_queries * math.sqrt(t)), self.most_queries)
@@ -98,7 +98,7 @@ class HopSkipJump(Attack):
 class _Walk:
     """The moves, on rows that belong to the examples at positions `index` of the call.
 
-    Rows whose example has left are not asked any more and count as classified right.
+    Rows whose example has left are not evaluated any more and count as classified correctly.
     """
 
     query: Query
@@ -110,7 +110,7 @@ class _Walk:
     def wrong(
         self, index: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], asked: Bool[Tensor, " m"] | None = None
     ) -> Bool[Tensor, " m"]:
-        """Return which of the points asked for are misclassified."""
+        """Return which of the requested points are misclassified."""
         rows = self.query.rows_of(index)
         live = torch.nonzero(rows >= 0 if asked is None else asked & (rows >= 0))[:, 0]
         out = torch.zeros(len(index), dtype=torch.bool, device=index.device)
@@ -120,12 +120,12 @@ class _Walk:
         return out
 
     def start(self, tries: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return positions, examples and misclassified noise blended towards them, where there is any."""
+        """Return positions, examples and misclassified noise blended towards them, where some was found."""
         index, x = self.query.index, self.query.x
         points, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for attempt in range(tries):
             noise = self.keys[index].derive("noise", attempt).uniform(x.shape[1:], x.dtype)
-            # Every other image is a corner of the box: farther out, where grey noise is all of one class.
+            # Every other image is a corner of the box, for models that give all grey noise one class.
             noise = noise.round() if attempt % 2 else noise
             noise = self.low + (self.high - self.low) * noise
             hit = self.wrong(index, noise, ~found)

@@ -20,7 +20,7 @@ from epsball.randomness import Keys
 
 @dataclass(frozen=True, kw_only=True)
 class NES(Attack):
-    """Natural evolution strategies: the PGD loop on an estimated gradient; needs scores, no gradient.
+    """Natural evolution strategies: the PGD loop on an estimated gradient; needs scores but no gradient.
 
     A step costs 2 * pairs + 1 forwards.
 
@@ -29,7 +29,7 @@ class NES(Attack):
     steps
         Number of steps.
     pairs
-        Antithetic pairs x + sigma u, x - sigma u a step, u standard normal.
+        Antithetic pairs x + sigma u, x - sigma u per step, u standard normal.
     sigma
         Scale of the search, in widths of the box.
     step_size, loss
@@ -38,7 +38,7 @@ class NES(Attack):
     References
     ----------
     Ilyas, Engstrom, Athalye and Lin, "Black-box adversarial attacks with limited queries and
-    information", ICML 2018, algorithm 1 and section 2.2 (50 points a step, sigma 0.001).
+    information", ICML 2018, algorithm 1 and section 2.2 (50 points per step, sigma 0.001).
 
     Examples
     --------

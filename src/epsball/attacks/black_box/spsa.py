@@ -18,7 +18,7 @@ from epsball.randomness import Keys
 
 @dataclass(frozen=True, kw_only=True)
 class SPSA(Attack):
-    """Simultaneous perturbation stochastic approximation; needs scores, no gradient.
+    """Simultaneous perturbation stochastic approximation; needs scores but no gradient.
 
     A step costs 2 * pairs + 1 forwards.
 
@@ -27,7 +27,7 @@ class SPSA(Attack):
     steps
         Number of steps.
     pairs
-        Pairs of points x + delta u, x - delta u a step, u of independent signs.
+        Pairs of points x + delta u, x - delta u per step, u of independent signs.
     delta
         Size of the perturbations, in widths of the box.
     learning_rate
@@ -45,7 +45,8 @@ class SPSA(Attack):
     >>> import torch, epsball as eb
     >>> classifier = eb.Classifier(torch.nn.Identity())
     >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
-    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.SPSA(steps=20, pairs=8, learning_rate=0.05)).broken
+    >>> method = eb.attacks.SPSA(steps=20, pairs=8, learning_rate=0.05)
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=method).broken
     tensor([True])
     """
 

@@ -30,19 +30,19 @@ BLOCK = 64
 class Square(Attack):
     """The Square attack, on the margin.
 
-    Costs queries + 1 forwards a restart, and no gradient but those of its polish.
+    Costs queries + 1 forwards per restart, and gradients for the polish only.
 
     Parameters
     ----------
     queries
-        Proposals a restart.
+        Proposals per restart.
     restarts
         Number of random starts.
     share
-        Share of the image that the first squares cover, p.
+        p, the share of the image that the first squares cover.
     schedule
-        Number of queries over which the published schedule of p is laid out. AutoAttack's is 10,000,
-        whatever the number of queries.
+        Number of queries over which the published schedule of p extends. AutoAttack's is 10,000 for any
+        number of queries.
     polish
         Steps of Auto-PGD from the best points at the end of a restart (published: 0).
 

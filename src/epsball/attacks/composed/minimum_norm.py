@@ -16,19 +16,19 @@ from epsball.errors import InputError
 from epsball.randomness import Keys
 
 _CLASSES = 9
-"""Boundaries of a step from the examples: all of them, for ten classes."""
+"""Boundaries considered per step from the examples: all of them for ten classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinimumNorm(StagedAttack):
-    """An ensemble of minimum-norm attacks, of which each example keeps the nearest point, and its refinement.
+    """An ensemble of minimum-norm attacks that keeps the nearest point of each example and refines it.
 
-    1. FAB from x, towards the nearest boundary with any of the nine likeliest other classes: cheap, and where
-       the model is close to linear nearly enough.
-    2. FMN from x: another path through the same landscape; in linf from three random corners too.
-    3. PDPGD, which goes far out and comes back: where gradients near x are masked it finds boundaries that no
-       path from x does.
-    4. FAB from the nearest point that 1 to 3 found, towards the class it is taken for: each step goes to the
+    1. FAB from x, towards the nearest boundary with any of the nine likeliest other classes: cheap, and almost
+       enough where the model is close to linear.
+    2. FMN from x, another path through the same landscape; in linf also from three random corners.
+    3. PDPGD, which goes far out and comes back: where gradients near x are masked, it finds boundaries that
+       paths from x do not.
+    4. FAB from the nearest point that 1 to 3 found, towards its predicted class: each step goes to the
        linearised boundary with a bias towards x, so that the point slides along the boundary.
 
     Their shares of the passes, in per cent: 13, 70, 0, 16 in linf; 13, 12, 50, 24 in l2; 3, 0, 80, 16 in l1.
@@ -36,7 +36,7 @@ class MinimumNorm(StagedAttack):
     Parameters
     ----------
     steps
-        Forward and backward passes an example, two together counting as one step; at least 40. PDPGD's weights
+        Pairs of one forward and one backward pass per example; at least 40. PDPGD's weights
         need about 150 steps of its own to come back: 400 and more are advised.
 
     References
@@ -66,7 +66,7 @@ class MinimumNorm(StagedAttack):
         """Return the attacks it is made of, in order."""
 
         def passes(share: float, each: int, runs: int = 1) -> int:
-            """Return the steps, of so many passes each, that a share of all passes pays for."""
+            """Return the number of steps, at `each` passes, that a share of all passes pays for."""
             return max(1, int(share * 2 * self.steps / (each * runs)))
 
         broad = FromExamples(steps=passes(0.03 if ball.norm == "l1" else 0.13, 2 + _CLASSES))
@@ -95,7 +95,7 @@ class FromExamples(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class FromNearest(Attack):
-    """FAB from the nearest adversarial point found so far, towards the class it is taken for."""
+    """FAB from the nearest adversarial point found so far, towards its predicted class."""
 
     name: ClassVar[str] = "fab from the nearest"
 

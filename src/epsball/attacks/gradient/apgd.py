@@ -25,7 +25,7 @@ class APGD(Attack):
     """Auto-PGD: momentum, a step size that halves itself, and restarts from the best point.
 
     In l1 it is l1-APGD: steps of as many coordinates as the best point needs, in balls of three, two and
-    one times the radius. K steps cost K backwards and K + 1 forwards (in l1, 3 forwards more than steps).
+    one times the radius. K steps cost K backwards and K + 1 forwards (in l1, K + 3).
 
     Parameters
     ----------
@@ -77,16 +77,16 @@ class APGD(Attack):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TargetedAPGD(Attack):
-    """Auto-PGD towards each of the classes that are likeliest at the example, one after the other.
+    """Auto-PGD towards each of the likeliest other classes at the example, one after the other.
 
     Parameters
     ----------
     steps
-        Number of steps for a target.
+        Number of steps per target.
     targets
-        How many classes besides the label, at most (published: 9; for l1 5).
+        Number of classes other than the label, at most (published: 9, in l1 5).
     restarts
-        Number of random starts for a target.
+        Number of random starts per target.
     loss
         ``"targeted-dlr"`` (published), ``"targeted-margin"``, or a callable (logits, y, targets) -> (n,).
 
@@ -129,7 +129,7 @@ class TargetedAPGD(Attack):
 
 
 def likeliest_others(query: Query, count: int) -> Int64[Tensor, "total k"]:
-    """Return the classes of highest logit besides the label, by position in the call's x, at one forward each."""
+    """Return the classes of highest logit other than the label, by position in the call's x; one forward each."""
     index, y = query.index, query.y
     classes = torch.zeros(query.total, min(count, query.classes - 1), dtype=torch.int64, device=index.device)
     classes[index] = likeliest(query.logits(query.x), y, count)

@@ -24,15 +24,15 @@ from epsball.randomness import Keys
 class MomentumPGD(Attack):
     """MI-FGSM: PGD along g_{k+1} = decay g_k + gradient / norm_1(gradient).
 
-    The default step, radius / steps from the example itself, is the published one: it reaches the surface of
-    the ball and cannot turn back.
+    The default is as published: steps of radius / steps from the example itself, which reach the surface of
+    the ball but cannot turn back.
 
     Parameters
     ----------
     steps, restarts, step_size, loss, start
         As for `epsball.attacks.PGD`.
     decay
-        mu, the weight of what was accumulated; 0 is PGD.
+        mu, the weight of the accumulated gradient; 0 is PGD.
 
     References
     ----------
@@ -62,7 +62,7 @@ class MomentumPGD(Attack):
         losses.resolve(self.loss)
         starts.resolve(self.start)
         if not (math.isfinite(self.decay) and self.decay >= 0):
-            raise InputError(f"decay is {self.decay}; it is the weight of the gradients before, 0 or more.")
+            raise InputError(f"decay is {self.decay}; it is the weight of the previous gradients, at least 0.")
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -82,7 +82,7 @@ class MomentumPGD(Attack):
 
 
 def accumulated(evaluate: Evaluate, decay: float) -> Evaluate:
-    """Return an evaluation whose gradients are decay times the ones before plus the new ones of l1 length 1."""
+    """Return an evaluation of accumulated gradients: decay times the previous ones plus the new ones of l1 length 1."""
     before: list[Tensor] = []
 
     def with_momentum(points: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -23,14 +23,14 @@ from epsball.randomness import Keys
 class PGD(Attack):
     """Projected gradient descent with restarts (17.1.1 of the chapter).
 
-    K steps cost K backward and K + 1 forward passes: the last iterate is evaluated too.
+    K steps cost K backward and K + 1 forward passes: the last iterate is evaluated as well.
 
     Parameters
     ----------
     steps
         Number of steps K, at least 1.
     restarts
-        Number of starts; the worst point over all of them counts.
+        Number of starts; the worst point over all of them is kept.
     step_size
         A number in units of the ball's norm, or a rule such as ``"2.5*radius/steps"``.
     loss
@@ -40,7 +40,7 @@ class PGD(Attack):
         ``"uniform"``, ``"surface"``, ``"gaussian"``, ``"none"``, points (n, *shape), or a start of
         `epsball.attacks.parts.starts`.
     targets
-        Target classes (n,), one for each example of the call: the loss towards the target is
+        Target classes (n,), one per example of the call: the loss of the target class is
         descended instead. Any misclassification in the ball still counts.
 
     References
@@ -111,7 +111,7 @@ class PGD(Attack):
     def _checked_targets(self, query: Query) -> Tensor:
         targets = self.targets
         if not isinstance(targets, Tensor):
-            raise InputError(f"targets are a {type(targets).__name__}; give a tensor of one integer class an example.")
+            raise InputError(f"targets are a {type(targets).__name__}; give a tensor of one integer class per example.")
         if targets.shape != (query.total,) or targets.is_floating_point() or targets.dtype == torch.bool:
             raise InputError(
                 f"targets are {tuple(targets.shape)}, {targets.dtype}; "
@@ -124,7 +124,7 @@ class PGD(Attack):
         own = query.index[targets[query.index] == query.y]
         if len(own):
             raise InputError(
-                f"the target of example {int(own[0])} is {int(targets[own[0]])}, its own label: the search would go "
+                f"the target of example {int(own[0])} is {int(targets[own[0]])}, its own label: the search would move "
                 "away from the boundary. Give another class."
             )
         return targets
@@ -132,7 +132,7 @@ class PGD(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(Attack):
-    """The fast gradient sign method: the PGD loop with one step of the radius from the example itself.
+    """The fast gradient sign method: one PGD step as long as the radius, from the example itself.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ class FGSM(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomisedFGSM(Attack):
-    """The PGD loop with one step of 1.25 radius from a uniform start.
+    """One PGD step of 1.25 times the radius, from a uniform start.
 
     Parameters
     ----------

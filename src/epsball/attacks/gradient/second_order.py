@@ -20,41 +20,41 @@ _RANK = 1e-10
 """Share of the largest squared singular value below which a direction counts as dependent."""
 
 _FRESH = 1e-4
-"""Share of its length that a direction must have outside the span of those before to be a new one."""
+"""Share of its length that a direction must have outside the span of the previous ones to be new."""
 
 _NOTHING = 1e-300
 
 _BISECTIONS = 60
 
 _LEAST = 2.0**-10
-"""Scale, in radii, at which a search that makes no progress starts afresh."""
+"""Scale, in radii, below which a search without progress starts from scratch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SecondOrder(Attack):
     """Trust-region ascent of the loss on its curvature at the scale of the radius.
 
-    ReLU networks have no Hessian almost everywhere, saturated or dead ones no gradient: so nothing
-    is differentiated at a point. At each step pairs of gradients a finite way apart,
+    ReLU networks have zero Hessian almost everywhere, saturated or dead ones no gradient: so nothing
+    is differentiated at a point. At each step, pairs of gradients a finite distance apart,
 
         s_j = a_j - b_j,   y_j = grad l(a_j) - grad l(b_j) = H s_j,   g = mean of all these gradients,
 
-    give the gradient and the Hessian-vector products of the loss smoothed over that way, first along
+    give the gradient and Hessian-vector products of the loss smoothed over that distance, first along
     random displacements, then along the steepest ascent of g and the Krylov directions H s_1, H s_2, ...
-    The step maximises g d + d H d / 2 over the span of the s_j within a trust region; it is taken if
-    the loss grows, and the region grows with it, else it shrinks, and with it the way of the pairs.
-    All points lie in ball and box. A step costs 2 (samples + krylov) gradients and one forward.
+    The step maximises g d + d H d / 2 over the span of the s_j within a trust region. If the loss grows,
+    the step is taken and the region grows; else the region shrinks, and the distance of the pairs with
+    it. All points lie in ball and box. A step costs 2 (samples + krylov) gradients and one forward.
 
     Parameters
     ----------
     steps
         Number of steps.
     samples
-        Random displacements a step, uniform in the ball of that scale.
+        Random displacements per step, uniform in the ball of that scale.
     krylov
-        Krylov directions a step.
+        Krylov directions per step.
     restarts
-        The first starts at the example itself, others at uniform points.
+        Number of starts: the first at the example itself, the others at uniform points.
     loss
         As for `PGD`; the default, the margin, does not saturate with the softmax.
 
@@ -94,21 +94,21 @@ class SecondOrder(Attack):
             own = keys.derive(restart)
             points = query.x if restart == 0 else query.neighbourhood.sample(own[query.index])
             search = _Search(query=query, ball=ball, loss=loss, state=_State.at(points))
-            search.look()
+            search.evaluate_start()
             for step in range(self.steps):
                 search.step(own.derive(step), self.samples, self.krylov)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _State:
-    """Where each active example's search is.
+    """The search's state for each active example.
 
     Parameters
     ----------
     points, value
         The iterate and its loss.
     scale
-        Of the displacements and of the trust region, in radii.
+        Scale of the displacements and of the trust region, in radii.
     S, Y
         Secant pairs of this step, (n, k, d).
     gradients
@@ -144,7 +144,7 @@ class _Search:
     loss: losses.Loss
     state: _State
 
-    def look(self) -> None:
+    def evaluate_start(self) -> None:
         """Evaluate the start."""
         y = self.query.y
         value = self.loss(self.query.logits(self.state.points), y)
@@ -175,14 +175,14 @@ class _Search:
         return column(self.state.scale * float(self.ball.radius), direction) * direction
 
     def _fresh(self, directions: Float[Tensor, "n d"]) -> Tensor:
-        """Return displacements as long along what is new in some directions; 0 where nothing is."""
+        """Return displacements of that length along the new part of some directions; 0 where nothing is new."""
         rows = _orthogonal(directions, self.state.S).view_as(self.state.points)
         length = self.ball.distance(rows, torch.zeros_like(rows))
         unit = rows / column(length.masked_fill(length == 0, 1.0), rows)
         return column(self.state.scale * float(self.ball.radius), rows) * unit
 
     def _measure(self, displacement: Tensor) -> None:
-        """Add the secant pair of the points on both sides of each iterate."""
+        """Add the secant pair of the two points on either side of each iterate."""
         n, points = len(self.query.x), self.state.points
         ends = [self.query.neighbourhood.project(points + way * displacement) for way in (1, -1)]
         rows = torch.arange(n, device=points.device).repeat(2)
@@ -243,10 +243,10 @@ def _orthonormal(S: Float64[Tensor, "n k d"]) -> tuple[Float64[Tensor, "n k k"],
 
 
 def _orthogonal(rows: Float[Tensor, "n d"], S: Float[Tensor, "n k d"]) -> Float[Tensor, "n d"]:
-    """Return rows less their projection on the span of S; 0 where nothing is left."""
+    """Return rows minus their projection on the span of S; 0 where nothing is left."""
     S64, rest = S.double(), rows.double()
     basis, _ = _orthonormal(S64)
-    for _ in range(2):  # once more, for what rounding left
+    for _ in range(2):  # twice, because of rounding
         along = basis @ (S64 @ rest[..., None])
         rest = rest - ((basis.mT @ along).mT @ S64)[:, 0]
     size, before = (torch.linalg.vector_norm(v, dim=1, keepdim=True) for v in (rest, rows))
@@ -271,7 +271,7 @@ def solve_trust_region(
     reach
         Lengths of the trust regions.
     sign
-        Which way to go along the top eigenvector in the hard case, +1 or -1.
+        Direction along the top eigenvector in the hard case, +1 or -1.
 
     References
     ----------

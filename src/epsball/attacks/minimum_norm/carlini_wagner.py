@@ -27,21 +27,21 @@ class CarliniWagner(Attack):
 
     Adam minimises norm((x' - x) / s)^2 + c max(z_y - max_(j != y) z_j + confidence, 0) over w, where
     x' = (low + high) / 2 + (high - low) / 2 tanh(w) lies in the box and s is its width (without a box w is x'
-    itself and s is 1). A search for c by bisection goes around it, per example: c falls where a point was found, and
-    rises tenfold, once bounded to the middle, where none was. All steps of every search are run.
+    itself and s is 1). An outer bisection searches c per example: c falls where a point was found; where none was,
+    it rises tenfold, or to the middle once it is bounded. All steps of every search are run.
 
     Parameters
     ----------
     searches
         Values of c tried.
     steps
-        Adam's steps for each: as many forward and backward passes.
+        Adam's steps per value: one forward and one backward pass each.
     step_size
         Adam's step.
     constant
         The first c.
     confidence
-        Margin by which a point is to be misclassified before the penalty ends.
+        Margin of misclassification at which the penalty ends.
 
     References
     ----------
@@ -74,7 +74,7 @@ class CarliniWagner(Attack):
         check_positive("step_size", self.step_size)
         check_positive("constant", self.constant)
         if self.confidence < 0:
-            raise InputError(f"confidence is {self.confidence}; it is at least 0.")
+            raise InputError(f"confidence is {self.confidence}; it must be at least 0.")
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the active examples."""
@@ -88,7 +88,7 @@ class CarliniWagner(Attack):
             c = torch.where(above.isinf(), 10 * c, (below + above) / 2)
 
     def _minimise(self, query: Query, c: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, ...]:
-        """Run Adam for one value of c an example; return which found a point, and c and its bounds of who stands."""
+        """Run Adam for one c per example; return whether it found a point, and c and its bounds, per active example."""
         w = _to_free(query.x, query.neighbourhood)
         mean, square, found = torch.zeros_like(w), torch.zeros_like(w), torch.zeros_like(c, dtype=torch.bool)
         for k in range(1, self.steps + 1):
@@ -120,28 +120,28 @@ class CarliniWagnerLinf(Attack):
     Adam minimises c max(z_y - max_(j != y) z_j + confidence, 0) + sum_i max(abs(x'_i - x_i) / s - tau, 0) over w,
     where x' = (low + high) / 2 + (high - low) / 2 tanh(w) lies in the box and s is its width (without a box w is x'
     itself and s is 1). Each example has its own c and tau. Where both terms are 0, tau falls to `shrink` times the
-    distance reached; where `steps` did not bring that about, c doubles; Adam begins anew from there in both cases.
+    distance reached; where `steps` steps did not achieve that, c doubles. In both cases Adam restarts from there.
     An example ends when c passes `largest` or tau falls below `least`.
 
     Parameters
     ----------
     steps
-        Adam's most steps for a pair (c, tau), one forward and one backward pass each.
+        Most steps of Adam per pair (c, tau), one forward and one backward pass each.
     step_size
         Adam's step.
     constant, largest
-        The first and the greatest c.
+        The first and the largest c.
     threshold, least
-        The first and the least tau, shares of the box's width.
+        The first and the least tau, as shares of the box's width.
     shrink
-        By what factor tau falls.
+        The factor by which tau falls.
     confidence
-        Margin by which a point is to be misclassified before its term is 0.
+        Margin of misclassification from which the term is 0.
 
     References
     ----------
     Carlini and Wagner, "Towards evaluating the robustness of neural networks", IEEE S&P 2017, section VI-C.
-    Constants, thresholds and factors are those of the released code, whose 1,000 steps a pair make 100 here.
+    Constants, thresholds and factors are those of the released code, whose 1,000 steps per pair are 100 here.
 
     Examples
     --------
@@ -174,10 +174,10 @@ class CarliniWagnerLinf(Attack):
         for low, high in (("constant", "largest"), ("least", "threshold")):
             if getattr(self, low) > getattr(self, high):
                 raise InputError(
-                    f"{low} is {getattr(self, low)}, above {high}, {getattr(self, high)}; nothing would be searched."
+                    f"{low} is {getattr(self, low)}, above {high}, {getattr(self, high)}; the search would be empty."
                 )
         if self.confidence < 0:
-            raise InputError(f"confidence is {self.confidence}; it is at least 0.")
+            raise InputError(f"confidence is {self.confidence}; it must be at least 0.")
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the active examples."""
@@ -203,8 +203,8 @@ class CarliniWagnerLinf(Attack):
             w[rows] -= self.step_size * direction / metric * column(~met, w)
             tau[rows[met]] = self.shrink * distance[met]
             c[rows[failed]] *= 2
-            anew = rows[met | failed]
-            mean[anew], square[anew], k[anew] = 0.0, 0.0, 0
+            restarted = rows[met | failed]
+            mean[restarted], square[restarted], k[restarted] = 0.0, 0.0, 0
             w, mean, square, k, c, tau = take_rows(query.going_on, w, mean, square, k, c, tau)
 
     def _penalised(

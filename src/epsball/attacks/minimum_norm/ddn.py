@@ -27,19 +27,19 @@ class DDN(Attack):
         epsilon_(k+1) = (1 - gamma_k) epsilon_k if x_k is misclassified, else (1 + gamma_k) epsilon_k,
         x_(k+1) = clip(x + epsilon_(k+1) delta_(k+1) / norm(delta_(k+1))),
 
-    alpha_k falling from 1 to 0.01 along a cosine. A zero gradient is replaced by a random direction. Where
-    the paper has one gamma of 0.05, gamma_k falls along a cosine to 0.001, as FMN's does; and the points are
-    not rounded to 256 levels. K points are evaluated: K forward, K - 1 backward passes.
+    alpha_k falling from 1 to 0.01 along a cosine. A zero gradient is replaced by a random direction. Two
+    departures: the paper has one gamma of 0.05, here gamma_k falls along a cosine to 0.001, as FMN's does; and
+    the points are not rounded to 256 levels. K points are evaluated: K forward, K - 1 backward passes.
 
     Parameters
     ----------
     steps
         Number of points K, at least 1.
     length
-        epsilon_0, the first length, in widths of the box, as is alpha_k; five times the distance to the linearised
-        boundary where that is less.
+        epsilon_0, the first length, in widths of the box (as is alpha_k), or five times the distance to the
+        linearised boundary where that is less.
     gamma
-        gamma_0, by what share the length changes.
+        gamma_0, the share by which the length changes at first.
 
     References
     ----------
@@ -97,7 +97,7 @@ class DDN(Attack):
 def _near_boundary(margin: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
     """Return five times the distance to the linearised boundary, infinite where the gradient vanishes.
 
-    The gradient of the margin is taken to be that of the cross-entropy over 1 - p_y: so it is for two classes.
+    The gradient of the margin is taken to be that of the cross-entropy over 1 - p_y: exact for two classes.
     """
     length = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
     distance = 5 * margin.double().abs() * -torch.expm1(-value.double()) / length

@@ -27,24 +27,24 @@ class DeepFool(Attack):
         r_k = abs(f_j) / norm_2(w_j)^2 w_j in l2,  abs(f_j) / norm_1(w_j) sign(w_j) in linf,
         x_(k+1) = clip(x + (1 + overshoot) (r_0 + ... + r_k)).
 
-    From the second step on r_k is longer by 1e-4 (in the released code from the first), for the box may keep
+    From the second step on r_k is longer by 1e-4 (in the released code from the first), because the box may keep
     a step from crossing. All examples and classes of a step go through the model together: one forward pass
-    and a backward pass a class. Examples that are misclassified are done.
+    and one backward pass per class. Misclassified examples are done.
 
     Parameters
     ----------
     steps
         Most steps, at least 1.
     overshoot
-        By what share the boundary is overstepped.
+        The share by which the boundary is overstepped.
     classes
-        How many classes beside the label are looked at, those of largest logits at x.
+        Number of classes other than the label that are considered, those of largest logits at x.
 
     References
     ----------
     Moosavi-Dezfooli, Fawzi and Frossard, "DeepFool: a simple and accurate method to fool deep neural
-    networks", CVPR 2016, algorithms 2 and section 3.3; 50 steps, overshoot 0.02 and 10 classes with the
-    label are those of its released code.
+    networks", CVPR 2016, algorithm 2 and section 3.3; 50 steps, overshoot 0.02 and 10 classes,
+    the label included, are those of its released code.
 
     Examples
     --------

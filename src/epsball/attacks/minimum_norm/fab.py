@@ -28,9 +28,9 @@ class FAB(Attack):
 
         x_(k+1) = clip((1 - alpha) (x_k + eta delta_1) + alpha (x + eta delta_2)),
 
-    and where that is misclassified, x_(k+1) = x + beta (x_(k+1) - x). A step costs two forward passes and a
-    backward pass a class, whose gradients are held together: with very many classes take `TargetedFAB`, or
-    smaller batches. Restarts begin at half the ball's radius from x, in a random direction.
+    and where that is misclassified, x_(k+1) = x + beta (x_(k+1) - x). A step costs two forward passes and one
+    backward pass per class; their gradients are in memory together, so with very many classes take
+    `TargetedFAB` or smaller batches. Restarts begin at half the ball's radius from x, in a random direction.
 
     Parameters
     ----------
@@ -71,7 +71,9 @@ class FAB(Attack):
         check_count("restarts", self.restarts)
         check_share("beta", self.beta)
         if not (0 <= self.alpha_max <= 1 and self.eta >= 1):
-            raise InputError(f"alpha_max is {self.alpha_max} and eta {self.eta}; they lie in [0, 1] and from 1 up.")
+            raise InputError(
+                f"alpha_max is {self.alpha_max} and eta {self.eta}; they must lie in [0, 1], and be at least 1."
+            )
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the active examples."""
@@ -93,7 +95,7 @@ class FAB(Attack):
             points = query.x.lerp(points, column(back, points))
 
     def _step(self, around: Neighbourhood, points: Tensor, value: Tensor, normal: Tensor) -> Tensor:
-        """Return the next points: between the step from the points and that from the examples."""
+        """Return the next points, between the step from the points and the step from the examples."""
         x = around.x
         along = (normal * (points - x)).flatten(1).sum(1)
         begin = torch.cat([points, x])
@@ -109,14 +111,14 @@ class TargetedFAB(Attack):
     """FAB towards one class after the other, those of largest logits first: FAB-T.
 
     Only the boundary with the target is linearised, so that a step costs two forward passes and one
-    backward pass whatever the number of classes. Any misclassification counts.
+    backward pass for any number of classes. Any misclassification counts.
 
     Parameters
     ----------
     targets
-        Number of target classes, at least 1; classes beside the label that do not exist are left out.
+        Number of target classes, at least 1; at most all classes other than the label.
     steps, restarts
-        As for `FAB`, for each target; so are the numbers that have no option here.
+        As for `FAB`, per target; its other options have their defaults.
 
     References
     ----------

@@ -32,9 +32,9 @@ class FMN(Attack):
     norm_* being the dual norm, and gamma_k and alpha_k falling along cosines to 0.001 and alpha / 100.
     K points are evaluated: K forward, K - 1 backward passes. Three departures from the paper make it
     better at equal passes: the last radius above oversteps the linearised boundary, where the paper's stops on it;
-    P projects onto the box and the ball of radius epsilon_(k+1) together, where
-    the paper clips what it has projected; and in linf and l2 v_k is epsilon_(k+1) times the steepest
-    direction in the norm, where the paper steps along grad f_k / norm_2(grad f_k), as is done here in l1.
+    P projects onto the box and the ball of radius epsilon_(k+1) together, where the paper projects and then
+    clips; and in linf and l2 v_k is epsilon_(k+1) times the steepest direction in the norm, where the paper
+    steps along grad f_k / norm_2(grad f_k), as is done here in l1.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class FMN(Attack):
     step_size
         alpha_0, a multiple of the radius in linf and l2, a length in l1.
     gamma
-        gamma_0, by what share the radius changes.
+        gamma_0, the share by which the radius changes at first.
     restarts
-        Number of starts, the first of them at x. The others (not in the paper) are at random corners of an linf
-        ball, shortened to the distance of the nearest adversarial point known, which no radius
-        exceeds. Where gradients near x are masked they find what no path from x does.
+        Number of starts, the first of them at x. The others (not in the paper) are at random corners of an linf ball,
+        shortened to the distance of the nearest adversarial point known, which no radius exceeds. Where
+        gradients near x are masked, they find what no path from x does.
 
     References
     ----------
@@ -112,7 +112,7 @@ class FMN(Attack):
 
 
 def _corners(query: Query, keys: Keys, radius: Tensor) -> Tensor:
-    """Return random corners of an linf ball, shortened to a radius a row."""
+    """Return random corners of an linf ball, shortened to one radius per row."""
     x, reach = query.x, column(torch.where(radius.isinf(), 1.0, radius), query.x)
     signs = (keys.uniform(x.shape[1:]) < 0.5).to(x.dtype) * 2 - 1
     return query.neighbourhood.shorten(x + reach * signs, radius)

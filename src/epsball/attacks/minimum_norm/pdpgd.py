@@ -19,7 +19,7 @@ from epsball.checks import check_count, check_positive
 from epsball.randomness import Keys
 
 _WIDEST = math.log(1e6)
-"""The weights of norm and loss differ by at most this factor, in logarithms."""
+"""Logarithm of the largest factor by which the weights of norm and loss differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class PDPGD(Attack):
 
     The saddle point of lambda_0 norm(delta) + lambda_1 softplus(m(x + delta)), m = z_y - max_(j != y) z_j,
     over delta in the box and weights (lambda_0, lambda_1) of sum 1. Each step descends the loss by Adam,
-    applies the proximal operator of the norm in Adam's metric (some fixed-point steps), and moves the
+    applies the proximal operator of the norm in Adam's metric (a few fixed-point steps), and shifts the
     weights: towards the norm where the point is misclassified, towards the loss where it is not.
     K points are evaluated: K forward, K - 1 backward passes.
 
@@ -88,18 +88,18 @@ class PDPGD(Attack):
             step = self.step_size * 0.01 ** (k / self.steps)
             moved = query.neighbourhood.clip(points - step * box_width(query.neighbourhood) * direction / metric)
             points = _proximal(query, ball, moved, metric, step * (1 - share) / share)
-            standing = -losses.margin(logits, query.y).sign()
+            unbroken = -losses.margin(logits, query.y).sign()
             pace = self.dual_step_size * (1 - 0.9 * k / max(1, self.steps - 1))
-            weight = (weight + pace * standing).clamp(-_WIDEST, _WIDEST)
+            weight = (weight + pace * unbroken).clamp(-_WIDEST, _WIDEST)
             share = share.lerp(torch.sigmoid(weight), 0.1)
         query.logits(points)
 
 
 def _proximal(query: Query, ball: Ball, points: Tensor, metric: Tensor, weight: Tensor, most: int = 5) -> Tensor:
-    """Return argmin_z weight norm(z - x) + sum_i metric_i (z_i - points_i)^2 / 2 in the box, nearly.
+    """Return argmin_z weight norm(z - x) + sum_i metric_i (z_i - points_i)^2 / 2 in the box, approximately.
 
-    The fixed-point steps z <- prox(z - h (z - points)) in the metric's largest entry, h being the metric
-    over that, as published; rows stay where they move by less than 1%.
+    The published fixed-point steps z <- prox(z - h (z - points)), h being the metric over its largest entry, in
+    which the operator is taken; rows that move by less than 1% stop.
     """
     x, largest = query.x, metric.flatten(1).amax(1)
     h = metric / column(largest, metric)

@@ -21,7 +21,7 @@ class ExpectationOverTransformation(Attack):
     method
         The attack.
     samples
-        Evaluations a gradient.
+        Evaluations per gradient.
     noise
         Filled by the search: the standard errors of the mean gradients, relative to their length.
 
@@ -44,7 +44,7 @@ class ExpectationOverTransformation(Attack):
         object.__setattr__(self, "method", registry.resolve(self.method))
         if self.method.gradient_free:
             raise InputError(
-                f"the attack '{self.method.name}' takes no gradient, and there is nothing to average. Take a gradient "
+                f"the attack '{self.method.name}' takes no gradient, so there is nothing to average. Take a gradient "
                 "attack; Classifier(stochastic=True, repetitions=...) says how often a witness is judged."
             )
 
@@ -72,7 +72,7 @@ def expectation_over_transformation(attack: str | Attack, samples: int) -> Expec
     """Return an attack with each gradient the mean over `samples` evaluations of a random model.
 
     For classifiers with ``stochastic=True``: random transformations, dropout, noise. Gradients are
-    averaged, not logits: E grad l(f(t(x))) is the gradient of what the attacker wants to raise.
+    averaged, not logits: E grad l(f(t(x))) is the gradient of the expected loss.
     After a search, ``print(attack.noise)`` says how far the means can be trusted.
 
     Parameters
@@ -80,7 +80,7 @@ def expectation_over_transformation(attack: str | Attack, samples: int) -> Expec
     attack
         A gradient attack, or the text of a registered one.
     samples
-        At least 1; a standard error takes 2.
+        Evaluations per gradient, at least 1; a standard error needs 2.
 
     References
     ----------

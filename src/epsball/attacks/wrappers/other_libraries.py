@@ -19,14 +19,14 @@ from epsball.randomness import Keys
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a peer's attack gets.
+    """What another library's attack receives.
 
     Parameters
     ----------
     module
         The model, differentiable; every pass is counted.
     x, y
-        The standing examples and their labels.
+        The active examples and their labels.
     norm, radius, low, high
         The ball and its box.
     classes
@@ -45,11 +45,11 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OtherLibraryAttack(Attack):
-    """An attack of another library, run on all standing examples at once.
+    """An attack of another library, run on all active examples at once.
 
-    What it returns is projected onto ball and box and verified like anyone's. The ledger divides its
-    passes evenly over the examples, and its name there says so. A budget an example cannot bind it.
-    Its draws follow from the keys of the examples it gets together: other batches, other draws.
+    The points it returns are projected onto ball and box and verified like any others. The ledger divides
+    its passes evenly over the examples, and its name there says so. A budget per example does not bind it.
+    Its draws follow from the keys of the examples in the batch: other batches have other draws.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ class OtherLibraryAttack(Attack):
         return f"{self.label} (even shares)"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Run the peer's attack and try the points that it returns."""
+        """Run the library's attack and try the points that it returns."""
         if ball.low is None or ball.high is None:
-            raise InputError(f"{self.label} needs a box, and the ball has none; give low= and high=.")
+            raise InputError(f"{self.label} needs a box, but the ball has none; give low= and high=.")
         query.begin(0)
         x, seed = query.x, int(keys[query.index].words.sum()) % 2**32
         with query.module() as module, preserved(seed), torch.enable_grad():
@@ -88,16 +88,18 @@ class OtherLibraryAttack(Attack):
         points = query.neighbourhood.project(points.detach().to(x))
         lost = int(points.isnan().flatten(1).any(1).sum())
         if lost:
-            warnings.warn(f"{self.label} returned NaN for {lost} of {len(x)} examples, which stand.", stacklevel=2)
+            warnings.warn(
+                f"{self.label} returned NaN for {lost} of {len(x)} examples, which stay unbroken.", stacklevel=2
+            )
         query.logits(points)
 
     def _points(self, task: Task) -> Tensor:
-        """Return the peer's points; its failure is said to be its own.
+        """Return the library's points; an error names the library as its source.
 
         Raises
         ------
         EpsballError
-            If the peer's attack fails, or returns no tensor or another shape.
+            If the library's attack fails, or does not return a tensor of the right shape.
         """
         try:
             points = self.run(task)
@@ -115,7 +117,7 @@ class OtherLibraryAttack(Attack):
 def from_foolbox(attack: Any) -> OtherLibraryAttack:
     """Return a Foolbox attack as an attack: ``from_foolbox(foolbox.attacks.LinfPGD(steps=40))``.
 
-    It is run at the ball's radius; that it works in the ball's norm is the caller's part.
+    It runs at the ball's radius; that it works in the ball's norm is up to the caller.
 
     Parameters
     ----------

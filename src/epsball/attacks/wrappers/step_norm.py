@@ -1,4 +1,4 @@
-"""Steps in another norm's geometry: what an attack loses that mistakes the ball's norm."""
+"""Steps in the geometry of another norm: what an attack loses that confuses norms."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -17,15 +17,15 @@ from epsball.randomness import Keys
 class StepNorm(Attack):
     """An attack that steps in the steepest direction of another norm, scaled to the same length in the ball's.
 
-    Ball, projection and starts stay; only the direction is wrong, such as the sign of the gradient
-    in an l2 ball. For study: it is never better advice than the attack itself.
+    Ball, projection and starts stay; only the direction is another, such as the sign of the gradient
+    in an l2 ball. For studies of sensitivity: it is not a better attack.
 
     Parameters
     ----------
     method
         An attack whose steps are the ball's `ascent`.
     norm
-        Whose direction it takes.
+        The norm whose direction it takes.
     """
 
     method: Attack

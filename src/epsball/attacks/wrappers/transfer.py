@@ -22,18 +22,18 @@ from epsball.randomness import Keys
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transfer(Attack):
-    """Attack a surrogate to the end and try the points on the model under test; needs no gradient of the latter.
+    """Attack a surrogate and try the points on the model under test, whose gradient is not needed.
 
     The surrogate's passes are counted in ``surrogate.passes``; the ledger holds those of the model
-    under test, one an example.
+    under test, one per example.
 
     Parameters
     ----------
     surrogate
         A classifier of the same inputs and classes.
     method
-        How to attack it: an attack, or the text of a registered one. It runs to its own end, for
-        points of large margin carry over best.
+        How to attack it: an attack, or the text of a registered one. It runs to its own end, because
+        points of large margin transfer best.
 
     References
     ----------
@@ -73,7 +73,7 @@ class Transfer(Attack):
             points = self._points(query, ball, keys)
         except ModelError as error:
             raise type(error)(f"of the surrogate: {error}") from error
-        # A surrogate of another dtype has other numbers on the surface of the ball.
+        # In another dtype the surrogate's points may lie just outside the ball.
         query.logits(query.neighbourhood.project(points))
 
     def _points(self, query: Query, ball: Ball, keys: Keys) -> Tensor:
