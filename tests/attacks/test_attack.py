@@ -47,7 +47,7 @@ def test_points_outside_the_box_are_no_candidates():
     assert torch.equal(result.x_adv, x)
 
 
-def test_several_points_an_example_are_attributed_to_their_owners():
+def test_several_points_per_example_are_attributed_to_their_owners():
     classifier, x, y = case()
     found = attack(classifier, x, y, Ball("linf", 0.4), method=PGD(steps=40))
     assert found.broken.sum() >= 3
@@ -182,7 +182,7 @@ def test_bad_options_are_explained(options, words, as_users_run):
         attack(classifier, x, y, BALL, **options)
 
 
-def test_what_is_no_classifier_or_no_ball_is_told(as_users_run):
+def test_what_is_not_a_classifier_or_not_a_ball_is_refused(as_users_run):
     x, y = examples(4)
     with pytest.raises(InputError, match="the model is a Sequential; give a Classifier"):
         attack(mlp(), x, y, Ball("linf", 0.1))

@@ -182,7 +182,7 @@ def test_the_surrogate_may_be_searched_for_minimum_norms(method):
         (lambda inner, x: inner(x).softmax(1), "of the surrogate: .* probabilities"),
     ],
 )
-def test_a_surrogate_that_is_no_classifier_is_named(function, words):
+def test_a_surrogate_that_is_not_a_classifier_is_named(function, words):
     x, _ = examples(4)
     y = mlp()(x).argmax(1)
     surrogate = Classifier(Wrapped(function, mlp()))

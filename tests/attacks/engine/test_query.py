@@ -62,7 +62,7 @@ class Account(Attack):
             self.lowest[place] = min(self.lowest.get(place, math.inf), seen)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(calls, st.sampled_from(["first", "never"]))
 def test_margins_passes_and_verdicts_are_those_of_all_points_asked_about_in_the_ball(calls, stop):
     account = Account(calls)

@@ -102,7 +102,7 @@ def test_few_l1_steps_end_in_the_ball(steps):
 
 
 def test_a_loss_that_is_not_a_number_is_the_lowest():
-    """Rows whose loss overflows in the search's precision climb on from where it does not."""
+    """Rows whose loss overflows in the search's precision ascend on from where it does not."""
     x = torch.full((2, 3), 0.5)
 
     class Overflowing(Hill):
@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_a_number_is_the_lowest():
 
 @pytest.mark.parametrize("ball", [Ball("linf", 0.1), Ball("l2", 0.4), Ball("l1", 1.0)], ids=str)
 @pytest.mark.parametrize("loss", ["cross-entropy", "dlr", "margin", lambda z, y: -z.gather(1, y[:, None])[:, 0]])
-def test_it_is_no_weaker_than_pgd(ball, loss):
+def test_it_is_not_weaker_than_pgd(ball, loss):
     classifier = Classifier(mlp())
     x, _ = examples(40)
     y = classifier.logits(x).argmax(1)
