@@ -32,7 +32,7 @@ from epsball.results import jsonable
 
 BATCH = 250
 CERTIFICATE_BUDGET = 5_000
-"""Passes an example, those of the audit's budget ``quick``."""
+"""Passes per example, those of the audit's budget ``quick``."""
 SIEVE = PGD(steps=10)
 """The audit's short attack; what it breaks is not certified."""
 NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}
@@ -50,13 +50,13 @@ class Problem:
     seed: int
 
     def stage(self, name: str, standing: Tensor) -> Stage:
-        """Return what has been spent up to the end of a component, and how many stand then."""
+        """Return what has been spent up to the end of a component, and how many images are unbroken then."""
         passes = self.passes.forward + self.passes.backward
         return Stage(name=name, passes=passes, standing=int(standing.sum()))
 
 
 Contender = Callable[[Problem], tuple[Tensor, list[Stage]]]
-"""Maps a problem to which images stand, and what they were after each component."""
+"""Maps a problem to the images left unbroken, and their number after each component."""
 
 
 def reference(problem: Problem) -> tuple[Tensor, list[Stage]]:
@@ -124,7 +124,7 @@ class Proofs:
 
 @cache
 def proofs(network: str, count: int, method: str) -> Proofs:
-    """Certify what a short attack leaves standing, as the audit does; once for all seeds, the attack's is 0."""
+    """Certify what a short attack leaves unbroken, as the audit does; once for all seeds, the attack's is 0."""
     module, x, y = NETWORKS[network].load(count)
     begun = time.process_time()
     ball, classifier = eb.Ball.parse(NETWORKS[network].ball), eb.Classifier(module)
@@ -228,7 +228,7 @@ def main() -> None:
     """Run every network and seed, contenders in random order; print tables and write every run."""
     options = arguments()
     harness.single_threaded()
-    # Searching what the imports left for garbage, before each timing, would leave cold caches to the plain passes.
+    # Without this, collecting the imports' garbage before each timing would leave cold caches to the plain passes.
     gc.freeze()
     if options.peer is not None:
         sys.path.insert(0, str(options.peer))

@@ -1,4 +1,4 @@
-"""The tables of `auto_attack.py`: every run, accuracy against passes, and what was set out against what was reached."""
+"""The tables of `auto_attack.py`: every run, accuracy against passes, and goals against results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ OVERHEAD = 1.25
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """How many images stand after a component, and the passes spent until then."""
+    """How many images are unbroken after a component, and the passes spent until then."""
 
     name: str
     passes: int
@@ -32,7 +32,7 @@ class Outcome:
     Parameters
     ----------
     images, accuracy
-        Number of images, and the share of them that stands.
+        Number of images, and the share left unbroken.
     forward, backward, seconds
         Passes of everything it did (bounds count as forwards), and CPU time.
     bare
@@ -40,7 +40,7 @@ class Outcome:
     same_calls
         CPU time of as many plain calls of the same batch sizes, 0 where it was not measured.
     stages, standing
-        What each component left, and which images stand.
+        What each component left, and which images are unbroken.
     """
 
     contender: str
@@ -68,7 +68,7 @@ def tables(outcomes: Sequence[Outcome]) -> str:
 
 
 def runs(outcomes: Sequence[Outcome]) -> str:
-    """Return a line a run, with its share of the reference's passes and time for the same network and seed."""
+    """Return one line per run, with its share of the reference's passes and time for the same network and seed."""
     base = {(o.network, o.seed, o.images): o for o in outcomes if o.contender == REFERENCE}
     rows = []
     for o in outcomes:
@@ -109,7 +109,7 @@ def yields(outcomes: Sequence[Outcome]) -> str:
 
 
 def goals(outcomes: Sequence[Outcome]) -> str:
-    """Return, for each network, whether accuracy, passes and time reach what was set out."""
+    """Return, for each network, whether accuracy, passes and time reach their goals."""
     rows = []
     for network in dict.fromkeys(o.network for o in outcomes):
         of = {

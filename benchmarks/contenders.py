@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import epsball as eb
 from harness import Passes, interleaved
-from peers import PEERS
+from other_libraries import OTHER_LIBRARIES
 from task import Attack, Task
 
 BARE = "bare loop"
@@ -112,7 +112,7 @@ CONTENDERS: dict[str, Callable[[Task, nn.Module], Attack]] = {
     "epsball bf16": ours("never", "bf16"),
     "epsball first": ours("first", "float32"),
     "epsball apgd": ours("never", "float32", eb.attacks.APGD),
-    **PEERS,
+    **OTHER_LIBRARIES,
 }
 
 
@@ -146,14 +146,14 @@ class BareCalls:
 
 
 def _interpolated(rows: int, times: list[float]) -> float:
-    """Return the time of a call of so many rows; beyond the largest size it grows with the rows."""
+    """Return the time of a call with this number of rows; beyond the largest size it grows in proportion."""
     return float(np.interp(rows, SIZES, times)) * max(1.0, rows / SIZES[-1])
 
 
 def bare_pass(module: nn.Module, x: Tensor, y: Tensor, repetitions: int = 15, calls: int = 1) -> tuple[float, float]:
-    """Return the CPU seconds an image of a plain forward, and of a forward with the input gradient (medians).
+    """Return CPU seconds per image of a plain forward, and of a forward with the input gradient (medians).
 
-    So many calls are timed together: one small call, alone, finds cold caches.
+    `calls` calls are timed together: one small call alone finds cold caches.
     """
 
     def forward() -> None:

@@ -1,8 +1,8 @@
 """Measuring contenders side by side: CPU time, passes and memory, with the noise that is there.
 
-Knows nothing of attacks. A contender is a function without arguments; each is timed once a
-repetition, in random order, so that what disturbs the machine disturbs all of them, and ratios
-are taken within a repetition.
+Knows nothing of attacks. A contender is a function without arguments; each is timed once per
+repetition, in random order, so that disturbances hit all of them, and ratios are taken within a
+repetition.
 """
 
 import gc
@@ -60,7 +60,7 @@ def cpu_seconds(run: Run) -> float:
 
 
 def interleaved(runs: Mapping[str, Run], repetitions: int, seed: int) -> dict[str, list[float]]:
-    """Time every contender once a repetition, in random order, after one warm-up each.
+    """Time every contender once per repetition, in random order, after one warm-up each.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def ratio(seconds: Mapping[str, Sequence[float]], name: str, baseline: str) -> S
 class Passes:
     """Examples a module was run on: forwards, and backwards that reached its input.
 
-    ``forward_calls`` and ``backward_calls`` map a batch's rows to how many calls had so many.
+    ``forward_calls`` and ``backward_calls`` map a number of rows to the number of calls with it.
     """
 
     forward: int = 0

@@ -19,7 +19,7 @@ from contenders import bare_pass
 from epsball.files import write_json
 from epsball.results import jsonable, text_table
 from harness import counted, cpu_seconds, machine, single_threaded
-from minimum_norm_peers import PEERS, UNBUDGETED, Make, Undefined
+from minimum_norm_libraries import OTHER_LIBRARIES, UNBUDGETED, Make, Undefined
 from task import CIFAR10, MNIST, SHARED
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "examples" / "published.py"
@@ -80,7 +80,7 @@ OUR_UNBUDGETED: dict[str, Make] = {"DeepFool": ours("deepfool"), "Carlini-Wagner
 
 
 def subject(name: str, images: slice) -> tuple[nn.Module, Tensor, Tensor]:
-    """Return a network with frozen parameters, and those of the images that it classifies rightly."""
+    """Return a network with frozen parameters, and the images that it classifies correctly."""
     text, data = NETWORKS[name]
     loaded = eb.models.load(text.format(models=SHARED / "models"))
     classifier = loaded.classifier()
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     single_threaded()
     torch.manual_seed(0)
-    pool = {**OUR_UNBUDGETED, **UNBUDGETED} if options.unbudgeted else {**OURS, **PEERS}
+    pool = {**OUR_UNBUDGETED, **UNBUDGETED} if options.unbudgeted else {**OURS, **OTHER_LIBRARIES}
     pool = {name: make for name, make in pool.items() if not options.contenders or name in options.contenders}
     images = slice(options.skip, options.skip + options.images)
     rows = []

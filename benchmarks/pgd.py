@@ -29,7 +29,7 @@ UNDEFENDED = [
 ]
 """Where leaving at the first witness should pay: networks without defence at their data's usual radius."""
 SLACK = 1e-5
-"""How far, in units of radius and box, a peer's point may lie outside and still count as its witness."""
+"""How far, in units of radius and box, another library's point may lie outside and still count as its witness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Outcome:
     ratio
         Its time over the bare loop's.
     forward, backward
-        Passes an image.
+        Passes per image.
     memory
         Growth of peak resident memory in MiB.
     accuracy, outside
@@ -75,7 +75,7 @@ def made(task: Task, module: nn.Module, names: Sequence[str]) -> tuple[dict[str,
 
 
 def passes(task: Task, module: nn.Module, name: str, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Return forward and backward passes an image."""
+    """Return forward and backward passes per image."""
     container, count = harness.counted(module)
     CONTENDERS[name](task, container.eval())(x, y)
     return count.forward / len(x), count.backward / len(x)

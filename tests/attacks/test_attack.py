@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from epsball import Ball, Classifier, InputError, attack
-from epsball.attacks import PGD
+from epsball.attacks import PGD, Attack
 from helpers import Counter, Wrapped, convnet, examples, mlp
 
 BALL = Ball("linf", 0.1)
 
 
-class Script:
+class Script(Attack):
     """An attack that proposes given points, a list of (points, rows)."""
 
     name = "script"
@@ -47,7 +47,7 @@ def test_points_outside_the_box_are_no_candidates():
     assert torch.equal(result.x_adv, x)
 
 
-def test_several_points_an_example_are_attributed_to_their_owners():
+def test_several_points_per_example_are_attributed_to_their_owners():
     classifier, x, y = case()
     found = attack(classifier, x, y, Ball("linf", 0.4), method=PGD(steps=40))
     assert found.broken.sum() >= 3
@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_what_was_found():
     classifier, x, y = case(60)
     found = attack(classifier, x, y, Ball("linf", 0.4), method=PGD(steps=40))
 
-    class Interrupted:
+    class Interrupted(Attack):
         name = "interrupted"
 
         def __call__(self, query, ball, *, keys):
@@ -173,7 +173,7 @@ def test_the_balls_box_must_lie_within_the_classifiers():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"method": "pgdd"}, "Did you mean 'pgd'"),
         ({"method": "pgd,step=3"}, "Did you mean 'steps'"),
-        ({"method": "pgd,steps=many"}, "is no whole number, as in steps=40"),
+        ({"method": "pgd,steps=many"}, "is not a whole number; write it like steps=40"),
     ],
 )
 def test_bad_options_are_explained(options, words, as_users_run):
@@ -182,7 +182,7 @@ def test_bad_options_are_explained(options, words, as_users_run):
         attack(classifier, x, y, BALL, **options)
 
 
-def test_what_is_no_classifier_or_no_ball_is_told(as_users_run):
+def test_what_is_not_a_classifier_or_not_a_ball_is_refused(as_users_run):
     x, y = examples(4)
     with pytest.raises(InputError, match="the model is a Sequential; give a Classifier"):
         attack(mlp(), x, y, Ball("linf", 0.1))

@@ -60,7 +60,7 @@ def test_few_classes_fall_back_to_margins():
     assert torch.equal(gap, three[rows, (y + 1) % 3] - three[rows, y])
 
 
-def test_a_targeted_loss_without_targets_is_told():
+def test_a_targeted_loss_without_targets_is_refused():
     with pytest.raises(InputError, match="needs target classes: take TargetedAPGD"):
         losses.resolve("targeted-dlr")
 
@@ -76,7 +76,7 @@ def test_an_unknown_loss_names_the_nearest():
     ids=lambda method: method.__name__,
 )
 @pytest.mark.parametrize("shape", [(), (20, 4)])
-def test_a_loss_of_another_shape_than_one_value_a_row_is_told(method, shape, as_users_run):
+def test_a_loss_of_another_shape_than_one_value_per_row_is_refused(method, shape, as_users_run):
     x, _ = examples(20)
     y = mlp()(x).argmax(1)
     mean = method(loss=lambda z, y: z.mean() if shape == () else z)
@@ -85,7 +85,7 @@ def test_a_loss_of_another_shape_than_one_value_a_row_is_told(method, shape, as_
 
 
 @pytest.mark.parametrize("returned", [None, 1.0, [1.0] * 20])
-def test_a_loss_that_is_no_tensor_is_told(returned, as_users_run):
+def test_a_loss_that_is_not_a_tensor_is_refused(returned, as_users_run):
     x, y = examples(20)
     with pytest.raises(InputError, match="the loss returned .*; a loss is a tensor"):
         attack(Classifier(mlp()), x, y, Ball("linf", 0.1), method=PGD(loss=lambda z, y: returned))
@@ -99,6 +99,6 @@ def test_a_loss_may_compute_in_another_dtype():
         assert attack(Classifier(mlp()), x, y, Ball("linf", 0.3), method=own).broken.any()
 
 
-def test_no_loss_is_told(as_users_run):
+def test_none_is_not_a_loss(as_users_run):
     with pytest.raises(InputError, match="unknown loss 'None'"):
         losses.resolve(None)

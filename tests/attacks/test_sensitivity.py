@@ -3,7 +3,7 @@ import torch
 
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import PGD, sensitivity
-from epsball.attacks.wrappers.step_norm import OtherGeometry
+from epsball.attacks.wrappers.step_norm import StepNorm
 from helpers import Wrapped, examples, linear, mlp
 
 
@@ -60,15 +60,15 @@ def test_sign_steps_lose_in_l2_by_what_geometry_says():
     base = PGD(steps=1, start="none", step_size="radius")
     natural = float(weight[1].sum() * 0.5)
     right = attack(Classifier(module), x, y, ball, method=base, stop="never")
-    wrong = attack(Classifier(module), x, y, ball, method=OtherGeometry(method=base, norm="linf"), stop="never")
+    wrong = attack(Classifier(module), x, y, ball, method=StepNorm(method=base, norm="linf"), stop="never")
     assert natural - float(right.margin[0]) == pytest.approx(0.1 * float(weight[1].norm()), rel=1e-5)
     assert natural - float(wrong.margin[0]) == pytest.approx(0.1 * float(weight[1].sum()) / 3, rel=1e-5)
     assert ball.contains(wrong.x_adv, x).all()
 
 
-def test_an_unknown_geometry_names_the_nearest():
+def test_an_unknown_geometry_names_the_nearest(as_users_run):
     with pytest.raises(InputError, match="Did you mean 'linf'"):
-        OtherGeometry(method=PGD(), norm="inf")
+        StepNorm(method=PGD(), norm="inf")
 
 
 @pytest.mark.parametrize("calls", [8, 40])

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import epsball as eb
 from epsball import Ball, Classifier, InputError, SoundnessError, UnsupportedOperation
-from epsball.attacks import PGD, Ledger
+from epsball.attacks import PGD, Attack, Ledger
 from epsball.auditing.evidence import gather
 from epsball.auditing.link import Findings, Shard
 from epsball.auditing.links import AttackLink, NaturalLink
@@ -226,7 +226,7 @@ def test_per_example_fields_are_those_of_the_whole_data(monkeypatch):
     classifier, x, y = case()
     asked = {}
 
-    class Noting:
+    class Noting(Attack):
         name = "noting"
 
         def __call__(self, query, ball, *, keys):
@@ -330,7 +330,7 @@ def test_the_right_end_is_the_limit_of_the_audited_examples(tmp_path):
 
 
 def test_an_attack_that_does_nothing_is_told_what_it_missed():
-    class Lazy:
+    class Lazy(Attack):
         name = "lazy"
 
         def __call__(self, query, ball, *, keys):

@@ -24,6 +24,13 @@ class AccuracyCurve(results.Result):
     distance
         Distances of the nearest adversarial points, sorted; infinite where none was found, 0 where
         the example is misclassified.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> curve = eb.attacks.AccuracyCurve.of(torch.tensor([0.1, 0.3, torch.nan, 0.2], dtype=torch.float64))
+    >>> curve.at(0.2), curve.median
+    (0.5, 0.2)
     """
 
     distance: Float64[Tensor, " n"]
@@ -39,7 +46,7 @@ class AccuracyCurve(results.Result):
 
     @property
     def median(self) -> float:
-        """The least radius at which at most half of the examples stand; infinite if none was found."""
+        """The least radius at which at most half of the examples are unbroken; infinite if there is none."""
         return float(self.distance[(len(self.distance) - 1) // 2])
 
     def to_arrow(self) -> "pyarrow.Table":
@@ -65,7 +72,7 @@ class AccuracyCurve(results.Result):
 
 
 def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
-    """Draw the curves of several attacks over one axis; the lowest at each radius is the tightest upper end."""
+    """Draw the curves of several attacks on one axis; the lowest at each radius is the tightest bound."""
     figure = results.new_figure()
     axes = figure.subplots()
     finite = torch.cat([curve.distance[curve.distance.isfinite()] for curve in curves.values()])
@@ -75,7 +82,7 @@ def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
         radius = torch.cat([torch.zeros(1, dtype=torch.float64), inside, torch.tensor([widest], dtype=torch.float64)])
         accuracy = [curve.at(float(r)) for r in radius]
         style = ("-", "--", "-.", ":")[number // 7 % 4]
-        width = 1.0 + 3.0 * (1 - (number + 1) / len(curves))  # where curves coincide, the wider ones show beside
+        width = 1.0 + 3.0 * (1 - (number + 1) / len(curves))  # where curves coincide, the wider one shows
         axes.step(radius.numpy(), accuracy, where="post", label=name, linewidth=width, linestyle=style)
     axes.set(xlabel=unit, ylabel="accuracy under attack", xlim=(0, widest), ylim=(0, 1.02))
     if len(curves) > 1:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from epsball.attacks import registry
+from epsball.attacks.engine.evaluator import Precision
 from epsball.attacks.engine.ledger import Ledger
 from epsball.attacks.engine.query import Stop
-from epsball.attacks.parts.protocol import Attack
+from epsball.attacks.parts.attack import Attack
 from epsball.attacks.result import AttackResult
 from epsball.attacks.search import Examples, Options, search
 from epsball.ball import Ball
@@ -26,16 +27,16 @@ def attack(
     method: str | Attack = "pgd",
     seed: int = 0,
     stop: Stop = "first",
-    precision: str = "float32",
+    precision: Precision = "float32",
     budget: int | None = None,
     batch_size: int | None = None,
 ) -> AttackResult:
     """Search N(x) of each example for a misclassified point.
 
-    Whatever the method claims, a witness is one that lies in ball and box exactly and is
-    misclassified by the canonical pass: the deployed module in one fixed batch shape, TF32
-    and autocast off. What is drawn for an example depends on `seed` and on the example's own
-    values and label, so batching, order and chunking change no draw.
+    Whatever the method claims, a witness lies in ball and box exactly and is misclassified by
+    the canonical pass: the deployed module in one fixed batch shape, TF32 and autocast off.
+    Random draws for an example depend on `seed` and on the example's own values and label, so
+    batching, order and chunking change none.
 
     Parameters
     ----------
@@ -54,9 +55,9 @@ def attack(
         ``"never"``: the method runs to its own end on all of them (margins, diagnosis).
     precision
         ``"float32"``: the search runs in the model's own dtype; ``"bf16"``: under bfloat16
-        autocast. Verdicts never depend on it being exact: they come from the canonical pass.
+        autocast. Verdicts do not depend on it: they come from the canonical pass.
     budget
-        Most passes (forwards and backwards of the method) an example may cost; None: no limit.
+        Most passes (forwards and backwards of the method) per example; None: no limit.
     batch_size
         Examples searched together (default 128 on the CPU, 1024 on a GPU).
 
@@ -71,6 +72,15 @@ def attack(
         If data, labels, ball or options break a rule.
     ModelError
         If the model does not behave as a classifier, or passes no gradient that is needed.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> result = eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method="pgd,steps=10")
+    >>> result.broken, result.accuracy
+    (tensor([True]), 0.0)
     """
     options = Options(
         method=registry.resolve(method),

@@ -1,6 +1,7 @@
-"""Per-example losses an attack ascends: each maps logits (n, classes) and labels (n,) to (n,)."""
+"""Per-example losses that attacks ascend: each maps logits (n, classes) and labels (n,) to (n,)."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -14,6 +15,8 @@ Labels = Int64[Tensor, " n"]
 PerExample = Float[Tensor, " n"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 TargetedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+LossName = Literal["cross-entropy", "margin", "dlr", "rescaled-cross-entropy"]
+TargetedLossName = Literal["targeted-dlr", "targeted-margin"]
 
 
 def cross_entropy(logits: Logits, y: Labels) -> PerExample:
@@ -78,8 +81,8 @@ def kl(logits: Logits, reference: Logits) -> PerExample:
 def rescaled(loss: Loss, gap: float = 1.0) -> Loss:
     """Return a loss of logits shrunk until the margin is at most `gap`: softmax and its gradient do not saturate.
 
-    z' = z min(1, gap / abs(z_y - max_{j != y} z_j)), the factor taken as a constant. A model may scale
-    its logits by 1000 and hide behind a cross-entropy gradient of exactly 0; this loss does not notice.
+    z' = z min(1, gap / abs(z_y - max_{j != y} z_j)), the factor taken as a constant. A model that scales its
+    logits by 1000 has a cross-entropy gradient of exactly 0; this loss is unaffected.
     """
 
     def of_shrunk(logits: Logits, y: Labels) -> PerExample:
@@ -100,12 +103,12 @@ TARGETED: dict[str, TargetedLoss] = {"targeted-dlr": targeted_dlr, "targeted-mar
 
 
 def resolve(loss: str | Loss) -> Loss:
-    """Return the loss of that name, or the callable, held to one value a row.
+    """Return the loss of that name, or the callable, which must return one value per row.
 
     Raises
     ------
     InputError
-        If no loss has that name, or it needs targets.
+        If no loss has that name, or it is one that needs targets.
     """
     if callable(loss):
         return _per_example(loss)
@@ -117,7 +120,7 @@ def resolve(loss: str | Loss) -> Loss:
 
 
 def resolve_targeted(loss: str | TargetedLoss) -> TargetedLoss:
-    """Return the targeted loss of that name, or the callable, held to one value a row.
+    """Return the targeted loss of that name, or the callable, which must return one value per row.
 
     Raises
     ------
@@ -130,16 +133,16 @@ def resolve_targeted(loss: str | TargetedLoss) -> TargetedLoss:
 
 
 def _per_example(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return a user's loss in the dtype of the logits, an InputError where it has not one value a row."""
+    """Return a user's loss in the dtype of the logits; an InputError where it does not have one value per row."""
 
     def checked(logits: Logits, *labels: Labels) -> PerExample:
         value = loss(logits, *labels)
         if not isinstance(value, Tensor):
-            raise InputError(f"the loss returned {value!r}; a loss is a tensor of one value a row, ({len(logits)},).")
+            raise InputError(f"the loss returned {value!r}; a loss is a tensor of one value per row, ({len(logits)},).")
         if value.shape != logits.shape[:1]:
             raise InputError(
-                f"the loss returned {tuple(value.shape)} for {len(logits)} rows; a loss is one value a row, "
-                f"({len(logits)},), for examples are searched one by one. Use reduction='none'."
+                f"the loss returned {tuple(value.shape)} for {len(logits)} rows; a loss is one value per row, "
+                f"({len(logits)},), because each example is searched by itself. Use reduction='none'."
             )
         return value.to(logits.dtype)
 

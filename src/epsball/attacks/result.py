@@ -1,4 +1,4 @@
-"""What an attack returns."""
+"""The result of an attack."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AttackResult(results.Result):
-    """Witnesses and margins, an entry an example.
+    """Witnesses and margins, one entry per example.
 
     Parameters
     ----------
@@ -46,6 +46,15 @@ class AttackResult(results.Result):
         infinite logits.
     interrupted
         Whether the search was interrupted; what was found until then is kept.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> print(eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method="fgsm"))
+    accuracy under attack 0.0000 [0.0000, 0.9750] (0 of 1)
+    passes: 112 forward, 16 backward
     """
 
     x_adv: Float[Tensor, "n *shape"]
@@ -60,20 +69,20 @@ class AttackResult(results.Result):
 
     @property
     def accuracy(self) -> float:
-        """Accuracy under attack: the share of examples not broken (invalid ones count as standing)."""
+        """Accuracy under attack: the share of examples not broken (invalid ones count as unbroken)."""
         return float((~self.broken).double().mean())
 
     @property
     def curve(self) -> AccuracyCurve:
-        """Accuracy against radius; beyond the ball only minimum-norm attacks under ``stop="never"`` say something."""
+        """Accuracy against radius; beyond the ball it holds for minimum-norm attacks under ``stop="never"`` only."""
         return AccuracyCurve.of(self.distance)
 
     def __str__(self) -> str:
-        n, standing = len(self.broken), int((~self.broken).sum())
-        interval = clopper_pearson(standing, n)
+        n, unbroken = len(self.broken), int((~self.broken).sum())
+        interval = clopper_pearson(unbroken, n)
         forwards, backwards = self.ledger.passes
         lines = [
-            f"accuracy under attack {self.accuracy:.4f} {interval} ({standing} of {n})",
+            f"accuracy under attack {self.accuracy:.4f} {interval} ({unbroken} of {n})",
             f"passes: {forwards} forward, {backwards} backward",
         ]
         bad = int(self.ledger.bad_gradients.sum())
@@ -99,10 +108,10 @@ class AttackResult(results.Result):
         return "\n".join(lines)
 
     def _unsearched(self) -> int:
-        """Return how many standing, valid examples the method never worked on."""
+        """Return the number of unbroken, valid examples on which the method never worked."""
         worked_on = set(self.ledger.index[self.ledger.searching()].tolist())
-        standing = torch.nonzero(~self.broken)[:, 0].tolist()
-        return len(set(standing) - worked_on - set(self.invalid))
+        unbroken = torch.nonzero(~self.broken)[:, 0].tolist()
+        return len(set(unbroken) - worked_on - set(self.invalid))
 
     def to_json(self) -> dict[str, object]:
         """Return everything but the points as JSON's types."""
@@ -119,7 +128,7 @@ class AttackResult(results.Result):
         return results.jsonable(document)
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return broken, margin, distance and finder, a row an example."""
+        """Return broken, margin, distance and finder, one row per example."""
         columns = {"broken": self.broken, "margin": self.margin, "distance": self.distance, "by": list(self.by)}
         return results.arrow_table(columns)
 

@@ -12,9 +12,9 @@ from epsball import progress
 from epsball.attacks.engine.evaluator import PRECISIONS, Evaluator
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.ledger import Ledger
-from epsball.attacks.engine.query import Query, SearchEnded, Stop
+from epsball.attacks.engine.query import STOPS, Query, SearchEnded, Stop
 from epsball.attacks.engine.record import Nearest, Record
-from epsball.attacks.parts.protocol import Attack, check_norm, domain
+from epsball.attacks.parts.attack import Attack
 from epsball.attacks.registry import gradient_free
 from epsball.attacks.result import AttackResult
 from epsball.ball import Ball
@@ -26,10 +26,10 @@ from epsball.randomness import Keys, check_seed
 T = TypeVar("T")
 
 CHUNK = {"cpu": 128, "cuda": 1024}
-"""Examples searched together, by the type of the device."""
+"""Examples searched together, by type of device."""
 
 _TOWARDS_VERIFIED = (2.0**-12, 2.0**-8, 2.0**-4)
-"""A candidate so near to the boundary that rounding decides is replaced by a point of the segment to a verified one."""
+"""Where rounding undoes a candidate, points at these shares of the way to the verified one are tried instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Options:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        lookup(dict.fromkeys(("first", "never")), self.stop, "stop")
+        lookup(dict.fromkeys(STOPS), self.stop, "stop")
         lookup(dict.fromkeys(PRECISIONS), self.precision, "precision")
         check_seed(self.seed)
         check_count("budget", self.budget, unit="passes per example", optional=True)
@@ -53,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Examples:
-    """The examples of a search: all of a call's, or a run of a data set's.
+    """The examples of a search: those of a whole call, or consecutive ones of a data set.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Examples:
     total, classes
         Number of examples of the whole call, and of classes.
     natural
-        Canonical margins at the examples, where they are known.
+        Canonical margins at the examples, if known.
     """
 
     x: Tensor
@@ -76,8 +76,8 @@ class Examples:
 
 
 def search(classifier: Classifier, examples: Examples, ball: Ball, options: Options) -> AttackResult:
-    """Return what a method finds on examples that have been checked, verified and accounted for."""
-    check_norm(options.method, ball)
+    """Return what a method finds on checked examples, verified and accounted for."""
+    options.method.check_norm(ball)
     evaluator, judge = Evaluator(classifier, options.precision), Judge(classifier)
     keys = Keys.of_examples(examples.x, examples.y.long(), options.seed).derive(options.method.name)
     size = options.batch_size or CHUNK.get(classifier.device.type, CHUNK["cpu"])
@@ -92,7 +92,7 @@ def search(classifier: Classifier, examples: Examples, ball: Ball, options: Opti
 
 @dataclass(kw_only=True, eq=False)
 class _Work:
-    """What the chunks of one search share."""
+    """One search, chunk by chunk."""
 
     ball: Ball
     options: Options
@@ -103,16 +103,16 @@ class _Work:
     interrupted: bool = False
 
     def chunk(self, rows: slice) -> tuple[Record, Ledger]:
-        """Search one chunk; after an interruption it is only judged at the examples themselves."""
-        record, natural = self._kept(lambda: self._open(rows))
+        """Search one chunk; after an interruption only the examples themselves are judged."""
+        record, natural = self._completed(lambda: self._open(rows))
         parts = [natural]
         if not self.interrupted:
             parts.append(self._search(record, rows))
-        parts.append(self._kept(lambda: self._settle(record)))
+        parts.append(self._completed(lambda: self._settle(record)))
         return record, Ledger.concatenate(parts)
 
-    def _kept(self, part: Callable[[], T]) -> T:
-        """Run a short part; if it is interrupted, note that and run it again."""
+    def _completed(self, part: Callable[[], T]) -> T:
+        """Run a short part to its end; if it is interrupted, note that and run it again."""
         try:
             return part()
         except KeyboardInterrupt:
@@ -120,11 +120,11 @@ class _Work:
             return part()
 
     def _open(self, rows: slice) -> tuple[Record, Ledger]:
-        """Return a chunk's record, begun with the natural margins, and their ledger rows."""
+        """Return a chunk's record, which begins with the natural margins, and their ledger rows."""
         x = self.judge.classifier.to_model(self.examples.x[rows].detach())
         y = self.examples.y[rows].to(x.device, torch.int64)
         index = self.examples.index[rows].to(x.device)
-        box = domain(self.options.method) == "box"
+        box = self.options.method.domain == "box"
         if self.examples.natural is not None:
             natural = self.examples.natural[rows].to(x.device)
             return Record(self.ball, x, y, index, natural, box=box), Ledger.empty()
@@ -154,7 +154,7 @@ class _Work:
             raise NoGradientError(f"{error} Gradient-free: {', '.join(gradient_free())}.") from error
         except KeyboardInterrupt:
             self.interrupted = True
-        return query.tally.ledger()
+        return query.counter.ledger()
 
     def _keys_by_index(self, record: Record, rows: slice) -> Keys:
         """Return keys indexed by position in the call's x; those of other chunks are zero."""
@@ -163,26 +163,26 @@ class _Work:
         return Keys(words)
 
     def _settle(self, record: Record) -> Ledger:
-        """Judge the candidates that have no verdict yet; return the ledger rows of all verification."""
+        """Judge the candidates without a verdict; return the ledger rows of all verification."""
         entries = record.pending()
         if len(entries):
             points = record.candidates(entries)
             canonical = self.judge.margins(points, record.y[entries])
             record.confirm(entries, points, canonical, self.judge.cost)
-        for hits in record.hits:
-            self._approve(record, hits, 0.0)
-        for share in _TOWARDS_VERIFIED if record.hits else ():
-            self._approve(record, record.hits[0], share)
+        for candidates in record.nearest_candidates:
+            self._confirm_nearest(record, candidates, 0.0)
+        for share in _TOWARDS_VERIFIED if record.nearest_candidates else ():
+            self._confirm_nearest(record, record.nearest_candidates[0], share)
         rows = torch.nonzero(record.judged)[:, 0]
         return Ledger.judged(record.index[rows], "verification", record.margin[rows], record.judged[rows])
 
-    def _approve(self, record: Record, hits: Nearest, share: float) -> None:
-        """Judge candidates nearer than what is verified, moved towards that by some share of the way."""
-        entries = record.nearer(hits)
+    def _confirm_nearest(self, record: Record, candidates: Nearest, share: float) -> None:
+        """Judge candidates nearer than the verified points, moved towards those by a share of the way."""
+        entries = record.nearer(candidates)
         if len(entries):
-            points = hits.point[entries].lerp(record.nearest[entries], share)
+            points = candidates.point[entries].lerp(record.nearest[entries], share)
             canonical = self.judge.margins(points, record.y[entries])
-            record.approve(entries, points, canonical, self.judge.cost)
+            record.confirm_nearest(entries, points, canonical, self.judge.cost)
 
 
 def _collect(

@@ -10,8 +10,9 @@ from torch import Tensor
 from epsball import progress, results
 from epsball.attacks.attack import attack
 from epsball.attacks.gradient.pgd import PGD
-from epsball.attacks.parts.protocol import NORMS, Attack
-from epsball.attacks.wrappers.step_norm import OtherGeometry
+from epsball.attacks.parts.attack import NORMS, Attack
+from epsball.attacks.parts.starts import StartName
+from epsball.attacks.wrappers.step_norm import StepNorm
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.statistics import Interval, clopper_pearson
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 
 STEPS = (1, 2, 5, 10, 20, 50, 100)
 FACTORS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-STARTS = ("none", "gaussian", "uniform")
+STARTS: tuple[StartName, ...] = ("none", "gaussian", "uniform")
 RESTARTS = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One attack of a sweep.
+    """Accuracy under one attack of the comparison.
 
     Parameters
     ----------
     option, value
         What was changed, and to what.
     standing, examples
-        How many of the examples withstood it.
+        Number of examples it did not break, and of all examples.
     forwards, backwards
         Passes the attack made.
     """
@@ -62,8 +63,8 @@ class Setting:
 class Sensitivity(results.Result):
     """Accuracies under an attack as its options change, one at a time.
 
-    All settings see the same examples: differences between them are surer than the intervals say,
-    which are about other examples.
+    All settings see the same examples: differences between them are more certain than the intervals,
+    which are about new examples, suggest.
 
     Parameters
     ----------
@@ -72,7 +73,17 @@ class Sensitivity(results.Result):
     settings
         The settings, by option.
     interrupted
-        Whether the sweep was interrupted; the settings finished until then are kept.
+        Whether the comparison was interrupted; the settings finished before are kept.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> options = {"steps": (1,), "factors": (1.0,), "starts": ("none",), "restarts": (1,)}
+    >>> result = eb.sensitivity(classifier, x, y, eb.Ball("linf", 0.4), **options)
+    >>> [(setting.option, setting.accuracy) for setting in result.of("steps")]
+    [('steps', 0.0)]
     """
 
     base: str
@@ -94,7 +105,7 @@ class Sensitivity(results.Result):
         return {name: [getattr(setting, name) for setting in self.settings] for name in names}
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return a row a setting."""
+        """Return one row per setting."""
         return results.arrow_table(self._columns())
 
     def to_json(self) -> dict[str, object]:
@@ -104,7 +115,7 @@ class Sensitivity(results.Result):
         return results.jsonable({"base": self.base, "settings": rows, "interrupted": self.interrupted})
 
     def plot(self) -> "Figure":
-        """Draw accuracy against each option, a panel an option, on one scale."""
+        """Draw accuracy against each option, one panel per option, on one scale."""
         options = list(dict.fromkeys(setting.option for setting in self.settings)) or [""]
         figure = results.new_figure(2.8 * len(options), 3.4)
         figure.suptitle(f"one option changed at a time, from {self.base}", fontsize="medium")
@@ -138,7 +149,7 @@ def sensitivity(
     base: PGD | None = None,
     steps: Sequence[int] = STEPS,
     factors: Sequence[float] = FACTORS,
-    starts: Sequence[str] = STARTS,
+    starts: Sequence[StartName] = STARTS,
     restarts: Sequence[int] = RESTARTS,
     seed: int = 0,
 ) -> Sensitivity:
@@ -160,6 +171,15 @@ def sensitivity(
         Numbers of restarts.
     seed
         As for `attack`.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> options = {"steps": (1, 5), "factors": (), "starts": (), "restarts": ()}
+    >>> [setting.option for setting in eb.sensitivity(classifier, x, y, eb.Ball("linf", 0.4), **options).settings]
+    ['steps', 'steps', 'geometry', 'geometry', 'geometry']
     """
     base = PGD(steps=10) if base is None else base
     wanted = list(_settings(base, ball, steps, factors, starts, restarts))
@@ -184,7 +204,7 @@ def _settings(
     ball: Ball,
     steps: Sequence[int],
     factors: Sequence[float],
-    starts: Sequence[str],
+    starts: Sequence[StartName],
     restarts: Sequence[int],
 ) -> Iterator[tuple[str, str, Attack]]:
     """Yield option, value and attack of each setting."""
@@ -197,4 +217,4 @@ def _settings(
     for count in restarts:
         yield "restarts", str(count), replace(base, restarts=count)
     for norm in NORMS:
-        yield "geometry", norm, base if norm == ball.norm else OtherGeometry(method=base, norm=norm)
+        yield "geometry", norm, base if norm == ball.norm else StepNorm(method=base, norm=norm)

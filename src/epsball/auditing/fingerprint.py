@@ -14,6 +14,7 @@ from torch import Tensor
 
 from epsball._version import __version__
 from epsball.attacks.engine.judge import Judge
+from epsball.attacks.parts.attack import ThirdPartyAttack
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED
@@ -43,6 +44,8 @@ def identity(value: Any) -> Any:
         data = value.detach().cpu().contiguous()
         digest = hashlib.sha256(data.view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
         return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest}
+    if isinstance(value, ThirdPartyAttack):
+        return identity(value.attack)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: identity(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **fields}

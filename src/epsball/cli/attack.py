@@ -72,7 +72,7 @@ def attack(
             method=named,
             seed=common.seed,
             stop=stop,
-            precision=precision,
+            precision=precision,  # pyright: ignore[reportArgumentType]  (checked there)
             budget=budget,
             batch_size=batch_size,
         )

@@ -7,7 +7,6 @@ import torch
 from epsball import attacks, results
 from epsball import data as datasets
 from epsball.attacks.accuracy_curve import AccuracyCurve, plot_curves
-from epsball.attacks.parts.protocol import domain
 from epsball.attacks.registry import resolve
 from epsball.ball import Ball
 from epsball.cli.common import INTERRUPTED, Common, Output, figure_format, load_subject, write_figure
@@ -74,14 +73,10 @@ def minimum_norm(
 
 def _defined_for(ball: Ball) -> list[str]:
     """Return the registered minimum-norm attacks that define the ball's norm."""
-    return [
-        name
-        for name in attacks.ATTACKS
-        if domain(resolve(name)) == "box" and ball.norm in getattr(resolve(name), "norms", (ball.norm,))
-    ]
+    return [name for name in attacks.ATTACKS if resolve(name).domain == "box" and ball.norm in resolve(name).norms]
 
 
 def _check_minimum_norm(name: str) -> None:
     """Raise InputError if the attack looks only into the ball."""
-    if domain(resolve(name)) != "box":
+    if resolve(name).domain != "box":
         raise InputError(f"'{name}' searches one ball only; a curve needs a minimum-norm attack, such as ddn or fmn.")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from epsball import Ball, Classifier, InputError, ModelError, attack
-from epsball.attacks import ATTACKS, NES, PGD, SPSA, Collision, HopSkipJump, Transfer
+from epsball.attacks import ATTACKS, NES, PGD, SPSA, Attack, Collision, HopSkipJump, Transfer
 from epsball.attacks.black_box.finite_differences import estimate, gaussian, rademacher
 from epsball.attacks.losses import margin
 from helpers import Wrapped, examples, linear, mlp
@@ -30,11 +30,11 @@ def test_they_break_what_passes_no_gradient(method):
     assert result.ledger.backwards.sum() == 0
 
 
-@pytest.mark.parametrize("name", [name for name, make in ATTACKS.items() if not getattr(make, "gradient_free", False)])
+@pytest.mark.parametrize("name", [name for name, kind in ATTACKS.items() if not kind.gradient_free])
 def test_a_gradient_attack_on_such_a_model_is_an_error_that_names_the_others(name):
     x, _ = examples(20)
     y = mlp()(x).argmax(1)
-    ball = Ball(getattr(ATTACKS[name], "norms", ("linf",))[0], 0.3)
+    ball = Ball(ATTACKS[name].norms[0], 0.3)
     with pytest.raises(ModelError, match="no gradient reaches the input.*Gradient-free: .*spsa, nes, hop-skip-jump"):
         attack(Classifier(opaque()), x, y, ball, method=name)
 
@@ -42,10 +42,10 @@ def test_a_gradient_attack_on_such_a_model_is_an_error_that_names_the_others(nam
 def test_every_attack_that_claims_to_need_no_gradient_uses_none():
     x, _ = examples(3)
     y = mlp()(x).argmax(1)
-    claimed = [factory for factory in ATTACKS.values() if getattr(factory, "gradient_free", False)]
+    claimed = [kind for kind in ATTACKS.values() if kind.gradient_free]
     assert {SPSA, NES, HopSkipJump} <= set(claimed)
-    for factory in claimed:
-        attack(Classifier(opaque()), x, y, Ball("linf", 0.3), method=factory(), budget=150)
+    for kind in claimed:
+        attack(Classifier(opaque()), x, y, Ball("linf", 0.3), method=kind(), budget=150)
 
 
 @pytest.mark.parametrize("directions", [rademacher, gaussian])
@@ -53,7 +53,7 @@ def test_the_estimate_is_the_gradient_of_a_linear_loss_on_average(directions):
     weight = torch.randn(2, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = {}
 
-    class Probe:
+    class Probe(Attack):
         name = "probe"
 
         def __call__(self, query, ball, *, keys):
@@ -182,7 +182,7 @@ def test_the_surrogate_may_be_searched_for_minimum_norms(method):
         (lambda inner, x: inner(x).softmax(1), "of the surrogate: .* probabilities"),
     ],
 )
-def test_a_surrogate_that_is_no_classifier_is_named(function, words):
+def test_a_surrogate_that_is_not_a_classifier_is_named(function, words):
     x, _ = examples(4)
     y = mlp()(x).argmax(1)
     surrogate = Classifier(Wrapped(function, mlp()))

@@ -37,7 +37,7 @@ def test_pairs_are_those_of_other_label_within_twice_the_radius(ball):
     assert set(zip(pairs.example.tolist(), pairs.partner.tolist(), strict=True)) == expected
 
 
-def test_ties_without_a_common_float_are_told():
+def test_ties_without_a_common_float_are_counted():
     """Pixels k and k + 16 at radius 8/255: of the 240 pairs 64 have no common float32 point."""
     k = torch.arange(240, dtype=torch.uint8)[:, None]
     x = k.float() / 255
@@ -79,7 +79,7 @@ def test_a_pool_of_other_shape_or_without_labels_is_an_error(as_users_run):
         attack(classifier, x, y, BALLS[0], method="collision")
 
 
-def test_examples_without_partners_are_told_of():
+def test_examples_without_partners_are_reported():
     _, x, y = images(20)
     classifier = Classifier(mlp(inputs=4, classes=3))
     y = classifier.logits(x).argmax(1)

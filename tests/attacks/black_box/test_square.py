@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import Square
-from epsball.attacks.black_box.square import moves_in
-from epsball.attacks.parts.square_moves import Grid, bumps
+from epsball.attacks.parts.square_moves import Grid, bumps, moves_in
 from epsball.randomness import Keys
 from helpers import convnet, examples
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from epsball import Ball, Classifier, InputError, attack
-from epsball.attacks import Ensemble, Shots
+from epsball.attacks import Ensemble, MultiStart, Shots
 from epsball.attacks.parts.starts import block_corners
 from epsball.randomness import Keys
 from helpers import convnet, examples, linear, mlp
@@ -33,15 +33,15 @@ def test_the_cost_of_an_example_that_never_breaks_is_the_one_stated():
     assert passes == 5 * (41 + 136 + 342 + 4 * 41)
 
 
-@pytest.mark.parametrize(("share", "fired"), [(1.0, 4), (0.5, 8), (0.01, 20)])
-def test_shots_follow_the_margin_left(share, fired):
+@pytest.mark.parametrize(("share", "runs"), [(1.0, 4), (0.5, 8), (0.01, 20)])
+def test_the_number_of_runs_follows_the_remaining_margin(share, runs):
     """A linear model whose margin falls exactly to `share` of the natural one at the corner of the ball."""
     module = linear(torch.tensor([[1.0], [0.0]]), torch.tensor([-0.4, 0.0]))
     x = torch.tensor([[0.9]])
     ball = Ball("linf", 0.5 * (1 - share))
-    method = Shots(most=20, patience=3.0)
+    method = MultiStart(most=20, patience=3.0)
     result = attack(Classifier(module), x, torch.zeros(1).long(), ball, method=method)
-    assert result.ledger.summary()["shots"] == (1, 21 * fired, 20 * fired)
+    assert result.ledger.summary()["shots"] == (1, 21 * runs, 20 * runs)
 
 
 def test_components_are_named_in_the_ledger_and_the_result():
@@ -71,9 +71,9 @@ def test_block_corners_lie_in_the_ball_and_are_constant_on_blocks(norm):
 
 def test_it_is_deterministic_on_images_and_leaves_no_trace():
     module = convnet()
-    x, _ = examples(12, (1, 8, 8))
+    x, _ = examples(6, (1, 8, 8))
     y = Classifier(module).logits(x).argmax(1)
-    method = Ensemble(queries=10, most=4)
+    method = Ensemble(queries=10, most=2)
     first, second = (attack(Classifier(module), x, y, Ball("l2", 0.2), method=method) for _ in range(2))
     assert torch.equal(first.x_adv, second.x_adv)
     assert list(first.by) == list(second.by)
@@ -83,3 +83,8 @@ def test_it_is_deterministic_on_images_and_leaves_no_trace():
 def test_bad_options_are_refused(options, as_users_run):
     with pytest.raises(InputError):
         Ensemble(**options)
+
+
+def test_the_old_name_of_multi_start_stays():
+    assert Shots is MultiStart
+    assert MultiStart.name == "shots"

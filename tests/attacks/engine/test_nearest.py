@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from epsball import Ball, Classifier, InputError, attack
+from epsball.attacks import Attack
 from epsball.attacks.engine.judge import Judge
 from helpers import Wrapped, examples, linear, mlp
 
 
 @dataclass(frozen=True, eq=False)
-class Rays:
+class Rays(Attack):
     """Evaluates points at growing lengths along given directions, from the farthest to the nearest."""
 
     direction: Tensor

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epsball import Ball, Classifier, attack
+from epsball.attacks import Attack
 from epsball.attacks.losses import cross_entropy
 from helpers import Wrapped, examples, mlp
 
@@ -29,7 +30,7 @@ def at(level: int, inside: bool) -> list[float]:
     return [0.5 + level / 64, 0.5 if inside else 0.75]
 
 
-class Account:
+class Account(Attack):
     """An attack that makes given calls, each of rows (example, level, inside); None begins a restart."""
 
     name = "account"
@@ -61,7 +62,7 @@ class Account:
             self.lowest[place] = min(self.lowest.get(place, math.inf), seen)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(calls, st.sampled_from(["first", "never"]))
 def test_margins_passes_and_verdicts_are_those_of_all_points_asked_about_in_the_ball(calls, stop):
     account = Account(calls)
@@ -80,7 +81,7 @@ def test_margins_passes_and_verdicts_are_those_of_all_points_asked_about_in_the_
             assert result.margin[example] == lowest
 
 
-class Uneven:
+class Uneven(Attack):
     """An attack that asks about the first example alone until that cannot pay, then about all."""
 
     name = "uneven"
@@ -120,7 +121,7 @@ def test_an_example_that_cannot_pay_ends_nobody_elses_search(way, cost):
 
 @pytest.mark.parametrize("way", ["evaluate", "gradient"])
 def test_a_call_about_no_row_is_answered_and_costs_nothing(way):
-    class Nothing:
+    class Nothing(Attack):
         name = "nothing"
 
         def __call__(self, query, ball, *, keys):

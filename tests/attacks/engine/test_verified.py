@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from epsball import Ball, Classifier, InputError, ModelError, attack
-from epsball.attacks import PGD, losses
+from epsball.attacks import PGD, Attack, losses
 from epsball.attacks.engine.judge import Judge
 from helpers import Wrapped, examples, mlp
 
@@ -31,7 +31,7 @@ def test_margins_are_those_of_the_canonical_pass_at_the_points_returned(stop, pr
     assert torch.equal(margin <= 0, result.broken)
 
 
-def test_a_non_finite_gradient_is_counted_said_and_does_not_stop_the_search():
+def test_a_non_finite_gradient_is_counted_reported_and_does_not_stop_the_search():
     class Rooted(nn.Module):
         def __init__(self):
             super().__init__()
@@ -45,8 +45,8 @@ def test_a_non_finite_gradient_is_counted_said_and_does_not_stop_the_search():
     y = mlp()(x).argmax(1)
     for norm, radius in (("l2", 0.4), ("l1", 1), ("linf", 0.1)):
         ball = Ball(norm, radius)
-        spoilt = attack(Classifier(Rooted()), x, y, ball)
-        clean = attack(Classifier(mlp()), x, y, ball)
+        spoilt = attack(Classifier(Rooted()), x, y, ball, method="pgd,steps=15")
+        clean = attack(Classifier(mlp()), x, y, ball, method="pgd,steps=15")
         assert spoilt.ledger.bad_gradients.sum() > 0
         assert "NaN or infinite" in str(spoilt)
         assert "NaN or infinite" not in str(clean)
@@ -56,7 +56,7 @@ def test_a_non_finite_gradient_is_counted_said_and_does_not_stop_the_search():
 def test_a_loss_may_depend_on_the_points():
     found = {}
 
-    class Distance:
+    class Distance(Attack):
         name = "distance"
 
         def __call__(self, query, ball, *, keys):
@@ -75,8 +75,8 @@ def test_a_loss_may_depend_on_the_points():
     torch.testing.assert_close(found["gradient"], found["expected"])
 
 
-def test_several_rows_an_example_are_paid_for_and_those_who_cannot_pay_leave():
-    class Greedy:
+def test_all_rows_of_an_example_are_counted_and_examples_that_cannot_pay_leave():
+    class Greedy(Attack):
         name = "greedy"
 
         def __call__(self, query, ball, *, keys):
@@ -97,7 +97,7 @@ def test_several_rows_an_example_are_paid_for_and_those_who_cannot_pay_leave():
     assert lost == [5]
 
 
-def test_a_budget_too_small_for_one_call_is_said():
+def test_a_budget_too_small_for_one_call_is_reported():
     x, _ = examples(20)
     y = mlp()(x).argmax(1)
     result = attack(Classifier(mlp()), x, y, BALL, budget=1)
@@ -106,7 +106,7 @@ def test_a_budget_too_small_for_one_call_is_said():
 
 
 def test_a_witness_is_kept_when_the_model_fails_elsewhere():
-    class Both:
+    class Both(Attack):
         name = "both"
 
         def __call__(self, query, ball, *, keys):
@@ -132,7 +132,7 @@ def test_a_witness_is_kept_when_the_model_fails_elsewhere():
 def test_ctrl_c_while_a_witness_is_recorded_leaves_a_consistent_result(monkeypatch):
     from epsball.attacks.engine.record import Record
 
-    plain = Record._witnessed
+    plain = Record._mark_broken
     calls = []
 
     def interrupted(self, owners, points):
@@ -141,7 +141,7 @@ def test_ctrl_c_while_a_witness_is_recorded_leaves_a_consistent_result(monkeypat
             raise KeyboardInterrupt
         plain(self, owners, points)
 
-    monkeypatch.setattr(Record, "_witnessed", interrupted)
+    monkeypatch.setattr(Record, "_mark_broken", interrupted)
     classifier = Classifier(mlp())
     x, _ = examples(40)
     y = mlp()(x).argmax(1)
@@ -208,7 +208,7 @@ def test_a_ball_without_box_does_not_fit_a_classifier_with_one():
 
 
 @pytest.mark.parametrize("method", [PGD, None, 3])
-def test_what_is_no_attack_is_refused(method, as_users_run):
+def test_what_is_not_an_attack_is_refused(method, as_users_run):
     x, y = examples(20)
     with pytest.raises(InputError, match="give an attack"):
         attack(Classifier(mlp()), x, y, BALL, method=method)
@@ -222,7 +222,7 @@ def test_a_seed_is_a_whole_number(seed, as_users_run):
 
 
 @pytest.mark.parametrize("rule", ["1/0", "1-2", "e", "1..2", "0*radius"])
-def test_step_sizes_that_are_no_number_are_refused(rule):
+def test_step_sizes_that_are_not_a_number_are_refused(rule):
     x, y = examples(20)
     with pytest.raises(InputError, match="step_size"):
         attack(Classifier(mlp()), x, y, BALL, method=PGD(step_size=rule))

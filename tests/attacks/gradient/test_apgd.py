@@ -5,9 +5,8 @@ from hypothesis import strategies as st
 
 from epsball import Ball, Classifier, InputError, attack
 from epsball.attacks import APGD, PGD, TargetedAPGD
-from epsball.attacks.auto_pgd.ascent import checkpoints, climb
-from epsball.attacks.auto_pgd.ascent_l1 import SparseClimber, climb_l1
-from epsball.attacks.auto_pgd.start import _shares
+from epsball.attacks.auto_pgd.ascent import _shares, auto_pgd_ascent, l1_apgd_ascent
+from epsball.attacks.auto_pgd.states import L1APGDState, checkpoints
 from epsball.attacks.parts.objective import _comparable
 from helpers import examples, mlp
 
@@ -38,7 +37,7 @@ def test_the_step_size_halves_until_the_top_of_a_hill_is_met():
     x = torch.full((3, 2), 0.5)
     neighbourhood = Ball("linf", 0.4).at(x)
     hill = Hill(0.6137)
-    best = climb(hill, x.clone(), neighbourhood, 100, 0.8)
+    best = auto_pgd_ascent(hill, x.clone(), neighbourhood, 100, 0.8)
     assert hill.calls == 101
     torch.testing.assert_close(best, torch.full((3, 2), 0.6137), rtol=0, atol=0.02)
 
@@ -46,19 +45,21 @@ def test_the_step_size_halves_until_the_top_of_a_hill_is_met():
 def test_the_first_step_has_no_momentum_and_the_second_has():
     x = torch.full((1, 2), 0.5)
     hill = Hill(2.0)
-    climb(hill, x.clone(), Ball("linf", 0.4).at(x), 3, 0.1)
+    auto_pgd_ascent(hill, x.clone(), Ball("linf", 0.4).at(x), 3, 0.1)
     first, second, third = (points[0, 0].item() for points in hill.seen[:3])
     assert (first, second) == pytest.approx((0.5, 0.6))
     assert third == pytest.approx(0.6 + 0.75 * 0.1 + 0.25 * 0.1)
 
 
-@pytest.mark.parametrize("run", ["climb", "climb_l1"])
-def test_rows_that_leave_take_their_state_with_them(run):
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_rows_that_leave_take_their_state_with_them(norm):
     x = torch.linspace(0.3, 0.7, 4)[:, None].expand(4, 5).contiguous()
-    ball = Ball("l1", 0.5) if run == "climb_l1" else Ball("linf", 0.2)
+    ball = Ball(norm, {"l1": 0.5, "linf": 0.2}[norm])
     hill = Hill(0.9, leave=5)
     neighbourhood = ball.at(x)
-    best = climb_l1(hill, x, neighbourhood, 20) if run == "climb_l1" else climb(hill, x, neighbourhood, 20, 0.4)
+    best = (
+        l1_apgd_ascent(hill, x, neighbourhood, 20) if norm == "l1" else auto_pgd_ascent(hill, x, neighbourhood, 20, 0.4)
+    )
     assert len(best) == 3
     assert ball.contains(best, x[1:]).all()
 
@@ -75,10 +76,10 @@ def test_l1_goes_on_from_the_best_point_with_its_own_gradient():
     x = torch.full((2, 8), 0.5)
     dense, sparse = x + 0.1, x.clone()
     sparse[:, 0] = 0.9
-    state = SparseClimber.begin(dense, torch.zeros(2), torch.ones(2, 8), Ball("l1", 1.0).at(x))
-    state.arrive(sparse, torch.tensor([1.0, -1.0]), 2 * torch.ones(2, 8))  # better in the first row only
-    state.arrive(dense, torch.tensor([0.5, -1.0]), 3 * torch.ones(2, 8))
-    state.look(2)
+    state = L1APGDState.begin(dense, torch.zeros(2), torch.ones(2, 8), Ball("l1", 1.0).at(x))
+    state.update(sparse, torch.tensor([1.0, -1.0]), 2 * torch.ones(2, 8))  # better in the first row only
+    state.update(dense, torch.tensor([0.5, -1.0]), 3 * torch.ones(2, 8))
+    state.adapt(2)
     assert torch.equal(state.points, torch.stack([sparse[0], dense[1]]))
     assert torch.equal(state.gradient[:, 0], torch.tensor([2.0, 3.0]))
 
@@ -101,7 +102,7 @@ def test_few_l1_steps_end_in_the_ball(steps):
 
 
 def test_a_loss_that_is_not_a_number_is_the_lowest():
-    """Rows whose loss overflows in the search's precision climb on from where it does not."""
+    """Rows whose loss overflows in the search's precision ascend on from where it does not."""
     x = torch.full((2, 3), 0.5)
 
     class Overflowing(Hill):
@@ -109,13 +110,13 @@ def test_a_loss_that_is_not_a_number_is_the_lowest():
             value, gradient, going_on = super().gradient(points)
             return _comparable(torch.where(torch.tensor(self.calls == 1), torch.nan, value)), gradient, going_on
 
-    best = climb(Overflowing(0.8), x.clone(), Ball("linf", 0.4).at(x), 50, 0.8)
+    best = auto_pgd_ascent(Overflowing(0.8), x.clone(), Ball("linf", 0.4).at(x), 50, 0.8)
     torch.testing.assert_close(best, torch.full((2, 3), 0.8), rtol=0, atol=0.03)
 
 
 @pytest.mark.parametrize("ball", [Ball("linf", 0.1), Ball("l2", 0.4), Ball("l1", 1.0)], ids=str)
 @pytest.mark.parametrize("loss", ["cross-entropy", "dlr", "margin", lambda z, y: -z.gather(1, y[:, None])[:, 0]])
-def test_it_is_no_weaker_than_pgd(ball, loss):
+def test_it_is_not_weaker_than_pgd(ball, loss):
     classifier = Classifier(mlp())
     x, _ = examples(40)
     y = classifier.logits(x).argmax(1)

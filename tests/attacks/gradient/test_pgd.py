@@ -75,12 +75,12 @@ def test_the_ledger_accounts_for_every_pass(n, stop):
 @pytest.mark.parametrize("ball", BALLS, ids=str)
 def test_batching_order_and_chunking_change_nothing_in_float64(ball):
     classifier = Classifier(mlp().double())
-    x, y = examples(50)
+    x, y = examples(25)
     x = x.double()
-    method = PGD(steps=15, restarts=2)
+    method = PGD(steps=8, restarts=2)
     whole = attack(classifier, x, y, ball, method=method, stop="never")
     chunked = attack(classifier, x, y, ball, method=method, stop="never", batch_size=7)
-    order = torch.randperm(50, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(25, generator=torch.Generator().manual_seed(0))
     shuffled = attack(classifier, x[order], y[order], ball, method=method, stop="never")
     single = attack(classifier, x[17:18], y[17:18], ball, method=method, stop="never")
     torch.testing.assert_close(chunked.margin, whole.margin, rtol=0, atol=1e-9)
@@ -90,8 +90,8 @@ def test_batching_order_and_chunking_change_nothing_in_float64(ball):
 
 def test_in_float32_verdicts_do_not_change_with_batching():
     classifier = Classifier(mlp())
-    x, y = examples(100)
-    verdicts = [attack(classifier, x, y, BALLS[0], batch_size=size).broken for size in (1, 16, 37, 100)]
+    x, y = examples(40)
+    verdicts = [attack(classifier, x, y, BALLS[0], batch_size=size).broken for size in (1, 16, 37, 40)]
     assert all(torch.equal(verdicts[0], other) for other in verdicts)
 
 

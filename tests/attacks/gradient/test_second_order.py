@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from epsball import Ball, Classifier, attack
 from epsball.attacks import PGD, SecondOrder
-from epsball.attacks.gradient import trust_region
+from epsball.attacks.gradient.second_order import solve_trust_region
 from helpers import Wrapped, examples, linear
 
 D = 16
@@ -93,7 +93,7 @@ def test_the_trust_region_solution_is_a_maximiser(seed, hard):
     T = T + T.mT
     c = torch.zeros(1, 4, dtype=torch.float64) if hard else torch.randn(1, 4, generator=generator, dtype=torch.float64)
     reach = torch.rand(1, generator=generator, dtype=torch.float64) + 0.1
-    s = trust_region.solve(T, c, reach, torch.ones(1, dtype=torch.float64))
+    s = solve_trust_region(T, c, reach, torch.ones(1, dtype=torch.float64))
     others = torch.randn(500, 4, generator=generator, dtype=torch.float64)
     others = reach * others / others.norm(dim=1, keepdim=True) * torch.rand(500, 1, generator=generator).double()
 

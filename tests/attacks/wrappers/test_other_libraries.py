@@ -5,7 +5,7 @@ import torch
 
 from epsball import Ball, Classifier, EpsballError, InputError, MissingExtra, attack
 from epsball.attacks import from_art, from_foolbox, from_torchattacks
-from epsball.attacks.wrappers.other_libraries import Peer
+from epsball.attacks.wrappers.other_libraries import OtherLibraryAttack
 from helpers import Counter, convnet, examples, mlp
 
 BALL = Ball("linf", 0.15)
@@ -41,7 +41,7 @@ def art_attack():
     )
 
 
-MAKERS = [lambda: Peer(label="steps", run=steps), foolbox_attack, torchattacks_attack, art_attack]
+MAKERS = [lambda: OtherLibraryAttack(label="steps", run=steps), foolbox_attack, torchattacks_attack, art_attack]
 each = pytest.mark.parametrize("make", MAKERS, ids=["own", "foolbox", "torchattacks", "art"])
 
 
@@ -81,7 +81,7 @@ def test_there_is_no_trace_and_the_same_seed_gives_the_same_points(make):
     assert torch.equal(generator, torch.get_rng_state())
 
 
-def test_an_interrupted_peer_is_paid_for():
+def test_the_passes_of_an_interrupted_attack_are_counted():
     def interrupted(task):
         task.module(task.x)
         raise KeyboardInterrupt
@@ -89,32 +89,32 @@ def test_an_interrupted_peer_is_paid_for():
     module = mlp()
     counter = Counter(module)
     x, y = examples(10)
-    result = attack(Classifier(module), x, y, BALL, method=Peer(label="slow", run=interrupted))
+    result = attack(Classifier(module), x, y, BALL, method=OtherLibraryAttack(label="slow", run=interrupted))
     assert result.interrupted
     assert result.ledger.passes[0] == counter.rows
 
 
-def test_a_peer_that_fails_or_returns_another_shape_is_named():
+def test_an_attack_that_fails_or_returns_another_shape_is_named():
     x, y = examples(5)
 
     def failing(task):
         raise ValueError("init_attack failed")
 
     with pytest.raises(EpsballError, match="theirs failed: ValueError: init_attack failed"):
-        attack(Classifier(mlp()), x, y, BALL, method=Peer(label="theirs", run=failing))
+        attack(Classifier(mlp()), x, y, BALL, method=OtherLibraryAttack(label="theirs", run=failing))
     with pytest.raises(EpsballError, match=r"theirs returned \(\d, 3\) for inputs \(\d, 16\)"):
-        attack(Classifier(mlp()), x, y, BALL, method=Peer(label="theirs", run=lambda task: task.x[:, :3]))
+        attack(Classifier(mlp()), x, y, BALL, method=OtherLibraryAttack(label="theirs", run=lambda task: task.x[:, :3]))
 
 
 @pytest.mark.parametrize("returned", [lambda task: None, lambda task: task.x.numpy(), lambda task: (task.x, task.y)])
-def test_a_peer_that_returns_no_tensor_is_named(returned, as_users_run):
+def test_an_attack_that_returns_no_tensor_is_named(returned, as_users_run):
     x, y = examples(5)
     with pytest.raises(EpsballError, match="theirs returned a .*; expected a tensor"):
-        attack(Classifier(mlp()), x, y, BALL, method=Peer(label="theirs", run=returned))
+        attack(Classifier(mlp()), x, y, BALL, method=OtherLibraryAttack(label="theirs", run=returned))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-def test_examples_for_which_a_peer_returns_nan_are_told_of_and_the_others_go_on(norm):
+def test_examples_with_nan_points_are_reported_and_the_others_go_on(norm):
     x, _ = examples(20)
     y = mlp()(x).argmax(1)
 
@@ -125,19 +125,23 @@ def test_examples_for_which_a_peer_returns_nan_are_told_of_and_the_others_go_on(
 
     with pytest.warns(UserWarning, match="theirs returned NaN for 5 of 20 examples"):
         result = attack(
-            Classifier(mlp()), x, y, Ball(norm, 4 if norm == "l1" else 0.6), method=Peer(label="theirs", run=half)
+            Classifier(mlp()),
+            x,
+            y,
+            Ball(norm, 4 if norm == "l1" else 0.6),
+            method=OtherLibraryAttack(label="theirs", run=half),
         )
     assert not result.broken[:5].any()
     assert result.broken.any()
 
 
-def test_what_is_no_foolbox_attack_is_told():
-    for attacker in (Peer, "LinfPGD"):
+def test_what_is_not_a_foolbox_attack_is_refused():
+    for attacker in (OtherLibraryAttack, "LinfPGD"):
         with pytest.raises(InputError, match="give a Foolbox attack object"):
             from_foolbox(attacker)
 
 
-def test_a_peer_may_compute_in_float64():
+def test_another_library_may_compute_in_float64():
     """As HopSkipJump of the Adversarial Robustness Toolbox does."""
 
     def doubled(task):
@@ -147,7 +151,7 @@ def test_a_peer_may_compute_in_float64():
 
     x, _ = examples(20)
     y = mlp()(x).argmax(1)
-    result = attack(Classifier(mlp()), x, y, BALL, method=Peer(label="theirs", run=doubled))
+    result = attack(Classifier(mlp()), x, y, BALL, method=OtherLibraryAttack(label="theirs", run=doubled))
     assert result.broken.any()
     assert result.ledger.passes[1] == 20
 
@@ -156,7 +160,7 @@ def test_a_ball_without_box_or_with_another_is_an_error():
     x, y = examples(5)
     free = Classifier(mlp(), low=None, high=None)
     with pytest.raises(InputError, match="needs a box"):
-        attack(free, x, y, Ball("linf", 0.1, None, None), method=Peer(label="steps", run=steps))
+        attack(free, x, y, Ball("linf", 0.1, None, None), method=OtherLibraryAttack(label="steps", run=steps))
     wide = Classifier(mlp(), low=-1.0, high=1.0)
     with pytest.raises(InputError, match="works in the box"):
         attack(wide, x, y, Ball("linf", 0.1, -1, 1), method=from_torchattacks(lambda model, radius: None))

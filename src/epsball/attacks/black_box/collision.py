@@ -1,4 +1,4 @@
-"""Collision: a partner of another label whose ball meets the example's is a witness against one of the two."""
+"""Collision: where balls of different label meet, a common point is misclassified for one of the two examples."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from epsball import pixels
 from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.attack import Attack
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.errors import InputError
@@ -19,24 +20,32 @@ _ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Collision:
+class Collision(Attack):
     """Points in the intersection of an example's ball and that of a partner of another label; needs no gradient.
 
-    A point of both balls is misclassified for at least one of the two, whatever the classifier.
-    Two such points are asked about each pair: the one nearest to the partner, which is likelier
-    to be misclassified for the example, and the midpoint, which is the same for both: where each
-    of a pair is attacked with the other in its pool, at least one is broken. Pairs without a
-    common point among the machine's numbers promise nothing (`meetings` counts them).
+    A point of both balls is misclassified for at least one of the two, by any classifier. Two such
+    points are tried for each pair: the one nearest to the partner, which is likelier to be
+    misclassified for the example, and the midpoint, which is the same for both. So where each of a pair
+    is attacked with the other in its pool, at least one is broken. Pairs without a common point among
+    floats promise nothing (`meetings` counts them).
 
     Parameters
     ----------
     pool
         Partners (k, *shape), as pixels or as uint8, and their labels (k,).
     partners
-        Most partners asked about an example, nearest first.
+        Most partners tried per example, nearest first.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> pool = torch.tensor([[0.5, 0.7, 0.2]]), torch.tensor([1])
+    >>> eb.attacks.Collision(pool=pool, partners=10).gradient_free
+    True
     """
 
-    gradient_free: ClassVar = True
+    name: ClassVar[str] = "collision"
+    gradient_free: ClassVar[bool] = True
 
     pool: tuple[Tensor, Tensor]
     partners: int = 100
@@ -52,18 +61,13 @@ class Collision:
                 "and one integer each."
             )
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "collision"
-
     def meetings(self, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], ball: Ball) -> Meetings:
         """Return the pairs of an example and a partner whose balls meet, ties marked."""
         points, labels = self._partners(x)
         return meetings(x, y, points, labels, ball)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Ask about the points that the standing examples share with their partners, nearest partners first."""
+        """Try the points that active examples share with their partners, nearest partners first."""
         query.begin(0)
         points, _ = self._partners(query.x)
         pairs = self.meetings(query.x, query.y, ball)
@@ -73,11 +77,11 @@ class Collision:
         while first < min(self.partners, int(rank.max()) + 1 if len(rank) else 0):
             turn = torch.nonzero((rank >= first) & (rank < min(first + size, self.partners)))[:, 0]
             for chosen in turn.split(_ROWS):
-                self._ask(query, index[chosen], points, partner[chosen])
+                self._try(query, index[chosen], points, partner[chosen])
             first, size = first + size, 2 * size
 
-    def _ask(self, query: Query, index: Tensor, points: Tensor, partner: Tensor) -> None:
-        """Ask about the point of each ball nearest to the partner, then about the midpoint."""
+    def _try(self, query: Query, index: Tensor, points: Tensor, partner: Tensor) -> None:
+        """Try the point of each ball nearest to the partner, then the midpoint."""
         rows = query.rows_of(index)
         rows, partner, index = rows[rows >= 0], partner[rows >= 0], index[rows >= 0]
         if len(rows) == 0:
@@ -95,7 +99,7 @@ class Collision:
 
 
 def _rank(example: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
-    """Return the number of each row among those of its example; rows of one example stand together."""
+    """Return the number of each row among those of its example; rows of one example are adjacent."""
     rows = torch.arange(len(example), device=example.device)
     if len(rows) == 0:
         return rows

@@ -11,10 +11,10 @@ from epsball.attacks.losses import Loss
 from epsball.randomness import Keys
 
 Directions = Callable[[Keys, tuple[int, ...], torch.dtype], Tensor]
-"""Draws (n, *shape) from one key an example."""
+"""Draws (n, *shape) from one key per example."""
 
 _PAIRS = 8
-"""Pairs a call: a fixed number, so that how many examples stand changes no sum."""
+"""Pairs per call: a fixed number, so that the number of active examples changes no sum."""
 
 
 def rademacher(keys: Keys, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -37,18 +37,18 @@ def estimate(
     scale: float,
     pairs: int,
 ) -> tuple[Float[Tensor, "n *shape"], Int64[Tensor, " m"]]:
-    """Return g = 1/(2 s m) sum_i (l(x + s u_i) - l(x - s u_i)) u_i, and the rows whose examples still stand.
+    """Return g = 1/(2 s m) sum_i (l(x + s u_i) - l(x - s u_i)) u_i, and the rows still active.
 
-    The rows of the others are worth nothing.
+    The other rows of g mean nothing.
 
     Parameters
     ----------
     query
-        Evaluates 2 m points an example.
+        Evaluates 2 m points per example.
     loss
         Maps (logits, y) to (n,).
     points
-        One a standing example.
+        One per active example.
     keys
         Keys of the call, indexed by position.
     directions
@@ -66,7 +66,7 @@ def estimate(
         rows = torch.arange(len(points), device=points.device).repeat_interleave(both.shape[1])
         y = query.y[rows]
         value = loss(query.logits(both.flatten(0, 1), rows), y).view(len(points), 2, count)
-        # A point beside the ball may have no finite logits; it tells nothing.
+        # A point outside the ball may have no finite logits; it says nothing.
         slope = torch.nan_to_num(value[:, 0] - value[:, 1], nan=0.0, posinf=0.0, neginf=0.0)
         total[kept] += torch.einsum("nm,nm...->n...", slope, u)
         if query.going_on is not None:

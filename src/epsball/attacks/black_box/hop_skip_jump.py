@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.tensors import like
+from epsball.attacks.parts.attack import Attack, Domain, NormName
+from epsball.attacks.parts.tensors import column
 from epsball.ball import Ball
 from epsball.checks import check_counts
 from epsball.classifier.margins import margins
@@ -21,16 +22,16 @@ _BLEND = 10
 """Halvings of the blend with noise: to 2^-10, the published 0.001."""
 
 Between = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Maps examples, points and shares of the way to the points on that way."""
+"""Maps examples, points and shares to the points at these shares of the way between them."""
 
 _FIRST_SCALE = 0.1
 _HALVINGS = 30
 _DIRECTIONS = 16
-"""Directions a call: a fixed number, so that how many examples stand changes no sum."""
+"""Directions per call: a fixed number, so that the number of active examples changes no sum."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HopSkipJump:
+class HopSkipJump(Attack):
     """HopSkipJump, for linf and l2; needs the predicted class only.
 
     From a misclassified point it walks along the decision boundary: project onto the boundary by
@@ -45,18 +46,28 @@ class HopSkipJump:
         Iteration t estimates the normal from min(first_queries sqrt(t), most_queries) decisions.
     tries
         Images tried as a misclassified start, then blended towards x: uniform noise as published,
-        in turn with corners of the box. Examples for which all are classified right are left alone.
+        in turn with corners of the box. Examples for which all are classified correctly are not searched.
 
     References
     ----------
     Chen, Jordan and Wainwright, "HopSkipJumpAttack: a query-efficient decision-based attack",
     IEEE S&P 2020, algorithm 2 and appendix A.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.HopSkipJump(iterations=2, first_queries=30)
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=method).broken
+    tensor([True])
     """
 
-    norms: ClassVar = ("linf", "l2")
-    domain: ClassVar = "box"
-    gradient_free: ClassVar = True
-    tolerance: ClassVar = 0.3
+    name: ClassVar[str] = "hop-skip-jump"
+    domain: ClassVar[Domain] = "box"
+    norms: ClassVar[tuple[NormName, ...]] = ("linf", "l2")
+    tolerance: ClassVar[float | None] = 0.3
+    gradient_free: ClassVar[bool] = True
 
     iterations: int = 64
     first_queries: int = 100
@@ -66,21 +77,16 @@ class HopSkipJump:
     def __post_init__(self) -> None:
         check_counts(self, "iterations", "first_queries", "most_queries", "tries")
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "hop-skip-jump"
-
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Walk along the boundary around the standing examples."""
+        """Walk along the boundary around the active examples."""
         if ball.low is None or ball.high is None:
-            raise InputError("HopSkipJump starts from noise in the box, and the ball has none; give low= and high=.")
+            raise InputError("HopSkipJump starts from noise in the box, but the ball has none; give low= and high=.")
         query.begin(0)
         walk = _Walk(query=query, ball=ball, keys=keys, low=ball.low, high=ball.high)
         index, x, points = walk.start(self.tries)
         for t in range(1, self.iterations + 1):
-            standing = query.rows_of(index) >= 0
-            index, x, points = index[standing], x[standing], points[standing]
+            active = query.rows_of(index) >= 0
+            index, x, points = index[active], x[active], points[active]
             if len(index) == 0:
                 return
             count = min(int(self.first_queries * math.sqrt(t)), self.most_queries)
@@ -92,7 +98,7 @@ class HopSkipJump:
 class _Walk:
     """The moves, on rows that belong to the examples at positions `index` of the call.
 
-    Rows whose example has left are not asked any more and count as classified right.
+    Rows whose example has left are not evaluated any more and count as classified correctly.
     """
 
     query: Query
@@ -104,7 +110,7 @@ class _Walk:
     def wrong(
         self, index: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], asked: Bool[Tensor, " m"] | None = None
     ) -> Bool[Tensor, " m"]:
-        """Return which of the points asked for are misclassified."""
+        """Return which of the requested points are misclassified."""
         rows = self.query.rows_of(index)
         live = torch.nonzero(rows >= 0 if asked is None else asked & (rows >= 0))[:, 0]
         out = torch.zeros(len(index), dtype=torch.bool, device=index.device)
@@ -114,12 +120,12 @@ class _Walk:
         return out
 
     def start(self, tries: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return positions, examples and misclassified noise blended towards them, where there is any."""
+        """Return positions, examples and misclassified noise blended towards them, where some was found."""
         index, x = self.query.index, self.query.x
         points, found = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for attempt in range(tries):
             noise = self.keys[index].derive("noise", attempt).uniform(x.shape[1:], x.dtype)
-            # Every other image is a corner of the box: farther out, where grey noise is all of one class.
+            # Every other image is a corner of the box, for models that give all grey noise one class.
             noise = noise.round() if attempt % 2 else noise
             noise = self.low + (self.high - self.low) * noise
             hit = self.wrong(index, noise, ~found)
@@ -141,7 +147,7 @@ class _Walk:
         size = distance / math.sqrt(t)
         moved, found = points.clone(), torch.zeros_like(index, dtype=torch.bool)
         for _ in range(_HALVINGS):
-            trial = (points + like(size, points) * normal).clamp(self.low, self.high)
+            trial = (points + column(size, points) * normal).clamp(self.low, self.high)
             hit = self.wrong(index, trial, ~found)
             moved[hit], found = trial[hit], found | hit
             if bool((found | (self.query.rows_of(index) < 0)).all()):
@@ -175,7 +181,7 @@ class _Walk:
             phi_sum += phi.sum(1)
         mean = phi_sum / count
         baseline = torch.where(mean.abs() == 1, torch.zeros_like(mean), mean)
-        direction = (weighted - like(baseline, plain) * plain).flatten(1)
+        direction = (weighted - column(baseline, plain) * plain).flatten(1)
         direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp(min=1e-12)
         direction = direction.sign() if self.ball.norm == "linf" else direction
         return direction.view_as(points)
@@ -201,9 +207,9 @@ class _Walk:
 
     def _blend(self, x: Tensor, points: Tensor, share: Tensor) -> Tensor:
         """Return (1 - share) x + share points."""
-        return torch.lerp(x, points, like(share, x))
+        return torch.lerp(x, points, column(share, x))
 
     def _clip(self, x: Tensor, points: Tensor, share: Tensor) -> Tensor:
         """Return points clipped to the linf ball of `share` of their distance."""
-        reach = like(share * self.ball.distance(points, x).to(x.dtype), x)
+        reach = column(share * self.ball.distance(points, x).to(x.dtype), x)
         return torch.clamp(points, x - reach, x + reach)

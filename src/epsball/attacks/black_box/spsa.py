@@ -8,16 +8,17 @@ import torch
 from epsball.attacks import losses
 from epsball.attacks.black_box.finite_differences import estimate, rademacher
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.adam import adam
-from epsball.attacks.parts.tensors import width
+from epsball.attacks.parts.attack import Attack, NormName
+from epsball.attacks.parts.step_size import adam
+from epsball.attacks.parts.tensors import box_width
 from epsball.ball import Ball
 from epsball.checks import check_counts, check_positive
 from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class SPSA:
-    """Simultaneous perturbation stochastic approximation; needs scores, no gradient.
+class SPSA(Attack):
+    """Simultaneous perturbation stochastic approximation; needs scores but no gradient.
 
     A step costs 2 * pairs + 1 forwards.
 
@@ -26,7 +27,7 @@ class SPSA:
     steps
         Number of steps.
     pairs
-        Pairs of points x + delta u, x - delta u a step, u of independent signs.
+        Pairs of points x + delta u, x - delta u per step, u of independent signs.
     delta
         Size of the perturbations, in widths of the box.
     learning_rate
@@ -38,17 +39,27 @@ class SPSA:
     ----------
     Uesato, O'Donoghue, van den Oord and Kohli, "Adversarial risk and the dangers of evaluating
     against weak attacks", ICML 2018, algorithm 1. Spall (1992).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.SPSA(steps=20, pairs=8, learning_rate=0.05)
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=method).broken
+    tensor([True])
     """
 
-    norms: ClassVar = ("linf", "l2")
-    gradient_free: ClassVar = True
-    tolerance: ClassVar = 0.1
+    name: ClassVar[str] = "spsa"
+    norms: ClassVar[tuple[NormName, ...]] = ("linf", "l2")
+    tolerance: ClassVar[float | None] = 0.1
+    gradient_free: ClassVar[bool] = True
 
     steps: int = 100
     pairs: int = 64
     delta: float = 0.01
     learning_rate: float = 0.01
-    loss: str | losses.Loss = "margin"
+    loss: losses.LossName | losses.Loss = "margin"
 
     def __post_init__(self) -> None:
         check_counts(self, "steps", "pairs")
@@ -56,16 +67,11 @@ class SPSA:
         check_positive("learning_rate", self.learning_rate)
         losses.resolve(self.loss)
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "spsa"
-
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         loss = losses.resolve(self.loss)
         query.begin(0)
-        points, size = query.x, width(query.neighbourhood)
+        points, size = query.x, box_width(query.neighbourhood)
         mean, square = torch.zeros_like(points), torch.zeros_like(points)
         for step in range(1, self.steps + 1):
             gradient, kept = estimate(

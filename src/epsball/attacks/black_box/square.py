@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.attacks import losses
-from epsball.attacks.auto_pgd.start import climb_from
+from epsball.attacks.auto_pgd.ascent import auto_pgd_from
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.objective import Walkers
-from epsball.attacks.parts.square_moves import Grid, MassMoves, Moves, VertexMoves
-from epsball.ball import Ball, Neighbourhood
+from epsball.attacks.parts.attack import Attack
+from epsball.attacks.parts.objective import RowObjective, untargeted
+from epsball.attacks.parts.square_moves import Grid, moves_in
+from epsball.ball import Ball
 from epsball.checks import check_count, check_counts
 from epsball.errors import InputError
 from epsball.randomness import Keys
@@ -26,22 +27,22 @@ BLOCK = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Square:
+class Square(Attack):
     """The Square attack, on the margin.
 
-    Costs queries + 1 forwards a restart, and no gradient but those of its polish.
+    Costs queries + 1 forwards per restart, and gradients for the polish only.
 
     Parameters
     ----------
     queries
-        Proposals a restart.
+        Proposals per restart.
     restarts
         Number of random starts.
     share
-        Share of the image that the first squares cover, p.
+        p, the share of the image that the first squares cover.
     schedule
-        Number of queries over which the published schedule of p is laid out. AutoAttack's is 10,000,
-        whatever the number of queries.
+        Number of queries over which the published schedule of p extends. AutoAttack's is 10,000 for any
+        number of queries.
     polish
         Steps of Auto-PGD from the best points at the end of a restart (published: 0).
 
@@ -50,15 +51,25 @@ class Square:
     Andriushchenko, Croce, Flammarion and Hein, "Square Attack: a query-efficient black-box adversarial
     attack via random search", ECCV 2020, algorithms 1 to 3; in l1 as in Croce and Hein, "Mind the box",
     ICML 2021.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.Square(queries=20)).broken
+    tensor([True])
     """
+
+    name: ClassVar[str] = "square"
+    tolerance: ClassVar[float | None] = 1.0
+    gradient_free: ClassVar[bool] = True
 
     queries: int = 5000
     restarts: int = 1
     share: float = 0.8
     schedule: int = 10_000
     polish: int = 0
-    gradient_free: ClassVar[bool] = True
-    tolerance: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         check_counts(self, "queries", "restarts", "schedule")
@@ -67,26 +78,21 @@ class Square:
         if not 0 < self.share <= 1:
             raise InputError(f"share is {self.share}; it is the share of the image the first squares cover, in (0, 1].")
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "square"
-
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         for restart in range(self.restarts):
             query.begin(restart)
-            walkers = Walkers(query, lambda logits, y, targets: losses.margin(logits, y))
-            best = self.search(walkers, keys[query.index].derive(restart))
+            objective = RowObjective(query, untargeted(losses.margin))
+            best = self.search(objective, keys[query.index].derive(restart))
             if self.polish and len(best):
-                climb_from(best, walkers, self.polish)
+                auto_pgd_from(best, objective, self.polish)
 
-    def search(self, walkers: Walkers, keys: Keys) -> Float[Tensor, "m *shape"]:
-        """Let walkers search; return the best points of those left."""
-        moves = moves_in(walkers.neighbourhood)
+    def search(self, objective: RowObjective, keys: Keys) -> Float[Tensor, "m *shape"]:
+        """Search from one start per row; return the best points of the remaining rows."""
+        moves = moves_in(objective.neighbourhood)
         grid = moves.grid
         best = moves.first(keys.derive("first"))
-        margin, going_on = walkers.margin(best)
+        margin, going_on = objective.margin(best)
         margin = margin.nan_to_num(nan=torch.inf)
         words, draws = keys.words.new_zeros(len(best), 0), []
         for query in range(self.queries):
@@ -101,7 +107,7 @@ class Square:
             if place == 0 or going_on is not None:
                 draws = moves.draws(words, [self._side(block * BLOCK + i, grid) for i in range(BLOCK)])
             points = moves.propose(best, draws[place])
-            found, going_on = walkers.margin(points)
+            found, going_on = objective.margin(points)
             better = torch.nonzero(found < margin)[:, 0]
             if len(better):
                 best.index_copy_(0, better, points[better])
@@ -112,10 +118,3 @@ class Square:
         """Return the side of a query's square: the root of the share p of the image, at least 1."""
         halvings = sum(query * 10_000 // self.schedule > after for after in HALVINGS)
         return max(1, round(math.sqrt(self.share / 2**halvings * grid.height * grid.width)))
-
-
-def moves_in(neighbourhood: Neighbourhood) -> Moves:
-    """Return the moves of the neighbourhood's norm."""
-    if neighbourhood.norm.order == math.inf:
-        return VertexMoves.around(neighbourhood)
-    return MassMoves(Grid.of(neighbourhood.shape), neighbourhood, int(neighbourhood.norm.order))

@@ -1,8 +1,9 @@
-"""Running the model during a search: padding, precision, logits and input gradients."""
+"""Running the model during a search: padding, precision, logits and input gradients, single or averaged."""
 
 import copy
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -13,36 +14,38 @@ from epsball.classifier import Classifier
 from epsball.errors import ModelError
 
 FEWEST_ROWS = 16
-"""Batches are padded to this many rows: on the CPU a row's logits depend on smaller batch sizes."""
+"""Batches are padded to this many rows: in smaller ones a row's logits depend on the batch size on the CPU."""
 
-PRECISIONS = ("float32", "bf16")
+Precision = Literal["float32", "bf16"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Maps (logits, points) to one loss a row."""
+"""Maps (logits, points) to one loss per row."""
 
 Evaluated = tuple[Tensor, list[Tensor], list[Tensor]]
 
 
 class Evaluator:
-    """The model as a search runs it, in the precision asked for; verdicts never come from here.
+    """The model as a search runs it, in the requested precision; verdicts never come from here.
 
     Parameters
     ----------
     classifier
-        The model; its passes are counted, those of padded rows too.
+        The model; all its passes are counted, those of padded rows too.
     precision
-        ``"float32"`` runs the module in its own dtype. ``"bf16"`` runs a copy under bfloat16 autocast.
-        Images go channels last, where the module allows it, in bfloat16 and into networks with max-pooling.
+        ``"float32"`` runs the module in its own dtype, ``"bf16"`` a copy of it under bfloat16 autocast.
+        In bfloat16, and in networks with max-pooling, images are channels last where the module allows it.
 
     Attributes
     ----------
     padding
         Passes (forward, backward) spent on padded rows.
     repeats
-        Forwards a gradient costs.
+        Forwards per gradient.
     rounding
-        A margin of this share of the logits' size is taken to keep its sign in the canonical pass: the
-        square root of the arithmetic's unit.
+        A margin of at least this share of the logits' size is assumed to keep its sign in the canonical
+        pass: the square root of the arithmetic's unit roundoff.
 
     Raises
     ------
@@ -69,11 +72,11 @@ class Evaluator:
     def gradients(self, points: Float[Tensor, "n *shape"], losses: Sequence[Loss]) -> Evaluated:
         """Return logits, per-example losses, and each loss's gradient in the points.
 
-        One forward, and one backward a loss.
+        One forward, and one backward per loss.
         """
         n = len(points)
         leaf = self._padded(points).detach().requires_grad_()
-        # What a loss takes from the points themselves must not pass for a gradient of the model.
+        # A loss's own dependence on the points must not count as a gradient of the model.
         beside = leaf.detach().requires_grad_()
         with torch.enable_grad():
             with ThinConvolutions():
@@ -94,14 +97,14 @@ class Evaluator:
         return torch.cat([points, points[:1].expand(missing, *points.shape[1:])])
 
     def _run(self, points: Tensor) -> Tensor:
-        """Return logits in the model's dtype: its last layers may compute in another one."""
+        """Return logits in the model's dtype; its last layers may compute in another one."""
         if not self.reduced:
             return self._forward(points).to(self._dtype)
         with torch.autocast(self._device.type, torch.bfloat16):
             return self._forward(points).to(self._dtype)
 
     def _forward(self, points: Tensor) -> Tensor:
-        """Run the network, channels last until it turns out not to take that."""
+        """Run the network, channels last until that turns out to fail."""
         if not self._channels_last or points.ndim != 4:
             return self.classifier.run(self.network, points)
         try:
@@ -112,6 +115,91 @@ class Evaluator:
             if self.reduced:
                 _lay_out(self.network, torch.contiguous_format)
             return self.classifier.run(self.network, points)
+
+
+class GradientNoise:
+    """Relative standard errors norm(se) / norm(mean) of averaged gradients, one each; NaN for single samples.
+
+    se is the standard deviation over the samples, coordinate by coordinate, over sqrt(samples). Near
+    0 the mean can be trusted; at 1 and above it is mostly noise, and more samples are needed.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> noise = eb.attacks.GradientNoise()
+    >>> noise.add(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.5]]))
+    >>> print(noise)
+    relative standard error of 1 mean gradients: 0.100 [0.100, 0.100]
+    """
+
+    def __init__(self) -> None:
+        self._values: list[Tensor] = []
+
+    def add(self, mean: Float[Tensor, "m *shape"], error: Float[Tensor, "m *shape"]) -> None:
+        """Note the mean gradients and their standard errors."""
+        size, noise = (torch.linalg.vector_norm(v.flatten(1), dim=1) for v in (mean, error))
+        self._values.append(torch.where(noise == 0, noise, noise / size).cpu())
+
+    @property
+    def relative_errors(self) -> Float[Tensor, " gradients"]:
+        """All of them, in the order of the evaluations."""
+        return torch.cat(self._values) if self._values else torch.zeros(0)
+
+    def __str__(self) -> str:
+        errors = self.relative_errors
+        if len(errors) == 0:
+            return "no gradient was averaged"
+        if bool(errors.isnan().any()):
+            return "gradients of one sample have no standard error; take 2 samples or more"
+        low, middle, high = (float(errors.double().quantile(q)) for q in (0.05, 0.5, 0.95))
+        return f"relative standard error of {len(errors)} mean gradients: {middle:.3f} [{low:.3f}, {high:.3f}]"
+
+
+class AveragedEvaluator:
+    """An evaluator whose gradients are means over `samples` evaluations of the same points.
+
+    Each evaluation is a pass of its own, so that a model that draws once per batch draws again. Gradients
+    are averaged after the loss, not logits before it; the logits returned are the logarithm of the mean
+    softmax, as in verdicts.
+
+    Attributes
+    ----------
+    repeats
+        Forwards per gradient.
+    """
+
+    def __init__(self, evaluator: "Evaluator | AveragedEvaluator", samples: int, noise: GradientNoise) -> None:
+        self._evaluator, self._samples, self._noise = evaluator, samples, noise
+        self.repeats = samples * evaluator.repeats
+        self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
+
+    def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Return logits of one evaluation."""
+        return self._evaluator.logits(points)
+
+    def gradients(self, points: Float[Tensor, "n *shape"], losses: Sequence[Loss]) -> Evaluated:
+        """Return the log of the mean softmax, mean losses and mean gradients; note their standard errors.
+
+        Mean and squares are updated sample by sample: M_k = M_{k-1} + (g - M_{k-1}) / k and
+        S_k = S_{k-1} + (g - M_{k-1}) (g - M_k); se^2 = S_n / (n (n - 1)).
+        """
+        softmax, values, means, squares = torch.tensor(0.0), [], [], []
+        for k in range(1, self._samples + 1):
+            logits, losses_now, gradients = self._evaluator.gradients(points, losses)
+            softmax = softmax + logits.double().softmax(1) / self._samples
+            if k == 1:
+                values, means = losses_now, gradients
+                squares = [torch.zeros_like(gradient) for gradient in gradients]
+                continue
+            values = [value + (now - value) / k for value, now in zip(values, losses_now, strict=True)]
+            for i, gradient in enumerate(gradients):
+                before = gradient - means[i]
+                means[i] = means[i] + before / k
+                squares[i] += before * (gradient - means[i])
+        pairs = self._samples * (self._samples - 1)
+        for mean, square in zip(means, squares, strict=True):
+            self._noise.add(mean, (square / pairs).sqrt())
+        return softmax.log().to(points.dtype), values, means
 
 
 def _first(values: Tensor, n: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The canonical pass, by which every verdict is given."""
+"""The canonical pass, which gives every verdict."""
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -14,8 +14,8 @@ class Judge:
     """Margins by the deployed model in one fixed batch shape, with TF32 and autocast off.
 
     Batches have `FEWEST_ROWS` rows, the last one padded, so that a stored point has the same
-    logits whatever it was found beside. A stochastic model is judged by the mean softmax over
-    its stated repetitions.
+    logits in any company. A stochastic model is judged by the mean softmax over its stated
+    repetitions.
 
     Attributes
     ----------
@@ -40,15 +40,15 @@ class Judge:
     def _block(self, block: Tensor) -> Tensor:
         n = len(block)
         padded = torch.cat([block, block[:1].expand(FEWEST_ROWS - n, *block.shape[1:])])
-        # Plain strides, whatever those of the block: images of one channel may look channels-last to a kernel.
+        # Plain strides: a kernel may take images of one channel for channels-last ones.
         rows = padded.clone(memory_format=torch.contiguous_format)
         self.padding += self.cost * (FEWEST_ROWS - n)
         if not self.classifier.stochastic:
-            # A copy: a model may hand out the same buffer again.
+            # A copy: a model may return the same buffer again.
             return self.classifier.forward(rows)[:n].clone()
         total = sum(self.classifier.forward(rows)[:n].double().softmax(1) for _ in range(self.cost))
         return torch.log(torch.as_tensor(total) / self.cost)
 
     def margins(self, points: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        """Return z_y - max_{j != y} z_j in float64 of the canonical logits; NaN where there is none."""
+        """Return z_y - max_{j != y} z_j of the canonical logits, in float64; NaN where there is none."""
         return margins(self.classifier.effective_logits(self.logits(points), y), y)

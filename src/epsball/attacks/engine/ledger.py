@@ -13,17 +13,16 @@ from epsball import results
 if TYPE_CHECKING:
     import pyarrow
 
-WHOLE_CALL = -1
+NO_EXAMPLE = -1
 """The index of rows that belong to no example: guards and padding."""
 
-
-LOOKING = ("natural", "verification", "guards", "padding")
-"""The names under which passes stand that are no attack's."""
+OVERHEAD = ("natural", "verification", "guards", "padding")
+"""The names of rows whose passes are not an attack's."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Ledger(results.Result):
-    """A long table, a row an (example, attack, restart).
+    """A long table: one row per example, attack and restart.
 
     Parameters
     ----------
@@ -40,6 +39,14 @@ class Ledger(results.Result):
     zero_gradients, bad_gradients
         How many of the input gradients were exactly zero, and how many had entries that are
         NaN or infinite: both are signs of masking.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> result = eb.attack(eb.Classifier(torch.nn.Identity()), x, y, eb.Ball("linf", 0.1), method="pgd,steps=3")
+    >>> result.ledger.summary()["pgd-3"]
+    (1, 4, 3)
     """
 
     index: Int64[Tensor, " rows"]
@@ -77,7 +84,7 @@ class Ledger(results.Result):
 
     @classmethod
     def judged(cls, index: Tensor, name: str, margin: Tensor, forwards: Tensor) -> "Ledger":
-        """Return rows of passes that only look: natural and verification."""
+        """Return rows of passes that give verdicts: natural and verification."""
         none = torch.zeros_like(forwards)
         return cls.rows(index, name, 0, margin, forwards, none, none, none)
 
@@ -91,7 +98,7 @@ class Ledger(results.Result):
     def overhead(cls, name: str, forwards: int, backwards: int = 0) -> "Ledger":
         """Return one row of passes that belong to no example."""
         return cls.rows(
-            torch.tensor([WHOLE_CALL]),
+            torch.tensor([NO_EXAMPLE]),
             name,
             0,
             torch.tensor([torch.nan]),
@@ -122,15 +129,15 @@ class Ledger(results.Result):
 
     def searching(self) -> Bool[Tensor, " rows"]:
         """Return which rows are an attack's own: not natural, verification, guards or padding."""
-        return torch.tensor([name not in LOOKING for name in self.attack], dtype=torch.bool)
+        return torch.tensor([name not in OVERHEAD for name in self.attack], dtype=torch.bool)
 
     def summary(self) -> dict[str, tuple[int, int, int]]:
-        """Return per attack: examples it worked on, forwards, backwards."""
+        """Return for each attack: examples it worked on, forwards, backwards."""
         out = {}
         for name in dict.fromkeys(self.attack):
             rows = self.of(name)
             examples = self.index[rows]
-            counted = len(examples[examples != WHOLE_CALL].unique())
+            counted = len(examples[examples != NO_EXAMPLE].unique())
             out[name] = (counted, int(self.forwards[rows].sum()), int(self.backwards[rows].sum()))
         return out
 

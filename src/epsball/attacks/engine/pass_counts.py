@@ -1,4 +1,4 @@
-"""What a search has spent, an entry an example of one chunk, restart by restart."""
+"""What a search has spent on each example of a chunk, restart by restart."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from torch import Tensor
 from epsball.attacks.engine.ledger import Ledger
 
 
-class Tally:
+class PassCounter:
     """Counts passes and the lowest margin seen, for the ledger and for budgets.
 
     Attributes
     ----------
     attack
-        The attack that what follows is counted for.
+        The attack whose passes are being counted.
     lowest
         The lowest margin seen inside the ball in this restart (float64), infinite at first.
     """
@@ -32,8 +32,8 @@ class Tally:
         self._enter()
         return self._before + self._forwards + self._backwards
 
-    def beyond(self, budget: int, owners: Int64[Tensor, " m"], cost: int) -> Bool[Tensor, " n"]:
-        """Return which entries would spend more than `budget` by a call of `cost` passes for each of their rows."""
+    def over_budget(self, budget: int, owners: Int64[Tensor, " m"], cost: int) -> Bool[Tensor, " n"]:
+        """Return the entries that a call of `cost` passes for each of their rows takes over `budget`."""
         due = cost * torch.bincount(owners, minlength=len(self.index))
         return (due > 0) & (self.spent + due > budget)
 
@@ -51,7 +51,7 @@ class Tally:
         self._finished.append((self.attack, self._restart, [column[rows] for column in columns]))
 
     def begin(self, restart: int, attack: str | None = None) -> None:
-        """Begin the rows of another restart, of the same attack or of another one; those of the same restart go on."""
+        """Begin the rows of another restart or attack; the rows of the same restart go on."""
         if (attack or self.attack, restart) == (self.attack, self._restart):
             return
         self._close()
@@ -60,9 +60,9 @@ class Tally:
         self._open(restart)
 
     def passes(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
-        """Count so many forwards and backwards for the owner of each row.
+        """Count forwards and backwards for the owner of each row.
 
-        Those of calls with the same tensor of owners, as most are, are entered together.
+        Successive calls with the same tensor of owners, as most are, are entered together.
         """
         if owners is not self._owners:
             self._enter()
@@ -74,7 +74,7 @@ class Tally:
         ones = torch.ones_like(self._owners)
         forwards = self._forwards.index_add(0, self._owners, ones, alpha=self._each[0])
         backwards = self._backwards.index_add(0, self._owners, ones, alpha=self._each[1])
-        # In one statement, so that after an interruption on the way they are entered once all the same.
+        # One statement, so that an interruption never enters them twice.
         self._forwards, self._backwards, self._each = forwards, backwards, (0, 0)
 
     def margins(self, owners: Int64[Tensor, " m"], margin: Float64[Tensor, " m"]) -> None:
@@ -82,14 +82,14 @@ class Tally:
         self.lowest.scatter_reduce_(0, owners, margin.masked_fill(margin.isnan(), torch.inf), "amin")
 
     def shared(self, owners: Int64[Tensor, " m"], forwards: int, backwards: int) -> None:
-        """Divide passes of a whole batch evenly; what is left over goes to the first."""
+        """Divide the passes of a whole batch evenly; the remainder goes to the first."""
         for counts, total in ((self._forwards, forwards), (self._backwards, backwards)):
             share = torch.full_like(owners, total // len(owners))
             share[: total % len(owners)] += 1
             counts.index_add_(0, owners, share)
 
     def gradients(self, owners: Int64[Tensor, " m"], zero: Bool[Tensor, " m"], bad: Bool[Tensor, " m"]) -> None:
-        """Count the gradients that were exactly zero, and those with NaN or infinite entries."""
+        """Count gradients that were exactly zero, and those with NaN or infinite entries."""
         self._zero.index_add_(0, owners, zero.long())
         self._bad.index_add_(0, owners, bad.long())
 
@@ -100,20 +100,3 @@ class Tally:
             Ledger.rows(index, attack, restart, *columns) for attack, restart, (index, *columns) in self._finished
         ]
         return Ledger.concatenate(rows)
-
-
-def only(paid: Tensor | None, points: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return the points and owners of the rows that are paid for."""
-    if paid is None:
-        return points, rows
-    owners = torch.arange(len(points), device=points.device) if rows is None else rows
-    return points[paid], owners[paid]
-
-
-def spread(values: Tensor, paid: Tensor | None, missing: float) -> Tensor:
-    """Return values of the paid rows among all rows."""
-    if paid is None:
-        return values
-    out = values.new_full((len(paid), *values.shape[1:]), missing)
-    out[paid] = values
-    return out

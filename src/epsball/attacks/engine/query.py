@@ -3,53 +3,69 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from epsball.attacks.engine.averaged import Averaged, GradientNoise
-from epsball.attacks.engine.evaluator import Evaluated, Evaluator
+from epsball.attacks.engine.counting_module import CountingModule
+from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluated, Evaluator, GradientNoise
 from epsball.attacks.engine.judge import Judge
-from epsball.attacks.engine.pass_counts import Tally, only, spread
-from epsball.attacks.engine.peer_module import PeerModule
+from epsball.attacks.engine.pass_counts import PassCounter
 from epsball.attacks.engine.record import Record, first_lowest
 from epsball.classifier.margins import margins
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Maps (logits, points, rows) to one loss a row; ``rows`` None means one row an example, in order.
+"""Maps (logits, points, rows) to one loss per row; ``rows`` None means one row per example, in order.
 
-Its gradient counts what it takes from the logits and what it takes from the points themselves."""
+Its gradient is taken through the logits and through the points themselves."""
 
 Stop = Literal["first", "never"]
 
+STOPS: tuple[Stop, ...] = get_args(Stop)
+
 
 class SearchEnded(Exception):
-    """Raised by a query when no example stands any more or none can pay; the driver catches it."""
+    """Raised by a query when no example is active any more, or none can pay; the search catches it."""
 
 
 class Query:
-    """The examples still standing, their logits and gradients, and nothing else of the model.
+    """The active examples (those still searched), their logits and gradients, and nothing else of the model.
 
     Attributes
     ----------
     x, y
-        The standing examples, their labels.
+        The active examples and their labels.
     index
         Their positions in the call's x; an attack's per-example fields are indexed by it.
     neighbourhood
         Ball and box around `x`.
     going_on
-        After a call: the positions, among those that stood before it, of the examples that
-        still stand; None if all do.
+        After a call: the rows of the examples that are still active, among those active before it;
+        None if all are.
     total, classes
         Number of examples of the call, and of classes.
+    counter
+        Passes and lowest margins, for the ledger.
+
+    Examples
+    --------
+    An attack gets it from `epsball.attack`:
+
+    >>> import torch, epsball as eb
+    >>> class Look(eb.attacks.Attack):
+    ...     name = "look"
+    ...     def __call__(self, query, ball, *, keys):
+    ...         print(query.logits(query.x), query.going_on)
+    >>> x, y = torch.tensor([[1.0, 0.25]]), torch.tensor([0])
+    >>> result = eb.attack(eb.Classifier(torch.nn.Identity()), x, y, eb.Ball("linf", 0.1), method=Look())
+    tensor([[1.0000, 0.2500]]) None
     """
 
     def __init__(
         self,
-        evaluator: Evaluator | Averaged,
+        evaluator: Evaluator | AveragedEvaluator,
         judge: Judge,
         record: Record,
         *,
@@ -61,11 +77,11 @@ class Query:
     ) -> None:
         self._evaluator, self._judge, self._record = evaluator, judge, record
         self._first, self._budget = stop == "first", budget
-        self.tally = Tally(record.index, attack)
-        record.credit(attack)
-        standing = torch.nonzero(~record.left(including_broken=self._first))[:, 0]
-        self._local = standing
-        self.x, self.y, self.index = record.x[standing], record.y[standing], record.index[standing]
+        self.counter = PassCounter(record.index, attack)
+        record.attribute(attack)
+        active = torch.nonzero(~record.done(including_broken=self._first))[:, 0]
+        self._active = active
+        self.x, self.y, self.index = record.x[active], record.y[active], record.index[active]
         self.neighbourhood = record.ball.at(self.x)
         self.going_on: Tensor | None = None
         self.total, self.classes = total, classes
@@ -76,76 +92,76 @@ class Query:
         Raises
         ------
         SearchEnded
-            If no example stands any more.
+            If no example is active any more.
         """
-        if len(self._local) == 0:
+        if len(self._active) == 0:
             raise SearchEnded
-        self.tally.begin(restart)
+        self.counter.begin(restart)
 
     def begin_stage(self, attack: str) -> None:
-        """Count what follows, and credit what it finds, to another attack that this one is made of.
+        """Count what follows, and attribute what it finds, to another attack that this one is made of.
 
         Raises
         ------
         SearchEnded
-            If no example stands any more.
+            If no example is active any more.
         """
-        if len(self._local) == 0:
+        if len(self._active) == 0:
             raise SearchEnded
-        self.tally.begin(0, attack)
-        self._record.credit(attack)
+        self.counter.begin(0, attack)
+        self._record.attribute(attack)
 
     @property
     def natural(self) -> Float64[Tensor, " n"]:
-        """The margins at the standing examples."""
-        return self._record.natural[self._local]
+        """The margins at the active examples."""
+        return self._record.natural[self._active]
 
     def best(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
-        """Return each standing example's point of lowest margin seen in the ball, and that margin."""
-        return self._record.candidates(self._local), self._record.lowest(self._local)
+        """Return each active example's point of lowest margin seen in the ball, and that margin."""
+        return self._record.candidates(self._active), self._record.lowest(self._active)
 
     def nearest(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
-        """Return each standing example's nearest point of the box that looked adversarial, and its distance.
+        """Return each active example's nearest point of the box that looked adversarial, and its distance.
 
         The example itself and infinity where none did; for attacks whose domain is the box.
         """
-        hits = self._record.hits[0]
-        return hits.point[self._local], hits.distance[self._local]
+        nearest = self._record.nearest_candidates[0]
+        return nearest.point[self._active], nearest.distance[self._active]
 
     def rows_of(self, index: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
-        """Return the rows among the standing examples of those at positions `index` of the call; -1 if they left."""
+        """Return the rows, among the active examples, of those at positions `index` of the call; -1 if they left."""
         rows = torch.full((self.total,), -1, dtype=torch.int64, device=index.device)
         rows[self.index] = torch.arange(len(self.index), device=index.device)
         return rows[index]
 
     def averaged(self, samples: int, noise: GradientNoise) -> "Query":
-        """Return this query with every gradient the mean over `samples` evaluations, each of them paid for.
+        """Return this query with every gradient the mean over `samples` evaluations, all of which are counted.
 
         Parameters
         ----------
         samples
-            Evaluations a gradient.
+            Evaluations per gradient.
         noise
-            Gets the standard errors of the means.
+            Receives the standard errors of the means.
         """
         query = copy.copy(self)
-        query._evaluator = Averaged(self._evaluator, samples, noise)
+        query._evaluator = AveragedEvaluator(self._evaluator, samples, noise)
         return query
 
     @contextmanager
-    def module(self) -> Iterator[PeerModule]:
-        """Give the model to a peer's attack, as a module that counts its passes.
+    def module(self) -> Iterator[CountingModule]:
+        """Give the model to another library's attack, as a module that counts its passes.
 
-        It attributes no rows: there is no dropping, no best point and no budget an example. At the
-        end of the block the standing examples share the passes evenly.
+        It attributes no rows: no example leaves, no best point is kept and no budget per example holds.
+        At the end of the block the active examples share the passes evenly.
         """
-        if len(self._local) == 0:
+        if len(self._active) == 0:
             raise SearchEnded
-        module = PeerModule(self._evaluator.classifier)
+        module = CountingModule(self._evaluator.classifier)
         try:
             yield module
         finally:
-            self.tally.shared(self._local, module.forwards, module.backwards)
+            self.counter.shared(self._active, module.forwards, module.backwards)
 
     def logits(
         self, points: Float[Tensor, "m *shape"], rows: Int64[Tensor, " m"] | None = None
@@ -161,28 +177,28 @@ class Query:
         Parameters
         ----------
         points
-            Any number of rows a standing example; the model is not run for none.
+            Any number of rows per active example; with none the model is not run.
         rows
-            The owner of each row among the standing examples (default: one each, in order).
+            The owner of each row among the active examples (default: one each, in order).
 
         Returns
         -------
         tuple
-            Logits and margins; NaN for the rows of examples that could not pay, which leave.
+            Logits and margins; NaN in the rows of examples that could not pay, which leave.
 
         Raises
         ------
         SearchEnded
-            If no example stands, or none of those standing can pay.
+            If no example is active, or none of them can pay.
         """
-        paid = self._paid(rows, 1)
-        asked, kept_rows = only(paid, points, rows)
+        affordable = self._affordable(rows, 1)
+        asked, kept_rows = select_rows(affordable, points, rows)
         if len(asked) == 0:
             nothing = self._unanswered(points)
             return nothing, nothing[:, 0].double()
         logits = self._evaluator.classifier.effective_logits(self._evaluator.logits(asked), self._labels(kept_rows))
         margin = self._observe(asked, logits, kept_rows, forwards=1, backwards=0)
-        return spread(logits, paid, torch.nan), spread(margin, paid, torch.nan)
+        return scatter_rows(logits, affordable, torch.nan), scatter_rows(margin, affordable, torch.nan)
 
     def gradient(
         self,
@@ -190,20 +206,20 @@ class Query:
         losses: Sequence[QueryLoss],
         rows: Int64[Tensor, " m"] | None = None,
     ) -> Evaluated:
-        """Return logits, losses and their gradients in the points: one forward, one backward a loss.
+        """Return logits, losses and their gradients in the points: one forward, one backward per loss.
 
-        Entries of a gradient that are not finite come back as 0, and the ledger counts them.
+        Gradient entries that are not finite come back as 0; the ledger counts such gradients.
 
         Raises
         ------
         SearchEnded
-            If no example stands, or none of those standing can pay.
+            If no example is active, or none of them can pay.
         ModelError
             If no gradient reaches the input.
         """
         repeats = self._evaluator.repeats
-        paid = self._paid(rows, repeats * (1 + len(losses)))
-        asked, kept_rows = only(paid, points, rows)
+        affordable = self._affordable(rows, repeats * (1 + len(losses)))
+        asked, kept_rows = select_rows(affordable, points, rows)
         if len(asked) == 0:
             nothing = self._unanswered(points)
             return nothing, [nothing[:, 0]] * len(losses), [torch.zeros_like(points)] * len(losses)
@@ -214,32 +230,32 @@ class Query:
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
         self._observe(asked, logits, kept_rows, forwards=repeats, backwards=repeats * len(losses))
         return (
-            spread(logits, paid, torch.nan),
-            [spread(value, paid, torch.nan) for value in values],
-            [spread(gradient, paid, 0.0) for gradient in gradients],
+            scatter_rows(logits, affordable, torch.nan),
+            [scatter_rows(value, affordable, torch.nan) for value in values],
+            [scatter_rows(gradient, affordable, 0.0) for gradient in gradients],
         )
 
     def _owners(self, rows: Tensor | None) -> Tensor:
-        return self._local if rows is None else self._local[rows]
+        return self._active if rows is None else self._active[rows]
 
     def _labels(self, rows: Tensor | None) -> Tensor:
         return self.y if rows is None else self.y[rows]
 
-    def _paid(self, rows: Tensor | None, cost: int) -> Bool[Tensor, " m"] | None:
-        """Return the rows whose examples can pay `cost` passes for each of theirs; None if all can."""
-        if len(self._local) == 0:
+    def _affordable(self, rows: Tensor | None, cost: int) -> Bool[Tensor, " m"] | None:
+        """Return the rows whose examples can pay `cost` passes for each of their rows; None if all can."""
+        if len(self._active) == 0:
             raise SearchEnded
         if self._budget is None:
             return None
         owners = self._owners(rows)
-        poor = self.tally.beyond(self._budget, owners, cost)
+        poor = self.counter.over_budget(self._budget, owners, cost)
         self._record.exhausted |= poor
-        if bool(poor[self._local].all()):
+        if bool(poor[self._active].all()):
             raise SearchEnded
         return ~poor[owners] if bool(poor[owners].any()) else None
 
     def _unanswered(self, points: Tensor) -> Tensor:
-        """Let examples leave that cannot pay, where that is all who were asked for; return NaN for logits."""
+        """Let examples leave that cannot pay, where none of those asked about can; return NaN for logits."""
         self.going_on = None
         self._leave()
         return points.new_full((len(points), self.classes), torch.nan)
@@ -249,31 +265,31 @@ class Query:
         length = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
         if bool(((length > 0) & (length < torch.inf)).all()):
             return gradient
-        self.tally.gradients(owners, ~gradient.flatten(1).any(1), ~gradient.flatten(1).isfinite().all(1))
+        self.counter.gradients(owners, ~gradient.flatten(1).any(1), ~gradient.flatten(1).isfinite().all(1))
         return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
     def _observe(self, points: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int) -> Tensor:
         """Record what a call cost and found, and let examples leave; return the margins."""
         owners = self._owners(rows)
-        self.tally.passes(owners, forwards, backwards)
+        self.counter.passes(owners, forwards, backwards)
         margin = margins(logits, self._labels(rows))
-        if self._record.hits:
-            self._record.meet(owners, points, margin, logits.abs().amax(1), self._evaluator.rounding)
-        lower = ~(margin >= self.tally.lowest[owners])
-        news = lower | (margin <= 0) if self._first else lower
-        # Where the others lie does not matter.
-        judged = bool(news.any()) and self._news(news, points, margin, rows)
+        if self._record.nearest_candidates:
+            self._record.propose_nearest(owners, points, margin, logits.abs().amax(1), self._evaluator.rounding)
+        lower = ~(margin >= self.counter.lowest[owners])
+        relevant = lower | (margin <= 0) if self._first else lower
+        # Whether the others lie in the ball does not matter.
+        judged = bool(relevant.any()) and self._propose(relevant, points, margin, rows)
         self.going_on = None
         if judged or self._budget is not None:
             self._leave()
         return margin
 
-    def _news(self, news: Tensor, points: Tensor, margin: Tensor, rows: Tensor | None) -> bool:
-        """Record those of the points that are news and lie in the ball; return whether any is judged."""
-        asked = torch.nonzero(news)[:, 0]
+    def _propose(self, relevant: Tensor, points: Tensor, margin: Tensor, rows: Tensor | None) -> bool:
+        """Record the relevant points that lie in the ball; return whether any was judged."""
+        asked = torch.nonzero(relevant)[:, 0]
         found = asked[self.neighbourhood.take(asked if rows is None else rows[asked]).inside(points[asked])]
         points, margin, owners = points[found], margin[found], self._owners(rows)[found]
-        self.tally.margins(owners, margin)
+        self.counter.margins(owners, margin)
         if rows is not None:
             best = first_lowest(owners, margin.nan_to_num(nan=torch.inf), len(self._record.x))
             self._record.propose(owners[best], points[best], margin[best])
@@ -287,12 +303,29 @@ class Query:
         return True
 
     def _leave(self) -> None:
-        """Let examples leave that are done or cannot pay."""
-        staying = ~self._record.left(including_broken=self._first)[self._local]
+        """Let examples leave that are done or cannot pay for another call."""
+        staying = ~self._record.done(including_broken=self._first)[self._active]
         if bool(staying.all()):
             return
         kept = torch.nonzero(staying)[:, 0]
-        self._local = self._local[kept]
+        self._active = self._active[kept]
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
         self.neighbourhood = self.neighbourhood.take(kept)
         self.going_on = kept
+
+
+def select_rows(affordable: Tensor | None, points: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return points and owners of the affordable rows (None: of all)."""
+    if affordable is None:
+        return points, rows
+    owners = torch.arange(len(points), device=points.device) if rows is None else rows
+    return points[affordable], owners[affordable]
+
+
+def scatter_rows(values: Tensor, affordable: Tensor | None, missing: float) -> Tensor:
+    """Return values of the affordable rows among all rows, `missing` in the others."""
+    if affordable is None:
+        return values
+    out = values.new_full((len(affordable), *values.shape[1:]), missing)
+    out[affordable] = values
+    return out

@@ -1,4 +1,4 @@
-"""What a search has found, an entry an example of one chunk."""
+"""What a search has found for each example of one chunk."""
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -8,7 +8,7 @@ from epsball.ball import Ball
 
 
 class Nearest:
-    """The nearest point proposed for each example, not verified.
+    """The nearest point proposed for each example, not yet verified.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Nearest:
 
 
 def first_lowest(owners: Int64[Tensor, " m"], values: Float64[Tensor, " m"], n: int) -> Int64[Tensor, " k"]:
-    """Return for each owner among 0..n-1 that has rows the first of its rows of lowest value."""
+    """Return, for each owner in 0..n-1 that has rows, its first row of lowest value."""
     lowest = values.new_full((n,), torch.inf).scatter_reduce_(0, owners, values, "amin")
     rows = torch.nonzero(values == lowest[owners])[:, 0]
     first = owners.new_full((n,), len(owners)).scatter_reduce_(0, owners[rows], rows, "amin")
@@ -46,11 +46,11 @@ AT_EXAMPLE = "the logits are not finite at the example itself"
 
 
 class Record:
-    """Verified points and verdicts, and the candidates a search has come upon.
+    """Verified points and verdicts, and the candidates of the search.
 
-    Only the canonical pass moves `point`, `margin`, `nearest`, `distance` and `broken`; the search
-    moves candidates, which it puts before that pass at its end: the point of lowest margin in the
-    ball, and for minimum-norm attacks the nearest adversarial points of the box.
+    Only the canonical pass changes `point`, `margin`, `nearest`, `distance` and `broken`. The search
+    proposes candidates, which that pass judges at the end: the point of lowest margin in the ball,
+    and for minimum-norm attacks the nearest adversarial points of the box.
 
     Attributes
     ----------
@@ -63,16 +63,16 @@ class Record:
     broken
         Whether a witness is verified.
     nearest, distance
-        The nearest verified adversarial point, in the ball or not, and its distance (x and NaN
-        without).
-    hits
-        Candidates for `nearest`: the nearest point that looked adversarial, and the nearest that
-        did so beyond the rounding of the search, should the first not be confirmed. Empty for
-        attacks whose domain is the ball.
+        The nearest verified adversarial point, in the ball or not, and its distance; x and NaN
+        where there is none.
+    nearest_candidates
+        Candidates for `nearest`: the nearest point that looked adversarial and, in case that is not
+        confirmed, the nearest that did so beyond the rounding of the search. Empty for attacks whose
+        domain is the ball.
     failed, reasons
         Whether the model failed on a point of the ball, and how, by position in the call's x.
     exhausted
-        Whether the budget does not allow another call.
+        Whether the budget allows no further call.
     judged
         Canonical passes after the natural one.
     """
@@ -85,7 +85,7 @@ class Record:
         self.broken = natural <= 0
         self.nearest = x.clone()
         self.distance = torch.where(self.broken, torch.zeros_like(natural), torch.nan)
-        self.hits: tuple[Nearest, ...] = (Nearest(x), Nearest(x)) if box else ()
+        self.nearest_candidates: tuple[Nearest, ...] = (Nearest(x), Nearest(x)) if box else ()
         self.failed = natural.isnan()
         self.reasons = dict.fromkeys(index[self.failed].tolist(), AT_EXAMPLE)
         self.exhausted = torch.zeros_like(self.broken)
@@ -95,13 +95,13 @@ class Record:
         self._attacks: list[str] = []
         self._proposer, self._finder = torch.full_like(index, -1), torch.full_like(index, -1)
 
-    def left(self, *, including_broken: bool) -> Bool[Tensor, " n"]:
-        """Return which entries a search need not, or cannot, work on any more."""
-        left = self.failed | self.exhausted
-        return left | self.broken if including_broken else left
+    def done(self, *, including_broken: bool) -> Bool[Tensor, " n"]:
+        """Return the entries on which the search need not, or cannot, work any more."""
+        done = self.failed | self.exhausted
+        return done | self.broken if including_broken else done
 
-    def credit(self, attack: str) -> None:
-        """Credit what is proposed from now on to an attack."""
+    def attribute(self, attack: str) -> None:
+        """Attribute what is proposed from now on to an attack."""
         self._attacks.append(attack)
 
     @property
@@ -116,7 +116,7 @@ class Record:
     def propose(
         self, owners: Int64[Tensor, " m"], points: Float[Tensor, "m *shape"], margin: Float64[Tensor, " m"]
     ) -> None:
-        """Keep points of lower margin as candidates, at most one row an owner (NaN is never lower)."""
+        """Keep points of lower margin as candidates, at most one row per owner (NaN is never lower)."""
         rows = torch.nonzero(margin < self._lowest[owners])[:, 0]
         if len(rows) == 0:
             return
@@ -126,7 +126,7 @@ class Record:
         self._pending.index_fill_(0, chosen, True)
         self._proposer.index_fill_(0, chosen, len(self._attacks) - 1)
 
-    def meet(
+    def propose_nearest(
         self,
         owners: Int64[Tensor, " m"],
         points: Float[Tensor, "m *shape"],
@@ -136,10 +136,10 @@ class Record:
     ) -> None:
         """Keep the nearest points of the box that look adversarial, and the nearest that do so beyond rounding.
 
-        That is by a margin of at least the share `rounding` of the logits' size and of the natural margin. No
-        ties, which another judge's argmax may give to the label.
+        Beyond rounding: by a margin of at least the share `rounding` of the logits' size and of the natural
+        margin. Ties are excluded: another implementation may break them toward the label.
         """
-        nearest, firm = self.hits
+        nearest, firm = self.nearest_candidates
         rows = torch.nonzero((margin < 0) & self.ball.in_box(points))[:, 0]
         if len(rows) == 0:
             return
@@ -163,16 +163,16 @@ class Record:
         self.failed[bad] = True
         hit = torch.nonzero(canonical <= 0)[:, 0]
         if len(hit):
-            self._witnessed(owners[hit], points[hit])
+            self._mark_broken(owners[hit], points[hit])
         lower = torch.nonzero(canonical < self.margin[owners])[:, 0]
         if len(lower):
             rows = lower[first_lowest(owners[lower], canonical[lower], len(self.x))]
             self.point[owners[rows]] = points[rows]
             self.margin[owners[rows]] = canonical[rows]
-        # Last, so that an interruption on the way leaves the candidate to be judged again.
+        # Last, so that after an interruption the candidate is judged again.
         self._pending[owners[hit]] = False
 
-    def approve(
+    def confirm_nearest(
         self,
         owners: Int64[Tensor, " m"],
         points: Float[Tensor, "m *shape"],
@@ -181,24 +181,24 @@ class Record:
     ) -> None:
         """Take the canonical margins of points of the box, in the ball or not, at `cost` passes each.
 
-        Beyond the ball ties do not count.
+        Outside the ball ties do not count.
         """
         inside = self.ball.contains(points, self.x[owners])
         self.confirm(owners[inside], points[inside], canonical[inside], cost)
-        beyond = owners[~inside]
-        self.judged.index_add_(0, beyond, torch.full_like(beyond, cost))
+        outside = owners[~inside]
+        self.judged.index_add_(0, outside, torch.full_like(outside, cost))
         hit = ~inside & (canonical < 0)
-        self._approach(owners[hit], points[hit])
+        self._update_nearest(owners[hit], points[hit])
 
-    def _witnessed(self, owners: Tensor, points: Tensor) -> None:
-        """Mark the owners of verified witnesses as broken, by whoever proposed their candidates."""
-        self._approach(owners, points)
+    def _mark_broken(self, owners: Tensor, points: Tensor) -> None:
+        """Mark the owners of verified witnesses as broken by the attack that proposed their candidates."""
+        self._update_nearest(owners, points)
         fresh = owners[~self.broken[owners]]
         self._finder[fresh] = self._proposer[fresh]
         self.broken[owners] = True
 
-    def _approach(self, owners: Tensor, points: Tensor) -> None:
-        """Keep verified adversarial points that are nearer than those before."""
+    def _update_nearest(self, owners: Tensor, points: Tensor) -> None:
+        """Keep verified adversarial points that are nearer than the previous ones."""
         distance = self.ball.distance(points, self.x[owners])
         nearer = torch.nonzero(distance < self._verified(owners))[:, 0]
         rows = nearer[first_lowest(owners[nearer], distance[nearer], len(self.x))]
@@ -209,13 +209,13 @@ class Record:
         """Return the verified distances of some entries, infinite where there is none."""
         return self.distance[entries].nan_to_num(nan=torch.inf)
 
-    def nearer(self, hits: Nearest) -> Int64[Tensor, " m"]:
+    def nearer(self, candidates: Nearest) -> Int64[Tensor, " m"]:
         """Return the entries whose candidate is nearer than what is verified."""
         entries = torch.arange(len(self.x), device=self.x.device)
-        return entries[hits.distance < self._verified(entries)]
+        return entries[candidates.distance < self._verified(entries)]
 
     def pending(self) -> Int64[Tensor, " m"]:
-        """Return the entries whose candidate has not been before the canonical pass."""
+        """Return the entries whose candidate the canonical pass has not judged yet."""
         return torch.nonzero(self._pending)[:, 0]
 
     def candidates(self, entries: Int64[Tensor, " m"]) -> Float[Tensor, "m *shape"]:

@@ -8,10 +8,11 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from epsball.attacks import losses
-from epsball.attacks.auto_pgd.start import auto_pgd
+from epsball.attacks.auto_pgd.ascent import auto_pgd
 from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.attack import Attack
 from epsball.attacks.parts.boundaries import likeliest
-from epsball.attacks.parts.objective import Walkers
+from epsball.attacks.parts.objective import RowObjective, untargeted
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.randomness import Keys
@@ -20,11 +21,11 @@ SHORT = {"cross-entropy": "ce"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class APGD:
+class APGD(Attack):
     """Auto-PGD: momentum, a step size that halves itself, and restarts from the best point.
 
     In l1 it is l1-APGD: steps of as many coordinates as the best point needs, in balls of three, two and
-    one times the radius. K steps cost K backwards and K + 1 forwards (in l1, 3 forwards more than steps).
+    one times the radius. K steps cost K backwards and K + 1 forwards (in l1, K + 3).
 
     Parameters
     ----------
@@ -40,12 +41,21 @@ class APGD:
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks", ICML 2020; "Mind the box: l1-APGD for sparse adversarial attacks on image
     classifiers", ICML 2021.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.APGD(steps=10, loss="dlr")).broken
+    tensor([True])
     """
+
+    tolerance: ClassVar[float | None] = 0.01
 
     steps: int = 100
     restarts: int = 1
-    loss: str | losses.Loss = "cross-entropy"
-    tolerance: ClassVar[float] = 0.01
+    loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -53,44 +63,53 @@ class APGD:
         losses.resolve(self.loss)
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it: apgd-ce, apgd-dlr, apgd-margin, or apgd."""
         return f"apgd-{SHORT.get(self.loss, self.loss)}" if isinstance(self.loss, str) else "apgd"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
-        loss = losses.resolve(self.loss)
+        """Search the neighbourhoods of the active examples."""
+        loss = untargeted(losses.resolve(self.loss))
         for restart in range(self.restarts):
             query.begin(restart)
-            walkers = Walkers(query, lambda logits, y, targets: loss(logits, y))
-            auto_pgd(walkers, ball, keys[query.index].derive(restart), self.steps)
+            auto_pgd(RowObjective(query, loss), ball, keys[query.index].derive(restart), self.steps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TargetedAPGD:
-    """Auto-PGD towards each of the classes that are likeliest at the example, one after the other.
+class TargetedAPGD(Attack):
+    """Auto-PGD towards each of the likeliest other classes at the example, one after the other.
 
     Parameters
     ----------
     steps
-        Number of steps for a target.
+        Number of steps per target.
     targets
-        How many classes besides the label, at most (published: 9; for l1 5).
+        Number of classes other than the label, at most (published: 9, in l1 5).
     restarts
-        Number of random starts for a target.
+        Number of random starts per target.
     loss
         ``"targeted-dlr"`` (published), ``"targeted-margin"``, or a callable (logits, y, targets) -> (n,).
 
     References
     ----------
     As for `APGD`.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.TargetedAPGD(steps=10, targets=2)).broken
+    tensor([True])
     """
+
+    name: ClassVar[str] = "apgd-t"
+    tolerance: ClassVar[float | None] = 0.01
 
     steps: int = 100
     targets: int = 9
     restarts: int = 1
-    loss: str | losses.TargetedLoss = "targeted-dlr"
-    tolerance: ClassVar[float] = 0.01
+    loss: losses.TargetedLossName | losses.TargetedLoss = "targeted-dlr"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -98,24 +117,19 @@ class TargetedAPGD:
         check_count("restarts", self.restarts)
         losses.resolve_targeted(self.loss)
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "apgd-t"
-
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples, target by target."""
+        """Search the neighbourhoods of the active examples, target by target."""
         loss = losses.resolve_targeted(self.loss)
         query.begin(0)
         classes = likeliest_others(query, self.targets)
         for run in range(classes.shape[1] * self.restarts):
             query.begin(run)
             target = classes[query.index, run // self.restarts]
-            auto_pgd(Walkers(query, loss, targets=target), ball, keys[query.index].derive(run), self.steps)
+            auto_pgd(RowObjective(query, loss, targets=target), ball, keys[query.index].derive(run), self.steps)
 
 
 def likeliest_others(query: Query, count: int) -> Int64[Tensor, "total k"]:
-    """Return the classes of highest logit besides the label, by position in the call's x, at one forward each."""
+    """Return the classes of highest logit other than the label, by position in the call's x; one forward each."""
     index, y = query.index, query.y
     classes = torch.zeros(query.total, min(count, query.classes - 1), dtype=torch.int64, device=index.device)
     classes[index] = likeliest(query.logits(query.x), y, count)

@@ -10,6 +10,8 @@ from epsball.attacks import losses
 from epsball.attacks.engine.query import Query, QueryLoss
 from epsball.attacks.parts import starts
 from epsball.attacks.parts import step_size as rules
+from epsball.attacks.parts.attack import Attack
+from epsball.attacks.parts.objective import of_labels
 from epsball.attacks.parts.pgd_loop import ascend
 from epsball.ball import Ball
 from epsball.checks import check_count
@@ -18,17 +20,17 @@ from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PGD:
+class PGD(Attack):
     """Projected gradient descent with restarts (17.1.1 of the chapter).
 
-    K steps cost K backward and K + 1 forward passes: the last iterate is evaluated too.
+    K steps cost K backward and K + 1 forward passes: the last iterate is evaluated as well.
 
     Parameters
     ----------
     steps
         Number of steps K, at least 1.
     restarts
-        Number of starts; the worst point over all of them counts.
+        Number of starts; the worst point over all of them is kept.
     step_size
         A number in units of the ball's norm, or a rule such as ``"2.5*radius/steps"``.
     loss
@@ -38,20 +40,28 @@ class PGD:
         ``"uniform"``, ``"surface"``, ``"gaussian"``, ``"none"``, points (n, *shape), or a start of
         `epsball.attacks.parts.starts`.
     targets
-        Target classes (n,), one for each example of the call: the loss towards the target is
+        Target classes (n,), one per example of the call: the loss of the target class is
         descended instead. Any misclassification in the ball still counts.
 
     References
     ----------
     Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
     Kurakin, Goodfellow and Bengio, "Adversarial machine learning at scale", ICLR 2017.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.PGD(steps=10, restarts=2)).broken
+    tensor([True])
     """
 
     steps: int = 40
     restarts: int = 1
     step_size: rules.StepSize = rules.DEFAULT
-    loss: str | losses.Loss = "cross-entropy"
-    start: str | Tensor | starts.Start = "uniform"
+    loss: losses.LossName | losses.Loss = "cross-entropy"
+    start: starts.StartName | Tensor | starts.Start = "uniform"
     targets: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -61,12 +71,12 @@ class PGD:
         starts.resolve(self.start)
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it."""
         return f"pgd-{self.steps}"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the neighbourhoods of the standing examples."""
+        """Search the neighbourhoods of the active examples."""
         step_sizes = [rules.step_size(self.step_size, ball, self.steps)] * self.steps
         if isinstance(self.start, Tensor) and len(self.start) != query.total:
             raise InputError(
@@ -89,7 +99,7 @@ class PGD:
         """Return the loss of (logits, points, rows) that this attack ascends on `query`."""
         loss = losses.resolve(self.loss)
         if self.targets is None:
-            return lambda logits, points, rows: loss(logits, query.y if rows is None else query.y[rows])
+            return of_labels(query, loss)
         targets = self._checked_targets(query)
 
         def towards(logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
@@ -101,7 +111,7 @@ class PGD:
     def _checked_targets(self, query: Query) -> Tensor:
         targets = self.targets
         if not isinstance(targets, Tensor):
-            raise InputError(f"targets are a {type(targets).__name__}; give a tensor of one integer class an example.")
+            raise InputError(f"targets are a {type(targets).__name__}; give a tensor of one integer class per example.")
         if targets.shape != (query.total,) or targets.is_floating_point() or targets.dtype == torch.bool:
             raise InputError(
                 f"targets are {tuple(targets.shape)}, {targets.dtype}; "
@@ -114,15 +124,15 @@ class PGD:
         own = query.index[targets[query.index] == query.y]
         if len(own):
             raise InputError(
-                f"the target of example {int(own[0])} is {int(targets[own[0]])}, its own label: the search would go "
+                f"the target of example {int(own[0])} is {int(targets[own[0]])}, its own label: the search would move "
                 "away from the boundary. Give another class."
             )
         return targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class FGSM:
-    """The fast gradient sign method: the PGD loop with one step of the radius from the example itself.
+class FGSM(Attack):
+    """The fast gradient sign method: one PGD step as long as the radius, from the example itself.
 
     Parameters
     ----------
@@ -132,24 +142,29 @@ class FGSM:
     References
     ----------
     Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.FGSM()).broken
+    tensor([True])
     """
 
-    loss: str | losses.Loss = "cross-entropy"
-    tolerance: ClassVar[float] = 0.01
+    name: ClassVar[str] = "fgsm"
+    tolerance: ClassVar[float | None] = 0.01
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "fgsm"
+    loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Take the step for the standing examples."""
+        """Take the step for the active examples."""
         PGD(steps=1, start="none", step_size="radius", loss=self.loss)(query, ball, keys=keys)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomisedFGSM:
-    """The PGD loop with one step of 1.25 radius from a uniform start.
+class RandomisedFGSM(Attack):
+    """One PGD step of 1.25 times the radius, from a uniform start.
 
     Parameters
     ----------
@@ -159,17 +174,22 @@ class RandomisedFGSM:
     References
     ----------
     Wong, Rice and Kolter, "Fast is better than free", ICLR 2020.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.RandomisedFGSM()).broken
+    tensor([True])
     """
 
-    restarts: int = 1
-    loss: str | losses.Loss = "cross-entropy"
+    name: ClassVar[str] = "fgsm-rs"
 
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "fgsm-rs"
+    restarts: int = 1
+    loss: losses.LossName | losses.Loss = "cross-entropy"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Take the step for the standing examples."""
+        """Take the step for the active examples."""
         one = PGD(steps=1, start="uniform", step_size="1.25*radius", restarts=self.restarts, loss=self.loss)
         one(query, ball, keys=keys)

@@ -8,14 +8,17 @@ from torch import Tensor
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.tensors import cosine, farthest, kept, like, of_labels, unit, width
+from epsball.attacks.parts.attack import Attack, Domain
+from epsball.attacks.parts.objective import of_labels
+from epsball.attacks.parts.step_size import cosine
+from epsball.attacks.parts.tensors import box_width, column, farthest_distance, take_rows, unit
 from epsball.ball import Ball
 from epsball.checks import check_count, check_positive, check_share
 from epsball.randomness import Keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN:
+class FMN(Attack):
     """Fast minimum-norm attack: the nearest adversarial point in linf, l2 or l1.
 
     With f_k the margin loss max_(j != y) z_j - z_y at x_k, delta_k = x_k - x, and d the least distance of
@@ -29,9 +32,9 @@ class FMN:
     norm_* being the dual norm, and gamma_k and alpha_k falling along cosines to 0.001 and alpha / 100.
     K points are evaluated: K forward, K - 1 backward passes. Three departures from the paper make it
     better at equal passes: the last radius above oversteps the linearised boundary, where the paper's stops on it;
-    P projects onto the box and the ball of radius epsilon_(k+1) together, where
-    the paper clips what it has projected; and in linf and l2 v_k is epsilon_(k+1) times the steepest
-    direction in the norm, where the paper steps along grad f_k / norm_2(grad f_k), as is done here in l1.
+    P projects onto the box and the ball of radius epsilon_(k+1) together, where the paper projects and then
+    clips; and in linf and l2 v_k is epsilon_(k+1) times the steepest direction in the norm, where the paper
+    steps along grad f_k / norm_2(grad f_k), as is done here in l1.
 
     Parameters
     ----------
@@ -40,30 +43,35 @@ class FMN:
     step_size
         alpha_0, a multiple of the radius in linf and l2, a length in l1.
     gamma
-        gamma_0, by what share the radius changes.
+        gamma_0, the share by which the radius changes at first.
     restarts
-        Number of starts, the first of them at x. The others (not in the paper) are at random corners of an linf
-        ball, shortened to the distance of the nearest adversarial point known, which no radius
-        exceeds. Where gradients near x are masked they find what no path from x does.
+        Number of starts, the first of them at x. The others (not in the paper) are at random corners of an linf ball,
+        shortened to the distance of the nearest adversarial point known, which no radius exceeds. Where
+        gradients near x are masked, they find what no path from x does.
 
     References
     ----------
     Pintor et al., "Fast minimum-norm adversarial attacks through adaptive norm constraints",
     NeurIPS 2021, algorithm 1.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.FMN(steps=20)
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.45
+    tensor([True])
     """
+
+    name: ClassVar[str] = "fmn"
+    domain: ClassVar[Domain] = "box"
+    tolerance: ClassVar[float | None] = 0.01
 
     steps: int = 100
     step_size: float = 2.0
     gamma: float = 0.05
     restarts: int = 1
-    domain: ClassVar[str] = "box"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
-    tolerance: ClassVar[float] = 0.01
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "fmn"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -72,10 +80,10 @@ class FMN:
         check_count("restarts", self.restarts)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         for restart in range(self.restarts):
             query.begin(restart)
-            most, least = farthest(query, ball), query.nearest()[1]
+            most, least = farthest_distance(query.neighbourhood, ball), query.nearest()[1]
             if restart == 0:
                 least = torch.full_like(least, torch.inf)
                 self._run(query, ball, query.x, least, most)
@@ -91,7 +99,7 @@ class FMN:
             alpha = cosine(self.step_size, self.step_size / 100, k, self.steps)
             gamma = cosine(self.gamma, 0.001, k, self.steps)
             _, (value,), (gradient,) = query.gradient(points, [loss])
-            points, value, gradient, radius, least, most = kept(
+            points, value, gradient, radius, least, most = take_rows(
                 query.going_on, points, value.double(), gradient, radius, least, most
             )
             length, adversarial = ball.distance(points, query.x), value >= 0
@@ -104,8 +112,8 @@ class FMN:
 
 
 def _corners(query: Query, keys: Keys, radius: Tensor) -> Tensor:
-    """Return random corners of an linf ball, shortened to a radius a row."""
-    x, reach = query.x, like(torch.where(radius.isinf(), 1.0, radius), query.x)
+    """Return random corners of an linf ball, shortened to one radius per row."""
+    x, reach = query.x, column(torch.where(radius.isinf(), 1.0, radius), query.x)
     signs = (keys.uniform(x.shape[1:]) < 0.5).to(x.dtype) * 2 - 1
     return query.neighbourhood.shorten(x + reach * signs, radius)
 
@@ -113,5 +121,5 @@ def _corners(query: Query, keys: Keys, radius: Tensor) -> Tensor:
 def _step(query: Query, ball: Ball, gradient: Tensor, points: Tensor, radius: Tensor) -> Tensor:
     """Return v_k; in l1 a dense step, which the projection makes sparse again."""
     if ball.norm == "l1":
-        return unit(gradient) * width(query.neighbourhood)
-    return query.neighbourhood.ascent(gradient, points) * like(radius, points)
+        return unit(gradient) * box_width(query.neighbourhood)
+    return query.neighbourhood.ascent(gradient, points) * column(radius, points)

@@ -10,23 +10,25 @@ from torch.nn import functional
 
 from epsball.attacks import losses
 from epsball.attacks.engine.query import Query
-from epsball.attacks.parts.adam import adam
-from epsball.attacks.parts.tensors import kept, like, of_labels, width
+from epsball.attacks.parts.attack import Attack, Domain
+from epsball.attacks.parts.objective import of_labels
+from epsball.attacks.parts.step_size import adam
+from epsball.attacks.parts.tensors import box_width, column, take_rows
 from epsball.ball import Ball
 from epsball.checks import check_count, check_positive
 from epsball.randomness import Keys
 
 _WIDEST = math.log(1e6)
-"""The weights of norm and loss differ by at most this factor, in logarithms."""
+"""Logarithm of the largest factor by which the weights of norm and loss differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PDPGD:
+class PDPGD(Attack):
     """Primal-dual proximal gradient descent: the nearest adversarial point in linf, l2 or l1.
 
     The saddle point of lambda_0 norm(delta) + lambda_1 softplus(m(x + delta)), m = z_y - max_(j != y) z_j,
     over delta in the box and weights (lambda_0, lambda_1) of sum 1. Each step descends the loss by Adam,
-    applies the proximal operator of the norm in Adam's metric (some fixed-point steps), and moves the
+    applies the proximal operator of the norm in Adam's metric (a few fixed-point steps), and shifts the
     weights: towards the norm where the point is misclassified, towards the loss where it is not.
     K points are evaluated: K forward, K - 1 backward passes.
 
@@ -45,19 +47,24 @@ class PDPGD:
     ----------
     Matyasko and Chau, "PDPGD: primal-dual proximal gradient descent adversarial attack", 2021
     (arXiv 2106.01538). Kingma and Ba, "Adam", ICLR 2015.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> method = eb.attacks.PDPGD(steps=25)
+    >>> eb.attack(classifier, x, y, eb.Ball("l2", 0.1), method=method, stop="never").distance < 0.5
+    tensor([True])
     """
+
+    name: ClassVar[str] = "pdpgd"
+    domain: ClassVar[Domain] = "box"
 
     steps: int = 500
     step_size: float = 0.1
     dual_step_size: float = 0.1
     ratio: float = 0.01
-    domain: ClassVar[str] = "box"
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
-
-    @property
-    def name(self) -> str:
-        """The name under which the ledger counts it."""
-        return "pdpgd"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
@@ -65,7 +72,7 @@ class PDPGD:
             check_positive(name, getattr(self, name))
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Search the box around the standing examples."""
+        """Search the box around the active examples."""
         query.begin(0)
         loss = of_labels(query, lambda logits, y: functional.softplus(-losses.margin(logits, y)))
         points = query.x
@@ -74,32 +81,32 @@ class PDPGD:
         share = torch.sigmoid(weight)
         for k in range(self.steps - 1):
             logits, _, (gradient,) = query.gradient(points, [loss])
-            points, gradient, logits, mean, square, weight, share = kept(
+            points, gradient, logits, mean, square, weight, share = take_rows(
                 query.going_on, points, gradient, logits, mean, square, weight, share
             )
             mean, square, direction, metric = adam(gradient, mean, square, k + 1)
             step = self.step_size * 0.01 ** (k / self.steps)
-            moved = query.neighbourhood.clip(points - step * width(query.neighbourhood) * direction / metric)
+            moved = query.neighbourhood.clip(points - step * box_width(query.neighbourhood) * direction / metric)
             points = _proximal(query, ball, moved, metric, step * (1 - share) / share)
-            standing = -losses.margin(logits, query.y).sign()
+            unbroken = -losses.margin(logits, query.y).sign()
             pace = self.dual_step_size * (1 - 0.9 * k / max(1, self.steps - 1))
-            weight = (weight + pace * standing).clamp(-_WIDEST, _WIDEST)
+            weight = (weight + pace * unbroken).clamp(-_WIDEST, _WIDEST)
             share = share.lerp(torch.sigmoid(weight), 0.1)
         query.logits(points)
 
 
 def _proximal(query: Query, ball: Ball, points: Tensor, metric: Tensor, weight: Tensor, most: int = 5) -> Tensor:
-    """Return argmin_z weight norm(z - x) + sum_i metric_i (z_i - points_i)^2 / 2 in the box, nearly.
+    """Return argmin_z weight norm(z - x) + sum_i metric_i (z_i - points_i)^2 / 2 in the box, approximately.
 
-    The fixed-point steps z <- prox(z - h (z - points)) in the metric's largest entry, h being the metric
-    over that, as published; rows stay where they move by less than 1%.
+    The published fixed-point steps z <- prox(z - h (z - points)), h being the metric over its largest entry, in
+    which the operator is taken; rows that move by less than 1% stop.
     """
     x, largest = query.x, metric.flatten(1).amax(1)
-    h = metric / like(largest, metric)
+    h = metric / column(largest, metric)
     z, unmet = points, torch.ones_like(largest, dtype=torch.bool)
     for _ in range(most):
         inner = ball.proximal(z - x - h * (z - points), weight / largest)
-        following = torch.where(like(unmet, z) > 0, query.neighbourhood.clip(x + inner), z)
+        following = torch.where(column(unmet, z), query.neighbourhood.clip(x + inner), z)
         moved = torch.linalg.vector_norm((following - z).flatten(1), dim=1)
         unmet = moved >= 0.01 * torch.linalg.vector_norm((following - x).flatten(1), dim=1)
         z = following

@@ -1,1 +1,1 @@
-"""What attacks are made of: steps, starts, walkers."""
+"""What attacks are made of: steps, starts, objectives of rows."""

@@ -1,16 +1,16 @@
-"""Boundaries of the linearised model, which DeepFool and FAB step to."""
+"""Likely other classes, and the boundaries with them of the linearised model, to which DeepFool and FAB step."""
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks.engine.query import Query, QueryLoss
-from epsball.attacks.parts.tensors import like
+from epsball.attacks.parts.tensors import column
 from epsball.ball import Ball
 
 
 def likeliest(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"], count: int) -> Int64[Tensor, "n k"]:
-    """Return the `count` classes of largest logits beside the label, all of them if there are fewer."""
+    """Return the `count` classes of largest logits other than the label, or all if there are fewer."""
     count = min(count, logits.shape[1] - 1)
     return logits.scatter(1, y[:, None], -torch.inf).topk(count, dim=1).indices
 
@@ -22,9 +22,9 @@ def nearest_boundary(
     targets: Int64[Tensor, "n k"],
     rows: Int64[Tensor, " m"] | None = None,
 ) -> tuple[Float[Tensor, " m"], Float[Tensor, "m *shape"]]:
-    """Return f_j and w_j of the boundary that is nearest to each point; a forward and k backward passes.
+    """Return f_j and w_j of the boundary nearest to each point, at one forward and k backwards.
 
-    f_j = z_j - z_y, w_j is its gradient, and j is the target of least abs(f_j) / norm_*(w_j).
+    f_j = z_j - z_y, w_j is its gradient, and j the target of least abs(f_j) / norm_*(w_j).
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def nearest_boundary(
     points, rows
         As in `Query.gradient`.
     targets
-        Classes beside the label, a row a standing example.
+        Classes other than the label, one row per active example.
     """
     _, values, gradients = query.gradient(points, [_towards(query.y, target) for target in targets.unbind(1)], rows)
     value, normal = values[0], gradients[0]
@@ -44,12 +44,12 @@ def nearest_boundary(
         distance = other.abs() / ball.dual_norm(gradient).clamp(min=1e-12)
         nearer = distance < least
         least, value = torch.where(nearer, distance, least), torch.where(nearer, other, value)
-        normal = torch.where(like(nearer, normal) > 0, gradient, normal)
+        normal = torch.where(column(nearer, normal), gradient, normal)
     return value, normal
 
 
 def _towards(y: Tensor, target: Tensor) -> QueryLoss:
-    """Return the loss z_j - z_y, j being one target a standing example."""
+    """Return the loss z_j - z_y, j being the target of each active example."""
 
     def loss(logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
         label, other = (y, target) if rows is None else (y[rows], target[rows])

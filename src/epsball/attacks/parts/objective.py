@@ -1,4 +1,4 @@
-"""`Walkers`: points that move in the neighbourhoods of the standing examples, one or more an example."""
+"""`RowObjective`: a loss of rows that belong to the active examples, one or more per example."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,24 +7,35 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from epsball.attacks.engine.query import Query
+from epsball.attacks.engine.query import Query, QueryLoss
+from epsball.attacks.losses import Loss
 from epsball.ball import Neighbourhood
 
-WalkerLoss = Callable[[Tensor, Tensor, Any], Tensor]
-"""Maps (logits, labels, targets) to one loss a row; targets are None where the attack has none."""
+RowLoss = Callable[[Tensor, Tensor, Any], Tensor]
+"""Maps (logits, labels, targets) to one loss per row; targets are None where the attack has none."""
 
 
-class Walkers:
-    """Rows that belong to standing examples, see their loss through a query, and leave with them.
+def untargeted(loss: Loss) -> RowLoss:
+    """Return a loss (logits, labels) as one of rows, which ignores their targets."""
+    return lambda logits, y, targets: loss(logits, y)
+
+
+def of_labels(query: Query, loss: Loss) -> QueryLoss:
+    """Return a loss (logits, labels) as one of the query's active examples."""
+    return lambda logits, points, rows: loss(logits, query.y if rows is None else query.y[rows])
+
+
+class RowObjective:
+    """The loss of rows that belong to active examples, seen through a query, and leave with them.
 
     Parameters
     ----------
     query
-        The examples still standing.
+        The active examples.
     loss
         What the rows ascend.
     owners
-        Position of each row's example among those standing now (None: one row each, in order).
+        Position of each row's example among the active ones (None: one row each, in order).
     targets
         Target class of each row, for a loss that has one.
     """
@@ -32,7 +43,7 @@ class Walkers:
     def __init__(
         self,
         query: Query,
-        loss: WalkerLoss,
+        loss: RowLoss,
         owners: Int64[Tensor, " m"] | None = None,
         targets: Int64[Tensor, " m"] | None = None,
     ) -> None:
@@ -41,7 +52,7 @@ class Walkers:
 
     @property
     def neighbourhood(self) -> Neighbourhood:
-        """Ball and box around the rows' examples, a row each."""
+        """Ball and box around the rows' examples, one row each."""
         return self._query.neighbourhood if self.owners is None else self._query.neighbourhood.take(self.owners)
 
     @property
@@ -60,32 +71,32 @@ class Walkers:
     def gradient(self, points: Float[Tensor, "m *shape"]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return losses, their gradients in the points, and the rows that go on (None: all of them).
 
-        One forward and one backward a row.
+        One forward and one backward per row.
         """
-        _, (value,), (gradient,) = self._query.gradient(points, [self._paid_loss], self.owners)
-        return _comparable(value), gradient, self._gathered()
+        _, (value,), (gradient,) = self._query.gradient(points, [self._affordable_loss], self.owners)
+        return _comparable(value), gradient, self._remaining()
 
     def value(self, points: Float[Tensor, "m *shape"]) -> tuple[Tensor, Tensor | None]:
-        """Return losses and the rows that go on, at one forward a row."""
+        """Return losses and the rows that go on, at one forward per row."""
         y, targets = self.y, self.targets
         value = self._loss(self._query.logits(points, self.owners), y, targets)
-        return _comparable(value), self._gathered()
+        return _comparable(value), self._remaining()
 
     def margin(self, points: Float[Tensor, "m *shape"]) -> tuple[Float64[Tensor, " m"], Tensor | None]:
-        """Return margins, whatever the loss, and the rows that go on, at one forward a row."""
-        return self._query.evaluate(points, self.owners)[1], self._gathered()
+        """Return margins, whatever the loss, and the rows that go on, at one forward per row."""
+        return self._query.evaluate(points, self.owners)[1], self._remaining()
 
-    def _paid_loss(self, logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
-        """Return the loss of the rows that are paid for; an example pays for all of its rows or for none."""
+    def _affordable_loss(self, logits: Tensor, points: Tensor, rows: Tensor | None) -> Tensor:
+        """Return the loss of the affordable rows; an example pays for all of its rows or for none."""
         y, targets = self.y, self.targets
         if len(logits) < len(y):
             owners = torch.arange(len(y), device=y.device) if self.owners is None else self.owners
-            paid = torch.isin(owners, torch.as_tensor(rows))
-            y, targets = y[paid], None if targets is None else targets[paid]
+            affordable = torch.isin(owners, torch.as_tensor(rows))
+            y, targets = y[affordable], None if targets is None else targets[affordable]
         return self._loss(logits, y, targets)
 
-    def _gathered(self) -> Tensor | None:
-        """Let the rows of examples that left leave; return the others' positions."""
+    def _remaining(self) -> Tensor | None:
+        """Drop the rows of examples that left; return the positions of the others (None: all)."""
         going_on = self._query.going_on
         if going_on is None:
             return None
@@ -99,5 +110,5 @@ class Walkers:
 
 
 def _comparable(value: Tensor) -> Tensor:
-    """Return losses with NaN as the lowest: the search's precision may overflow where the canonical pass does not."""
+    """Return losses with NaN as the lowest: the search may overflow where the canonical pass does not."""
     return torch.where(value.isnan(), -torch.inf, value)

@@ -1,4 +1,4 @@
-"""The one PGD loop of the package: PGD, FGSM, and the inner maximisers of training are its arguments."""
+"""The one PGD loop of the package, run with other arguments by PGD, FGSM and training's inner maximisers."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,18 +27,18 @@ def ascend(
     Parameters
     ----------
     evaluate
-        Gives loss, gradient and the rows going on, at one forward and one backward a step.
+        Gives loss, gradient and the rows that go on, at one forward and one backward per step.
     start
         First iterate, in the neighbourhood.
     neighbourhood
-        The ball around the centres, one row an example.
+        The ball around the centres, one row per example.
     step_sizes
-        One step size a step, in units of the ball's norm: a number, or a tensor (m, 1, ...) of one an example.
+        One step size per step, in units of the ball's norm: a number, or a tensor (m, 1, ...), one per example.
 
     Returns
     -------
     points, neighbourhood
-        The last iterate of the rows that are left, not yet evaluated, and their neighbourhood.
+        The last iterate of the remaining rows, not yet evaluated, and their neighbourhood.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What the Square attack proposes: new values in one random square of the perturbation, for each norm."""
+"""Moves of the Square attack, for each norm: new values in a random square of the perturbation."""
 
 import math
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from epsball.randomness import Keys
 
 TINY = 1e-12
 TILES = 5
-"""The first l2 and l1 perturbation is a grid of tiles, so many a side (more where the side does not divide well)."""
+"""Tiles per side of the first l2 and l1 perturbation (more where the side does not divide evenly)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """The random part of one proposal, a row a point.
+    """The random part of one proposal, one row per point.
 
     Parameters
     ----------
     window
         Height and width of both windows.
     first, second
-        The cells at their upper left corners, as positions in rows laid end to end.
+        The cells at their upper left corners, as positions in the flattened grid.
     sideways, up
-        One bit a point, and one a channel.
+        One bit per point, and one per channel.
     """
 
     window: tuple[int, int]
@@ -41,7 +41,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Grid:
-    """An example seen as channels of rows and columns; flat inputs are one row.
+    """An example as channels of rows and columns; flat inputs are one row.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ class Grid:
 
     @property
     def words(self) -> int:
-        """32-bit words a proposal draws: two places, an orientation, a sign for each channel."""
+        """32-bit words drawn per proposal: two places, an orientation, a sign for each channel."""
         return 5 + math.ceil(self.channels / 32)
 
     def window(self, side: int) -> tuple[int, int]:
-        """Return height and width of a square of that side; where the grid is narrower, of a rectangle as large."""
+        """Return height and width of a square of that side, or of a rectangle as large where the grid is narrower."""
         if side <= min(self.height, self.width):
             return side, side
         if self.height <= self.width:
@@ -73,7 +73,7 @@ class Grid:
         return min(self.height, max(1, round(side * side / self.width))), self.width
 
     def draws(self, words: Int64[Tensor, "n queries k"], windows: Sequence[tuple[int, int]]) -> list[Draw]:
-        """Return what the words of each query come to, its window's corners uniform over where it fits."""
+        """Return the proposals that the words of each query encode; corners are uniform over where the window fits."""
         room = words.new_tensor([(self.height - high + 1, self.width - wide + 1) for high, wide in windows])
         top, left = ((words[..., :4].unflatten(2, (2, 2)) * room[:, None]) >> 32).unbind(3)
         first, second = (top * self.width + left).unbind(2)
@@ -82,7 +82,7 @@ class Grid:
         return [Draw(*own) for own in zip(windows, *(part.unbind(1) for part in parts), strict=True)]
 
     def cells(self, corner: Int64[Tensor, " n"], window: tuple[int, int]) -> Int64[Tensor, "n channels cells"]:
-        """Return the cells of a window at a corner, in every channel, as positions in rows laid end to end."""
+        """Return the cells of a window at a corner, in every channel, as positions in the flattened grid."""
         cells = corner[:, None] + _offsets(window, self.width, corner.device)
         return cells[:, None].expand(-1, self.channels, -1)
 
@@ -129,7 +129,7 @@ class VertexMoves:
     grid
         The examples' shape.
     ends
-        The lower and the upper end of every coordinate, one after the other along the last axis.
+        The lower, then the upper ends of all coordinates, along the last axis.
     shape
         Shape of one example.
     """
@@ -146,7 +146,7 @@ class VertexMoves:
         return cls(grid, torch.cat([end.reshape(len(x), grid.channels, -1) for end in ends], 2), neighbourhood.shape)
 
     def first(self, keys: Keys) -> Tensor:
-        """Return vertical stripes of one pixel, a random sign each."""
+        """Return vertical stripes of one pixel, each of a random sign."""
         grid = self.grid
         up = keys.bits(grid.channels * grid.width).view(-1, grid.channels, 1, grid.width) & 1
         lower, upper = self.ends.tensor_split(2, 2)
@@ -158,7 +158,7 @@ class VertexMoves:
         return self.grid.draws(words, [self.grid.window(side) for side in sides])
 
     def propose(self, best: Tensor, draw: Draw) -> Tensor:
-        """Return the best points with a random square at the end of random sign."""
+        """Return the best points with a random square set to ends of the ball of random sign."""
         grid = self.grid
         cells = grid.cells(draw.first, draw.window)
         ends = self.ends.gather(2, cells + draw.up * (grid.height * grid.width))
@@ -171,7 +171,7 @@ class VertexMoves:
 
 @dataclass(frozen=True, eq=False)
 class MassMoves:
-    """l2 and l1: bumps that use up the radius; a proposal moves the mass of one square to another.
+    """l2 and l1: bumps that use the whole radius; a proposal moves the mass of one square to another.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ class MassMoves:
         return torch.linalg.vector_norm(v, self.order, dim=-1, keepdim=True)
 
     def _bump(self, window: tuple[int, int], sideways: Tensor, like: Tensor) -> Tensor:
-        """Return a bump a row, (n, cells): one half up and one down, the halves beside or above each other."""
+        """Return one bump per row, (n, cells): one half up and one down, beside or above each other."""
         above, beside = (torch.tensor(bump, dtype=like.dtype, device=like.device) for bump in bumps(window, self.order))
         return torch.where(sideways[:, None] == 1, beside, above)
 
@@ -247,6 +247,13 @@ class MassMoves:
             delta = delta * (self.neighbourhood.radius / (self._length(delta.flatten(1))[:, None] + TINY))
         x = self.neighbourhood.x
         return self.neighbourhood.project(x + delta.reshape(x.shape))
+
+
+def moves_in(neighbourhood: Neighbourhood) -> Moves:
+    """Return the moves of the neighbourhood's norm."""
+    if neighbourhood.norm.order == math.inf:
+        return VertexMoves.around(neighbourhood)
+    return MassMoves(Grid.of(neighbourhood.shape), neighbourhood, int(neighbourhood.norm.order))
 
 
 @cache

@@ -1,6 +1,7 @@
-"""Where an ascent begins: each start maps (neighbourhood, keys, index) to points in the neighbourhood."""
+"""Where an ascent begins: each start maps (neighbourhood, keys, index) to points of the neighbourhood."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,8 @@ from epsball.errors import InputError, lookup
 from epsball.randomness import Keys
 
 Start = Callable[[Neighbourhood, Keys, Tensor], Tensor]
+
+StartName = Literal["uniform", "surface", "none", "gaussian"]
 
 
 def uniform(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
@@ -35,7 +38,7 @@ def surface(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
 def gaussian(scale: float = 0.001) -> Start:
     """Return the start x + scale * N(0, I), projected (TRADES: scale 0.001)."""
     if not scale > 0:
-        raise InputError(f"the Gaussian start has scale {scale}; it must be positive. For none, use start='none'.")
+        raise InputError(f"the Gaussian start has scale {scale}; it must be positive. For no noise, start='none'.")
 
     def start(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
         x = neighbourhood.x
@@ -45,7 +48,7 @@ def gaussian(scale: float = 0.001) -> Start:
 
 
 def given(points: Float[Tensor, "n *shape"]) -> Start:
-    """Return the start at given points, one for each example of the call, projected."""
+    """Return the start at given points, one per example of the call, projected."""
 
     def start(neighbourhood: Neighbourhood, keys: Keys, index: Tensor) -> Tensor:
         x = neighbourhood.x
@@ -78,23 +81,23 @@ def resolve(start: str | Tensor | Start) -> Start:
 
 
 DIVISIONS = (7, 4, 2, 1)
-"""Blocks a side: of 4, 7, 14 and 28 pixels on 28."""
+"""Blocks per side: of 4, 7, 14 and 28 pixels on 28."""
 
 
 def block_corners(neighbourhood: Neighbourhood, keys: Keys, number: int) -> Float[Tensor, "n *shape"]:
     """Return corners of the ball whose sign is constant on blocks, channel by channel.
 
-    Blocks of pixels that all move alike reach regions of a masked network that gradients at the example
-    do not point to.
+    Blocks of pixels that move together reach regions of a masked network to which gradients at the
+    example do not point.
 
     Parameters
     ----------
     neighbourhood
         Ball and box around the examples.
     keys
-        A key an example.
+        One key per example.
     number
-        Which of the block sizes, cyclically.
+        Number of the block size, taken cyclically.
     """
     x, grid = neighbourhood.x, Grid.of(neighbourhood.shape)
     blocks = DIVISIONS[number % len(DIVISIONS)]

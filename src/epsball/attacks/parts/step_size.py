@@ -1,8 +1,10 @@
-"""Step sizes: a number in units of the ball's norm, or a rule in terms of radius and steps."""
+"""Step sizes: numbers and rules in terms of radius and steps, a cosine that falls with the steps, and Adam's."""
 
 import math
 import re
 from fractions import Fraction
+
+from torch import Tensor
 
 from epsball.ball import Ball
 from epsball.errors import InputError
@@ -12,12 +14,15 @@ _RULE = re.compile(r"(?:(?P<factor>\d+(?:\.\d*)?|\.\d+)\*)?radius(?P<divided>/st
 
 StepSize = str | int | float | Fraction
 
+_BETAS = (0.9, 0.999)
+_TINY = 1e-8
+
 
 def step_size(rule: StepSize, ball: Ball, steps: int) -> float:
     """Return the step size of a rule.
 
     ``2.5*radius/steps`` (the default) lets the ascent cross the ball, 2*radius wide, from any
-    start, with room to turn back; ``radius/steps`` cannot. Both hold for every norm: `ascent`
+    start and turn back; ``radius/steps`` does not. Both hold for every norm: `ascent`
     has unit length in the ball's own norm, so an l1 step of s moves the points by at most s in l1.
 
     Parameters
@@ -49,9 +54,45 @@ def step_size(rule: StepSize, ball: Ball, steps: int) -> float:
                 f"as in '{DEFAULT}' or 'radius/steps'."
             )
         if match["factor"] and float(match["factor"]) == 0:
-            raise InputError(f"step_size '{rule}' is 0; a search would take no step.")
+            raise InputError(f"step_size '{rule}' is 0; the search would not move.")
         return float(match["factor"] or 1) * float(ball.radius) / (steps if match["divided"] else 1)
     value = float(rule)
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"step_size is {rule}; it must be a positive number.")
     return value
+
+
+def cosine(start: float, end: float, step: int, steps: int) -> float:
+    """Return the value at `step` of a cosine from `start` at step 0 to `end` at step `steps`."""
+    return end + (start - end) * (1 + math.cos(math.pi * step / max(1, steps))) / 2
+
+
+def adam(gradient: Tensor, mean: Tensor, square: Tensor, k: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return Adam's averages of the gradient and its square after step k, and both corrected for their start at 0.
+
+    m_k = b_1 m_(k-1) + (1 - b_1) g_k,  v_k = b_2 v_(k-1) + (1 - b_2) g_k^2,  b = (0.9, 0.999), and
+
+        direction = m_k / (1 - b_1^k),  metric = sqrt(v_k / (1 - b_2^k)) + 1e-8;
+
+    a step descends along direction / metric.
+
+    Parameters
+    ----------
+    gradient, mean, square
+        g_k, m_(k-1) and v_(k-1), alike in shape.
+    k
+        Number of the step, from 1; where examples differ, one each, as a column that divides the others.
+
+    Returns
+    -------
+    mean, square, direction, metric
+        m_k, v_k and the two parts of the step.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+    """
+    mean = mean.lerp(gradient, 1 - _BETAS[0])
+    square = square.lerp(gradient.square(), 1 - _BETAS[1])
+    metric = (square / (1 - _BETAS[1] ** k)).sqrt_().add_(_TINY)
+    return mean, square, mean / (1 - _BETAS[0] ** k), metric

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from epsball.attacks.engine.query import Query
+from epsball.attacks.parts.attack import Attack
 from epsball.ball import Ball
 from epsball.errors import EpsballError, InputError, MissingExtra
 from epsball.generator_state import preserved
@@ -18,14 +19,14 @@ from epsball.randomness import Keys
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a peer's attack gets.
+    """What another library's attack receives.
 
     Parameters
     ----------
     module
         The model, differentiable; every pass is counted.
     x, y
-        The standing examples and their labels.
+        The active examples and their labels.
     norm, radius, low, high
         The ball and its box.
     classes
@@ -43,12 +44,12 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Peer:
-    """An attack of another library, run on all standing examples at once.
+class OtherLibraryAttack(Attack):
+    """An attack of another library, run on all active examples at once.
 
-    What it returns is projected onto ball and box and verified like anyone's. The ledger divides its
-    passes evenly over the examples, and its name there says so. A budget an example cannot bind it.
-    Its draws follow from the keys of the examples it gets together: other batches, other draws.
+    The points it returns are projected onto ball and box and verified like any others. The ledger divides
+    its passes evenly over the examples, and its name there says so. A budget per example does not bind it.
+    Its draws follow from the keys of the examples in the batch: other batches have other draws.
 
     Parameters
     ----------
@@ -62,14 +63,14 @@ class Peer:
     run: Callable[[Task], Tensor]
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The name under which the ledger counts it."""
         return f"{self.label} (even shares)"
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
-        """Run the peer's attack and try the points that it returns."""
+        """Run the library's attack and try the points that it returns."""
         if ball.low is None or ball.high is None:
-            raise InputError(f"{self.label} needs a box, and the ball has none; give low= and high=.")
+            raise InputError(f"{self.label} needs a box, but the ball has none; give low= and high=.")
         query.begin(0)
         x, seed = query.x, int(keys[query.index].words.sum()) % 2**32
         with query.module() as module, preserved(seed), torch.enable_grad():
@@ -87,16 +88,18 @@ class Peer:
         points = query.neighbourhood.project(points.detach().to(x))
         lost = int(points.isnan().flatten(1).any(1).sum())
         if lost:
-            warnings.warn(f"{self.label} returned NaN for {lost} of {len(x)} examples, which stand.", stacklevel=2)
+            warnings.warn(
+                f"{self.label} returned NaN for {lost} of {len(x)} examples, which stay unbroken.", stacklevel=2
+            )
         query.logits(points)
 
     def _points(self, task: Task) -> Tensor:
-        """Return the peer's points; its failure is said to be its own.
+        """Return the library's points; an error names the library as its source.
 
         Raises
         ------
         EpsballError
-            If the peer's attack fails, or returns no tensor or another shape.
+            If the library's attack fails, or does not return a tensor of the right shape.
         """
         try:
             points = self.run(task)
@@ -111,10 +114,10 @@ class Peer:
         return points
 
 
-def from_foolbox(attack: Any) -> Peer:
+def from_foolbox(attack: Any) -> OtherLibraryAttack:
     """Return a Foolbox attack as an attack: ``from_foolbox(foolbox.attacks.LinfPGD(steps=40))``.
 
-    It is run at the ball's radius; that it works in the ball's norm is the caller's part.
+    It runs at the ball's radius; that it works in the ball's norm is up to the caller.
 
     Parameters
     ----------
@@ -125,6 +128,14 @@ def from_foolbox(attack: Any) -> Peer:
     ------
     InputError
         If it is a class or a text.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> class LinfPGD:  # foolbox.attacks.LinfPGD
+    ...     pass
+    >>> eb.attacks.from_foolbox(LinfPGD()).name
+    'foolbox LinfPGD (even shares)'
     """
     if isinstance(attack, type | str):
         raise InputError(f"the attack is {attack!r}; give a Foolbox attack object: foolbox.attacks.LinfPGD(steps=40).")
@@ -135,16 +146,26 @@ def from_foolbox(attack: Any) -> Peer:
         _, clipped, _ = attack(model, task.x, foolbox.criteria.Misclassification(task.y), epsilons=task.radius)
         return clipped
 
-    return Peer(label=f"foolbox {type(attack).__name__}", run=run)
+    return OtherLibraryAttack(label=f"foolbox {type(attack).__name__}", run=run)
 
 
-def from_torchattacks(build: Callable[[nn.Module, float], Any]) -> Peer:
+def from_torchattacks(build: Callable[[nn.Module, float], Any]) -> OtherLibraryAttack:
     """Return a torchattacks attack as an attack.
 
     Parameters
     ----------
     build
         Makes it from a model and a radius: ``lambda model, radius: torchattacks.PGD(model, eps=radius)``.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> def build(model, radius):  # such as torchattacks.FFGSM(model, eps=radius)
+    ...     return lambda x, y: x + radius * torch.tensor([-1, 1, 1])
+    >>> classifier = eb.Classifier(torch.nn.Identity())
+    >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
+    >>> eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method=eb.attacks.from_torchattacks(build)).broken
+    tensor([True])
     """
 
     def run(task: Task) -> Tensor:
@@ -152,10 +173,10 @@ def from_torchattacks(build: Callable[[nn.Module, float], Any]) -> Peer:
             raise InputError(f"torchattacks works in the box [0, 1]; the ball has [{task.low:g}, {task.high:g}].")
         return build(task.module, task.radius)(task.x, task.y)
 
-    return Peer(label="torchattacks", run=run)
+    return OtherLibraryAttack(label="torchattacks", run=run)
 
 
-def from_art(build: Callable[[Any, float], Any]) -> Peer:
+def from_art(build: Callable[[Any, float], Any]) -> OtherLibraryAttack:
     """Return an attack of the Adversarial Robustness Toolbox as an attack.
 
     Parameters
@@ -163,6 +184,12 @@ def from_art(build: Callable[[Any, float], Any]) -> Peer:
     build
         Makes it from an ART classifier and a radius:
         ``lambda classifier, radius: ProjectedGradientDescent(classifier, eps=radius, verbose=False)``.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.attacks.from_art(lambda classifier, radius: None).name
+    'art (even shares)'
     """
 
     def run(task: Task) -> Tensor:
@@ -178,7 +205,7 @@ def from_art(build: Callable[[Any, float], Any]) -> Peer:
         points = build(classifier, task.radius).generate(x=task.x.cpu().numpy(), y=task.y.cpu().numpy())
         return torch.from_numpy(points)
 
-    return Peer(label="art", run=run)
+    return OtherLibraryAttack(label="art", run=run)
 
 
 def _imported(name: str, extra: str, purpose: str) -> Any:

@@ -85,7 +85,7 @@ def adv_lib(task: Task, module: nn.Module) -> Attack:
     return lambda x, y: pgd_linf(module, x, y, task.radius, steps=task.steps, absolute_step_size=task.step)
 
 
-PEERS: dict[str, Callable[[Task, nn.Module], Attack]] = {
+OTHER_LIBRARIES: dict[str, Callable[[Task, nn.Module], Attack]] = {
     "foolbox": foolbox,
     "torchattacks": torchattacks,
     "ART": art,

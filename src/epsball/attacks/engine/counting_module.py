@@ -1,4 +1,4 @@
-"""The model as a peer library sees it: a plain module, every pass of which is counted."""
+"""The model as another library sees it: a plain module that counts every pass."""
 
 from typing import Any
 
@@ -8,26 +8,31 @@ from torch import Tensor, nn
 from epsball.classifier import Classifier
 
 
-class PeerModule(nn.Module):
-    """Maps raw inputs to logits, differentiably; holds no weights that a peer could train or switch.
+class CountingModule(nn.Module):
+    """Maps raw inputs to logits, differentiably; holds no weights that another library could train or switch.
+
+    Parameters
+    ----------
+    classifier
+        The model under test.
 
     Attributes
     ----------
     forwards, backwards
-        Examples passed so far.
+        Examples passed forward and backward so far.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        # Peers read a model's device off its first parameter. The network itself is no submodule,
-        # so that train(), eval() and zero_grad() of a peer do not reach it.
+        # Libraries read a model's device off its first parameter. The network itself is not a submodule,
+        # so that their train(), eval() and zero_grad() do not reach it.
         self.device_of = nn.Parameter(torch.empty(0, device=classifier.device), requires_grad=False)
         self._classifier = classifier
         self.forwards = self.backwards = 0
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits; peers that compute in NumPy hand in float64, which is rounded to the model's dtype."""
+        """Return logits; float64 from libraries that compute in NumPy is rounded to the model's dtype."""
         self.forwards += len(x)
         x = x.to(self._classifier.dtype)
         return self._classifier.forward(_Counted.apply(x, self) if x.requires_grad else x)
@@ -42,7 +47,7 @@ class _Counted(torch.autograd.Function):
     """The identity; tells the module when a gradient passes."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, module: PeerModule) -> Tensor:
+    def forward(ctx: Any, x: Tensor, module: CountingModule) -> Tensor:
         """Return the input."""
         ctx.module = module
         return x.view_as(x)

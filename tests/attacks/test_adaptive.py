@@ -6,8 +6,7 @@ from torch import nn
 
 from epsball import Ball, Classifier, InputError, ModelError, attack
 from epsball.attacks import PGD, GradientNoise, bpda, expectation_over_transformation, losses
-from epsball.attacks.engine.averaged import Averaged
-from epsball.attacks.engine.evaluator import Evaluator
+from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluator
 from helpers import Counter, Wrapped, examples, linear, mlp
 
 BALL = Ball("linf", 0.3)
@@ -25,7 +24,7 @@ def test_the_averaged_gradient_is_the_mean_and_its_error_that_of_the_mean():
     x, _ = examples(5, (4,))
     with classifier.in_use():
         torch.manual_seed(0)
-        logits, (value,), (gradient,) = Averaged(Evaluator(classifier, "float32"), samples, noise).gradients(
+        logits, (value,), (gradient,) = AveragedEvaluator(Evaluator(classifier, "float32"), samples, noise).gradients(
             x, [lambda logits, points: logits[:, 0]]
         )
     expected = torch.tensor([1.0, 0, 0, 0]).expand(5, 4)

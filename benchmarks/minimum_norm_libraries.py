@@ -1,7 +1,7 @@
 """Minimum-norm attacks of other libraries, each with the passes it is given.
 
 A contender is made by ``make(module, norm, steps)`` and maps (x, y) to the nearest adversarial points it
-found. ``steps`` forward and as many backward passes an example is what each may spend, up to a few per
+found. Each may spend ``steps`` forward and as many backward passes per example, up to a few per
 cent (FAB spends two forwards a backward, bisections round their budget down); the table prints what it spent.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from peers import make_importable
+from other_libraries import make_importable
 
 Attack = Callable[[Tensor, Tensor], Tensor]
 Make = Callable[[nn.Module, str, int], Attack]
@@ -175,7 +175,7 @@ def _only(norm: str, *norms: str) -> None:
         raise Undefined
 
 
-PEERS: dict[str, Make] = {
+OTHER_LIBRARIES: dict[str, Make] = {
     "adv-lib DDN": adv_lib_ddn,
     "foolbox DDN": foolbox_ddn,
     "adv-lib FMN": _adv_lib("fmn"),

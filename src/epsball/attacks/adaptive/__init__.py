@@ -1,1 +1,0 @@
-"""Tools for models that hide their gradients, and attacks of other libraries."""
