@@ -13,7 +13,7 @@ from epsball.certificates.domain import Domain
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.final import final_bounds
 from epsball.certificates.linear.forward import examples_at_once, forward_refiner
-from epsball.certificates.linear.rows import Rows
+from epsball.certificates.linear.coefficients import Rows
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.slopes.final import optimised_slopes

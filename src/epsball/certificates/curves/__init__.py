@@ -1,7 +1,7 @@
 """Functions of one variable: their shape, their bounds over an interval, and lines below and above them."""
 
 from epsball.certificates.curves.curve import Curve
-from epsball.certificates.curves.lines import Lines, lines_of
+from epsball.certificates.curves.relaxation import Lines, lines_of
 from epsball.certificates.curves.rectifier import rectifier_lines
 from epsball.certificates.curves.table import curve_of
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from epsball.certificates.curves.lines import Lines
+from epsball.certificates.curves.relaxation import Lines
 
 _ROUNDING = 2.0**-49
 

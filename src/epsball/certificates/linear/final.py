@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.certificates.linear.fused_lines import join_all
+from epsball.certificates.linear.relaxations import join_all
 from epsball.certificates.linear.refinement import room_for
-from epsball.certificates.linear.rows import Rows
+from epsball.certificates.linear.coefficients import Rows
 from epsball.certificates.linear.sweep import Slopes, sweep
 from epsball.certificates.linear.windows import largest_extent
 from epsball.certificates.propagation import Propagation

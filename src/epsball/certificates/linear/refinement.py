@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.linear.fused_lines import join_all
-from epsball.certificates.linear.rows import Rows, Window
+from epsball.certificates.linear.relaxations import join_all
+from epsball.certificates.linear.coefficients import Rows, Window
 from epsball.certificates.linear.slope_bounds import slope_limits
 from epsball.certificates.linear.sweep import carried_to_input, carried_to_lines
 from epsball.certificates.linear.windows import largest_extent, spatial, window_at

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.curves import Lines
-from epsball.certificates.linear.fused_lines import inner_node, joined_lines, own_lines
-from epsball.certificates.linear.rows import Rows, through_convolution
+from epsball.certificates.linear.relaxations import inner_node, joined_lines, own_lines
+from epsball.certificates.linear.coefficients import Rows, through_convolution
 from epsball.certificates.propagation import Propagation, node_size
 from epsball.certificates.rules.pointwise import carried
 from epsball.certificates.rules.rule import Pulled

@@ -13,7 +13,7 @@ from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import Lines
 from epsball.certificates.domain import Domain
 from epsball.certificates.linear.refinement import slope_choices
-from epsball.certificates.linear.rows import Window
+from epsball.certificates.linear.coefficients import Window
 from epsball.certificates.linear.slope_bounds import slope_limits
 from epsball.certificates.linear.windows import cropped
 from epsball.certificates.propagation import Propagation, propagate

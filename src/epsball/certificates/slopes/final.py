@@ -9,7 +9,7 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import PLAIN
 from epsball.certificates.linear.final import chunks
-from epsball.certificates.linear.rows import Rows
+from epsball.certificates.linear.coefficients import Rows
 from epsball.certificates.linear.slope_bounds import slope_limits
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.propagation import Propagation

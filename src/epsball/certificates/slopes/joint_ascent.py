@@ -8,7 +8,7 @@ from torch import Tensor
 from epsball.certificates.arithmetic import PLAIN
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
-from epsball.certificates.linear.rows import Rows
+from epsball.certificates.linear.coefficients import Rows
 from epsball.certificates.linear.slope_bounds import slope_limits
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.linear.windows import cropped

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.linear.refinement import wanted_entries
-from epsball.certificates.linear.rows import Rows, Window
+from epsball.certificates.linear.coefficients import Rows, Window
 from epsball.certificates.linear.slope_bounds import slope_limits
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.linear.windows import cropped, spatial, window_at, windows_before

@@ -14,7 +14,7 @@ from certificates.traps import TRAPS
 from epsball.ball import Ball
 from epsball.certificates import propagation
 from epsball.certificates.curves import Lines, curve_of, lines_of
-from epsball.certificates.linear import fused_lines as joined
+from epsball.certificates.linear import relaxations
 from epsball.certificates.rules.log_softmax import Relaxation as LogRelaxation
 from epsball.certificates.rules.maxima import Peak
 from epsball.certificates.rules.products import Factors
@@ -139,6 +139,6 @@ def test_bounds_without_an_error_term_fall_into_a_trap(what, trap, monkeypatch):
     monkeypatch.setattr(propagation, what, without)
     if what == "_rounding":
         # What the intercepts of joined lines are moved by covers some of it.
-        monkeypatch.setattr(joined, "SLACK", 0.0)
+        monkeypatch.setattr(relaxations, "SLACK", 0.0)
     with pytest.raises(AssertionError, match="claims"):
         check_graph(TRAPS[trap], torch.tensor([[0.5, 0.5]]), Ball("linf", "1/4"))
