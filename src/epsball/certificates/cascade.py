@@ -11,7 +11,7 @@ from torch import Tensor
 from epsball.certificates.arithmetic import Arithmetic
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
-from epsball.certificates.linear.refinement import wanted_entries
+from epsball.certificates.linear.refinement import neurons_to_refine
 from epsball.certificates.methods import LowerBounds
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.registry import METHODS
@@ -154,7 +154,7 @@ def cost(name: str, bounds: Propagation) -> Tensor:
     counts = [
         entries.flatten(1).sum(dim=1)
         for node in bounds.graph.nodes
-        if (entries := wanted_entries(bounds, node)) is not None
+        if (entries := neurons_to_refine(bounds, node)) is not None
     ]
     columns = math.prod(bounds.graph.input.shape)
     carried = [name == "forward" and int(count.max()) > columns for count in counts]

@@ -11,10 +11,9 @@ from epsball.certificates.arithmetic import FLOAT32, Arithmetic
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
 from epsball.certificates.linear import refiner
-from epsball.certificates.linear.final import final_bounds
+from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.forward import examples_at_once, forward_refiner
-from epsball.certificates.linear.coefficients import Rows
-from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.linear.sweep import final_bounds, sweep
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.slopes.final import optimised_slopes
 from epsball.certificates.slopes.intermediate import with_intermediate_slopes
@@ -70,7 +69,7 @@ def interval(
     bounds = propagate(graph, domain, arithmetic, parameters=parameters, boxes=boxes)
     last = graph[graph.output]
     stop = last.inputs if bounds.form(last) is not None else (last.name,)
-    rows = sweep(bounds, last.name, Rows(specification), stop=stop)
+    rows = sweep(bounds, last.name, Coefficients(specification), stop=stop)
     return LowerBounds(rows=rows, boxes=bounds.boxes)
 
 

@@ -77,8 +77,8 @@ class Certificates(results.Result):
     def __str__(self) -> str:
         n = len(self.certified)
         lines = [
-            _share("certified accuracy", self.certified),
-            _share("certified stability", self.stable),
+            _proportion("certified accuracy", self.certified),
+            _proportion("certified stability", self.stable),
             f"semantics: {self.semantics}; stable by the chapter's criterion alone: {int(self.criterion.sum())} of {n}",
             f"{float(self.seconds.sum()):.1f} CPU seconds",
             "",
@@ -125,6 +125,6 @@ class Certificates(results.Result):
         return figure
 
 
-def _share(name: str, flags: Tensor) -> str:
+def _proportion(name: str, flags: Tensor) -> str:
     count, n = int(flags.sum()), len(flags)
     return f"{name} {count / n:.4f} {clopper_pearson(count, n)} ({count} of {n})"

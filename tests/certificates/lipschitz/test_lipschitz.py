@@ -11,7 +11,7 @@ from epsball.ball import Ball
 from epsball.certificates import FLOAT32, REAL, Domain, lipschitz, lipschitz_constants, margins, propagate
 from epsball.certificates.certify import with_fixed_weights
 from epsball.certificates.lipschitz import convolution_bound, local_constants, spectral_bound
-from epsball.certificates.lipschitz.factors import constant_of
+from epsball.certificates.lipschitz.factors import largest_slope
 from epsball.errors import UnsupportedOperation
 from epsball.graph import capture, kinds
 from epsball.models.architectures import lipschitz_cnn
@@ -147,7 +147,7 @@ def test_constants_of_functions_are_above_and_near_their_steepest_slope(function
     z = torch.linspace(-8, 8, 160001, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(kinds.FUNCTIONS[function](z).sum(), z)
     steepest = float(slope.abs().max())
-    found = constant_of(kinds.Elementwise(function=function))
+    found = largest_slope(kinds.Elementwise(function=function))
     assert found is not None
     assert steepest <= found <= steepest + 1e-3
 

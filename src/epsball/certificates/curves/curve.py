@@ -16,7 +16,7 @@ class Curve:
     """A function f, convex or concave between neighbouring cuts.
 
     Cuts and turns that are no floats are stored as the nearest ones. Near them the first three derivatives are
-    at most 4 in size, so that this changes no bound by more than `error` and `lines_of` allow for rounding.
+    at most 4 in size, so that this changes no bound by more than `error` and `linear_relaxation` allow for rounding.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Curve:
         outside = (box.low <= self.low) | ((box.low <= self.pole) & (box.high >= self.pole))
         return Box(torch.where(outside, -math.inf, least), torch.where(outside, math.inf, most))
 
-    def undecided(self, box: Box) -> Tensor:
+    def unstable(self, box: Box) -> Tensor:
         """Return where tighter bounds make tighter lines: around a cut or, of a bent curve, everywhere."""
         if not self.straight:
             return box.high > box.low

@@ -19,8 +19,9 @@ from torch import Tensor
 from epsball.certificates.affine import Affine
 from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.box import Box
-from epsball.certificates.curves import Lines
-from epsball.certificates.linear.refinement import refiner, room_for, wanted_entries
+from epsball.certificates.curves import LinearRelaxation
+from epsball.certificates.linear.coefficients import room_for
+from epsball.certificates.linear.refinement import neurons_to_refine, refiner
 from epsball.certificates.propagation import Propagation, Refine
 from epsball.certificates.tensors import flat
 from epsball.graph import Graph, Node
@@ -55,7 +56,7 @@ def forward_refiner(max_memory: int | None = None) -> Refine:
     backward = refiner(max_memory)
 
     def refine(bounds: Propagation, node: Node) -> Box:
-        wanted = wanted_entries(bounds, node)
+        wanted = neurons_to_refine(bounds, node)
         if wanted is None or int(wanted.flatten(1).sum(dim=1).max()) <= math.prod(bounds.graph.input.shape):
             return backward(bounds, node)
         _extend(forms, bounds, node)
@@ -89,7 +90,7 @@ def form_of(bounds: Propagation, node: Node, forms: dict[str, Form]) -> Form:
     sources = [forms[name] for name in bounds.sources(node)]
     if affine is not None:
         found = _through_affine(bounds, affine, sources)
-    elif isinstance(lines := bounds.relaxation(node), Lines):
+    elif isinstance(lines := bounds.relaxation(node), LinearRelaxation):
         found = _through_lines(bounds, lines, sources[0])
     else:
         return _of_box(bounds, node)
@@ -154,7 +155,7 @@ def _through_affine(bounds: Propagation, affine: Affine, sources: list[Form]) ->
     return Form(middle.unflatten(0, lead), centre, spread.unflatten(0, lead), radius)
 
 
-def _through_lines(bounds: Propagation, lines: Lines, source: Form) -> Form:
+def _through_lines(bounds: Propagation, lines: LinearRelaxation, source: Form) -> Form:
     """Return the middle and half the width of a z + c and s z + t, for z between the source's two bounds.
 
     Below a (M x + m) + c - abs(a) (H x + h), above s (M x + m) + t + abs(s) (H x + h).

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.linear.relaxations import join_all
-from epsball.certificates.linear.coefficients import Rows, Window
-from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.coefficients import Coefficients, Window, room_for
+from epsball.certificates.linear.relaxations import fuse_all, slope_limits
 from epsball.certificates.linear.sweep import carried_to_input, carried_to_lines
 from epsball.certificates.linear.windows import largest_extent, spatial, window_at
 from epsball.certificates.propagation import Propagation, Refine
@@ -19,17 +18,6 @@ from epsball.certificates.rules.pointwise import Pointwise, Rectifier
 from epsball.certificates.rules.table import RULES, rule_of
 from epsball.graph import Node
 from epsball.graph.kinds import Input
-
-CACHE = 2**22
-"""Bytes of coefficients carried at once: what stays in a core's cache costs half of what does not (measured)."""
-
-_TEMPORARIES = 8
-"""Tensors of the size of the coefficients that live at once in a step."""
-
-
-def room_for(max_memory: int | None) -> int:
-    """Return the bytes of coefficients to carry at once under a bound on all memory, or none."""
-    return CACHE if max_memory is None else min(CACHE, max(1, max_memory // _TEMPORARIES))
 
 
 def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
@@ -47,10 +35,10 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
 
     def refine(bounds: Propagation, node: Node) -> Box:
         box = bounds.boxes[node.name]
-        wanted = wanted_entries(bounds, node)
+        wanted = neurons_to_refine(bounds, node)
         if wanted is None or not bool(wanted.any()):
             return box
-        join_all(bounds)
+        fuse_all(bounds)
         choices = slope_choices(bounds, extremes)
         low, high = box.low.clone(), box.high.clone()
         for side in (Side(-1.0, high), Side(1.0, low)):
@@ -110,11 +98,11 @@ def _refine_side(
             end[images] = flat.scatter(1, entries, kept).view(end[images].shape)
 
 
-def _picking(entries: Tensor, sign: float, like: Tensor, window: Window | None) -> Rows:
+def _picking(entries: Tensor, sign: float, like: Tensor, window: Window | None) -> Coefficients:
     """Return rows that pick entries of a window times a sign, shared by all examples."""
     shape = like.shape[1:]
     units = like.new_zeros(len(entries), math.prod(shape)).scatter_(1, entries.unsqueeze(1), sign)
-    return Rows(units.view(1, -1, *shape), window)
+    return Coefficients(units.view(1, -1, *shape), window)
 
 
 def _chunks(wanted: Tensor, entries: int) -> Iterator[tuple[slice, Tensor | None]]:
@@ -136,7 +124,7 @@ def _chunks(wanted: Tensor, entries: int) -> Iterator[tuple[slice, Tensor | None
         start = stop
 
 
-def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
+def neurons_to_refine(bounds: Propagation, node: Node) -> Tensor | None:
     """Return the entries of a node that some relaxation after it gets better by, or None.
 
     None too where the interval is the best bound there is, and where lines could add little: behind a
@@ -156,7 +144,7 @@ def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
             continue
         boxes = [bounds.boxes.get(name, bounds.boxes[node.name]) for name in consumer.inputs]
         for name, entries in zip(
-            consumer.inputs, rule_of(consumer).undecided(bounds.site(consumer), boxes), strict=True
+            consumer.inputs, rule_of(consumer).unstable(bounds.context(consumer), boxes), strict=True
         ):
             if name == node.name:
                 wanted = entries if wanted is None else wanted | entries
@@ -171,7 +159,7 @@ def _constant_after(bounds: Propagation, node: Node, box: Box) -> Tensor:
             rule = RULES.get(type(consumer.kind))
             if not isinstance(rule, Pointwise):
                 return torch.zeros_like(constant)
-            after = rule.interval(bounds.site(consumer), [box])
+            after = rule.interval(bounds.context(consumer), [box])
             constant &= after.low == after.high
     return constant
 

@@ -51,7 +51,7 @@ def factors(node: Node, graph: Graph, parameters: Parameters, norm: str) -> tupl
         # The Jacobian I - 1 p^T has absolute row sums 2 (1 - p_i) <= 2, column sums 1 + (n - 2) p_j <= n.
         length = float(node.shape[kind.axis])
         return ({"linf": 2.0, "l2": math.sqrt(2 * length) * _UP, "l1": length}[norm],)
-    if isinstance(kind, kinds.Elementwise) and (constant := constant_of(kind)) is not None:
+    if isinstance(kind, kinds.Elementwise) and (constant := largest_slope(kind)) is not None:
         return (constant,)
     raise _unbounded(node)
 
@@ -168,7 +168,7 @@ def _function(node: Node) -> str:
 
 
 # Greatest slopes, rounded up in the fourth decimal or later: gelu at sqrt(2), silu at 2.3994, mish at 1.4906.
-_CONSTANTS = {
+_LARGEST_SLOPES = {
     "negative": 1.0,
     "relu": 1.0,
     "gelu": 1.12905,
@@ -186,11 +186,11 @@ _CONSTANTS = {
 }
 
 
-def constant_of(kind: Elementwise) -> float | None:
+def largest_slope(kind: Elementwise) -> float | None:
     """Return an upper bound of the function's Lipschitz constant on the whole line, or None if there is none."""
     if kind.function == "leaky_relu":
         return max(1.0, abs(kind.arguments[0]))
     if kind.function == "elu":
         alpha, scale, input_scale = (abs(value) for value in kind.arguments)
         return max(scale, scale * alpha * input_scale) * (1 + 2.0**-50)
-    return _CONSTANTS.get(kind.function)
+    return _LARGEST_SLOPES.get(kind.function)

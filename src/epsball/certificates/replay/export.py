@@ -10,11 +10,11 @@ from torch import Tensor
 from epsball.ball import Ball
 from epsball.certificates.arithmetic import Arithmetic
 from epsball.certificates.cascade import Proof
-from epsball.certificates.curves import Lines
+from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.domain import Domain
-from epsball.certificates.linear.refinement import slope_choices
 from epsball.certificates.linear.coefficients import Window
-from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.refinement import slope_choices
+from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.windows import cropped
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.replay.files import OwnSlopes, Slopes, write_certificate
@@ -122,7 +122,7 @@ def lines_at(bounds: Propagation, node: Node, *, flat: bool) -> Slopes:
     """Return the slopes below and above a node on one example; flat ones are those of intervals."""
     if flat:
         return torch.zeros(node.shape), torch.zeros(node.shape)
-    lines: Lines = bounds.relaxation(node)
+    lines: LinearRelaxation = bounds.relaxation(node)
     lower = lines.lower_slope[0, 0].expand(node.shape)
     chord = isinstance(node.kind, kinds.PReLU) or node.kind.function in ("relu", "leaky_relu")  # pyright: ignore[reportAttributeAccessIssue]
     return lower, None if chord else lines.upper_slope[0, 0].expand(node.shape)

@@ -8,10 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.arithmetic import PLAIN
-from epsball.certificates.linear.final import chunks
-from epsball.certificates.linear.coefficients import Rows
-from epsball.certificates.linear.slope_bounds import slope_limits
-from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.linear.coefficients import Coefficients
+from epsball.certificates.linear.relaxations import slope_limits
+from epsball.certificates.linear.sweep import chunks, sweep
 from epsball.certificates.propagation import Propagation
 
 
@@ -46,7 +45,7 @@ def _ascent(bounds: Propagation, specification: Tensor, steps: int, step_size: f
     best_bound = torch.full((n, r), -math.inf, dtype=specification.dtype, device=specification.device)
     ascent = torch.optim.Adam(slopes.values(), lr=step_size, maximize=True)
     for step in range(steps + 1):
-        bound = sweep(plain, bounds.graph.output, Rows(specification), slopes=slopes)
+        bound = sweep(plain, bounds.graph.output, Coefficients(specification), slopes=slopes)
         better = bound.detach() > best_bound
         best_bound = torch.where(better, bound.detach(), best_bound)
         for name, slope in slopes.items():

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.linear.final import final_bounds
 from epsball.certificates.linear.refinement import refiner
-from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.relaxations import slope_limits
+from epsball.certificates.linear.sweep import final_bounds
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.slopes.joint_ascent import Ascent
 from epsball.certificates.slopes.neurons import Entries, bounding, own_entries

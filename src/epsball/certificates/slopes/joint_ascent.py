@@ -8,8 +8,8 @@ from torch import Tensor
 from epsball.certificates.arithmetic import PLAIN
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
-from epsball.certificates.linear.coefficients import Rows
-from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.coefficients import Coefficients
+from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.linear.windows import cropped
 from epsball.certificates.propagation import Propagation, propagate
@@ -109,7 +109,7 @@ class Ascent:
         slopes = {name: leaf.clamp(*limits[name]) for name, leaf in self.final.items()}
         # There and, but for the last time, back.
         self.passes += 2 * (self.rows.shape[1] + sum(2 * len(part.numbers) for part in self.entries))
-        return sweep(now, bounds.graph.output, Rows(self.specification), slopes=slopes)
+        return sweep(now, bounds.graph.output, Coefficients(self.specification), slopes=slopes)
 
 
 def _leaf(slope: Tensor) -> Tensor:

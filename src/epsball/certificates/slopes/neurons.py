@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.linear.refinement import wanted_entries
-from epsball.certificates.linear.coefficients import Rows, Window
-from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.coefficients import Coefficients, Window
+from epsball.certificates.linear.refinement import neurons_to_refine
+from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.linear.windows import cropped, spatial, window_at, windows_before
 from epsball.certificates.propagation import Propagation, Refine
@@ -49,7 +49,7 @@ class Entries:
             name: _spread(slope, self.parts[name], limits[name], bounds.graph[name].shape)
             for name, slope in self.slopes.items()
         }
-        found = sweep(bounds, self.node, Rows(torch.cat([units, -units], dim=1), self.window), slopes=slopes)
+        found = sweep(bounds, self.node, Coefficients(torch.cat([units, -units], dim=1), self.window), slopes=slopes)
         return found[:, :k], -found[:, k:]
 
     def having(self, slopes: Mapping[str, Tensor]) -> "Entries":
@@ -60,7 +60,7 @@ class Entries:
 def _spread(slope: Tensor, window: Window | None, limits: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> Tensor:
     """Return slopes over the whole of a rectifier; where the rows do not reach they are 0."""
     low, high = (cropped(limit, window) for limit in limits)
-    return Rows(slope.to(low.dtype).clamp(low, high), window).dense(shape)
+    return Coefficients(slope.to(low.dtype).clamp(low, high), window).dense(shape)
 
 
 def own_entries(bounds: Propagation, room: int) -> list[Entries]:
@@ -87,7 +87,7 @@ def _wanted(bounds: Propagation, node: Node, limits: Mapping[str, object]) -> Te
     """Return the entries of a node that are refined and open for a rectifier, flattened, or None."""
     if not any(node.name in bounds.graph[name].inputs for name in limits):
         return None
-    wanted = wanted_entries(bounds, node)
+    wanted = neurons_to_refine(bounds, node)
     if wanted is None or not bool(wanted.any()):
         return None
     low, high = bounds.boxes[node.name]
