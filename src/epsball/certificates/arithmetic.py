@@ -1,10 +1,14 @@
 """The rounding a bound has to cover: the verifier's own, and that of the deployed network."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from epsball.errors import AssumptionError, lookup
+
+Semantics = Literal["float32", "real"]
+"""What a certificate is about: the deployed float32 network, or the real-valued function of its weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ OVERFLOW = 2.0**127
 """Sums of magnitudes beyond this may overflow in float32."""
 
 
-def arithmetic_of(semantics: str) -> Arithmetic:
+def arithmetic_of(semantics: Semantics) -> Arithmetic:
     """Return the arithmetic that a semantics, ``"real"`` or ``"float32"``, claims.
 
     Raises

@@ -6,6 +6,7 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
+from epsball.certificates.arithmetic import Arithmetic
 from epsball.errors import AssumptionError, ModelError
 from epsball.graph import Graph
 from epsball.graph.kinds import Convolution
@@ -19,6 +20,11 @@ ASSUMPTIONS = (
 
 _PRECISIONS = {"cpu": ("mkldnn.conv", "mkldnn.matmul"), "cuda": ("cudnn.conv", "cuda.matmul")}
 """The settings, within torch.backends, of how float32 products are computed; 'none' is the default, 'ieee'."""
+
+
+def assumptions_of(arithmetic: Arithmetic) -> tuple[str, ...]:
+    """Return what a claim assumes, as recorded in certificates: nothing about the real-valued network."""
+    return ASSUMPTIONS if arithmetic.deployed is not None else ()
 
 
 def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from epsball.certificates.box import Box
 
 
-def margins(predicted: Int[Tensor, " n"], classes: int) -> Float[Tensor, "n r classes"]:
+def margin_rows(predicted: Int[Tensor, " n"], classes: int) -> Float[Tensor, "n r classes"]:
     """Return the rows e_p - e_j for every class j other than the predicted p, in the order of j; r = classes - 1."""
     n = len(predicted)
     every = torch.eye(classes, dtype=torch.float64, device=predicted.device).expand(n, classes, classes)
@@ -19,7 +19,7 @@ def margins(predicted: Int[Tensor, " n"], classes: int) -> Float[Tensor, "n r cl
 
 
 def by_class(rows: Float[Tensor, "n r"], predicted: Int[Tensor, " n"]) -> Float[Tensor, "n classes"]:
-    """Return bounds of `margins` by class j: infinite at the predicted one."""
+    """Return bounds of `margin_rows` by class j: infinite at the predicted one."""
     n, classes = len(rows), rows.shape[1] + 1
     spread = rows.new_full((n, classes), math.inf)
     others = torch.arange(classes, device=rows.device) != predicted.unsqueeze(1)
@@ -34,7 +34,7 @@ def separations(logits: Box, predicted: Int[Tensor, " n"]) -> Float[Tensor, "n c
     return gap.scatter(1, predicted.unsqueeze(1), math.inf)
 
 
-def chapter_criterion(logits: Box, predicted: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+def separated(logits: Box, predicted: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
     """Return whether the lower bound of the predicted logit lies above the upper bounds of all others.
 
     Sufficient for stability, but looser than bounding each difference with the specification folded in.

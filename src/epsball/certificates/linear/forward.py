@@ -21,7 +21,7 @@ from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.box import Box
 from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.linear.coefficients import room_for
-from epsball.certificates.linear.refinement import neurons_to_refine, refiner
+from epsball.certificates.linear.refinement import neurons_per_node, neurons_to_refine, refiner
 from epsball.certificates.propagation import Propagation, Refine
 from epsball.certificates.tensors import flat
 from epsball.graph import Graph, Node
@@ -63,6 +63,18 @@ def forward_refiner(max_memory: int | None = None) -> Refine:
         return bounds.boxes[node.name].intersected(box_of(forms[node.name], bounds))
 
     return refine
+
+
+def forward_passes(bounds: Propagation) -> Tensor:
+    """Return the passes of `forward_refiner`, given interval bounds, (n,).
+
+    Two columns for each entry of the input, where any node is bounded forward; elsewhere two rows for each neuron.
+    """
+    columns = math.prod(bounds.graph.input.shape)
+    counts = neurons_per_node(bounds)
+    backward = [count for count in counts if int(count.max()) <= columns]
+    total = torch.full((len(bounds.domain),), 2 * columns * (len(backward) < len(counts)), dtype=torch.int64)
+    return sum((2 * count for count in backward), start=total)
 
 
 def examples_at_once(graph: Graph, max_memory: int | None) -> int:

@@ -151,6 +151,18 @@ def neurons_to_refine(bounds: Propagation, node: Node) -> Tensor | None:
     return wanted
 
 
+def neurons_per_node(bounds: Propagation) -> list[Tensor]:
+    """Return for each node that is refined how many neurons of it are, (n,)."""
+    wanted = (neurons_to_refine(bounds, node) for node in bounds.graph.nodes)
+    return [neurons.flatten(1).sum(dim=1) for neurons in wanted if neurons is not None]
+
+
+def refinement_passes(bounds: Propagation) -> Tensor:
+    """Return the passes of `refiner`, given interval bounds, (n,): two for each neuron, a row for each end."""
+    total = torch.zeros(len(bounds.domain), dtype=torch.int64)
+    return sum((2 * count for count in neurons_per_node(bounds)), start=total)
+
+
 def _constant_after(bounds: Propagation, node: Node, box: Box) -> Tensor:
     """Return where all that follows a node is constant on its box, so that a smaller box changes nothing."""
     constant = torch.ones_like(box.low, dtype=torch.bool)

@@ -1,33 +1,24 @@
 """The method `lipschitz`: margin at x, less the Lipschitz constant times the radius."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from epsball.certificates.arithmetic import FLOAT32, REAL, Arithmetic
-from epsball.certificates.box import Box
+from epsball.certificates.arithmetic import REAL
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz.factors import row_norms
 from epsball.certificates.lipschitz.local import local_constants
 from epsball.certificates.lipschitz.network_constant import LipschitzConstants, lipschitz_constants
-from epsball.certificates.methods import LowerBounds, interval
-from epsball.certificates.propagation import Propagation, propagate
-from epsball.graph import Graph
+from epsball.certificates.methods import interval
+from epsball.certificates.problem import LowerBounds, Problem, old_calls_too
+from epsball.certificates.propagation import Propagation
 
 _UP = 1 + 2.0**-45
 
 
-def lipschitz(
-    graph: Graph,
-    domain: Domain,
-    specification: Float[Tensor, "n r classes"],
-    *,
-    arithmetic: Arithmetic = FLOAT32,
-    boxes: Mapping[str, Box] | None = None,
-    max_memory: int | None = None,
-) -> LowerBounds:
+@old_calls_too
+def lipschitz(problem: Problem) -> LowerBounds:
     """Bound rows a . z over the ball by a . z(x) - L_a radius.
 
     L_a is the least of the network's global constant for the row and, where every node is affine or
@@ -39,15 +30,17 @@ def lipschitz(
     UnsupportedOperation
         If a node has no finite global constant.
     """
-    constants = lipschitz_constants(graph, domain.norm)
-    start = interval(graph, Domain.at(domain.centre, domain.norm), specification, arithmetic=REAL).rows
-    bounds = propagate(graph, domain, arithmetic, boxes=boxes)
+    domain, specification = problem.domain, problem.specification
+    constants = lipschitz_constants(problem.graph, domain.norm)
+    at_x = replace(problem, domain=Domain.at(domain.centre, domain.norm), arithmetic=REAL, max_memory=None)
+    start = interval(at_x).rows
+    bounds = problem.propagate()
     found = constants.of_rows(specification)
     on_ball = local_constants(bounds, specification, domain.norm)
     if on_ball is not None:
         found = torch.minimum(found, torch.where(on_ball.isnan(), torch.inf, on_ball))
     lost = found * domain.radius * _UP
-    if arithmetic.deployed is not None:
+    if problem.arithmetic.deployed is not None:
         lost = lost + _deployed(constants, bounds, specification)
     rows = torch.nextafter(start - lost * _UP, start.new_tensor(-torch.inf))
     return LowerBounds(rows=torch.where(rows.isnan(), -torch.inf, rows), boxes=bounds.boxes)
