@@ -1,6 +1,7 @@
 """What a rule must hold on samples, for every rule and function; the mutants are tried on the same."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -78,11 +79,10 @@ CASES = [
 ]
 
 
-def violations(case: Case, rule: Rule | None = None) -> set[str]:
-    """Return what a rule (the table's own by default) breaks: "interval", "backward" or "error"."""
+def violations(case: Case, rule: Rule | None = None) -> Iterator[str]:
+    """Yield what a rule (the table's own by default) breaks: "interval", "backward" or "error"."""
     rule = RULES[type(case.kind)] if rule is None else rule
     context = case.context()
-    found = set()
     for seed, width in enumerate((0.3, 1.0, 3.0)):
         generator = torch.Generator().manual_seed(seed)
         boxes = [_box(case, shape, width, generator) for shape in case.shapes]
@@ -95,16 +95,15 @@ def violations(case: Case, rule: Rule | None = None) -> set[str]:
             (values < box.low.repeat_interleave(64, 0) - scale).any()
             | (values > box.high.repeat_interleave(64, 0) + scale).any()
         ):
-            found.add("interval")
+            yield "interval"
         if _loses(context, rule, boxes, points, values, generator):
-            found.add("backward")
+            yield "backward"
         rounded = _value(context, [point.float() for point in points]).double()
         exact = _value(context, [point.float().double() for point in points])
         error = rule.error(context, boxes, box, BINARY32)
         error = torch.as_tensor(error, dtype=torch.float64).expand(box.low.shape).repeat_interleave(64, 0)
         if bool(((rounded - exact).abs() > error + 1e-14).any()):
-            found.add("error")
-    return found
+            yield "error"
 
 
 def _loses(context: NodeContext, rule: Rule, boxes: list[Box], points: list[Tensor], values: Tensor, generator) -> bool:

@@ -157,7 +157,7 @@ class LowerBounds:
 def _with_rows(tensor: Tensor, found: Mapping[int, Tensor]) -> Tensor:
     """Return a tensor with some of its rows replaced; one that all examples share is replaced as a whole."""
     if len(tensor) == 1 and found:
-        return next(reversed(found.values()))
+        return list(found.values())[-1]
     new = tensor.clone()
     for number, rows in found.items():
         new[number] = rows[0]

@@ -45,7 +45,7 @@ class Coefficients(NamedTuple):
         """Return what of (..., channels, *spatial) lies in the window."""
         return vector if self.window is None else vector[(..., *self.window)]
 
-    def plus(self, other: "Coefficients", shape: tuple[int, ...]) -> "Rows":
+    def plus(self, other: "Coefficients", shape: tuple[int, ...]) -> "Coefficients":
         """Return the sum of two rows over one node."""
         if self.window == other.window:
             return Coefficients(self.values + other.values, self.window)
