@@ -1,11 +1,11 @@
 """Bounds: CPU seconds, memory and values of the methods, on random and on published networks.
 
-    python benchmarks/certify.py random             # the networks of the peers' figures, random weights
+    python benchmarks/certify.py random             # the networks of published figures, random weights
     python benchmarks/certify.py narrow             # 8 inputs, three layers of 512, where forward bounds are cheap
     python benchmarks/certify.py published          # networks in ../shared/models, 200 test images each
 
-With ``--peer PATH``, where auto_LiRPA's source lies, its CROWN and alpha-CROWN are measured in the same run:
-repetitions take turns, and ratios are of the medians.
+With ``--peer PATH``, the folder of auto_LiRPA's source, its CROWN and alpha-CROWN are measured in the same run:
+repetitions take turns, and ratios are those of the medians.
 """
 
 import argparse
@@ -72,7 +72,7 @@ PUBLISHED = {
 
 
 def random_networks() -> dict[str, tuple[nn.Module, Tensor, Ball]]:
-    """Return the two networks of the peers' figures: two convolutions (16, 32; 4x4, stride 2), 100 and 10 units."""
+    """Return the two networks of published figures: two convolutions (16, 32; 4x4, stride 2), 100 and 10 units."""
     networks = {}
     for name, (channels, side, radius) in {"28x28x1": (1, 28, "0.1"), "32x32x3": (3, 32, "2/255")}.items():
         torch.manual_seed(0)

@@ -41,7 +41,7 @@ class Format:
 
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic:
-    """What a bound claims, as the roundings it covers.
+    """What a bound claims, given by the roundings it covers.
 
     Parameters
     ----------
@@ -51,6 +51,11 @@ class Arithmetic:
         The format the verifier computes in; None leaves its rounding out, which proves nothing.
     deployed
         The format the network is run in; None for the real-valued network.
+
+    Examples
+    --------
+    >>> REAL.deployed is None, FLOAT32.deployed.unit == 2.0**-24
+    (True, True)
     """
 
     name: str
@@ -68,7 +73,7 @@ REAL = Arithmetic(name="real", own=BINARY64, deployed=None)
 FLOAT32 = Arithmetic(name="float32", own=BINARY64, deployed=BINARY32)
 
 SLACK = 1 + 2.0**-10
-"""Covers the rounding of sums of non-negative error terms themselves: gamma_n for n up to 2^42."""
+"""A factor for the rounding of sums of error terms, which are non-negative: gamma_n for n up to 2^42."""
 
 OVERFLOW = 2.0**127
 """Sums of magnitudes beyond this may overflow in float32."""
@@ -80,7 +85,12 @@ def arithmetic_of(semantics: Semantics) -> Arithmetic:
     Raises
     ------
     InputError
-        If there is no such semantics.
+        If the semantics is unknown.
+
+    Examples
+    --------
+    >>> arithmetic_of("float32").name
+    'float32'
     """
     return lookup({"real": REAL, "float32": FLOAT32}, semantics, "semantics")
 
@@ -90,6 +100,6 @@ def check_gradual_underflow() -> None:
     least = torch.tensor(2.0**-1022, dtype=torch.float64)
     if (least * 0.5).item() == 0:
         raise AssumptionError(
-            "subnormal numbers are flushed to zero, which the error analysis of bounds excludes; "
+            "subnormal numbers are flushed to zero; the error analysis of bounds needs gradual underflow; "
             "call torch.set_flush_denormal(False)."
         )

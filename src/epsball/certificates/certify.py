@@ -40,7 +40,7 @@ def certify(
     max_memory: int | None = None,
     folder: str | Path | None = None,
 ) -> Certificates:
-    """Prove for each example that no point of its ball is given another class than the example itself.
+    """Prove, for each example, that the classifier gives every point of its ball the class it gives the example.
 
     Parameters
     ----------
@@ -51,17 +51,18 @@ def certify(
     ball
         The perturbation set: linf, l2 or l1, with its box.
     method
-        ``"interval"``, ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"``, ``"optimised"``; or ``"auto"``,
-        those in the order of their cost that fit, each example stopping at its first certificate.
+        ``"interval"`` (or ``"ibp"``), ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"`` or ``"optimised"``
+        (or ``"alpha-crown"``). ``"auto"`` runs those that fit in the order of their cost; each example stops at its
+        first certificate.
     semantics
         ``"float32"``: the claim is about the deployed network, in IEEE float32 with sums in any order.
         ``"real"``: about the real-valued function of its weights.
     budget
-        Passes through the model an example may cost; None is no limit.
+        Passes through the model that an example may cost; None means no limit.
     max_memory
-        Bytes that the rows of backward bounds may take at a time.
+        Bytes that the rows of backward bounds may take at a time; None means no limit.
     folder
-        Where certificates are written, a file an example that `epsball replay` checks.
+        Where certificates are written: one file per example, which `epsball replay` checks.
 
     Returns
     -------
@@ -72,11 +73,22 @@ def certify(
     InputError
         If data, ball or options break a rule.
     ModelError, UnsupportedOperation
-        If the network cannot be captured or bounded, or is not of float32 for a claim about float32.
+        If the network cannot be captured or bounded, or a float32 claim is about a network that is not float32.
     AssumptionError
         If reduced precision is on, or kernels beyond the error analysis can be reached.
     SoundnessError
         If a bound exceeds the margin that the model itself has at x: a bug.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.ReLU())
+    >>> x, y = torch.tensor([[0.8, 0.3], [0.4, 0.5]]), torch.tensor([0, 1])
+    >>> found = eb.certify(classifier, x, y, eb.Ball("linf", "1/10"), method="ibp")
+    >>> found.margin
+    tensor([ 0.3000, -0.1000], dtype=torch.float64)
+    >>> found.certified
+    tensor([ True, False])
     """
     arithmetic = arithmetic_of(semantics)
     check_count("budget", budget, unit="passes per example", optional=True)
@@ -92,12 +104,21 @@ def certify(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Certification:
-    """How examples are certified: `certify` once its arguments are checked.
+    """A certification whose arguments are checked: what `certify` runs.
 
     Parameters
     ----------
     verifier, ball, methods, budget, max_memory
         The network and the claim, the perturbation set, and the options of `certify`.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.ReLU())
+    >>> verifier = eb.certificates.Verifier.of(classifier, (2,), eb.certificates.REAL)
+    >>> run = Certification(verifier=verifier, ball=eb.Ball("linf", "1/10"), methods=("interval",))
+    >>> run.certificates(classifier, torch.tensor([[0.8, 0.3]]), torch.tensor([0])).stable
+    tensor([True])
     """
 
     verifier: Verifier
@@ -115,10 +136,11 @@ class Certification:
         folder: Path | None = None,
         numbers: Sequence[int] | None = None,
     ) -> Certificates:
-        """Return the certificates of all examples, batch by batch; `numbers` name them and their files."""
+        """Return the certificates of all examples, bounded batch by batch; `numbers` name them and their files."""
         n, numbers = len(x), numbers or range(len(x))
         predicted, logits = _predictions(classifier, x)
-        found, files = CascadeResult.nothing(n, self.methods), dict[int, Path]()
+        found = CascadeResult.nothing(n, self.methods)
+        files: dict[int, Path] = {}
         model = self._write_model(folder)
         for rows in _batches(torch.nonzero(predicted >= 0)[:, 0]):
             proofs = found.include(rows, self._bounded(x[rows], predicted[rows]))

@@ -30,6 +30,15 @@ def interval(problem: Problem, *, parameters: Parameters | None = None) -> Lower
     Gowal et al., "On the effectiveness of interval bound propagation for training verifiably robust models"
     (2018).
 
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, interval
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> interval(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
     bounds = problem.propagate(parameters=parameters)
     graph = problem.graph
@@ -47,6 +56,15 @@ def crown_ibp(problem: Problem, *, parameters: Parameters | None = None) -> Lowe
     ----------
     Zhang et al., "Towards stable and efficient training of verifiably robust neural networks" (ICLR 2020).
 
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, crown_ibp
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> crown_ibp(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
     return _swept(problem, problem.propagate(parameters=parameters))
 
@@ -60,6 +78,15 @@ def crown(problem: Problem) -> LowerBounds:
     Zhang et al., "Efficient neural network robustness certification with general activation functions"
     (NeurIPS 2018); Singh et al., "An abstract domain for certifying neural networks" (POPL 2019).
 
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, crown
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> crown(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
     return _swept(problem, problem.propagate(refine=refiner(problem.max_memory)))
 
@@ -75,6 +102,15 @@ def forward(problem: Problem) -> LowerBounds:
     ----------
     Xu et al., "Automatic perturbation analysis for scalable certified robustness and beyond" (NeurIPS 2020).
 
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, forward
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> forward(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
     many = examples_at_once(problem.graph, problem.max_memory)
     if len(problem) > many:
@@ -102,6 +138,15 @@ def optimised(problem: Problem, *, steps: int = STEPS, step_size: float = 0.25) 
     Xu et al., "Fast and complete: enabling complete verification with rapid and massively parallel incomplete
     verifiers" (ICLR 2021).
 
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, optimised
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> optimised(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
     specification, memory, schedule = problem.specification, problem.max_memory, Schedule(steps, step_size)
     bounds = problem.propagate(refine=refiner(memory, extremes=True))

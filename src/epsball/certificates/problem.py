@@ -37,7 +37,7 @@ class Problem:
         The claim: `REAL` (the real-valued network) or `FLOAT32` (the deployed one). `PLAIN` leaves every error term
         out and proves nothing.
     max_memory
-        Bytes that the rows carried at a time may take with their temporaries; None is no limit.
+        Bytes that the rows carried at a time may take, with their temporaries; None means no limit.
 
     Examples
     --------

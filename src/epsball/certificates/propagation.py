@@ -35,8 +35,18 @@ class Propagation:
     underflow
         For each example, (n,), what underflow in float64 may cost a bound.
     matrices, fused
-        Kept by the sweep: the transposed convolutions of small windows, as matrices; the lines around functions of
-        one variable, joined with the affine nodes before them.
+        Kept by sweeps: the transposed convolutions of small windows, as matrices; the lines around functions of one
+        variable, fused with the affine nodes before them.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import REAL, Domain, propagate
+    >>> from epsball.graph import capture
+    >>> graph = capture(torch.nn.ReLU(), (2,))
+    >>> bounds = propagate(graph, Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]])), REAL)
+    >>> bounds.boxes[graph.output].low
+    tensor([[0.7000, 0.2000]], dtype=torch.float64)
     """
 
     graph: Graph
@@ -62,7 +72,7 @@ class Propagation:
         return NodeContext(node=node, graph=self.graph, parameters=self.parameters)
 
     def sources(self, node: Node) -> tuple[str, ...]:
-        """Return the inputs that the node's form takes: all but constants within it."""
+        """Return the inputs that the node's form takes: all but the constants that are part of it."""
         form = self.form(node)
         return node.inputs if form is None or form.takes is None else tuple(node.inputs[i] for i in form.takes)
 
@@ -117,11 +127,21 @@ def propagate(
     graph, domain, arithmetic
         What is bounded, where, and under which claim.
     parameters
-        In place of the graph's own, and in the domain's type. By default its own, in float64.
+        Used in place of the graph's own, in the domain's type. By default the graph's own, in float64.
     boxes
-        Bounds on some nodes that hold already.
+        Bounds on some nodes that are known already.
     refine
-        Called for every node once it has bounds, for better ones.
+        Called for every node once it has bounds, to return better ones.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import FLOAT32, Domain, propagate
+    >>> from epsball.graph import capture
+    >>> graph = capture(torch.nn.Sigmoid(), (2,))
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.5, 0.5]]))
+    >>> propagate(graph, domain, FLOAT32).boxes[graph.output].high
+    tensor([[0.6457, 0.6457]], dtype=torch.float64)
     """
     if arithmetic.own is not None:
         check_gradual_underflow()
@@ -268,7 +288,7 @@ def _rounding(bounds: Propagation, node: Node, magnitude: Tensor | None, deploye
 def _underflow(box: Box) -> Tensor:
     """Return what underflows in coefficients over a node, and in their products with it, may cost, (n,).
 
-    Each is off by at most 2^-1075, and there are fewer than 2^70 of them an entry, over entries of the box.
+    Each is off by at most 2^-1075, and there are fewer than 2^70 of them per entry of the box.
     """
     magnitude = flat(box.magnitude, 1)
     magnitude = torch.where(magnitude.isfinite(), magnitude, 0.0)

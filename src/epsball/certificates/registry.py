@@ -36,6 +36,12 @@ class ReplayPlan:
         Whether nodes before a nonlinear function are bounded by backward rows, not by intervals alone.
     extremes
         Whether these rows are tried with each of the four choices of lower slopes (`slope_choices`), not with one.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.certificates.METHODS["crown"].replay
+    ReplayPlan(flat=False, refined=True, extremes=False)
     """
 
     flat: bool = False
@@ -56,13 +62,13 @@ class Method:
     bound
         ``bound(problem, **options)``.
     passes
-        Passes that an example costs, by the number of its rows; by default an interval pass and a row each.
+        Passes that an example costs, given the number of its rows; by default 2 for intervals and 1 per row.
     refinement
-        Passes that intermediate bounds cost besides, (n,), given interval bounds; None where they cost nothing.
+        Further passes for intermediate bounds, (n,), given interval bounds; None where there are none.
     fits
         ``fits(graph, norm)``: whether the method is part of the cascade ``"auto"``; by default it always is.
     replay
-        How the checker replays its certificates; None: no file is written of them.
+        How the checker replays its certificates; with None no files are written.
 
     Examples
     --------
@@ -137,7 +143,7 @@ def methods_of(name: str, graph: Graph, norm: str) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        If there is no such method.
+        If the method is unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Affine forms of the kinds without parameters: sums, means, pooling, and moving entries about."""
+"""Affine forms of the kinds without parameters: sums, means, pooling, and moving entries."""
 
 import dataclasses
 import math

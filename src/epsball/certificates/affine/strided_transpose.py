@@ -1,9 +1,9 @@
 """The transpose of a strided convolution as matrix products, one for each offset of whole strides.
 
 Entry i of a row meets entry i s + k of the input. With k = j s + a that is entry a of the stride g = i + j: for all
-a < s at once, stride g sums the row's entries g - j times the weights of (j, a). On a grid with zeros after each axis,
-as many as the largest j, the entries g - j of all rows are one contiguous shift of memory: no windows are copied out,
-and no columns added up.
+a < s at once, stride g sums the row's entries g - j times the weights of (j, a). On a grid with as many zeros
+after each axis as the largest j, the entries g - j of all rows are one contiguous shift of memory: no windows are
+copied, and no columns are added up.
 """
 
 import itertools

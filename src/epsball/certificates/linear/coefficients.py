@@ -1,4 +1,4 @@
-"""`Coefficients`: coefficients over a node's value, dense or in a window of its spatial axes."""
+"""`Coefficients`: rows of coefficients over a node's value, dense or in a window of its spatial axes."""
 
 import math
 from dataclasses import replace
@@ -12,10 +12,10 @@ from epsball.certificates.affine.layers import convolution_transpose
 from epsball.graph.kinds import Convolution
 
 Window = tuple[slice, ...]
-"""A range on each spatial axis; axis 0 of an example, the channels, is always whole."""
+"""One range per spatial axis; axis 0 of an example, the channels, is always whole."""
 
 CACHE = 2**22
-"""Bytes of coefficients carried at once: what stays in a core's cache costs half of what does not (measured)."""
+"""Bytes of coefficients carried at once: those that stay in a core's cache cost half as much (measured)."""
 
 _TEMPORARIES = 8
 """Tensors of the size of the coefficients that live at once in a step."""

@@ -1,8 +1,8 @@
-"""Linear bounds carried forward: every entry of every node between two linear functions of the network's input.
+"""Linear bounds carried forward: every neuron lies between two linear functions of the network's input.
 
-One pass carries d columns, d the entries of the input, whatever the number of entries to bound: for networks of
-few inputs and wide layers it costs less than a row for each undecided entry. Its bounds are looser than those of
-backward sweeps, because the lines around a node are chosen once for all that comes after it.
+One pass carries d columns, one per entry of the input, however many neurons are bounded: for networks of few inputs
+and wide layers it costs less than one row per unstable neuron. Its bounds are looser than those of backward sweeps,
+because the lines around a node are chosen once for everything that comes after it.
 
 References
 ----------
@@ -47,10 +47,10 @@ class Form(NamedTuple):
 
 
 def forward_refiner(max_memory: int | None = None) -> Refine:
-    """Return a `Refine` that bounds a node forward if more of its entries are undecided than the input has entries.
+    """Return a `Refine` that bounds a node forward if it has more unstable neurons than the input has entries.
 
-    Other nodes get backward sweeps, which are cheaper there and tighter. No form is made before one is needed.
-    A refiner serves one propagation.
+    Other nodes get backward sweeps, which are cheaper there and tighter. Forms are made only when one is needed.
+    One refiner serves one propagation.
     """
     forms: dict[str, Form] = {}
     backward = refiner(max_memory)

@@ -90,7 +90,7 @@ def sweep(
         Lower slopes in place of the relaxations' own, each between the two slopes of its rectifier; the
         result is differentiable in them.
     stop
-        Nodes that are not carried further: their boxes bound them.
+        Nodes at which rows stop: they are bounded by their boxes.
     """
     return carried_to_input(Sweep.of(bounds, start, rows, slopes), stop=stop)
 
@@ -111,7 +111,7 @@ def final_bounds(
 
 
 def chunks(bounds: Propagation, specification: Tensor, max_memory: int | None) -> Iterator[slice]:
-    """Yield slices of the examples whose rows fit into the cache, or into `max_memory`; at least one each."""
+    """Yield slices of examples whose rows fit into the cache, or into `max_memory`; at least one example each."""
     graph = bounds.graph
     fuse_all(bounds)
     extent = largest_extent(graph, graph[graph.output], None)
@@ -121,7 +121,7 @@ def chunks(bounds: Propagation, specification: Tensor, max_memory: int | None) -
 
 
 def carried_to_lines(bounds: Propagation, start: str, rows: Coefficients) -> Sweep:
-    """Return the state at the first node that is not affine: until then rows shared by all examples stay shared."""
+    """Return the state at the first node that is not affine: up to there, rows shared by all examples stay shared."""
     state = Sweep.of(bounds, start, rows)
     for node in reversed(bounds.graph.nodes):
         if node.name in state.pending:
@@ -144,7 +144,7 @@ def carried_to_input(state: Sweep, *, stop: Collection[str] = ()) -> Tensor:
 
 
 def _step(state: Sweep, node: Node, rows: Coefficients, stop: Collection[str] = ()) -> None:
-    """Carry rows over a node to its inputs, and further where an affine node is joined with it."""
+    """Carry rows over a node to its inputs, and further where the node is fused with an affine one."""
     bounds = state.bounds
     if isinstance(node.kind, Input):
         own = bounds.arithmetic.own
@@ -157,7 +157,7 @@ def _step(state: Sweep, node: Node, rows: Coefficients, stop: Collection[str] = 
         return
     inner = inner_node(bounds, node)
     if inner is not None and inner.name not in stop:
-        _through_joined(state, node, inner, rows)
+        _through_fused(state, node, inner, rows)
         return
     state.charge(rows, bounds.rounding[node.name])
     if bounds.form(node) is not None:
@@ -191,7 +191,7 @@ def _through_weights(state: Sweep, node: Node, rows: Coefficients) -> None:
         state.pend(source, Coefficients(over_source.unflatten(0, rows.values.shape[:2]), rows.window))
 
 
-def _through_joined(state: Sweep, node: Node, inner: Node, rows: Coefficients) -> None:
+def _through_fused(state: Sweep, node: Node, inner: Node, rows: Coefficients) -> None:
     """Replace a function of one variable by the lines around it over the inputs of the affine node that feeds it."""
     lines = fused(state.bounds, node, inner, state.slopes.get(node.name))
     values, constant = carried(lines.map(rows.crop), rows.values)
@@ -200,7 +200,7 @@ def _through_joined(state: Sweep, node: Node, inner: Node, rows: Coefficients) -
 
 
 def _through_rule(state: Sweep, node: Node, rows: Coefficients) -> None:
-    """Replace a node that is not affine by what its rule makes of it; only lines stand entry by entry."""
+    """Replace a node that is not affine by what its rule makes of it; only lines apply entry by entry."""
     bounds = state.bounds
     relaxation = bounds.relaxation(node)
     if isinstance(relaxation, LinearRelaxation):
@@ -232,7 +232,7 @@ def _stop_at(state: Sweep, node: Node, rows: Coefficients) -> None:
 
 
 def _rounded_down(state: Sweep) -> Tensor:
-    """Return total - error, rounded down: a NaN is no bound."""
+    """Return total - error, rounded down: a NaN becomes -infinity."""
     total = state.total
     if state.bounds.arithmetic.own is None:
         return total

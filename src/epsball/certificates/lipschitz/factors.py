@@ -1,4 +1,4 @@
-"""How much a node's value can move, at most, for a move of each of its inputs: one factor an input.
+"""The most a node's value can move for a move of each of its inputs: one factor per input.
 
 ||y - y'|| <= sum over inputs i of f_i ||z_i - z_i'||, in the l1, l2 or linf norm of all entries.
 """
@@ -22,7 +22,7 @@ _UP = 1 + 2.0**-45
 
 
 def factors(node: Node, graph: Graph, parameters: Parameters, norm: str) -> tuple[float, ...]:
-    """Return a factor for each input; constants get 0.
+    """Return one factor per input; constants get 0.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _most_copies(node: Node, graph: Graph) -> int:
         axes = zip(node.kind.kernel, node.kind.stride, node.kind.dilation, strict=True)
         return math.prod(-(-k // (s // math.gcd(s, d))) for k, s, d in axes)
     numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(1, *shape)
-    # A border's own value is no entry of the input.
+    # A border's own value is not an entry of the input.
     kind = dataclasses.replace(node.kind, value=0.0) if isinstance(node.kind, kinds.Pad) else node.kind
     moved = kind.forward(numbers, parameters={}).long()
     counts = torch.bincount(moved.flatten(), minlength=math.prod(shape) + 1)[1 : math.prod(shape) + 1]

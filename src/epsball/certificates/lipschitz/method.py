@@ -29,6 +29,16 @@ def lipschitz(problem: Problem) -> LowerBounds:
     ------
     UnsupportedOperation
         If a node has no finite global constant.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, lipschitz
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> lipschitz(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
     domain, specification = problem.domain, problem.specification
     constants = lipschitz_constants(problem.graph, domain.norm)
@@ -57,7 +67,7 @@ def _deployed(constants: LipschitzConstants, bounds: Propagation, specification:
             continue
         size = torch.linalg.vector_norm(rounding.flatten(1), order, dim=1)
         if name in bounds.graph.constant:
-            # The constants are about moves of the input; what rounding does to a computed constant they do not bound.
+            # The constants are about moves of the input; they do not bound what rounding does to a computed constant.
             hidden = hidden.masked_fill(size > 0, torch.inf)
         elif constants.backward[name]:
             hidden = hidden + constants.backward[name] * size

@@ -29,7 +29,7 @@ _CURVES = (kinds.Elementwise, kinds.PReLU)
 _MOVES = (kinds.Reshape, kinds.Permute, kinds.Expand, kinds.Slice, kinds.Gather)
 _UNKNOWN = (kinds.MatMul, kinds.Maximum, kinds.Minimum, kinds.Softmax, kinds.LogSoftmax, kinds.Upsample)
 ULPS = 8.0
-"""Units in the last place that sigmoid and tanh are assumed to be right to."""
+"""Units in the last place within which sigmoid and tanh are assumed to be right."""
 
 
 def not_replayable(graph: Graph) -> str | None:
@@ -76,7 +76,7 @@ def export_certificate(path: Path, proof: Proof, ball: Ball, model: ModelFile) -
     path
         The file.
     proof
-        By a method that has a `ReplayPlan`.
+        What proves it; its method has a `ReplayPlan`.
     ball, model
         The perturbation set, and the model file.
     """
@@ -117,7 +117,7 @@ def certificate_of(proof: Proof, ball: Ball, model: ModelFile) -> Certificate:
 
 
 def refined_nodes(graph: Graph) -> tuple[str, ...]:
-    """Return the nodes that a function which is not affine takes."""
+    """Return the nodes that are inputs of a nonlinear function."""
     taken = {
         name
         for node in graph.nodes
@@ -146,7 +146,7 @@ def _choices(slopes: dict[str, Slopes], choices: list[dict[str, Tensor]]) -> lis
 
 
 def _own_slopes(bounds: Propagation, neurons: Sequence[NeuronSlopes]) -> list[OwnSlopes]:
-    """Return the slopes of neurons' rows at those places that the rows reach and where there is a choice."""
+    """Return the slopes of neurons' rows at the places that the rows reach and where there is a choice."""
     limits = slope_limits(bounds)
     return [
         OwnSlopes(
@@ -171,7 +171,7 @@ def _curves(graph: Graph) -> list[Node]:
 
 
 def _for_rows(pair: Slopes, chosen: Tensor | None) -> Slopes:
-    """Return slopes with an axis of rows: one set for all, but where each row chose its own."""
+    """Return slopes with an axis of rows: one set for all rows, or one per row where each chose its own."""
     upper = None if pair[1] is None else pair[1].unsqueeze(0)
     return (pair[0].unsqueeze(0) if chosen is None else chosen[0]), upper
 

@@ -19,7 +19,7 @@ from epsball.files import write_atomically
 from epsball.graph import Graph
 
 Slopes = tuple[Tensor, Tensor | None]
-"""Slopes of the lower and of the upper line of every entry of a node; None above is the chord's."""
+"""Slopes of the lower and of the upper line of every neuron of a node; None for the upper is the chord's."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,7 +120,7 @@ def box_of(ball: Ball) -> tuple[float, float] | None:
 def write_model(graph: Graph, folder: Path) -> ModelFile:
     """Write a graph and its parameters as a model file; return its name and the graph's fingerprint.
 
-    The name holds the fingerprint, so a file that is there already is the same model.
+    The name holds the fingerprint, so a file that exists already is the same model.
     """
     fingerprint = graph.fingerprint()
     name = f"model-{fingerprint[:16]}.npz"

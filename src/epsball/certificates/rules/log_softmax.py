@@ -46,7 +46,7 @@ class LogSoftmaxRule(Rule):
         return 3 * format.unit * box.magnitude + 2 * format.unit * most + (sum_error + format.tiny)
 
     def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return every entry that varies, but none of the logits: margins do not take the logarithm."""
+        """Return every neuron that varies, but none of the logits: margins do not use the logarithm."""
         varies = boxes[0].high > boxes[0].low
         return [varies & (context.node.name != context.graph.output)]
 

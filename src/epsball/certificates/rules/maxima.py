@@ -1,4 +1,4 @@
-"""Rules of the greatest of several entries: max pooling, maximum over axes, the greater and the less of two."""
+"""Rules of maxima: max pooling, the maximum over axes, the greater and the lesser of two."""
 
 import itertools
 import math

@@ -31,7 +31,7 @@ class Pointwise(Rule):
         return self._curve(context).floor
 
     def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return where a cut lies inside or, of a bent function, every entry that varies."""
+        """Return where a cut lies inside, or every neuron that varies if the function is bent."""
         return [self._curve(context).unstable(boxes[0])]
 
     def relax(self, context: NodeContext, boxes: Sequence[Box]) -> LinearRelaxation:
@@ -73,7 +73,7 @@ class Rectifier(Rule):
         return 2 * format.unit * box.magnitude + format.tiny
 
     def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return where the sign of x is open."""
+        """Return where the sign of x is unknown."""
         return [(boxes[0].low < 0) & (boxes[0].high > 0)]
 
     def relax(self, context: NodeContext, boxes: Sequence[Box]) -> LinearRelaxation:
@@ -89,7 +89,7 @@ class Rectifier(Rule):
 def carried(lines: LinearRelaxation, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return max(A, 0) a + min(A, 0) s, rows over x, and max(A, 0) . c + min(A, 0) . t, without their rounding.
 
-    Rows of one example are those of all; lines may differ by row.
+    Rows of one example, (1, r, *shape), are shared by all; lines may differ by row.
     """
     stored, *parts = as_stored(rows, *lines)
     lower_slope, lower, upper_slope, upper = (flat(part, 2) for part in parts)

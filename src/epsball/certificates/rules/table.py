@@ -1,4 +1,4 @@
-"""The rule table: one rule a kind that is not affine."""
+"""The rule table: one rule per kind that is not affine."""
 
 from epsball.certificates.rules.log_softmax import LogSoftmaxRule
 from epsball.certificates.rules.maxima import Extremum, Maxima

@@ -29,7 +29,7 @@ class Schedule(NamedTuple):
 def optimised_slopes(
     bounds: Propagation, specification: Float[Tensor, "n r classes"], schedule: Schedule, max_memory: int | None = None
 ) -> dict[str, Tensor]:
-    """Return for each rectifier the slopes (n, r, *shape) of the best bound that an ascent met."""
+    """Return for each rectifier the slopes (n, r, *shape) of the best bound that an ascent found."""
     found = [
         _ascent(bounds.take(images), specification[images], schedule)
         for images in chunks(bounds, specification, max_memory)
@@ -38,7 +38,7 @@ def optimised_slopes(
 
 
 def _ascent(bounds: Propagation, specification: Tensor, schedule: Schedule) -> dict[str, Tensor]:
-    """Climb by Adam within the slopes' limits; each row keeps the slopes of its own best bound."""
+    """Ascend by Adam within the slopes' limits; each row keeps the slopes of its own best bound."""
     plain = replace(bounds, arithmetic=PLAIN)
     limits = slope_limits(bounds)
     n, r = specification.shape[:2]

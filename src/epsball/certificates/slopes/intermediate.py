@@ -1,4 +1,4 @@
-"""Lower slopes for intermediate bounds too: for examples that slopes of the final rows leave only just undecided."""
+"""Lower slopes for intermediate bounds too: for examples that slopes of the final rows nearly certify."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,10 +17,10 @@ from epsball.certificates.slopes.joint_ascent import Ascent
 from epsball.certificates.slopes.neurons import bounding, neuron_slopes
 
 REACH = 2.0
-"""An example is tried if no row lacks more than this times what slopes of the final rows gained it."""
+"""An example is tried if no row lacks more than this many times what slopes of the final rows gained."""
 
 ROOM = 2**30
-"""Bytes for the slopes of one example and what the ascent makes of them, where no `max_memory` is given."""
+"""Bytes for the slopes of one example and the ascent's copies of them, where no `max_memory` is given."""
 
 _COPIES = 16
 """Tensors of the size of the slopes: themselves, the best, gradients, two moments, whole ones, and a sweep's own."""
@@ -72,7 +72,7 @@ def with_intermediate_slopes(
 
 
 def within_reach(first: Tensor, rows: Tensor) -> Tensor:
-    """Return the examples that are not decided, but may be, (n,): no row lacks too much for what slopes gain."""
+    """Return which examples are not stable but may become so, (n,): no row lacks too much for what slopes gain."""
     lacking = rows <= 0
     near = ~lacking | (-rows <= REACH * (rows - first))
     return lacking.any(dim=1) & near.all(dim=1)

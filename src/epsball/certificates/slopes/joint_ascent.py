@@ -1,4 +1,4 @@
-"""The joint ascent: all slopes of one example, of its final rows and of neurons, through the final bound."""
+"""The joint ascent of all slopes of one example: of its final rows and of neurons, through the final bound."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,11 +17,11 @@ from epsball.certificates.slopes.final import Schedule
 from epsball.certificates.slopes.neurons import NeuronSlopes, climbing
 
 _WARM_UP = 3
-"""Steps before progress is judged: the first, of the largest size, often lead down."""
+"""Steps before progress is judged: the first and largest ones often lead down."""
 
 
 class Ascent:
-    """An ascent, by Adam in float32 and without error terms, of those final rows of one example that are not above 0.
+    """An ascent, by Adam in float32 and without error terms, of the final rows of one example that are not above 0.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ class Ascent:
         ]
 
     def run(self, schedule: Schedule) -> None:
-        """Climb until every row is above 0 by more than its error terms, or by its progress cannot be.
+        """Ascend until every row is above 0 by more than its error terms, or would not get there at the present pace.
 
-        The error terms of a row are taken to be a quarter more than what its bound lacks of the plain one at first.
+        The error terms of a row are taken to be 1.25 times what its bound and the plain one differ by at first.
         """
         adam = torch.optim.Adam(self.leaves, lr=schedule.step_size, maximize=True, foreach=True)
         best = before = -torch.inf
@@ -83,12 +83,12 @@ class Ascent:
                     leaf.nan_to_num_().clamp_(*ends)
 
     def best_neurons(self) -> list[NeuronSlopes]:
-        """Return the neurons with the slopes of the best bound met."""
+        """Return the neurons with the slopes of the best bound found."""
         rest = iter(self.best[len(self.final) :])
         return [part.having({name: next(rest) for name in part.slopes}) for part in self.neurons]
 
     def best_final(self, slopes: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return slopes of all final rows, with those of the best bound met for the rows that climbed."""
+        """Return slopes of all final rows, with those of the best bound found for the rows that ascended."""
         chosen = {name: slope.clone() for name, slope in slopes.items()}
         for name, best in zip(self.final, self.best, strict=False):
             chosen[name][:, self.lacking] = best.to(chosen[name].dtype)
@@ -108,7 +108,7 @@ class Ascent:
         )
         limits = {name: (low.detach(), high.detach()) for name, (low, high) in slope_limits(now).items()}
         slopes = {name: leaf.clamp(*limits[name]) for name, leaf in self.final.items()}
-        # There and, but for the last time, back.
+        # Forward, and except in the last step backward.
         self.passes += 2 * (self.rows.shape[1] + sum(2 * len(part.neurons) for part in self.neurons))
         return sweep(now, bounds.graph.output, Coefficients(self.specification), slopes=slopes)
 
