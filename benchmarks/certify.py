@@ -1,11 +1,11 @@
 """Bounds: CPU seconds, memory and values of the methods, on random and on published networks.
 
-    python benchmarks/certify.py random             # the networks of the peers' figures, random weights
+    python benchmarks/certify.py random             # the networks of published figures, random weights
     python benchmarks/certify.py narrow             # 8 inputs, three layers of 512, where forward bounds are cheap
     python benchmarks/certify.py published          # networks in ../shared/models, 200 test images each
 
-With ``--peer PATH``, where auto_LiRPA's source lies, its CROWN and alpha-CROWN are measured in the same run:
-repetitions take turns, and ratios are of the medians.
+With ``--peer PATH``, the folder of auto_LiRPA's source, its CROWN and alpha-CROWN are measured in the same run:
+repetitions take turns, and ratios are those of the medians.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from epsball.certificates import (
     Arithmetic,
     Domain,
     LowerBounds,
-    margins,
+    Problem,
     methods_of,
     optimised,
 )
@@ -72,7 +72,7 @@ PUBLISHED = {
 
 
 def random_networks() -> dict[str, tuple[nn.Module, Tensor, Ball]]:
-    """Return the two networks of the peers' figures: two convolutions (16, 32; 4x4, stride 2), 100 and 10 units."""
+    """Return the two networks of published figures: two convolutions (16, 32; 4x4, stride 2), 100 and 10 units."""
     networks = {}
     for name, (channels, side, radius) in {"28x28x1": (1, 28, "0.1"), "32x32x3": (3, 32, "2/255")}.items():
         torch.manual_seed(0)
@@ -85,11 +85,10 @@ def contenders(network: str, peer: Path | None) -> dict[str, Run]:
     """Return what is timed on a random network by name, the peer's last."""
     module, x, ball = random_networks()[network]
     graph = capture(module, tuple(x.shape[1:]))
-    specification = margins(graph(x).argmax(dim=1), graph.classes)
-    domain = Domain.of(ball, x)
+    problem = Problem.of(graph, Domain.of(ball, x), graph(x).argmax(dim=1))
 
-    def ours(method: Callable[..., LowerBounds], arithmetic: Arithmetic) -> Run:
-        return lambda: method(graph, domain, specification, arithmetic=arithmetic).rows
+    def ours(method: Callable[[Problem], LowerBounds], arithmetic: Arithmetic) -> Run:
+        return lambda: method(replace(problem, arithmetic=arithmetic)).rows
 
     runs: dict[str, Run] = {
         f"{method} ({arithmetic.name})": ours(METHODS[method], arithmetic)
@@ -98,7 +97,7 @@ def contenders(network: str, peer: Path | None) -> dict[str, Run]:
     }
     runs[ASCENT] = ours(partial(optimised, steps=STEPS), REAL)
     if peer is not None:
-        bound = peer_bounds(peer, module, x, ball, specification)
+        bound = peer_bounds(peer, module, x, ball, problem.specification)
         runs |= {PEER: partial(bound, "CROWN"), PEER_ASCENT: partial(bound, "CROWN-Optimized")}
     return runs
 
@@ -133,9 +132,10 @@ def run_narrow() -> None:
     layers = [nn.Linear(8, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()]
     module, x = nn.Sequential(*layers, nn.Linear(512, 5)).eval(), torch.rand(32, 8)
     graph = capture(module, (8,))
-    domain, rows = Domain.of(Ball("linf", "1/50"), x), margins(module(x).argmax(dim=1), 5)
+    domain = Domain.of(Ball("linf", "1/50"), x)
+    problem = Problem.of(graph, domain, module(x).argmax(dim=1), arithmetic=REAL)
     for method in ("interval", "crown-ibp", "forward", "crown"):
-        run = partial(METHODS[method], graph, domain, rows, arithmetic=REAL)
+        run = partial(METHODS[method], problem)
         found, seconds = run().rows, min(cpu_seconds(run) for _ in range(3))
         figures = {"seconds": seconds, "stable": int((found > 0).all(dim=1).sum()), "mean": found.mean().item()}
         report("8, 3 x 512, 5", method, figures)
@@ -150,12 +150,12 @@ def run_published(only: list[str]) -> None:
         predicted = classifier(x).argmax(dim=1)
         right = predicted == y
         ball = Ball("linf", network.radius)
-        domain, rows = Domain.of(ball, x), margins(predicted, graph.classes)
+        problem = Problem.of(graph, Domain.of(ball, x), predicted)
         report(name, "correct", {"count": int(right.sum())})
         for method in methods_of("auto", graph, ball.norm):
             bound = METHODS[method]
             found: list[LowerBounds] = []
-            seconds = cpu_seconds(lambda: found.append(bound(graph, domain, rows)))  # noqa: B023
+            seconds = cpu_seconds(lambda: found.append(bound(problem)))  # noqa: B023
             certified = right & (found[-1].rows > 0).all(dim=1)
             report(name, method, {"seconds": seconds, "certified": int(certified.sum())})
 

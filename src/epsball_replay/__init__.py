@@ -33,6 +33,11 @@ class Verdict:
         Claimed and derived lower bounds of z_p - z_j, by class j.
     semantics, assumptions
         What the claim is about, as the certificate states it.
+
+    Examples
+    --------
+    >>> print(Verdict(True, True, 0, claims={1: 0.25}, derived={1: 0.2501}, semantics="real", assumptions={}))
+    accepted (real); class 0 over class 1: claimed 0.25, derived 0.2501
     """
 
     accepted: bool
@@ -58,6 +63,13 @@ def replay(path: str | Path) -> Verdict:
     ------
     ReplayError
         If the file, or the model file beside it, is malformed or of a kind that is not replayed.
+
+    Examples
+    --------
+    >>> replay("missing.json.gz")
+    Traceback (most recent call last):
+        ...
+    epsball_replay.network.ReplayError: missing.json.gz cannot be replayed (FileNotFoundError: ...
     """
     try:
         with np.errstate(all="ignore"):

@@ -6,7 +6,7 @@ from epsball_replay import ReplayError, replay
 
 
 def main(paths: list[str]) -> int:
-    """Replay each file and print a line a file."""
+    """Replay each file and print one line per file."""
     if not paths or paths[0] in ("-h", "--help"):
         print("usage: python -m epsball_replay CERTIFICATE.json ...")
         return 0 if paths else 2

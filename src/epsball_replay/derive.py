@@ -7,8 +7,8 @@ arithmetic only) and, under ``float32``, that of the deployed network,
 
     |computed - exact| <= gamma32(n + 1) (|W| |z| + |b|) + underflow.
 
-Fewer than N roundings lie behind any sum here, N being twice the entries of all nodes and 64: each
-entry gives every row at most two products.
+Any sum here has fewer than N roundings, N being 64 more than twice the entries of all nodes: each entry
+gives every row at most two products.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ class Derivation:
         return dict(zip(others, bounds.tolist(), strict=True))
 
     def _visit(self, node: Node) -> None:
-        """Bound a node by intervals, then the entries at which its consumers bend by backward rows."""
+        """Bound a node by intervals, then by backward rows those entries at which its consumers bend."""
         self._learn(node, *((self.region.low, self.region.high) if node.kind == "Input" else self._interval(node)))
         self.underflow += 2.0**-1000 * float(self.sizes[node.name].sum() + node.size)
         if node.name in self.certificate.refined:

@@ -77,8 +77,8 @@ def _check(certificate: Certificate) -> None:
     network, (low, high) = certificate.network, certificate.box
     others = set(range(network.output.size)) - {certificate.predicted}
     require(set(certificate.claims) == others, "the claims must be one for each class but the predicted one.")
-    require(certificate.semantics in ("real", "float32"), f"{certificate.semantics!r} is no known claim.")
-    require(certificate.norm in ("linf", "l2", "l1"), f"{certificate.norm!r} is no known norm.")
+    require(certificate.semantics in ("real", "float32"), f"{certificate.semantics!r} is not a known claim.")
+    require(certificate.norm in ("linf", "l2", "l1"), f"{certificate.norm!r} is not a known norm.")
     require(((low <= certificate.x) & (certificate.x <= high)).all(), "the centre of the ball lies outside the box.")
     require(certificate.refined <= network.nodes.keys(), "a refined node does not exist.")
     deployed = all(array.dtype == np.float32 for array in network.parameters.values())
@@ -91,7 +91,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _radius(text: str) -> Fraction:
-    require(_RADIUS.fullmatch(text), f"the radius {text[:40]!r} is no fraction of whole numbers.")
+    require(_RADIUS.fullmatch(text), f"the radius {text[:40]!r} is not a fraction of whole numbers.")
     return Fraction(text)
 
 

@@ -32,7 +32,7 @@ def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: S
     least = intercepts(node, below, low, high, parameters, 1)
     most = intercepts(node, above, low, high, parameters, -1)
     function = node.attributes.get("function")
-    # Sigmoid and tanh are assumed right to so many units; the others round an argument and a product.
+    # Sigmoid and tanh are assumed right within these units; the others round an argument and a product.
     deployed = 0 if function in ("relu", "abs") else 2.0 * ulps[function] if function in _STRETCH else 3.0
     require(deployed in (0, 3) or 2 <= deployed <= 2e6, f"{deployed / 2} units in the last place of {function}.")
     return Step([(node.inputs[0], below, above)], least, most, np.maximum(np.abs(least), np.abs(most)), deployed)

@@ -23,7 +23,15 @@ _WHOLE = {
 
 
 class ReplayError(Exception):
-    """The certificate or its model cannot be read, or is of a kind this checker does not replay."""
+    """The certificate or its model cannot be read, or is of a kind that this checker does not replay.
+
+    Examples
+    --------
+    >>> require(2 > 3, "two is not above three.")
+    Traceback (most recent call last):
+        ...
+    epsball_replay.network.ReplayError: two is not above three.
+    """
 
 
 def require(true: object, message: str) -> None:

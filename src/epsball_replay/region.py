@@ -23,7 +23,7 @@ class Region:
         self.radius = np.nextafter(float(radius), np.inf)
 
     def least(self, a: Array) -> Array:
-        """Return a lower bound of A . z on the region but for the rounding of its products and sums, a row of A each.
+        """Return a lower bound of A . z on the region for each row of A, except for the rounding of products and sums.
 
         The better of two: over the box, and over the ball, A . x - radius ||A||*, where the dual norm
         of l2 is l2 and of l1 is linf. Squares that underflow lose at most the root of their number

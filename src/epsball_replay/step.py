@@ -72,7 +72,7 @@ class Step:
 
 
 def matrix(taps: Array, values: Any, columns: int) -> csr_array:
-    """Return M with M[o, taps[o, k]] += values[o, k], for taps (..., k) of flat entries; -1 is no entry."""
+    """Return M with M[o, taps[o, k]] += values[o, k], for taps (..., k) of flat entries; -1 stands for none."""
     values = np.broadcast_to(np.asarray(values, dtype=np.float64), taps.shape)
     flat, real = taps.reshape(-1, taps.shape[-1]), taps.reshape(-1, taps.shape[-1]) >= 0
     rows = np.broadcast_to(np.arange(len(flat))[:, None], flat.shape)

@@ -1,6 +1,7 @@
 """What a rule must hold on samples, for every rule and function; the mutants are tried on the same."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY32, BINARY64
 from epsball.certificates.box import Box
-from epsball.certificates.rules.rule import Rule, Site
+from epsball.certificates.rules.rule import NodeContext, Rule
 from epsball.certificates.rules.table import RULES
 from epsball.graph import Graph, Node, kinds
 
@@ -32,11 +33,13 @@ class Case:
     low: float = -4.0
     high: float = 4.0
 
-    def site(self) -> Site:
+    def context(self) -> NodeContext:
         sources = tuple(Node(name=f"x{i}", kind=kinds.Input(), shape=shape) for i, shape in enumerate(self.shapes))
         node = Node(name="y", kind=self.kind, inputs=tuple(source.name for source in sources), shape=self.shape)
         parameters = {"slope": torch.tensor([0.3, -0.4, 1.5, 0.0], dtype=torch.float64)}
-        return Site(node=node, graph=Graph(nodes=(*sources, node), output="y", parameters={}), parameters=parameters)
+        return NodeContext(
+            node=node, graph=Graph(nodes=(*sources, node), output="y", parameters={}), parameters=parameters
+        )
 
 
 def _functions() -> list[Case]:
@@ -76,46 +79,44 @@ CASES = [
 ]
 
 
-def violations(case: Case, rule: Rule | None = None) -> set[str]:
-    """Return what a rule (the table's own by default) breaks: "interval", "pull" or "error"."""
+def violations(case: Case, rule: Rule | None = None) -> Iterator[str]:
+    """Yield what a rule (the table's own by default) breaks: "interval", "backward" or "error"."""
     rule = RULES[type(case.kind)] if rule is None else rule
-    site = case.site()
-    found = set()
+    context = case.context()
     for seed, width in enumerate((0.3, 1.0, 3.0)):
         generator = torch.Generator().manual_seed(seed)
         boxes = [_box(case, shape, width, generator) for shape in case.shapes]
         points = [_points(box, generator) for box in boxes]
-        values = _value(site, points)
-        box = rule.interval(site, boxes)
-        box = box.widened(rule.error(site, boxes, box, BINARY64))
+        values = _value(context, points)
+        box = rule.interval(context, boxes)
+        box = box.widened(rule.error(context, boxes, box, BINARY64))
         scale = 1e-12 * (1 + values.abs().amax())
         if bool(
             (values < box.low.repeat_interleave(64, 0) - scale).any()
             | (values > box.high.repeat_interleave(64, 0) + scale).any()
         ):
-            found.add("interval")
-        if _loses(site, rule, boxes, points, values, generator):
-            found.add("pull")
-        rounded = _value(site, [point.float() for point in points]).double()
-        exact = _value(site, [point.float().double() for point in points])
-        error = rule.error(site, boxes, box, BINARY32)
+            yield "interval"
+        if _loses(context, rule, boxes, points, values, generator):
+            yield "backward"
+        rounded = _value(context, [point.float() for point in points]).double()
+        exact = _value(context, [point.float().double() for point in points])
+        error = rule.error(context, boxes, box, BINARY32)
         error = torch.as_tensor(error, dtype=torch.float64).expand(box.low.shape).repeat_interleave(64, 0)
         if bool(((rounded - exact).abs() > error + 1e-14).any()):
-            found.add("error")
-    return found
+            yield "error"
 
 
-def _loses(site: Site, rule: Rule, boxes: list[Box], points: list[Tensor], values: Tensor, generator) -> bool:
+def _loses(context: NodeContext, rule: Rule, boxes: list[Box], points: list[Tensor], values: Tensor, generator) -> bool:
     """Return whether a row over y falls below its rows over the inputs at some sample."""
     n = len(boxes[0].low)
     signs = torch.tensor([1.0, -1.0], dtype=torch.float64).view(1, 2, *(1,) * (values.ndim - 1))
-    basis = torch.eye((site.node.shape and math.prod(site.node.shape)) or 1, dtype=torch.float64)
-    single = (basis.unsqueeze(0) * signs.view(2, 1, 1)).flatten(0, 1).view(1, -1, *site.node.shape)
-    mixed = torch.randn(n, 6, *site.node.shape, generator=generator, dtype=torch.float64)
+    basis = torch.eye((context.node.shape and math.prod(context.node.shape)) or 1, dtype=torch.float64)
+    single = (basis.unsqueeze(0) * signs.view(2, 1, 1)).flatten(0, 1).view(1, -1, *context.node.shape)
+    mixed = torch.randn(n, 6, *context.node.shape, generator=generator, dtype=torch.float64)
     rows = torch.cat([single.expand(n, *single.shape[1:]), mixed], dim=1)
-    pulled = rule.pull(site, rule.prepare(site, boxes), rows)
-    below = (pulled.constant - pulled.error).repeat_interleave(64, 0)
-    for part, point in zip(pulled.rows, points, strict=True):
+    found = rule.backward(context, rule.relax(context, boxes), rows)
+    below = (found.constant - found.error).repeat_interleave(64, 0)
+    for part, point in zip(found.rows, points, strict=True):
         below = below + (part.repeat_interleave(64, 0).flatten(2) * point.flatten(1).unsqueeze(1)).sum(2)
     truth = (rows.repeat_interleave(64, 0).flatten(2) * values.flatten(1).unsqueeze(1)).sum(2)
     return bool((below > truth + 1e-10 * (1 + truth.abs())).any())
@@ -137,6 +138,6 @@ def _points(box: Box, generator: torch.Generator) -> Tensor:
     return torch.minimum(low + share * (high - low), high).flatten(0, 1)
 
 
-def _value(site: Site, points: list[Tensor]) -> Tensor:
-    parameters = {name: tensor.to(points[0].dtype) for name, tensor in site.parameters.items()}
-    return site.node.kind.forward(*points, parameters=parameters)
+def _value(context: NodeContext, points: list[Tensor]) -> Tensor:
+    parameters = {name: tensor.to(points[0].dtype) for name, tensor in context.parameters.items()}
+    return context.node.kind.forward(*points, parameters=parameters)

@@ -7,6 +7,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from epsball.ball import Ball
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Elementwise, Input, Linear
 
@@ -36,6 +37,12 @@ def random_relu_net(seed: int, inputs: int = 2, hidden: Sequence[int] = (3, 3), 
             for before, after in itertools.pairwise(widths)
         ]
     )
+
+
+def sampled(ball: Ball, x: Tensor, count: int) -> Tensor:
+    """Return points of the balls around x, (count len(x), *shape): normal steps of the radius' size, projected."""
+    centres = x.repeat(count, *(1,) * (x.ndim - 1))
+    return ball.project(centres + float(ball.radius) * torch.randn(centres.shape), centres)
 
 
 Point = tuple[Fraction, ...]

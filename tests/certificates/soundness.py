@@ -1,6 +1,7 @@
 """Random tiny ReLU networks against exact enumeration of their regions; `make soundness` runs 10,000 of them."""
 
 import sys
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import partial
 
@@ -8,22 +9,23 @@ import torch
 
 from certificates.networks import least_margins, random_relu_net
 from epsball.ball import Ball
-from epsball.certificates import FLOAT32, METHODS, REAL, Domain, by_class, margins, optimised
+from epsball.certificates import FLOAT32, METHODS, REAL, Domain, LowerBounds, Problem, by_class, optimised
 from epsball.graph import Graph
 
 RADII = ("1/10", "1/3", "8/255", "1/2")
 SHAPES = ((2,), (3,), (2, 2), (3, 3))
-CHECKED = METHODS | {"optimised": partial(optimised, steps=2)}
+Bound = Callable[[Problem], LowerBounds]
+CHECKED: dict[str, Bound] = METHODS | {"optimised": partial(optimised, steps=2)}
 
 
-def check_network(seed: int) -> int:
-    """Compare every method's bounds on a random network with the truth; return how many bounds were compared."""
+def check_network(seed: int, methods: Mapping[str, Bound] = CHECKED) -> int:
+    """Compare the methods' bounds on a random network with the truth; return how many bounds were compared."""
     graph = random_relu_net(seed, hidden=SHAPES[seed % len(SHAPES)], classes=2 + seed % 2)
     x = torch.rand(1, 2, generator=torch.Generator().manual_seed(seed))
-    return check_graph(graph, x, Ball("linf", Fraction(RADII[seed // 4 % len(RADII)])))
+    return check_graph(graph, x, Ball("linf", Fraction(RADII[seed // 4 % len(RADII)])), methods)
 
 
-def check_graph(graph: Graph, x: torch.Tensor, ball: Ball) -> int:
+def check_graph(graph: Graph, x: torch.Tensor, ball: Ball, methods: Mapping[str, Bound] = CHECKED) -> int:
     """Raise where a bound exceeds the truth: of the real network, or of the float32 one at sampled points."""
     predicted = int(graph(x).argmax())
     low, high = ends(x[0], ball)
@@ -32,9 +34,9 @@ def check_graph(graph: Graph, x: torch.Tensor, ball: Ball) -> int:
     label = torch.tensor([predicted])
     compared = 0
     for arithmetic in (REAL, FLOAT32):
-        for name, method in CHECKED.items():
-            rows = method(graph, Domain.of(ball, x), margins(label, graph.classes), arithmetic=arithmetic).rows
-            bounds = by_class(rows, label)[0].tolist()
+        for name, method in methods.items():
+            problem = Problem.of(graph, Domain.of(ball, x), label, arithmetic=arithmetic)
+            bounds = by_class(method(problem).rows, label)[0].tolist()
             for j, least in truth.items():
                 compared += 1
                 if bounds[j] > least:
@@ -56,12 +58,11 @@ def ends(x: torch.Tensor, ball: Ball) -> tuple[tuple[Fraction, ...], tuple[Fract
 
 def sampled_margins(graph: Graph, x: torch.Tensor, ball: Ball, predicted: int) -> list[float]:
     """Return the least margins, by class, that the float32 network computes at corners and random points."""
-    near = ball.at(x)
     generator = torch.Generator().manual_seed(1)
     directions = torch.cat(
         [torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1], [0, 0]]), 2 * torch.rand(27, 2, generator=generator) - 1]
     )
-    points = torch.cat([near.project(x + float(ball.radius) * direction) for direction in directions])
+    points = ball.project(x + float(ball.radius) * directions, x.expand(len(directions), -1).contiguous())
     logits = graph(points).to(torch.float64)
     return (logits[:, predicted : predicted + 1] - logits).amin(dim=0).tolist()
 

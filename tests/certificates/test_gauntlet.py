@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from epsball.ball import Ball
-from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Domain, margins, propagate
+from epsball.certificates import FLOAT32, METHODS, PLAIN, REAL, Domain, Problem
 from epsball.certificates.linear.forward import box_of, form_of
 from epsball.graph import capture
 from graph.gauntlet import GAUNTLET
 
-_SAMPLES = 5000  # of each of two examples
+_SAMPLES = 1000  # of each of two examples
 
 
 def _points(x, radius):
@@ -29,17 +29,18 @@ def test_bounds_contain_samples(name):
     points = Ball("linf", "1/16").project(_points(x, 1 / 16).flatten(0, 1), x.repeat_interleave(_SAMPLES, 0))
     with torch.no_grad():
         logits = module(points).to(torch.float64).unflatten(0, (2, _SAMPLES))
-    domain, specification = Domain.of(ball, x), margins(logits[:, 0].argmax(dim=1), graph.classes)
-    least = (logits @ specification.transpose(1, 2)).amin(dim=1)
+    domain, predicted = Domain.of(ball, x), logits[:, 0].argmax(dim=1)
+    problems = {claim: Problem.of(graph, domain, predicted, arithmetic=claim) for claim in (PLAIN, REAL, FLOAT32)}
+    least = (logits @ problems[REAL].specification.transpose(1, 2)).amin(dim=1)
     for method in ("interval", "crown"):
-        plain = METHODS[method](graph, domain, specification, arithmetic=PLAIN).rows
+        plain = METHODS[method](problems[PLAIN]).rows
         for arithmetic in (REAL, FLOAT32):
-            rows = METHODS[method](graph, domain, specification, arithmetic=arithmetic).rows
+            rows = METHODS[method](problems[arithmetic]).rows
             allowed = 1e-5 * (1 + least.abs()) if arithmetic is REAL else 0.0
             assert bool((rows <= least + allowed).all())
             loss = 1e-4 if arithmetic is REAL else 1e-2
             assert bool((rows >= plain - loss * (1 + plain.abs())).all()), "error terms cost more than they may"
-    bounds, forms = propagate(graph, domain, FLOAT32), {}
+    bounds, forms = problems[FLOAT32].propagate(), {}
     boxes = bounds.boxes
     inside = graph.values(points)
     for node in graph.nodes:

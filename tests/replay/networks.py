@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from epsball.ball import Ball
-from epsball.certificates.replay.files import write_certificate, write_model
+from epsball.certificates.replay.files import Certificate, box_of, write_model
 from epsball.graph import Graph, Node, kinds
 
 ULPS = {"ulps": {"sigmoid": 4, "tanh": 4}}
@@ -72,20 +72,22 @@ def certificate(
     """Write a certificate that claims `claim` for every margin, with every node refined."""
     logits = graph(x[None])[0]
     predicted = int(logits.argmax())
-    write_certificate(
-        folder / "certificate.json.gz",
+    path = folder / "certificate.json.gz"
+    written = Certificate(
         model=write_model(graph, folder),
-        fingerprint=graph.fingerprint(),
-        x=x,
-        ball=ball,
-        predicted=predicted,
-        claims={j: claim for j in range(len(logits)) if j != predicted},
         semantics=semantics,
         assumptions=ULPS,
+        norm=ball.norm,
+        radius=ball.radius,
+        x=x,
+        box=box_of(ball),
+        predicted=predicted,
+        claims={j: claim for j in range(len(logits)) if j != predicted},
         refined=tuple(node.name for node in graph.nodes if node.inputs),
         bounds={},
         slopes=[slopes or {}],
         own_slopes=[],
         final_slopes={},
     )
-    return folder / "certificate.json.gz"
+    path.write_bytes(written.to_bytes())
+    return path

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import gzip
 import json
 import random
@@ -13,8 +14,10 @@ import torch
 from torch import nn
 
 from epsball.ball import Ball
+from epsball.certificates.replay.files import Certificate as Written
 from epsball.graph import Graph, Node, kinds
 from epsball_replay import ReplayError, replay
+from epsball_replay.files import Certificate as Read
 from replay.networks import certificate, graph_of
 
 pytest.importorskip("flint", reason="the checker needs the extra replay")
@@ -200,6 +203,11 @@ def test_another_model_is_refused(tmp_path):
     model.write_bytes(foreign.read_bytes())
     with pytest.raises(ReplayError, match="is about model"):
         replay(path)
+
+
+def test_the_record_read_has_the_fields_of_the_record_written():
+    written, read = ([field.name for field in dataclasses.fields(record)] for record in (Written, Read))
+    assert [name for name in written if name not in ("model", "bounds")] == [name for name in read if name != "network"]
 
 
 def test_kinds_it_does_not_know_are_said(tmp_path):

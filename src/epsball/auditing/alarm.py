@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from epsball.auditing.link import Columns, Shard
-from epsball.certificates import REAL, Domain, Verifier, interval
-from epsball.certificates import margins as margin_rows
+from epsball.certificates import REAL, Domain, Problem, Verifier, interval, margin_rows
 from epsball.classifier.margins import margins
 from epsball.errors import AssumptionError, SoundnessError
 
@@ -77,7 +76,8 @@ def _settle_real(shard: Shard, row: int, point: Tensor, predicted: int, bound: f
     verifier = Verifier.of(shard.classifier, tuple(shard.x.shape[1:]), REAL)
     at_point = Domain.at(point.unsqueeze(0).cpu())
     rows = margin_rows(torch.tensor([predicted]), verifier.graph.classes)
-    highest = -interval(verifier.graph, at_point, -rows, arithmetic=REAL).rows[0]
+    lowest = Problem(graph=verifier.graph, domain=at_point, specification=-rows, arithmetic=REAL)
+    highest = -interval(lowest).rows[0]
     margin = float(highest.min())
     if margin < bound:
         raise SoundnessError(_described(shard, row, predicted, bound, margin))

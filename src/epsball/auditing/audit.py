@@ -20,7 +20,7 @@ from epsball.auditing.link import Link, Shard
 from epsball.auditing.links import AttackLink, CertificateLink, NaturalLink
 from epsball.auditing.result import Audit
 from epsball.ball import Ball
-from epsball.certificates import METHODS, certify
+from epsball.certificates import ALIASES, METHODS, Semantics, certify
 from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED, check_inputs, check_label_range
 from epsball.errors import AssumptionError, ModelError, UnsupportedOperation, lookup
@@ -57,7 +57,7 @@ def audit(
     batch_size: int | None = None,
     seed: int = 0,
     certificates: str = "auto",
-    semantics: str = "float32",
+    semantics: Semantics = "float32",
     limit: bool = True,
     folder: str | Path | None = None,
 ) -> Audit:
@@ -105,7 +105,8 @@ def audit(
         If an example is both broken and certified.
     """
     bought = lookup(BUDGETS, budget, "budget")
-    lookup({NO_CERTIFICATES: None, "auto": None, **METHODS}, certificates, "certificates")
+    lookup({NO_CERTIFICATES: None, "auto": None, **METHODS, **ALIASES}, certificates, "certificates")
+    certificates = ALIASES.get(certificates, certificates)
     method = bought if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)

@@ -2,42 +2,47 @@
 
 How the pieces fit
 ------------------
-A method is a function of one signature::
+A method is a function ``method(problem) -> LowerBounds``. A `Problem` holds
 
-    method(graph, domain, specification, *, arithmetic=FLOAT32, boxes=None, max_memory=None) -> LowerBounds
+- `graph`, an `epsball.graph.Graph`; its parameters are taken in float64;
+- `domain`, `Domain.of(ball, x)`: a superset of N(x) for each of n examples, rounded outward;
+- `specification`, (n, r, classes): which linear functions of the logits are bounded.
+  `margin_rows(predicted, classes)` gives z_p - z_j for every j other than p, in the order of j, and
+  `by_class` spreads the result to (n, classes) with infinity at p;
+- `arithmetic`, the claim: `REAL` (the real-valued network) or `FLOAT32` (the deployed one);
+  `PLAIN` leaves every error term out and proves nothing;
+- `max_memory`, in bytes, for the rows that are carried at a time.
 
-- `graph` is an `epsball.graph.Graph`; its parameters are taken in float64.
-- `domain` is `Domain.of(ball, x)`: a superset of N(x) for each of n examples, rounded outward.
-- `specification`, (n, rows, classes), says which linear functions of the logits are bounded;
-  `margins(predicted, classes)` gives z_p - z_j for every j other than p, in the order of j, and
-  `by_class` spreads the result to (n, classes) with infinity at p.
-- `arithmetic` is the claim: `REAL` (the real-valued network) or `FLOAT32` (the deployed one);
-  `PLAIN` leaves every error term out and proves nothing.
-- `boxes` are bounds on nodes that another method found for the same domain and arithmetic; they
-  are intersected with, so that a cascade pays for them once.
-- `max_memory`, in bytes, bounds the rows that are carried at a time.
+`LowerBounds.rows` is the result, (n, r); `LowerBounds.boxes` are the bounds on every node that the relaxations stand
+on, and `LowerBounds.slopes` the lower slopes of every rectifier that was free to choose one, which together are what a
+replay needs.
 
-The methods are `interval`, `lipschitz`, `crown_ibp`, `forward`, `crown` and `optimised`, by name in `METHODS`.
-`LowerBounds.rows` is the result, (n, rows); `LowerBounds.boxes` are the bounds on every node that
-the relaxations stand on, and `LowerBounds.slopes` the lower slopes of every rectifier that was
-free to choose one, which together are what a replay needs.
+The methods are `interval` (IBP), `lipschitz`, `crown_ibp`, `forward`, `crown` and `optimised` (alpha-CROWN), by name in
+`METHODS`, where what the cascade and the checker must know of each is entered too.
 
 `check_deployment` says whether a float32 claim can be made of a module on this machine at all.
 """
 
-from epsball.certificates.arithmetic import FLOAT32, PLAIN, REAL, Arithmetic, arithmetic_of
+from epsball.certificates.arithmetic import FLOAT32, PLAIN, REAL, Arithmetic, Semantics, arithmetic_of
 from epsball.certificates.box import Box
-from epsball.certificates.certify import Certification, Verifier, certify
+from epsball.certificates.certify import Certification, certify
 from epsball.certificates.deployment import check_deployment
-from epsball.certificates.domain import Domain
+from epsball.certificates.domain import Domain, NormName
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
-from epsball.certificates.methods import LowerBounds, crown, crown_ibp, forward, interval, optimised
+from epsball.certificates.methods import crown, crown_ibp, forward, interval, optimised
+from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation, propagate
-from epsball.certificates.registry import AUTO, METHODS, methods_of
+from epsball.certificates.registry import ALIASES, AUTO, METHODS, Method, MethodName, ReplayPlan, methods_of
 from epsball.certificates.result import Certificates
-from epsball.certificates.specification import by_class, chapter_criterion, margins, separations
+from epsball.certificates.specification import by_class, margin_rows, separated, separations
+from epsball.certificates.verifier import Verifier
+
+# Old names, until 0.3.
+margins = margin_rows
+chapter_criterion = separated
 
 __all__ = [
+    "ALIASES",
     "AUTO",
     "FLOAT32",
     "METHODS",
@@ -50,7 +55,13 @@ __all__ = [
     "Domain",
     "LipschitzConstants",
     "LowerBounds",
+    "Method",
+    "MethodName",
+    "NormName",
+    "Problem",
     "Propagation",
+    "ReplayPlan",
+    "Semantics",
     "Verifier",
     "arithmetic_of",
     "by_class",
@@ -63,9 +74,11 @@ __all__ = [
     "interval",
     "lipschitz",
     "lipschitz_constants",
+    "margin_rows",
     "margins",
     "methods_of",
     "optimised",
     "propagate",
+    "separated",
     "separations",
 ]

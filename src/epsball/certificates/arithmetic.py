@@ -1,10 +1,14 @@
 """The rounding a bound has to cover: the verifier's own, and that of the deployed network."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from epsball.errors import AssumptionError, lookup
+
+Semantics = Literal["float32", "real"]
+"""What a certificate is about: the deployed float32 network, or the real-valued function of its weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,7 @@ class Format:
 
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic:
-    """What a bound claims, as the roundings it covers.
+    """What a bound claims, given by the roundings it covers.
 
     Parameters
     ----------
@@ -47,6 +51,11 @@ class Arithmetic:
         The format the verifier computes in; None leaves its rounding out, which proves nothing.
     deployed
         The format the network is run in; None for the real-valued network.
+
+    Examples
+    --------
+    >>> REAL.deployed is None, FLOAT32.deployed.unit == 2.0**-24
+    (True, True)
     """
 
     name: str
@@ -64,19 +73,24 @@ REAL = Arithmetic(name="real", own=BINARY64, deployed=None)
 FLOAT32 = Arithmetic(name="float32", own=BINARY64, deployed=BINARY32)
 
 SLACK = 1 + 2.0**-10
-"""Covers the rounding of sums of non-negative error terms themselves: gamma_n for n up to 2^42."""
+"""A factor for the rounding of sums of error terms, which are non-negative: gamma_n for n up to 2^42."""
 
 OVERFLOW = 2.0**127
 """Sums of magnitudes beyond this may overflow in float32."""
 
 
-def arithmetic_of(semantics: str) -> Arithmetic:
+def arithmetic_of(semantics: Semantics) -> Arithmetic:
     """Return the arithmetic that a semantics, ``"real"`` or ``"float32"``, claims.
 
     Raises
     ------
     InputError
-        If there is no such semantics.
+        If the semantics is unknown.
+
+    Examples
+    --------
+    >>> arithmetic_of("float32").name
+    'float32'
     """
     return lookup({"real": REAL, "float32": FLOAT32}, semantics, "semantics")
 
@@ -86,6 +100,6 @@ def check_gradual_underflow() -> None:
     least = torch.tensor(2.0**-1022, dtype=torch.float64)
     if (least * 0.5).item() == 0:
         raise AssumptionError(
-            "subnormal numbers are flushed to zero, which the error analysis of bounds excludes; "
+            "subnormal numbers are flushed to zero; the error analysis of bounds needs gradual underflow; "
             "call torch.set_flush_denormal(False)."
         )

@@ -7,7 +7,14 @@ from torch import Tensor
 
 
 class Box(NamedTuple):
-    """low <= value <= high, entry by entry; both (n, *shape)."""
+    """low <= value <= high, entry by entry; both (n, *shape).
+
+    Examples
+    --------
+    >>> import torch
+    >>> Box(low=torch.tensor([[-2.0, 0.0]]), high=torch.tensor([[1.0, 3.0]])).magnitude
+    tensor([[2., 3.]])
+    """
 
     low: Tensor
     high: Tensor

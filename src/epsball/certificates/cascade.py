@@ -1,6 +1,5 @@
 """The cascade: methods in the order of their cost, each example stopping at its first certificate."""
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,114 +7,110 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from epsball.certificates.arithmetic import Arithmetic
 from epsball.certificates.box import Box
-from epsball.certificates.domain import Domain
-from epsball.certificates.linear.refinement import wanted_entries
-from epsball.certificates.methods import LowerBounds
-from epsball.certificates.propagation import Propagation, propagate
+from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.registry import METHODS
-from epsball.certificates.specification import chapter_criterion, margins
-from epsball.graph import Graph
-
-BATCH = 32
-"""Examples bounded together."""
-
-STEPS = 10
-"""Steps of `optimised`."""
-
-
-@dataclass(kw_only=True, eq=False)
-class Bounded:
-    """What the cascade found for a batch.
-
-    Parameters
-    ----------
-    margins
-        Lower bounds of the least margin by method, (n,), NaN where it was not run.
-    criterion
-        Whether the chapter's criterion holds by the logits' own bounds.
-    passes, seconds
-        Cost of each example.
-    proofs
-        For each example that became stable, the method and its bounds.
-    """
-
-    margins: dict[str, Tensor]
-    criterion: Tensor
-    passes: Tensor
-    seconds: Tensor
-    proofs: dict[int, "Proof"] = field(default_factory=dict)
-
-    @classmethod
-    def nothing(cls, n: int, names: Sequence[str]) -> "Bounded":
-        """Return what is known of n examples before any method ran."""
-        return cls(
-            margins={name: torch.full((n,), torch.nan, dtype=torch.float64) for name in names},
-            criterion=torch.zeros(n, dtype=torch.bool),
-            passes=torch.zeros(n, dtype=torch.int64),
-            seconds=torch.zeros(n, dtype=torch.float64),
-        )
-
-    def include(self, rows: Tensor, batch: "Bounded") -> None:
-        """Take over what was found for some of the examples."""
-        for name, bounds in batch.margins.items():
-            self.margins[name][rows] = bounds
-        self.criterion[rows], self.passes[rows], self.seconds[rows] = batch.criterion, batch.passes, batch.seconds
-        self.proofs |= {int(rows[at]): proof for at, proof in batch.proofs.items()}
+from epsball.certificates.specification import separated
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Proof:
-    """The bounds of one example by one method: a batch of one."""
+    """The bounds of one example by one method.
+
+    Parameters
+    ----------
+    method, predicted
+        The method's name, and the predicted class that the margins are about.
+    problem, bounds
+        What was bounded, and the bounds: batches of one.
+    """
 
     method: str
+    predicted: int
+    problem: Problem
     bounds: LowerBounds
 
 
+@dataclass(kw_only=True, eq=False)
+class CascadeResult:
+    """What the cascade found for some examples.
+
+    Parameters
+    ----------
+    margins
+        Lower bounds of the least margin by method, (n,), NaN where the method was not run.
+    separated
+        Whether the logits' own bounds keep the predicted one above all others (the chapter's criterion).
+    passes, seconds
+        Cost of each example.
+    proofs
+        For each example that became stable, by number, what proves it.
+    """
+
+    margins: dict[str, Tensor]
+    separated: Tensor
+    passes: Tensor
+    seconds: Tensor
+    proofs: dict[int, Proof] = field(default_factory=dict)
+
+    @classmethod
+    def nothing(cls, n: int, names: Sequence[str]) -> "CascadeResult":
+        """Return what is known of n examples before any method ran."""
+        return cls(
+            margins={name: torch.full((n,), torch.nan, dtype=torch.float64) for name in names},
+            separated=torch.zeros(n, dtype=torch.bool),
+            passes=torch.zeros(n, dtype=torch.int64),
+            seconds=torch.zeros(n, dtype=torch.float64),
+        )
+
+    def include(self, rows: Tensor, batch: "CascadeResult") -> dict[int, Proof]:
+        """Take over what was found for some of the examples; return their proofs by their numbers here."""
+        for name, bounds in batch.margins.items():
+            self.margins[name][rows] = bounds
+        self.separated[rows], self.passes[rows], self.seconds[rows] = batch.separated, batch.passes, batch.seconds
+        proofs = {int(rows[at]): proof for at, proof in batch.proofs.items()}
+        self.proofs |= proofs
+        return proofs
+
+    def best(self) -> Tensor:
+        """Return the largest lower bound over the methods run, (n,); NaN where none was."""
+        every = torch.stack(list(self.margins.values()))
+        return every.nan_to_num(nan=-torch.inf).amax(dim=0).masked_fill(every.isnan().all(dim=0), torch.nan)
+
+
 def run_cascade(
-    graph: Graph,
-    domain: Domain,
-    predicted: Tensor,
-    names: Sequence[str],
-    arithmetic: Arithmetic,
-    *,
-    budget: int | None = None,
-    max_memory: int | None = None,
-) -> Bounded:
+    problem: Problem, predicted: Tensor, names: Sequence[str], *, budget: int | None = None
+) -> CascadeResult:
     """Run the methods over a batch, each on the examples that none before it made stable.
 
     Parameters
     ----------
-    graph, domain, arithmetic
-        The network, the balls, and the claim.
+    problem
+        What is bounded: the margins of the predicted classes.
     predicted
-        The class each example's margins are about.
+        The predicted class of each example.
     names
         The methods, cheapest first.
     budget
-        Passes an example may cost; a method that would exceed it is not begun. What `optimised` spends on intermediate
+        Passes an example may cost; a method that would exceed it is not run. What `optimised` spends on intermediate
         slopes is counted, but not known before.
-    max_memory
-        Bytes, for the methods that carry rows.
     """
-    found = Bounded.nothing(len(domain), names)
+    found = CascadeResult.nothing(len(problem), names)
     boxes: Mapping[str, Box] = {}
-    rows = torch.arange(len(domain))
+    rows = torch.arange(len(problem))
     for name in names:
         if not len(rows):
             break
-        price = cost(name, propagate(graph, domain.take(rows), arithmetic, boxes=boxes))
+        price = METHODS[name].cost(problem.take(rows), boxes)
         if budget is not None:
             keep = found.passes[rows] + price <= budget
             rows, price, boxes = rows[keep], price[keep], _taken(boxes, keep)
         if not len(rows):
             break
         begun = time.process_time()
-        specification = margins(predicted[rows], graph.classes)
-        # A method starts afresh: what it inherited, the checker, which is told one method, could not derive.
-        bounds = METHODS[name](graph, domain.take(rows), specification, arithmetic=arithmetic, max_memory=max_memory)
-        stable = _note(found, name, rows, bounds, predicted, graph.output)
+        # Each method starts from scratch: the checker, told one method, could not derive what another handed on.
+        bounds = METHODS[name](problem.take(rows))
+        stable = _note(found, name, rows, bounds, problem, predicted)
         found.passes[rows] += price
         for at, more in bounds.passes.items():
             found.passes[rows[at]] += more
@@ -124,51 +119,24 @@ def run_cascade(
     return found
 
 
-def _note(found: Bounded, name: str, rows: Tensor, bounds: LowerBounds, predicted: Tensor, output: str) -> Tensor:
+def _note(
+    found: CascadeResult, name: str, rows: Tensor, bounds: LowerBounds, problem: Problem, predicted: Tensor
+) -> Tensor:
     """Record a method's bounds; return which of the rows are stable by them."""
     least = bounds.rows.min(dim=1).values
-    logits = bounds.boxes[output]
     found.margins[name][rows] = least
-    found.criterion[rows] |= chapter_criterion(logits, predicted[rows])
+    found.separated[rows] |= separated(bounds.boxes[problem.graph.output], predicted[rows])
     stable = least > 0
     for at in torch.nonzero(stable)[:, 0].tolist():
-        found.proofs[int(rows[at])] = Proof(method=name, bounds=_row(bounds, at))
+        row = int(rows[at])
+        found.proofs[row] = Proof(
+            method=name,
+            predicted=int(predicted[row]),
+            problem=problem.take(slice(row, row + 1)),
+            bounds=bounds.example(at),
+        )
     return stable
 
 
 def _taken(boxes: Mapping[str, Box], rows: Tensor) -> dict[str, Box]:
     return {name: box.take(rows) for name, box in boxes.items()}
-
-
-def cost(name: str, bounds: Propagation) -> Tensor:
-    """Return the passes a method costs each example, (n,): two for intervals, one for each row carried backwards.
-
-    An optimised step carries every final row back and forth. Forward bounds carry two columns for each entry of the
-    input, instead of two rows for each undecided entry of the nodes that have more of them.
-    """
-    n, rows = len(bounds.domain), bounds.graph.classes - 1
-    final = {"interval": 2, "lipschitz": 4 + rows, "crown-ibp": 2 + rows, "optimised": 2 + rows + 2 * STEPS * rows}
-    total = torch.full((n,), final.get(name, 2 + rows), dtype=torch.int64)
-    if name not in ("forward", "crown", "optimised"):
-        return total
-    counts = [
-        entries.flatten(1).sum(dim=1)
-        for node in bounds.graph.nodes
-        if (entries := wanted_entries(bounds, node)) is not None
-    ]
-    columns = math.prod(bounds.graph.input.shape)
-    carried = [name == "forward" and int(count.max()) > columns for count in counts]
-    total += 2 * columns * any(carried)
-    for count, forward in zip(counts, carried, strict=True):
-        total += 0 if forward else 2 * count
-    return total
-
-
-def _row(bounds: LowerBounds, at: int) -> LowerBounds:
-    one = slice(at, at + 1)
-    return LowerBounds(
-        rows=bounds.rows[one],
-        boxes={name: box.take(one) for name, box in bounds.boxes.items()},
-        slopes={name: slope[one] for name, slope in bounds.slopes.items()},
-        entries={0: bounds.entries[at]} if at in bounds.entries else {},
-    )

@@ -1,30 +1,31 @@
 """`certify`: certificates of a classifier's predictions."""
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 
 from epsball import progress
 from epsball.ball import Ball
-from epsball.certificates.arithmetic import Arithmetic, arithmetic_of
-from epsball.certificates.cascade import BATCH, Bounded, run_cascade
-from epsball.certificates.deployment import ASSUMPTIONS, check_deployment
+from epsball.certificates.arithmetic import Arithmetic, Semantics, arithmetic_of
+from epsball.certificates.cascade import CascadeResult, Proof, run_cascade
 from epsball.certificates.domain import Domain
-from epsball.certificates.registry import AUTO, methods_of
-from epsball.certificates.replay.export import emit, not_replayable
-from epsball.certificates.replay.files import write_model
+from epsball.certificates.problem import Problem
+from epsball.certificates.registry import AUTO, METHODS, MethodName, methods_of
+from epsball.certificates.replay.export import export_certificate, not_replayable
+from epsball.certificates.replay.files import ModelFile, write_model
 from epsball.certificates.result import Certificates
+from epsball.certificates.verifier import Verifier
 from epsball.checks import check_count
 from epsball.classifier import Classifier
 from epsball.classifier.margins import margins
-from epsball.errors import InputError, ModelError, SoundnessError
-from epsball.graph import Graph, capture
+from epsball.errors import InputError, SoundnessError
+
+BATCH = 32
+"""Examples bounded together."""
 
 
 def certify(
@@ -33,13 +34,13 @@ def certify(
     y: Int64[Tensor, " n"],
     ball: Ball,
     *,
-    method: str = AUTO,
-    semantics: str = "float32",
+    method: MethodName = AUTO,
+    semantics: Semantics = "float32",
     budget: int | None = None,
     max_memory: int | None = None,
     folder: str | Path | None = None,
 ) -> Certificates:
-    """Prove for each example that no point of its ball is given another class than the example itself.
+    """Prove, for each example, that the classifier gives every point of its ball the class it gives the example.
 
     Parameters
     ----------
@@ -50,17 +51,18 @@ def certify(
     ball
         The perturbation set: linf, l2 or l1, with its box.
     method
-        ``"interval"``, ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"``, ``"optimised"``; or ``"auto"``,
-        those in the order of their cost that fit, each example stopping at its first certificate.
+        ``"interval"`` (or ``"ibp"``), ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"`` or ``"optimised"``
+        (or ``"alpha-crown"``). ``"auto"`` runs those that fit in the order of their cost; each example stops at its
+        first certificate.
     semantics
         ``"float32"``: the claim is about the deployed network, in IEEE float32 with sums in any order.
         ``"real"``: about the real-valued function of its weights.
     budget
-        Passes through the model an example may cost; None is no limit.
+        Passes through the model that an example may cost; None means no limit.
     max_memory
-        Bytes that the rows of backward bounds may take at a time.
+        Bytes that the rows of backward bounds may take at a time; None means no limit.
     folder
-        Where certificates are written, a file an example that `epsball replay` checks.
+        Where certificates are written: one file per example, which `epsball replay` checks.
 
     Returns
     -------
@@ -71,11 +73,22 @@ def certify(
     InputError
         If data, ball or options break a rule.
     ModelError, UnsupportedOperation
-        If the network cannot be captured or bounded, or is not of float32 for a claim about float32.
+        If the network cannot be captured or bounded, or a float32 claim is about a network that is not float32.
     AssumptionError
         If reduced precision is on, or kernels beyond the error analysis can be reached.
     SoundnessError
         If a bound exceeds the margin that the model itself has at x: a bug.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.ReLU())
+    >>> x, y = torch.tensor([[0.8, 0.3], [0.4, 0.5]]), torch.tensor([0, 1])
+    >>> found = eb.certify(classifier, x, y, eb.Ball("linf", "1/10"), method="ibp")
+    >>> found.margin
+    tensor([ 0.3000, -0.1000], dtype=torch.float64)
+    >>> found.certified
+    tensor([ True, False])
     """
     arithmetic = arithmetic_of(semantics)
     check_count("budget", budget, unit="passes per example", optional=True)
@@ -90,73 +103,22 @@ def certify(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Verifier:
-    """A captured network and what is claimed about it.
-
-    Parameters
-    ----------
-    graph
-        The network.
-    arithmetic
-        The claim.
-    """
-
-    graph: Graph
-    arithmetic: Arithmetic
-
-    @classmethod
-    def of(cls, classifier: Classifier, shape: tuple[int, ...], arithmetic: Arithmetic) -> "Verifier":
-        """Capture a classifier's network; check that the claim can be made of it.
-
-        Raises
-        ------
-        ModelError
-            If the model is stochastic, or not float32 under a float32 claim.
-        """
-        if classifier.stochastic:
-            raise ModelError("the model draws random numbers; certificates are about one function. Fix its draws.")
-        # Autocast would be captured with the network; that it is on is said by the check.
-        with torch.autocast(classifier.device.type, enabled=False):
-            graph = capture(with_fixed_weights(classifier.network), shape)
-        if arithmetic.deployed is not None:
-            check_deployment(graph, classifier.network)
-        return cls(graph=graph, arithmetic=arithmetic)
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """What the claim assumes."""
-        return ASSUMPTIONS if self.arithmetic.deployed is not None else ()
-
-
-def with_fixed_weights(network: nn.Module) -> nn.Module:
-    """Return the network with its parametrised weights as they are now, which is what it computes with."""
-    if not any(parametrize.is_parametrized(part) for part in network.modules()):
-        return network
-    plain = copy.deepcopy(network).eval()
-    for part in list(plain.modules()):
-        if parametrize.is_parametrized(part):
-            _fix_weights(part)
-    return plain
-
-
-def _fix_weights(part: nn.Module) -> None:
-    """Replace a module's parametrised tensors by their values; its class is shared with the original and stays."""
-    names = list(part.parametrizations)  # pyright: ignore[reportArgumentType]
-    values = {name: getattr(part, name).detach() for name in names}
-    part.__class__ = parametrize.type_before_parametrizations(part)
-    del part._modules["parametrizations"]
-    for name, value in values.items():
-        part.register_parameter(name, nn.Parameter(value))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Certification:
-    """How examples are certified: `certify` once its arguments are checked.
+    """A certification whose arguments are checked: what `certify` runs.
 
     Parameters
     ----------
     verifier, ball, methods, budget, max_memory
         The network and the claim, the perturbation set, and the options of `certify`.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.ReLU())
+    >>> verifier = eb.certificates.Verifier.of(classifier, (2,), eb.certificates.REAL)
+    >>> run = Certification(verifier=verifier, ball=eb.Ball("linf", "1/10"), methods=("interval",))
+    >>> run.certificates(classifier, torch.tensor([[0.8, 0.3]]), torch.tensor([0])).stable
+    tensor([True])
     """
 
     verifier: Verifier
@@ -174,91 +136,58 @@ class Certification:
         folder: Path | None = None,
         numbers: Sequence[int] | None = None,
     ) -> Certificates:
-        """Return the certificates of all examples, batch by batch; `numbers` name them and their files."""
-        n = len(x)
+        """Return the certificates of all examples, bounded batch by batch; `numbers` name them and their files."""
+        n, numbers = len(x), numbers or range(len(x))
         predicted, logits = _predictions(classifier, x)
-        invalid = dict.fromkeys(torch.nonzero(predicted < 0)[:, 0].tolist(), "non-finite logits")
-        found = Bounded.nothing(n, self.methods)
+        found = CascadeResult.nothing(n, self.methods)
         files: dict[int, Path] = {}
         model = self._write_model(folder)
         for rows in _batches(torch.nonzero(predicted >= 0)[:, 0]):
-            batch = self._bounded(x[rows], predicted[rows])
-            found.include(rows, batch)
-            if folder is not None and model:
-                files |= self._emitted(folder, model, rows, x, predicted, batch, numbers or range(n))
+            proofs = found.include(rows, self._bounded(x[rows], predicted[rows]))
+            if folder is not None and model is not None:
+                named = {row: folder / f"certificate-{numbers[row]:06d}.json.gz" for row in proofs}
+                files |= self._export(proofs, named, model)
             progress.report("examples bounded", int(rows[-1]) + 1, n)
-        return self._result(found, predicted, logits, y.cpu(), invalid, files, numbers or range(n))
+        _alarm(found.best(), logits, predicted, self.verifier.arithmetic, numbers)
+        return self._result(found, predicted, y.cpu(), files)
 
-    def _bounded(self, x: Tensor, predicted: Tensor) -> Bounded:
-        domain = Domain.of(self.ball, x)
-        options = {"budget": self.budget, "max_memory": self.max_memory}
-        return run_cascade(self.verifier.graph, domain, predicted, self.methods, self.verifier.arithmetic, **options)
+    def _bounded(self, x: Tensor, predicted: Tensor) -> CascadeResult:
+        verifier, domain = self.verifier, Domain.of(self.ball, x)
+        options = {"arithmetic": verifier.arithmetic, "max_memory": self.max_memory}
+        problem = Problem.of(verifier.graph, domain, predicted, **options)
+        return run_cascade(problem, predicted, self.methods, budget=self.budget)
 
-    def _write_model(self, folder: Path | None) -> str:
+    def _write_model(self, folder: Path | None) -> ModelFile | None:
+        """Write the model file; return None where no certificate is written."""
         if folder is None or not_replayable(self.verifier.graph) is not None:
-            return ""
+            return None
         folder.mkdir(parents=True, exist_ok=True)
         return write_model(self.verifier.graph, folder)
 
-    def _emitted(
-        self,
-        folder: Path,
-        model: str,
-        rows: Tensor,
-        x: Tensor,
-        predicted: Tensor,
-        batch: Bounded,
-        numbers: Sequence[int],
-    ) -> dict[int, Path]:
-        """Write the certificates of a batch; those of Lipschitz constants are not replayed."""
-        files: dict[int, Path] = {}
-        for at, proof in batch.proofs.items():
-            if proof.method == "lipschitz":
-                continue
-            row = int(rows[at])
-            files[row] = folder / f"certificate-{numbers[row]:06d}.json.gz"
-            emit(
-                files[row],
-                self.verifier.graph,
-                model,
-                proof,
-                x=x[row],
-                ball=self.ball,
-                predicted=int(predicted[row]),
-                arithmetic=self.verifier.arithmetic,
-                assumptions=self.verifier.assumptions,
-            )
-        return files
+    def _export(self, proofs: Mapping[int, Proof], named: Mapping[int, Path], model: ModelFile) -> dict[int, Path]:
+        """Write the certificates of a batch that can be replayed; return their files."""
+        kept = {row: proof for row, proof in proofs.items() if METHODS[proof.method].replay is not None}
+        for row, proof in kept.items():
+            export_certificate(named[row], proof, self.ball, model)
+        return {row: named[row] for row in kept}
 
-    def _result(
-        self,
-        found: Bounded,
-        predicted: Tensor,
-        logits: Tensor,
-        y: Tensor,
-        invalid: dict[int, str],
-        files: dict[int, Path],
-        numbers: Sequence[int],
-    ) -> Certificates:
-        margin = torch.stack(list(found.margins.values())).nan_to_num(nan=-torch.inf).amax(dim=0)
-        never = torch.stack([bounds.isnan() for bounds in found.margins.values()]).all(dim=0)
-        margin = margin.masked_fill(never, torch.nan)
+    def _result(self, found: CascadeResult, predicted: Tensor, y: Tensor, files: dict[int, Path]) -> Certificates:
+        margin = found.best()
         stable = margin > 0
-        _alarm(margin, logits, predicted, self.verifier.arithmetic, numbers)
         by = {row: proof.method for row, proof in found.proofs.items()}
         return Certificates(
             predicted=predicted,
             margin=margin,
             stable=stable,
             certified=stable & (predicted == y),
-            criterion=found.criterion,
+            criterion=found.separated,
             method=tuple(by.get(row) for row in range(len(y))),
             margins=found.margins,
             passes=found.passes,
             seconds=found.seconds,
             semantics=self.verifier.arithmetic.name,
             assumptions=self.verifier.assumptions,
-            invalid=invalid,
+            invalid=dict.fromkeys(torch.nonzero(predicted < 0)[:, 0].tolist(), "non-finite logits"),
             files=files,
             not_replayable=not_replayable(self.verifier.graph),
         )

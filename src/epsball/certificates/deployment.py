@@ -1,4 +1,4 @@
-"""Whether a claim about the deployed float32 network can be made at all, here and of this module."""
+"""Whether a claim about the deployed float32 network can be made: of this module, on this machine."""
 
 import operator
 from collections.abc import Collection
@@ -6,6 +6,7 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
+from epsball.certificates.arithmetic import Arithmetic
 from epsball.errors import AssumptionError, ModelError
 from epsball.graph import Graph
 from epsball.graph.kinds import Convolution
@@ -21,6 +22,11 @@ _PRECISIONS = {"cpu": ("mkldnn.conv", "mkldnn.matmul"), "cuda": ("cudnn.conv", "
 """The settings, within torch.backends, of how float32 products are computed; 'none' is the default, 'ieee'."""
 
 
+def assumptions_of(arithmetic: Arithmetic) -> tuple[str, ...]:
+    """Return what a claim assumes, as recorded in certificates: nothing about the real-valued network."""
+    return ASSUMPTIONS if arithmetic.deployed is not None else ()
+
+
 def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
     """Raise unless a float32 claim about the network holds for the kernels that PyTorch would run now.
 
@@ -31,6 +37,15 @@ def check_deployment(graph: Graph, module: nn.Module | None = None) -> None:
     AssumptionError
         If TF32, autocast or another reduced precision is on, convolutions on the CPU can reach NNPACK, or an
         operation of the source is several nodes of the graph: its own kernel rounds otherwise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from epsball.graph import capture
+    >>> check_deployment(capture(torch.nn.Linear(2, 2).double(), (2,)))
+    Traceback (most recent call last):
+        ...
+    epsball.errors.ModelError: parameter 'weight' is torch.float64; a float32 claim is about a float32 network. ...
     """
     tensors = (
         dict(graph.parameters)
@@ -65,8 +80,8 @@ def _check_precision(devices: Collection[str]) -> None:
             precision = operator.attrgetter(name)(torch.backends).fp32_precision
             if precision not in ("none", "ieee"):
                 raise AssumptionError(
-                    f"torch.backends.{name}.fp32_precision is '{precision}'; a float32 claim needs 'ieee'. TF32 and "
-                    "bfloat16 products are no float32: set it, and torch.set_float32_matmul_precision('highest')."
+                    f"torch.backends.{name}.fp32_precision is '{precision}'; a float32 claim needs 'ieee'. TF32 "
+                    "and bfloat16 products are not float32: set it, and torch.set_float32_matmul_precision('highest')."
                 )
 
 

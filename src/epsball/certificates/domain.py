@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,8 @@ from epsball.ball.exact import float_above
 from epsball.certificates.box import Box
 from epsball.certificates.tensors import dot
 from epsball.errors import InputError
+
+NormName = Literal["linf", "l2", "l1"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +32,18 @@ class Domain:
         ``"linf"``, ``"l2"`` or ``"l1"``.
     radius
         Of the ball, rounded up.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.5, 0.95]]))
+    >>> domain.box.high
+    tensor([[0.6000, 1.0000]], dtype=torch.float64)
     """
 
     box: Box
     centre: Tensor
-    norm: str
+    norm: NormName
     radius: float
 
     def __len__(self) -> int:
@@ -43,9 +53,8 @@ class Domain:
     def of(cls, ball: Ball, x: Float[Tensor, "n *shape"]) -> "Domain":
         """Return the domain that covers N(x) of each row of x.
 
-        The radius is exact: r = fl(radius) rounded up, and x - r and x + r in float64 are off by at most
-        2^-53 of themselves, which one step of `nextafter` outward covers. The ends of the ball's
-        box are floats, so that part is exact.
+        The radius r is rounded up to float64. x - r and x + r in float64 are off by at most 2^-53 of themselves, which
+        one step of `nextafter` outward covers. The ends of the ball's box are floats, so they are exact.
 
         Raises
         ------
@@ -67,10 +76,11 @@ class Domain:
         high = torch.nextafter(centre + radius, infinity) if radius else centre
         if ball.low is not None and ball.high is not None:
             low, high = low.clamp(min=ball.low), high.clamp(max=ball.high)
-        return cls(box=Box(low, high), centre=centre, norm=ball.norm, radius=radius)
+        norm: Any = ball.norm
+        return cls(box=Box(low, high), centre=centre, norm=norm, radius=radius)
 
     @classmethod
-    def at(cls, x: Float[Tensor, "n *shape"], norm: str = "linf") -> "Domain":
+    def at(cls, x: Float[Tensor, "n *shape"], norm: NormName = "linf") -> "Domain":
         """Return the domain of the points x alone."""
         centre = x.detach().to(torch.float64)
         return cls(box=Box(centre, centre), centre=centre, norm=norm, radius=0.0)
@@ -84,7 +94,7 @@ class Domain:
     ) -> Float[Tensor, "n r"]:
         """Return a lower bound of rows . x over the domain.
 
-        Over a box with middle c and half-widths h it is a . c - abs(a) . h. Where the ball is no box,
+        Over a box with middle c and half-widths h it is a . c - abs(a) . h. Where the ball is not a box,
         the better of that and a . x - radius * dual norm(a) is taken, each over a set that contains N(x).
         All terms are sums over d entries of abs(a) m / 2 at most, so that abs(a) . gamma_{d+8} m covers their rounding.
 

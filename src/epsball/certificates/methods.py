@@ -1,171 +1,135 @@
-"""The methods: interval, crown-ibp, forward, crown and optimised bounds on a specification."""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+"""The methods: interval, crown-ibp, forward, crown and optimised (alpha-CROWN) bounds on a specification."""
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from epsball.certificates.arithmetic import FLOAT32, Arithmetic
 from epsball.certificates.box import Box
-from epsball.certificates.domain import Domain
 from epsball.certificates.linear import refiner
-from epsball.certificates.linear.final import final_bounds
+from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.forward import examples_at_once, forward_refiner
-from epsball.certificates.linear.rows import Rows
-from epsball.certificates.linear.sweep import sweep
-from epsball.certificates.propagation import Propagation, propagate
-from epsball.certificates.slopes.final import optimised_slopes
+from epsball.certificates.linear.sweep import final_bounds, sweep
+from epsball.certificates.problem import LowerBounds, Problem, old_calls_too
+from epsball.certificates.propagation import Propagation
+from epsball.certificates.slopes.final import Schedule, optimised_slopes
 from epsball.certificates.slopes.intermediate import with_intermediate_slopes
-from epsball.certificates.slopes.neurons import Entries
 from epsball.graph import Graph
 from epsball.graph.kinds import Parameters
 
-
-@dataclass(frozen=True, kw_only=True)
-class LowerBounds:
-    """Lower bounds of a specification, and what they stand on.
-
-    Parameters
-    ----------
-    rows
-        The bounds, (n, rows), float64; -infinity where nothing is known.
-    boxes
-        Bounds on the value of every node.
-    slopes
-        The lower slope chosen for each rectifier, where it was chosen for each row: (n, rows, *shape) by node.
-    entries
-        Of examples, by number, entries of nodes whose bounds were proved with lower slopes of their own.
-    passes
-        Of examples, by number, the passes of these rows: how many there are is not known before.
-    """
-
-    rows: Tensor
-    boxes: Mapping[str, Box]
-    slopes: Mapping[str, Tensor] = field(default_factory=dict)
-    entries: Mapping[int, Sequence[Entries]] = field(default_factory=dict)
-    passes: Mapping[int, int] = field(default_factory=dict)
+STEPS = 10
+"""Steps of `optimised`."""
 
 
-def interval(
-    graph: Graph,
-    domain: Domain,
-    specification: Float[Tensor, "n r classes"],
-    *,
-    arithmetic: Arithmetic = FLOAT32,
-    boxes: Mapping[str, Box] | None = None,
-    max_memory: int | None = None,
-    parameters: Parameters | None = None,
-) -> LowerBounds:
+@old_calls_too
+def interval(problem: Problem, *, parameters: Parameters | None = None) -> LowerBounds:
     """Bound by intervals, with the specification folded into the last layer.
 
-    With `PLAIN` arithmetic and live parameters the result is differentiable in them.
+    With `PLAIN` arithmetic and live parameters, in place of the graph's own, the result is differentiable in them.
 
     References
     ----------
     Gowal et al., "On the effectiveness of interval bound propagation for training verifiably robust models"
     (2018).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, interval
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> interval(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
-    bounds = propagate(graph, domain, arithmetic, parameters=parameters, boxes=boxes)
+    bounds = problem.propagate(parameters=parameters)
+    graph = problem.graph
     last = graph[graph.output]
     stop = last.inputs if bounds.form(last) is not None else (last.name,)
-    rows = sweep(bounds, last.name, Rows(specification), stop=stop)
+    rows = sweep(bounds, last.name, Coefficients(problem.specification), stop=stop)
     return LowerBounds(rows=rows, boxes=bounds.boxes)
 
 
-def crown_ibp(
-    graph: Graph,
-    domain: Domain,
-    specification: Float[Tensor, "n r classes"],
-    *,
-    arithmetic: Arithmetic = FLOAT32,
-    boxes: Mapping[str, Box] | None = None,
-    max_memory: int | None = None,
-    parameters: Parameters | None = None,
-) -> LowerBounds:
+@old_calls_too
+def crown_ibp(problem: Problem, *, parameters: Parameters | None = None) -> LowerBounds:
     """Bound by one backward sweep of the specification, with intermediate bounds from intervals.
 
     References
     ----------
     Zhang et al., "Towards stable and efficient training of verifiably robust neural networks" (ICLR 2020).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, crown_ibp
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> crown_ibp(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
-    bounds = propagate(graph, domain, arithmetic, parameters=parameters, boxes=boxes)
-    return LowerBounds(rows=final_bounds(bounds, specification, max_memory=max_memory), boxes=bounds.boxes)
+    return _swept(problem, problem.propagate(parameters=parameters))
 
 
-def crown(
-    graph: Graph,
-    domain: Domain,
-    specification: Float[Tensor, "n r classes"],
-    *,
-    arithmetic: Arithmetic = FLOAT32,
-    boxes: Mapping[str, Box] | None = None,
-    max_memory: int | None = None,
-) -> LowerBounds:
-    """Bound by backward sweeps, of the specification and of every intermediate entry that needs it.
+@old_calls_too
+def crown(problem: Problem) -> LowerBounds:
+    """Bound by backward sweeps, of the specification and of every intermediate neuron that needs it.
 
     References
     ----------
     Zhang et al., "Efficient neural network robustness certification with general activation functions"
     (NeurIPS 2018); Singh et al., "An abstract domain for certifying neural networks" (POPL 2019).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, crown
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> crown(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
-    bounds = propagate(graph, domain, arithmetic, boxes=boxes, refine=refiner(max_memory))
-    return LowerBounds(rows=final_bounds(bounds, specification, max_memory=max_memory), boxes=bounds.boxes)
+    return _swept(problem, problem.propagate(refine=refiner(problem.max_memory)))
 
 
-def forward(
-    graph: Graph,
-    domain: Domain,
-    specification: Float[Tensor, "n r classes"],
-    *,
-    arithmetic: Arithmetic = FLOAT32,
-    boxes: Mapping[str, Box] | None = None,
-    max_memory: int | None = None,
-) -> LowerBounds:
+@old_calls_too
+def forward(problem: Problem) -> LowerBounds:
     """Bound by one backward sweep of the specification, with intermediate bounds from linear functions of the input.
 
-    Where the input has fewer entries than a node has undecided ones; elsewhere intermediate bounds are `crown`'s.
+    Intermediate bounds are carried forward where a node has more unstable neurons than the input has entries; at
+    other nodes they are those of `crown`.
 
     References
     ----------
     Xu et al., "Automatic perturbation analysis for scalable certified robustness and beyond" (NeurIPS 2020).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, forward
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> forward(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
-    many = examples_at_once(graph, max_memory)
-    if len(domain) > many:
-        parts = [slice(start, start + many) for start in range(0, len(domain), many)]
-        known = [{name: box.take(part) for name, box in (boxes or {}).items()} for part in parts]
-        found = [
-            forward(
-                graph, domain.take(part), specification[part], arithmetic=arithmetic, boxes=own, max_memory=max_memory
-            )
-            for part, own in zip(parts, known, strict=True)
-        ]
-        return _joined(found, graph)
-    bounds = propagate(graph, domain, arithmetic, boxes=boxes, refine=forward_refiner(max_memory))
-    return LowerBounds(rows=final_bounds(bounds, specification, max_memory=max_memory), boxes=bounds.boxes)
+    many = examples_at_once(problem.graph, problem.max_memory)
+    if len(problem) > many:
+        parts = [forward(problem.take(slice(start, start + many))) for start in range(0, len(problem), many)]
+        return _joined(parts, problem.graph)
+    return _swept(problem, problem.propagate(refine=forward_refiner(problem.max_memory)))
 
 
-def optimised(
-    graph: Graph,
-    domain: Domain,
-    specification: Float[Tensor, "n r classes"],
-    *,
-    arithmetic: Arithmetic = FLOAT32,
-    boxes: Mapping[str, Box] | None = None,
-    max_memory: int | None = None,
-    steps: int = 10,
-    step_size: float = 0.25,
-) -> LowerBounds:
-    """Bound like `crown`, then optimise the lower slopes of every rectifier, one for each row.
+@old_calls_too
+def optimised(problem: Problem, *, steps: int = STEPS, step_size: float = 0.25) -> LowerBounds:
+    """Bound like `crown`, then optimise the lower slopes of every rectifier, one for each row (alpha-CROWN).
 
     Any slopes give a bound that holds: the ascent runs without error terms, and its best slopes are
     bounded once with them. Never below `crown`.
 
     Parameters
     ----------
-    graph, domain, specification, arithmetic, boxes, max_memory
-        As for every method.
+    problem
+        What is bounded.
     steps, step_size
         Steps of Adam, and the size of the first; it decays to a tenth.
 
@@ -173,28 +137,34 @@ def optimised(
     ----------
     Xu et al., "Fast and complete: enabling complete verification with rapid and massively parallel incomplete
     verifiers" (ICLR 2021).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, optimised
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> optimised(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
-    refine = refiner(max_memory, extremes=True)
-    bounds = propagate(graph, domain, arithmetic, boxes=boxes, refine=refine)
-    first = final_bounds(bounds, specification, max_memory=max_memory)
-    slopes = optimised_slopes(bounds, specification, steps=steps, step_size=step_size, max_memory=max_memory)
-    found = final_bounds(bounds, specification, slopes=slopes, max_memory=max_memory)
+    specification, memory, schedule = problem.specification, problem.max_memory, Schedule(steps, step_size)
+    bounds = problem.propagate(refine=refiner(memory, extremes=True))
+    without = final_bounds(bounds, specification, max_memory=memory)
+    slopes = optimised_slopes(bounds, specification, schedule, memory)
+    rows = final_bounds(bounds, specification, slopes=slopes, max_memory=memory)
     slopes = {
-        name: torch.where(_rowwise(found > first, slope), slope, _own(bounds, name)) for name, slope in slopes.items()
+        name: torch.where(_rowwise(rows > without, slope), slope, _relaxation_slope(bounds, name))
+        for name, slope in slopes.items()
     }
-    better = with_intermediate_slopes(
-        bounds,
-        specification,
-        first,
-        torch.maximum(first, found),
-        slopes,
-        steps=steps,
-        step_size=step_size,
-        max_memory=max_memory,
-    )
-    return LowerBounds(
-        rows=better.rows, boxes=better.boxes, slopes=better.slopes, entries=better.entries, passes=better.passes
-    )
+    found = LowerBounds(rows=torch.maximum(without, rows), boxes=bounds.boxes, slopes=slopes)
+    return with_intermediate_slopes(bounds, problem, found, without, schedule)
+
+
+def _swept(problem: Problem, bounds: Propagation) -> LowerBounds:
+    """Return the bounds of one backward sweep of the specification, given bounds on every node."""
+    rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
+    return LowerBounds(rows=rows, boxes=bounds.boxes)
 
 
 def _joined(parts: list[LowerBounds], graph: Graph) -> LowerBounds:
@@ -213,6 +183,6 @@ def _rowwise(condition: Tensor, like: Tensor) -> Tensor:
     return condition.view(*condition.shape, *(1,) * (like.ndim - 2))
 
 
-def _own(bounds: Propagation, name: str) -> Tensor:
+def _relaxation_slope(bounds: Propagation, name: str) -> Tensor:
     """Return the lower slopes that a relaxation chose by itself, (n, 1, *shape)."""
     return bounds.relaxation(bounds.graph[name]).lower_slope

@@ -10,9 +10,9 @@ from torch import Tensor
 from epsball.certificates.affine import Affine, affine_form
 from epsball.certificates.arithmetic import OVERFLOW, Arithmetic, Format, check_gradual_underflow
 from epsball.certificates.box import Box
-from epsball.certificates.curves import Lines
+from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.domain import Domain
-from epsball.certificates.rules.rule import Site
+from epsball.certificates.rules.rule import NodeContext
 from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import flat
 from epsball.graph import Graph, Node
@@ -34,9 +34,19 @@ class Propagation:
         node's deployed rounding and to the verifier's own in carrying A through it; None where they lose nothing.
     underflow
         For each example, (n,), what underflow in float64 may cost a bound.
-    matrices, lines
-        Kept by the sweep: the transposed convolutions of small windows, as matrices; the lines around functions of
-        one variable, joined with the affine nodes before them.
+    matrices, fused
+        Kept by sweeps: the transposed convolutions of small windows, as matrices; the lines around functions of one
+        variable, fused with the affine nodes before them.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import REAL, Domain, propagate
+    >>> from epsball.graph import capture
+    >>> graph = capture(torch.nn.ReLU(), (2,))
+    >>> bounds = propagate(graph, Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]])), REAL)
+    >>> bounds.boxes[graph.output].low
+    tensor([[0.7000, 0.2000]], dtype=torch.float64)
     """
 
     graph: Graph
@@ -47,7 +57,7 @@ class Propagation:
     rounding: dict[str, Tensor | None] = field(default_factory=dict)
     underflow: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
     matrices: dict[Any, Tensor] = field(default_factory=dict)
-    lines: dict[str, Lines] = field(default_factory=dict)
+    fused: dict[str, LinearRelaxation] = field(default_factory=dict)
     _forms: dict[str, Affine | None] = field(default_factory=dict)
     _relaxations: dict[str, Any] = field(default_factory=dict)
 
@@ -57,12 +67,12 @@ class Propagation:
             self._forms[node.name] = affine_form(node, self.graph, self.parameters)
         return self._forms[node.name]
 
-    def site(self, node: Node) -> Site:
+    def context(self, node: Node) -> NodeContext:
         """Return the node as its rule sees it."""
-        return Site(node=node, graph=self.graph, parameters=self.parameters)
+        return NodeContext(node=node, graph=self.graph, parameters=self.parameters)
 
     def sources(self, node: Node) -> tuple[str, ...]:
-        """Return the inputs that the node's form takes: all but constants within it."""
+        """Return the inputs that the node's form takes: all but the constants that are part of it."""
         form = self.form(node)
         return node.inputs if form is None or form.takes is None else tuple(node.inputs[i] for i in form.takes)
 
@@ -73,7 +83,7 @@ class Propagation:
     def relaxation(self, node: Node) -> Any:
         """Return the node's linear relaxation over the boxes of its inputs, made once."""
         if node.name not in self._relaxations:
-            self._relaxations[node.name] = rule_of(node).prepare(self.site(node), self.inputs(node))
+            self._relaxations[node.name] = rule_of(node).relax(self.context(node), self.inputs(node))
         return self._relaxations[node.name]
 
     def take(self, rows: slice) -> "Propagation":
@@ -89,7 +99,7 @@ class Propagation:
             rounding={name: _rows(error, rows) for name, error in self.rounding.items()},
             underflow=_rows(self.underflow, rows),
             matrices=self.matrices,
-            lines={name: _rows(lines, rows) for name, lines in self.lines.items()},
+            fused={name: _rows(lines, rows) for name, lines in self.fused.items()},
             _forms=self._forms,
             _relaxations={name: _rows(relaxation, rows) for name, relaxation in self._relaxations.items()},
         )
@@ -117,11 +127,21 @@ def propagate(
     graph, domain, arithmetic
         What is bounded, where, and under which claim.
     parameters
-        In place of the graph's own, and in the domain's type. By default its own, in float64.
+        Used in place of the graph's own, in the domain's type. By default the graph's own, in float64.
     boxes
-        Bounds on some nodes that hold already.
+        Bounds on some nodes that are known already.
     refine
-        Called for every node once it has bounds, for better ones.
+        Called for every node once it has bounds, to return better ones.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import FLOAT32, Domain, propagate
+    >>> from epsball.graph import capture
+    >>> graph = capture(torch.nn.Sigmoid(), (2,))
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.5, 0.5]]))
+    >>> propagate(graph, domain, FLOAT32).boxes[graph.output].high
+    tensor([[0.6457, 0.6457]], dtype=torch.float64)
     """
     if arithmetic.own is not None:
         check_gradual_underflow()
@@ -151,15 +171,15 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
     form = bounds.form(node)
     if form is not None:
         return _affine_bounds(form, bounds.inputs(node), bounds.arithmetic)
-    rule, site, boxes = rule_of(node), bounds.site(node), bounds.inputs(node)
-    box = rule.interval(site, boxes)
+    rule, context, boxes = rule_of(node), bounds.context(node), bounds.inputs(node)
+    box = rule.interval(context, boxes)
     own, deployed = bounds.arithmetic.own, bounds.arithmetic.deployed
     if own is None:
         return box, None, 0.0
     error = 0.0
     for format in (own,) if deployed is None else (own, deployed):
-        error = rule.error(site, boxes, box, format)
-        at_low, at_high = (rule.error(site, boxes, Box(end, end), format) for end in box)
+        error = rule.error(context, boxes, box, format)
+        at_low, at_high = (rule.error(context, boxes, Box(end, end), format) for end in box)
         box = Box(box.low - at_low, box.high + at_high)
     box = box.sound()
     if deployed is None:
@@ -167,7 +187,7 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
     elif isinstance(error, Tensor):
         error = torch.where(box.magnitude <= OVERFLOW, error, torch.inf)
         box = Box(torch.where(error.isinf(), -torch.inf, box.low), torch.where(error.isinf(), torch.inf, box.high))
-    return Box(box.low.clamp(min=rule.floor(site)), box.high), None, error
+    return Box(box.low.clamp(min=rule.floor(context)), box.high), None, error
 
 
 def _affine_bounds(form: Affine, boxes: list[Box], arithmetic: Arithmetic) -> tuple[Box, Tensor | None, Tensor | float]:
@@ -268,7 +288,7 @@ def _rounding(bounds: Propagation, node: Node, magnitude: Tensor | None, deploye
 def _underflow(box: Box) -> Tensor:
     """Return what underflows in coefficients over a node, and in their products with it, may cost, (n,).
 
-    Each is off by at most 2^-1075, and there are fewer than 2^70 of them an entry, over entries of the box.
+    Each is off by at most 2^-1075, and there are fewer than 2^70 of them per entry of the box.
     """
     magnitude = flat(box.magnitude, 1)
     magnitude = torch.where(magnitude.isfinite(), magnitude, 0.0)

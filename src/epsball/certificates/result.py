@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Certificates(results.Result):
-    """Certificates of a classifier's predictions on balls, an entry an example.
+    """Certificates of a classifier's predictions on balls, one entry per example.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Certificates(results.Result):
         The predicted class p of each example.
     margin
         The largest lower bound, over the methods run, of min over j != p of z_p - z_j on the whole
-        ball; NaN for examples without a prediction. It is about p, not about the label.
+        ball; NaN where there is no prediction or no method was run. It is about p, not about the label.
     stable
         Whether margin > 0: no point of the ball is given another class.
     certified
@@ -39,7 +39,7 @@ class Certificates(results.Result):
     margins
         The bound of each method of the cascade, NaN where it was not run.
     passes
-        Cost of the bounds of each example, in passes through the model.
+        What the bounds of each example cost, in passes through the model.
     seconds
         CPU seconds spent on each example, its share of its batch.
     semantics
@@ -52,6 +52,14 @@ class Certificates(results.Result):
         The certificate files written, by position.
     not_replayable
         Why no certificate of this network can be replayed, or None.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> x, y = torch.tensor([[0.8, 0.3], [0.4, 0.5]]), torch.tensor([0, 1])
+    >>> found = eb.certify(eb.Classifier(torch.nn.ReLU()), x, y, eb.Ball("linf", "1/10"), method="crown")
+    >>> found.method, found.accuracy
+    (('crown', None), 0.5)
     """
 
     predicted: Int64[Tensor, " n"]
@@ -71,14 +79,14 @@ class Certificates(results.Result):
 
     @property
     def accuracy(self) -> float:
-        """Certified accuracy: the share of examples whose every perturbation gets the right class, proved."""
+        """Certified accuracy: the share of examples proved to get the right class under every perturbation."""
         return float(self.certified.double().mean())
 
     def __str__(self) -> str:
         n = len(self.certified)
         lines = [
-            _share("certified accuracy", self.certified),
-            _share("certified stability", self.stable),
+            _proportion("certified accuracy", self.certified),
+            _proportion("certified stability", self.stable),
             f"semantics: {self.semantics}; stable by the chapter's criterion alone: {int(self.criterion.sum())} of {n}",
             f"{float(self.seconds.sum()):.1f} CPU seconds",
             "",
@@ -99,7 +107,7 @@ class Certificates(results.Result):
         return results.jsonable({"accuracy": self.accuracy, **document})
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return a row an example."""
+        """Return one row per example."""
         columns = {name: getattr(self, name) for name in ("predicted", "margin", "stable", "certified", "criterion")}
         bounds = {f"{name}.margin": values for name, values in self.margins.items()}
         return results.arrow_table({**columns, "method": list(self.method), **bounds, "passes": self.passes})
@@ -107,8 +115,8 @@ class Certificates(results.Result):
     def plot(self) -> "Figure":
         """Draw the share of examples whose certified margin exceeds a threshold: by all methods, and by each.
 
-        A method's curve is about the examples it was run on, whose number stands beside its name: in
-        the cascade those that no method before it made stable.
+        A method's curve is about the examples it was run on, whose number stands beside its name: in the cascade,
+        those that no earlier method made stable.
         """
         figure = results.new_figure()
         axes = figure.subplots()
@@ -125,6 +133,6 @@ class Certificates(results.Result):
         return figure
 
 
-def _share(name: str, flags: Tensor) -> str:
+def _proportion(name: str, flags: Tensor) -> str:
     count, n = int(flags.sum()), len(flags)
     return f"{name} {count / n:.4f} {clopper_pearson(count, n)} ({count} of {n})"

@@ -58,7 +58,7 @@ def certify(
             datasets.as_pixels(x),
             y,
             subject.ball,
-            method=method,
+            method=method,  # pyright: ignore[reportArgumentType]
             semantics=semantics,
             budget=budget,
             max_memory=max_memory,

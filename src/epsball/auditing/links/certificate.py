@@ -9,7 +9,16 @@ from torch import Tensor
 from epsball.attacks import PGD, Attack, Ledger
 from epsball.auditing.link import Columns, Findings, Shard
 from epsball.auditing.searching import attacked, in_shard, rows_of, sampled
-from epsball.certificates import AUTO, METHODS, Certificates, Certification, Verifier, arithmetic_of, methods_of
+from epsball.certificates import (
+    AUTO,
+    METHODS,
+    Certificates,
+    Certification,
+    Semantics,
+    Verifier,
+    arithmetic_of,
+    methods_of,
+)
 from epsball.generator_state import preserved
 from epsball.statistics import Bound, clopper_pearson
 
@@ -39,7 +48,7 @@ class CertificateLink:
     """
 
     method: str = AUTO
-    semantics: str = "float32"
+    semantics: Semantics = "float32"
     budget: int | None = None
     max_memory: int | None = None
     sieve: Attack = field(default_factory=lambda: PGD(steps=10))
@@ -128,6 +137,6 @@ def _columns(whole: Tensor, parts: Sequence[tuple[Tensor, Certificates]]) -> Col
             columns[f"certificate.{method}.margin"][rows] = bounds
         for row, method in zip(rows.tolist(), found.method, strict=True):
             columns["certificate.method"][row] = method
-            replayable = method not in (None, "lipschitz") and found.not_replayable is None
+            replayable = method is not None and METHODS[method].replay is not None and found.not_replayable is None
             columns["certificate.replayable"][row] = replayable
     return columns

@@ -64,14 +64,13 @@ class Affine:
         return total + (self.bias.abs() if self.bias_magnitude is None else self.bias_magnitude)
 
 
-def pulled_back(
+def transpose_of(
     function: Callable[..., Tensor], shapes: Sequence[tuple[int, ...]]
 ) -> Callable[[Tensor], Sequence[Tensor]]:
     """Return the transpose of a linear function of inputs of the given shapes, as its vector-Jacobian product."""
 
     def transpose(rows: Tensor) -> Sequence[Tensor]:
         zeros = [rows.new_zeros(len(rows), *shape) for shape in shapes]
-        pulled = torch.func.vjp(function, *zeros)
-        return pulled[1](rows)
+        return torch.func.vjp(function, *zeros)[1](rows)
 
     return transpose

@@ -18,7 +18,7 @@ _BATCH_NORM_STEPS = 12
 
 
 def linear(node: Node, kind: Linear, graph: Graph, parameters: Parameters) -> Affine:
-    """Y = x W^T + b over the last axis; a W has `out` terms an entry."""
+    """Y = x W^T + b over the last axis; each entry of a W has `out` terms."""
     weight = parameters[kind.weight]
     magnitude = weight.abs()
     return Affine(
@@ -73,7 +73,7 @@ def convolution_transpose(rows: Tensor, weight: Tensor, kind: Convolution, shape
             rows.shape[2:], kind.stride, kind.padding, kind.dilation, weight.shape[2:], strict=True
         )
     ]
-    # Inputs that no window reaches, for the stride does not divide what is left of the axis.
+    # Inputs that no window reaches, because the stride does not divide what is left of the axis.
     rest = [length - end for length, end in zip(shape[1:], reached, strict=True)]
     return _TRANSPOSED[len(kind.stride)](
         rows, weight, None, kind.stride, kind.padding, rest, kind.groups, kind.dilation
@@ -81,7 +81,7 @@ def convolution_transpose(rows: Tensor, weight: Tensor, kind: Convolution, shape
 
 
 def _few_products(weight: Tensor, kind: Convolution) -> bool:
-    """Return whether phases waste no products and are few: strides that divide the kernel, twice at most."""
+    """Return whether phases waste no products and are few: the stride divides the kernel, at most twice."""
     return all(
         kernel % stride == 0 and kernel <= 2 * stride
         for kernel, stride in zip(weight.shape[2:], kind.stride, strict=True)

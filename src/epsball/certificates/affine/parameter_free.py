@@ -1,4 +1,4 @@
-"""Affine forms of the kinds without parameters: sums, means, pooling, and moving entries about."""
+"""Affine forms of the kinds without parameters: sums, means, pooling, and moving entries."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from epsball.certificates.affine.form import Affine, pulled_back
+from epsball.certificates.affine.form import Affine, transpose_of
 from epsball.certificates.tensors import summed_to
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import (
@@ -69,7 +69,7 @@ def moved(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affin
     return Affine(
         apply=forward,
         spread=forward,
-        transpose=pulled_back(forward, shapes),
+        transpose=transpose_of(forward, shapes),
         terms=math.prod(node.shape) + 1,
         exact=True,
     )
@@ -85,7 +85,7 @@ def pad(node: Node, kind: Pad, graph: Graph, parameters: Parameters) -> Affine:
     return Affine(
         apply=_forward(kind),
         spread=bare,
-        transpose=pulled_back(bare, shapes),
+        transpose=transpose_of(bare, shapes),
         bias=bias,
         terms=2 ** len(node.shape) + 1,
         # The deployed border is the value rounded to float32.
@@ -102,7 +102,7 @@ def averaged(
     return Affine(
         apply=forward,
         spread=forward,
-        transpose=pulled_back(forward, shapes),
+        transpose=transpose_of(forward, shapes),
         terms=_count(kind, shapes[0], node.shape) + 3,
         signs=(1,),
     )
@@ -124,7 +124,7 @@ def upsample(node: Node, kind: Upsample, graph: Graph, parameters: Parameters) -
     """
     forward = _forward(kind)
     shapes = _input_shapes(node, graph)
-    transpose = pulled_back(forward, shapes)
+    transpose = transpose_of(forward, shapes)
     if kind.mode in ("nearest", "nearest-exact"):
         return Affine(apply=forward, spread=forward, transpose=transpose, terms=math.prod(node.shape) + 1, exact=True)
     axes = len(kind.size)

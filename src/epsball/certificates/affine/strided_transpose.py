@@ -1,9 +1,9 @@
 """The transpose of a strided convolution as matrix products, one for each offset of whole strides.
 
 Entry i of a row meets entry i s + k of the input. With k = j s + a that is entry a of the stride g = i + j: for all
-a < s at once, stride g sums the row's entries g - j times the weights of (j, a). On a grid with zeros after each axis,
-as many as the largest j, the entries g - j of all rows are one contiguous shift of memory: no windows are copied out,
-and no columns added up.
+a < s at once, stride g sums the row's entries g - j times the weights of (j, a). On a grid with as many zeros
+after each axis as the largest j, the entries g - j of all rows are one contiguous shift of memory: no windows are
+copied, and no columns are added up.
 """
 
 import itertools
@@ -25,11 +25,11 @@ def transposed_by_phases(
     grid = [length + shift - 1 for length, shift in zip(rows.shape[2:], shifts, strict=True)]
     places = _on_grid(rows, grid, shifts)
     total, lead = len(rows) * math.prod(grid), len(places) - len(rows) * math.prod(grid)
-    pulled = rows.new_zeros(total, math.prod(stride) * weight.shape[1])
+    carried = rows.new_zeros(total, math.prod(stride) * weight.shape[1])
     for shift, matrix in _matrices(weight, stride, shifts):
         back = lead - sum(j * math.prod(grid[axis + 1 :]) for axis, j in enumerate(shift))
-        pulled = pulled.addmm_(places[back : back + total], matrix)
-    return _interleaved(pulled.view(len(rows), *grid, *stride, weight.shape[1]), stride, padding, shape)
+        carried = carried.addmm_(places[back : back + total], matrix)
+    return _interleaved(carried.view(len(rows), *grid, *stride, weight.shape[1]), stride, padding, shape)
 
 
 def _on_grid(rows: Tensor, grid: list[int], shifts: list[int]) -> Tensor:
@@ -58,13 +58,13 @@ def _matrices(weight: Tensor, stride: Sequence[int], shifts: list[int]):
         yield shift, split[shift]
 
 
-def _interleaved(pulled: Tensor, stride: Sequence[int], padding: Sequence[int], shape: Sequence[int]) -> Tensor:
+def _interleaved(carried: Tensor, stride: Sequence[int], padding: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Return (m, *grid, *stride, d) as (m, d, *shape), channels last in memory: strides side by side, no padding."""
     axes = len(stride)
     order = [0, *itertools.chain.from_iterable((1 + axis, 1 + axes + axis) for axis in range(axes)), 1 + 2 * axes]
-    grid = pulled.shape[1 : 1 + axes]
+    grid = carried.shape[1 : 1 + axes]
     lengths = [length * step for length, step in zip(grid, stride, strict=True)]
-    whole = pulled.permute(order).reshape(len(pulled), *lengths, -1)
+    whole = carried.permute(order).reshape(len(carried), *lengths, -1)
     ends = [
         width
         for before, length, full in zip(reversed(padding), reversed(shape), reversed(lengths), strict=True)

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from epsball.certificates.affine import constant_operands as constants
-from epsball.certificates.affine import layers as weighted
-from epsball.certificates.affine import parameter_free as moving
+from epsball.certificates.affine import constant_operands, layers, parameter_free
 from epsball.certificates.affine.form import Affine
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import (
@@ -33,25 +31,25 @@ from epsball.graph.kinds import (
 )
 
 FORMS: dict[type[Kind], Callable[[Node, Any, Graph, Parameters], Affine | None]] = {
-    Linear: weighted.linear,
-    Convolution: weighted.convolution,
-    BatchNorm: weighted.batch_norm,
-    Add: constants.add,
-    Subtract: constants.subtract,
-    Multiply: constants.multiply,
-    Divide: constants.divide,
-    Reshape: moving.reshape,
-    Permute: moving.permute,
-    Expand: moving.moved,
-    Slice: moving.moved,
-    Gather: moving.moved,
-    Concatenate: moving.moved,
-    Pad: moving.pad,
-    AveragePool: moving.averaged,
-    AdaptiveAveragePool: moving.averaged,
-    Sum: moving.averaged,
-    Mean: moving.averaged,
-    Upsample: moving.upsample,
+    Linear: layers.linear,
+    Convolution: layers.convolution,
+    BatchNorm: layers.batch_norm,
+    Add: constant_operands.add,
+    Subtract: constant_operands.subtract,
+    Multiply: constant_operands.multiply,
+    Divide: constant_operands.divide,
+    Reshape: parameter_free.reshape,
+    Permute: parameter_free.permute,
+    Expand: parameter_free.moved,
+    Slice: parameter_free.moved,
+    Gather: parameter_free.moved,
+    Concatenate: parameter_free.moved,
+    Pad: parameter_free.pad,
+    AveragePool: parameter_free.averaged,
+    AdaptiveAveragePool: parameter_free.averaged,
+    Sum: parameter_free.averaged,
+    Mean: parameter_free.averaged,
+    Upsample: parameter_free.upsample,
 }
 
 

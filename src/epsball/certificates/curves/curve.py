@@ -15,8 +15,8 @@ from epsball.certificates.box import Box
 class Curve:
     """A function f, convex or concave between neighbouring cuts.
 
-    Cuts and turns that are no floats are stored as the nearest ones. Near them the first three derivatives are
-    at most 4 in size, so that this changes no bound by more than `error` and `lines_of` allow for rounding.
+    Cuts and turns that are not floats are stored as the nearest floats. Near them the first three derivatives are
+    at most 4 in size, so that this changes no bound by more than `error` and `linear_relaxation` allow for rounding.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Curve:
         For each of the ``len(cuts) + 1`` pieces from left to right, whether f is convex there (a straight
         piece may be called either).
     straight
-        Whether every piece is straight, so that bounds matter only where a cut lies inside.
+        Whether every piece is straight, so that tighter bounds help only where a cut lies inside.
     turns
         Where f may have a local extremum between its ends.
     ulps, reach, offset
@@ -68,8 +68,8 @@ class Curve:
         outside = (box.low <= self.low) | ((box.low <= self.pole) & (box.high >= self.pole))
         return Box(torch.where(outside, -math.inf, least), torch.where(outside, math.inf, most))
 
-    def undecided(self, box: Box) -> Tensor:
-        """Return where tighter bounds make tighter lines: around a cut or, of a bent curve, everywhere."""
+    def unstable(self, box: Box) -> Tensor:
+        """Return where tighter bounds make tighter lines: around a cut, or everywhere if the curve is bent."""
         if not self.straight:
             return box.high > box.low
         inside = torch.zeros_like(box.low, dtype=torch.bool)

@@ -1,8 +1,8 @@
-"""Linear bounds carried forward: every entry of every node between two linear functions of the network's input.
+"""Linear bounds carried forward: every neuron lies between two linear functions of the network's input.
 
-One pass carries d columns, d the entries of the input, whatever the number of entries to bound: for networks of
-few inputs and wide layers it costs less than a row for each undecided entry. Its bounds are looser than those of
-backward sweeps, because the lines around a node are chosen once for all that comes after it.
+One pass carries d columns, one per entry of the input, however many neurons are bounded: for networks of few inputs
+and wide layers it costs less than one row per unstable neuron. Its bounds are looser than those of backward sweeps,
+because the lines around a node are chosen once for everything that comes after it.
 
 References
 ----------
@@ -19,8 +19,9 @@ from torch import Tensor
 from epsball.certificates.affine import Affine
 from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.box import Box
-from epsball.certificates.curves import Lines
-from epsball.certificates.linear.refinement import refiner, room_for, wanted_entries
+from epsball.certificates.curves import LinearRelaxation
+from epsball.certificates.linear.coefficients import room_for
+from epsball.certificates.linear.refinement import neurons_per_node, neurons_to_refine, refiner
 from epsball.certificates.propagation import Propagation, Refine
 from epsball.certificates.tensors import flat
 from epsball.graph import Graph, Node
@@ -46,22 +47,34 @@ class Form(NamedTuple):
 
 
 def forward_refiner(max_memory: int | None = None) -> Refine:
-    """Return a `Refine` that bounds a node forward if more of its entries are undecided than the input has entries.
+    """Return a `Refine` that bounds a node forward if it has more unstable neurons than the input has entries.
 
-    Other nodes get backward sweeps, which are cheaper there and tighter. No form is made before one is needed.
-    A refiner serves one propagation.
+    Other nodes get backward sweeps, which are cheaper there and tighter. Forms are made only when one is needed.
+    One refiner serves one propagation.
     """
     forms: dict[str, Form] = {}
     backward = refiner(max_memory)
 
     def refine(bounds: Propagation, node: Node) -> Box:
-        wanted = wanted_entries(bounds, node)
+        wanted = neurons_to_refine(bounds, node)
         if wanted is None or int(wanted.flatten(1).sum(dim=1).max()) <= math.prod(bounds.graph.input.shape):
             return backward(bounds, node)
         _extend(forms, bounds, node)
         return bounds.boxes[node.name].intersected(box_of(forms[node.name], bounds))
 
     return refine
+
+
+def forward_passes(bounds: Propagation) -> Tensor:
+    """Return the passes of `forward_refiner`, given interval bounds, (n,).
+
+    Two columns for each entry of the input, where any node is bounded forward; elsewhere two rows for each neuron.
+    """
+    columns = math.prod(bounds.graph.input.shape)
+    counts = neurons_per_node(bounds)
+    backward = [count for count in counts if int(count.max()) <= columns]
+    total = torch.full((len(bounds.domain),), 2 * columns * (len(backward) < len(counts)), dtype=torch.int64)
+    return sum((2 * count for count in backward), start=total)
 
 
 def examples_at_once(graph: Graph, max_memory: int | None) -> int:
@@ -89,7 +102,7 @@ def form_of(bounds: Propagation, node: Node, forms: dict[str, Form]) -> Form:
     sources = [forms[name] for name in bounds.sources(node)]
     if affine is not None:
         found = _through_affine(bounds, affine, sources)
-    elif isinstance(lines := bounds.relaxation(node), Lines):
+    elif isinstance(lines := bounds.relaxation(node), LinearRelaxation):
         found = _through_lines(bounds, lines, sources[0])
     else:
         return _of_box(bounds, node)
@@ -154,7 +167,7 @@ def _through_affine(bounds: Propagation, affine: Affine, sources: list[Form]) ->
     return Form(middle.unflatten(0, lead), centre, spread.unflatten(0, lead), radius)
 
 
-def _through_lines(bounds: Propagation, lines: Lines, source: Form) -> Form:
+def _through_lines(bounds: Propagation, lines: LinearRelaxation, source: Form) -> Form:
     """Return the middle and half the width of a z + c and s z + t, for z between the source's two bounds.
 
     Below a (M x + m) + c - abs(a) (H x + h), above s (M x + m) + t + abs(s) (H x + h).

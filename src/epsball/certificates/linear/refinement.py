@@ -1,4 +1,4 @@
-"""Intermediate bounds by backward sweeps, for those entries only that a relaxation gets better by."""
+"""Intermediate bounds by backward sweeps, for only those neurons whose tighter bounds make a tighter relaxation."""
 
 import math
 from collections.abc import Iterator
@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.linear.fused_lines import join_all
-from epsball.certificates.linear.rows import Rows, Window
-from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.coefficients import Coefficients, Window, room_for
+from epsball.certificates.linear.relaxations import fuse_all, slope_limits
 from epsball.certificates.linear.sweep import carried_to_input, carried_to_lines
 from epsball.certificates.linear.windows import largest_extent, spatial, window_at
 from epsball.certificates.propagation import Propagation, Refine
@@ -20,37 +19,26 @@ from epsball.certificates.rules.table import RULES, rule_of
 from epsball.graph import Node
 from epsball.graph.kinds import Input
 
-CACHE = 2**22
-"""Bytes of coefficients carried at once: what stays in a core's cache costs half of what does not (measured)."""
-
-_TEMPORARIES = 8
-"""Tensors of the size of the coefficients that live at once in a step."""
-
-
-def room_for(max_memory: int | None) -> int:
-    """Return the bytes of coefficients to carry at once under a bound on all memory, or none."""
-    return CACHE if max_memory is None else min(CACHE, max(1, max_memory // _TEMPORARIES))
-
 
 def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
-    """Return a `Refine` that bounds, by backward sweeps, every entry a later relaxation gets better by.
+    """Return a `Refine` that bounds, by backward sweeps, every neuron whose bounds a later relaxation gains from.
 
     Parameters
     ----------
     max_memory
-        In bytes, bounds the coefficients carried at a time with their temporaries; at least one row is.
+        Bytes for the coefficients carried at a time, with their temporaries; at least one row is carried.
     extremes
-        Whether to sweep three times more, with the least and the largest lower slope of every rectifier and
-        with that of its chord, and keep the best.
+        Whether to sweep three more times, with the least and the largest lower slope of every rectifier and with the
+        slope of its chord, and keep the best bound.
     """
     room = room_for(max_memory)
 
     def refine(bounds: Propagation, node: Node) -> Box:
         box = bounds.boxes[node.name]
-        wanted = wanted_entries(bounds, node)
+        wanted = neurons_to_refine(bounds, node)
         if wanted is None or not bool(wanted.any()):
             return box
-        join_all(bounds)
+        fuse_all(bounds)
         choices = slope_choices(bounds, extremes)
         low, high = box.low.clone(), box.high.clone()
         for side in (Side(-1.0, high), Side(1.0, low)):
@@ -63,14 +51,14 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
 
 
 class Side(NamedTuple):
-    """The upper ends of a node's box, and the sign of the rows that bound them below, -1; or the lower ones, and 1."""
+    """One end of a node's box and the sign of the rows that bound it: -1 for the upper end, 1 for the lower."""
 
     sign: float
     end: Tensor
 
 
 def slope_choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
-    """Return the lower slopes to try: the relaxations' own and, where asked for, extremes and chords'."""
+    """Return the lower slopes to try: the relaxations' own and, where asked for, the chords' and the extremes."""
     if not extremes:
         return [{}]
     limits = slope_limits(bounds)
@@ -90,7 +78,7 @@ def _refine_side(
     room: int,
     choices: list[dict[str, Tensor]],
 ) -> None:
-    """Improve one end, in place, for the wanted entries in a window (everywhere if None)."""
+    """Improve one end, in place, for the wanted neurons in a window (everywhere if None)."""
     place = (slice(None),) if window is None else (slice(None), slice(None), *window)
     wanted, end = wanted[place].flatten(1), side.end[place]
     most = max(1, room // (8 * largest_extent(bounds.graph, node, window)))
@@ -102,31 +90,31 @@ def _refine_side(
                 for choice in choices
             ]
             found = torch.stack(tried).amax(dim=0)
-            entries = block.expand(len(found), -1) if chosen is None else block[chosen]
+            neurons = block.expand(len(found), -1) if chosen is None else block[chosen]
             flat = end[images].flatten(1)
-            old = flat.gather(1, entries)
+            old = flat.gather(1, neurons)
             better = side.sign * torch.maximum(side.sign * old, found)
-            kept = torch.where(wanted[images].gather(1, entries), better, old)
-            end[images] = flat.scatter(1, entries, kept).view(end[images].shape)
+            kept = torch.where(wanted[images].gather(1, neurons), better, old)
+            end[images] = flat.scatter(1, neurons, kept).view(end[images].shape)
 
 
-def _picking(entries: Tensor, sign: float, like: Tensor, window: Window | None) -> Rows:
-    """Return rows that pick entries of a window times a sign, shared by all examples."""
+def _picking(neurons: Tensor, sign: float, like: Tensor, window: Window | None) -> Coefficients:
+    """Return rows that pick neurons of a window, times a sign; all examples share them."""
     shape = like.shape[1:]
-    units = like.new_zeros(len(entries), math.prod(shape)).scatter_(1, entries.unsqueeze(1), sign)
-    return Rows(units.view(1, -1, *shape), window)
+    units = like.new_zeros(len(neurons), math.prod(shape)).scatter_(1, neurons.unsqueeze(1), sign)
+    return Coefficients(units.view(1, -1, *shape), window)
 
 
-def _chunks(wanted: Tensor, entries: int) -> Iterator[tuple[slice, Tensor | None]]:
-    """Yield examples and numbers of wanted entries, (n, k), or None for all: `entries` at most, where n > 1.
+def _chunks(wanted: Tensor, limit: int) -> Iterator[tuple[slice, Tensor | None]]:
+    """Yield examples and the numbers of their wanted neurons, (n, k), or None for all: `limit` at most, where n > 1.
 
-    The examples of a chunk get as many each as the one that needs most, some of them not wanted.
+    Each example of a chunk gets as many as the one that needs most; some of them are not wanted.
     """
     counts = wanted.sum(dim=1).tolist()
     start = 0
     while start < len(counts):
         most, stop = counts[start], start + 1
-        while stop < len(counts) and max(most, counts[stop]) * (stop + 1 - start) <= entries:
+        while stop < len(counts) and max(most, counts[stop]) * (stop + 1 - start) <= limit:
             most = max(most, counts[stop])
             stop += 1
         if most == wanted.shape[1]:
@@ -136,11 +124,11 @@ def _chunks(wanted: Tensor, entries: int) -> Iterator[tuple[slice, Tensor | None
         start = stop
 
 
-def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
-    """Return the entries of a node that some relaxation after it gets better by, or None.
+def neurons_to_refine(bounds: Propagation, node: Node) -> Tensor | None:
+    """Return where tighter bounds of a node make some relaxation after it tighter, or None if nowhere.
 
-    None too where the interval is the best bound there is, and where lines could add little: behind a
-    function of one variable or a maximum, whose interval stands on bounds already refined.
+    Also None where the interval is already the best bound, and where lines could add little: behind a function of one
+    variable or a maximum, whose interval stands on bounds already refined.
     """
     graph = bounds.graph
     if isinstance(node.kind, Input) or node.name in graph.constant or exact_interval(bounds, node):
@@ -155,29 +143,41 @@ def wanted_entries(bounds: Propagation, node: Node) -> Tensor | None:
         if others and graph.constant.issuperset(others):
             continue
         boxes = [bounds.boxes.get(name, bounds.boxes[node.name]) for name in consumer.inputs]
-        for name, entries in zip(
-            consumer.inputs, rule_of(consumer).undecided(bounds.site(consumer), boxes), strict=True
+        for name, unstable in zip(
+            consumer.inputs, rule_of(consumer).unstable(bounds.context(consumer), boxes), strict=True
         ):
             if name == node.name:
-                wanted = entries if wanted is None else wanted | entries
+                wanted = unstable if wanted is None else wanted | unstable
     return wanted
 
 
+def neurons_per_node(bounds: Propagation) -> list[Tensor]:
+    """Return for each node that is refined how many neurons of it are, (n,)."""
+    wanted = (neurons_to_refine(bounds, node) for node in bounds.graph.nodes)
+    return [neurons.flatten(1).sum(dim=1) for neurons in wanted if neurons is not None]
+
+
+def refinement_passes(bounds: Propagation) -> Tensor:
+    """Return the passes of `refiner`, given interval bounds, (n,): two for each neuron, a row for each end."""
+    total = torch.zeros(len(bounds.domain), dtype=torch.int64)
+    return sum((2 * count for count in neurons_per_node(bounds)), start=total)
+
+
 def _constant_after(bounds: Propagation, node: Node, box: Box) -> Tensor:
-    """Return where all that follows a node is constant on its box, so that a smaller box changes nothing."""
+    """Return where everything after a node is constant on its box, so that a smaller box changes nothing."""
     constant = torch.ones_like(box.low, dtype=torch.bool)
     for consumer in bounds.graph.nodes:
         if node.name in consumer.inputs:
             rule = RULES.get(type(consumer.kind))
             if not isinstance(rule, Pointwise):
                 return torch.zeros_like(constant)
-            after = rule.interval(bounds.site(consumer), [box])
+            after = rule.interval(bounds.context(consumer), [box])
             constant &= after.low == after.high
     return constant
 
 
 def exact_interval(bounds: Propagation, node: Node) -> bool:
-    """Return whether the node's interval is the best: over a box, with one affine step that mixes entries."""
+    """Return whether the node's interval is the best bound: over a box, after one affine step that mixes entries."""
     return bounds.domain.norm == "linf" and _mixing(bounds, node) <= 1
 
 
@@ -193,7 +193,7 @@ def _mixing(bounds: Propagation, node: Node) -> float:
 
 
 def _windows(node: Node, wanted: Tensor) -> Iterator[Window | None]:
-    """Yield the places of a spatial node where any entry is wanted, or None: all of another node at once."""
+    """Yield the places of a spatial node where any neuron is wanted; for other nodes None, the whole node at once."""
     if spatial(node):
         for place in torch.nonzero(wanted.flatten(2).any(dim=1).any(dim=0)).flatten().tolist():
             yield window_at(place, node.shape[1:])

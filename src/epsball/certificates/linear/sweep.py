@@ -1,18 +1,20 @@
 """The backward sweep: rows over one node carried back to the input."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.arithmetic import SLACK
-from epsball.certificates.curves import Lines
-from epsball.certificates.linear.fused_lines import inner_node, joined_lines, own_lines
-from epsball.certificates.linear.rows import Rows, through_convolution
+from epsball.certificates.curves import LinearRelaxation
+from epsball.certificates.linear.coefficients import Coefficients, room_for, through_convolution
+from epsball.certificates.linear.relaxations import fuse_all, fused, inner_node
+from epsball.certificates.linear.windows import largest_extent
 from epsball.certificates.propagation import Propagation, node_size
 from epsball.certificates.rules.pointwise import carried
-from epsball.certificates.rules.rule import Pulled
+from epsball.certificates.rules.rule import BackwardBound
 from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import dot
 from epsball.graph import Node
@@ -31,12 +33,12 @@ class Sweep:
 
     bounds: Propagation
     slopes: Slopes
-    pending: dict[str, Rows]
+    pending: dict[str, Coefficients]
     total: Tensor
     error: Tensor
 
     @classmethod
-    def of(cls, bounds: Propagation, start: str, rows: Rows, slopes: Slopes | None = None) -> "Sweep":
+    def of(cls, bounds: Propagation, start: str, rows: Coefficients, slopes: Slopes | None = None) -> "Sweep":
         """Return the state before any step."""
         nothing = rows.values.new_zeros(len(bounds.domain), rows.values.shape[1])
         return cls(bounds=bounds, slopes=slopes or {}, pending={start: rows}, total=nothing, error=nothing)
@@ -48,13 +50,13 @@ class Sweep:
         if own is not None:
             self.error = self.error + error + 2 * own.unit * self.total.abs()
 
-    def pend(self, name: str, rows: Rows) -> None:
+    def pend(self, name: str, rows: Coefficients) -> None:
         """Add rows over a node."""
         if name in self.pending:
             rows = self.pending[name].plus(rows, self.bounds.graph[name].shape)
         self.pending[name] = rows
 
-    def charge(self, rows: Rows, rounding: Tensor | None) -> None:
+    def charge(self, rows: Coefficients, rounding: Tensor | None) -> None:
         """Count what the rows lose to rounding at their node."""
         if rounding is not None:
             self.error = self.error + dot(rows.values.abs(), rows.crop(rounding))
@@ -63,7 +65,7 @@ class Sweep:
         """Return the state of some examples, and for each of them of the rows (n, k) that it chose of shared ones."""
         pending, total, error = self.pending, self.total[images], self.error[images]
         if chosen is not None:
-            pending = {name: Rows(rows.values[0][chosen], rows.window) for name, rows in pending.items()}
+            pending = {name: Coefficients(rows.values[0][chosen], rows.window) for name, rows in pending.items()}
             total, error = total.gather(1, chosen), error.gather(1, chosen)
         return Sweep(bounds=self.bounds.take(images), slopes=slopes, pending=dict(pending), total=total, error=error)
 
@@ -71,7 +73,7 @@ class Sweep:
 def sweep(
     bounds: Propagation,
     start: str,
-    rows: Rows,
+    rows: Coefficients,
     *,
     slopes: Slopes | None = None,
     stop: Collection[str] = (),
@@ -88,13 +90,38 @@ def sweep(
         Lower slopes in place of the relaxations' own, each between the two slopes of its rectifier; the
         result is differentiable in them.
     stop
-        Nodes that are not carried further: their boxes bound them.
+        Nodes at which rows stop: they are bounded by their boxes.
     """
     return carried_to_input(Sweep.of(bounds, start, rows, slopes), stop=stop)
 
 
-def carried_to_lines(bounds: Propagation, start: str, rows: Rows) -> Sweep:
-    """Return the state at the first node that is not affine: until then rows shared by all examples stay shared."""
+def final_bounds(
+    bounds: Propagation,
+    specification: Float[Tensor, "n r classes"],
+    *,
+    slopes: Slopes | None = None,
+    max_memory: int | None = None,
+) -> Float[Tensor, "n r"]:
+    """Return lower bounds of the specification, carried from the output to the input."""
+    found = []
+    for images in chunks(bounds, specification, max_memory):
+        part = {name: slope[images] for name, slope in (slopes or {}).items()}
+        found.append(sweep(bounds.take(images), bounds.graph.output, Coefficients(specification[images]), slopes=part))
+    return torch.cat(found)
+
+
+def chunks(bounds: Propagation, specification: Tensor, max_memory: int | None) -> Iterator[slice]:
+    """Yield slices of examples whose rows fit into the cache, or into `max_memory`; at least one example each."""
+    graph = bounds.graph
+    fuse_all(bounds)
+    extent = largest_extent(graph, graph[graph.output], None)
+    each = max(1, room_for(max_memory) // (8 * extent * specification.shape[1]))
+    for start in range(0, len(specification), each):
+        yield slice(start, start + each)
+
+
+def carried_to_lines(bounds: Propagation, start: str, rows: Coefficients) -> Sweep:
+    """Return the state at the first node that is not affine: up to there, rows shared by all examples stay shared."""
     state = Sweep.of(bounds, start, rows)
     for node in reversed(bounds.graph.nodes):
         if node.name in state.pending:
@@ -116,8 +143,8 @@ def carried_to_input(state: Sweep, *, stop: Collection[str] = ()) -> Tensor:
     return _rounded_down(state)
 
 
-def _step(state: Sweep, node: Node, rows: Rows, stop: Collection[str] = ()) -> None:
-    """Carry rows over a node to its inputs, and further where an affine node is joined with it."""
+def _step(state: Sweep, node: Node, rows: Coefficients, stop: Collection[str] = ()) -> None:
+    """Carry rows over a node to its inputs, and further where the node is fused with an affine one."""
     bounds = state.bounds
     if isinstance(node.kind, Input):
         own = bounds.arithmetic.own
@@ -130,7 +157,7 @@ def _step(state: Sweep, node: Node, rows: Rows, stop: Collection[str] = ()) -> N
         return
     inner = inner_node(bounds, node)
     if inner is not None and inner.name not in stop:
-        _through_joined(state, node, inner, rows)
+        _through_fused(state, node, inner, rows)
         return
     state.charge(rows, bounds.rounding[node.name])
     if bounds.form(node) is not None:
@@ -139,7 +166,7 @@ def _step(state: Sweep, node: Node, rows: Rows, stop: Collection[str] = ()) -> N
         _through_rule(state, node, rows)
 
 
-def _through_affine(state: Sweep, node: Node, rows: Rows) -> None:
+def _through_affine(state: Sweep, node: Node, rows: Coefficients) -> None:
     """Replace A . (sum_i W_i x_i + w) by sum_i (A W_i) . x_i + A . w."""
     form = state.bounds.form(node)
     if form is not None and form.bias is not None:
@@ -147,7 +174,7 @@ def _through_affine(state: Sweep, node: Node, rows: Rows) -> None:
     _through_weights(state, node, rows)
 
 
-def _through_weights(state: Sweep, node: Node, rows: Rows) -> None:
+def _through_weights(state: Sweep, node: Node, rows: Coefficients) -> None:
     """Replace A . (sum_i W_i x_i) by sum_i (A W_i) . x_i."""
     bounds, kind = state.bounds, node.kind
     if isinstance(kind, Convolution) and not kind.transposed:
@@ -159,39 +186,38 @@ def _through_weights(state: Sweep, node: Node, rows: Rows) -> None:
     if form is None:
         raise ValueError(f"node '{node.name}' is not affine")
     if not form.pointwise:
-        rows = Rows(rows.dense(node.shape))
-    for source, pulled in zip(bounds.sources(node), form.transpose(rows.values.flatten(0, 1)), strict=True):
-        state.pend(source, Rows(pulled.unflatten(0, rows.values.shape[:2]), rows.window))
+        rows = Coefficients(rows.dense(node.shape))
+    for source, over_source in zip(bounds.sources(node), form.transpose(rows.values.flatten(0, 1)), strict=True):
+        state.pend(source, Coefficients(over_source.unflatten(0, rows.values.shape[:2]), rows.window))
 
 
-def _through_joined(state: Sweep, node: Node, inner: Node, rows: Rows) -> None:
+def _through_fused(state: Sweep, node: Node, inner: Node, rows: Coefficients) -> None:
     """Replace a function of one variable by the lines around it over the inputs of the affine node that feeds it."""
-    slope = state.slopes.get(node.name)
-    lines = own_lines(state.bounds, node, inner) if slope is None else joined_lines(state.bounds, node, inner, slope)
-    values, constant = carried(Lines(*(rows.crop(part) for part in lines)), rows.values)
+    lines = fused(state.bounds, node, inner, state.slopes.get(node.name))
+    values, constant = carried(lines.map(rows.crop), rows.values)
     state.add(constant)
-    _through_weights(state, inner, Rows(values, rows.window))
+    _through_weights(state, inner, Coefficients(values, rows.window))
 
 
-def _through_rule(state: Sweep, node: Node, rows: Rows) -> None:
-    """Replace a node that is not affine by what its rule makes of it; only lines stand entry by entry."""
+def _through_rule(state: Sweep, node: Node, rows: Coefficients) -> None:
+    """Replace a node that is not affine by what its rule makes of it; only lines apply entry by entry."""
     bounds = state.bounds
     relaxation = bounds.relaxation(node)
-    if isinstance(relaxation, Lines):
+    if isinstance(relaxation, LinearRelaxation):
         slope = state.slopes.get(node.name)
         if slope is not None:
             relaxation = relaxation._replace(lower_slope=slope)
-        relaxation = Lines(*(rows.crop(part) for part in relaxation))
+        relaxation = relaxation.map(rows.crop)
     else:
-        rows = Rows(rows.dense(node.shape))
+        rows = Coefficients(rows.dense(node.shape))
     values = rows.values.expand(len(bounds.domain), *rows.values.shape[1:])
-    pulled: Pulled = rule_of(node).pull(bounds.site(node), relaxation, values)
-    state.add(pulled.constant, pulled.error)
-    for source, part in zip(node.inputs, pulled.rows, strict=True):
-        state.pend(source, Rows(part, rows.window))
+    found: BackwardBound = rule_of(node).backward(bounds.context(node), relaxation, values)
+    state.add(found.constant, found.error)
+    for source, part in zip(node.inputs, found.rows, strict=True):
+        state.pend(source, Coefficients(part, rows.window))
 
 
-def _stop_at(state: Sweep, node: Node, rows: Rows) -> None:
+def _stop_at(state: Sweep, node: Node, rows: Coefficients) -> None:
     """Add the least value over the node's box, whose middles and half-widths are off by a unit."""
     box = state.bounds.boxes[node.name]
     low, high = rows.crop(box.low), rows.crop(box.high)
@@ -206,7 +232,7 @@ def _stop_at(state: Sweep, node: Node, rows: Rows) -> None:
 
 
 def _rounded_down(state: Sweep) -> Tensor:
-    """Return total - error, rounded down: a NaN is no bound."""
+    """Return total - error, rounded down: a NaN becomes -infinity."""
     total = state.total
     if state.bounds.arithmetic.own is None:
         return total

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from epsball.certificates.linear.rows import Window
+from epsball.certificates.linear.coefficients import Window
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Add, BatchNorm, Convolution, Elementwise, Linear, PReLU, Subtract
 

@@ -1,4 +1,4 @@
-"""How much a node's value can move, at most, for a move of each of its inputs: one factor an input.
+"""The most a node's value can move for a move of each of its inputs: one factor per input.
 
 ||y - y'|| <= sum over inputs i of f_i ||z_i - z_i'||, in the l1, l2 or linf norm of all entries.
 """
@@ -22,7 +22,7 @@ _UP = 1 + 2.0**-45
 
 
 def factors(node: Node, graph: Graph, parameters: Parameters, norm: str) -> tuple[float, ...]:
-    """Return a factor for each input; constants get 0.
+    """Return one factor per input; constants get 0.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def factors(node: Node, graph: Graph, parameters: Parameters, norm: str) -> tupl
         # The Jacobian I - 1 p^T has absolute row sums 2 (1 - p_i) <= 2, column sums 1 + (n - 2) p_j <= n.
         length = float(node.shape[kind.axis])
         return ({"linf": 2.0, "l2": math.sqrt(2 * length) * _UP, "l1": length}[norm],)
-    if isinstance(kind, kinds.Elementwise) and (constant := constant_of(kind)) is not None:
+    if isinstance(kind, kinds.Elementwise) and (constant := largest_slope(kind)) is not None:
         return (constant,)
     raise _unbounded(node)
 
@@ -116,7 +116,7 @@ def _most_copies(node: Node, graph: Graph) -> int:
         axes = zip(node.kind.kernel, node.kind.stride, node.kind.dilation, strict=True)
         return math.prod(-(-k // (s // math.gcd(s, d))) for k, s, d in axes)
     numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(1, *shape)
-    # A border's own value is no entry of the input.
+    # A border's own value is not an entry of the input.
     kind = dataclasses.replace(node.kind, value=0.0) if isinstance(node.kind, kinds.Pad) else node.kind
     moved = kind.forward(numbers, parameters={}).long()
     counts = torch.bincount(moved.flatten(), minlength=math.prod(shape) + 1)[1 : math.prod(shape) + 1]
@@ -168,7 +168,7 @@ def _function(node: Node) -> str:
 
 
 # Greatest slopes, rounded up in the fourth decimal or later: gelu at sqrt(2), silu at 2.3994, mish at 1.4906.
-_CONSTANTS = {
+_LARGEST_SLOPES = {
     "negative": 1.0,
     "relu": 1.0,
     "gelu": 1.12905,
@@ -186,11 +186,11 @@ _CONSTANTS = {
 }
 
 
-def constant_of(kind: Elementwise) -> float | None:
+def largest_slope(kind: Elementwise) -> float | None:
     """Return an upper bound of the function's Lipschitz constant on the whole line, or None if there is none."""
     if kind.function == "leaky_relu":
         return max(1.0, abs(kind.arguments[0]))
     if kind.function == "elu":
         alpha, scale, input_scale = (abs(value) for value in kind.arguments)
         return max(scale, scale * alpha * input_scale) * (1 + 2.0**-50)
-    return _CONSTANTS.get(kind.function)
+    return _LARGEST_SLOPES.get(kind.function)

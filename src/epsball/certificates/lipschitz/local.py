@@ -23,7 +23,7 @@ _DOUBT = 2.0**-40
 def local_constants(bounds: Propagation, specification: Tensor, norm: str) -> Tensor | None:
     """Return upper bounds of the Lipschitz constants of rows over the logits on each example's ball, (n, r).
 
-    None if the graph has a node that is neither affine nor a function of one variable.
+    None where the graph has a node that is neither affine nor a function of one variable.
     """
     pending = {bounds.graph.output: (specification, torch.zeros_like(specification))}
     for node in reversed(bounds.graph.nodes):

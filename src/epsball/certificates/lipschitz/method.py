@@ -1,33 +1,24 @@
 """The method `lipschitz`: margin at x, less the Lipschitz constant times the radius."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from epsball.certificates.arithmetic import FLOAT32, REAL, Arithmetic
-from epsball.certificates.box import Box
+from epsball.certificates.arithmetic import REAL
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz.factors import row_norms
 from epsball.certificates.lipschitz.local import local_constants
 from epsball.certificates.lipschitz.network_constant import LipschitzConstants, lipschitz_constants
-from epsball.certificates.methods import LowerBounds, interval
-from epsball.certificates.propagation import Propagation, propagate
-from epsball.graph import Graph
+from epsball.certificates.methods import interval
+from epsball.certificates.problem import LowerBounds, Problem, old_calls_too
+from epsball.certificates.propagation import Propagation
 
 _UP = 1 + 2.0**-45
 
 
-def lipschitz(
-    graph: Graph,
-    domain: Domain,
-    specification: Float[Tensor, "n r classes"],
-    *,
-    arithmetic: Arithmetic = FLOAT32,
-    boxes: Mapping[str, Box] | None = None,
-    max_memory: int | None = None,
-) -> LowerBounds:
+@old_calls_too
+def lipschitz(problem: Problem) -> LowerBounds:
     """Bound rows a . z over the ball by a . z(x) - L_a radius.
 
     L_a is the least of the network's global constant for the row and, where every node is affine or
@@ -38,16 +29,28 @@ def lipschitz(
     ------
     UnsupportedOperation
         If a node has no finite global constant.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, lipschitz
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> lipschitz(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
     """
-    constants = lipschitz_constants(graph, domain.norm)
-    start = interval(graph, Domain.at(domain.centre, domain.norm), specification, arithmetic=REAL).rows
-    bounds = propagate(graph, domain, arithmetic, boxes=boxes)
+    domain, specification = problem.domain, problem.specification
+    constants = lipschitz_constants(problem.graph, domain.norm)
+    at_x = replace(problem, domain=Domain.at(domain.centre, domain.norm), arithmetic=REAL, max_memory=None)
+    start = interval(at_x).rows
+    bounds = problem.propagate()
     found = constants.of_rows(specification)
     on_ball = local_constants(bounds, specification, domain.norm)
     if on_ball is not None:
         found = torch.minimum(found, torch.where(on_ball.isnan(), torch.inf, on_ball))
     lost = found * domain.radius * _UP
-    if arithmetic.deployed is not None:
+    if problem.arithmetic.deployed is not None:
         lost = lost + _deployed(constants, bounds, specification)
     rows = torch.nextafter(start - lost * _UP, start.new_tensor(-torch.inf))
     return LowerBounds(rows=torch.where(rows.isnan(), -torch.inf, rows), boxes=bounds.boxes)
@@ -64,7 +67,7 @@ def _deployed(constants: LipschitzConstants, bounds: Propagation, specification:
             continue
         size = torch.linalg.vector_norm(rounding.flatten(1), order, dim=1)
         if name in bounds.graph.constant:
-            # The constants are about moves of the input; what rounding does to a computed constant they do not bound.
+            # The constants are about moves of the input; they do not bound what rounding does to a computed constant.
             hidden = hidden.masked_fill(size > 0, torch.inf)
         elif constants.backward[name]:
             hidden = hidden + constants.backward[name] * size

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from epsball.certificates.domain import NormName
 from epsball.certificates.lipschitz.factors import factors, row_norms
 from epsball.errors import lookup
 from epsball.graph import Graph, Node, kinds
@@ -33,9 +35,18 @@ class LipschitzConstants:
         as a function of the node.
     hidden
         The name of that last hidden node.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from epsball.certificates import lipschitz_constants
+    >>> from epsball.graph import capture
+    >>> constants = lipschitz_constants(capture(torch.nn.ReLU(), (2,)))
+    >>> constants.of_rows(torch.tensor([[1.0, -1.0]], dtype=torch.float64))  # sqrt(2), rounded up
+    tensor([1.4142], dtype=torch.float64)
     """
 
-    norm: str
+    norm: NormName
     graph: Graph
     parameters: Parameters
     forward: dict[str, float]
@@ -63,7 +74,9 @@ class LipschitzConstants:
         return self.forward[self.graph.output]
 
 
-def lipschitz_constants(graph: Graph, norm: str = "l2", *, parameters: Parameters | None = None) -> LipschitzConstants:
+def lipschitz_constants(
+    graph: Graph, norm: NormName = "l2", *, parameters: Parameters | None = None
+) -> LipschitzConstants:
     """Return verified upper bounds of a network's global Lipschitz constants: products and sums along its graph.
 
     Parameters
@@ -79,8 +92,16 @@ def lipschitz_constants(graph: Graph, norm: str = "l2", *, parameters: Parameter
     ------
     UnsupportedOperation
         If a node has no finite constant; the node is named.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from epsball.certificates import lipschitz_constants
+    >>> from epsball.graph import capture
+    >>> round(lipschitz_constants(capture(torch.nn.Sigmoid(), (2,))).total, 4)
+    0.25
     """
-    lookup({"linf": 0, "l2": 0, "l1": 0}, norm, "norm")
+    lookup(dict.fromkeys(get_args(NormName)), norm, "norm")
     source = graph.parameters if parameters is None else parameters
     wide = {name: tensor.detach().to(torch.float64) for name, tensor in source.items()}
     final = graph[graph.output]
@@ -124,8 +145,8 @@ def _joined(parts: list[float], norm: str) -> float:
 def sorted_pair(node: Node, graph: Graph) -> str | None:
     """Return the node whose entries `node` sorts in pairs, or None.
 
-    The pattern is concatenate(max(a, b), min(a, b)) of two disjoint slices a and b of one node: taken one by
-    one, maximum, minimum and concatenation would count each entry twice. Sorting moves no two points apart.
+    The pattern is concatenate(max(a, b), min(a, b)) of two disjoint slices a and b of one node: counted separately,
+    maximum, minimum and concatenation would count each entry twice. Sorting moves no two points apart.
     """
     if not isinstance(node.kind, kinds.Concatenate) or len(node.inputs) != 2:
         return None
@@ -135,7 +156,7 @@ def sorted_pair(node: Node, graph: Graph) -> str | None:
     if set(greater.inputs) != set(less.inputs):
         return None
     first, second = (graph[name] for name in greater.inputs)
-    # Slices of different shape are spread over each other, and entries repeated.
+    # Slices of different shape are broadcast, so entries are repeated.
     return first.inputs[0] if first.shape == second.shape and _disjoint(first, second) else None
 
 

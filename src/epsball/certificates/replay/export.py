@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 
 from epsball.ball import Ball
-from epsball.certificates.arithmetic import Arithmetic
 from epsball.certificates.cascade import Proof
-from epsball.certificates.curves import Lines
-from epsball.certificates.domain import Domain
+from epsball.certificates.curves import LinearRelaxation
+from epsball.certificates.deployment import assumptions_of
+from epsball.certificates.linear.coefficients import Window
 from epsball.certificates.linear.refinement import slope_choices
-from epsball.certificates.linear.rows import Window
-from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.windows import cropped
-from epsball.certificates.propagation import Propagation, propagate
-from epsball.certificates.replay.files import OwnSlopes, Slopes, write_certificate
-from epsball.certificates.slopes.neurons import Entries
+from epsball.certificates.propagation import Propagation
+from epsball.certificates.registry import METHODS
+from epsball.certificates.replay.files import Certificate, ModelFile, OwnSlopes, Slopes, box_of
+from epsball.certificates.slopes.neurons import NeuronSlopes
+from epsball.files import write_atomically
 from epsball.graph import Graph, Node, kinds
 
 FUNCTIONS = ("relu", "leaky_relu", "abs", "negative", "clamp", "sigmoid", "tanh")
@@ -28,7 +29,7 @@ _CURVES = (kinds.Elementwise, kinds.PReLU)
 _MOVES = (kinds.Reshape, kinds.Permute, kinds.Expand, kinds.Slice, kinds.Gather)
 _UNKNOWN = (kinds.MatMul, kinds.Maximum, kinds.Minimum, kinds.Softmax, kinds.LogSoftmax, kinds.Upsample)
 ULPS = 8.0
-"""Units in the last place that sigmoid and tanh are assumed to be right to."""
+"""Units in the last place within which sigmoid and tanh are assumed to be right."""
 
 
 def not_replayable(graph: Graph) -> str | None:
@@ -67,48 +68,56 @@ def _uneven(shape: tuple[int, ...], pooled: tuple[int, ...]) -> bool:
     return any(n % m for n, m in zip(shape[1:], pooled[1:], strict=True))
 
 
-def emit(
-    path: Path,
-    graph: Graph,
-    model: str,
-    proof: Proof,
-    *,
-    x: Tensor,
-    ball: Ball,
-    predicted: int,
-    arithmetic: Arithmetic,
-    assumptions: tuple[str, ...],
-) -> None:
-    """Write the certificate of one example.
+def export_certificate(path: Path, proof: Proof, ball: Ball, model: ModelFile) -> None:
+    """Write the certificate of one example beside its model file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    proof
+        What proves it; its method has a `ReplayPlan`.
+    ball, model
+        The perturbation set, and the model file.
+    """
+    write_atomically(path, certificate_of(proof, ball, model).to_bytes())
+
+
+def certificate_of(proof: Proof, ball: Ball, model: ModelFile) -> Certificate:
+    """Return the certificate of one example.
 
     The claims are the bounds lowered by up to 2^-16 of themselves and 2^-16, at most by half: room
     for the checker's own error terms, which are not the ones used here.
     """
-    bounds = propagate(graph, Domain.of(ball, x.unsqueeze(0)), arithmetic, boxes=proof.bounds.boxes)
-    lines = {node.name: lines_at(bounds, node, flat=proof.method == "interval") for node in _curves(graph)}
-    final = {name: _for_rows(pair, proof.bounds.slopes.get(name)) for name, pair in lines.items()}
+    plan = METHODS[proof.method].replay
+    if plan is None:
+        raise ValueError(f"certificates of '{proof.method}' cannot be replayed")
+    found, graph = proof.bounds, proof.problem.graph
+    bounds = proof.problem.propagate(boxes=found.boxes)
+    slopes = {node.name: slopes_at(bounds, node, flat=plan.flat) for node in _curves(graph)}
     refined = refined_nodes(graph)
-    others = [j for j in range(graph.classes) if j != predicted]
-    write_certificate(
-        path,
+    others = [j for j in range(graph.classes) if j != proof.predicted]
+    kernels = list(assumptions_of(bounds.arithmetic))
+    return Certificate(
         model=model,
-        fingerprint=graph.fingerprint(),
-        x=x,
-        ball=ball,
-        predicted=predicted,
-        claims=dict(zip(others, map(_lowered, proof.bounds.rows[0].tolist()), strict=True)),
-        semantics=arithmetic.name,
-        assumptions={"ulps": {"sigmoid": ULPS, "tanh": ULPS}, "kernels": list(assumptions)},
-        refined=refined if proof.method in ("forward", "crown", "optimised") else (),
-        bounds={name: (box.low[0], box.high[0]) for name in refined if (box := proof.bounds.boxes[name])},
-        slopes=_choices(lines, slope_choices(bounds, proof.method == "optimised")),
-        own_slopes=_own_slopes(bounds, proof.bounds.entries.get(0, ())),
-        final_slopes=final,
+        semantics=bounds.arithmetic.name,
+        assumptions={"ulps": {"sigmoid": ULPS, "tanh": ULPS}, "kernels": kernels},
+        norm=ball.norm,
+        radius=ball.radius,
+        x=bounds.domain.centre[0],
+        box=box_of(ball),
+        predicted=proof.predicted,
+        claims=dict(zip(others, map(_lowered, found.rows[0].tolist()), strict=True)),
+        refined=refined if plan.refined else (),
+        bounds={name: (box.low[0], box.high[0]) for name in refined if (box := found.boxes[name])},
+        slopes=_choices(slopes, slope_choices(bounds, plan.extremes)),
+        own_slopes=_own_slopes(bounds, found.neuron_slopes.get(0, ())),
+        final_slopes={name: _for_rows(pair, found.slopes.get(name)) for name, pair in slopes.items()},
     )
 
 
 def refined_nodes(graph: Graph) -> tuple[str, ...]:
-    """Return the nodes that a function which is not affine takes."""
+    """Return the nodes that are inputs of a nonlinear function."""
     taken = {
         name
         for node in graph.nodes
@@ -118,34 +127,34 @@ def refined_nodes(graph: Graph) -> tuple[str, ...]:
     return tuple(node.name for node in graph.nodes if node.name in taken and not isinstance(node.kind, kinds.Input))
 
 
-def lines_at(bounds: Propagation, node: Node, *, flat: bool) -> Slopes:
+def slopes_at(bounds: Propagation, node: Node, *, flat: bool) -> Slopes:
     """Return the slopes below and above a node on one example; flat ones are those of intervals."""
     if flat:
         return torch.zeros(node.shape), torch.zeros(node.shape)
-    lines: Lines = bounds.relaxation(node)
+    lines: LinearRelaxation = bounds.relaxation(node)
     lower = lines.lower_slope[0, 0].expand(node.shape)
     chord = isinstance(node.kind, kinds.PReLU) or node.kind.function in ("relu", "leaky_relu")  # pyright: ignore[reportAttributeAccessIssue]
     return lower, None if chord else lines.upper_slope[0, 0].expand(node.shape)
 
 
-def _choices(lines: dict[str, Slopes], choices: list[dict[str, Tensor]]) -> list[dict[str, Slopes]]:
-    """Return the lines once for every choice of lower slopes."""
+def _choices(slopes: dict[str, Slopes], choices: list[dict[str, Tensor]]) -> list[dict[str, Slopes]]:
+    """Return the slopes once for every choice of lower ones."""
     return [
-        {name: (choice[name][0, 0].expand_as(low) if name in choice else low, up) for name, (low, up) in lines.items()}
+        {name: (choice[name][0, 0].expand_as(low) if name in choice else low, up) for name, (low, up) in slopes.items()}
         for choice in choices
     ]
 
 
-def _own_slopes(bounds: Propagation, entries: Sequence[Entries]) -> list[OwnSlopes]:
-    """Return the slopes of entries' rows at those places that the rows reach and where there is a choice."""
+def _own_slopes(bounds: Propagation, neurons: Sequence[NeuronSlopes]) -> list[OwnSlopes]:
+    """Return the slopes of neurons' rows at the places that the rows reach and where there is a choice."""
     limits = slope_limits(bounds)
     return [
         OwnSlopes(
             node=part.node,
-            numbers=part.numbers,
+            numbers=part.neurons,
             slopes={name: _where_free(slope[0], part.parts[name], limits[name]) for name, slope in part.slopes.items()},
         )
-        for part in entries
+        for part in neurons
     ]
 
 
@@ -162,7 +171,7 @@ def _curves(graph: Graph) -> list[Node]:
 
 
 def _for_rows(pair: Slopes, chosen: Tensor | None) -> Slopes:
-    """Return slopes with an axis of rows: one set for all, but where each row chose its own."""
+    """Return slopes with an axis of rows: one set for all rows, or one per row where each chose its own."""
     upper = None if pair[1] is None else pair[1].unsqueeze(0)
     return (pair[0].unsqueeze(0) if chosen is None else chosen[0]), upper
 

@@ -1,4 +1,4 @@
-"""Rules of the greatest of several entries: max pooling, maximum over axes, the greater and the less of two."""
+"""Rules of maxima: max pooling, the maximum over axes, the greater and the lesser of two."""
 
 import itertools
 import math
@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from epsball.certificates.arithmetic import BINARY64, Format
+from epsball.certificates.arithmetic import BINARY64
 from epsball.certificates.box import Box
-from epsball.certificates.rules.rule import Pulled, Site
+from epsball.certificates.rules.rule import BackwardBound, NodeContext, Rule
 from epsball.certificates.tensors import dot, split
 from epsball.graph.kinds import MaxPool
 
@@ -58,58 +58,46 @@ def scattered(rows: Tensor, index: Tensor, size: int) -> Tensor:
     return zeros.scatter_add(2, index.unsqueeze(1).expand(rows.shape), rows)
 
 
-def pull_peak(peak: Peak, rows: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def backward_peak(peak: Peak, rows: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return rows over the flat input, the constant, and the magnitudes at the low and high entries."""
     positive, negative = split(rows.flatten(2))
     slope, intercept = peak.slope.flatten(1), peak.intercept.flatten(1)
-    pulled = scattered(positive, peak.low.flatten(1), size)
-    pulled = pulled + scattered(negative * slope.unsqueeze(1), peak.high.flatten(1), size)
-    return pulled, dot(negative, intercept), dot(negative.abs(), intercept.abs())
+    over_input = scattered(positive, peak.low.flatten(1), size)
+    over_input = over_input + scattered(negative * slope.unsqueeze(1), peak.high.flatten(1), size)
+    return over_input, dot(negative, intercept), dot(negative.abs(), intercept.abs())
 
 
-class Maxima:
+class Maxima(Rule):
     """y = max over windows of entries of one input."""
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return the maxima of the bounds: exact, for the maximum is monotone and rounds nothing."""
-        forward = site.kind.forward
+        forward = context.kind.forward
         return Box(forward(boxes[0].low, parameters={}), forward(boxes[0].high, parameters={}))
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
-        """Return 0."""
-        return 0.0
-
-    def floor(self, site: Site) -> float:
-        """Return -infinity."""
-        return -math.inf
-
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return every entry that varies."""
-        return [boxes[0].high > boxes[0].low]
-
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> tuple[Peak, Tensor]:
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> tuple[Peak, Tensor]:
         """Return the lines, and the largest magnitude of an input."""
-        low, high = self._windows(site, boxes[0].low), self._windows(site, boxes[0].high)
-        numbers = torch.arange(math.prod(site.shape()), device=low.device).view(1, *site.shape())
-        index = self._windows(site, numbers.to(low.dtype)).clamp(min=0).to(torch.int64)
+        low, high = self._windows(context, boxes[0].low), self._windows(context, boxes[0].high)
+        numbers = torch.arange(math.prod(context.shape()), device=low.device).view(1, *context.shape())
+        index = self._windows(context, numbers.to(low.dtype)).clamp(min=0).to(torch.int64)
         return peak_of(low, high, index), boxes[0].magnitude.flatten(1).amax(dim=1, keepdim=True)
 
-    def pull(self, site: Site, relaxation: tuple[Peak, Tensor], rows: Tensor) -> Pulled:
+    def backward(self, context: NodeContext, relaxation: tuple[Peak, Tensor], rows: Tensor) -> BackwardBound:
         """Return the rows over the input; entries add up where windows overlap."""
         peak, largest = relaxation
-        pulled, constant, magnitude = pull_peak(peak, rows, math.prod(site.shape()))
+        over_input, constant, magnitude = backward_peak(peak, rows, math.prod(context.shape()))
         gamma = BINARY64.gamma(rows[0, 0].numel() + 4)
         error = gamma * (magnitude + rows.flatten(2).abs().sum(dim=2) * largest)
-        return Pulled([pulled.view(*rows.shape[:2], *site.shape())], constant, error)
+        return BackwardBound([over_input.view(*rows.shape[:2], *context.shape())], constant, error)
 
     @staticmethod
-    def _windows(site: Site, x: Tensor) -> Tensor:
+    def _windows(context: NodeContext, x: Tensor) -> Tensor:
         """Return the entries of every window on a last axis, -inf where a window reaches outside."""
-        if isinstance(site.kind, MaxPool):
-            return pooling_windows(x, site.kind, site.node.shape)
-        axes = [axis + 1 for axis in site.kind.axes]
+        if isinstance(context.kind, MaxPool):
+            return pooling_windows(x, context.kind, context.node.shape)
+        axes = [axis + 1 for axis in context.kind.axes]
         moved = x.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
-        return moved.reshape(len(x), *site.node.shape, -1)
+        return moved.reshape(len(x), *context.node.shape, -1)
 
 
 def pooling_windows(x: Tensor, kind: MaxPool, shape: tuple[int, ...]) -> Tensor:
@@ -140,40 +128,28 @@ def pooling_windows(x: Tensor, kind: MaxPool, shape: tuple[int, ...]) -> Tensor:
     return torch.stack(windows, dim=-1)
 
 
-class Extremum:
+class Extremum(Rule):
     """y = max(a, b), or (`sign` -1) min(a, b) = -max(-a, -b), entry by entry, with axes of length 1 repeated."""
 
     def __init__(self, sign: float) -> None:
         self.sign = sign
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return the extrema of the bounds, which are exact."""
-        forward = site.kind.forward
+        forward = context.kind.forward
         first, second = boxes
         return Box(forward(first.low, second.low, parameters={}), forward(first.high, second.high, parameters={}))
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
-        """Return 0."""
-        return 0.0
-
-    def floor(self, site: Site) -> float:
-        """Return -infinity."""
-        return -math.inf
-
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return every entry that varies."""
-        return [box.high > box.low for box in boxes]
-
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> tuple[Peak, Tensor]:
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> tuple[Peak, Tensor]:
         """Return the lines around max(sign a, sign b), entries numbered through both inputs."""
         ordered = [Box(self.sign * box[0], self.sign * box[1]) for box in boxes]
         if self.sign < 0:
             ordered = [Box(high, low) for low, high in ordered]
         n = max(len(box.low) for box in boxes)
-        shape = (n, *site.node.shape)
+        shape = (n, *context.node.shape)
         offset, numbers = 0, []
         for position in range(2):
-            lengths = site.shape(position)
+            lengths = context.shape(position)
             size = math.prod(lengths)
             number = torch.arange(offset, offset + size, device=boxes[0].low.device).view(1, *lengths)
             numbers.append(number.expand(shape))
@@ -183,15 +159,15 @@ class Extremum:
         largest = torch.maximum(*(box.magnitude.flatten(1).amax(dim=1, keepdim=True) for box in boxes))
         return peak_of(low, high, torch.stack(numbers, dim=-1)), largest
 
-    def pull(self, site: Site, relaxation: tuple[Peak, Tensor], rows: Tensor) -> Pulled:
+    def backward(self, context: NodeContext, relaxation: tuple[Peak, Tensor], rows: Tensor) -> BackwardBound:
         """Return the rows over a and b: those of sign y = max(sign a, sign b), with the sign taken back."""
         peak, largest = relaxation
-        sizes = [math.prod(site.shape(position)) for position in range(2)]
-        pulled, constant, magnitude = pull_peak(peak, self.sign * rows, sum(sizes))
+        sizes = [math.prod(context.shape(position)) for position in range(2)]
+        over_input, constant, magnitude = backward_peak(peak, self.sign * rows, sum(sizes))
         gamma = BINARY64.gamma(rows[0, 0].numel() + 4)
         error = gamma * (magnitude + rows.flatten(2).abs().sum(dim=2) * largest)
         parts = [
-            (self.sign * part).reshape(*rows.shape[:2], *site.shape(position))
-            for position, part in enumerate(pulled.split(sizes, dim=2))
+            (self.sign * part).reshape(*rows.shape[:2], *context.shape(position))
+            for position, part in enumerate(over_input.split(sizes, dim=2))
         ]
-        return Pulled(parts, constant, error)
+        return BackwardBound(parts, constant, error)

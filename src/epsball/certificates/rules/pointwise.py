@@ -1,6 +1,5 @@
 """Rules of the functions of one variable, applied entry by entry."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -8,93 +7,89 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY64, Format
 from epsball.certificates.box import Box
-from epsball.certificates.curves import Curve, Lines, curve_of, lines_of, rectifier_lines
-from epsball.certificates.rules.rule import Pulled, Site
+from epsball.certificates.curves import Curve, LinearRelaxation, curve_of, linear_relaxation, rectifier_relaxation
+from epsball.certificates.rules.rule import BackwardBound, NodeContext, Rule
 from epsball.certificates.tensors import as_stored, dot, flat, rowwise_dot, split
 
 
-class Pointwise:
+class Pointwise(Rule):
     """y = f(x) between two lines, y >= a x + c and y <= s x + t, for each entry.
 
     A row with coefficients A over y is bounded below by max(A, 0) (a x + c) + min(A, 0) (s x + t).
     """
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return the least and the greatest value over the box."""
-        return self._curve(site).interval(boxes[0])
+        return self._curve(context).interval(boxes[0])
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
+    def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the assumed error of the kernel."""
-        return self._curve(site).error(boxes[0], box, format)
+        return self._curve(context).error(boxes[0], box, format)
 
-    def floor(self, site: Site) -> float:
+    def floor(self, context: NodeContext) -> float:
         """Return 0 for the functions whose kernels keep the sign."""
-        return self._curve(site).floor
+        return self._curve(context).floor
 
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return where a cut lies inside or, of a bent function, every entry that varies."""
-        return [self._curve(site).undecided(boxes[0])]
+    def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
+        """Return where a cut lies inside, or every neuron that varies if the function is bent."""
+        return [self._curve(context).unstable(boxes[0])]
 
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> Lines:
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> LinearRelaxation:
         """Return the lines over the box, with an axis of length 1 for the rows."""
         low, high = boxes[0]
-        kind = site.kind
+        kind = context.kind
         if kind.function == "relu":
-            lines = rectifier_lines(low, high, 0.0)
+            lines = rectifier_relaxation(low, high, 0.0)
         elif kind.function == "leaky_relu":
-            lines = rectifier_lines(low, high, *(kind.arguments or (0.01,)))
+            lines = rectifier_relaxation(low, high, *(kind.arguments or (0.01,)))
         else:
-            lines = lines_of(self._curve(site), low, high)
-        return Lines(*(part.unsqueeze(1) for part in lines))
+            lines = linear_relaxation(self._curve(context), low, high)
+        return lines.for_rows()
 
-    def pull(self, site: Site, relaxation: Lines, rows: Tensor) -> Pulled:
+    def backward(self, context: NodeContext, relaxation: LinearRelaxation, rows: Tensor) -> BackwardBound:
         """Return the rows over x."""
-        return pull_lines(relaxation, rows)
+        return backward_lines(relaxation, rows)
 
     @staticmethod
-    def _curve(site: Site) -> Curve:
-        kind = site.kind
+    def _curve(context: NodeContext) -> Curve:
+        kind = context.kind
         return curve_of(kind.function, kind.arguments)
 
 
-class Rectifier:
+class Rectifier(Rule):
     """PReLU: like `Pointwise`, with a slope for each channel."""
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return the values at the ends, and 0 where the slope below is negative and 0 lies inside."""
         low, high = boxes[0]
-        at_low = site.kind.forward(low, parameters=site.parameters)
-        at_high = site.kind.forward(high, parameters=site.parameters)
+        at_low = context.kind.forward(low, parameters=context.parameters)
+        at_high = context.kind.forward(high, parameters=context.parameters)
         turning = torch.where((low < 0) & (high > 0), torch.zeros_like(low), at_low)
         least = torch.minimum(torch.minimum(at_low, at_high), turning)
         return Box(least, torch.maximum(at_low, at_high))
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
+    def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the error of one product."""
         return 2 * format.unit * box.magnitude + format.tiny
 
-    def floor(self, site: Site) -> float:
-        """Return -infinity."""
-        return -math.inf
-
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return where the sign of x is open."""
+    def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
+        """Return where the sign of x is unknown."""
         return [(boxes[0].low < 0) & (boxes[0].high > 0)]
 
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> Lines:
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> LinearRelaxation:
         """Return the lines over the box, with an axis of length 1 for the rows."""
-        slope = site.parameters[site.kind.slope].view(1, -1, *(1,) * (len(site.node.shape) - 1))
-        return Lines(*(part.unsqueeze(1) for part in rectifier_lines(*boxes[0], slope)))
+        slope = context.parameters[context.kind.slope].view(1, -1, *(1,) * (len(context.node.shape) - 1))
+        return rectifier_relaxation(*boxes[0], slope).for_rows()
 
-    def pull(self, site: Site, relaxation: Lines, rows: Tensor) -> Pulled:
+    def backward(self, context: NodeContext, relaxation: LinearRelaxation, rows: Tensor) -> BackwardBound:
         """Return the rows over x."""
-        return pull_lines(relaxation, rows)
+        return backward_lines(relaxation, rows)
 
 
-def carried(lines: Lines, rows: Tensor) -> tuple[Tensor, Tensor]:
+def carried(lines: LinearRelaxation, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return max(A, 0) a + min(A, 0) s, rows over x, and max(A, 0) . c + min(A, 0) . t, without their rounding.
 
-    Rows of one example are those of all; lines may differ by row.
+    Rows of one example, (1, r, *shape), are shared by all; lines may differ by row.
     """
     stored, *parts = as_stored(rows, *lines)
     lower_slope, lower, upper_slope, upper = (flat(part, 2) for part in parts)
@@ -105,13 +100,13 @@ def carried(lines: Lines, rows: Tensor) -> tuple[Tensor, Tensor]:
     return values if stored is rows else values.movedim(-1, 2), constant
 
 
-def pull_lines(lines: Lines, rows: Tensor) -> Pulled:
+def backward_lines(lines: LinearRelaxation, rows: Tensor) -> BackwardBound:
     """Return `carried` with a bound on the rounding of its constant."""
-    pulled, constant = carried(lines, rows)
+    over_x, constant = carried(lines, rows)
     gamma = BINARY64.gamma(rows[0, 0].numel() + 3)
     if not lines.lower.any() and bool((lines.upper >= 0).all()):
         # Terms of one sign: their magnitudes' sum is the sum's.
-        return Pulled([pulled], constant, gamma * constant.abs())
+        return BackwardBound([over_x], constant, gamma * constant.abs())
     positive, negative = split(rows)
     magnitude = dot(positive, lines.lower[:, 0].abs()) - dot(negative, lines.upper[:, 0].abs())
-    return Pulled([pulled], constant, gamma * magnitude)
+    return BackwardBound([over_x], constant, gamma * magnitude)

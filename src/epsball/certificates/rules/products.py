@@ -18,9 +18,9 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY64, Format
 from epsball.certificates.box import Box
-from epsball.certificates.curves import Curve, Lines, curve_of, lines_of
-from epsball.certificates.rules.pointwise import pull_lines
-from epsball.certificates.rules.rule import Pulled, Site
+from epsball.certificates.curves import Curve, LinearRelaxation, curve_of, linear_relaxation
+from epsball.certificates.rules.pointwise import backward_lines
+from epsball.certificates.rules.rule import BackwardBound, NodeContext, Rule
 from epsball.certificates.tensors import dot, split, summed_to
 
 RECIPROCAL = curve_of("reciprocal", ())
@@ -52,7 +52,7 @@ def factors_of(a: Box, b: Box, shape: tuple[int, ...]) -> Factors:
     return Factors(a_low, b_low, b_high, a_low * b_low, a_low * b_high, size)
 
 
-def pull_product(factors: Factors, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def backward_product(factors: Factors, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return rows over a and over b, both (n, r, *shape), the constant, and a bound on every rounding.
 
     Each coefficient and each summand is off by at most a few units of abs(A) abs(a) abs(b).
@@ -65,81 +65,73 @@ def pull_product(factors: Factors, rows: Tensor) -> tuple[Tensor, Tensor, Tensor
     return over_a, over_b, constant, error
 
 
-class Product:
+class Product(Rule):
     """y = a b, entry by entry, with axes of length 1 repeated; the square where both are one node."""
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return the extreme products."""
-        return SQUARE.interval(boxes[0]) if _same(site) else product_box(*boxes)
+        return SQUARE.interval(boxes[0]) if _same(context) else product_box(*boxes)
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
+    def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the rounding of the product, and of a factor that is a Python number."""
         return 3 * format.unit * box.magnitude + format.tiny
 
-    def floor(self, site: Site) -> float:
+    def floor(self, context: NodeContext) -> float:
         """Return 0 for a square, else -infinity."""
-        return 0.0 if _same(site) else -math.inf
+        return 0.0 if _same(context) else -math.inf
 
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return every entry that varies."""
-        return [box.high > box.low for box in boxes]
-
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> Factors | Lines:
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> Factors | LinearRelaxation:
         """Return McCormick's factors, or the lines around a square."""
-        if _same(site):
-            return Lines(*(part.unsqueeze(1) for part in lines_of(SQUARE, *boxes[0])))
-        return factors_of(boxes[0], boxes[1], site.node.shape)
+        if _same(context):
+            return linear_relaxation(SQUARE, *boxes[0]).for_rows()
+        return factors_of(boxes[0], boxes[1], context.node.shape)
 
-    def pull(self, site: Site, relaxation: Factors | Lines, rows: Tensor) -> Pulled:
+    def backward(self, context: NodeContext, relaxation: Factors | LinearRelaxation, rows: Tensor) -> BackwardBound:
         """Return the rows over a and b."""
-        if isinstance(relaxation, Lines):
-            pulled = pull_lines(relaxation, rows)
-            return Pulled([pulled.rows[0], torch.zeros_like(pulled.rows[0])], pulled.constant, pulled.error)
-        over_a, over_b, constant, error = pull_product(relaxation, rows)
-        return Pulled([_onto(over_a, site.shape(0)), _onto(over_b, site.shape(1))], constant, error)
+        if isinstance(relaxation, LinearRelaxation):
+            found = backward_lines(relaxation, rows)
+            return BackwardBound([found.rows[0], torch.zeros_like(found.rows[0])], found.constant, found.error)
+        over_a, over_b, constant, error = backward_product(relaxation, rows)
+        return BackwardBound([_onto(over_a, context.shape(0)), _onto(over_b, context.shape(1))], constant, error)
 
 
-class Quotient:
+class Quotient(Rule):
     """y = a / b = a q with q = 1 / b, entry by entry; b is bounded away from 0 or nothing is known."""
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return the extreme quotients."""
         return product_box(boxes[0], RECIPROCAL.interval(boxes[1]))
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
+    def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the rounding of the quotient, also as a product with a rounded reciprocal."""
         return 5 * format.unit * box.magnitude + format.tiny * (1 + boxes[0].magnitude)
 
-    def floor(self, site: Site) -> float:
-        """Return -infinity."""
-        return -math.inf
-
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return every entry that varies."""
-        return [box.high > box.low for box in boxes]
-
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> tuple[Factors, Lines]:
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> tuple[Factors, LinearRelaxation]:
         """Return McCormick's factors of a and q, and the lines around q."""
         inverse = outward(RECIPROCAL, boxes[1])
-        lines = Lines(*(part.unsqueeze(1) for part in lines_of(RECIPROCAL, *boxes[1])))
-        return factors_of(boxes[0], inverse, site.node.shape), lines
+        lines = linear_relaxation(RECIPROCAL, *boxes[1]).for_rows()
+        return factors_of(boxes[0], inverse, context.node.shape), lines
 
-    def pull(self, site: Site, relaxation: tuple[Factors, Lines], rows: Tensor) -> Pulled:
+    def backward(
+        self, context: NodeContext, relaxation: tuple[Factors, LinearRelaxation], rows: Tensor
+    ) -> BackwardBound:
         """Return the rows over a and, through q, over b."""
         factors, lines = relaxation
-        over_a, over_q, constant, error = pull_product(factors, rows)
-        pulled = pull_lines(lines, _onto(over_q, site.shape(1)))
-        return Pulled([_onto(over_a, site.shape(0)), pulled.rows[0]], constant + pulled.constant, error + pulled.error)
+        over_a, over_q, constant, error = backward_product(factors, rows)
+        found = backward_lines(lines, _onto(over_q, context.shape(1)))
+        return BackwardBound(
+            [_onto(over_a, context.shape(0)), found.rows[0]], constant + found.constant, error + found.error
+        )
 
 
-class MatrixProduct:
+class MatrixProduct(Rule):
     """y_ik = sum_j a_ij b_jk over the last two axes, McCormick's bounds term by term."""
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return the sums of the extreme products."""
         a, b = boxes
         total = None
-        for j in range(site.shape(0)[-1]):
+        for j in range(context.shape(0)[-1]):
             term = product_box(
                 Box(a.low[..., j : j + 1], a.high[..., j : j + 1]),
                 Box(b.low[..., j : j + 1, :], b.high[..., j : j + 1, :]),
@@ -149,22 +141,14 @@ class MatrixProduct:
             raise ValueError("a matrix product over an empty axis")
         return total
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
+    def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return gamma_{m+1} abs(a) abs(b), m the length of the axis summed over."""
         size = boxes[0].magnitude @ boxes[1].magnitude
-        terms = site.shape(0)[-1]
+        terms = context.shape(0)[-1]
         underflow = format.tiny * terms * (2 + boxes[0].magnitude.amax() + boxes[1].magnitude.amax())
         return format.gamma(terms + 2) * size + underflow
 
-    def floor(self, site: Site) -> float:
-        """Return -infinity."""
-        return -math.inf
-
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return every entry that varies."""
-        return [box.high > box.low for box in boxes]
-
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> Factors:
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> Factors:
         """Return the factors, and their matrix products."""
         a, b = boxes
         n = max(len(a.low), len(b.low))
@@ -172,7 +156,7 @@ class MatrixProduct:
         size = a.magnitude @ b.magnitude
         return Factors(a_low, b_low, b_high, a_low @ b_low, a_low @ b_high, size.expand(n, *size.shape[1:]))
 
-    def pull(self, site: Site, relaxation: Factors, rows: Tensor) -> Pulled:
+    def backward(self, context: NodeContext, relaxation: Factors, rows: Tensor) -> BackwardBound:
         """Return the rows over a and b."""
         factors = relaxation
         positive, negative = split(rows)
@@ -180,9 +164,9 @@ class MatrixProduct:
         over_a = positive @ b_low + negative @ b_high
         over_b = factors.a_low.unsqueeze(1).transpose(-1, -2) @ rows
         constant = -(dot(positive, factors.at_low) + dot(negative, factors.at_high))
-        terms = rows[0, 0].numel() + site.shape(0)[-1] + 8
+        terms = rows[0, 0].numel() + context.shape(0)[-1] + 8
         error = 4 * BINARY64.gamma(terms) * dot(rows.abs(), factors.size)
-        return Pulled([_onto(over_a, site.shape(0)), _onto(over_b, site.shape(1))], constant, error)
+        return BackwardBound([_onto(over_a, context.shape(0)), _onto(over_b, context.shape(1))], constant, error)
 
 
 def outward(curve: Curve, box: Box) -> Box:
@@ -191,8 +175,8 @@ def outward(curve: Curve, box: Box) -> Box:
     return values.widened(curve.error(box, values, BINARY64))
 
 
-def _same(site: Site) -> bool:
-    return site.node.inputs[0] == site.node.inputs[1]
+def _same(context: NodeContext) -> bool:
+    return context.node.inputs[0] == context.node.inputs[1]
 
 
 def _onto(rows: Tensor, shape: tuple[int, ...]) -> Tensor:

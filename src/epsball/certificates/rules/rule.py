@@ -1,8 +1,10 @@
-"""`Rule`: what a kind that is not affine gives to the interpreters."""
+"""`Rule`: how the values of a kind that is not affine are bounded."""
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,8 +15,8 @@ from epsball.graph.kinds import Parameters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
-    """A node where a rule is applied.
+class NodeContext:
+    """A node as its rule sees it.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ class Site:
         return self.graph[self.node.inputs[index]].shape
 
 
-class Pulled(NamedTuple):
+class BackwardBound(NamedTuple):
     """Rows a . y over a node's output, bounded below by rows over its inputs.
 
     a . y >= sum_i rows_i . x_i + constant - error, in real arithmetic on the numbers stored.
@@ -47,34 +49,36 @@ class Pulled(NamedTuple):
     error: Tensor
 
 
-@runtime_checkable
-class Rule(Protocol):
+class Rule(ABC):
     """Interval and linear relaxation of one kind."""
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    @abstractmethod
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return bounds of f over the boxes, as the kind computes them in the boxes' type."""
-        ...
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
+    def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return a bound on abs(computed - f), (n, *shape), where f is computed in `format` on points of the boxes.
 
-        It depends on the values f, which lie in `box`, through their size c abs(f), c < 1, alone: so that
-        what is computed is least where f is, and a box of one end gives the error there.
+        It depends on the values f, which lie in `box`, only through their size c abs(f), c < 1. So what is computed
+        is least where f is least, and a box whose two ends agree gives the error at that value. By default 0.
         """
-        ...
+        return 0.0
 
-    def floor(self, site: Site) -> float:
-        """Return a number that no computed value is below, whatever its rounding."""
-        ...
+    def floor(self, context: NodeContext) -> float:
+        """Return a number that no computed value is below, whatever its rounding; by default -infinity."""
+        return -math.inf
 
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return for each input the entries whose bounds the relaxation gets better by, (n, *shape) of bool."""
-        ...
+    def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
+        """Return for each input the neurons whose tighter bounds make a tighter relaxation, (n, *shape) of bool.
 
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> Any:
-        """Return the relaxation over the boxes: tensors whose first axis is the examples."""
-        ...
+        By default all that vary.
+        """
+        return [box.high > box.low for box in boxes]
 
-    def pull(self, site: Site, relaxation: Any, rows: Tensor) -> Pulled:
+    @abstractmethod
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> Any:
+        """Return the linear relaxation over the boxes: tensors whose first axis is the examples."""
+
+    @abstractmethod
+    def backward(self, context: NodeContext, relaxation: Any, rows: Tensor) -> BackwardBound:
         """Return rows over the output, (n, r, *shape), as rows over the inputs that bound them below."""
-        ...

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY64, Format
 from epsball.certificates.box import Box
-from epsball.certificates.curves import Lines, curve_of, lines_of
-from epsball.certificates.rules.pointwise import pull_lines
-from epsball.certificates.rules.products import RECIPROCAL, Factors, factors_of, outward, pull_product
-from epsball.certificates.rules.rule import Pulled, Site
+from epsball.certificates.curves import LinearRelaxation, curve_of, linear_relaxation
+from epsball.certificates.rules.pointwise import backward_lines
+from epsball.certificates.rules.products import RECIPROCAL, Factors, backward_product, factors_of, outward
+from epsball.certificates.rules.rule import BackwardBound, NodeContext, Rule
 from epsball.certificates.tensors import dot
 
 EXP = curve_of("exp", ())
@@ -25,7 +25,7 @@ class Exponentials(NamedTuple):
     """Lines around exp(x - shift), their box, and that of their sum over an axis."""
 
     shift: Tensor
-    lines: Lines
+    lines: LinearRelaxation
     box: Box
     total: Box
 
@@ -43,77 +43,73 @@ def exponentials(box: Box, axis: int) -> Exponentials:
         exponential.low.sum(dim=axis, keepdim=True) * (1 - gamma),
         exponential.high.sum(dim=axis, keepdim=True) * (1 + gamma),
     )
-    return Exponentials(shift, Lines(*(part.unsqueeze(1) for part in lines_of(EXP, *shifted))), exponential, total)
+    return Exponentials(shift, linear_relaxation(EXP, *shifted).for_rows(), exponential, total)
 
 
-class Relaxation(NamedTuple):
+class SoftmaxRelaxation(NamedTuple):
     """The parts of softmax's relaxation."""
 
     shift: Tensor
-    exponential: Lines
+    exponential: LinearRelaxation
     exponential_size: Tensor
-    reciprocal: Lines
+    reciprocal: LinearRelaxation
     sum_size: Tensor
     factors: Factors
 
 
-class Softmax:
+class SoftmaxRule(Rule):
     """exp(x_i) / sum_j exp(x_j) over one axis."""
 
-    def interval(self, site: Site, boxes: Sequence[Box]) -> Box:
+    def interval(self, context: NodeContext, boxes: Sequence[Box]) -> Box:
         """Return 1 / sum_j exp(x_j - x_i) with every x_j, j not i, at the end that is worst."""
-        low, high = (part.movedim(site.kind.axis + 1, -1) for part in boxes[0])
-        least, most = _share(low, high), _share(high, low)
-        return Box(least.movedim(-1, site.kind.axis + 1), most.movedim(-1, site.kind.axis + 1))
+        low, high = (part.movedim(context.kind.axis + 1, -1) for part in boxes[0])
+        least, most = _probability(low, high), _probability(high, low)
+        return Box(least.movedim(-1, context.kind.axis + 1), most.movedim(-1, context.kind.axis + 1))
 
-    def error(self, site: Site, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
+    def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
         """Return the assumed error, relative to the result but for what the differences x_i - x_j lose."""
-        length = site.shape()[site.kind.axis]
-        spread = (boxes[0].high - boxes[0].low.amin(dim=site.kind.axis + 1, keepdim=True)).abs()
-        most = torch.maximum(spread, boxes[0].magnitude).amax(dim=site.kind.axis + 1, keepdim=True)
+        length = context.shape()[context.kind.axis]
+        spread = (boxes[0].high - boxes[0].low.amin(dim=context.kind.axis + 1, keepdim=True)).abs()
+        most = torch.maximum(spread, boxes[0].magnitude).amax(dim=context.kind.axis + 1, keepdim=True)
         return (format.gamma(length + _STEPS) + 8 * format.unit * most) * box.magnitude + format.tiny
 
-    def floor(self, site: Site) -> float:
+    def floor(self, context: NodeContext) -> float:
         """Return 0: exponentials and their quotients keep the sign."""
         return 0.0
 
-    def undecided(self, site: Site, boxes: Sequence[Box]) -> Sequence[Tensor]:
-        """Return every entry that varies."""
-        return [boxes[0].high > boxes[0].low]
-
-    def prepare(self, site: Site, boxes: Sequence[Box]) -> Relaxation:
+    def relax(self, context: NodeContext, boxes: Sequence[Box]) -> SoftmaxRelaxation:
         """Return the lines around exp and the reciprocal, and McCormick's factors of their product."""
-        parts = exponentials(boxes[0], site.kind.axis + 1)
+        parts = exponentials(boxes[0], context.kind.axis + 1)
         inverse = outward(RECIPROCAL, parts.total)
-        return Relaxation(
+        return SoftmaxRelaxation(
             parts.shift,
             parts.lines,
             parts.box.magnitude,
-            Lines(*(part.unsqueeze(1) for part in lines_of(RECIPROCAL, *parts.total))),
+            linear_relaxation(RECIPROCAL, *parts.total).for_rows(),
             parts.total.high,
-            factors_of(parts.box, inverse, site.node.shape),
+            factors_of(parts.box, inverse, context.node.shape),
         )
 
-    def pull(self, site: Site, relaxation: Relaxation, rows: Tensor) -> Pulled:
+    def backward(self, context: NodeContext, relaxation: SoftmaxRelaxation, rows: Tensor) -> BackwardBound:
         """Return the rows over x, through the product, the reciprocal, the sum and the exponentials."""
-        axis = site.kind.axis + 2
-        over_e, over_q, constant, error = pull_product(relaxation.factors, rows)
-        inverse = pull_lines(relaxation.reciprocal, over_q.sum(dim=axis, keepdim=True))
+        axis = context.kind.axis + 2
+        over_e, over_q, constant, error = backward_product(relaxation.factors, rows)
+        inverse = backward_lines(relaxation.reciprocal, over_q.sum(dim=axis, keepdim=True))
         over_e = over_e + inverse.rows[0]
-        pulled = pull_lines(relaxation.exponential, over_e)
-        over_x = pulled.rows[0]
-        shift = relaxation.shift.expand(len(relaxation.shift), *site.node.shape)
+        through_exp = backward_lines(relaxation.exponential, over_e)
+        over_x = through_exp.rows[0]
+        shift = relaxation.shift.expand(len(relaxation.shift), *context.node.shape)
         gamma = BINARY64.gamma(rows[0, 0].numel() + 8)
         rounding = dot(inverse.rows[0].abs(), relaxation.sum_size) + dot(over_e.abs(), relaxation.exponential_size)
         rounding = rounding + dot(over_x.abs(), shift.abs())
-        return Pulled(
+        return BackwardBound(
             [over_x],
-            constant + inverse.constant + pulled.constant - dot(over_x, shift),
-            error + inverse.error + pulled.error + gamma * rounding,
+            constant + inverse.constant + through_exp.constant - dot(over_x, shift),
+            error + inverse.error + through_exp.error + gamma * rounding,
         )
 
 
-def _share(own: Tensor, others: Tensor) -> Tensor:
+def _probability(own: Tensor, others: Tensor) -> Tensor:
     """Return exp(own_i) / (exp(own_i) + sum_{j != i} exp(others_j)) over the last axis."""
     differences = others.unsqueeze(-2) - own.unsqueeze(-1)
     diagonal = torch.eye(own.shape[-1], dtype=torch.bool, device=own.device)

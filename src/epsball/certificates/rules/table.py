@@ -1,11 +1,11 @@
-"""The rule table: one rule a kind that is not affine."""
+"""The rule table: one rule per kind that is not affine."""
 
-from epsball.certificates.rules.log_softmax import LogSoftmax as LogSoftmaxRule
+from epsball.certificates.rules.log_softmax import LogSoftmaxRule
 from epsball.certificates.rules.maxima import Extremum, Maxima
 from epsball.certificates.rules.pointwise import Pointwise, Rectifier
 from epsball.certificates.rules.products import MatrixProduct, Product, Quotient
 from epsball.certificates.rules.rule import Rule
-from epsball.certificates.rules.softmax import Softmax as SoftmaxRule
+from epsball.certificates.rules.softmax import SoftmaxRule
 from epsball.errors import UnsupportedOperation
 from epsball.graph import Node
 from epsball.graph.kinds import (

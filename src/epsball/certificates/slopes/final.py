@@ -2,37 +2,43 @@
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from epsball.certificates.arithmetic import PLAIN
-from epsball.certificates.linear.final import chunks
-from epsball.certificates.linear.rows import Rows
-from epsball.certificates.linear.slope_bounds import slope_limits
-from epsball.certificates.linear.sweep import sweep
+from epsball.certificates.linear.coefficients import Coefficients
+from epsball.certificates.linear.relaxations import slope_limits
+from epsball.certificates.linear.sweep import chunks, sweep
 from epsball.certificates.propagation import Propagation
 
 
+class Schedule(NamedTuple):
+    """Steps of Adam, and the size of the first; the size decays to a tenth."""
+
+    steps: int
+    step_size: float
+
+    def size(self, step: int) -> float:
+        """Return the size of a step."""
+        return self.step_size * 0.1 ** (step / max(1, self.steps - 1))
+
+
 def optimised_slopes(
-    bounds: Propagation,
-    specification: Float[Tensor, "n r classes"],
-    *,
-    steps: int,
-    step_size: float,
-    max_memory: int | None = None,
+    bounds: Propagation, specification: Float[Tensor, "n r classes"], schedule: Schedule, max_memory: int | None = None
 ) -> dict[str, Tensor]:
-    """Return for each rectifier the slopes (n, r, *shape) of the best bound that an ascent met."""
+    """Return for each rectifier the slopes (n, r, *shape) of the best bound that an ascent found."""
     found = [
-        _ascent(bounds.take(images), specification[images], steps, step_size)
+        _ascent(bounds.take(images), specification[images], schedule)
         for images in chunks(bounds, specification, max_memory)
     ]
     return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
 
-def _ascent(bounds: Propagation, specification: Tensor, steps: int, step_size: float) -> dict[str, Tensor]:
-    """Climb by Adam within the slopes' limits; each row keeps the slopes of its own best bound."""
+def _ascent(bounds: Propagation, specification: Tensor, schedule: Schedule) -> dict[str, Tensor]:
+    """Ascend by Adam within the slopes' limits; each row keeps the slopes of its own best bound."""
     plain = replace(bounds, arithmetic=PLAIN)
     limits = slope_limits(bounds)
     n, r = specification.shape[:2]
@@ -44,17 +50,17 @@ def _ascent(bounds: Propagation, specification: Tensor, steps: int, step_size: f
         return {}
     best = {name: slope.detach().clone() for name, slope in slopes.items()}
     best_bound = torch.full((n, r), -math.inf, dtype=specification.dtype, device=specification.device)
-    ascent = torch.optim.Adam(slopes.values(), lr=step_size, maximize=True)
-    for step in range(steps + 1):
-        bound = sweep(plain, bounds.graph.output, Rows(specification), slopes=slopes)
+    ascent = torch.optim.Adam(slopes.values(), lr=schedule.step_size, maximize=True)
+    for step in range(schedule.steps + 1):
+        bound = sweep(plain, bounds.graph.output, Coefficients(specification), slopes=slopes)
         better = bound.detach() > best_bound
         best_bound = torch.where(better, bound.detach(), best_bound)
         for name, slope in slopes.items():
             rows = better.view(n, r, *(1,) * (slope.ndim - 2))
             best[name] = torch.where(rows, slope.detach(), best[name])
-        if step == steps:
+        if step == schedule.steps:
             break
-        ascent.param_groups[0]["lr"] = step_size * 0.1 ** (step / max(1, steps - 1))
+        ascent.param_groups[0]["lr"] = schedule.size(step)
         ascent.zero_grad()
         bound.sum().backward()
         ascent.step()

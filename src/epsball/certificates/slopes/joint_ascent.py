@@ -1,4 +1,4 @@
-"""The joint ascent: all slopes of one example, of its final rows and of entries, through the final bound."""
+"""The joint ascent of all slopes of one example: of its final rows and of neurons, through the final bound."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,26 +8,27 @@ from torch import Tensor
 from epsball.certificates.arithmetic import PLAIN
 from epsball.certificates.box import Box
 from epsball.certificates.domain import Domain
-from epsball.certificates.linear.rows import Rows
-from epsball.certificates.linear.slope_bounds import slope_limits
+from epsball.certificates.linear.coefficients import Coefficients
+from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.linear.windows import cropped
 from epsball.certificates.propagation import Propagation, propagate
-from epsball.certificates.slopes.neurons import Entries, climbing
+from epsball.certificates.slopes.final import Schedule
+from epsball.certificates.slopes.neurons import NeuronSlopes, climbing
 
 _WARM_UP = 3
-"""Steps before progress is judged: the first, of the largest size, often lead down."""
+"""Steps before progress is judged: the first and largest ones often lead down."""
 
 
 class Ascent:
-    """An ascent, by Adam in float32 and without error terms, of those final rows of one example that are not above 0.
+    """An ascent, by Adam in float32 and without error terms, of the final rows of one example that are not above 0.
 
     Parameters
     ----------
     bounds, specification, rows
         Bounds so far on every node, the final rows, and their bounds (1, r).
-    slopes, entries
-        Where it starts: slopes of the final rows, (1, r, *shape) by rectifier, and those of entries.
+    slopes, neurons
+        Where it starts: slopes of the final rows, (1, r, *shape) by rectifier, and those of neurons.
     """
 
     def __init__(
@@ -36,32 +37,32 @@ class Ascent:
         specification: Tensor,
         rows: Tensor,
         slopes: Mapping[str, Tensor],
-        entries: Sequence[Entries],
+        neurons: Sequence[NeuronSlopes],
     ) -> None:
         self.lacking = rows[0] <= 0
         self.rows, self.specification = rows[:, self.lacking].float(), specification[:, self.lacking].float()
-        self.bounds, self.entries, self.passes = _single(bounds), entries, 0
+        self.bounds, self.neurons, self.passes = _single(bounds), neurons, 0
         self.final = {name: _leaf(slope[:, self.lacking]) for name, slope in slopes.items()}
-        self.own = [{name: _leaf(slope) for name, slope in part.slopes.items()} for part in entries]
+        self.own = [{name: _leaf(slope) for name, slope in part.slopes.items()} for part in neurons]
         self.leaves = [leaf for part in (self.final, *self.own) for leaf in part.values()]
         self.best = [leaf.detach().clone() for leaf in self.leaves]
         limits = slope_limits(self.bounds)
         self.ends = [limits[name] for name in self.final]
         self.ends += [
             (cropped(limits[name][0], part.parts[name]), cropped(limits[name][1], part.parts[name]))
-            for part in entries
+            for part in neurons
             for name in part.slopes
         ]
 
-    def run(self, steps: int, step_size: float) -> None:
-        """Climb until every row is above 0 by more than its error terms, or by its progress cannot be.
+    def run(self, schedule: Schedule) -> None:
+        """Ascend until every row is above 0 by more than its error terms, or would not get there at the present pace.
 
-        The error terms of a row are taken to be a quarter more than what its bound lacks of the plain one at first.
+        The error terms of a row are taken to be 1.25 times what its bound and the plain one differ by at first.
         """
-        adam = torch.optim.Adam(self.leaves, lr=step_size, maximize=True, foreach=True)
+        adam = torch.optim.Adam(self.leaves, lr=schedule.step_size, maximize=True, foreach=True)
         best = before = -torch.inf
         target = torch.zeros_like(self.rows)
-        for step in range(steps + 1):
+        for step in range(schedule.steps + 1):
             bound = self._bound()
             if step == 0:
                 target = 1.25 * (bound.detach() - self.rows).clamp(min=0)
@@ -69,11 +70,11 @@ class Ascent:
             least = lead.min().item()
             if least > best:
                 best, self.best = least, [leaf.detach().clone() for leaf in self.leaves]
-            hopeless = step >= _WARM_UP and least + (steps - step) * (least - before) <= 0
-            if least > 0 or step == steps or hopeless:
+            hopeless = step >= _WARM_UP and least + (schedule.steps - step) * (least - before) <= 0
+            if least > 0 or step == schedule.steps or hopeless:
                 break
             before = least
-            adam.param_groups[0]["lr"] = step_size * 0.1 ** (step / max(1, steps - 1))
+            adam.param_groups[0]["lr"] = schedule.size(step)
             adam.zero_grad()
             lead.clamp(max=0).sum().backward()
             adam.step()
@@ -81,13 +82,13 @@ class Ascent:
                 for leaf, ends in zip(self.leaves, self.ends, strict=True):
                     leaf.nan_to_num_().clamp_(*ends)
 
-    def best_entries(self) -> list[Entries]:
-        """Return the entries with the slopes of the best bound met."""
+    def best_neurons(self) -> list[NeuronSlopes]:
+        """Return the neurons with the slopes of the best bound found."""
         rest = iter(self.best[len(self.final) :])
-        return [part.having({name: next(rest) for name in part.slopes}) for part in self.entries]
+        return [part.having({name: next(rest) for name in part.slopes}) for part in self.neurons]
 
     def best_final(self, slopes: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return slopes of all final rows, with those of the best bound met for the rows that climbed."""
+        """Return slopes of all final rows, with those of the best bound found for the rows that ascended."""
         chosen = {name: slope.clone() for name, slope in slopes.items()}
         for name, best in zip(self.final, self.best, strict=False):
             chosen[name][:, self.lacking] = best.to(chosen[name].dtype)
@@ -96,7 +97,7 @@ class Ascent:
     def _bound(self) -> Tensor:
         """Return the final rows' bounds, a function of all slopes."""
         bounds = self.bounds
-        chosen = [part.having(slopes) for part, slopes in zip(self.entries, self.own, strict=True)]
+        chosen = [part.having(slopes) for part, slopes in zip(self.neurons, self.own, strict=True)]
         now = propagate(
             bounds.graph,
             bounds.domain,
@@ -107,9 +108,9 @@ class Ascent:
         )
         limits = {name: (low.detach(), high.detach()) for name, (low, high) in slope_limits(now).items()}
         slopes = {name: leaf.clamp(*limits[name]) for name, leaf in self.final.items()}
-        # There and, but for the last time, back.
-        self.passes += 2 * (self.rows.shape[1] + sum(2 * len(part.numbers) for part in self.entries))
-        return sweep(now, bounds.graph.output, Rows(self.specification), slopes=slopes)
+        # Forward, and except in the last step backward.
+        self.passes += 2 * (self.rows.shape[1] + sum(2 * len(part.neurons) for part in self.neurons))
+        return sweep(now, bounds.graph.output, Coefficients(self.specification), slopes=slopes)
 
 
 def _leaf(slope: Tensor) -> Tensor:

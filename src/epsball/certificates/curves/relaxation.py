@@ -9,6 +9,7 @@ so any approximate root p of g' gives a valid bound, and a good one gives the be
 slope right: only f and f' have to be evaluated with a known error.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,11 +20,14 @@ from epsball.certificates.curves.curve import Curve
 _ROUNDING = 2.0**-46
 """Covers 16 units in the kernels' values and a dozen roundings after them: 128 units of 2^-53."""
 
+_CHORD_ROUNDING = 2.0**-49
+"""Covers the few roundings in the intercept of a rectifier's chord."""
+
 _POINTS = 17
 _BISECTIONS = 50
 
 
-class Lines(NamedTuple):
+class LinearRelaxation(NamedTuple):
     """lower_slope x + lower <= f(x) <= upper_slope x + upper, entry by entry, as real numbers."""
 
     lower_slope: Tensor
@@ -31,15 +35,23 @@ class Lines(NamedTuple):
     upper_slope: Tensor
     upper: Tensor
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> "LinearRelaxation":
+        """Return the relaxation with a function of tensors applied to each of its four parts."""
+        return LinearRelaxation(*map(function, self))
 
-def lines_of(curve: Curve, low: Tensor, high: Tensor) -> Lines:
+    def for_rows(self) -> "LinearRelaxation":
+        """Return the relaxation with an axis of length 1 for the rows that are carried through it."""
+        return self.map(lambda part: part.unsqueeze(1))
+
+
+def linear_relaxation(curve: Curve, low: Tensor, high: Tensor) -> LinearRelaxation:
     """Return a line below and a line above the curve on [low, high], each near its best in the middle.
 
     The line that is highest at the middle is that of least area between it and the curve.
     """
     below = _envelope_slope(curve, low, high, sign=1.0)
     above = _envelope_slope(curve, low, high, sign=-1.0)
-    return Lines(
+    return LinearRelaxation(
         below,
         intercept_below(curve, low, high, below, sign=1.0),
         above,
@@ -110,3 +122,35 @@ def _least_if_convex(curve: Curve, g, start: Tensor, end: Tensor, slope: Tensor,
     tilt = sign * (derivative - slope)
     falls = (tilt + doubt).clamp(min=0) * (point - start) + (doubt - tilt).clamp(min=0) * (end - point)
     return torch.where(end > start, g(point) - falls, g(end))
+
+
+def rectifier_relaxation(low: Tensor, high: Tensor, below: Tensor | float) -> LinearRelaxation:
+    """Return the chord and the supporting line of least area of max(x, a x) (a <= 1) or min(x, a x) (a > 1).
+
+    Where the sign of x is known both lines are the function. Else one is the chord from (l, a l) to (u, u),
+    its slope s of any rounding and its intercept moved outward until it holds at both ends, and the
+    other passes through 0 with slope 1 or a, whichever encloses less.
+
+    References
+    ----------
+    Zhang et al., "Efficient neural network robustness certification with general activation functions"
+    (NeurIPS 2018): the adaptive choice of the lower slope.
+    """
+    below = torch.as_tensor(below, dtype=low.dtype, device=low.device).expand(low.shape)
+    one, zero = torch.ones_like(low), torch.zeros_like(low)
+    crossing = (low < 0) & (high > 0)
+    known = torch.where(low >= 0, one, below)
+    span = torch.where(crossing, high - low, one)
+    chord = torch.where(crossing, (high - below * low) / span, known)
+    at_low, at_high = (below - chord) * low, (1 - chord) * high
+    doubt = _CHORD_ROUNDING * ((below.abs() + chord.abs()) * low.abs() + (1 + chord.abs()) * high.abs()) + 2.0**-1060
+    above = torch.where(crossing, torch.maximum(at_low, at_high) + doubt, zero)
+    under = torch.where(crossing, torch.minimum(at_low, at_high) - doubt, zero)
+    support = torch.where(crossing, torch.where(high > -low, one, below), known)
+    convex = below <= 1
+    return LinearRelaxation(
+        torch.where(convex, support, chord),
+        torch.where(convex, zero, under),
+        torch.where(convex, chord, support),
+        torch.where(convex, above, zero),
+    )

@@ -1,4 +1,4 @@
-"""`Rows`: coefficients over a node's value, dense or in a window of its spatial axes."""
+"""`Coefficients`: rows of coefficients over a node's value, dense or in a window of its spatial axes."""
 
 import math
 from dataclasses import replace
@@ -12,14 +12,19 @@ from epsball.certificates.affine.layers import convolution_transpose
 from epsball.graph.kinds import Convolution
 
 Window = tuple[slice, ...]
-"""A range on each spatial axis; axis 0 of an example, the channels, is always whole."""
+"""One range per spatial axis; axis 0 of an example, the channels, is always whole."""
 
+CACHE = 2**22
+"""Bytes of coefficients carried at once: those that stay in a core's cache cost half as much (measured)."""
+
+_TEMPORARIES = 8
+"""Tensors of the size of the coefficients that live at once in a step."""
 
 LARGEST_MATRIX = 2**18
 """Entries up to which a window's convolution is one matrix: its zeros cost less than many small kernels do."""
 
 
-class Rows(NamedTuple):
+class Coefficients(NamedTuple):
     """Coefficients (n, r, *shape), or (n, r, channels, *window) that are 0 outside a window."""
 
     values: Tensor
@@ -40,16 +45,16 @@ class Rows(NamedTuple):
         """Return what of (..., channels, *spatial) lies in the window."""
         return vector if self.window is None else vector[(..., *self.window)]
 
-    def plus(self, other: "Rows", shape: tuple[int, ...]) -> "Rows":
+    def plus(self, other: "Coefficients", shape: tuple[int, ...]) -> "Coefficients":
         """Return the sum of two rows over one node."""
         if self.window == other.window:
-            return Rows(self.values + other.values, self.window)
-        return Rows(self.dense(shape) + other.dense(shape))
+            return Coefficients(self.values + other.values, self.window)
+        return Coefficients(self.dense(shape) + other.dense(shape))
 
 
 def through_convolution(
-    rows: Rows, weight: Tensor, kind: Convolution, shape: tuple[int, ...], matrices: dict[Any, Tensor]
-) -> Rows:
+    rows: Coefficients, weight: Tensor, kind: Convolution, shape: tuple[int, ...], matrices: dict[Any, Tensor]
+) -> Coefficients:
     """Return rows over a convolution's output as rows over its input: a window sees its receptive field.
 
     Parameters
@@ -61,7 +66,7 @@ def through_convolution(
     """
     lead = rows.values.shape[:2]
     if rows.window is None:
-        return Rows(convolution_transpose(rows.values.flatten(0, 1), weight, kind, shape).unflatten(0, lead))
+        return Coefficients(convolution_transpose(rows.values.flatten(0, 1), weight, kind, shape).unflatten(0, lead))
     lengths = tuple(rows.values.shape[3:])
     unpadded = tuple(
         stride * (length - 1) + dilation * (kernel - 1) + 1
@@ -70,18 +75,18 @@ def through_convolution(
     window, inside = _receptive(rows.window, kind, shape, unpadded)
     bare = replace(kind, bias=None, padding=(0,) * len(kind.stride))
 
-    def pull(values: Tensor) -> Tensor:
+    def carry(values: Tensor) -> Tensor:
         return convolution_transpose(values, weight, bare, (shape[0], *unpadded))[(..., *inside)]
 
     if math.prod(unpadded) * shape[0] * math.prod(lengths) * weight.shape[0] > LARGEST_MATRIX:
-        return Rows(pull(rows.values.flatten(0, 1)).unflatten(0, lead), window)
+        return Coefficients(carry(rows.values.flatten(0, 1)).unflatten(0, lead), window)
     key = (kind.weight, lengths, tuple((part.start, part.stop) for part in inside))
     if key not in matrices:
         size = weight.shape[0] * math.prod(lengths)
         basis = torch.eye(size, dtype=weight.dtype, device=weight.device).view(size, weight.shape[0], *lengths)
-        matrices[key] = pull(basis).flatten(1)
-    pulled = rows.values.flatten(2) @ matrices[key]
-    return Rows(pulled.unflatten(2, (shape[0], *(part.stop - part.start for part in window))), window)
+        matrices[key] = carry(basis).flatten(1)
+    carried = rows.values.flatten(2) @ matrices[key]
+    return Coefficients(carried.unflatten(2, (shape[0], *(part.stop - part.start for part in window))), window)
 
 
 def _receptive(
@@ -98,3 +103,8 @@ def _receptive(
         outer.append(slice(start, stop))
         inside.append(slice(start - origin, stop - origin))
     return tuple(outer), tuple(inside)
+
+
+def room_for(max_memory: int | None) -> int:
+    """Return the bytes of coefficients to carry at once under a bound on all memory, or none."""
+    return CACHE if max_memory is None else min(CACHE, max(1, max_memory // _TEMPORARIES))
