@@ -1,6 +1,6 @@
 """A 1-D chain-like instance: 6,000 points, about 32 conflicts each, on which scipy's matching does not end.
 
-    python benchmarks/limits_chain.py
+    python benchmarks/limits/chain.py
 
 Prints process CPU seconds of the whole call and of the matching alone (compilation excluded).
 """
