@@ -9,7 +9,7 @@ import numpy as np
 
 from epsball.limits.conflicts.compressed_rows import level_counts
 from epsball.limits.conflicts.graph import Conflicts, Meets, conflicts
-from epsball.limits.conflicts.memory import check_memory
+from epsball.limits.conflicts.problem import check_memory
 from epsball.limits.conflicts.representable import verified
 from epsball.limits.conflicts.sample import Sample, sample
 from epsball.limits.conflicts.thresholds import check_norm, parse_grid
