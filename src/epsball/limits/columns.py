@@ -5,9 +5,10 @@ from typing import Any
 
 from epsball.ball import Ball
 from epsball.limits.hyperedges.soft_optimum import BRIEF
+from epsball.limits.levels import STATUS_NAMES
 from epsball.limits.optimal_classifier import losses
 from epsball.limits.optimal_risk import optimal_risk
-from epsball.limits.result import STATES, Limit
+from epsball.limits.result import Limit
 
 MOST_CONFLICTS = 5_000_000
 """Conflicts up to which an audit bounds the cross-entropy."""
@@ -58,6 +59,6 @@ def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:
     limit = risk.at(ball.radius)
     entropy = None
     if limit.conflicts <= MOST_CONFLICTS:
-        entropy = losses(risk._sample, risk._stored, (ball.radius,)).cross_entropy[0]
-    states = [STATES[state] for state in risk.hard[0].tolist()]
-    return LinkColumns(columns={"limit.hard": states}, limit=limit, cross_entropy=entropy)
+        entropy = losses(risk.problem.sample, risk.problem.representable, (ball.radius,)).cross_entropy[0]
+    status = [STATUS_NAMES[value] for value in risk.hard[0].tolist()]
+    return LinkColumns(columns={"limit.hard": status}, limit=limit, cross_entropy=entropy)

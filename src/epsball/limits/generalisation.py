@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float, Int64
 
 from epsball.errors import InputError
-from epsball.limits.conflicts.graph import Conflicts
-from epsball.limits.conflicts.sample import Sample
-from epsball.limits.flow.bipartite import double_cover, two_classes
+from epsball.limits.conflicts.problem import Problem
+from epsball.limits.flow.bipartite import bipartite, sides
 from epsball.limits.flow.flow import Flow
 from epsball.randomness import Keys
 from epsball.results import Result, arrow_table, jsonable, text_table
@@ -226,23 +225,22 @@ def _spelled(radii: Float[np.ndarray, " k"]) -> str:
     return f"radius {named}" if len(texts) == 1 else f"radii {named}"
 
 
-def sample_curve_of(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...], *, seed: int = 0) -> SampleCurve:
+def sample_curve_of(problem: Problem, radii: tuple[Fraction, ...], *, seed: int = 0) -> SampleCurve:
     """Return L* at n/4, n/2 and n over pairs of examples, with its verdict at each radius."""
-    two = len(data.classes) == 2
-    problem = two_classes(graph, data) if two else double_cover(graph)
-    first = int(data.bounds[1]) if two else 0
+    data = problem.sample
+    copies = 1 if len(data.classes) == 2 else 2
+    (graph,) = bipartite(data, [problem.exact])
     position = np.empty(len(data), dtype=np.int64)
     position[data.order] = np.arange(len(data))
-    levels = [graph.radii.index(radius) for radius in radii]
+    levels = [problem.radii.index(radius) for radius in radii]
 
     def risk(members: Int64[np.ndarray, " m"]) -> Float[np.ndarray, " radii"]:
+        # Examples without capacity send and receive nothing, as if they were absent.
         capacity = np.zeros_like(data.capacity)
         inside = position[members]
         capacity[inside] = data.capacity[inside]
-        sides = (capacity[:first], capacity[first:]) if two else (capacity, capacity)
-        # Examples without capacity send and receive nothing, as if they were absent.
-        flow = Flow(problem, *sides)
-        mass = float(capacity.sum()) * (1 if two else 2)
+        flow = Flow(graph, *sides(data, capacity))
+        mass = float(capacity.sum()) * copies
         return np.array([flow.raise_to(level) / mass for level in levels])
 
     everyone = np.arange(len(data))

@@ -5,15 +5,19 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
 
+from epsball.ball import Ball
 from epsball.errors import InputError
 from epsball.limits.conflicts.graph import Conflicts
+from epsball.limits.conflicts.problem import Problem
 from epsball.limits.conflicts.sample import Sample
-from epsball.limits.flow.bipartite import double_cover, two_classes
+from epsball.limits.flow.bipartite import bipartite, sides
 from epsball.limits.flow.flow import Flow
 from epsball.limits.flow.proper_losses import brier, coarse, cross_entropy, partition
-from epsball.limits.hyperedges.half_integral import core_of
+from epsball.limits.hyperedges.half_integral import half_integral
 from epsball.limits.hyperedges.soft_optimum import STANDARD, soft_optimum
 from epsball.results import Result, arrow_table, jsonable, text_table
 
@@ -102,39 +106,42 @@ class Losses(Result):
         return jsonable(self)
 
 
-def optimum(data: Sample, graph: Conflicts, norm: str | None, position: int, radii: tuple[Fraction, ...]) -> Optimum:
-    """Return the optimum at one radius of the curve, in the caller's order of examples."""
-    level = graph.radii.index(radii[position])
+def optimum(problem: Problem, radius: Fraction) -> Optimum:
+    """Return the optimum at one radius of the grid, in the caller's order of examples."""
+    data, graph, level = problem.sample, problem.exact, problem.radii.index(radius)
     two = len(data.classes) == 2
-    first = int(data.bounds[1]) if two else 0
-    problem = two_classes(graph, data) if two else double_cover(graph)
-    capacities = (data.capacity[:first], data.capacity[first:]) if two else (data.capacity, data.capacity)
-    flow = Flow(problem, *capacities)
+    flow = Flow(*bipartite(data, [graph]), *sides(data, data.capacity))
     flow.raise_to(level)
     reached, reached_right = flow.reached()
     if two:
         q = np.concatenate([reached, ~reached_right]).astype(np.float64)
     else:
-        core = core_of(graph, level, ~reached & ~reached_right, data.labels)
-        q = soft_optimum(data, norm, radii[position], core, reached, STANDARD).q
+        part = half_integral(graph, level, ~reached & ~reached_right, data.labels)
+        q = soft_optimum(data, problem.joint_norm, radius, part, reached, STANDARD).q
     q = data.to_caller(q)
     pairs = flow.coupling()
     return Optimum(
-        radius=radii[position],
+        radius=radius,
         guarantee=q,
         given_up=np.flatnonzero(q < 1.0),
-        coupling=data.order[np.stack([pairs.left, pairs.right + first], axis=1)],
+        coupling=data.order[np.stack([pairs.left, pairs.right + flow.graph.offset], axis=1)],
         mass=pairs.amount / data.total / (1 if two else 2),
     )
 
 
-def least_favourable(data: Sample, graph: Conflicts, level: int) -> LeastFavourable:
-    """Return the least favourable pair of two classes at a level."""
-    first = _first_of_two(data)
+def least_favourable(problem: Problem, radius: Fraction) -> LeastFavourable:
+    """Return the least favourable pair of two classes at one radius of the grid."""
+    data = problem.sample
+    if len(data.classes) != 2:
+        raise InputError(
+            f"the sample has {len(data.classes)} classes; the least favourable pair is one of two. "
+            "Select the examples of two classes first."
+        )
     capacity, total = coarse(data.capacity, data.total)
-    found = partition(two_classes(graph, data), level, capacity[:first], capacity[first:])
+    (graph,) = bipartite(data, [problem.exact])
+    found = partition(graph, problem.radii.index(radius), *sides(data, capacity))
     return LeastFavourable(
-        pairs=data.order[found.moves + np.array([0, first])],
+        pairs=data.order[found.moves + np.array([0, graph.offset])],
         mass=found.moved / total,
         guarantee=data.to_caller(np.concatenate([found.left, found.right])),
     )
@@ -147,22 +154,75 @@ def losses(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...]) -> Losse
     averaged, which keeps every pair's sum at most 1 and, the losses being convex, costs nothing.
     """
     capacity, total = coarse(data.capacity, data.total)
-    two, first = len(data.classes) == 2, int(data.bounds[1])
-    problem = two_classes(graph, data) if two else double_cover(graph)
-    sides = (capacity[:first], capacity[first:]) if two else (capacity, capacity)
-    entropies, scores = [], []
+    (problem,) = bipartite(data, [graph])
+    two, entropies, scores = len(data.classes) == 2, [], []
     for radius in radii:
-        found = partition(problem, graph.radii.index(radius), *sides)
+        found = partition(problem, graph.radii.index(radius), *sides(data, capacity))
         q = np.concatenate([found.left, found.right]) if two else (found.left + found.right) / 2.0
         entropies.append(cross_entropy(q, capacity, total))
         scores.append(brier(q, capacity, total))
     return Losses(radii=radii, cross_entropy=tuple(entropies), brier=tuple(scores))
 
 
-def _first_of_two(data: Sample) -> int:
-    if len(data.classes) != 2:
-        raise InputError(
-            f"the sample has {len(data.classes)} classes; the least favourable pair is one of two. "
-            "Select the examples of two classes first."
-        )
-    return int(data.bounds[1])
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RandomisedClassifier:
+    """Answers class c at z with at least the largest q_i of the examples of class c whose ball holds z.
+
+    On the balls of the sample its risk is 1 - sum_i w_i q_i; elsewhere it answers every class alike.
+
+    Parameters
+    ----------
+    x, y
+        (n, ...) centres and (n,) class numbers 0..C-1 of the sample.
+    norm, radius
+        The balls.
+    guarantee
+        (n,) feasible guarantees q, such as `Optimum.guarantee`.
+    """
+
+    x: Float[Tensor, "n *shape"]
+    y: Int64[np.ndarray, " n"]
+    norm: str
+    radius: Fraction
+    guarantee: Float64[np.ndarray, " n"]
+
+    def __call__(self, z: Float[Tensor, "m *shape"]) -> Float64[np.ndarray, "m c"]:
+        """Return the probabilities of the classes at the points z.
+
+        Raises
+        ------
+        InputError
+            If guarantees conflict at a point: they sum to more than one over classes that meet there.
+        """
+        ball = Ball(self.norm, self.radius, None, None)
+        floor = np.zeros((len(z), int(self.y.max()) + 1))
+        for i in np.flatnonzero(self.guarantee > 0.0):
+            centre = self.x[int(i)].expand_as(z)
+            inside = ball.contains(z, centre.to(z.dtype)).numpy()
+            c = self.y[i]
+            floor[inside, c] = np.maximum(floor[inside, c], self.guarantee[i])
+        left = 1.0 - floor.sum(axis=1, keepdims=True)
+        if left.min(initial=0.0) < -1e-6:
+            raise InputError(
+                f"the guarantees sum to {1.0 - left.min():.6f} at a point; over classes whose balls meet "
+                "they must sum to at most one."
+            )
+        return floor + np.clip(left, 0.0, None) / floor.shape[1]
+
+
+def randomised_classifier(
+    x: Tensor, y: Tensor, norm: str, radius: Fraction, guarantee: Float64[np.ndarray, " n"]
+) -> RandomisedClassifier:
+    """Return the classifier over the labels of `y` in increasing order.
+
+    Parameters
+    ----------
+    x, y
+        The sample, as given to `optimal_risk` (floats).
+    norm, radius, guarantee
+        The balls and the guarantees.
+    """
+    classes = torch.unique(y)
+    return RandomisedClassifier(
+        x=x, y=torch.searchsorted(classes, y).numpy(), norm=norm, radius=radius, guarantee=guarantee
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 from epsball.errors import InputError
 from epsball.limits.conflicts.graph import conflicts
-from epsball.limits.conflicts.sample import Sample, part_of, sample
+from epsball.limits.conflicts.sample import ORDER, NormName, Sample, part_of, sample
 from epsball.limits.conflicts.thresholds import check_norm
 
 _TRIAL = 300
@@ -31,7 +31,7 @@ class Separation:
     second: int
 
 
-def separation(x: Any, y: Any, *, norm: str = "linf", queries: Any = None) -> Separation:
+def separation(x: Any, y: Any, *, norm: NormName = "linf", queries: Any = None) -> Separation:
     """Return the least distance between examples of different label.
 
     Parameters
@@ -52,7 +52,7 @@ def separation(x: Any, y: Any, *, norm: str = "linf", queries: Any = None) -> Se
     data = sample(x, y)
     chosen = np.zeros(len(data), dtype=bool) if queries is None else np.asarray(queries, dtype=bool)
     if chosen.shape != (len(data),):
-        raise InputError(f"queries have shape {chosen.shape} for {len(data)} examples; give one mark an example.")
+        raise InputError(f"queries have shape {chosen.shape} for {len(data)} examples; give one mark per example.")
     marks = chosen[data.order]
     positions = np.unique(np.linspace(0, len(data) - 1, _TRIAL).astype(np.int64))
     part = part_of(data, positions)
@@ -67,7 +67,7 @@ def separation(x: Any, y: Any, *, norm: str = "linf", queries: Any = None) -> Se
     return found
 
 
-def _nearest(data: Sample, norm: str, marks: np.ndarray, every: bool, reach: Fraction) -> Separation | None:
+def _nearest(data: Sample, norm: NormName, marks: np.ndarray, every: bool, reach: Fraction) -> Separation | None:
     """Return the nearest allowed pair whose balls of radius `reach` meet, or None."""
     graph = conflicts(data, norm, (reach,))
     u, v = graph.rows_of(np.arange(len(graph))), graph.neighbour
@@ -82,16 +82,15 @@ def _nearest(data: Sample, norm: str, marks: np.ndarray, every: bool, reach: Fra
     )
 
 
-def _spread(data: Sample, norm: str) -> Fraction:
+def _spread(data: Sample, norm: NormName) -> Fraction:
     """Return a radius that every pair reaches."""
     diameter = Fraction(2 * data.magnitude) * (1 if norm == "linf" else data.dimension)
     return diameter + 1
 
 
-def _keys(data: Sample, norm: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _keys(data: Sample, norm: NormName, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return the distances of the pairs in the units of the data, a chunk at a time."""
-    order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
     chunks = np.array_split(np.arange(len(u)), max(1, len(u) // 2048))
     return np.concatenate(
-        [np.linalg.norm(data.rows(u[c]).astype(float) - data.rows(v[c]).astype(float), order, axis=1) for c in chunks]
+        [np.linalg.norm(data.rows(u[c]).astype(float) - data.rows(v[c]).astype(float), ORDER[norm], axis=1) for c in chunks]
     )
