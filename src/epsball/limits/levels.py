@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64, Int8
 
 from epsball.limits.conflicts.graph import Conflicts
 from epsball.limits.conflicts.problem import Problem
+from epsball.limits.conflicts.sample import Sample
 from epsball.limits.flow.bipartite import bipartite, pair_of_classes, sides
 from epsball.limits.flow.flow import Flow, raise_readings
 from epsball.limits.hyperedges.half_integral import half_integral
@@ -45,19 +46,16 @@ def levels(problem: Problem, effort: Effort) -> Iterator[Level]:
     """Yield what is known at each radius, both readings of ties solved by the same steps."""
     data, readings = problem.sample, problem.readings
     flows = [Flow(graph, *sides(data, data.capacity)) for graph in bipartite(data, readings)]
+    two = len(data.classes) == 2
     for level in range(len(problem.radii)):
         raise_readings(flows, level)
-        if len(data.classes) == 2:
-            found = _two_classes(problem, flows)
-        else:
-            found = _many_classes(problem, flows, level, effort)
+        found = _two_classes(data, flows) if two else _many_classes(problem, flows, level, effort)
         report("radii", level + 1, len(problem.radii))
         yield found
 
 
-def _two_classes(problem: Problem, flows: list[Flow]) -> Level:
+def _two_classes(data: Sample, flows: list[Flow]) -> Level:
     """Return the level of two classes: the maximum flow is the mass that any classifier gives up."""
-    data = problem.sample
     low, representable = (flow.value / data.total for flow in (flows[0], flows[-1]))
     status = np.full(len(data), EITHER, dtype=np.int8)
     for part, side in zip(sides(data, status), flows[0].cover_status(), strict=True):
@@ -79,9 +77,7 @@ class _Solved:
 def _many_classes(problem: Problem, flows: list[Flow], level: int, effort: Effort) -> Level:
     """Return the level of more classes: pairs by the double cover, then hyperedges."""
     data = problem.sample
-    solved = [
-        _solve(problem, graph, flow, level, effort) for graph, flow in zip(problem.readings, flows, strict=True)
-    ]
+    solved = [_solve(problem, graph, flow, level, effort) for graph, flow in zip(problem.readings, flows, strict=True)]
     exact, representable = solved[0], solved[-1]
     status = np.full(len(data), EITHER, dtype=np.int8)
     status[exact.safe], status[exact.given_up] = SAFE, GIVEN_UP

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from epsball.limits.conflicts.compressed_rows import level_counts
 from epsball.limits.conflicts.graph import Meets
 from epsball.limits.conflicts.problem import Problem, check_memory, problem
 from epsball.limits.conflicts.sample import NormName, sample
@@ -104,7 +103,7 @@ def optimal_risk(
 def _curve(problem: Problem, levels: list[Level], confidence: float) -> tuple[Limit, ...]:
     """Return the limit at each radius of the problem, the first of which is 0."""
     exact = problem.exact
-    conflicts = level_counts(exact.level, len(exact.radii)).cumsum()
+    conflicts = exact.counts()
     shares = problem.sample.capacity / problem.sample.total
     shares_of_one = shares / shares.sum()
     curve = []
@@ -112,8 +111,7 @@ def _curve(problem: Problem, levels: list[Level], confidence: float) -> tuple[Li
         undecided = int(exact.undecided_pairs[i])
         # A classifier that keeps all decided conflicts may still err on one end of each undecided pair.
         high, deterministic = (
-            min(1.0, end + undecided * float(shares.max()))
-            for end in (level.high, max(level.low, level.deterministic))
+            min(1.0, end + undecided * float(shares.max())) for end in (level.high, max(level.low, level.deterministic))
         )
         interval = Interval(level.low, max(level.low, high))
         limit = Limit(

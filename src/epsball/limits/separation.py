@@ -91,6 +91,5 @@ def _spread(data: Sample, norm: NormName) -> Fraction:
 def _keys(data: Sample, norm: NormName, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return the distances of the pairs in the units of the data, a chunk at a time."""
     chunks = np.array_split(np.arange(len(u)), max(1, len(u) // 2048))
-    return np.concatenate(
-        [np.linalg.norm(data.rows(u[c]).astype(float) - data.rows(v[c]).astype(float), ORDER[norm], axis=1) for c in chunks]
-    )
+    gaps = (data.rows(u[c]).astype(float) - data.rows(v[c]).astype(float) for c in chunks)
+    return np.concatenate([np.linalg.norm(gap, ORDER[norm], axis=1) for gap in gaps])

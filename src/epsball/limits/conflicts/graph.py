@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from epsball.limits.conflicts.bounding_boxes import FEW, Boxes
-from epsball.limits.conflicts.compressed_rows import merge_tiles
 from epsball.limits.conflicts.sample import ORDER, NormName, Sample
-from epsball.limits.conflicts.scans import Block, Found, scan_gaps, scan_l2, squared_norms
+from epsball.limits.conflicts.scans import Block, Found, level_counts, merge_tiles, scan_gaps, scan_l2, squared_norms
 from epsball.limits.conflicts.thresholds import thresholds
 from epsball.progress import report
 
@@ -62,6 +61,10 @@ class Conflicts:
     def edges(self, level: int) -> np.ndarray:
         """Return the positions of the edges present at a level."""
         return np.flatnonzero(self.level <= level)
+
+    def counts(self) -> np.ndarray:
+        """Return the number of edges present at each level."""
+        return level_counts(self.level, len(self.radii)).cumsum()
 
     def rows_of(self, edges: np.ndarray) -> np.ndarray:
         """Return the lower end u of each edge position."""

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from epsball.ball import Ball
 from epsball.limits.compiled import compiled
-from epsball.limits.conflicts.compressed_rows import take_flags
 from epsball.limits.conflicts.graph import Conflicts
 from epsball.limits.conflicts.sample import NormName, Sample
+from epsball.limits.conflicts.scans import NEAR
 from epsball.progress import report
 
 _CHUNK = 8192
@@ -34,7 +34,7 @@ def with_representable_levels(graph: Conflicts, data: Sample, norm: NormName) ->
     Conflicts
         They share all arrays but `level`; `graph` itself where all levels stay.
     """
-    near = take_flags(graph.level)
+    near = _take_flags(graph.level)
     tables = _pixel_tables(graph, data) if len(near) and norm == "linf" and data.scale else None
     verified = np.empty(len(near), dtype=np.uint16)
     for done in range(0, len(near), _CHUNK):
@@ -118,3 +118,19 @@ def _all_meet(a, b, table):
                 out[i] = False
                 break
     return out
+
+
+@compiled()
+def _take_flags(level):
+    """Return the positions of levels flagged `NEAR`, and clear their flags in place."""
+    count = 0
+    for e in range(level.shape[0]):
+        count += level[e] >= NEAR
+    flagged = np.empty(count, np.int64)
+    count = 0
+    for e in range(level.shape[0]):
+        if level[e] >= NEAR:
+            flagged[count] = e
+            count += 1
+            level[e] &= NEAR - 1
+    return flagged

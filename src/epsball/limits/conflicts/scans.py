@@ -251,3 +251,52 @@ def squared_distances(points, u, v):
     for e in range(u.shape[0]):
         out[e] = squared_distance(points[u[e]], points[v[e]])
     return out
+
+
+@compiled()
+def merge_tiles(ends, columns, levels, out_columns, out_levels):
+    """Merge tiles that hold the same rows into whole rows, each ordered by level.
+
+    Parameters
+    ----------
+    ends
+        (tiles, rows): end of each row within its tile; the tiles lie one behind the other.
+    columns, levels
+        The edges tile by tile.
+    out_columns, out_levels
+        The same edges row by row.
+    """
+    tiles, rows = ends.shape
+    base = np.zeros(tiles, np.int64)
+    for t in range(1, tiles):
+        base[t] = base[t - 1] + ends[t - 1, rows - 1]
+    cursor = base.copy()
+    row_ends = np.empty(rows, np.int64)
+    position = 0
+    for u in range(rows):
+        left = 0
+        for t in range(tiles):
+            left += base[t] + ends[t, u] - cursor[t]
+        while left > 0:
+            lowest = NEAR
+            for t in range(tiles):
+                if cursor[t] < base[t] + ends[t, u]:
+                    lowest = min(lowest, levels[cursor[t]] & (NEAR - 1))
+            for t in range(tiles):
+                while cursor[t] < base[t] + ends[t, u] and levels[cursor[t]] & (NEAR - 1) == lowest:
+                    out_columns[position] = columns[cursor[t]]
+                    out_levels[position] = levels[cursor[t]]
+                    cursor[t] += 1
+                    position += 1
+                    left -= 1
+        row_ends[u] = position
+    return row_ends
+
+
+@compiled()
+def level_counts(level, k):
+    """Return how many edges have each of the levels 0..k-1."""
+    counts = np.zeros(k, np.int64)
+    for e in range(level.shape[0]):
+        counts[level[e]] += 1
+    return counts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epsball.limits.conflicts.compressed_rows import both_ways
+from epsball.limits.compiled import compiled
 from epsball.limits.conflicts.graph import Conflicts
 from epsball.limits.conflicts.sample import Sample
 
@@ -47,7 +47,7 @@ def bipartite(data: Sample, readings: Sequence[Conflicts]) -> list[Bipartite]:
         levels = [reading.level for reading in readings]
     else:
         offset, right = 0, len(data)
-        start, edges, neighbour = both_ways(graph.start, graph.neighbour, np.argsort(graph.sort_key, kind="stable"))
+        start, edges, neighbour = _both_ways(graph.start, graph.neighbour, np.argsort(graph.sort_key, kind="stable"))
         sort_key = graph.sort_key[edges]
         levels = [sort_key if reading.level is reading.sort_key else reading.level[edges] for reading in readings]
     return [
@@ -79,3 +79,30 @@ def pair_of_classes(graph: Conflicts, data: Sample, a: int, b: int) -> Bipartite
         offset=int(bounds[b]),
         right=int(bounds[b + 1] - bounds[b]),
     )
+
+
+@compiled()
+def _both_ways(start, neighbour, by_level):
+    """Return compressed rows in which each edge stands at both ends: starts, edge positions, neighbours.
+
+    Edges enter in the order `by_level`, so that each row ascends by level.
+    """
+    n = start.shape[0] - 1
+    lower = np.empty(neighbour.shape[0], np.int32)
+    both = np.zeros(n + 1, np.int64)
+    for u in range(n):
+        both[u + 1] += start[u + 1] - start[u]
+        for e in range(start[u], start[u + 1]):
+            lower[e] = u
+            both[neighbour[e] + 1] += 1
+    for u in range(n):
+        both[u + 1] += both[u]
+    fill = both.copy()
+    edges, ends = np.empty(both[n], np.int64), np.empty(both[n], np.int32)
+    for e in by_level:
+        u, v = lower[e], neighbour[e]
+        edges[fill[u]], ends[fill[u]] = e, v
+        fill[u] += 1
+        edges[fill[v]], ends[fill[v]] = e, u
+        fill[v] += 1
+    return both, edges, ends

@@ -126,9 +126,7 @@ class _Packed:
     q: Float64[np.ndarray, " c"]
 
 
-def _cutting_planes(
-    oracle: SeparationOracle, weights: Vector, kept: Bool[np.ndarray, " c"], effort: Effort
-) -> _Packed:
+def _cutting_planes(oracle: SeparationOracle, weights: Vector, kept: Bool[np.ndarray, " c"], effort: Effort) -> _Packed:
     """Add violated pairs and hyperedges until none is left, first those that surely share a float."""
     part = oracle.part
     q = np.full(len(part), 0.5)
