@@ -1,7 +1,7 @@
 """The perturbation set N(x): `Ball`, its `Neighbourhood` for loops, and the exact radius."""
 
-from epsball.ball._ball import Ball
+from epsball.ball._ball import Ball, NormName
 from epsball.ball.neighbourhood import Neighbourhood
 from epsball.ball.radius import parse_radius
 
-__all__ = ["Ball", "Neighbourhood", "parse_radius"]
+__all__ = ["Ball", "Neighbourhood", "NormName", "parse_radius"]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -20,16 +21,26 @@ from epsball.ball.radius import format_radius, parse_radius
 from epsball.errors import InputError, nearest
 from epsball.randomness import Keys
 
-NORMS: dict[str, Norm] = {"linf": LINF, "l2": L2, "l1": L1}
-_DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
+NormName = Literal["linf", "l2", "l1"]
+"""The norms by name, for signatures and fields of other rooms too."""
+
+NORMS: dict[NormName, Norm] = {"linf": LINF, "l2": L2, "l1": L1}
+_DUAL: dict[NormName, NormName] = {"linf": "l1", "l2": "l2", "l1": "linf"}
+
+
+def _known(norm: object) -> NormName:
+    """Return the name of a norm, or raise InputError if it is none of `NORMS`."""
+    if not isinstance(norm, str) or norm not in NORMS:
+        raise InputError(f"norm is {norm!r}; the norms are {', '.join(NORMS)}.{nearest(str(norm).lower(), NORMS)}")
+    return norm
 
 
 @dataclass(frozen=True)
 class Ball:
     """The perturbation set N(x) = {x' : norm(x' - x) <= radius and low <= x' <= high}.
 
-    A statement about real numbers, decided exactly for the floats that are stored. Everything works per
-    example over the leading axis, for examples of any shape, in float32 and float64.
+    A statement about real numbers, decided exactly for stored floats. All methods work per example
+    over the leading axis, for examples of any shape, in float32 and float64.
 
     Parameters
     ----------
@@ -40,38 +51,40 @@ class Ball:
         fraction. Text, an int or a `Fraction` is exact; a float means the simplest fraction that rounds
         to it, so that ``8/255`` is 8/255.
     low, high
-        The box; None for both is no box.
+        The ends of the box; None for both means no box.
 
     Raises
     ------
     InputError
-        If the norm is unknown, the radius negative or not finite, low >= high, only one end None, or
-        an linf radius at least twice the width of the box (8 where 8/255 is meant).
+        If the norm is unknown, the radius is negative or not finite, low >= high, only one end is None,
+        or an linf radius is at least twice the width of the box (8 where 8/255 is meant).
 
     Examples
     --------
+    >>> import torch
     >>> Ball("linf", 8 / 255)
     Ball(norm='linf', radius=Fraction(8, 255), low=0.0, high=1.0)
     >>> str(Ball.parse("l2:0.5,low=-1,high=1"))
     'l2:0.5,low=-1,high=1'
+    >>> x = torch.tensor([[0.0, 0.5]])
+    >>> Ball("linf", "0.25").project(torch.tensor([[-1.0, 1.0]]), x)
+    tensor([[0.0000, 0.7500]])
     """
 
-    norm: str
+    norm: NormName
     radius: Fraction
     low: float | None
     high: float | None
 
     def __init__(
         self,
-        norm: str,
+        norm: NormName,
         radius: str | int | float | Fraction,
         low: float | int | None = 0.0,
         high: float | int | None = 1.0,
     ) -> None:
-        if norm not in NORMS:
-            raise InputError(f"norm is {norm!r}; the norms are {', '.join(NORMS)}.{nearest(str(norm).lower(), NORMS)}")
         values = {
-            "norm": norm,
+            "norm": _known(norm),
             "radius": parse_radius(radius),
             "low": None if low is None else float(low),
             "high": None if high is None else float(high),
@@ -104,16 +117,16 @@ class Ball:
     def parse(cls, text: str) -> "Ball":
         """Return the ball that a text names: ``NORM:RADIUS[,low=NUMBER][,high=NUMBER]``.
 
-        For instance ``linf:8/255``, ``l2:0.5``, ``linf:0.1,low=-1,high=1``; ``low=none,high=none`` is no
-        box. ``str`` of a ball gives such a text back.
+        For instance ``linf:8/255``, ``l2:0.5``, ``linf:0.1,low=-1,high=1``; ``low=none,high=none`` means
+        no box. ``str`` of a ball returns such a text.
 
         Raises
         ------
         InputError
-            If the text has another form, or names a ball that cannot be.
+            If the text has another form, or the ball it names is not valid.
         """
         norm, radius, box = _text.read(text)
-        return cls(norm, radius, **box)
+        return cls(_known(norm), radius, **box)
 
     def __str__(self) -> str:
         return _text.write(self.norm, format_radius(self.radius), self.low, self.high)
@@ -128,17 +141,17 @@ class Ball:
 
     @torch.no_grad()
     def contains(self, x_adv: Float[Tensor, "n *shape"], x: Float[Tensor, "n *shape"]) -> Bool[Tensor, " n"]:
-        """Return which rows of x_adv lie in N(x): a decision without rounding.
+        """Return which rows of x_adv lie in N(x), decided exactly.
 
-        linf compares error-free differences. l2 and l1 compare float64 lengths where these are beyond
-        doubt, and count in integers where not. NaN and infinities are in no ball.
+        linf compares error-free differences. l2 and l1 compare float64 lengths, and integers where
+        rounding leaves a doubt. NaN and infinities are in no ball.
         """
         check_pair("x_adv", x_adv, "x", x)
         return self.in_box(x_adv) & self._norm.within(rows_of(x_adv), rows_of(x), self.radius)
 
     @torch.no_grad()
     def in_box(self, x_adv: Float[Tensor, "n *shape"]) -> Bool[Tensor, " n"]:
-        """Return exactly which rows of x_adv lie in the box; NaN lies in none, not even in no box."""
+        """Return exactly which rows of x_adv lie in the box; rows with NaN do not, even without a box."""
         check_floats(x_adv=x_adv)
         points = rows_of(x_adv)
         low, high = self._box_in(points.dtype)
@@ -148,7 +161,7 @@ class Ball:
     def project(self, x_adv: Float[Tensor, "n *shape"], x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         """Return the nearest points (in l2) of N(x), rounded inward: always contained.
 
-        A point that is contained comes back bit for bit. For l2 and l1 this is the projection onto the
+        A contained point is returned bit for bit. For l2 and l1 this is the projection onto the
         intersection of ball and box, computed in float64 and rounded towards x coordinate by coordinate.
         In loops use `at`, which is cheaper.
 
@@ -173,7 +186,7 @@ class Ball:
 
     @torch.no_grad()
     def at(self, x: Float[Tensor, "n *shape"]) -> Neighbourhood:
-        """Return N(x) for use in a loop, with what depends on x computed once.
+        """Return N(x) for use in a loop, with everything that depends on x computed once.
 
         Raises
         ------
@@ -193,14 +206,14 @@ class Ball:
 
         linf: the sign. l2: the gradient over its length, row by row. l1: signs on the largest 1% of the
         entries that have room in the box (Tramèr and Boneh 2019; Croce and Hein 2021). A zero gradient gives
-        a zero direction; gradients are to be finite.
+        a zero direction; gradients must be finite.
         """
         check_pair("gradient", gradient, "x_adv", x_adv)
         return self._norm.ascent(rows_of(gradient), rows_of(x_adv), *self._box).view(x_adv.shape)
 
     @torch.no_grad()
     def sample(self, x: Float[Tensor, "n *shape"], keys: Keys) -> Float[Tensor, "n *shape"]:
-        """Return draws uniform in the ball without the box, then projected; one key an example."""
+        """Return points drawn uniformly from the ball without the box, then projected; one key per example."""
         check_floats(x=x)
         return self.project(scatter(rows_of(x), self._norm, float(self.radius), keys).view(x.shape), x)
 
@@ -222,8 +235,8 @@ class Ball:
     def proximal(self, v: Float[Tensor, "n *shape"], weight: Float[Tensor, " n"]) -> Float[Tensor, "n *shape"]:
         """Return argmin_u weight norm(u) + norm_2(u - v)^2 / 2, row by row, up to 2^-14 of the weight.
 
-        By Moreau's decomposition that is v minus its projection onto the dual ball of radius `weight`:
-        soft thresholds for l1, a shorter vector for l2, a clipped one for linf.
+        By Moreau's decomposition this is v minus its projection onto the dual ball of radius `weight`:
+        soft thresholding for l1, a shortened vector for l2, a clipped one for linf.
         """
         check_floats(v=v)
         rows = rows_of(v)
@@ -236,10 +249,10 @@ class Ball:
         x: Float[Tensor, "n *shape"] | UInt8[Tensor, "n *shape"],
         x2: Float[Tensor, "n *shape"] | UInt8[Tensor, "n *shape"],
     ) -> Bool[Tensor, " n"]:
-        """Return, row by row and exactly, whether norm(x - x2) <= 2 radius: whether the closed balls touch.
+        """Return, row by row and exactly, whether norm(x - x2) <= 2 radius: whether the closed balls meet.
 
-        uint8 tensors are pixels in units of 1/255, compared in integers; floats are taken as they are
-        stored. (Both centres in the box, so does the point half-way.)
+        uint8 tensors are pixels in units of 1/255, compared in integers; floats are compared as stored.
+        (If both centres lie in the box, so does the point half-way between them.)
         """
         if x.dtype == x2.dtype == torch.uint8 and x.shape == x2.shape:
             return self._overlap_8bit(rows_of(x), rows_of(x2))
@@ -247,7 +260,7 @@ class Ball:
         return self._norm.within(rows_of(x), rows_of(x2), 2 * self.radius)
 
     def _overlap_8bit(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return whether sum abs(a - b)^p <= (510 radius)^p: integers compare with the floor of a fraction."""
+        """Return whether sum abs(a - b)^p <= (510 radius)^p: an integer is compared with a fraction's floor."""
         steps = (a.to(torch.int64) - b.to(torch.int64)).abs_()
         reach = 510 * self.radius
         if self.norm == "linf":
@@ -256,6 +269,6 @@ class Ball:
         return (steps**power).sum(dim=1) <= min(math.floor(reach**power), 2**62)
 
     def _box_in(self, dtype: torch.dtype) -> tuple[float, float]:
-        """Return the extreme numbers of `dtype` in the box: comparing with them is exact."""
+        """Return the least and the largest float of `dtype` in the box: comparing with them is exact."""
         low, high = self._box
         return float_above(low, dtype), float_below(high, dtype)
