@@ -30,7 +30,8 @@ def main() -> None:
     whole = time.process_time() - start
     data = sample(x, y)
     graph = conflicts(data, "l2", (radius,))
-    flow = Flow(*bipartite(data, [graph]), *sides(data, data.capacity))
+    (network,) = bipartite(data, [graph])
+    flow = Flow(network, *sides(data, data.capacity))
     start = time.process_time()
     value = flow.raise_to(0)
     matching = time.process_time() - start

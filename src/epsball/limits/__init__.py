@@ -18,7 +18,9 @@ from epsball.limits.result import Limit, OptimalRisk
 from epsball.limits.separation import Separation, separation
 from epsball.risk import adversarial_cross_entropy
 
-Meetings, meetings = OverlappingPairs, overlapping_pairs  # old names, until 0.3
+# Old names, until 0.3.
+Meetings = OverlappingPairs
+meetings = overlapping_pairs
 
 __all__ = [
     "Effort",

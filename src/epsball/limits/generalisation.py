@@ -1,4 +1,4 @@
-"""What the optimal risk of a sample says about its distribution: a lower bound, and when no more.
+"""What the optimal risk of a sample says about its distribution: a lower bound, and whether it is an estimate.
 
 The optimal risk of a sample, L*_n, is a minimum over classifiers of a sample mean, so on average it
 lies below L* and rises with n; in high dimension it is near 0 long before n is large enough.
@@ -58,6 +58,11 @@ def distribution_bound(value: float, weights: Float[np.ndarray, " n"], confidenc
     ------
     InputError
         If the value, the weights or the confidence are out of range.
+
+    Examples
+    --------
+    >>> print(distribution_bound(0.2, np.full(1000, 1 / 1000)))
+    0.2000 [0.1613, 1.0000]
     """
     if not 0.0 <= value <= 1.0:
         raise InputError(f"the optimal risk is {value}; a risk lies in [0, 1].")
@@ -86,6 +91,13 @@ class SampleCurve(Result):
         all examples count alike.
     verdicts
         ``"steady"``, ``"rising"`` or ``"too few"`` for each radius; see `sample_curve`.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> risk = optimal_risk(np.array([[0.0], [1.0], [3.0], [9.0]]), np.array([0, 1, 0, 1]), radii=["1/2"])
+    >>> risk.sample_curve().verdicts
+    ('too few',)
     """
 
     radii: Float[np.ndarray, " radii"]
@@ -96,7 +108,7 @@ class SampleCurve(Result):
 
     @property
     def warning(self) -> str | None:
-        """Say at which radii the sample's value is no estimate of the distribution's, if at any."""
+        """At which radii the sample's value does not estimate the distribution's, in words; None: nowhere."""
         parts = []
         rising = [i for i, verdict in enumerate(self.verdicts) if verdict == "rising"]
         if rising:
@@ -106,8 +118,8 @@ class SampleCurve(Result):
             )
             parts.append(
                 f"the optimal risk still rises with the sample ({levels}, radius {self.radii[i]:.4g}) "
-                f"at {_spelled(self.radii[rising])}: there it is no estimate of the distribution's, "
-                "only the lower bound holds."
+                f"at {_spelled(self.radii[rising])}: there it does not estimate the distribution's, "
+                "and only the lower bound holds."
             )
         few = [i for i, verdict in enumerate(self.verdicts) if verdict == "too few"]
         if few:
@@ -144,32 +156,42 @@ def sample_curve(
     """Return L* at n/4, n/2 and n, and decide where it still rises.
 
     The sample is dealt, class by class, into four quarters; two make a half. The mean of L* over the
-    halves is never above L*_n: what is missing, (L*_n - L*_{n/2}) / L*_n, is the share of the
+    halves never exceeds L*_n; the relative difference, (L*_n - L*_{n/2}) / L*_n, is the share of the
     conflicts that only the last doubling brought. It is about 1/2 where conflicts are rare chances
     (high dimension: L*_n proportional to n) and tends to 0 where n suffices.
 
     - ``"rising"``: the exact binomial lower end (level 5%) of that share, over the matched pairs, is
       above 5%. A true share of 5% or less is called rising in at most 5% of cases.
-    - ``"too few"``: under 11 pairs. From 11 on, a true share of 1/2 is noticed in over 95% of cases.
-    - ``"steady"``: otherwise. The last doubling brought no clear rise; that is no proof of closeness.
+    - ``"too few"``: fewer than 11 pairs. From 11 on, a true share of 1/2 is noticed in over 95% of cases.
+    - ``"steady"``: otherwise. The last doubling brought no clear rise, which does not prove closeness.
 
     The rates are exact where pairs are lost independently; on Gaussian samples with known L* the
-    share scattered less than that.
+    share scattered less.
 
     Parameters
     ----------
     risk
-        L* of the subset with these indices (its weights scaled to sum 1), for every radius.
+        L* of the subset with these indices, its weights scaled to sum 1, for every radius.
     full
         L*_n of all examples, for every radius.
     y
         (n,) labels.
     radii
-        (radii,) those that `risk` and `full` speak of.
+        (radii,) the radii of `risk` and `full`.
     weights
-        (n,) nonnegative, of sum 1; None: all alike.
+        (n,) nonnegative, of sum 1; None: equal.
     seed
         Decides the quarters.
+
+    Examples
+    --------
+    Where pairs conflict by chance, the risk of a part is proportional to its size:
+
+    >>> full = np.array([0.4])
+    >>> print(sample_curve(lambda part: full * len(part) / 400, full, np.zeros(400, np.int64), np.ones(1)))
+    radius  n = 100  n = 200  n = 400  pairs  verdict
+    ------  -------  -------  -------  -----  -------
+    1.0000   0.1000   0.2000   0.4000    160  rising
     """
     n = len(y)
     if n < 4:
@@ -203,7 +225,7 @@ def _check_weights(weights: Float[np.ndarray, " n"]) -> None:
 
 
 def _verdict(lost: int, pairs: int) -> Verdict:
-    """Return the verdict where `lost` of the matched pairs are missing in the halves."""
+    """Return the verdict where the halves miss `lost` of the matched pairs."""
     if pairs < _LEAST_PAIRS:
         return "too few"
     low = clopper_pearson(lost, pairs, confidence=1.0 - 2.0 * _LEVEL).low
@@ -211,7 +233,7 @@ def _verdict(lost: int, pairs: int) -> Verdict:
 
 
 def _deal(y: Int64[np.ndarray, " n"], count: int, seed: int) -> list[Int64[np.ndarray, " _"]]:
-    """Return `count` disjoint parts of 0..n-1 that share out each class evenly, in random order."""
+    """Return `count` disjoint parts of 0..n-1, drawn at random, with an even share of each class."""
     draws = Keys.of_positions(torch.arange(len(y)), seed).derive("sample curve").uniform((1,))[:, 0]
     # Sorted by class, and at random within it: every count-th example makes one part.
     order = np.lexsort((draws.numpy(), y))
@@ -219,7 +241,7 @@ def _deal(y: Int64[np.ndarray, " n"], count: int, seed: int) -> list[Int64[np.nd
 
 
 def _spelled(radii: Float[np.ndarray, " k"]) -> str:
-    """Return the radii as text, a long list by its ends."""
+    """Return the radii as text, a long list by its first and last."""
     texts = [f"{radius:.4g}" for radius in radii]
     named = ", ".join(texts) if len(texts) <= 4 else f"{texts[0]} to {texts[-1]} ({len(texts)} radii)"
     return f"radius {named}" if len(texts) == 1 else f"radii {named}"

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from epsball.ball import Ball
+from epsball.ball import Ball, NormName
 from epsball.errors import InputError
 from epsball.limits.conflicts.graph import Conflicts
 from epsball.limits.conflicts.problem import Problem
@@ -37,12 +37,19 @@ class Optimum:
         (n,) probability q_i with which an optimal (randomised) classifier answers y_i on all of
         N(x_i); 1 - sum w q is its risk.
     given_up
-        Examples with q < 1: for two classes a minimum vertex cover; without them the risk is 0.
+        Examples with q < 1; for two classes a minimum vertex cover, without which the risk is 0.
     coupling
         (t, 2) pairs of conflicting examples: an optimal adversary moves mass of both to a common
         point, such as their midpoint. More than two classes: over pairs, each mass counted half.
     mass
         (t,) the mass moved from each of the two; it sums to the risk for two classes.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> best = optimal_risk(np.array([[0.0], [2.0], [9.0]]), np.array([0, 1, 1]), radii=[1]).optimum(1)
+    >>> best.guarantee.tolist(), best.given_up.tolist(), best.coupling.tolist()
+    ([0.0, 1.0, 1.0], [0], [[0, 1]])
     """
 
     radius: Fraction
@@ -64,6 +71,13 @@ class LeastFavourable:
         (t, 2) what each sends there; mass not listed stays at its example.
     guarantee
         (n,) the posterior of the true label: optimal for every proper loss at once.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> pair = optimal_risk(np.array([[0.0], [2.0], [9.0]]), np.array([0, 1, 1]), radii=[1]).least_favourable(1)
+    >>> pair.pairs.tolist(), pair.guarantee.tolist()
+    ([[0, 1]], [0.5, 0.5, 1.0])
     """
 
     pairs: Int64[np.ndarray, "t 2"]
@@ -75,8 +89,8 @@ class LeastFavourable:
 class Losses(Result):
     """Lower bounds of the adversarial losses of any soft classifier on the sample.
 
-    For two classes they are attained. For more, pairs of examples alone are counted; larger sets
-    whose balls meet could raise them.
+    For two classes they are attained. For more only pairs of examples are counted; larger sets whose
+    balls meet could raise them.
 
     Parameters
     ----------
@@ -86,6 +100,15 @@ class Losses(Result):
         In nats.
     brier
         Mean of (1 - q)^2, q the probability of the true label.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> print(optimal_risk(np.array([[0.0], [2.0]]), np.array([0, 1]), radii=["0.5", 1]).losses())
+    radius  cross-entropy   Brier
+    ------  -------------  ------
+    0.5            0.0000  0.0000
+    1              0.6931  0.2500
     """
 
     radii: tuple[Fraction, ...]
@@ -110,7 +133,8 @@ def optimum(problem: Problem, radius: Fraction) -> Optimum:
     """Return the optimum at one radius of the grid, in the caller's order of examples."""
     data, graph, level = problem.sample, problem.exact, problem.radii.index(radius)
     two = len(data.classes) == 2
-    flow = Flow(*bipartite(data, [graph]), *sides(data, data.capacity))
+    (network,) = bipartite(data, [graph])
+    flow = Flow(network, *sides(data, data.capacity))
     flow.raise_to(level)
     reached, reached_right = flow.reached()
     if two:
@@ -124,7 +148,7 @@ def optimum(problem: Problem, radius: Fraction) -> Optimum:
         radius=radius,
         guarantee=q,
         given_up=np.flatnonzero(q < 1.0),
-        coupling=data.order[np.stack([pairs.left, pairs.right + flow.graph.offset], axis=1)],
+        coupling=data.order[np.stack([pairs.left, pairs.right + network.offset], axis=1)],
         mass=pairs.amount / data.total / (1 if two else 2),
     )
 
@@ -166,9 +190,9 @@ def losses(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...]) -> Losse
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RandomisedClassifier:
-    """Answers class c at z with at least the largest q_i of the examples of class c whose ball holds z.
+    """Answers class c at z with probability at least the largest q_i of the examples of class c whose ball holds z.
 
-    On the balls of the sample its risk is 1 - sum_i w_i q_i; elsewhere it answers every class alike.
+    Its adversarial risk on the sample is 1 - sum_i w_i q_i; outside all balls every class is equally likely.
 
     Parameters
     ----------
@@ -178,11 +202,19 @@ class RandomisedClassifier:
         The balls.
     guarantee
         (n,) feasible guarantees q, such as `Optimum.guarantee`.
+
+    Examples
+    --------
+    >>> classifier = randomised_classifier(
+    ...     torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1]), "l2", Fraction(1), np.array([0.25, 0.75])
+    ... )
+    >>> classifier(torch.tensor([[1.0], [9.0]])).tolist()
+    [[0.25, 0.75], [0.5, 0.5]]
     """
 
     x: Float[Tensor, "n *shape"]
     y: Int64[np.ndarray, " n"]
-    norm: str
+    norm: NormName
     radius: Fraction
     guarantee: Float64[np.ndarray, " n"]
 
@@ -192,7 +224,7 @@ class RandomisedClassifier:
         Raises
         ------
         InputError
-            If guarantees conflict at a point: they sum to more than one over classes that meet there.
+            If the guarantees at a point sum to more than one over the classes whose balls hold it.
         """
         ball = Ball(self.norm, self.radius, None, None)
         floor = np.zeros((len(z), int(self.y.max()) + 1))
@@ -211,9 +243,9 @@ class RandomisedClassifier:
 
 
 def randomised_classifier(
-    x: Tensor, y: Tensor, norm: str, radius: Fraction, guarantee: Float64[np.ndarray, " n"]
+    x: Tensor, y: Tensor, norm: NormName, radius: Fraction, guarantee: Float64[np.ndarray, " n"]
 ) -> RandomisedClassifier:
-    """Return the classifier over the labels of `y` in increasing order.
+    """Return the classifier that keeps the guarantees, over the labels of `y` in increasing order.
 
     Parameters
     ----------
@@ -221,6 +253,13 @@ def randomised_classifier(
         The sample, as given to `optimal_risk` (floats).
     norm, radius, guarantee
         The balls and the guarantees.
+
+    Examples
+    --------
+    >>> x, y = torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1])
+    >>> classifier = randomised_classifier(x, y, "l2", Fraction(1), np.array([0.25, 0.75]))
+    >>> classifier(torch.tensor([[1.0], [2.5]])).tolist()
+    [[0.25, 0.75], [0.125, 0.875]]
     """
     classes = torch.unique(y)
     return RandomisedClassifier(

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from epsball.ball import NormName
 from epsball.limits.conflicts.graph import Meets
 from epsball.limits.conflicts.problem import Problem, check_memory, problem
-from epsball.limits.conflicts.sample import NormName, sample
+from epsball.limits.conflicts.sample import sample
 from epsball.limits.conflicts.thresholds import check_norm, parse_grid
 from epsball.limits.generalisation import distribution_bound
 from epsball.limits.hyperedges.soft_optimum import STANDARD, Effort

@@ -46,6 +46,13 @@ class Limit:
         Pairs in conflict.
     doubtful
         Pairs of floats that rounding leaves undecided; they are not counted as conflicts.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> limit = optimal_risk(np.array([[0.0], [2.0]]), np.array([0, 1]), radii=[1]).at(1)
+    >>> limit.risk.value, limit.exact, limit.conflicts
+    (0.5, True, 1)
     """
 
     radius: Fraction
@@ -84,7 +91,16 @@ class OptimalRisk(Result):
     scope
         What the numbers are about.
     problem
-        The sample and its conflicts, from which the methods below compute.
+        The sample and its conflicts, from which the methods compute.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> risk = optimal_risk(np.array([[0.0], [2.0], [9.0]]), np.array([0, 1, 1]), radii=["0.9", 1])
+    >>> risk.hard.tolist()
+    [[0, 0, 0], [1, 1, 0]]
+    >>> risk.optimum(1).coupling.tolist()
+    [[0, 1]]
     """
 
     norm: str

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from epsball.ball import NormName
 from epsball.limits.conflicts.bounding_boxes import FEW, Boxes
-from epsball.limits.conflicts.sample import ORDER, NormName, Sample
+from epsball.limits.conflicts.sample import ORDER, Sample
 from epsball.limits.conflicts.scans import Block, Found, level_counts, merge_tiles, scan_gaps, scan_l2, squared_norms
 from epsball.limits.conflicts.thresholds import thresholds
 from epsball.progress import report

@@ -29,6 +29,13 @@ class OverlappingPairs:
         (m,) whether the rounded midpoint of the stored images lies in both balls exactly, so that
         it is a witness against at least one of the two. The others are ties: the balls meet, but in
         linf no float lies in both, and in l2 and l1 the rounded midpoint does not.
+
+    Examples
+    --------
+    >>> x, pool = torch.tensor([[0.0]]), torch.tensor([[0.5]])
+    >>> pairs = overlapping_pairs(x, torch.tensor([0]), pool, torch.tensor([1]), Ball("linf", "0.25"))
+    >>> len(pairs), pairs.common.tolist()
+    (1, [True])
     """
 
     example: Int64[Tensor, " m"]
@@ -70,6 +77,13 @@ def overlapping_pairs(
         Partners, in the type of x, and their labels.
     ball
         The perturbation set; its box changes nothing.
+
+    Examples
+    --------
+    >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0, 0])
+    >>> pairs = overlapping_pairs(x, y, torch.tensor([[0.25], [0.5]]), torch.tensor([0, 1]), Ball("l2", "0.25"))
+    >>> print(pairs)
+    2 pairs of different label have balls that meet; 2 share a stored point, against 2 examples; 0 are ties without one
     """
     if pool.shape[1:] != x.shape[1:] or pool.dtype != x.dtype:
         raise InputError(

@@ -7,10 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from epsball.ball import NormName
 from epsball.errors import InputError
 from epsball.limits.conflicts.graph import Conflicts, Meets, conflicts
 from epsball.limits.conflicts.representable import with_representable_levels
-from epsball.limits.conflicts.sample import NormName, Sample, part_of
+from epsball.limits.conflicts.sample import Sample, part_of
 from epsball.progress import listening, report
 
 _TRIAL = 1000

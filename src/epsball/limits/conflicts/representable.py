@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.ball import Ball
+from epsball.ball import Ball, NormName
 from epsball.limits.compiled import compiled
 from epsball.limits.conflicts.graph import Conflicts
-from epsball.limits.conflicts.sample import NormName, Sample
+from epsball.limits.conflicts.sample import Sample
 from epsball.limits.conflicts.scans import NEAR
 from epsball.progress import report
 
@@ -86,6 +86,8 @@ def _in_both(ball: Ball, a: Tensor, b: Tensor) -> Tensor:
 def midpoints(a: Float[Tensor, "n *shape"], b: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
     """Return the midpoint of each pair of rows, rounded to the nearest floats of their type.
 
+    Examples
+    --------
     >>> midpoints(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
     tensor([[0.5000, 1.0000]])
     """

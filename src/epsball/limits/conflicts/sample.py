@@ -7,19 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from epsball.ball import NormName
 from epsball.ball.radius import simplest_fraction
 from epsball.errors import InputError
 from epsball.limits.conflicts.bounding_boxes import FEW, curve_position
-
-NormName = Literal["linf", "l2", "l1"]
-"""The norms of the balls."""
 
 ORDER: dict[NormName, float] = {"linf": np.inf, "l2": 2.0, "l1": 1.0}
 """The p of each norm."""
@@ -296,6 +294,11 @@ def prior_weights(y: Any, priors: Mapping[int, Any]) -> list[Fraction]:
         (n,) labels.
     priors
         A number or text such as ``"1/2"`` for every label that occurs; they sum to one.
+
+    Examples
+    --------
+    >>> prior_weights(np.array([0, 0, 1]), {0: "1/2", 1: "1/2"})
+    [Fraction(1, 4), Fraction(1, 4), Fraction(1, 2)]
     """
     labels = _labels(y)
     names, counts = np.unique(labels, return_counts=True)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from epsball.ball import parse_radius
+from epsball.ball import NormName, parse_radius
 from epsball.errors import InputError, nearest
-from epsball.limits.conflicts.sample import NormName, Sample
+from epsball.limits.conflicts.sample import Sample
 
 _CELLS = 4096
 _MOST_RADII = 2**15 - 2

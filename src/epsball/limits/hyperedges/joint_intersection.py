@@ -5,7 +5,8 @@ from itertools import combinations
 
 import numpy as np
 
-from epsball.limits.conflicts.sample import NormName, Sample
+from epsball.ball import NormName
+from epsball.limits.conflicts.sample import Sample
 from epsball.limits.hyperedges.cliques import enclosing_ball
 
 

@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float64
 
-from epsball.limits.conflicts.sample import NormName, Sample
+from epsball.ball import NormName
+from epsball.limits.conflicts.sample import Sample
 from epsball.limits.conflicts.scans import squared_distances
 from epsball.limits.hyperedges.cliques import ALWAYS, L1, L2, Cliques, disjoint, separate
 from epsball.limits.hyperedges.half_integral import HalfIntegral
@@ -36,7 +37,8 @@ class SeparationOracle:
     def __init__(self, data: Sample, norm: NormName, radius: Fraction, part: HalfIntegral, sets: int) -> None:
         self.part, self.radius, self.left = part, radius, sets
         self._allowance = _ALLOWANCE
-        self._data, self._norm = data, norm
+        self._data = data
+        self._norm: NormName = norm
         key = np.zeros(len(part.neighbour))
         if norm == "l2" and len(part.neighbour):
             key = squared_distances(data.rows(part.members), part.rows, part.neighbour)

@@ -22,7 +22,8 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from epsball.limits.conflicts.sample import NormName, Sample
+from epsball.ball import NormName
+from epsball.limits.conflicts.sample import Sample
 from epsball.limits.hyperedges.half_integral import HalfIntegral, independent_set
 from epsball.limits.hyperedges.packing import Packing
 from epsball.limits.hyperedges.separation_oracle import PROVED, TOLERANCE, SeparationOracle
@@ -39,9 +40,6 @@ class Effort:
 
     Counts, not seconds, so that the result is the same on every machine.
 
-    >>> Effort(rounds=5)
-    Effort(rounds=5, sets=10000000, entries=1000000)
-
     Parameters
     ----------
     rounds
@@ -50,6 +48,11 @@ class Effort:
         Sets of examples looked at, in all rounds together.
     entries
         Members of all sets in a linear program together.
+
+    Examples
+    --------
+    >>> Effort(rounds=5)
+    Effort(rounds=5, sets=10000000, entries=1000000)
     """
 
     rounds: int = 60
