@@ -16,7 +16,7 @@ Y = np.array([0, 1, 0, 1, 0, 1])
     ("change", "words"),
     [
         ({"y": np.zeros(6, int)}, "1 class"),
-        ({"y": Y[:5]}, "one label a row"),
+        ({"y": Y[:5]}, "one label per row"),
         ({"y": Y.astype(float)}, "labels are integers"),
         ({"x": np.where(X == 3, np.nan, X).astype(np.float32)}, "not finite in row 1"),
         ({"x": X.astype(np.float64) * 1e300}, "values up to"),

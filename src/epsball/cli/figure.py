@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from cyclopts import App
@@ -23,7 +23,7 @@ figure.command(minimum_norm)
 
 
 @figure.command
-def overlap(*, out: Path, norm: str = "l2") -> Output:
+def overlap(*, out: Path, norm: Literal["l2", "linf", "l1"] = "l2") -> Output:
     """Figure 17.3: disjoint and meeting neighbourhoods.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from epsball import data as datasets
 from epsball.ball import parse_radius
@@ -23,7 +24,7 @@ def limit(
     /,
     *,
     radii: str,
-    norm: str = "l2",
+    norm: Literal["linf", "l2", "l1"] = "l2",
     confidence: float = 0.95,
     max_memory: float | None = None,
     pairs: Path | None = None,

@@ -1,16 +1,17 @@
-"""The right end of the audit's chain: what the limit says about audited examples."""
+"""What an audit takes from the limit: the right end of its chain."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from epsball.ball import Ball
 from epsball.limits.hyperedges.soft_optimum import BRIEF
+from epsball.limits.levels import STATUS_NAMES
 from epsball.limits.optimal_classifier import losses
 from epsball.limits.optimal_risk import optimal_risk
-from epsball.limits.result import STATES, Limit
+from epsball.limits.result import Limit
 
 MOST_CONFLICTS = 5_000_000
-"""Conflicts up to which an audit bounds the cross-entropy."""
+"""Number of conflicts up to which an audit bounds the cross-entropy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,19 @@ class LinkColumns:
     Parameters
     ----------
     columns
-        ``limit.hard``: safe, either or given up, an entry an example.
+        ``limit.hard``: safe, either or given up, one entry per example.
     limit
         Optimal risk of the sample; `stored` is the end of the chain, `distribution` its bound.
     cross_entropy
-        In nats: no classifier's adversarial cross-entropy on these examples is lower, in the
-        machine's reading of ties. None where conflicts are too many for an audit.
+        In nats: a lower bound of every classifier's adversarial cross-entropy on these examples, from
+        the representable conflicts. None where there are too many for an audit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = link_columns(np.array([[0.0], [0.5]]), np.array([0, 1]), Ball("l2", "0.25"))
+    >>> found.columns, found.limit.stored
+    ({'limit.hard': ['either', 'either']}, 0.5)
     """
 
     columns: dict[str, list[str]]
@@ -34,7 +42,15 @@ class LinkColumns:
 
 
 def missed_witness(limit: Limit, accuracy_under_attack: float) -> str | None:
-    """Return the sentence due where an accuracy under attack exceeds 1 - L*, else None."""
+    """Return the sentence to print where an accuracy under attack exceeds 1 - L*, else None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = link_columns(np.array([[0.0], [0.5]]), np.array([0, 1]), Ball("l2", "0.25"))
+    >>> missed_witness(found.limit, 0.5) is None
+    True
+    """
     ceiling = 1.0 - limit.stored
     if accuracy_under_attack <= ceiling + 1e-12:
         return None
@@ -45,7 +61,7 @@ def missed_witness(limit: Limit, accuracy_under_attack: float) -> str | None:
 
 
 def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:
-    """Return what the limit says about a set of examples at one ball.
+    """Return the limit of a set of examples at one ball, as evidence columns and numbers.
 
     Parameters
     ----------
@@ -53,11 +69,18 @@ def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:
         The audited examples, in their order.
     ball
         The perturbation set. Its box changes nothing: the midpoint of two examples lies in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = link_columns(np.array([[0.0], [0.5], [0.125]]), np.array([0, 1, 0]), Ball("l2", "0.25"))
+    >>> found.columns
+    {'limit.hard': ['safe', 'given up', 'safe']}
     """
     risk = optimal_risk(x, y, norm=ball.norm, radii=[ball.radius], effort=BRIEF)
     limit = risk.at(ball.radius)
     entropy = None
     if limit.conflicts <= MOST_CONFLICTS:
-        entropy = losses(risk._sample, risk._stored, (ball.radius,)).cross_entropy[0]
-    states = [STATES[state] for state in risk.hard[0].tolist()]
-    return LinkColumns(columns={"limit.hard": states}, limit=limit, cross_entropy=entropy)
+        entropy = losses(risk.problem.sample, risk.problem.representable, (ball.radius,)).cross_entropy[0]
+    status = [STATUS_NAMES[value] for value in risk.hard[0].tolist()]
+    return LinkColumns(columns={"limit.hard": status}, limit=limit, cross_entropy=entropy)

@@ -1,5 +1,6 @@
 """Figures of the limit: overlapping balls, risk over radius, hard pairs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,34 +8,27 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from epsball.ball import Ball
+from epsball.ball import Ball, NormName
 from epsball.errors import InputError
+from epsball.limits.conflicts.sample import ORDER
 from epsball.limits.optimal_classifier import Optimum
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from epsball.results import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 CLASSES = ("#0072B2", "#D55E00")
 BLACK, GREY, RED, GREEN, PURPLE = "#222222", "#777777", "#D55E00", "#009E73", "#AA3377"
-
 
 Curve = Float[np.ndarray, " radii"]
 
 
-def overlap_figure(norm: str = "l2", separations: Sequence[float] = (2.6, 1.4)) -> "Figure":
-    """Return the overlap toy in the plane: two points of different class at each separation.
+def overlap_figure(norm: NormName = "l2", separations: Sequence[float] = (2.6, 1.4)) -> "Figure":
+    """Return two balls in the plane, around points of different class, at each separation.
 
-    Up to a distance of 2 (in radii) the closed balls share a point; whatever class it gets, one of
-    the two points is lost.
+    Up to a distance of two radii the closed balls share a point; whichever class it gets, one of the
+    two points is lost.
 
     Parameters
     ----------
@@ -43,12 +37,11 @@ def overlap_figure(norm: str = "l2", separations: Sequence[float] = (2.6, 1.4)) 
     separations
         Horizontal distances in units of the radius, one panel each.
     """
-    orders = {"l2": 2, "linf": np.inf, "l1": 1}
-    if norm not in orders:
+    if norm not in ORDER:
         raise InputError(f"norm is '{norm}'; the overlap is drawn for 'l2', 'linf' or 'l1'.")
     angle = np.linspace(0.0, 2.0 * np.pi, 401)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    outline = circle / np.linalg.norm(circle, ord=orders[norm], axis=1, keepdims=True)
+    outline = circle / np.linalg.norm(circle, ord=ORDER[norm], axis=1, keepdims=True)
     widths = [separation + 2.2 for separation in separations]
     figure = new_figure(0.9 * sum(widths), 2.7)
     panels = figure.subplots(1, len(separations), squeeze=False, width_ratios=widths)[0]
@@ -92,8 +85,8 @@ def risk_figure(
 ) -> "Figure":
     """Return the optimal risk over the radius beside what a classifier reaches.
 
-    What the risk under attack exceeds L* by is avoidable, at least that much; what it falls short of
-    L* by, the attack missed. Between it and one minus certified accuracy nothing is decided.
+    Where the risk under attack exceeds L*, at least the difference is avoidable; where it falls below L*,
+    the attack missed at least the difference. Between it and one minus certified accuracy nothing is decided.
 
     Parameters
     ----------
@@ -106,13 +99,13 @@ def risk_figure(
     natural
         The classifier's risk without an adversary.
     under_attack, certified
-        (radii,) one minus accuracy under attack, and one minus certified accuracy: a lower and an
+        (radii,) one minus accuracy under attack, and one minus certified accuracy: the lower and the
         upper end of the classifier's robust risk. NaN where not measured.
     cross_entropy
-        (radii,) twice: what the data force on every classifier, and what the attack showed of this one's
-        adversarial cross-entropy, for a second panel. NaN where not measured.
+        Two curves (radii,) of the adversarial cross-entropy, for a second panel: what the data force on
+        every classifier, and what the attack showed of this one. NaN where not measured.
     unit
-        What the radius is measured in, for the axis.
+        Unit of the radius, for the axis.
     """
     panels = 1 if cross_entropy is None else 2
     figure = new_figure(6.4 * panels, 4.2)
@@ -136,7 +129,7 @@ def risk_figure(
 
 
 def _draw_cross_entropy(axes: "Axes", radii: Curve, optimal: Curve, shown: Curve, unit: str) -> None:
-    """Draw both lower ends of the adversarial cross-entropy; what lies between them is avoidable."""
+    """Draw both lower ends of the adversarial cross-entropy; the difference is avoidable."""
     forced = _draw_measured(axes, radii, optimal, ".-", BLACK, "forced by the data, on every classifier")
     shown = _draw_measured(axes, radii, shown, "o-", RED, "shown by the attack, of this classifier")
     _shade(axes, radii, forced, shown, RED, "avoidable, at least")
@@ -146,7 +139,7 @@ def _draw_cross_entropy(axes: "Axes", radii: Curve, optimal: Curve, shown: Curve
 
 
 def _draw_measured(axes: "Axes", radii: Curve, values: Curve | None, style: str, colour: str, label: str) -> Curve:
-    """Draw a curve through the points measured; return it at every radius between them, else NaN."""
+    """Draw a curve through the measured points; return it at all radii between them, NaN elsewhere."""
     known = np.zeros(len(radii), bool) if values is None else ~np.isnan(values)
     if values is None or not known.any():
         return np.full(len(radii), np.nan)
@@ -168,14 +161,14 @@ def pairs_figure(
     x_prime: Float[Tensor, "n c h w"],
     titles: Sequence[tuple[str, str, str]],
 ) -> "Figure":
-    """Return hard pairs as images: x, a point that lies in both balls, and x', one row a pair.
+    """Return hard pairs as images: x, a point that lies in both balls, and x', one row per pair.
 
     Parameters
     ----------
     x, midpoint, x_prime
         Images in [0, 1], of one channel or three.
     titles
-        What stands above the three images of each row.
+        The titles of the three images of each row.
     """
     channels = x.shape[1]
     if channels not in (1, 3):
@@ -192,7 +185,7 @@ def pairs_figure(
 
 
 def hard_pairs(
-    x: Float[Tensor, "n c h w"], y: Int64[Tensor, " n"], norm: str, optimum: Optimum, count: int = 6
+    x: Float[Tensor, "n c h w"], y: Int64[Tensor, " n"], norm: NormName, optimum: Optimum, count: int = 6
 ) -> "Figure":
     """Return pairs of the optimal coupling as images, each with the midpoint that both balls hold.
 
@@ -201,16 +194,16 @@ def hard_pairs(
     x, y
         Images in [0, 1] and labels, in the order given to `optimal_risk`.
     norm
-        Its norm.
+        Norm of the balls.
     optimum
         The optimum at one radius.
     count
-        At most so many pairs, the nearest.
+        Number of pairs, at most; the nearest are drawn.
 
     Raises
     ------
     InputError
-        If no two examples conflict, or the data are no images.
+        If no two examples conflict, or the data are not images.
     """
     if x.ndim != 4:
         raise InputError(f"the data have shape {tuple(x.shape)}; pairs are drawn for images, (n, c, h, w).")

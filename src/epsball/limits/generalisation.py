@@ -1,4 +1,4 @@
-"""What the optimal risk of a sample says about its distribution: a lower bound, and when no more.
+"""What the optimal risk of a sample says about its distribution: a lower bound, and whether it is an estimate.
 
 The optimal risk of a sample, L*_n, is a minimum over classifiers of a sample mean, so on average it
 lies below L* and rises with n; in high dimension it is near 0 long before n is large enough.
@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float, Int64
 
 from epsball.errors import InputError
-from epsball.limits.conflicts.graph import Conflicts
-from epsball.limits.conflicts.sample import Sample
-from epsball.limits.flow.bipartite import double_cover, two_classes
+from epsball.limits.conflicts.problem import Problem
+from epsball.limits.flow.bipartite import bipartite, sides
 from epsball.limits.flow.flow import Flow
 from epsball.randomness import Keys
 from epsball.results import Result, arrow_table, jsonable, text_table
@@ -59,6 +58,11 @@ def distribution_bound(value: float, weights: Float[np.ndarray, " n"], confidenc
     ------
     InputError
         If the value, the weights or the confidence are out of range.
+
+    Examples
+    --------
+    >>> print(distribution_bound(0.2, np.full(1000, 1 / 1000)))
+    0.2000 [0.1613, 1.0000]
     """
     if not 0.0 <= value <= 1.0:
         raise InputError(f"the optimal risk is {value}; a risk lies in [0, 1].")
@@ -87,6 +91,13 @@ class SampleCurve(Result):
         all examples count alike.
     verdicts
         ``"steady"``, ``"rising"`` or ``"too few"`` for each radius; see `sample_curve`.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> risk = optimal_risk(np.array([[0.0], [1.0], [3.0], [9.0]]), np.array([0, 1, 0, 1]), radii=["1/2"])
+    >>> risk.sample_curve().verdicts
+    ('too few',)
     """
 
     radii: Float[np.ndarray, " radii"]
@@ -97,7 +108,7 @@ class SampleCurve(Result):
 
     @property
     def warning(self) -> str | None:
-        """Say at which radii the sample's value is no estimate of the distribution's, if at any."""
+        """At which radii the sample's value does not estimate the distribution's, in words; None: nowhere."""
         parts = []
         rising = [i for i, verdict in enumerate(self.verdicts) if verdict == "rising"]
         if rising:
@@ -107,8 +118,8 @@ class SampleCurve(Result):
             )
             parts.append(
                 f"the optimal risk still rises with the sample ({levels}, radius {self.radii[i]:.4g}) "
-                f"at {_spelled(self.radii[rising])}: there it is no estimate of the distribution's, "
-                "only the lower bound holds."
+                f"at {_spelled(self.radii[rising])}: there it does not estimate the distribution's, "
+                "and only the lower bound holds."
             )
         few = [i for i, verdict in enumerate(self.verdicts) if verdict == "too few"]
         if few:
@@ -145,32 +156,42 @@ def sample_curve(
     """Return L* at n/4, n/2 and n, and decide where it still rises.
 
     The sample is dealt, class by class, into four quarters; two make a half. The mean of L* over the
-    halves is never above L*_n: what is missing, (L*_n - L*_{n/2}) / L*_n, is the share of the
+    halves never exceeds L*_n; the relative difference, (L*_n - L*_{n/2}) / L*_n, is the share of the
     conflicts that only the last doubling brought. It is about 1/2 where conflicts are rare chances
     (high dimension: L*_n proportional to n) and tends to 0 where n suffices.
 
     - ``"rising"``: the exact binomial lower end (level 5%) of that share, over the matched pairs, is
       above 5%. A true share of 5% or less is called rising in at most 5% of cases.
-    - ``"too few"``: under 11 pairs. From 11 on, a true share of 1/2 is noticed in over 95% of cases.
-    - ``"steady"``: otherwise. The last doubling brought no clear rise; that is no proof of closeness.
+    - ``"too few"``: fewer than 11 pairs. From 11 on, a true share of 1/2 is noticed in over 95% of cases.
+    - ``"steady"``: otherwise. The last doubling brought no clear rise, which does not prove closeness.
 
     The rates are exact where pairs are lost independently; on Gaussian samples with known L* the
-    share scattered less than that.
+    share scattered less.
 
     Parameters
     ----------
     risk
-        L* of the subset with these indices (its weights scaled to sum 1), for every radius.
+        L* of the subset with these indices, its weights scaled to sum 1, for every radius.
     full
         L*_n of all examples, for every radius.
     y
         (n,) labels.
     radii
-        (radii,) those that `risk` and `full` speak of.
+        (radii,) the radii of `risk` and `full`.
     weights
-        (n,) nonnegative, of sum 1; None: all alike.
+        (n,) nonnegative, of sum 1; None: equal.
     seed
         Decides the quarters.
+
+    Examples
+    --------
+    Where pairs conflict by chance, the risk of a part is proportional to its size:
+
+    >>> full = np.array([0.4])
+    >>> print(sample_curve(lambda part: full * len(part) / 400, full, np.zeros(400, np.int64), np.ones(1)))
+    radius  n = 100  n = 200  n = 400  pairs  verdict
+    ------  -------  -------  -------  -----  -------
+    1.0000   0.1000   0.2000   0.4000    160  rising
     """
     n = len(y)
     if n < 4:
@@ -204,7 +225,7 @@ def _check_weights(weights: Float[np.ndarray, " n"]) -> None:
 
 
 def _verdict(lost: int, pairs: int) -> Verdict:
-    """Return the verdict where `lost` of the matched pairs are missing in the halves."""
+    """Return the verdict where the halves miss `lost` of the matched pairs."""
     if pairs < _LEAST_PAIRS:
         return "too few"
     low = clopper_pearson(lost, pairs, confidence=1.0 - 2.0 * _LEVEL).low
@@ -212,7 +233,7 @@ def _verdict(lost: int, pairs: int) -> Verdict:
 
 
 def _deal(y: Int64[np.ndarray, " n"], count: int, seed: int) -> list[Int64[np.ndarray, " _"]]:
-    """Return `count` disjoint parts of 0..n-1 that share out each class evenly, in random order."""
+    """Return `count` disjoint parts of 0..n-1, drawn at random, with an even share of each class."""
     draws = Keys.of_positions(torch.arange(len(y)), seed).derive("sample curve").uniform((1,))[:, 0]
     # Sorted by class, and at random within it: every count-th example makes one part.
     order = np.lexsort((draws.numpy(), y))
@@ -220,29 +241,28 @@ def _deal(y: Int64[np.ndarray, " n"], count: int, seed: int) -> list[Int64[np.nd
 
 
 def _spelled(radii: Float[np.ndarray, " k"]) -> str:
-    """Return the radii as text, a long list by its ends."""
+    """Return the radii as text, a long list by its first and last."""
     texts = [f"{radius:.4g}" for radius in radii]
     named = ", ".join(texts) if len(texts) <= 4 else f"{texts[0]} to {texts[-1]} ({len(texts)} radii)"
     return f"radius {named}" if len(texts) == 1 else f"radii {named}"
 
 
-def sample_curve_of(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...], *, seed: int = 0) -> SampleCurve:
+def sample_curve_of(problem: Problem, radii: tuple[Fraction, ...], *, seed: int = 0) -> SampleCurve:
     """Return L* at n/4, n/2 and n over pairs of examples, with its verdict at each radius."""
-    two = len(data.classes) == 2
-    problem = two_classes(graph, data) if two else double_cover(graph)
-    first = int(data.bounds[1]) if two else 0
+    data = problem.sample
+    copies = 1 if len(data.classes) == 2 else 2
+    (graph,) = bipartite(data, [problem.exact])
     position = np.empty(len(data), dtype=np.int64)
     position[data.order] = np.arange(len(data))
-    levels = [graph.radii.index(radius) for radius in radii]
+    levels = [problem.radii.index(radius) for radius in radii]
 
     def risk(members: Int64[np.ndarray, " m"]) -> Float[np.ndarray, " radii"]:
+        # Examples without capacity send and receive nothing, as if they were absent.
         capacity = np.zeros_like(data.capacity)
         inside = position[members]
         capacity[inside] = data.capacity[inside]
-        sides = (capacity[:first], capacity[first:]) if two else (capacity, capacity)
-        # Examples without capacity send and receive nothing, as if they were absent.
-        flow = Flow(problem, *sides)
-        mass = float(capacity.sum()) * (1 if two else 2)
+        flow = Flow(graph, *sides(data, capacity))
+        mass = float(capacity.sum()) * copies
         return np.array([flow.raise_to(level) / mass for level in levels])
 
     everyone = np.arange(len(data))

@@ -1,20 +1,22 @@
-"""The optimal risk of a conflict graph, radius by radius, for two classes and for more."""
+"""The optimal risk of a problem, radius by radius, for two classes and for more."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int8
+from jaxtyping import Bool, Float64, Int8
 
 from epsball.limits.conflicts.graph import Conflicts
+from epsball.limits.conflicts.problem import Problem
 from epsball.limits.conflicts.sample import Sample
-from epsball.limits.flow.bipartite import double_cover, pair_of_classes, two_classes
-from epsball.limits.flow.flow import Bipartite, Flow
-from epsball.limits.hyperedges.half_integral import core_of
-from epsball.limits.hyperedges.soft_optimum import Effort, Soft, soft_optimum
+from epsball.limits.flow.bipartite import bipartite, pair_of_classes, sides
+from epsball.limits.flow.flow import Flow, raise_readings
+from epsball.limits.hyperedges.half_integral import half_integral
+from epsball.limits.hyperedges.soft_optimum import Effort, SoftOptimum, soft_optimum
 from epsball.progress import report
 
-SAFE, EITHER, GIVEN_UP = 0, 1, 2
+STATUS_NAMES = ("safe", "either", "given up")
+SAFE, EITHER, GIVEN_UP = range(3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,80 +29,80 @@ class Level:
         Bounds of the optimal risk over soft classifiers, equal up to rounding where it is exact.
     deterministic
         A risk that some deterministic classifier reaches.
-    stored
-        Lower bound in the machine's reading of ties.
-    state
+    representable
+        Lower bound from the representable conflicts alone.
+    status
         (n,) `SAFE`, `EITHER` or `GIVEN_UP`, in sorted order.
     """
 
     low: float
     high: float
     deterministic: float
-    stored: float
-    state: Int8[np.ndarray, " n"]
+    representable: float
+    status: Int8[np.ndarray, " n"]
 
 
-def two_class_levels(data: Sample, graph: Conflicts) -> Iterator[Level]:
-    """Yield each radius for two classes: the maximum flow is the mass that any classifier gives up."""
-    problem, first = two_classes(graph, data), int(data.bounds[1])
-    capacities = data.capacity[:first], data.capacity[first:]
-    flow, stored = _readings(problem, graph, *capacities)
-    for level in range(len(graph.radii)):
-        held = _raised(stored, flow, level) / data.total
-        low = flow.raise_to(level) / data.total
-        state = np.full(len(data), EITHER, dtype=np.int8)
-        for part, side in zip((slice(None, first), slice(first, None)), flow.sides(), strict=True):
-            state[part][side.always], state[part][side.never] = GIVEN_UP, SAFE
-        high = low + data.shortfall
-        report("radii", level + 1, len(graph.radii))
-        yield Level(low=low, high=high, deterministic=high, stored=held, state=state)
+def levels(problem: Problem, effort: Effort) -> Iterator[Level]:
+    """Yield what is known at each radius, both readings of ties solved by the same steps."""
+    data, readings = problem.sample, problem.readings
+    flows = [Flow(graph, *sides(data, data.capacity)) for graph in bipartite(data, readings)]
+    two = len(data.classes) == 2
+    for level in range(len(problem.radii)):
+        raise_readings(flows, level)
+        found = _two_classes(data, flows) if two else _many_classes(problem, flows, level, effort)
+        report("radii", level + 1, len(problem.radii))
+        yield found
 
 
-def many_class_levels(data: Sample, graph: Conflicts, norm: str | None, effort: Effort) -> Iterator[Level]:
-    """Yield each radius for more classes: pairs by the double cover, then hyperedges.
-
-    `norm` None: a caller's rule says nothing about joint intersections, so only pairs are counted.
-    """
-    problem = double_cover(graph)
-    flow, machine_flow = _readings(problem, graph, data.capacity, data.capacity)
-    machine = replace(graph, level=graph.active)
-    for level in range(len(graph.radii)):
-        _raised(machine_flow, flow, level)
-        found = _reading(data, graph, flow, level, norm, effort)
-        held = found if machine_flow is flow else _reading(data, machine, machine_flow, level, norm, effort)
-        state = np.full(len(data), EITHER, dtype=np.int8)
-        state[found.safe], state[found.given_up] = SAFE, GIVEN_UP
-        low = max(found.pairs, found.soft.low)
-        report("radii", level + 1, len(graph.radii))
-        yield Level(
-            low=low,
-            high=max(low, found.soft.high + data.shortfall),
-            deterministic=max(low, found.soft.deterministic + data.shortfall),
-            stored=min(low, max(held.pairs, held.soft.stored)),
-            state=state,
-        )
+def _two_classes(data: Sample, flows: list[Flow]) -> Level:
+    """Return the level of two classes: the maximum flow is the mass that any classifier gives up."""
+    low, representable = (flow.value / data.total for flow in (flows[0], flows[-1]))
+    status = np.full(len(data), EITHER, dtype=np.int8)
+    for part, side in zip(sides(data, status), flows[0].cover_status(), strict=True):
+        part[side.always], part[side.never] = GIVEN_UP, SAFE
+    high = low + data.shortfall
+    return Level(low=low, high=high, deterministic=high, representable=representable, status=status)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Reading:
-    """More than two classes under one reading of ties: risk over pairs, its certain examples, and all sets."""
+class _Solved:
+    """More than two classes in one reading of ties: risk over pairs, what pairs settle, and all sets."""
 
     pairs: float
-    safe: np.ndarray
-    given_up: np.ndarray
-    soft: Soft
+    safe: Bool[np.ndarray, " n"]
+    given_up: Bool[np.ndarray, " n"]
+    soft: SoftOptimum
 
 
-def _reading(data: Sample, graph: Conflicts, flow: Flow, level: int, norm: str | None, effort: Effort) -> _Reading:
-    pairs = flow.raise_to(level) / (2 * data.total)
+def _many_classes(problem: Problem, flows: list[Flow], level: int, effort: Effort) -> Level:
+    """Return the level of more classes: pairs by the double cover, then hyperedges."""
+    data = problem.sample
+    solved = [_solve(problem, graph, flow, level, effort) for graph, flow in zip(problem.readings, flows, strict=True)]
+    exact, representable = solved[0], solved[-1]
+    status = np.full(len(data), EITHER, dtype=np.int8)
+    status[exact.safe], status[exact.given_up] = SAFE, GIVEN_UP
+    low = max(exact.pairs, exact.soft.low)
+    return Level(
+        low=low,
+        high=max(low, exact.soft.high + data.shortfall),
+        deterministic=max(low, exact.soft.deterministic + data.shortfall),
+        representable=min(low, max(representable.pairs, representable.soft.representable)),
+        status=status,
+    )
+
+
+def _solve(problem: Problem, graph: Conflicts, flow: Flow, level: int, effort: Effort) -> _Solved:
+    """Return the solution of one reading, whose pairs the flow has solved."""
+    data = problem.sample
     safe, given_up = flow.reached()
-    core = core_of(graph, level, ~safe & ~given_up, data.labels)
-    soft = soft_optimum(data, norm, graph.radii[level], core, safe, effort)
-    return _Reading(pairs=pairs, safe=safe, given_up=given_up, soft=soft)
+    part = half_integral(graph, level, ~safe & ~given_up, data.labels)
+    soft = soft_optimum(data, problem.joint_norm, problem.radii[level], part, safe, effort)
+    return _Solved(pairs=flow.value / (2 * data.total), safe=safe, given_up=given_up, soft=soft)
 
 
-def pair_levels(data: Sample, graph: Conflicts) -> np.ndarray:
+def pair_levels(problem: Problem) -> Float64[np.ndarray, "k c c"]:
     """Return (k, C, C): the optimal risk of each two classes on their own, weights rescaled to sum one."""
+    data, graph = problem.sample, problem.exact
     count, bounds = len(data.classes), data.bounds
     risks = np.zeros((len(graph.radii), count, count))
     for a in range(count):
@@ -112,23 +114,3 @@ def pair_levels(data: Sample, graph: Conflicts) -> np.ndarray:
             for level in range(len(graph.radii)):
                 risks[level, a, b] = risks[level, b, a] = flow.raise_to(level) / mass if mass else 0.0
     return risks
-
-
-def _readings(problem: Bipartite, graph: Conflicts, left: np.ndarray, right: np.ndarray) -> tuple[Flow, Flow]:
-    """Return the flows of the data's and the machine's reading of ties, one and the same if no tie moved."""
-    if graph.active is graph.level:
-        flow = Flow(problem, left, right)
-        return flow, flow
-    whole = Bipartite(**{**vars(problem), "active": problem.level})
-    return Flow(whole, left, right), Flow(problem, left, right)
-
-
-def _raised(stored: Flow, flow: Flow, level: int) -> int:
-    """Raise the machine's reading, let the data's continue from it, and return the machine's value.
-
-    The machine's conflicts are conflicts of the data too, nearly all of them, so little is left to send.
-    """
-    value = stored.raise_to(level)
-    if stored is not flow:
-        flow.continue_from(stored)
-    return value

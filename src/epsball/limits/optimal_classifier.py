@@ -5,15 +5,19 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
 
+from epsball.ball import Ball, NormName
 from epsball.errors import InputError
 from epsball.limits.conflicts.graph import Conflicts
+from epsball.limits.conflicts.problem import Problem
 from epsball.limits.conflicts.sample import Sample
-from epsball.limits.flow.bipartite import double_cover, two_classes
+from epsball.limits.flow.bipartite import bipartite, sides
 from epsball.limits.flow.flow import Flow
 from epsball.limits.flow.proper_losses import brier, coarse, cross_entropy, partition
-from epsball.limits.hyperedges.half_integral import core_of
+from epsball.limits.hyperedges.half_integral import half_integral
 from epsball.limits.hyperedges.soft_optimum import STANDARD, soft_optimum
 from epsball.results import Result, arrow_table, jsonable, text_table
 
@@ -33,12 +37,19 @@ class Optimum:
         (n,) probability q_i with which an optimal (randomised) classifier answers y_i on all of
         N(x_i); 1 - sum w q is its risk.
     given_up
-        Examples with q < 1: for two classes a minimum vertex cover; without them the risk is 0.
+        Examples with q < 1; for two classes a minimum vertex cover, without which the risk is 0.
     coupling
         (t, 2) pairs of conflicting examples: an optimal adversary moves mass of both to a common
         point, such as their midpoint. More than two classes: over pairs, each mass counted half.
     mass
         (t,) the mass moved from each of the two; it sums to the risk for two classes.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> best = optimal_risk(np.array([[0.0], [2.0], [9.0]]), np.array([0, 1, 1]), radii=[1]).optimum(1)
+    >>> best.guarantee.tolist(), best.given_up.tolist(), best.coupling.tolist()
+    ([0.0, 1.0, 1.0], [0], [[0, 1]])
     """
 
     radius: Fraction
@@ -60,6 +71,13 @@ class LeastFavourable:
         (t, 2) what each sends there; mass not listed stays at its example.
     guarantee
         (n,) the posterior of the true label: optimal for every proper loss at once.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> pair = optimal_risk(np.array([[0.0], [2.0], [9.0]]), np.array([0, 1, 1]), radii=[1]).least_favourable(1)
+    >>> pair.pairs.tolist(), pair.guarantee.tolist()
+    ([[0, 1]], [0.5, 0.5, 1.0])
     """
 
     pairs: Int64[np.ndarray, "t 2"]
@@ -71,8 +89,8 @@ class LeastFavourable:
 class Losses(Result):
     """Lower bounds of the adversarial losses of any soft classifier on the sample.
 
-    For two classes they are attained. For more, pairs of examples alone are counted; larger sets
-    whose balls meet could raise them.
+    For two classes they are attained. For more only pairs of examples are counted; larger sets whose
+    balls meet could raise them.
 
     Parameters
     ----------
@@ -82,6 +100,15 @@ class Losses(Result):
         In nats.
     brier
         Mean of (1 - q)^2, q the probability of the true label.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> print(optimal_risk(np.array([[0.0], [2.0]]), np.array([0, 1]), radii=["0.5", 1]).losses())
+    radius  cross-entropy   Brier
+    ------  -------------  ------
+    0.5            0.0000  0.0000
+    1              0.6931  0.2500
     """
 
     radii: tuple[Fraction, ...]
@@ -102,39 +129,43 @@ class Losses(Result):
         return jsonable(self)
 
 
-def optimum(data: Sample, graph: Conflicts, norm: str | None, position: int, radii: tuple[Fraction, ...]) -> Optimum:
-    """Return the optimum at one radius of the curve, in the caller's order of examples."""
-    level = graph.radii.index(radii[position])
+def optimum(problem: Problem, radius: Fraction) -> Optimum:
+    """Return the optimum at one radius of the grid, in the caller's order of examples."""
+    data, graph, level = problem.sample, problem.exact, problem.radii.index(radius)
     two = len(data.classes) == 2
-    first = int(data.bounds[1]) if two else 0
-    problem = two_classes(graph, data) if two else double_cover(graph)
-    capacities = (data.capacity[:first], data.capacity[first:]) if two else (data.capacity, data.capacity)
-    flow = Flow(problem, *capacities)
+    (network,) = bipartite(data, [graph])
+    flow = Flow(network, *sides(data, data.capacity))
     flow.raise_to(level)
     reached, reached_right = flow.reached()
     if two:
         q = np.concatenate([reached, ~reached_right]).astype(np.float64)
     else:
-        core = core_of(graph, level, ~reached & ~reached_right, data.labels)
-        q = soft_optimum(data, norm, radii[position], core, reached, STANDARD).q
+        part = half_integral(graph, level, ~reached & ~reached_right, data.labels)
+        q = soft_optimum(data, problem.joint_norm, radius, part, reached, STANDARD).q
     q = data.to_caller(q)
     pairs = flow.coupling()
     return Optimum(
-        radius=radii[position],
+        radius=radius,
         guarantee=q,
         given_up=np.flatnonzero(q < 1.0),
-        coupling=data.order[np.stack([pairs.left, pairs.right + first], axis=1)],
+        coupling=data.order[np.stack([pairs.left, pairs.right + network.offset], axis=1)],
         mass=pairs.amount / data.total / (1 if two else 2),
     )
 
 
-def least_favourable(data: Sample, graph: Conflicts, level: int) -> LeastFavourable:
-    """Return the least favourable pair of two classes at a level."""
-    first = _first_of_two(data)
+def least_favourable(problem: Problem, radius: Fraction) -> LeastFavourable:
+    """Return the least favourable pair of two classes at one radius of the grid."""
+    data = problem.sample
+    if len(data.classes) != 2:
+        raise InputError(
+            f"the sample has {len(data.classes)} classes; the least favourable pair is one of two. "
+            "Select the examples of two classes first."
+        )
     capacity, total = coarse(data.capacity, data.total)
-    found = partition(two_classes(graph, data), level, capacity[:first], capacity[first:])
+    (graph,) = bipartite(data, [problem.exact])
+    found = partition(graph, problem.radii.index(radius), *sides(data, capacity))
     return LeastFavourable(
-        pairs=data.order[found.moves + np.array([0, first])],
+        pairs=data.order[found.moves + np.array([0, graph.offset])],
         mass=found.moved / total,
         guarantee=data.to_caller(np.concatenate([found.left, found.right])),
     )
@@ -147,22 +178,90 @@ def losses(data: Sample, graph: Conflicts, radii: tuple[Fraction, ...]) -> Losse
     averaged, which keeps every pair's sum at most 1 and, the losses being convex, costs nothing.
     """
     capacity, total = coarse(data.capacity, data.total)
-    two, first = len(data.classes) == 2, int(data.bounds[1])
-    problem = two_classes(graph, data) if two else double_cover(graph)
-    sides = (capacity[:first], capacity[first:]) if two else (capacity, capacity)
-    entropies, scores = [], []
+    (problem,) = bipartite(data, [graph])
+    two, entropies, scores = len(data.classes) == 2, [], []
     for radius in radii:
-        found = partition(problem, graph.radii.index(radius), *sides)
+        found = partition(problem, graph.radii.index(radius), *sides(data, capacity))
         q = np.concatenate([found.left, found.right]) if two else (found.left + found.right) / 2.0
         entropies.append(cross_entropy(q, capacity, total))
         scores.append(brier(q, capacity, total))
     return Losses(radii=radii, cross_entropy=tuple(entropies), brier=tuple(scores))
 
 
-def _first_of_two(data: Sample) -> int:
-    if len(data.classes) != 2:
-        raise InputError(
-            f"the sample has {len(data.classes)} classes; the least favourable pair is one of two. "
-            "Select the examples of two classes first."
-        )
-    return int(data.bounds[1])
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RandomisedClassifier:
+    """Answers class c at z with probability at least the largest q_i of the examples of class c whose ball holds z.
+
+    Its adversarial risk on the sample is 1 - sum_i w_i q_i; outside all balls every class is equally likely.
+
+    Parameters
+    ----------
+    x, y
+        (n, ...) centres and (n,) class numbers 0..C-1 of the sample.
+    norm, radius
+        The balls.
+    guarantee
+        (n,) feasible guarantees q, such as `Optimum.guarantee`.
+
+    Examples
+    --------
+    >>> classifier = randomised_classifier(
+    ...     torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1]), "l2", Fraction(1), np.array([0.25, 0.75])
+    ... )
+    >>> classifier(torch.tensor([[1.0], [9.0]])).tolist()
+    [[0.25, 0.75], [0.5, 0.5]]
+    """
+
+    x: Float[Tensor, "n *shape"]
+    y: Int64[np.ndarray, " n"]
+    norm: NormName
+    radius: Fraction
+    guarantee: Float64[np.ndarray, " n"]
+
+    def __call__(self, z: Float[Tensor, "m *shape"]) -> Float64[np.ndarray, "m c"]:
+        """Return the probabilities of the classes at the points z.
+
+        Raises
+        ------
+        InputError
+            If the guarantees at a point sum to more than one over the classes whose balls hold it.
+        """
+        ball = Ball(self.norm, self.radius, None, None)
+        floor = np.zeros((len(z), int(self.y.max()) + 1))
+        for i in np.flatnonzero(self.guarantee > 0.0):
+            centre = self.x[int(i)].expand_as(z)
+            inside = ball.contains(z, centre.to(z.dtype)).numpy()
+            c = self.y[i]
+            floor[inside, c] = np.maximum(floor[inside, c], self.guarantee[i])
+        left = 1.0 - floor.sum(axis=1, keepdims=True)
+        if left.min(initial=0.0) < -1e-6:
+            raise InputError(
+                f"the guarantees sum to {1.0 - left.min():.6f} at a point; over classes whose balls meet "
+                "they must sum to at most one."
+            )
+        return floor + np.clip(left, 0.0, None) / floor.shape[1]
+
+
+def randomised_classifier(
+    x: Tensor, y: Tensor, norm: NormName, radius: Fraction, guarantee: Float64[np.ndarray, " n"]
+) -> RandomisedClassifier:
+    """Return the classifier that keeps the guarantees, over the labels of `y` in increasing order.
+
+    Parameters
+    ----------
+    x, y
+        The sample, as given to `optimal_risk` (floats).
+    norm, radius, guarantee
+        The balls and the guarantees.
+
+    Examples
+    --------
+    >>> x, y = torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1])
+    >>> classifier = randomised_classifier(x, y, "l2", Fraction(1), np.array([0.25, 0.75]))
+    >>> classifier(torch.tensor([[1.0], [2.5]])).tolist()
+    [[0.25, 0.75], [0.125, 0.875]]
+    """
+    classes = torch.unique(y)
+    return RandomisedClassifier(
+        x=x, y=torch.searchsorted(classes, y).numpy(), norm=norm, radius=radius, guarantee=guarantee
+    )

@@ -1,21 +1,20 @@
 """`optimal_risk`: the least adversarial risk that any classifier can have on a sample."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
-from epsball.limits.conflicts.compressed_rows import level_counts
-from epsball.limits.conflicts.graph import Conflicts, Meets, conflicts
-from epsball.limits.conflicts.memory import check_memory
-from epsball.limits.conflicts.representable import verified
-from epsball.limits.conflicts.sample import Sample, sample
+from epsball.ball import NormName
+from epsball.limits.conflicts.graph import Meets
+from epsball.limits.conflicts.problem import Problem, check_memory, problem
+from epsball.limits.conflicts.sample import sample
 from epsball.limits.conflicts.thresholds import check_norm, parse_grid
 from epsball.limits.generalisation import distribution_bound
 from epsball.limits.hyperedges.soft_optimum import STANDARD, Effort
-from epsball.limits.levels import Level, many_class_levels, pair_levels, two_class_levels
+from epsball.limits.levels import Level, levels, pair_levels
 from epsball.limits.result import Limit, OptimalRisk
 from epsball.statistics import Bound, Interval
 
@@ -25,7 +24,7 @@ def optimal_risk(
     y: Any,
     *,
     radii: Sequence[str | int | float | Fraction],
-    norm: str = "l2",
+    norm: NormName = "l2",
     weights: Any = None,
     meets: Meets | None = None,
     confidence: float = 0.95,
@@ -72,68 +71,67 @@ def optimal_risk(
     Bhagoji, Cullina and Mittal, "Lower bounds on adversarial robustness from optimal transport",
     NeurIPS 2019. Pydi and Jog, "Adversarial risk via optimal transport and optimal couplings",
     ICML 2020. Dai et al., NeurIPS 2023 (more than two classes).
+
+    Examples
+    --------
+    Two of four points lie 2 apart and have different labels:
+
+    >>> risk = optimal_risk(np.array([[0.0], [2.0], [9.0], [5.0]]), np.array([0, 1, 0, 1]), radii=["0.9", 1])
+    >>> [limit.risk.value for limit in risk.curve]
+    [0.0, 0.25]
+    >>> risk.hard[1].tolist()
+    [1, 1, 0, 0]
     """
     check_norm(norm)
     wanted = parse_grid(radii)
     grid = wanted if wanted[0] == 0 else (Fraction(0), *wanted)
     data = sample(x, y, weights)
     check_memory(data, norm, grid, meets, max_memory)
-    graph = verified(conflicts(data, norm, grid, meets), data, norm)
-    plain = replace(graph, active=graph.level)  # the data's own reading of ties
-    two = len(data.classes) == 2
-    levels = list(
-        two_class_levels(data, graph) if two else many_class_levels(data, graph, None if meets else norm, effort)
-    )
-    present = level_counts(graph.level, len(grid)).cumsum()
-    shares = data.capacity / data.total
-    curve = [
-        _limit(radius, level, levels[0].low, int(pairs), int(doubtful), shares, confidence)
-        for radius, level, pairs, doubtful in zip(grid, levels, present, graph.doubtful, strict=True)
-    ]
+    solved = problem(data, norm, grid, meets)
+    found = list(levels(solved, effort))
     skipped = len(grid) - len(wanted)
     return OptimalRisk(
         norm=norm if meets is None else getattr(meets, "__name__", "rule"),
         classes=data.classes,
-        curve=tuple(curve[skipped:]),
-        pairs=_pairs(data, plain, levels)[skipped:],
-        hard=data.to_caller(np.stack([level.state for level in levels[skipped:]])),
+        curve=_curve(solved, found, confidence)[skipped:],
+        pairs=_pairs(solved, found)[skipped:],
+        hard=data.to_caller(np.stack([level.status for level in found[skipped:]])),
         scope=f"L* of this sample: {len(data)} examples of {len(data.classes)} classes, norm {norm}",
-        _sample=data,
-        _graph=plain,
-        _stored=graph,
-        _joint=None if meets else norm,
+        problem=solved,
     )
 
 
-def _limit(
-    radius: Fraction,
-    level: Level,
-    natural: float,
-    pairs: int,
-    doubtful: int,
-    shares: np.ndarray,
-    confidence: float,
-) -> Limit:
-    bound = distribution_bound(min(1.0, level.stored), shares / shares.sum(), confidence)
-    # A classifier that keeps to the graph may still err on one end of each pair in doubt.
-    high, deterministic = (
-        min(1.0, end + doubtful * float(shares.max())) for end in (level.high, max(level.low, level.deterministic))
-    )
-    return Limit(
-        radius=radius,
-        risk=Bound(value=level.low, interval=Interval(level.low, max(level.low, high)), scope="dataset"),
-        excess=level.low - natural,
-        stored=level.stored,
-        deterministic=Interval(level.low, max(level.low, deterministic)),
-        distribution=bound,
-        conflicts=pairs,
-        doubtful=doubtful,
-    )
+def _curve(problem: Problem, levels: list[Level], confidence: float) -> tuple[Limit, ...]:
+    """Return the limit at each radius of the problem, the first of which is 0."""
+    exact = problem.exact
+    conflicts = exact.counts()
+    shares = problem.sample.capacity / problem.sample.total
+    shares_of_one = shares / shares.sum()
+    curve = []
+    for i, level in enumerate(levels):
+        undecided = int(exact.undecided_pairs[i])
+        # A classifier that keeps all decided conflicts may still err on one end of each undecided pair.
+        high, deterministic = (
+            min(1.0, end + undecided * float(shares.max())) for end in (level.high, max(level.low, level.deterministic))
+        )
+        interval = Interval(level.low, max(level.low, high))
+        limit = Limit(
+            radius=exact.radii[i],
+            risk=Bound(value=level.low, interval=interval, scope="dataset"),
+            excess=level.low - levels[0].low,
+            stored=level.representable,
+            deterministic=Interval(level.low, max(level.low, deterministic)),
+            distribution=distribution_bound(min(1.0, level.representable), shares_of_one, confidence),
+            conflicts=int(conflicts[i]),
+            doubtful=undecided,
+        )
+        curve.append(limit)
+    return tuple(curve)
 
 
-def _pairs(data: Sample, graph: Conflicts, levels: list[Level]) -> np.ndarray:
+def _pairs(problem: Problem, levels: list[Level]) -> Float64[np.ndarray, "k c c"]:
     """Return the risks of the class pairs; two classes are their own pair."""
-    if len(data.classes) > 2:
-        return pair_levels(data, graph)
+    if len(problem.sample.classes) > 2:
+        return pair_levels(problem)
     alone = np.array([level.low for level in levels])[:, None, None]
     return alone * (1.0 - np.eye(2))

@@ -1,4 +1,4 @@
-"""What `optimal_risk` returns: a curve over the radii, class pairs, and which examples must be given up."""
+"""What `optimal_risk` returns: a curve over the radii, class pairs, and which examples are given up."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, Int8
 
+from epsball.ball import parse_radius
 from epsball.errors import InputError
-from epsball.limits.conflicts.graph import Conflicts
-from epsball.limits.conflicts.sample import Sample
-from epsball.limits.generalisation import SampleCurve
+from epsball.limits.conflicts.problem import Problem
+from epsball.limits.generalisation import SampleCurve, sample_curve_of
+from epsball.limits.optimal_classifier import LeastFavourable, Losses, Optimum, least_favourable, losses, optimum
 from epsball.results import Result, arrow_table, jsonable, new_figure, text_table
 from epsball.statistics import Bound, Interval
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     import pyarrow
     from matplotlib.figure import Figure
 
-    from epsball.limits.optimal_classifier import LeastFavourable, Losses, Optimum
-
-STATES = ("safe", "either", "given up")
 _EXACT = 1e-7
 
 
@@ -38,8 +36,8 @@ class Limit:
     excess
         L*(radius) - L*(0), the part that the adversary is responsible for.
     stored
-        L* counting only conflicts with a verified common point among the machine's numbers (for
-        8-bit data: float32): the end of the chain for a deployed classifier.
+        L* counting only conflicts with a verified common point among floats (for 8-bit data:
+        float32): the end of the chain for a deployed classifier.
     deterministic
         The best deterministic classifier's risk on the sample: at least `low`, and `high` is reached.
     distribution
@@ -47,7 +45,14 @@ class Limit:
     conflicts
         Pairs in conflict.
     doubtful
-        Pairs of floats left undecided by rounding; they are counted as no conflict.
+        Pairs of floats that rounding leaves undecided; they are not counted as conflicts.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> limit = optimal_risk(np.array([[0.0], [2.0]]), np.array([0, 1]), radii=[1]).at(1)
+    >>> limit.risk.value, limit.exact, limit.conflicts
+    (0.5, True, 1)
     """
 
     radius: Fraction
@@ -61,14 +66,14 @@ class Limit:
 
     @property
     def exact(self) -> bool:
-        """Whether both sides of `risk` agree to 1e-7 and no pair is in doubt."""
+        """Whether both sides of `risk` agree to 1e-7 and no pair is undecided."""
         interval = self.risk.interval
         return interval is not None and interval.high - interval.low <= _EXACT and self.doubtful == 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OptimalRisk(Result):
-    """The limit that the data set on every classifier.
+    """The limit that the data set to every classifier.
 
     Parameters
     ----------
@@ -77,14 +82,25 @@ class OptimalRisk(Result):
     classes
         The labels, in the order of `pairs`.
     curve
-        One `Limit` a radius.
+        One `Limit` per radius.
     pairs
         (k, C, C) optimal risk of each two classes on their own; diagonal 0.
     hard
         (k, n) per example, in the order of the data: 0 safe (kept by every optimal classifier),
-        1 either (kept by some), 2 given up (by every one); see `STATES`.
+        1 either (kept by some), 2 given up (by every one).
     scope
-        What the numbers speak of.
+        What the numbers are about.
+    problem
+        The sample and its conflicts, from which the methods compute.
+
+    Examples
+    --------
+    >>> from epsball.limits import optimal_risk
+    >>> risk = optimal_risk(np.array([[0.0], [2.0], [9.0]]), np.array([0, 1, 1]), radii=["0.9", 1])
+    >>> risk.hard.tolist()
+    [[0, 0, 0], [1, 1, 0]]
+    >>> risk.optimum(1).coupling.tolist()
+    [[0, 1]]
     """
 
     norm: str
@@ -93,10 +109,7 @@ class OptimalRisk(Result):
     pairs: Float64[np.ndarray, "k c c"]
     hard: Int8[np.ndarray, "k n"]
     scope: str
-    _sample: Sample = field(repr=False)
-    _graph: Conflicts = field(repr=False)
-    _stored: Conflicts = field(repr=False)  # the same with the machine's reading of ties
-    _joint: str | None = field(repr=False)  # the norm that says which larger sets meet; None: a caller's rule
+    problem: Problem = field(repr=False)
 
     @property
     def radii(self) -> tuple[Fraction, ...]:
@@ -109,38 +122,27 @@ class OptimalRisk(Result):
 
     def position(self, radius: Any) -> int:
         """Return the position of a radius in the curve, or raise `InputError`."""
-        from epsball.ball import parse_radius
-
         wanted = parse_radius(radius)
         if wanted not in self.radii:
             known = ", ".join(f"{float(r):g}" for r in self.radii)
             raise InputError(f"radius {radius} is not on the curve; it was computed at {known}.")
         return self.radii.index(wanted)
 
-    def optimum(self, radius: Any) -> "Optimum":
+    def optimum(self, radius: Any) -> Optimum:
         """Return an optimal classifier, the coupling and the cover at one of the radii."""
-        from epsball.limits.optimal_classifier import optimum
+        return optimum(self.problem, self.at(radius).radius)
 
-        return optimum(self._sample, self._graph, self._joint, self.position(radius), self.radii)
-
-    def least_favourable(self, radius: Any) -> "LeastFavourable":
+    def least_favourable(self, radius: Any) -> LeastFavourable:
         """Return the pair of distributions that is hardest to tell apart (two classes)."""
-        from epsball.limits.optimal_classifier import least_favourable
+        return least_favourable(self.problem, self.at(radius).radius)
 
-        level = self._graph.radii.index(self.radii[self.position(radius)])
-        return least_favourable(self._sample, self._graph, level)
-
-    def losses(self) -> "Losses":
+    def losses(self) -> Losses:
         """Return the least cross-entropy and Brier score over the radii (more than two classes: over pairs)."""
-        from epsball.limits.optimal_classifier import losses
-
-        return losses(self._sample, self._graph, self.radii)
+        return losses(self.problem.sample, self.problem.exact, self.radii)
 
     def sample_curve(self, *, seed: int = 0) -> SampleCurve:
         """Return L* at n/4, n/2 and n, with a warning where it still rises (more classes: pairs only)."""
-        from epsball.limits.generalisation import sample_curve_of
-
-        return sample_curve_of(self._sample, self._graph, self.radii, seed=seed)
+        return sample_curve_of(self.problem, self.radii, seed=seed)
 
     def __str__(self) -> str:
         header = [
@@ -171,7 +173,7 @@ class OptimalRisk(Result):
         return f"{self.scope}\n{text_table(header, rows)}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result made of JSON's types, without the per-example states (see `to_arrow`)."""
+        """Return the result made of JSON's types, without `hard`."""
         curve = [jsonable(limit) | {"exact": limit.exact} for limit in self.curve]
         return jsonable(
             {
@@ -184,7 +186,7 @@ class OptimalRisk(Result):
         )
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return one row a radius."""
+        """Return one row per radius."""
         return arrow_table(
             {
                 "radius": [float(limit.radius) for limit in self.curve],

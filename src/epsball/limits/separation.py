@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from epsball.ball import NormName
 from epsball.errors import InputError
 from epsball.limits.conflicts.graph import conflicts
-from epsball.limits.conflicts.sample import Sample, part_of, sample
+from epsball.limits.conflicts.sample import ORDER, Sample, part_of, sample
 from epsball.limits.conflicts.thresholds import check_norm
 
 _TRIAL = 300
@@ -21,9 +22,14 @@ class Separation:
     Parameters
     ----------
     distance
-        Their distance in pixel units; balls of half of it touch for the first time.
+        Their distance in pixel units; balls of half this radius are the first to touch.
     first, second
         Their positions in the data.
+
+    Examples
+    --------
+    >>> separation(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([0, 1]), norm="l2").distance
+    5.0
     """
 
     distance: float
@@ -31,7 +37,7 @@ class Separation:
     second: int
 
 
-def separation(x: Any, y: Any, *, norm: str = "linf", queries: Any = None) -> Separation:
+def separation(x: Any, y: Any, *, norm: NormName = "linf", queries: Any = None) -> Separation:
     """Return the least distance between examples of different label.
 
     Parameters
@@ -41,33 +47,38 @@ def separation(x: Any, y: Any, *, norm: str = "linf", queries: Any = None) -> Se
     norm
         linf, l2 or l1.
     queries
-        (n,) booleans: only pairs with exactly one example marked count, such as test against train.
+        (n,) booleans: only pairs with exactly one marked example count, such as test against train.
 
     References
     ----------
     Yang, Rashtchian, Zhang, Salakhutdinov and Chaudhuri, "A closer look at accuracy vs.
     robustness", NeurIPS 2020.
+
+    Examples
+    --------
+    >>> separation(np.array([[0.0], [0.5], [3.0]]), np.array([0, 1, 0]))
+    Separation(distance=0.5, first=0, second=1)
     """
     check_norm(norm)
     data = sample(x, y)
     chosen = np.zeros(len(data), dtype=bool) if queries is None else np.asarray(queries, dtype=bool)
     if chosen.shape != (len(data),):
-        raise InputError(f"queries have shape {chosen.shape} for {len(data)} examples; give one mark an example.")
+        raise InputError(f"queries have shape {chosen.shape} for {len(data)} examples; give one mark per example.")
     marks = chosen[data.order]
     positions = np.unique(np.linspace(0, len(data) - 1, _TRIAL).astype(np.int64))
     part = part_of(data, positions)
-    # A radius that some pair of a small part attains leaves few candidates of the whole.
+    # A radius at which some pair of a small part conflicts leaves few candidates in the whole.
     trial = (
         _nearest(part, norm, marks[positions], queries is None, _spread(data, norm)) if len(part.classes) > 1 else None
     )
     reach = Fraction(trial.distance) * (Fraction(1, 2) + Fraction(1, 2**40)) if trial else _spread(data, norm)
     found = _nearest(data, norm, marks, queries is None, reach)
     if found is None:
-        raise InputError("no pair of different label is marked on one side only; check `queries`.")
+        raise InputError("no pair of different label has exactly one marked example; check `queries`.")
     return found
 
 
-def _nearest(data: Sample, norm: str, marks: np.ndarray, every: bool, reach: Fraction) -> Separation | None:
+def _nearest(data: Sample, norm: NormName, marks: np.ndarray, every: bool, reach: Fraction) -> Separation | None:
     """Return the nearest allowed pair whose balls of radius `reach` meet, or None."""
     graph = conflicts(data, norm, (reach,))
     u, v = graph.rows_of(np.arange(len(graph))), graph.neighbour
@@ -82,16 +93,14 @@ def _nearest(data: Sample, norm: str, marks: np.ndarray, every: bool, reach: Fra
     )
 
 
-def _spread(data: Sample, norm: str) -> Fraction:
+def _spread(data: Sample, norm: NormName) -> Fraction:
     """Return a radius that every pair reaches."""
     diameter = Fraction(2 * data.magnitude) * (1 if norm == "linf" else data.dimension)
     return diameter + 1
 
 
-def _keys(data: Sample, norm: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the distances of the pairs in the units of the data, a chunk at a time."""
-    order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
+def _keys(data: Sample, norm: NormName, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return the distances of the pairs in the units of the data, chunk by chunk."""
     chunks = np.array_split(np.arange(len(u)), max(1, len(u) // 2048))
-    return np.concatenate(
-        [np.linalg.norm(data.rows(u[c]).astype(float) - data.rows(v[c]).astype(float), order, axis=1) for c in chunks]
-    )
+    gaps = (data.rows(u[c]).astype(float) - data.rows(v[c]).astype(float) for c in chunks)
+    return np.concatenate([np.linalg.norm(gap, ORDER[norm], axis=1) for gap in gaps])

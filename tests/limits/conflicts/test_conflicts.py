@@ -66,7 +66,7 @@ def test_no_float_pair_is_a_conflict_that_fractions_deny(seed, norm, dtype):
     }
     truth = {(u, v) for u in range(0, 16, 2) for v in range(1, 16, 2) if exact[u][v] <= (2 * radius) ** power}
     assert found <= truth
-    assert len(truth - found) <= graph.doubtful[0]
+    assert len(truth - found) <= graph.undecided_pairs[0]
 
 
 @settings(max_examples=40)
@@ -100,8 +100,8 @@ def test_boxes_spare_comparisons(monkeypatch):
     monkeypatch.setattr(module, "_TILE_ROWS", 64)
     monkeypatch.setattr(module, "_BOX_COLUMNS", 64)
     data = sample(np.repeat(np.linspace(0, 1, 2048), 2)[:, None], np.arange(4096) % 2)
-    panels = module._Panels(data, "l2", Fraction(1, 10**6))
-    compared = [len(panels.meeting(slice(low, low + 64))) for low in range(0, 2048, 64)]
+    panels = module._Panels(data, 2.0, Fraction(1, 10**6))
+    compared = [len(panels.near(slice(low, low + 64))) for low in range(0, 2048, 64)]
     assert max(compared) <= 3
 
 

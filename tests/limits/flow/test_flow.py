@@ -6,7 +6,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_flow
 
 from epsball.limits.flow import flow as module
-from epsball.limits.flow.flow import Bipartite, Flow
+from epsball.limits.flow.bipartite import Bipartite
+from epsball.limits.flow.flow import Flow, raise_readings
 
 
 def graph_of(matrix: np.ndarray, levels: np.ndarray) -> Bipartite:
@@ -20,7 +21,7 @@ def graph_of(matrix: np.ndarray, levels: np.ndarray) -> Bipartite:
         start.append(len(neighbour))
     level = np.array(level, dtype=np.uint16)
     return Bipartite(
-        start=np.array(start), neighbour=np.array(neighbour, dtype=np.int32), level=level, active=level,
+        start=np.array(start), neighbour=np.array(neighbour, dtype=np.int32), level=level, sort_key=level,
         offset=0, right=matrix.shape[1],
     )  # fmt: skip
 
@@ -49,8 +50,8 @@ def test_every_level_is_a_maximum_flow(seed, density, largest, bits):
         assert flow.raise_to(level) == by_scipy(present, left, right)
         pairs = flow.coupling()
         assert present[pairs.left, pairs.right].all()
-        assert (np.bincount(pairs.left, weights=pairs.amount, minlength=a) == left - flow.excess).all()
-        assert (np.bincount(pairs.right, weights=pairs.amount, minlength=b) == right - flow.space).all()
+        assert (np.bincount(pairs.left, weights=pairs.amount, minlength=a) == left - flow.state.excess).all()
+        assert (np.bincount(pairs.right, weights=pairs.amount, minlength=b) == right - flow.state.space).all()
         # A cover of the flow's value proves that it is maximal.
         reached, reached_right = flow.reached()
         assert not present[np.ix_(reached, ~reached_right)].any()
@@ -58,7 +59,7 @@ def test_every_level_is_a_maximum_flow(seed, density, largest, bits):
 
 
 @given(st.integers(0, 10_000))
-def test_sides_are_what_no_single_change_contradicts(seed):
+def test_cover_status_is_what_no_single_change_contradicts(seed):
     """A left node is in no minimum cover exactly where one more unit of it raises the flow."""
     rng = np.random.default_rng(seed)
     matrix = rng.random((9, 8)) < 0.25
@@ -66,7 +67,7 @@ def test_sides_are_what_no_single_change_contradicts(seed):
     graph = graph_of(matrix, np.zeros((9, 8), dtype=int))
     flow = Flow(graph, left, right)
     value = flow.raise_to(0)
-    side, other = flow.sides()
+    side, other = flow.cover_status()
     for u in range(9):
         one = np.eye(9, dtype=int)[u]
         assert (by_scipy(matrix, left + one, right) > value) == side.always[u]
@@ -113,11 +114,11 @@ def test_a_stricter_reading_and_the_flow_that_continues_from_it(seed, bits):
     left, right = rng.integers(0, 5, a), rng.integers(0, 5, b)
     whole = graph_of(matrix, levels)
     rows = np.repeat(np.arange(a), np.diff(whole.start))
-    strict = Bipartite(**{**vars(whole), "active": late[rows, whole.neighbour].astype(np.uint16)})
+    strict = Bipartite(**{**vars(whole), "level": late[rows, whole.neighbour].astype(np.uint16)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SPARSE", 10**9 if bits else 0)
-        stored, flow = Flow(strict, left, right), Flow(whole, left, right)
+        stricter, flow = Flow(strict, left, right), Flow(whole, left, right)
     for level in range(3):
-        assert stored.raise_to(level) == by_scipy(matrix & (late <= level), left, right)
-        flow.continue_from(stored)
-        assert flow.raise_to(level) == by_scipy(matrix & (levels <= level), left, right)
+        raise_readings([flow, stricter], level)
+        assert stricter.value == by_scipy(matrix & (late <= level), left, right)
+        assert flow.value == by_scipy(matrix & (levels <= level), left, right)

@@ -1,4 +1,4 @@
-"""Few coordinates: an order that keeps near points together, and boxes that show which blocks lie apart."""
+"""For few coordinates: an order that keeps near points together, and boxes that tell which blocks lie apart."""
 
 from fractions import Fraction
 
@@ -6,13 +6,11 @@ import numpy as np
 from jaxtyping import Bool, Float64, UInt64
 
 FEW = 8
-"""Coordinates up to which blocks of points are worth a box."""
-
-_LINE = {"linf": np.inf, "l2": 2, "l1": 1}
+"""Coordinates up to which blocks of points get a bounding box."""
 
 
 def curve_position(values: np.ndarray) -> UInt64[np.ndarray, " n"]:
-    """Return the place of each point along Morton's curve: the bits of its coordinates interleaved."""
+    """Return the position of each point along Morton's curve: the bits of its coordinates interleaved."""
     n, d = values.shape
     points = values.astype(np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -38,11 +36,11 @@ class Boxes:
     def __init__(self, low: Float64[np.ndarray, "b d"], high: Float64[np.ndarray, "b d"]) -> None:
         self.low, self.high = low, high
 
-    def near(self, points: np.ndarray, norm: str, reach: Fraction) -> Bool[np.ndarray, " b"]:
-        """Return which boxes may hold a point within `reach` of one of `points`.
+    def near(self, points: np.ndarray, order: float, reach: Fraction) -> Bool[np.ndarray, " b"]:
+        """Return which boxes may hold a point within `reach` of one of `points`, in the norm of this order.
 
         A gap is one subtraction, so its relative error is far below the margin left here.
         """
         low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
         gaps = np.maximum(0.0, np.maximum(self.low - high, low - self.high))
-        return np.linalg.norm(gaps, ord=_LINE[norm], axis=1) <= float(reach) * (1.0 + 1e-9)
+        return np.linalg.norm(gaps, ord=order, axis=1) <= float(reach) * (1.0 + 1e-9)

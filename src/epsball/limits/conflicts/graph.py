@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from epsball.ball import NormName
 from epsball.limits.conflicts.bounding_boxes import FEW, Boxes
-from epsball.limits.conflicts.compressed_rows import merge_tiles
-from epsball.limits.conflicts.sample import Sample
-from epsball.limits.conflicts.scans import scan_gaps, scan_l2, squared_norms
+from epsball.limits.conflicts.sample import ORDER, Sample
+from epsball.limits.conflicts.scans import Block, Found, level_counts, merge_tiles, scan_gaps, scan_l2, squared_norms
 from epsball.limits.conflicts.thresholds import thresholds
 from epsball.progress import report
 
@@ -25,7 +25,7 @@ _PANEL_BYTES = 2**25
 _BOX_COLUMNS = 1024
 
 Meets = Callable[[np.ndarray, np.ndarray, Fraction], np.ndarray]
-"""``meets(a, b, radius)``: boolean (len(a), len(b)), do the neighbourhoods share a point; monotone."""
+"""``meets(a, b, radius)``: boolean (len(a), len(b)), whether the neighbourhoods share a point; monotone in radius."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,23 +39,22 @@ class Conflicts:
     neighbour
         (m,) int32: the other end v > u, of a later class.
     level
-        (m,) uint16: number of the smallest radius at which the pair conflicts; ascending in a row.
-    active
-        (m,) uint16: level from which the pair counts in a stricter reading of ties; `level` itself
-        where there is none.
+        (m,) uint16: number of the smallest radius at which the pair conflicts; the number of radii: at none.
+    sort_key
+        (m,) uint16: ascends in each row, at most `level`: the edges of a level lie in a prefix of the row.
     radii
         The grid of radii.
-    doubtful
-        (k,) pairs of floats a radius whose rounding leaves them undecided: no edges, so that the
+    undecided_pairs
+        (k,) pairs of floats per radius that rounding leaves undecided: not edges, so that the
         optimal risk is bounded from below.
     """
 
     start: np.ndarray
     neighbour: np.ndarray
     level: np.ndarray
-    active: np.ndarray
+    sort_key: np.ndarray
     radii: tuple[Fraction, ...]
-    doubtful: np.ndarray
+    undecided_pairs: np.ndarray
 
     def __len__(self) -> int:
         return len(self.neighbour)
@@ -63,6 +62,10 @@ class Conflicts:
     def edges(self, level: int) -> np.ndarray:
         """Return the positions of the edges present at a level."""
         return np.flatnonzero(self.level <= level)
+
+    def counts(self) -> np.ndarray:
+        """Return the number of edges present at each level."""
+        return level_counts(self.level, len(self.radii)).cumsum()
 
     def rows_of(self, edges: np.ndarray) -> np.ndarray:
         """Return the lower end u of each edge position."""
@@ -73,18 +76,18 @@ class Conflicts:
 class _Tiles:
     """How the rows and columns of a tile are loaded, and how it is scanned.
 
-    ``scan(a, b, offset, columns, levels, doubtful)`` writes the edges of the blocks a and b, row by
-    row and each row by level, into `columns` (b's positions plus offset) and `levels`, and returns
-    the end of each row.
+    ``scan(rows, columns, offset, found)`` writes the edges between the two blocks, row by row and each
+    row by level, into `found` (columns as positions in the block plus offset), and returns the end of
+    each row.
     """
 
     rows: Callable[[slice], Any]
     columns: Callable[[slice], Any]
-    scan: Callable[..., np.ndarray]
+    scan: Callable[[Any, Any, int, Found], np.ndarray]
 
 
-def conflicts(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets | None = None) -> Conflicts:
-    """Return the conflict graph; levels carry the flag `kernels.NEAR` where rounding may matter.
+def conflicts(data: Sample, norm: NormName, radii: tuple[Fraction, ...], meets: Meets | None = None) -> Conflicts:
+    """Return the conflict graph; levels carry the flag `scans.NEAR` where rounding may matter.
 
     Parameters
     ----------
@@ -101,22 +104,23 @@ def conflicts(data: Sample, norm: str, radii: tuple[Fraction, ...], meets: Meets
         tiles = _predicate_tiles(data, radii, meets)
     else:
         tiles = _l2_tiles(data, radii) if norm == "l2" else _gap_tiles(data, norm, radii)
-    n, bounds = len(data), data.bounds
+    n = len(data)
     edges = _Edges(n)
-    doubtful = np.zeros(len(radii), dtype=np.int64)
-    panels = _Panels(data, norm, None if meets else radii[-1])
-    for low, high in _row_blocks(bounds):
+    undecided_pairs = np.zeros(len(radii), dtype=np.int64)
+    panels = _Panels(data, ORDER[norm], None if meets else radii[-1])
+    for low, high in _row_blocks(data.bounds):
         rows = tiles.rows(slice(low, high))
         ends = []
-        for column, end in panels.meeting(slice(low, high)):
-            panel = tiles.columns(slice(column, end))
-            columns, levels = edges.tail((high - low) * (end - column))
-            ends.append(tiles.scan(rows, panel, column, columns, levels, doubtful))
+        for first, last in panels.near(slice(low, high)):
+            found = Found(*edges.tail((high - low) * (last - first)), undecided_pairs)
+            ends.append(tiles.scan(rows, tiles.columns(slice(first, last)), first, found))
             edges.size += int(ends[-1][-1])
         edges.close_rows(ends, high - low)
         report("neighbour graph", high, n)
     start, neighbour, level = edges.finish()
-    return Conflicts(start=start, neighbour=neighbour, level=level, active=level, radii=radii, doubtful=doubtful)
+    return Conflicts(
+        start=start, neighbour=neighbour, level=level, sort_key=level, radii=radii, undecided_pairs=undecided_pairs
+    )
 
 
 class _Panels:
@@ -124,14 +128,16 @@ class _Panels:
 
     Parameters
     ----------
-    data, norm
-        The sample and its norm.
+    data
+        The sample.
+    order
+        The p of its norm.
     radius
         The largest; None: a caller's rule, to which distance means nothing.
     """
 
-    def __init__(self, data: Sample, norm: str, radius: Fraction | None) -> None:
-        self._data, self._norm = data, norm
+    def __init__(self, data: Sample, order: float, radius: Fraction | None) -> None:
+        self._data, self._order = data, order
         few = radius is not None and data.dimension <= FEW
         self._reach = 2 * radius * (data.scale or 1) if radius is not None and few else None
         self._width = (
@@ -141,7 +147,7 @@ class _Panels:
         )
         self._boxes: dict[int, Boxes] = {}
 
-    def meeting(self, block: slice) -> list[tuple[int, int]]:
+    def near(self, block: slice) -> list[tuple[int, int]]:
         """Return the first and last column of each panel, for a block of rows of one class."""
         data, n = self._data, len(self._data)
         first = int(data.bounds[data.labels[block.start] + 1])
@@ -154,7 +160,7 @@ class _Panels:
                 np.array([p.min(axis=0) for p in points], dtype=np.float64),
                 np.array([p.max(axis=0) for p in points], dtype=np.float64),
             )
-        near = self._boxes[first].near(data.rows(block), self._norm, self._reach)
+        near = self._boxes[first].near(data.rows(block), self._order, self._reach)
         return [panels[i] for i in np.flatnonzero(near)]
 
 
@@ -169,24 +175,21 @@ def _l2_tiles(data: Sample, radii: tuple[Fraction, ...]) -> _Tiles:
     """Return the tiles of l2: float32 products, and float64 where they cannot decide."""
     grid = thresholds("l2", radii, data)
     # Any order of d products: gamma_d; the rest pays for norms, casts and the difference.
-    gamma, underflow = (data.dimension + 8) * 2.0**-24, (data.dimension + 8) * 2.0**-140
-
+    error = (data.dimension + 8) * 2.0**-24, (data.dimension + 8) * 2.0**-140
     norms = np.concatenate([squared_norms(data.rows(where)) for where in _runs(len(data))])
     # Fresh memory costs a page fault every 4 KiB: the tile's products and its panel are reused.
     room = np.empty(_TILE_ROWS * _TILE_COLUMNS, dtype=np.float32)
 
-    def load(buffer: np.ndarray, where: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def load(buffer: np.ndarray, where: slice) -> Block:
         points = data.rows(where)
         singles = buffer[: len(points)]
         np.copyto(singles, points, casting="unsafe")
-        return points, singles, norms[where]
+        return Block(points, singles, norms[where])
 
-    def scan(a: Any, b: Any, offset: int, columns: np.ndarray, levels: np.ndarray, doubtful: np.ndarray) -> np.ndarray:
-        products = room[: len(a[1]) * len(b[1])].reshape(len(a[1]), len(b[1]))
-        np.matmul(a[1], b[1].T, out=products)
-        error = (gamma, underflow, grid.slack)
-        cuts = (grid.cut, grid.safe, grid.guide, grid.cell)
-        return scan_l2(products, a[0], a[2], b[0], b[2], *error, *cuts, offset, columns, levels, doubtful)
+    def scan(rows: Block, panel: Block, offset: int, found: Found) -> np.ndarray:
+        products = room[: len(rows.points) * len(panel.points)].reshape(len(rows.points), len(panel.points))
+        np.matmul(rows.singles, panel.singles.T, out=products)
+        return scan_l2(products, rows, panel, error, grid, offset, found)
 
     buffers = (np.empty((size, data.dimension), dtype=np.float32) for size in (_TILE_ROWS, _TILE_COLUMNS))
     load_rows, load_columns = (partial(load, buffer) for buffer in buffers)
@@ -198,7 +201,7 @@ def _runs(n: int) -> Iterator[slice]:
         yield slice(low, min(n, low + _TILE_COLUMNS))
 
 
-def _gap_tiles(data: Sample, norm: str, radii: tuple[Fraction, ...]) -> _Tiles:
+def _gap_tiles(data: Sample, norm: NormName, radii: tuple[Fraction, ...]) -> _Tiles:
     """Return the tiles of linf and l1: gaps in pixels, left as soon as they exceed the largest radius."""
     grid = thresholds(norm, radii, data)
     kernel = scan_gaps[norm, data.scale is not None]
@@ -208,16 +211,8 @@ def _gap_tiles(data: Sample, norm: str, radii: tuple[Fraction, ...]) -> _Tiles:
     def load(where: slice) -> np.ndarray:
         return np.ascontiguousarray(data.rows(where)[:, order])
 
-    def scan(
-        a: np.ndarray,
-        b: np.ndarray,
-        offset: int,
-        columns: np.ndarray,
-        levels: np.ndarray,
-        doubtful: np.ndarray,
-    ) -> np.ndarray:
-        cuts = (grid.slack, grid.cut, grid.safe, grid.guide, grid.cell)
-        return kernel(a, b, *cuts, offset, columns, levels, doubtful)
+    def scan(rows: np.ndarray, panel: np.ndarray, offset: int, found: Found) -> np.ndarray:
+        return kernel(rows, panel, grid, offset, found)
 
     return _Tiles(rows=load, columns=load, scan=scan)
 
@@ -225,22 +220,15 @@ def _gap_tiles(data: Sample, norm: str, radii: tuple[Fraction, ...]) -> _Tiles:
 def _predicate_tiles(data: Sample, radii: tuple[Fraction, ...], meets: Meets) -> _Tiles:
     """Return the tiles of a caller's rule, asked from the largest radius down."""
 
-    def scan(
-        a: np.ndarray,
-        b: np.ndarray,
-        offset: int,
-        columns: np.ndarray,
-        levels: np.ndarray,
-        doubtful: np.ndarray,
-    ) -> np.ndarray:
-        level = np.full((len(a), len(b)), len(radii), dtype=np.int64)
+    def scan(rows: np.ndarray, panel: np.ndarray, offset: int, found: Found) -> np.ndarray:
+        level = np.full((len(rows), len(panel)), len(radii), dtype=np.int64)
         for j in range(len(radii) - 1, -1, -1):
-            level[np.asarray(meets(a, b, radii[j]), dtype=bool)] = j
+            level[np.asarray(meets(rows, panel, radii[j]), dtype=bool)] = j
         u, v = np.nonzero(level < len(radii))
         order = np.lexsort((v, level[u, v], u))
-        columns[: len(u)] = v[order] + offset
-        levels[: len(u)] = level[u, v][order]
-        return np.searchsorted(u[order], np.arange(len(a)), side="right")
+        found.columns[: len(u)] = v[order] + offset
+        found.levels[: len(u)] = level[u, v][order]
+        return np.searchsorted(u[order], np.arange(len(rows)), side="right")
 
     return _Tiles(rows=data.centres, columns=data.centres, scan=scan)
 

@@ -1,4 +1,4 @@
-"""Meetings: pairs of an example and a partner of another label whose balls share a point."""
+"""Overlapping pairs: an example and a partner of another label whose balls share a point."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,16 +10,15 @@ from torch import Tensor
 
 from epsball.ball import Ball
 from epsball.errors import InputError
-from epsball.limits.conflicts.graph import conflicts
-from epsball.limits.conflicts.representable import verified
+from epsball.limits.conflicts.problem import problem
 from epsball.limits.conflicts.sample import sample
 
 _LEVELS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meetings:
-    """Pairs whose balls meet: no classifier is robustly right on both.
+class OverlappingPairs:
+    """Pairs whose balls share a point: no classifier is robustly right on both.
 
     Parameters
     ----------
@@ -28,8 +27,15 @@ class Meetings:
         radius first.
     common
         (m,) whether the rounded midpoint of the stored images lies in both balls exactly, so that
-        it is a witness against at least one of the two. The others are ties: the balls meet, but
-        in linf no number of the machine lies in both, and in l2 and l1 the midpoint is none.
+        it is a witness against at least one of the two. The others are ties: the balls meet, but in
+        linf no float lies in both, and in l2 and l1 the rounded midpoint does not.
+
+    Examples
+    --------
+    >>> x, pool = torch.tensor([[0.0]]), torch.tensor([[0.5]])
+    >>> pairs = overlapping_pairs(x, torch.tensor([0]), pool, torch.tensor([1]), Ball("linf", "0.25"))
+    >>> len(pairs), pairs.common.tolist()
+    (1, [True])
     """
 
     example: Int64[Tensor, " m"]
@@ -41,7 +47,7 @@ class Meetings:
 
     @property
     def ties(self) -> int:
-        """Pairs without a common point that the machine can hold."""
+        """Number of pairs without a common float."""
         return int((~self.common).sum())
 
     def __str__(self) -> str:
@@ -52,13 +58,13 @@ class Meetings:
         )
 
 
-def meetings(
+def overlapping_pairs(
     x: Float[Tensor, "n *shape"],
     y: Int[Tensor, " n"],
     pool: Float[Tensor, "k *shape"],
     labels: Int[Tensor, " k"],
     ball: Ball,
-) -> Meetings:
+) -> OverlappingPairs:
     """Return the pairs of an example and a partner of another label with d <= 2 radius.
 
     Decided as in `optimal_risk`: in integers where both sides are 8-bit images.
@@ -71,6 +77,13 @@ def meetings(
         Partners, in the type of x, and their labels.
     ball
         The perturbation set; its box changes nothing.
+
+    Examples
+    --------
+    >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0, 0])
+    >>> pairs = overlapping_pairs(x, y, torch.tensor([[0.25], [0.5]]), torch.tensor([0, 1]), Ball("l2", "0.25"))
+    >>> print(pairs)
+    2 pairs of different label have balls that meet; 2 share a stored point, against 2 examples; 0 are ties without one
     """
     if pool.shape[1:] != x.shape[1:] or pool.dtype != x.dtype:
         raise InputError(
@@ -81,14 +94,15 @@ def meetings(
     # The sides stand for the two classes, so that the graph holds exactly the pairs across.
     sides = torch.cat([torch.zeros(n, dtype=torch.int64), torch.ones(len(pool), dtype=torch.int64)])
     data = sample(torch.cat([x, pool.to(x.device)]), sides)
-    graph = verified(conflicts(data, ball.norm, _grid(ball.radius)), data, ball.norm)
+    found = problem(data, ball.norm, _grid(ball.radius))
+    graph = found.exact
     example = data.order[graph.rows_of(np.arange(len(graph)))]
     partner = data.order[graph.neighbour] - n
     other = np.flatnonzero(y.cpu().numpy()[example] != labels.cpu().numpy()[partner])
     # The sort keeps the order of levels within an example's pairs.
     other = other[np.argsort(example[other], kind="stable")]
-    columns = (example[other], partner[other], graph.active[other] < len(graph.radii))
-    return Meetings(**dict(zip(("example", "partner", "common"), map(torch.from_numpy, columns), strict=True)))
+    columns = (example[other], partner[other], found.representable.level[other] < len(graph.radii))
+    return OverlappingPairs(**dict(zip(("example", "partner", "common"), map(torch.from_numpy, columns), strict=True)))
 
 
 def _grid(radius: Fraction) -> tuple[Fraction, ...]:

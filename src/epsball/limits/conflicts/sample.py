@@ -1,4 +1,4 @@
-"""A labelled sample as the limit sees it: points in integers where the data are 8-bit, exact weights.
+"""A labelled sample as the limit sees it: points in integers where the data are 8-bit, weights exact.
 
 `Sample` reads rows on demand, so `x` may be a memory map larger than memory.
 """
@@ -14,9 +14,13 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from epsball.ball import NormName
 from epsball.ball.radius import simplest_fraction
 from epsball.errors import InputError
 from epsball.limits.conflicts.bounding_boxes import FEW, curve_position
+
+ORDER: dict[NormName, float] = {"linf": np.inf, "l2": 2.0, "l1": 1.0}
+"""The p of each norm."""
 
 _ROWS = 4096
 _SCALES = (255, 1, 2, 4, 8, 16, 32, 64, 128)
@@ -26,7 +30,9 @@ _LARGEST_VALUE = 1e15
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """n labelled points, sorted by class, with few coordinates near points together; positions are the sorted ones.
+    """n labelled points, sorted by class; with few coordinates, near points stand together within a class.
+
+    Positions are those of the sorted order unless they are said to be the caller's.
 
     Parameters
     ----------
@@ -41,13 +47,13 @@ class Sample:
     classes
         The caller's label of each class number.
     order
-        (n,) caller's position of each sorted position.
+        (n,) the caller's position of each sorted position.
     capacity
         (n,) weights times `total`, as integers, in sorted order.
     total
         The integer that stands for weight one.
     shortfall
-        What rounding the weights down to integers lost in all: 0 unless no exact scale exists.
+        Total weight lost by rounding down to integers: 0 unless no exact scale exists.
     """
 
     values: np.ndarray
@@ -78,8 +84,8 @@ class Sample:
         """Largest absolute value a coordinate can take (for floats: takes), in pixel units."""
         return self.largest if self.scale is None else 255 / self.scale
 
-    def rounding_loss(self, norm: str) -> Fraction:
-        """Return how much a machine's rounding of two centres and their midpoint moves a distance, at most.
+    def rounding_loss(self, norm: NormName) -> Fraction:
+        """Return an upper bound of how far rounding two centres and their midpoint to floats moves a distance.
 
         4 u m kappa: u is 2^-24 for float32, m the magnitude (at least the smallest normal number),
         kappa = 1, sqrt(d), d for linf, l2, l1.
@@ -96,7 +102,7 @@ class Sample:
         return np.rint(block.astype(np.float64) * self.scale).astype(np.uint8)
 
     def centres(self, positions: np.ndarray | slice) -> np.ndarray:
-        """Return the points as a machine stores them: float32 k/255 for 8-bit data, else the floats."""
+        """Return the points as floats: float32 k/255 for 8-bit data, else as they are stored."""
         block = np.asarray(self.values[self.order[positions]])
         if block.dtype == np.uint8:
             # One correctly rounded division, as `epsball.pixels.from_8bit`.
@@ -104,7 +110,7 @@ class Sample:
         return block
 
     def pixels(self) -> np.ndarray:
-        """Return the 256 stored numbers that the integers 0..255 stand for."""
+        """Return the 256 floats that the integers 0..255 stand for."""
         dtype = np.dtype(np.float32) if self.values.dtype == np.uint8 else self.values.dtype
         return np.arange(256, dtype=dtype) / dtype.type(self.scale)
 
@@ -131,12 +137,12 @@ def sample(x: Any, y: Any, weights: Any = None) -> Sample:
     Raises
     ------
     InputError
-        If shapes disagree, a value is not finite, there is one class only, or the weights do not
+        If shapes disagree, a value is not finite, there is only one class, or the weights do not
         sum to one.
     """
     values, labels = _array(x), _labels(y)
     if values.ndim < 1 or len(values) != len(labels):
-        raise InputError(f"x has {len(values) if values.ndim else 0} rows and y {len(labels)}; give one label a row.")
+        raise InputError(f"x has {len(values) if values.ndim else 0} rows and y {len(labels)}; give one label per row.")
     if values.size == 0:
         raise InputError(f"x has shape {values.shape}: no coordinates; give points of the shape (n, ...).")
     classes, numbers = np.unique(labels, return_inverse=True)
@@ -226,7 +232,7 @@ def _on_grid(block: np.ndarray, scale: int) -> bool:
 
 
 def capacities(weights: Any, n: int) -> tuple[np.ndarray, int, float]:
-    """Return integer weights (n,), the integer of weight one, and what rounding down lost.
+    """Return integer weights (n,), the integer that stands for weight one, and what rounding down lost.
 
     The scale is the least common denominator where the sum then fits 61 bits, so capacities are
     exact; otherwise weights are rounded down to multiples of 2^-60, which lowers the optimal risk
@@ -236,7 +242,7 @@ def capacities(weights: Any, n: int) -> tuple[np.ndarray, int, float]:
         return np.ones(n, dtype=np.int64), n, 0.0
     fractions = [_fraction(weight) for weight in _weight_list(weights)]
     if len(fractions) != n:
-        raise InputError(f"there are {len(fractions)} weights for {n} examples; give one an example.")
+        raise InputError(f"there are {len(fractions)} weights for {n} examples; give one per example.")
     if min(fractions) < 0:
         raise InputError(f"a weight is {float(min(fractions))}; weights are not negative.")
     total = _common_denominator(fractions)
@@ -288,6 +294,11 @@ def prior_weights(y: Any, priors: Mapping[int, Any]) -> list[Fraction]:
         (n,) labels.
     priors
         A number or text such as ``"1/2"`` for every label that occurs; they sum to one.
+
+    Examples
+    --------
+    >>> prior_weights(np.array([0, 0, 1]), {0: "1/2", 1: "1/2"})
+    [Fraction(1, 4), Fraction(1, 4), Fraction(1, 2)]
     """
     labels = _labels(y)
     names, counts = np.unique(labels, return_counts=True)

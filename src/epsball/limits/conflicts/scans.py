@@ -3,8 +3,10 @@
 A *key* is a distance (linf, l1) or squared distance (l2) in the units of the data: an exact
 integer for 8-bit data, and for floats an upper bound of the exact value. A pair's *level* is the
 number of the smallest radius whose threshold T_j reaches its key; `NEAR` is added to the levels
-of pairs so close to their threshold that a machine's rounding of the centres matters.
+of pairs so close to their threshold that rounding the centres to floats matters.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +15,22 @@ from epsball.limits.compiled import compiled
 NEAR = 1 << 15
 _CHUNK = 64
 _CHUNK_L1 = 256
+
+
+class Block(NamedTuple):
+    """Consecutive points of a sample, for the scan in l2: as they are, in float32, and their squared norms."""
+
+    points: np.ndarray
+    singles: np.ndarray
+    norms: np.ndarray
+
+
+class Found(NamedTuple):
+    """Where a scan writes: the columns and levels of its edges, and undecided pairs of floats per radius."""
+
+    columns: np.ndarray
+    levels: np.ndarray
+    undecided: np.ndarray
 
 
 @compiled(fastmath={"reassoc"}, inline="always")
@@ -87,34 +105,34 @@ def _total_gap_float(a, b, stop):
 
 
 @compiled(inline="always")
-def _first_level(key, thresholds, guide, cell):
-    """Return the first j with key <= thresholds[j]; `guide` holds the answer at each cell's low end."""
-    j = guide[max(0, min(guide.shape[0] - 1, int(key * cell)))]
-    while j < thresholds.shape[0] and key > thresholds[j]:
+def _first_level(key, grid):
+    """Return the first j with key <= grid.cut[j]; `guide` holds the answer at each cell's low end."""
+    j = grid.guide[max(0, min(grid.guide.shape[0] - 1, int(key * grid.cell)))]
+    while j < grid.cut.shape[0] and key > grid.cut[j]:
         j += 1
     return j
 
 
 @compiled(inline="always")
-def _judge(key, slack, thresholds, safe, guide, cell, doubtful):
+def _judge(key, grid, undecided):
     """Return the level of an exact key, flagged `NEAR` where it lies above the level's safe threshold.
 
     For floats the key is raised to an upper bound; levels that only the lower bound reaches are
-    counted in `doubtful` and are no conflicts.
+    counted as undecided and are not conflicts.
     """
-    high = key * (1.0 + slack)
-    j = _first_level(high, thresholds, guide, cell)
-    if slack > 0.0:
-        for i in range(_first_level(key * (1.0 - slack), thresholds, guide, cell), j):
-            doubtful[i] += 1
-    if j < thresholds.shape[0] and high > safe[j]:
+    high = key * (1.0 + grid.slack)
+    j = _first_level(high, grid)
+    if grid.slack > 0.0:
+        for i in range(_first_level(key * (1.0 - grid.slack), grid), j):
+            undecided[i] += 1
+    if j < grid.cut.shape[0] and high > grid.safe[j]:
         return j | NEAR
     return j
 
 
 @compiled(inline="always")
-def _emit(found, levels, count, tally, columns, out, position):
-    """Append a row's pairs ordered by level; return the new end of `columns` and `out`."""
+def _append(row, levels, count, tally, found, position):
+    """Append a row's pairs to `found`, ordered by level; return the new end."""
     tally[:] = 0
     for i in range(count):
         tally[(levels[i] & (NEAR - 1)) + 1] += 1
@@ -122,96 +140,96 @@ def _emit(found, levels, count, tally, columns, out, position):
         tally[j] += tally[j - 1]
     for i in range(count):
         j = levels[i] & (NEAR - 1)
-        columns[position + tally[j]] = found[i]
-        out[position + tally[j]] = levels[i]
+        found.columns[position + tally[j]] = row[i]
+        found.levels[position + tally[j]] = levels[i]
         tally[j] += 1
     return position + count
 
 
 @compiled(nogil=True)
-def scan_l2(
-    products,
-    rows,
-    norms,
-    panel,
-    panel_norms,
-    gamma,
-    underflow,
-    slack,
-    thresholds,
-    safe,
-    guide,
-    cell,
-    offset,
-    columns,
-    out,
-    doubtful,
-):
-    """Scan a tile of float32 inner products; see `scan_gaps` for the other arguments and results.
+def scan_l2(products, rows, panel, error, grid, offset, found):
+    """Scan a tile whose inner products are known in float32, and return the end of each row of edges.
 
-    |x|^2 + |y|^2 - 2 x.y is known within E = 2 gamma (|x|^2 + max |y|^2); only pairs within E of a
-    threshold are computed again, in float64.
+    |x|^2 + |y|^2 - 2 x.y is known within E = 2 gamma (|x|^2 + max |y|^2) + underflow; only pairs
+    within E of a threshold are computed again, in float64.
+
+    Parameters
+    ----------
+    products
+        (rows, columns) float32 inner products; overwritten.
+    rows, panel
+        The `Block`s of the tile.
+    error
+        gamma and underflow.
+    grid
+        The `Thresholds`.
+    offset
+        Position of the panel's first point.
+    found
+        The `Found` that is written, row by row and each row by level.
     """
-    k = thresholds.shape[0]
+    gamma, underflow = error
+    k = grid.cut.shape[0]
     count_rows, count_columns = products.shape
-    widest = panel_norms.max()
+    widest = panel.norms.max()
     ends = np.empty(count_rows, np.int64)
-    found = np.empty(count_columns, np.int32)
+    row = np.empty(count_columns, np.int32)
     levels = np.empty(count_columns, np.uint16)
-    halves = (0.5 * panel_norms).astype(np.float32)
+    halves = (0.5 * panel.norms).astype(np.float32)
     tally = np.empty(k + 1, np.int64)
     position = 0
     for u in range(count_rows):
-        error = 2.0 * gamma * (norms[u] + widest) + underflow
-        cut64 = 0.5 * (norms[u] - thresholds[k - 1] - error)
+        norm = rows.norms[u]
+        bound = 2.0 * gamma * (norm + widest) + underflow
+        cut64 = 0.5 * (norm - grid.cut[k - 1] - bound)
         cut = np.float32(cut64 - 2.0**-22 * abs(cut64))  # rounded down
         line = products[u]
         candidates = 0
         for v in range(count_columns):
             line[v] -= halves[v]
         for v in range(count_columns):
-            found[candidates] = v
+            row[candidates] = v
             candidates += line[v] >= cut
         count = 0
         for i in range(candidates):
-            v = found[i]
-            key = norms[u] - 2.0 * np.float64(line[v])
-            j = _first_level(key, thresholds, guide, cell)
+            v = row[i]
+            key = norm - 2.0 * np.float64(line[v])
+            j = _first_level(key, grid)
             level = j
-            below = j > 0 and key - error <= thresholds[j - 1]
-            if below or j == k or key + error > safe[j]:
-                key = squared_distance(rows[u], panel[v])
-                level = _judge(key, slack, thresholds, safe, guide, cell, doubtful)
+            below = j > 0 and key - bound <= grid.cut[j - 1]
+            if below or j == k or key + bound > grid.safe[j]:
+                key = squared_distance(rows.points[u], panel.points[v])
+                level = _judge(key, grid, found.undecided)
             if level < k or level >= NEAR:
-                found[count] = v + offset
+                row[count] = v + offset
                 levels[count] = level
                 count += 1
-        position = _emit(found, levels, count, tally, columns, out, position)
+        position = _append(row, levels, count, tally, found, position)
         ends[u] = position
     return ends
 
 
 def _scan(distance):
     @compiled(nogil=True)
-    def scan(rows, panel, slack, thresholds, safe, guide, cell, offset, columns, out, doubtful):
-        k = thresholds.shape[0]
+    def scan(rows, panel, grid, offset, found):
+        k = grid.cut.shape[0]
         ends = np.empty(rows.shape[0], np.int64)
-        found = np.empty(panel.shape[0], np.int32)
+        row = np.empty(panel.shape[0], np.int32)
         levels = np.empty(panel.shape[0], np.uint16)
         tally = np.empty(k + 1, np.int64)
-        stop = thresholds[k - 1] * (1.0 + 4.0 * slack)
+        stop = grid.cut[k - 1] * (1.0 + 4.0 * grid.slack)
         position = 0
         for u in range(rows.shape[0]):
             count = 0
             for v in range(panel.shape[0]):
                 key = distance(rows[u], panel[v], stop)
-                if key * (1.0 - slack) <= thresholds[k - 1]:
-                    level = _judge(key, slack, thresholds, safe, guide, cell, doubtful)
+                if key * (1.0 - grid.slack) <= grid.cut[k - 1]:
+                    level = _judge(key, grid, found.undecided)
                     if level < k or level >= NEAR:
-                        found[count] = v + offset
+                        row[count] = v + offset
                         levels[count] = level
                         count += 1
-            position = _emit(found, levels, count, tally, columns, out, position)
+            position = _append(row, levels, count, tally, found, position)
             ends[u] = position
         return ends
 
@@ -233,3 +251,52 @@ def squared_distances(points, u, v):
     for e in range(u.shape[0]):
         out[e] = squared_distance(points[u[e]], points[v[e]])
     return out
+
+
+@compiled()
+def merge_tiles(ends, columns, levels, out_columns, out_levels):
+    """Merge tiles that hold the same rows into whole rows, each ordered by level.
+
+    Parameters
+    ----------
+    ends
+        (tiles, rows): end of each row within its tile; the tiles lie one behind the other.
+    columns, levels
+        The edges tile by tile.
+    out_columns, out_levels
+        The same edges row by row.
+    """
+    tiles, rows = ends.shape
+    base = np.zeros(tiles, np.int64)
+    for t in range(1, tiles):
+        base[t] = base[t - 1] + ends[t - 1, rows - 1]
+    cursor = base.copy()
+    row_ends = np.empty(rows, np.int64)
+    position = 0
+    for u in range(rows):
+        left = 0
+        for t in range(tiles):
+            left += base[t] + ends[t, u] - cursor[t]
+        while left > 0:
+            lowest = NEAR
+            for t in range(tiles):
+                if cursor[t] < base[t] + ends[t, u]:
+                    lowest = min(lowest, levels[cursor[t]] & (NEAR - 1))
+            for t in range(tiles):
+                while cursor[t] < base[t] + ends[t, u] and levels[cursor[t]] & (NEAR - 1) == lowest:
+                    out_columns[position] = columns[cursor[t]]
+                    out_levels[position] = levels[cursor[t]]
+                    cursor[t] += 1
+                    position += 1
+                    left -= 1
+        row_ends[u] = position
+    return row_ends
+
+
+@compiled()
+def level_counts(level, k):
+    """Return how many edges have each of the levels 0..k-1."""
+    counts = np.zeros(k, np.int64)
+    for e in range(level.shape[0]):
+        counts[level[e]] += 1
+    return counts

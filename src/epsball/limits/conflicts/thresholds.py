@@ -2,25 +2,22 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from epsball.ball import parse_radius
+from epsball.ball import NormName, parse_radius
 from epsball.errors import InputError, nearest
 from epsball.limits.conflicts.sample import Sample
 
-NORMS = ("linf", "l2", "l1")
 _CELLS = 4096
 _MOST_RADII = 2**15 - 2
 _LARGEST_RADIUS = 10**30
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
+class Thresholds(NamedTuple):
     """For each radius r_j: T_j, so that key <= T_j exactly if d <= 2 r_j, and the safe S_j <= T_j.
 
     Parameters
@@ -28,8 +25,7 @@ class Thresholds:
     cut
         (k,) float64: T_j; integers below 2^53 for integer data, else rounded down.
     safe
-        (k,) float64: a pair with key <= S_j has a common point among the machine's numbers,
-        whatever the rounding of its centres.
+        (k,) float64: the balls of a pair with key <= S_j share a float, however its centres are rounded.
     guide, cell
         guide[i] is the first j with T_j >= i / cell: where the search for a key's level starts.
     slack
@@ -45,10 +41,11 @@ class Thresholds:
 
 def check_norm(norm: object) -> None:
     """Raise `InputError` unless `norm` is linf, l2 or l1."""
+    names = get_args(NormName)
     if not isinstance(norm, str):
-        raise InputError(f"norm is {norm!r}; norms are {', '.join(NORMS)}.")
-    if norm not in NORMS:
-        raise InputError(f"norm '{norm}' is unknown; norms are {', '.join(NORMS)}.{nearest(norm, NORMS)}")
+        raise InputError(f"norm is {norm!r}; norms are {', '.join(names)}.")
+    if norm not in names:
+        raise InputError(f"norm '{norm}' is unknown; norms are {', '.join(names)}.{nearest(norm, names)}")
 
 
 def parse_grid(radii: Any) -> tuple[Fraction, ...]:
@@ -68,7 +65,7 @@ def parse_grid(radii: Any) -> tuple[Fraction, ...]:
     return grid
 
 
-def thresholds(norm: str, radii: Sequence[Fraction], data: Sample) -> Thresholds:
+def thresholds(norm: NormName, radii: Sequence[Fraction], data: Sample) -> Thresholds:
     """Return the thresholds of a grid of radii.
 
     For integers on the scale S: linf and l1 have T = floor(2 r S), l2 has T = floor((2 r S)^2).

@@ -1,4 +1,4 @@
-"""Layers and blocking flows over rows of bits: 64 right nodes a word, for graphs that fill more than 1/32."""
+"""Layers and blocking flows over rows of bits, 64 right nodes per word: for graphs with over 1/32 of all edges."""
 
 import numpy as np
 
@@ -25,55 +25,55 @@ def empty_bits(left: int, right: int) -> np.ndarray:
 
 
 @compiled()
-def add_edges(bits, start, stop, neighbour, active, j, offset):
-    """Set the bits of the edges start[u]:stop[u] that are active at level j."""
-    for u in range(stop.shape[0]):
-        for e in range(start[u], stop[u]):
-            if active[e] <= j:
-                v = neighbour[e] - offset
+def add_edges(bits, done, edges):
+    """Set the bits of the edges present among those from done[u] on."""
+    for u in range(edges.stop.shape[0]):
+        for e in range(done[u], edges.stop[u]):
+            if edges.level[e] <= edges.j:
+                v = edges.neighbour[e] - edges.offset
                 bits[u, v >> 6] |= np.uint64(1) << np.uint64(v & 63)
 
 
 @compiled()
-def late_edges(active, level):
-    """Return the positions of the edges that are active later than their level."""
-    late = np.empty((active != level).sum(), np.int64)
+def late_edges(level, sort_key):
+    """Return the positions of the edges that appear later than their sort key."""
+    late = np.empty((level != sort_key).sum(), np.int64)
     count = 0
-    for e in range(level.shape[0]):
-        if active[e] != level[e]:
+    for e in range(sort_key.shape[0]):
+        if level[e] != sort_key[e]:
             late[count] = e
             count += 1
     return late
 
 
 @compiled()
-def add_late(bits, start, neighbour, active, j, offset, late):
-    """Set the bits of those edges in `late`, an ascending list, that are active at level j."""
+def add_late(bits, edges, late):
+    """Set the bits of the edges present among those in `late`, an ascending list."""
     u = 0
     for e in late:
-        while start[u + 1] <= e:
+        while edges.start[u + 1] <= e:
             u += 1
-        if active[e] <= j:
-            v = neighbour[e] - offset
+        if edges.level[e] <= edges.j:
+            v = edges.neighbour[e] - edges.offset
             bits[u, v >> 6] |= np.uint64(1) << np.uint64(v & 63)
 
 
 @compiled()
-def layers(bits, excess, space, head, after, owner, amount, depth, depth_right):
-    """Do what `augment.layers` does; a row costs one step for 64 nodes already seen."""
-    depth[:] = -1
-    depth_right[:] = -1
-    queue = np.empty(depth.shape[0], np.int32)
+def layers(bits, state):
+    """Do what `augmenting_paths.layers` does; nodes already seen cost one step per 64 of them."""
+    state.depth[:] = -1
+    state.depth_right[:] = -1
+    queue = np.empty(state.depth.shape[0], np.int32)
     tail = 0
-    for u in range(depth.shape[0]):
-        if excess[u] > 0:
-            depth[u] = 0
+    for u in range(state.depth.shape[0]):
+        if state.excess[u] > 0:
+            state.depth[u] = 0
             queue[tail] = u
             tail += 1
     unseen = np.full(bits.shape[1], ~np.uint64(0))
     last = np.int32(-1)
     i = 0
-    while i < tail and (last == -1 or depth[queue[i]] <= last):
+    while i < tail and (last == -1 or state.depth[queue[i]] <= last):
         u = queue[i]
         for word in range(bits.shape[1]):
             fresh = bits[u, word] & unseen[word]
@@ -82,16 +82,16 @@ def layers(bits, excess, space, head, after, owner, amount, depth, depth_right):
                 lowest = fresh & (~fresh + np.uint64(1))
                 fresh ^= lowest
                 v = (word << 6) + _POSITION[(lowest * _DE_BRUIJN) >> np.uint64(58)]
-                depth_right[v] = depth[u]
-                if space[v] > 0:
-                    last = depth[u]
-                r = head[v]
+                state.depth_right[v] = state.depth[u]
+                if state.space[v] > 0:
+                    last = state.depth[u]
+                r = state.head[v]
                 while last == -1 and r != -1:
-                    if amount[r] > 0 and depth[owner[r]] == -1:
-                        depth[owner[r]] = depth[u] + 1
-                        queue[tail] = owner[r]
+                    if state.amount[r] > 0 and state.depth[state.owner[r]] == -1:
+                        state.depth[state.owner[r]] = state.depth[u] + 1
+                        queue[tail] = state.owner[r]
                         tail += 1
-                    r = after[r]
+                    r = state.after[r]
         i += 1
     return last
 
@@ -107,43 +107,43 @@ def _of_layer(depth_right, last, words):
 
 
 @compiled()
-def blocking_flow(bits, excess, space, head, after, owner, amount, used, depth, depth_right, last):
-    """Do what `augment.blocking_flow` does; right nodes found exhausted leave the bits of their layer."""
+def blocking_flow(bits, state, last):
+    """Do what `augmenting_paths.blocking_flow` does; exhausted right nodes leave the bits of their layer."""
     words = bits.shape[1]
-    standing = _of_layer(depth_right, last, words)
-    cursor, turn = np.zeros(depth.shape[0], np.int32), head.copy()
-    path, via, ends = np.empty((3, depth.shape[0] + 1), np.int32)
-    for source in range(depth.shape[0]):
+    remaining = _of_layer(state.depth_right, last, words)
+    cursor, turn = np.zeros(state.depth.shape[0], np.int32), state.head.copy()
+    path, via, ends = np.empty((3, state.depth.shape[0] + 1), np.int32)
+    for source in range(state.depth.shape[0]):
         top = 0
         path[0] = source
-        while top >= 0 and excess[source] > 0:
-            u, layer = path[top], depth[path[top]]
+        while top >= 0 and state.excess[source] > 0:
+            u, layer = path[top], state.depth[path[top]]
             word = cursor[u]
-            while word < words and bits[u, word] & standing[layer, word] == 0:
+            while word < words and bits[u, word] & remaining[layer, word] == 0:
                 word += 1
             cursor[u] = word
             if word == words:
-                depth[u] = DEAD
+                state.depth[u] = DEAD
                 top -= 1
                 continue
-            fresh = bits[u, word] & standing[layer, word]
+            fresh = bits[u, word] & remaining[layer, word]
             lowest = fresh & (~fresh + np.uint64(1))
             v = (word << 6) + _POSITION[(lowest * _DE_BRUIJN) >> np.uint64(58)]
-            if space[v] > 0:
-                if used[0] + top + 1 > amount.shape[0]:
+            if state.space[v] > 0:
+                if state.used[0] + top + 1 > state.amount.shape[0]:
                     return FULL
                 ends[top] = v
-                send(path, via, ends, top, excess, space, head, after, owner, amount, used)
+                send(path, via, ends, top, state)
                 top = 0
                 continue
             r = turn[v] if layer < last else -1
-            while r != -1 and (amount[r] == 0 or depth[owner[r]] != layer + 1):
-                r = after[r]
+            while r != -1 and (state.amount[r] == 0 or state.depth[state.owner[r]] != layer + 1):
+                r = state.after[r]
             if r == -1:
-                standing[layer, word] ^= lowest
+                remaining[layer, word] ^= lowest
             else:
                 turn[v] = r
                 via[top], ends[top] = r, v
                 top += 1
-                path[top] = owner[r]
+                path[top] = state.owner[r]
     return DONE

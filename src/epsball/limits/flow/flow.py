@@ -4,34 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from epsball.limits.flow import augmenting_paths as augment
-from epsball.limits.flow import bitsets as dense
+from epsball.limits.flow import augmenting_paths, bitsets
+from epsball.limits.flow.augmenting_paths import FULL, Edges, FlowState
+from epsball.limits.flow.bipartite import Bipartite
 
 _SPARSE = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bipartite:
-    """A bipartite graph whose edges appear with the levels.
-
-    Parameters
-    ----------
-    start, neighbour, level
-        Compressed rows of the left nodes, ascending by level within a row.
-    active
-        (m,) level from which an edge counts; `level`, or later for a stricter reading of ties.
-    offset
-        `neighbour` minus `offset` is the right node.
-    right
-        Number of right nodes.
-    """
-
-    start: np.ndarray
-    neighbour: np.ndarray
-    level: np.ndarray
-    active: np.ndarray
-    offset: int
-    right: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +21,8 @@ class Coupling:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sides:
-    """What the minimum cuts of the residual graph have in common, for nodes of one side.
+class CoverStatus:
+    """What all minimum vertex covers agree on, for the nodes of one side.
 
     Parameters
     ----------
@@ -72,103 +49,110 @@ class Flow:
 
     def __init__(self, graph: Bipartite, left: np.ndarray, right: np.ndarray) -> None:
         self.graph = graph
-        self.excess, self.space = left.copy(), right.copy()
-        self._supply = int(left.sum())
-        self._head = np.full(len(right), -1, dtype=np.int32)
-        self._used = np.zeros(1, dtype=np.int64)
-        self._depth = np.full(len(left), -1, dtype=np.int32)
-        self._depth_right = np.full(len(right), -1, dtype=np.int32)
         size = len(left) + len(right)
-        self._after, self._owner = np.empty(size, np.int32), np.empty(size, np.int32)
-        self._amount = np.zeros(size, dtype=np.int64)
-        self._edges: tuple = ()
-        self._stop = graph.start[:-1]
-        # Where the graph fills more than 1/32, a bit an entry takes less room than its edges.
+        self.state = FlowState(
+            excess=left.copy(),
+            space=right.copy(),
+            head=np.full(len(right), -1, dtype=np.int32),
+            after=np.empty(size, np.int32),
+            owner=np.empty(size, np.int32),
+            amount=np.zeros(size, dtype=np.int64),
+            used=np.zeros(1, dtype=np.int64),
+            depth=np.full(len(left), -1, dtype=np.int32),
+            depth_right=np.full(len(right), -1, dtype=np.int32),
+        )
+        self._supply = int(left.sum())
+        self._edges = Edges(graph.start, graph.start[:-1], graph.neighbour, graph.level, 0, graph.offset)
+        # Where over 1/32 of all edges are there, bits take less room than their list.
         filled = len(graph.neighbour) * _SPARSE > len(left) * len(right) > 0
-        self._bits = dense.empty_bits(len(left), len(right)) if filled else None
-        strict = filled and graph.active is not graph.level
-        self._late = dense.late_edges(graph.active, graph.level) if strict else np.empty(0, dtype=np.int64)
+        self._bits = bitsets.empty_bits(len(left), len(right)) if filled else None
+        strict = filled and graph.level is not graph.sort_key
+        self._late = bitsets.late_edges(graph.level, graph.sort_key) if strict else np.empty(0, dtype=np.int64)
 
     @property
     def value(self) -> int:
         """Units sent so far."""
-        return self._supply - int(self.excess.sum())
+        return self._supply - int(self.state.excess.sum())
 
     def raise_to(self, level: int) -> int:
         """Admit the edges of a level and return the value of the maximum flow."""
-        graph = self.graph
-        stop = augment.prefixes(graph.start, graph.level, level)
-        self._edges = (graph.start, stop, graph.neighbour, graph.active, level, graph.offset)
-        while augment.greedy(*self._edges, *self._state(), self._used) == augment.FULL:
+        graph, before = self.graph, self._edges
+        stop = augmenting_paths.prefixes(graph.start, graph.sort_key, level)
+        self._edges = before._replace(stop=stop, j=level)
+        while augmenting_paths.greedy(self._edges, self.state) == FULL:
             self._grow()
         if self._bits is not None:
-            dense.add_edges(self._bits, self._stop, *self._edges[1:])
-            dense.add_late(self._bits, graph.start, *self._edges[2:], self._late)
-        self._stop = stop
+            bitsets.add_edges(self._bits, before.stop, self._edges)
+            bitsets.add_late(self._bits, self._edges, self._late)
         while (last := self._layers()) >= 0:
-            if self._blocking_flow(last) == augment.FULL:
+            if self._blocking_flow(last) == FULL:
                 self._grow()
         return self.value
 
     def continue_from(self, other: "Flow") -> None:
-        """Take over a flow between the same nodes, in place of one's own.
-
-        `other` has the same edges at the same levels, and may admit some of them later.
-        """
-        self.excess, self.space = other.excess.copy(), other.space.copy()
-        self._head, self._used = other._head.copy(), other._used.copy()
-        self._after, self._owner, self._amount = other._after.copy(), other._owner.copy(), other._amount.copy()
+        """Take over the flow of `other`, between the same nodes and edges, some of which it may admit later."""
+        self.state = FlowState(*(array.copy() for array in other.state))
         if other._bits is not None:
-            self._bits = other._bits.copy()
-            self._stop, self._late = other._stop, other._late
+            self._bits, self._late = other._bits.copy(), other._late
+            self._edges = self._edges._replace(stop=other._edges.stop)
 
     def _layers(self) -> int:
-        """Return the layer that meets space, or -1; see `augment.layers`."""
-        numbers = (self._depth, self._depth_right)
+        """Return the layer that meets space, or -1; see `augmenting_paths.layers`."""
         if self._bits is not None:
-            return dense.layers(self._bits, *self._state(), *numbers)
-        return augment.layers(*self._edges, *self._state(), *numbers)
+            return bitsets.layers(self._bits, self.state)
+        return augmenting_paths.layers(self._edges, self.state)
 
     def _blocking_flow(self, last: int) -> int:
-        """Send a blocking flow through the layers, or return `FULL`; see `augment.blocking_flow`."""
-        layered = (self._used, self._depth, self._depth_right, last)
+        """Send a blocking flow through the layers, or return `FULL`; see `augmenting_paths.blocking_flow`."""
         if self._bits is not None:
-            return dense.blocking_flow(self._bits, *self._state(), *layered)
-        return augment.blocking_flow(*self._edges, *self._state(), *layered)
+            return bitsets.blocking_flow(self._bits, self.state, last)
+        return augmenting_paths.blocking_flow(self._edges, self.state, last)
 
     def reached(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the nodes of both sides that excess can reach: the smallest minimum cut."""
-        return self._depth >= 0, self._depth_right >= 0
+        return self.state.depth >= 0, self.state.depth_right >= 0
 
-    def sides(self) -> tuple[Sides, Sides]:
+    def cover_status(self) -> tuple[CoverStatus, CoverStatus]:
         """Return the Dulmage-Mendelsohn sets of the left and of the right nodes, at the last level.
 
-        A left node reachable from excess is in no minimum cover, a right one in every; a node from
-        which space can be reached the other way round.
+        A left node reachable from excess is in no minimum cover, a right one in every minimum cover;
+        for a node from which space can be reached it is the other way round.
         """
         from_excess, from_excess_right = self.reached()
-        to_space, to_space_right = augment.reaches_space(
-            *self._edges, from_excess, self.space, self._head, self._after, self._owner, self._amount
-        )
-        return Sides(always=to_space, never=from_excess), Sides(always=from_excess_right, never=to_space_right)
+        to_space, to_space_right = augmenting_paths.reaches_space(self._edges, self.state, from_excess)
+        left = CoverStatus(always=to_space, never=from_excess)
+        return left, CoverStatus(always=from_excess_right, never=to_space_right)
 
     def coupling(self) -> Coupling:
         """Return the flow as mass moved along edges."""
-        holder = np.full(int(self._used[0]), -1, dtype=np.int64)
-        lists = np.flatnonzero(self._head >= 0)
-        records = self._head[lists]
+        state = self.state
+        holder = np.full(int(state.used[0]), -1, dtype=np.int64)
+        lists = np.flatnonzero(state.head >= 0)
+        records = state.head[lists]
         while len(lists):
             holder[records] = lists
-            records = self._after[records]
+            records = state.after[records]
             lists, records = lists[records >= 0], records[records >= 0]
-        sent = np.flatnonzero(self._amount[: len(holder)] > 0)
-        return Coupling(left=self._owner[sent].astype(np.int64), right=holder[sent], amount=self._amount[sent].copy())
-
-    def _state(self) -> tuple[np.ndarray, ...]:
-        return self.excess, self.space, self._head, self._after, self._owner, self._amount
+        sent = np.flatnonzero(state.amount[: len(holder)] > 0)
+        return Coupling(left=state.owner[sent].astype(np.int64), right=holder[sent], amount=state.amount[sent].copy())
 
     def _grow(self) -> None:
         """Double the room for records."""
-        self._after = np.concatenate([self._after, np.empty_like(self._after)])
-        self._owner = np.concatenate([self._owner, np.empty_like(self._owner)])
-        self._amount = np.concatenate([self._amount, np.zeros_like(self._amount)])
+        state = self.state
+        self.state = state._replace(
+            after=np.concatenate([state.after, np.empty_like(state.after)]),
+            owner=np.concatenate([state.owner, np.empty_like(state.owner)]),
+            amount=np.concatenate([state.amount, np.zeros_like(state.amount)]),
+        )
+
+
+def raise_readings(flows: list[Flow], level: int) -> None:
+    """Raise the flows of one problem's readings, stricter ones last, to a level.
+
+    A conflict of the stricter reading is one of the other too, and nearly all are, so the other's flow
+    continues from the stricter one's and little is left to send.
+    """
+    flows[-1].raise_to(level)
+    for flow in flows[:-1]:
+        flow.continue_from(flows[-1])
+        flow.raise_to(level)

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from epsball.limits.flow.augmenting_paths import prefixes
-from epsball.limits.flow.flow import Bipartite, Flow
+from epsball.limits.flow.bipartite import Bipartite
+from epsball.limits.flow.flow import Flow
 
 _FINEST = 2**30
 
@@ -97,12 +98,12 @@ def brier(q: np.ndarray, mass: np.ndarray, total: int) -> float:
 
 
 def _conflicting(graph: Bipartite, level: int) -> _Part:
-    """Return the nodes in conflict at a level and their edges; the others are guaranteed q = 1."""
-    stop = prefixes(graph.start, graph.level, level)
+    """Return the nodes in conflict at a level and their edges; all others have q = 1."""
+    stop = prefixes(graph.start, graph.sort_key, level)
     wanted = np.zeros(len(graph.neighbour) + 1, dtype=np.int64)
     np.add.at(wanted, graph.start[:-1], 1)
     np.add.at(wanted, stop, -1)
-    edges = np.flatnonzero(np.cumsum(wanted[:-1]) * (graph.active <= level))
+    edges = np.flatnonzero(np.cumsum(wanted[:-1]) * (graph.level <= level))
     rows = np.searchsorted(graph.start, edges, side="right") - 1
     everyone = np.arange(len(stop)), np.arange(graph.right)
     return _part(*everyone, rows, graph.neighbour[edges] - graph.offset, np.unique(rows), None)
@@ -134,7 +135,7 @@ def _proportional_flow(part: _Part, left: np.ndarray, right: np.ndarray, a: int,
     """Return the maximum flow with capacities b w_u and a w_v, which sum to a b on either side."""
     level = np.zeros(len(part.neighbour), dtype=np.uint16)
     graph = Bipartite(
-        start=part.start, neighbour=part.neighbour, level=level, active=level, offset=0, right=len(part.right)
+        start=part.start, neighbour=part.neighbour, level=level, sort_key=level, offset=0, right=len(part.right)
     )
     flow = Flow(graph, left[part.left] * b, right[part.right] * a)
     flow.raise_to(0)

@@ -1,7 +1,7 @@
 """Optimal adversarial risk of two Gaussian classes in d dimensions that share a covariance."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -16,10 +16,19 @@ from epsball.limits.gaussian.univariate import (
     check_radius,
 )
 
+GaussianNorm = Literal["l2", "linf"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LinearRule:
-    """The classifier that applies an interval rule to w·x."""
+    """The classifier that applies an interval rule to w·x.
+
+    Examples
+    --------
+    >>> rule = LinearRule(direction=np.array([1.0, -1.0]), rule=IntervalRule(low=0.0))
+    >>> rule(np.array([[2.0, 1.0], [1.0, 2.0]])).tolist()
+    [1, 0]
+    """
 
     direction: Vector
     rule: IntervalRule
@@ -47,6 +56,12 @@ class MultivariateGaussian:
     ------
     InputError
         If a parameter breaks its rule.
+
+    Examples
+    --------
+    >>> model = MultivariateGaussian(means=np.array([[0.0, 0.0], [2.0, 0.0]]), covariance=np.eye(2))
+    >>> model.optimum("linf", 0.5).rule.direction.tolist()
+    [1.0, 0.0]
     """
 
     means: Float[np.ndarray, "classes d"]
@@ -80,20 +95,20 @@ class MultivariateGaussian:
         variance = float(direction @ self.covariance @ direction)
         return UnivariateGaussian(means=(mu0, mu1), variances=(variance, variance), priors=self.priors)
 
-    def risk(self, rule: LinearRule, norm: str, radius: float) -> float:
+    def risk(self, rule: LinearRule, norm: GaussianNorm, radius: float) -> float:
         """Return the adversarial risk of a linear rule: w·x moves by at most radius * dual norm of w."""
         return self.along(rule.direction).risk(rule.rule, radius * _dual_norm(rule.direction, norm))
 
-    def optimum(self, norm: str, radius: float) -> Optimum:
+    def optimum(self, norm: GaussianNorm, radius: float) -> Optimum:
         """Return an optimal rule among all measurable ones, and a bracket of its risk L*(eps).
 
         With m = (mu_1 - mu_0)/2 and z* = argmin ||m - z||_{Sigma^-1} over ||z|| <= eps, the adversary
-        moves class 0 by z* and class 1 by -z*; the Bayes rule of what it makes, w = Sigma^-1 (m - z*),
+        moves class 0 by z* and class 1 by -z*; the Bayes rule of the moved classes, w = Sigma^-1 (m - z*),
         has no larger risk against any other adversary. For equal priors
-        L* = Phi(-||m - z*||_{Sigma^-1}); otherwise its threshold moves too.
+        L* = Phi(-||m - z*||_{Sigma^-1}); otherwise the threshold of the rule moves too.
 
-        Any z in the ball gives a lower end of L* and any w an upper one (Lagrangian duality); the
-        two returned differ by the solver's gap, up to float64 rounding.
+        Any z in the ball gives a lower end of L* and any w an upper end (Lagrangian duality); the two
+        ends returned differ by the solver's gap, up to float64 rounding.
 
         Parameters
         ----------
@@ -112,7 +127,7 @@ class MultivariateGaussian:
         nearest_shift = _lookup(_NEAREST, norm)
         m = (self.means[1] - self.means[0]) / 2.0
         z, w = nearest_shift(m, self.covariance, radius)
-        # If the classes can be made equal, every direction's best rule is the same constant.
+        # If the adversary can make the classes equal, the best rule is the same constant in every direction.
         w = w / np.abs(w).max() if w.any() else np.ones_like(w)
         upper = self.along(w).optimum(radius * _dual_norm(w, norm))
         distance = float(np.linalg.norm(np.linalg.solve(np.linalg.cholesky(self.covariance), m - z)))
@@ -125,13 +140,13 @@ _NEAREST = {"l2": nearest_l2, "linf": nearest_linf}
 _DUAL_ORDER = {"l2": 2, "linf": 1}
 
 
-def _dual_norm(w: Vector, norm: str) -> float:
+def _dual_norm(w: Vector, norm: GaussianNorm) -> float:
     """Return max of w·z over the unit ball of `norm`."""
     return float(np.linalg.norm(w, ord=_lookup(_DUAL_ORDER, norm)))
 
 
 def _lookup(table: dict[str, Any], norm: str) -> Any:
-    """Return the entry of a norm's name, or raise."""
+    """Return the entry of a norm, or raise `InputError`."""
     if norm not in table:
         raise InputError(f"norm is '{norm}'; the Gaussian model takes 'l2' or 'linf'.{nearest(norm, table)}")
     return table[norm]

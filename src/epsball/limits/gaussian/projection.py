@@ -1,8 +1,8 @@
 """The adversary's best shift: the point of a ball that is nearest in the metric of a covariance.
 
 Each solver returns z = argmin ||m - z||_{Sigma^-1} over ||z|| <= eps, and a multiple of
-w = Sigma^-1 (m - z). They prove each other: ||m - z|| of any z in the ball is an upper end of the
-least distance, and (w·m - eps ||w||_*) / sqrt(w·Sigma w) of any w a lower one.
+w = Sigma^-1 (m - z). They prove each other: for any z in the ball ||m - z|| is an upper end of the
+least distance, and for any w (w·m - eps ||w||_*) / sqrt(w·Sigma w) is a lower end.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ from jaxtyping import Float
 
 Vector = Float[np.ndarray, " d"]
 Matrix = Float[np.ndarray, "d d"]
-Sides = Float[np.ndarray, "2 d"]
+Pair = Float[np.ndarray, "2 d"]
 
 _STEPS = 300
-# Below this share of m the ball is a point within rounding: z = 0 lies in it, and the gap stays below 1e-15.
+# Below this share of m the ball is a point up to rounding: z = 0 lies in it, and the gap stays below 1e-15.
 _NEGLIGIBLE = 1e-30
 _COMPLEMENTARITY = 1e-22
 _TO_BOUNDARY = 0.995
@@ -80,7 +80,7 @@ def nearest_linf(m: Vector, covariance: Matrix, eps: float) -> tuple[Vector, Vec
     return np.clip(eps * z, -eps, eps), p[0] - p[1]
 
 
-def _newton_step(sigma: Matrix, residual: Vector, s: Sides, p: Sides, change: Sides) -> tuple[Sides, Sides]:
+def _newton_step(sigma: Matrix, residual: Vector, s: Pair, p: Pair, change: Pair) -> tuple[Pair, Pair]:
     """Solve p ds + s dp = change and dz + Sigma (dp_0 - dp_1) = residual, with ds = (-dz, dz), for ds, dp."""
     curvature = (p / s).sum(axis=0)
     drift = -(_SIGNS * change / s).sum(axis=0)
@@ -89,6 +89,6 @@ def _newton_step(sigma: Matrix, residual: Vector, s: Sides, p: Sides, change: Si
     return ds, (change - p * ds) / s
 
 
-def _step_length(ds: Sides, dp: Sides, fraction: float) -> float:
-    """Return the longest step, at most 1, that goes this fraction of the way to the boundary."""
+def _step_length(ds: Pair, dp: Pair, fraction: float) -> float:
+    """Return the longest step, at most 1, that goes at most this fraction of the way to the boundary."""
     return 1.0 / max(1.0, -ds.min() / fraction, -dp.min() / fraction)

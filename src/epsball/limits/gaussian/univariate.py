@@ -13,7 +13,7 @@ from epsball.errors import InputError
 from epsball.results import jsonable
 
 LARGEST = 1e50
-"""Means, variances, their inverses and radii up to this leave squares and products finite."""
+"""Up to this, squares and products of means, variances, their inverses and radii are finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,14 @@ class IntervalRule:
     """The classifier with class `inside` on the interval (low, high) and the other class elsewhere.
 
     A threshold has one infinite end, a constant rule two.
+
+    Examples
+    --------
+    >>> rule = IntervalRule(low=0.0)
+    >>> rule(np.array([-1.0, 0.5])).tolist()
+    [0, 1]
+    >>> rule.errs(np.array([-1.0, 0.5]), y=1, radius=0.75).tolist()
+    [True, True]
     """
 
     low: float = -math.inf
@@ -33,7 +41,7 @@ class IntervalRule:
         return np.where(within, self.inside, 1 - self.inside).astype(np.int64)
 
     def errs(self, x: Float[np.ndarray, " n"], y: int, radius: float) -> Bool[np.ndarray, " n"]:
-        """Return at which points of class y an adversary of this radius finds an error."""
+        """Return the points of class y at which an adversary of this radius finds an error."""
         reach = radius if y != self.inside else -radius
         within = (self.low - reach < x) & (x < self.high + reach)
         return within if y != self.inside else ~within
@@ -44,17 +52,22 @@ class IntervalRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimum:
-    """An optimal rule with both ends of its proof.
+    """An optimal rule, with a lower end of L* that proves it.
 
     Parameters
     ----------
     rule
         The classifier.
     risk
-        Its adversarial risk: an upper end for the optimal risk L*.
+        Its adversarial risk: an upper end of the optimal risk L*.
     lower
-        The Bayes risk against one strategy of the adversary: a lower end for L*. Equal to `risk`
-        where the optimum has a closed form; else the two differ by the solver's duality gap.
+        The Bayes risk against one strategy of the adversary: a lower end of L*. Equal to `risk`
+        where the optimum has a closed form; otherwise they differ by the solver's duality gap.
+
+    Examples
+    --------
+    >>> UnivariateGaussian(means=(0.0, 2.0)).optimum(1.5)
+    Optimum(rule=IntervalRule(low=-inf, high=inf, inside=1), risk=0.5, lower=0.5)
     """
 
     rule: Any
@@ -62,7 +75,7 @@ class Optimum:
     lower: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return the optimum made of JSON's types; an infinite end of an interval is null."""
+        """Return the optimum made of JSON's types; infinite ends of an interval are null."""
         return jsonable(self)
 
 
@@ -83,6 +96,11 @@ class UnivariateGaussian:
     ------
     InputError
         If a parameter breaks its rule.
+
+    Examples
+    --------
+    >>> UnivariateGaussian(means=(0.0, 2.0)).optimum(0.5).risk
+    0.3085375387259869
     """
 
     means: tuple[float, float]
@@ -128,11 +146,11 @@ class UnivariateGaussian:
     def optimum(self, radius: float) -> Optimum:
         """Return an optimal rule among all measurable ones, and its risk L*(eps).
 
-        In an optimal rule two neighbouring boundaries are more than 2 eps apart (else the piece
+        In an optimal rule two neighbouring boundaries are more than 2 eps apart (otherwise the piece
         between them protects no mass), so every boundary minimises the risk by itself. A local
         minimum is where ln pi_k f_k(t + eps) - ln pi_j f_j(t - eps), quadratic in t, crosses
-        zero upwards (class j left of t, class k right of it): that happens at most once for each
-        direction. So an optimal rule has at most one boundary of each kind, and is one of six.
+        zero upwards (class j left of t, class k right of it): at most once for each direction. So an
+        optimal rule has at most one boundary of each kind, and is one of six.
 
         For equal priors and variances L* = Phi(-((mu_1 - mu_0)/2 - eps)_+ / sigma): beyond half the
         gap the midpoint is a maximum of the risk, and a constant rule is optimal.
@@ -158,7 +176,7 @@ class UnivariateGaussian:
         return float(ndtr(-a) - ndtr(-b)) if a > 0 else float(ndtr(b) - ndtr(a))
 
     def _boundary(self, j: int, k: int, eps: float) -> tuple[float, ...]:
-        """Return where the risk has a local minimum in a boundary from class j to class k, if it has.
+        """Return where the risk has a local minimum in a boundary from class j to class k, if it has one.
 
         With s = t - (mu_j + mu_k)/2 and h = (mu_k - mu_j)/2 - eps the log ratio is a s^2 + b s + c.
         The root is taken in the form without cancellation.

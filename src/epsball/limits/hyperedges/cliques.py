@@ -3,8 +3,10 @@
 A set whose balls meet jointly meets pairwise, so hyperedges are cliques of the conflict graph. In
 linf every clique is one (intervals have Helly number two). In l2 the smallest ball around the
 points decides, and in l1 three balls that meet in pairs meet jointly (walk from the median of the
-three towards the farthest one); larger sets in l1, and ties in l2, are handed back as doubtful.
+three towards the farthest one); larger sets in l1, and ties in l2, are returned as undecided.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,18 +19,42 @@ _SHUFFLE = _RISE / 2**16
 _TRIES = 32
 
 
+class Cliques(NamedTuple):
+    """A conflict graph, and the rule by which its cliques are hyperedges.
+
+    Attributes
+    ----------
+    start, neighbour
+        Compressed rows, each edge in its lower row (the row of the lower class), ascending by neighbour.
+    key
+        Squared distance of each edge, for the rule `L2`.
+    labels
+        Class of each node.
+    rule, square, slack
+        `ALWAYS`, `L2` or `L1`; squared radius and relative error of the keys.
+    """
+
+    start: np.ndarray
+    neighbour: np.ndarray
+    key: np.ndarray
+    labels: np.ndarray
+    rule: int
+    square: float
+    slack: float
+
+
 @compiled(inline="always")
-def _edge(start, neighbour, u, v):
+def _edge(graph, u, v):
     """Return the position of the edge between u and v, or -1; it stands in the lower row, which ascends."""
     row, end = min(u, v), max(u, v)
-    low, high = start[row], start[row + 1]
+    low, high = graph.start[row], graph.start[row + 1]
     while low < high:
         middle = (low + high) // 2
-        if neighbour[middle] < end:
+        if graph.neighbour[middle] < end:
             low = middle + 1
         else:
             high = middle
-    return low if low < start[row + 1] and neighbour[low] == end else -1
+    return low if low < graph.start[row + 1] and graph.neighbour[low] == end else -1
 
 
 @compiled()
@@ -70,24 +96,24 @@ def enclosing_ball(D, k, square, slack):
 
 
 @compiled()
-def _bound(candidates, size, klass, q, peak):
+def _bound(candidates, size, labels, q, peak):
     """Return the sum over classes of the largest q among the candidates."""
     total = 0.0
     for i in range(size):
-        c = klass[candidates[i]]
+        c = labels[candidates[i]]
         if q[candidates[i]] > peak[c]:
             total += q[candidates[i]] - peak[c]
             peak[c] = q[candidates[i]]
     for i in range(size):
-        peak[klass[candidates[i]]] = 0.0
+        peak[labels[candidates[i]]] = 0.0
     return total
 
 
 @compiled()
 def _order(root, row, q, candidates):
-    """Write the neighbours with q > 0 by falling q, near ties shuffled; return how many they are.
+    """Write the neighbours with q > 0 by falling q, near ties shuffled; return their number.
 
-    Roots that see the same neighbours then find different sets, which cover more examples at once.
+    Roots with the same neighbours then find different sets, which cover more examples at once.
     """
     size = 0
     for v in row:
@@ -103,24 +129,24 @@ def _order(root, row, q, candidates):
 
 
 @compiled(inline="always")
-def _meets(start, neighbour, key, members, depth, v, D, rule, square, slack):
-    """Return whether the balls of members[: depth + 1] and v share a point: 1, 0, or -1 for doubt.
+def _meets(graph, members, depth, v, D):
+    """Return whether the balls of members[: depth + 1] and v share a point: 1, 0, or -1 for undecided.
 
     The squared distances of v join those of the members in D.
     """
     for i in range(depth + 1):
-        D[i, depth + 1] = D[depth + 1, i] = key[_edge(start, neighbour, members[i], v)]
-    if rule == L2 and depth > 0:
-        return enclosing_ball(D, depth + 2, square, slack)
-    return -1 if rule == L1 and depth > 1 else 1
+        D[i, depth + 1] = D[depth + 1, i] = graph.key[_edge(graph, members[i], v)]
+    if graph.rule == L2 and depth > 0:
+        return enclosing_ball(D, depth + 2, graph.square, graph.slack)
+    return -1 if graph.rule == L1 and depth > 1 else 1
 
 
 @compiled(inline="always")
-def _narrow(start, neighbour, candidates, cursor, size, depth, v):
-    """Keep, one level deeper, the later candidates that conflict with v; return how many they are."""
+def _narrow(graph, candidates, cursor, size, depth, v):
+    """Keep, one level deeper, the later candidates that conflict with v; return their number."""
     below = 0
     for i in range(cursor[depth], size[depth]):
-        if _edge(start, neighbour, v, candidates[depth, i]) >= 0:
+        if _edge(graph, v, candidates[depth, i]) >= 0:
             candidates[depth + 1, below] = candidates[depth, i]
             below += 1
     size[depth + 1], cursor[depth + 1] = below, 0
@@ -128,15 +154,16 @@ def _narrow(start, neighbour, candidates, cursor, size, depth, v):
 
 
 @compiled()
-def disjoint(start, neighbour, key, klass, bounds, rule, square, slack):
-    """Return disjoint hyperedges (t, classes), padded by -1: greedily, from the largest class left on.
+def disjoint(graph, bounds):
+    """Return disjoint hyperedges (t, classes), padded by -1: greedily, from the class with most nodes left.
 
-    Where nearly all conflict they cover the core about as well as any sets do. Few candidates of a
-    class are tried, so that sparse graphs take little time.
+    `bounds` holds the first node of each class, and the number of nodes. Where nearly all conflict
+    these sets cover the graph about as well as any do. Only a few candidates of a class are tried, so
+    that sparse graphs take little time.
     """
     classes = bounds.shape[0] - 1
-    found = np.full((klass.shape[0], classes), -1, np.int32)
-    cursor, taken = bounds[:-1].copy(), np.zeros(klass.shape[0], np.bool_)
+    found = np.full((graph.labels.shape[0], classes), -1, np.int32)
+    cursor, taken = bounds[:-1].copy(), np.zeros(graph.labels.shape[0], np.bool_)
     D, count = np.zeros((classes + 1, classes + 1)), 0
     while True:
         depth = -1
@@ -148,10 +175,8 @@ def disjoint(start, neighbour, key, klass, bounds, rule, square, slack):
                     continue
                 joined = True
                 for i in range(depth + 1):
-                    joined = joined and _edge(start, neighbour, found[count, i], v) >= 0
-                if joined and (
-                    depth < 0 or _meets(start, neighbour, key, found[count], depth, v, D, rule, square, slack) == 1
-                ):
+                    joined = joined and _edge(graph, found[count, i], v) >= 0
+                if joined and (depth < 0 or _meets(graph, found[count], depth, v, D) == 1):
                     depth += 1
                     found[count, depth] = v
                     taken[v] = True
@@ -162,25 +187,22 @@ def disjoint(start, neighbour, key, klass, bounds, rule, square, slack):
 
 
 @compiled()
-def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tolerance, roots, budget, found, doubtful):
+def separate(graph, classes, q, tolerance, roots, budget, found, undecided):
     """Find for each root the hyperedge with the largest sum of q, where that exceeds 1 + tolerance.
 
     Parameters
     ----------
-    start, neighbour, key
-        Compressed rows of the conflict graph, each edge in its lower row (the row of the lower
-        class), ascending by neighbour; the squared distance of each edge for the rule `L2`.
-    klass, classes, q
-        Class of each node, number of classes, and the values to separate.
-    rule, square, slack
-        `ALWAYS`, `L2` or `L1`; squared radius and relative error of the keys.
+    graph
+        The `Cliques`.
+    classes, q
+        Number of classes, and the values to separate.
     roots
         (first, last): the lowest members of the sets looked for.
     budget
-        Number of sets to look at; a root that leaves some of its share leaves it to those after it.
-    found, doubtful
-        (t, classes) and (t,), t at least the number of roots: the sets, padded by -1, and which of
-        them are doubtful. A doubtful set counts as met.
+        Number of sets to look at; what a root leaves of its share goes to those after it.
+    found, undecided
+        (t, classes) and (t,), t at least the number of roots: the sets, padded by -1, and whether
+        each is undecided. An undecided set counts as a hyperedge.
 
     Returns
     -------
@@ -192,43 +214,43 @@ def separate(start, neighbour, key, klass, classes, q, rule, square, slack, tole
     first, last = roots
     longest = 0
     for u in range(first, last):
-        longest = max(longest, start[u + 1] - start[u])
+        longest = max(longest, graph.start[u + 1] - graph.start[u])
     candidates = np.empty((classes + 1, longest), np.int32)
     size, cursor = np.zeros(classes + 1, np.int64), np.zeros(classes + 1, np.int64)
     members, total = np.empty(classes + 1, np.int32), np.zeros(classes + 1)
     D, peak = np.zeros((classes + 1, classes + 1)), np.zeros(classes)
     doubt = np.zeros(classes + 1, np.bool_)
-    count, seen, ceiling, whole = 0, 0, 1.0, True
+    count, seen, ceiling, complete = 0, 0, 1.0, True
     for root in range(first, last):
         best = 1.0 + tolerance
         members[0], total[0], cursor[0] = root, q[root], 0
-        size[0] = _order(root, neighbour[start[root] : start[root + 1]], q, candidates[0])
-        highest = q[root] + _bound(candidates[0], size[0], klass, q, peak)
+        size[0] = _order(root, graph.neighbour[graph.start[root] : graph.start[root + 1]], q, candidates[0])
+        highest = q[root] + _bound(candidates[0], size[0], graph.labels, q, peak)
         depth = 0 if highest > best else -1
         stop = seen + 1 + (budget - seen) // (last - root)
         while depth >= 0 and seen < stop:
-            # Whoever follows has no larger q, up to the shuffle, and stands for one class each.
-            left = classes - 1 - klass[root] - depth
+            # Later candidates have no larger q, up to the shuffle, and each stands for one class.
+            left = classes - 1 - graph.labels[root] - depth
             if cursor[depth] == size[depth] or total[depth] + left * q[candidates[depth, cursor[depth]]] <= best:
                 depth -= 1
                 continue
             v = candidates[depth, cursor[depth]]
             cursor[depth] += 1
             seen += 1
-            meets = _meets(start, neighbour, key, members, depth, v, D, rule, square, slack)
+            meets = _meets(graph, members, depth, v, D)
             if meets == 0:
                 continue
             members[depth + 1], total[depth + 1] = v, total[depth] + q[v]
             doubt[depth + 1] = doubt[depth] or meets == -1
             if total[depth + 1] > best:
                 best = total[depth + 1]
-                doubtful[count] = doubt[depth + 1]
+                undecided[count] = doubt[depth + 1]
                 found[count] = -1
                 found[count, : depth + 2] = members[: depth + 2]
-            below = _narrow(start, neighbour, candidates, cursor, size, depth, v)
-            if total[depth + 1] + _bound(candidates[depth + 1], below, klass, q, peak) > best:
+            below = _narrow(graph, candidates, cursor, size, depth, v)
+            if total[depth + 1] + _bound(candidates[depth + 1], below, graph.labels, q, peak) > best:
                 depth += 1
         ceiling = max(ceiling, highest if depth >= 0 else best * (1.0 + 4.0 * _RISE))
-        whole &= depth < 0
+        complete &= depth < 0
         count += best > 1.0 + tolerance
-    return count, seen, ceiling, whole
+    return count, seen, ceiling, complete

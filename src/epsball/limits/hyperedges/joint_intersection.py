@@ -1,15 +1,16 @@
-"""Exact and careful answers for the sets of balls that the compiled search leaves undecided."""
+"""Exact answers, or rigorous ones, for the sets of balls that the compiled search leaves undecided."""
 
 from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
 
+from epsball.ball import NormName
 from epsball.limits.conflicts.sample import Sample
 from epsball.limits.hyperedges.cliques import enclosing_ball
 
 
-def decide(data: Sample, norm: str, radius: Fraction, members: np.ndarray) -> bool | None:
+def decide(data: Sample, norm: NormName, radius: Fraction, members: np.ndarray) -> bool | None:
     """Return whether the balls around the examples share a point, or None if that stays open.
 
     Parameters
@@ -74,7 +75,7 @@ def _equidistant(D: list[list[Fraction]]) -> list[Fraction] | None:
 
 
 def _l1(points: np.ndarray, radius: float) -> bool | None:
-    """Return whether l1 balls share a point: a centre that reaches all proves yes, weights that separate no.
+    """Return whether l1 balls share a point: a centre within reach of all proves it, weights can refute it.
 
     min_c max_i |c - x_i|_1 lies between sum_p min_t sum_i w_i |t - x_ip|, for any weights w on the
     simplex, and max_i |c - x_i|_1 for any c; the linear program proposes both c and w.
@@ -108,10 +109,10 @@ def _l1_centre(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return solved.x[:d], -np.asarray(solved.ineqlin.marginals)[-k:]
 
 
-def surely_meets(data: Sample, norm: str, radius: Fraction, members: np.ndarray) -> bool:
-    """Return whether the stored balls surely share a stored number, with room for every rounding.
+def surely_share_float(data: Sample, norm: NormName, radius: Fraction, members: np.ndarray) -> bool:
+    """Return whether the stored balls surely share a float, with room for every rounding.
 
-    Centres off by u and one more rounding move distances by at most 4 u m kappa, as for pairs.
+    Rounded centres and a rounded common point move distances by at most 4 u m kappa, as for pairs.
     """
     loss = data.rounding_loss(norm)
     shrunk = radius - loss

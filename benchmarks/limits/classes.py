@@ -1,6 +1,6 @@
 """Ten classes: every image of a data set, l2 radii up to 3, bracketed or exact at each.
 
-    python benchmarks/limits_classes.py idx:FOLDER_OF_MNIST,split=train [--norm l2] [--radii 1.25 ... 3]
+    python benchmarks/limits/classes.py idx:FOLDER_OF_MNIST,split=train [--norm l2] [--radii 1.25 ... 3]
 
 Prints the curve, the hardest class pairs, process CPU seconds and peak memory.
 """

@@ -1,6 +1,6 @@
 """A 1-D chain-like instance: 6,000 points, about 32 conflicts each, on which scipy's matching does not end.
 
-    python benchmarks/limits_chain.py
+    python benchmarks/limits/chain.py
 
 Prints process CPU seconds of the whole call and of the matching alone (compilation excluded).
 """
@@ -13,7 +13,7 @@ import numpy as np
 from epsball.limits import optimal_risk
 from epsball.limits.conflicts.graph import conflicts
 from epsball.limits.conflicts.sample import sample
-from epsball.limits.flow.bipartite import two_classes
+from epsball.limits.flow.bipartite import bipartite, sides
 from epsball.limits.flow.flow import Flow
 
 N, DEGREE = 6000, 32
@@ -30,7 +30,8 @@ def main() -> None:
     whole = time.process_time() - start
     data = sample(x, y)
     graph = conflicts(data, "l2", (radius,))
-    flow = Flow(two_classes(graph, data), data.capacity[: data.bounds[1]], data.capacity[data.bounds[1] :])
+    (network,) = bipartite(data, [graph])
+    flow = Flow(network, *sides(data, data.capacity))
     start = time.process_time()
     value = flow.raise_to(0)
     matching = time.process_time() - start

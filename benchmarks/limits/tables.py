@@ -1,6 +1,6 @@
 """The tables of docs/limits.md: optimal risk of published data sets over a grid of radii.
 
-python benchmarks/limits_tables.py digits idx:FOLDER,split=train cifar10:FOLDER,split=test ...
+python benchmarks/limits/tables.py digits idx:FOLDER,split=train cifar10:FOLDER,split=test ...
 """
 
 import sys

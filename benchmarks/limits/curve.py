@@ -1,6 +1,6 @@
 """The whole curve of two MNIST classes against the bare float32 product of the same distances.
 
-    python benchmarks/limits_curve.py FOLDER_OF_MNIST [--repeat 5]
+    python benchmarks/limits/curve.py FOLDER_OF_MNIST [--repeat 5]
 
 Prints L* at every radius, process CPU seconds of the curve and of the bare blocked product (one
 thread, compilation excluded, interleaved), their ratio, and the peak memory of the curve. The ten
