@@ -23,12 +23,12 @@ torch.set_num_threads(1)
 import epsball as eb
 from epsball.training import *
 from epsball.training.prepare import prepare
-from epsball.training.engine.step import Run
+from epsball.training.engine.step import Stepper
 from helpers import mlp
 
 def losses(objective, recipe):
     task, _ = prepare(mlp(64, 16, 10).double(), data, objective, None, None, None, recipe)
-    run = Run(task)
+    run = Stepper(task)
     run.begin()
     found = []
     for _ in range(20):

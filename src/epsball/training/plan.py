@@ -14,7 +14,7 @@ from epsball.classifier.normalise import Statistics
 from epsball.generator_state import preserved
 from epsball.training.engine.optimisers import MakeOptimiser
 from epsball.training.engine.recipe import Recipe
-from epsball.training.engine.step import Run
+from epsball.training.engine.step import Stepper
 from epsball.training.evaluation.certifier import SHARE
 from epsball.training.objectives.objective import Objective
 from epsball.training.prepare import prepare
@@ -88,29 +88,29 @@ def plan(
 ) -> Plan:
     """Return what `train` with these arguments would cost; a copy of the module takes the steps tried."""
     recipe = recipe or Recipe()
-    task, measured = prepare(copy.deepcopy(module), data, objective, mean, std, ball, recipe, optimiser)
+    task, evaluation = prepare(copy.deepcopy(module), data, objective, mean, std, ball, recipe, optimiser)
     with preserved(recipe.seed):
-        run = Run(task)
-        run.begin()
-        counts = _Counts(run.network)
+        stepper = Stepper(task)
+        stepper.begin()
+        counts = _Counts(stepper.network)
         seconds: list[float] = []
-        while len(seconds) < min(TRIALS, run.batches.total) and sum(seconds) < PATIENCE:
+        while len(seconds) < min(TRIALS, stepper.batches.total) and sum(seconds) < PATIENCE:
             begun = time.perf_counter()
-            run.advance()
-            run.drain()
+            stepper.advance()
+            stepper.drain()
             seconds.append(time.perf_counter() - begun)
-    seen = sum(len(run.batches[step]) for step in range(run.step))
-    a_pass = min(seconds) * run.step / (counts.forward + counts.backward)
-    training = min(seconds) * run.batches.total
-    certificates = 0.0 if measured.ball is None else SHARE * training
+    seen = sum(len(stepper.batches[step]) for step in range(stepper.step))
+    a_pass = min(seconds) * stepper.step / (counts.forward + counts.backward)
+    training = min(seconds) * stepper.batches.total
+    certificates = 0.0 if evaluation.ball is None else SHARE * training
     return Plan(
-        steps=run.batches.total,
+        steps=stepper.batches.total,
         epochs=recipe.epochs,
         examples=len(task.fitted),
         forward=counts.forward / seen,
         backward=counts.backward / seen,
         seconds=training,
-        measuring=a_pass * measured.passes * recipe.epochs + certificates,
+        measuring=a_pass * evaluation.passes * recipe.epochs + certificates,
     )
 
 

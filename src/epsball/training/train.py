@@ -12,12 +12,12 @@ from epsball.generator_state import preserved
 from epsball.results import png
 from epsball.training.engine.optimisers import MakeOptimiser
 from epsball.training.engine.recipe import Recipe
-from epsball.training.engine.step import Run
+from epsball.training.engine.step import Stepper
 from epsball.training.loop import Loop
 from epsball.training.objectives.objective import Objective
 from epsball.training.prepare import prepare
 from epsball.training.records.artifacts import BEST, LAST, configuration, describe, with_history
-from epsball.training.records.resume import begun
+from epsball.training.records.resume import checkpoint_to_resume
 from epsball.training.result import Training
 
 FIGURE = "curves.png"
@@ -98,15 +98,15 @@ def train(
     """
     check_count("save_every", save_every, unit="steps")
     recipe = recipe or Recipe()
-    task, measured = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
+    task, evaluation = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
     place = None if folder is None else Path(folder)
-    resolved = configuration(task, measured.ball, architecture)
-    kept = begun(place, resolved, override)
+    resolved = configuration(task, evaluation.ball, architecture)
+    kept = checkpoint_to_resume(place, resolved, override)
     card = describe(task, resolved)
     with preserved(recipe.seed + task.processes.index):
         loop = Loop(
-            run=Run(task),
-            measured=measured,
+            stepper=Stepper(task),
+            evaluation=evaluation,
             card=card,
             configuration=resolved,
             folder=place,

@@ -22,7 +22,7 @@ def pairs(n: int = 70):
     return [(x[:n], y[:n]), (x[n:], y[n:])]
 
 
-def proved(module, trained: float = 1e6, **fields) -> certified.Proved:
+def proved(module, trained: float = 1e6, **fields) -> certified.CertifiedExamples:
     return Certifier(**fields)(eb.Classifier(module), pairs(), BALL, trained)
 
 

@@ -29,7 +29,7 @@ from epsball.training import (
     loop,
 )
 from epsball.training.records.checkpoint import checkpoints, read_checkpoint, write_checkpoint
-from epsball.training.records.resume import begun
+from epsball.training.records.resume import checkpoint_to_resume
 from helpers import convnet
 
 BALL = Ball("linf", 0.1)
@@ -196,7 +196,7 @@ def test_another_number_of_processes_is_refused(tmp_path):
     train(tmp_path)
     now = {"processes": 2}
     with pytest.raises(InputError, match="by 1 processes, now there are 2"):
-        begun(tmp_path, now, override=True)
+        checkpoint_to_resume(tmp_path, now, override=True)
 
 
 def test_a_truncated_checkpoint_names_the_older_one_which_then_serves(tmp_path, as_users_run):

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from epsball.attacks.engine.evaluator import lay_out
 from epsball.errors import ModelError
 from epsball.module_state import untouched
 from epsball.training.engine.recipe import Recipe
@@ -60,10 +61,3 @@ def _layout(network: nn.Module, example: Tensor) -> torch.memory_format:
         lay_out(network, torch.contiguous_format)
         return torch.contiguous_format
     return torch.channels_last
-
-
-def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
-    """Store the weights of four axes in a memory format."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=layout)

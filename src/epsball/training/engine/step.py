@@ -17,7 +17,7 @@ from epsball.training.engine.batches import Batches
 from epsball.training.engine.network import Network
 from epsball.training.engine.optimisers import MakeOptimiser, make_schedule, recipe_optimiser
 from epsball.training.engine.recipe import Recipe
-from epsball.training.objectives.objective import Context, Losses, Objective, require_losses
+from epsball.training.objectives.objective import Context, Losses, Objective, Replaying, require_losses
 from epsball.training.processes import Processes
 
 
@@ -35,7 +35,7 @@ class Task:
 
 
 @dataclass
-class Run:
+class Stepper:
     """Module, optimiser, schedule, average and the objective's state after `step` steps.
 
     Losses stay on the device and are looked at in `drain`, so that a step waits for nothing.
@@ -48,7 +48,9 @@ class Run:
     def __post_init__(self) -> None:
         task, recipe = self.task, self.task.recipe
         classifier = task.classifier
-        self.batches = Batches(task.fitted, recipe, getattr(task.objective, "replays", 1))
+        self.batches = Batches(
+            task.fitted, recipe, task.objective.replays if isinstance(task.objective, Replaying) else 1
+        )
         self.augmentations = parse_augmentation(recipe.augment)
         example, _ = self._examples(task.fitted[:2])
         self.network = Network(classifier.network, example, recipe)

@@ -1,4 +1,4 @@
-"""`Epoch`: what an epoch of training left, and which of them is the best."""
+"""`Epoch`: the record of one epoch of training, and which epoch is the best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 from epsball.risk import Quantities
 from epsball.statistics import Interval
-from epsball.training.evaluation.after_epoch import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +51,6 @@ class Epoch:
     certificates: str = ""
     quantities: Quantities | None
     seconds: float
-
-    @classmethod
-    def of(cls, findings: Findings, found: Quantities | None, **numbers: Any) -> "Epoch":
-        """Return the epoch of findings and of the other numbers."""
-        held, seen = findings.held, findings.seen
-        return cls(
-            natural=held.natural / held.total,
-            under_attack=None if held.under_attack is None else held.under_attack / held.total,
-            seen_natural=seen.natural / seen.total,
-            seen_under_attack=None if seen.under_attack is None else seen.under_attack / seen.total,
-            certified=held.certified / held.bounded if held.bounded else None,
-            certificates=findings.certificates,
-            quantities=found,
-            **numbers,
-        )
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Epoch":

@@ -27,7 +27,7 @@ class Verdicts:
     broken: Bool[Tensor, " n"] | None
 
 
-def judge(
+def verdicts_on(
     classifier: Classifier,
     x: Float[Tensor, "n *shape"],
     y: Int64[Tensor, " n"],

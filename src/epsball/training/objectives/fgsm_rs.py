@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.errors import EpsballError, lookup
 from epsball.module_state import evaluating
-from epsball.training.objectives.inner_search import Search
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.inner_search import InnerSearch
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 COLLAPSED = 0.5
 """Catastrophic overfitting: PGD leaves less than this share of the batch's accuracy under the one step ..."""
@@ -24,7 +24,7 @@ APART = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class FGSMRS:
+class FGSMRS(Adversarial):
     """Minimise the cross-entropy at one step of 1.25 radius from a uniform start.
 
     One-step training can collapse within an epoch: the module learns to resist the one step
@@ -50,6 +50,8 @@ class FGSMRS:
     Wong, Rice and Kolter, "Fast is better than free: revisiting adversarial training", ICLR 2020.
     """
 
+    name: ClassVar[str] = "fgsm-rs"
+
     ball: Ball
     step_size: rules.StepSize = "1.25*radius"
     every: int = 100
@@ -61,15 +63,6 @@ class FGSMRS:
         lookup(dict.fromkeys(("pgd", "stop")), self.collapse, "answer to a collapse")
         self._one_step()
         self._pgd()
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "fgsm-rs"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return the cross-entropy at the adversarial points."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return the points of the one step, or of PGD after a collapse."""
@@ -100,11 +93,11 @@ class FGSMRS:
         if context.processes.first:
             warnings.warn(f"{seen}; training goes on with PGD-{self.steps}.", stacklevel=2)
 
-    def _one_step(self) -> Search:
-        return Search(ball=self.ball, steps=1, step_size=self.step_size, start="uniform")
+    def _one_step(self) -> InnerSearch:
+        return InnerSearch(ball=self.ball, steps=1, step_size=self.step_size, start="uniform")
 
-    def _pgd(self) -> Search:
-        return Search(ball=self.ball, steps=self.steps, step_size=rules.DEFAULT, start="uniform")
+    def _pgd(self) -> InnerSearch:
+        return InnerSearch(ball=self.ball, steps=self.steps, step_size=rules.DEFAULT, start="uniform")
 
 
 def _correct(module: nn.Module, points: Tensor, y: Tensor) -> Tensor:

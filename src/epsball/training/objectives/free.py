@@ -1,6 +1,7 @@
 """Free adversarial training: one backward pass moves the weights and the perturbation."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,11 @@ from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball, Neighbourhood
 from epsball.checks import check_count
 from epsball.training.objectives.inner_search import require_radius, shrunk
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.objective import Context, Losses, Replaying
 
 
 @dataclass(frozen=True, kw_only=True)
-class Free:
+class Free(Replaying):
     """Train on each batch `replays` times; each backward pass also takes a step of the perturbation.
 
     delta <- P(delta + step_size * v), v the ball's direction of steepest ascent, from the input
@@ -37,6 +38,8 @@ class Free:
     Shafahi et al., "Adversarial training for free!", NeurIPS 2019, algorithm 1.
     """
 
+    name: ClassVar[str] = "free"
+
     ball: Ball
     replays: int = 8
     step_size: rules.StepSize = "radius"
@@ -45,11 +48,6 @@ class Free:
         check_count("replays", self.replays)
         require_radius(self.ball)
         rules.step_size(self.step_size, self.ball, 1)
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "free"
 
     def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
         """Return the cross-entropy at x + delta; the backward pass moves delta."""

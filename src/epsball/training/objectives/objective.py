@@ -1,8 +1,9 @@
 """What an objective is: per-example losses of a module on a batch."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -106,18 +107,17 @@ class Context:
 
 @runtime_checkable
 class Objective(Protocol):
-    """A frozen dataclass of options, called once a batch.
+    """A frozen dataclass of options, called once per batch.
 
-    ``module`` maps raw pixels to logits (it stands behind its `Normalise`), is in training
-    mode, and is trained in place. An objective may have a whole number ``replays``: each batch
-    is then trained on that many times in a row.
+    To inherit from this class is not needed: any object with a ``name`` and such a ``__call__``
+    is an objective. ``module`` maps raw pixels to logits (it stands behind its `Normalise`), is
+    in training mode, and is trained in place.
     """
 
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        ...
+    name: ClassVar[str]
+    """The name under which it is registered and recorded."""
 
+    @abstractmethod
     def __call__(
         self, module: nn.Module, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], context: Context
     ) -> Losses:
@@ -126,15 +126,32 @@ class Objective(Protocol):
 
 
 @runtime_checkable
-class Adversarial(Objective, Protocol):
-    """An objective in two parts, loss x inner attack: what `AWP` can wrap."""
+class Replaying(Objective, Protocol):
+    """An objective that trains on each batch several times in a row, as `Free`."""
 
+    replays: int
+    """Steps in a row on each batch; 1 for an objective without this attribute."""
+
+
+@runtime_checkable
+class Adversarial(Objective, Protocol):
+    """An objective in two parts, inner attack and loss: what `AWP` can wrap.
+
+    A subclass gives `search` and `losses`; called, it returns the losses at the points found.
+    """
+
+    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
+        """Return the losses at the points that the search finds."""
+        return self.losses(module, x, self.search(module, x, y, context), y, context)
+
+    @abstractmethod
     def search(
         self, module: nn.Module, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], context: Context
     ) -> Float[Tensor, "n *shape"]:
         """Return the adversarial points, constants of the outer step."""
         ...
 
+    @abstractmethod
     def losses(
         self,
         module: nn.Module,

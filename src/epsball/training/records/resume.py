@@ -27,7 +27,7 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return entries
 
 
-def begun(folder: Path | None, now: Mapping[str, Any], override: bool) -> dict[str, Any] | None:
+def checkpoint_to_resume(folder: Path | None, now: Mapping[str, Any], override: bool) -> dict[str, Any] | None:
     """Return the checkpoint to go on from, or None for a new run.
 
     Raises
