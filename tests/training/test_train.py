@@ -189,7 +189,7 @@ def test_labels_of_the_part_trained_on_are_checked_too():
 @pytest.mark.parametrize(
     ("returned", "words"),
     [
-        (lambda losses: Losses(examples=losses.mean()), r"losses of shape \(\) for 36 examples.*no mean"),
+        (lambda losses: Losses(examples=losses.mean()), r"losses of shape \(\) for 36 examples.*not a mean"),
         (lambda losses: losses, "returned a Tensor"),
         (lambda losses: Losses(examples=losses.detach()), "have no gradient"),
         (lambda losses: Losses(examples=losses, parts={"fit": losses.mean()}), r"fit of shape \(\)"),

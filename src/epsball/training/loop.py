@@ -22,7 +22,7 @@ from epsball.training.records.checkpoint import (
 from epsball.training.records.log import Log
 
 DRAIN = 50
-"""Steps between two looks at the losses."""
+"""Steps between two readings of the losses."""
 
 
 @dataclass(kw_only=True)
@@ -34,13 +34,13 @@ class Loop:
     stepper, evaluation
         What is trained, and what is measured after each epoch.
     card, configuration
-        Of the run; `configuration` is kept in every checkpoint.
+        Of the run; `configuration` is stored in every checkpoint.
     folder
         Where everything is written, or None.
     save_every
         Steps between two checkpoints; the end of an epoch has one too.
     tensorboard
-        Whether the log also goes to TensorBoard.
+        Whether the log is also written for TensorBoard.
     """
 
     stepper: Stepper
@@ -65,7 +65,7 @@ class Loop:
         log = Log(self.folder if writes else None, self.stepper.step, self.tensorboard)
         self.stepper.begin()
         if kept is None and self.folder is not None:
-            self._save(self.folder)  # so that whatever a kill leaves in the folder can be gone on from
+            self._save(self.folder)  # so that a run can be resumed whenever it is killed
         try:
             begun = time.perf_counter()
             while self.stepper.step < batches.total:
@@ -76,9 +76,9 @@ class Loop:
         self.stepper.average.settle()
 
     def _after_step(self, log: Log, begun: float) -> float:
-        """Do what is due after a step; return the time from which training is clocked on."""
+        """Log, measure and save where this step calls for it; return the time from which the next step counts."""
         batches, recipe = self.stepper.batches, self.stepper.task.recipe
-        epoch, number = divmod(self.stepper.step, batches.an_epoch)
+        epoch, number = divmod(self.stepper.step, batches.per_epoch)
         ended = number == 0
         saves = self.folder is not None and (ended or self.stepper.step % self.save_every == 0)
         drains = ended or saves or number % DRAIN == 0
@@ -87,7 +87,7 @@ class Loop:
         if ended or saves:
             self.stepper.require_finite()
         what = f"epoch {epoch if ended else epoch + 1} of {recipe.epochs}"
-        progress.report(what, number or batches.an_epoch, batches.an_epoch)
+        progress.report(what, number or batches.per_epoch, batches.per_epoch)
         if ended:
             self._end_epoch(epoch, log)
         if self.folder is not None and saves:
@@ -95,7 +95,7 @@ class Loop:
         return time.perf_counter() if drains else begun
 
     def _drain(self, log: Log, begun: float) -> None:
-        """Look at the losses of the steps since the last look; stop if one is not finite."""
+        """Read the losses of the steps since the last call; stop if one is not finite."""
         examples, sums = self.stepper.drain()
         seconds = time.perf_counter() - begun
         self.seconds += seconds
@@ -129,7 +129,7 @@ class Loop:
         self.sums, self.examples, self.seconds = {}, 0, 0.0
 
     def _save(self, folder: Path) -> None:
-        """Write a checkpoint; what each process draws and keeps is gathered first."""
+        """Write a checkpoint, with the generators and the objective's state of every process."""
         processes = self.stepper.task.processes
         each = processes.gather({"generators": stored_generators(), "objective": moved(self.stepper.state, "cpu")})
         if processes.first:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 TRIALS, PATIENCE = 3, 10.0
-"""Steps tried, fewer where they have taken so many seconds; the fastest counts, since the first also warms up."""
+"""Steps tried, and seconds after which no other is begun; the fastest counts, since the first one also warms up."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -37,13 +37,20 @@ class Plan(results.Result):
     examples
         Examples trained on.
     forward, backward
-        Passes an example and step of the network trained, averaged over the steps tried.
+        Passes of the trained network per example and step, averaged over the steps tried.
     seconds
-        Estimate of the time of all steps, from those tried.
+        Estimated time of all steps, from those tried.
     measuring
-        Seconds at most for what is measured after each epoch, at the time a pass of a step took:
-        PGD-10 on the examples held out and on as many trained on, as if none broke early, and
-        certificates.
+        Largest time in seconds of what is measured after the epochs, from the time per pass of the
+        steps tried: PGD-10 on the examples held out and on as many trained on, as if none broke
+        early, and certificates.
+
+    Examples
+    --------
+    >>> from epsball.training import Plan
+    >>> plan = Plan(steps=2, epochs=1, examples=18, forward=2.0, backward=2.0, seconds=0.1, measuring=0.1)
+    >>> plan.to_arrow().num_rows
+    1
     """
 
     steps: int
@@ -86,7 +93,18 @@ def plan(
     recipe: Recipe | None = None,
     optimiser: MakeOptimiser | None = None,
 ) -> Plan:
-    """Return what `train` with these arguments would cost; a copy of the module takes the steps tried."""
+    """Return what `train` would cost with these arguments; the steps are tried on a copy of the module.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> x, ball = torch.linspace(0, 1, 40).view(20, 2), eb.Ball("linf", 0.1)
+    >>> recipe = eb.training.Recipe(epochs=2, batch_size=9)
+    >>> data = x, (x[:, 0] > 0.5).long()
+    >>> plan = eb.training.plan(torch.nn.Linear(2, 2), data, objective="pgd,steps=3", ball=ball, recipe=recipe)
+    >>> plan.steps, plan.forward, plan.backward
+    (4, 4.0, 4.0)
+    """
     recipe = recipe or Recipe()
     task, evaluation = prepare(copy.deepcopy(module), data, objective, mean, std, ball, recipe, optimiser)
     with preserved(recipe.seed):

@@ -1,4 +1,4 @@
-"""From what `train` is given to a `Task`: everything that can be wrong is found before the first step."""
+"""From the arguments of `train` to a `Task`: whatever can be wrong is found before the first step."""
 
 import warnings
 
@@ -77,14 +77,14 @@ def prepare(
 
 
 def require_tensors(module: nn.Module) -> None:
-    """Raise ModelError if the module keeps state that is no tensor: it could not be written."""
+    """Raise ModelError if the module keeps state that is not a tensor: it could not be written."""
     for name, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise ModelError(f"the module's state '{name}' is a {type(value).__name__}; only tensors can be written.")
 
 
 def require_compilable(objective: Objective, recipe: Recipe) -> None:
-    """Raise InputError if a network compiled would have to be differentiated twice."""
+    """Raise InputError if a compiled network would have to be differentiated twice."""
     if recipe.compile and isinstance(getattr(objective, "objective", objective), InputGradient):
         raise InputError(
             "'input-gradient' differentiates twice, which torch.compile cannot: leave compile out (it is True)."

@@ -37,9 +37,9 @@ def test_swa_is_the_mean_over_the_ends_of_the_later_epochs():
     assert module[1].num_batches_tracked == 4
 
 
-def test_batches_take_every_example_once_an_epoch_and_replay_it():
+def test_batches_take_every_example_once_per_epoch_and_replay_it():
     batches = Batches(torch.arange(10, 33), Recipe(batch_size=5, epochs=2), replays=2)
-    assert (batches.an_epoch, batches.total) == (10, 20)
+    assert (batches.per_epoch, batches.total) == (10, 20)
     first = [batches[step] for step in range(10)]
     assert torch.equal(first[0], first[1])
     assert torch.cat(first[::2]).sort().values.tolist() == list(range(10, 33))

@@ -224,7 +224,7 @@ def test_catastrophic_overfitting_is_seen_and_said():
     ball = Ball("linf", 0.2)
     setting = context(64)
     objective = FGSMRS(ball=ball, every=1)
-    with pytest.warns(UserWarning, match=r"catastrophic overfitting at step 1: .* goes on with PGD-10"):
+    with pytest.warns(UserWarning, match=r"catastrophic overfitting at step 1: .* continues with PGD-10"):
         objective(Ripple(), x, y, setting)
     assert setting.state == {"collapsed": True}
     objective(Ripple(), x, y, setting)

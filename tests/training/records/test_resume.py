@@ -205,7 +205,7 @@ def test_a_truncated_checkpoint_names_the_older_one_which_then_serves(tmp_path, 
         train(tmp_path / "killed")
     older, newest = checkpoints(tmp_path / "killed")
     newest.write_bytes(newest.read_bytes()[:-100])
-    with pytest.raises(InputError, match=f"cut short.*go on from {older.name}"):
+    with pytest.raises(InputError, match=f"cut short.*resume from {older.name}"):
         train(tmp_path / "killed")
     newest.unlink()
     assert same(whole, train(tmp_path / "killed"))

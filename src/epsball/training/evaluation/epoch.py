@@ -37,6 +37,14 @@ class Epoch:
         The three quantities of 17.6.1, together at 95% in this epoch, or None without a ball.
     seconds
         Wall time of its training, evaluation not counted.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> accuracies = {"natural": 0.9, "under_attack": 0.6, "seen_natural": 0.95, "seen_under_attack": 0.7}
+    >>> epoch = eb.training.Epoch(epoch=1, loss=0.5, parts={}, lr=0.1, quantities=None, seconds=2.0, **accuracies)
+    >>> epoch.criterion
+    0.6
     """
 
     epoch: int
@@ -61,7 +69,7 @@ class Epoch:
 
     @property
     def criterion(self) -> float:
-        """What the best epoch is chosen by: held-out accuracy under attack, or natural accuracy without a ball."""
+        """What the best epoch is chosen by: the held-out accuracy under attack, or natural accuracy without a ball."""
         return self.natural if self.under_attack is None else self.under_attack
 
 

@@ -29,7 +29,15 @@ class AWP(Objective):
     gamma
         Size of the perturbation relative to a layer's norm, positive.
     after
-        First optimiser's step with a perturbation.
+        First step of the optimiser with a perturbation.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("linf", "8/255")
+    >>> awp = eb.training.AWP(objective=eb.training.TRADES(ball=ball, beta=1.0), gamma=0.01)
+    >>> eb.training.resolve("awp,objective=trades,gamma=0.01,beta=1", ball) == awp
+    True
 
     References
     ----------
@@ -47,7 +55,7 @@ class AWP(Objective):
         check_positive("gamma", self.gamma)
         if not isinstance(self.objective, Adversarial):
             raise InputError(
-                f"awp cannot wrap {self.objective!r}; it needs an objective with search(...) and losses(...), as PGD."
+                f"awp cannot wrap {self.objective!r}; give an objective with search(...) and losses(...), such as PGD."
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Cascade adversarial training: adversarial examples of a network already defended, and one embedding."""
+"""Cascade adversarial training: adversarial examples of a network defended before, and one embedding."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -31,7 +31,7 @@ class Cascade(Adversarial):
     ball
         The perturbation set trained for.
     source
-        The network already defended: raw pixels to logits, as ``Classifier(...).network``. It is
+        The network defended before: raw pixels to logits, as ``Classifier(...).network``. It is
         run in evaluation mode and never changed.
     steps, step_size
         Of the iterative attack on the source.
@@ -40,6 +40,13 @@ class Cascade(Adversarial):
     similarity
         Factor of the distance of one pair, at least 0. The paper's lambda_2 = 1e-4 is a factor of
         the sum over the 64 pairs of a batch, which is 0.0064 of their mean.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> source = eb.Classifier(torch.nn.Linear(4, 2)).network
+    >>> eb.training.Cascade(ball=eb.Ball("linf", 0.1), source=source).name
+    'cascade'
 
     References
     ----------

@@ -20,7 +20,7 @@ class Free(Replaying):
     delta <- P(delta + step_size * v), v the ball's direction of steepest ascent, from the input
     gradient of the same backward pass that gives the weights' gradient; P projects onto ball and
     box (the authors' code lets delta keep what the box cuts off; that of Wong, Rice and Kolter
-    does not). delta is kept a slot of the batch: it goes on from batch to batch, as published. A
+    does not). Each slot of the batch has its delta, carried from batch to batch, as published. A
     step costs one forward and one backward, in training mode. An epoch has `replays` times as
     many steps: choose fewer epochs.
 
@@ -32,6 +32,12 @@ class Free(Replaying):
         Steps on each batch in a row, m in the paper.
     step_size
         Of the perturbation.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.Free(ball=eb.Ball("linf", "8/255"), replays=4).step_size
+    'radius'
 
     References
     ----------
@@ -62,7 +68,7 @@ class Free(Replaying):
         return Losses(examples=context.cross_entropy(module(x_adv), y))
 
     def _kept(self, x: Tensor, context: Context) -> Tensor:
-        """Return the perturbations of this batch's slots; a slot not yet used has none."""
+        """Return the perturbations of this batch's slots; that of a slot not yet used is 0."""
         delta = context.state.get("delta")
         if delta is None:
             return torch.zeros_like(x)

@@ -51,7 +51,7 @@ def maximise(
     x, ball
         Centres and perturbation set.
     step_sizes, start, keys
-        As for `epsball.attacks.parts.pgd_loop.ascend`; keys hold one key an example.
+        As for `epsball.attacks.parts.pgd_loop.ascend`; keys hold one key per example.
     """
 
     def evaluate(points: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -70,7 +70,7 @@ def maximise(
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Let no parameter ask for a gradient inside the block."""
+    """Freeze every parameter inside the block."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
         for parameter in trained:

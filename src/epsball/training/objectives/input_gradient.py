@@ -16,13 +16,19 @@ class InputGradient(Adversarial):
     """Minimise CE(h(x), y) + weight * ||d CE(h(x), y) / dx||_2^2.
 
     The squared norm is differentiated again (double backpropagation): a step costs two backward
-    passes. In a network whose examples share batch statistics an example's gradient also holds
-    what it changes in the others' losses.
+    passes. In a network whose examples share batch statistics, the gradient of an example also
+    contains its effect on the losses of the others.
 
     Parameters
     ----------
     weight
         lambda in the paper, at least 0.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.resolve("input-gradient,weight=1", None) == eb.training.InputGradient(weight=1.0)
+    True
 
     References
     ----------

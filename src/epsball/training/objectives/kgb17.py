@@ -30,6 +30,13 @@ class KGB17(Adversarial):
     weight
         lambda, at least 0.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("linf", "16/255")
+    >>> eb.training.resolve("kgb17,weight=1", ball) == eb.training.KGB17(ball=ball, weight=1.0)
+    True
+
     References
     ----------
     Kurakin, Goodfellow and Bengio, "Adversarial machine learning at scale", ICLR 2017, eq. (1)

@@ -33,7 +33,7 @@ class MART(Adversarial):
 
     BCE is `boosted_cross_entropy`; the factor 1 - p_y(x) puts the weight on examples the module
     does not yet classify well. Clean and adversarial inputs share one pass (joint batch-norm
-    statistics, as `TRADES`). Label smoothing does not enter: BCE is no cross-entropy.
+    statistics, as `TRADES`). Label smoothing does not apply: BCE is not a cross-entropy.
 
     Parameters
     ----------
@@ -41,6 +41,13 @@ class MART(Adversarial):
         As for `PGD`; the published start is ``"gaussian"``.
     beta
         Weight of the divergence (lambda in the paper), at least 0.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("linf", "8/255")
+    >>> eb.training.resolve("mart,start=uniform", ball) == eb.training.MART(ball=ball, start="uniform")
+    True
 
     References
     ----------

@@ -29,6 +29,13 @@ class PGD(Adversarial):
     start
         ``"uniform"``, ``"gaussian"`` or ``"none"``.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("linf", "8/255")
+    >>> eb.training.resolve("pgd,steps=7", ball) == eb.training.PGD(ball=ball, steps=7)
+    True
+
     References
     ----------
     Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.

@@ -15,7 +15,7 @@ class Stability(Adversarial):
     """Minimise CE(h(x), y) + weight * -sum_j p_j(x) log p_j(x'), x' = x + N(0, sigma^2 I).
 
     The second term is the cross-entropy of the two outputs; its gradient flows through both. x'
-    is random, not adversarial, and is not cut to a box. Joint batch-norm statistics, as `TRADES`.
+    is random, not adversarial, and is not clipped to the box. Joint batch-norm statistics, as `TRADES`.
 
     Parameters
     ----------
@@ -23,6 +23,12 @@ class Stability(Adversarial):
         Standard deviation of the noise, in pixels.
     weight
         alpha in the paper, at least 0.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.resolve("stability,sigma=0.1", None) == eb.training.Stability(sigma=0.1)
+    True
 
     References
     ----------

@@ -10,7 +10,14 @@ from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 @dataclass(frozen=True, kw_only=True)
 class Standard(Adversarial):
-    """Minimise -log softmax(h(x))_y."""
+    """Minimise -log softmax(h(x))_y.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.resolve("standard", None) == eb.training.Standard()
+    True
+    """
 
     name: ClassVar[str] = "standard"
 

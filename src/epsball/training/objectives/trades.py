@@ -26,7 +26,7 @@ class TRADES(Adversarial):
 
     Batch-norm policy, *joint*: clean and adversarial inputs go through the module in one pass in
     training mode, so that both are normalised by the statistics of the two together and the
-    running statistics take one update a step. The published code makes two passes.
+    running statistics take one update per step. The published code makes two passes.
 
     Parameters
     ----------
@@ -36,6 +36,13 @@ class TRADES(Adversarial):
         Weight of the divergence, 1/lambda; at least 0.
     steps, step_size, start
         As for `PGD`; start ``"none"`` is refused.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("l2", 0.5)
+    >>> eb.training.resolve("trades,beta=1", ball) == eb.training.TRADES(ball=ball, beta=1.0)
+    True
 
     References
     ----------

@@ -18,7 +18,7 @@ _HEAD = b"epsball checkpoint, sha256 "
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state after ``state["run"]["step"]`` steps; older ones go once it is on the disk.
+    """Write the state after ``state["run"]["step"]`` steps; older ones are removed once it is on the disk.
 
     Raises
     ------
@@ -55,8 +55,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     newest, older = found[-1], found[:-1]
     head, _, content = newest.read_bytes().partition(b"\n")
     if head != _HEAD + hashlib.sha256(content).hexdigest().encode():
-        remedy = f"delete it to go on from {older[-1].name}" if older else "delete it to begin anew"
-        raise InputError(f"the checkpoint {newest} is damaged or cut short: its checksum does not fit; {remedy}.")
+        remedy = f"delete it to resume from {older[-1].name}" if older else "delete it to start again"
+        raise InputError(f"the checkpoint {newest} is damaged or cut short: its checksum does not match; {remedy}.")
     return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
 
 
