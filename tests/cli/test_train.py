@@ -95,6 +95,7 @@ def test_old_flags_are_folded_into_the_objective(objective, flags, text):
     assert OldOptions().folded_into(objective) == objective
 
 
+@pytest.mark.filterwarnings("default:--steps")
 def test_a_file_of_old_flags_still_trains_and_is_saved_without_them(tmp_path, capsys, as_users_run):
     old = tmp_path / "old.yaml"
     old.write_text("objective: pgd\nsteps: 2\nawp: 0.01\n")
