@@ -33,7 +33,7 @@ def test_flags_and_a_file_of_them_are_equivalent_and_the_resolved_ones_are_saved
     capsys.readouterr()
 
 
-def test_the_same_command_goes_on_and_another_is_refused(tmp_path, capsys, as_users_run):
+def test_the_same_command_resumes_and_another_is_refused(tmp_path, capsys, as_users_run):
     command = ["train", TRADES, "mlp,hidden=8", "digits,first=120", "--out", str(tmp_path), *FLAGS]
     assert main(command) == 0
     first = weights(tmp_path)
