@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from typing import get_args
 from unittest.mock import patch
 
 import jaxtyping
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 import epsball as eb
 from epsball import Ball, EpsballError, InputError
+from epsball.attacks.parts.starts import STARTS
 from epsball.training import (
     AWP,
     FGSMRS,
@@ -29,6 +31,7 @@ from epsball.training import (
     named,
 )
 from epsball.training.evaluation import verdicts
+from epsball.training.objectives.inner_search import StartName
 from helpers import convnet, mlp
 from training.contexts import context
 from training.small_objectives import NAMES, small_objective
@@ -83,6 +86,10 @@ def test_a_batch_in_two_halves_gives_the_same_losses(kind):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_registered_objective_knows_its_name(name):
     assert named(name).name == name == small_objective(name, BALL).name
+
+
+def test_the_types_list_every_start():
+    assert set(get_args(StartName)) == set(STARTS)
 
 
 class Duck:

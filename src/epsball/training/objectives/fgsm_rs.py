@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from epsball.errors import EpsballError, lookup
 from epsball.module_state import evaluating
 from epsball.training.objectives.inner_search import InnerSearch
 from epsball.training.objectives.objective import Adversarial, Context, Losses
+
+Collapse = Literal["pgd", "stop"]
 
 COLLAPSED = 0.5
 """Catastrophic overfitting: PGD leaves less than this share of the batch's accuracy under the one step ..."""
@@ -62,11 +64,11 @@ class FGSMRS(Adversarial):
     step_size: rules.StepSize = "1.25*radius"
     every: int = 100
     steps: int = 10
-    collapse: Literal["pgd", "stop"] = "pgd"
+    collapse: Collapse = "pgd"
 
     def __post_init__(self) -> None:
         check_count("every", self.every, unit="steps")
-        lookup(dict.fromkeys(("pgd", "stop")), self.collapse, "answer to a collapse")
+        lookup(dict.fromkeys(get_args(Collapse)), self.collapse, "answer to a collapse")
         self._one_step()
         self._pgd()
 
