@@ -19,7 +19,7 @@ import epsball as eb
 import harness
 from epsball.files import write_json
 from epsball.results import jsonable, text_table
-from epsball.training.engine.step import Run
+from epsball.training.engine.step import Stepper
 from epsball.training.prepare import prepare
 from task import Task, images
 
@@ -85,8 +85,10 @@ def frozen(module: nn.Module, search: Callable[[], Tensor]) -> Tensor:
     return x_adv
 
 
-def ours(module: nn.Module, data: tuple[Tensor, Tensor], kind: str, ball: eb.Ball, steps: int, precision: str) -> Run:
-    """Return a run of epsball's engine."""
+def ours(
+    module: nn.Module, data: tuple[Tensor, Tensor], kind: str, ball: eb.Ball, steps: int, precision: str
+) -> Stepper:
+    """Return epsball's engine, ready for its first step."""
     objective = {
         "pgd": eb.training.PGD(ball=ball, steps=steps),
         "trades": eb.training.TRADES(ball=ball, steps=steps, beta=6.0),
@@ -95,7 +97,7 @@ def ours(module: nn.Module, data: tuple[Tensor, Tensor], kind: str, ball: eb.Bal
         epochs=1000, batch_size=128, lr=RATE, weight_decay=0.0, schedule="constant", precision=precision, holdout=0.01
     )
     task, _ = prepare(module, data, objective, None, None, None, recipe)
-    run = Run(task)
+    run = Stepper(task)
     run.begin()
     return run
 
@@ -113,7 +115,7 @@ def measure(kind: str, name: str, ball: eb.Ball, steps: int, repetitions: int) -
     for label, precision in ((OURS, "float32"), (REDUCED, "bf16")):
         run = ours(network(name), (x, y), kind, ball, steps, precision)
 
-        def advance(run: Run = run) -> None:
+        def advance(run: Stepper = run) -> None:
             run.advance()
             run.advance()
             run.drain()

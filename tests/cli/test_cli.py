@@ -42,7 +42,7 @@ def test_json_is_one_document_and_agrees_with_the_text(card, capsys):
 def test_pgd_training_by_command(tmp_path, capsys):
     arguments = [
         "train",
-        "pgd",
+        "pgd,steps=2,step_size=radius,start=none",
         "mlp,hidden=16",
         "digits,first=300",
         "--ball",
@@ -56,12 +56,6 @@ def test_pgd_training_by_command(tmp_path, capsys):
                 *arguments,
                 "--epochs",
                 "1",
-                "--steps",
-                "2",
-                "--step-size",
-                "radius",
-                "--start",
-                "none",
                 "--json",
             ]
         )
@@ -112,7 +106,7 @@ BAD = {
     "unknown device": (["audit", "mlp", "digits", "--ball", "linf:0.1", "--device", "tpu9"], 2, "device"),
     "objective without ball": (["train", "pgd", "mlp", "digits", "--out", "unused"], 2, "--ball linf"),
     "option of another objective": (
-        ["train", "standard", "mlp", "digits", "--out", "unused", "--steps", "3"],
+        ["train", "standard,steps=3", "mlp", "digits", "--out", "unused"],
         2,
         "takes no",
     ),

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,12 +24,12 @@ torch.set_num_threads(1)
 import epsball as eb
 from epsball.training import *
 from epsball.training.prepare import prepare
-from epsball.training.engine.step import Run
+from epsball.training.engine.step import Stepper
 from helpers import mlp
 
 def losses(objective, recipe):
     task, _ = prepare(mlp(64, 16, 10).double(), data, objective, None, None, None, recipe)
-    run = Run(task)
+    run = Stepper(task)
     run.begin()
     found = []
     for _ in range(20):
@@ -53,32 +54,61 @@ if processes.first:
 """
 
 
-def run(tmp_path: Path, launcher: list[str]) -> dict:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+def environment(**more: str) -> dict[str, str]:
     paths = [str(Path(eb.__file__).parents[1]), str(Path(__file__).parents[1])]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "ACCELERATE_USE_CPU": "true",
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run([*launcher, str(script)], env=environment, capture_output=True, text=True, timeout=300)
+    ours = {"PYTHONPATH": os.pathsep.join(paths), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **ours, **more}
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+FORK = """
+import os
+import accelerate, torch._dynamo
+from epsball import training
+child = os.fork()
+os.environ.update(RANK="0" if child else "1", LOCAL_RANK="0" if child else "1")
+"""
+WAIT = """
+import os
+assert processes.index == 1 or os.wait()[1] == 0
+"""
+
+
+def two_processes() -> dict:
+    """Return what the script prints in two processes, told of each other as torchrun tells them."""
+    world = environment(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port())
+    command = [sys.executable, "-c", FORK + SCRIPT + WAIT]
+    done = subprocess.run(command, env=world, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_two_gloo_processes_are_one_for_the_first_steps(tmp_path, as_users_run):
+def test_two_gloo_processes_are_one_for_the_first_steps(as_users_run):
     pytest.importorskip("accelerate")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(SCRIPT, {})
-    one, two = json.loads(printed.getvalue()), run(tmp_path, torchrun)
+    one, two = json.loads(printed.getvalue()), two_processes()
     assert (one["count"], two["count"]) == (1, 2)
     for name, losses in one["losses"].items():
         assert len(losses) == STEPS
         assert two["losses"][name] == pytest.approx(losses, rel=1e-9), name
+
+
+@pytest.mark.slow
+def test_torchrun_starts_processes_that_share_a_batch(tmp_path):
+    pytest.importorskip("accelerate")
+    script = tmp_path / "script.py"
+    script.write_text("from epsball.training import join\nprocesses = join()\nprint(processes.index, processes.count)")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    done = subprocess.run(torchrun, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert sorted(done.stdout.split()) == ["0", "1", "2", "2"]
 
 
 def test_batch_norm_over_processes_is_warned_of():

@@ -1,4 +1,4 @@
-"""``--config FILE.yaml``: a file of flags. What stands on the command line wins."""
+"""``--config FILE.yaml``: a file of flags. Flags on the command line win."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from epsball.errors import InputError
 
 
 def from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill the arguments not given with those of the file that ``--config`` names, if it is given.
+    """Fill in the arguments that were not given from the file that ``--config`` names, if any.
 
     A key is a flag without its dashes (``batch-size``) or a positional argument's name.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or is no list of flags.
+        If the file cannot be read, or is not a list of flags.
     """
     named = next((a for a in arguments if "--config" in a.names), None)
     if named is None or not named.tokens:
@@ -33,14 +33,14 @@ def read_flags(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it cannot be read, is no YAML, or a value is no number, text or yes/no.
+        If it cannot be read, is not YAML, or a value is not a number, a text, true or false.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"the configuration {path} cannot be read: {error}") from error
     if not isinstance(document, dict):
-        raise InputError(f"the configuration {path} is no mapping; write lines such as 'epochs: 10'.")
+        raise InputError(f"the configuration {path} is not a mapping; write lines such as 'epochs: 10'.")
     for key, value in document.items():
         if not isinstance(value, str | int | float | bool):
             raise InputError(f"'{key}' in {path} is {value!r}; a flag is a text, a number, or true or false.")
@@ -48,6 +48,6 @@ def read_flags(path: Path) -> dict[str, Any]:
 
 
 def flags_text(flags: dict[str, Any]) -> str:
-    """Return flags as the YAML file that `read_flags` reads; those that are None are left out."""
+    """Return flags as a YAML file that `read_flags` reads; flags that are None are left out."""
     given = {key.replace("_", "-"): value for key, value in flags.items() if value is not None}
     return yaml.safe_dump(given, sort_keys=False, allow_unicode=True)

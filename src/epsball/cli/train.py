@@ -1,6 +1,8 @@
 """``epsball train``."""
 
 import dataclasses
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from epsball.cli.progress import showing_progress
 from epsball.data import Dataset
 from epsball.errors import InputError
 from epsball.files import write_atomically
-from epsball.training import Objective
+from epsball.option_text import split_options
 
 _COMMON = Common()
 _RECIPE = training.Recipe()
@@ -26,32 +28,91 @@ _Flag = Annotated[bool, Parameter(negative=())]
 train = App(name="train", help_format="plaintext", config=from_file)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The folder of a run, its checkpoints and its log.
+
+    Parameters
+    ----------
+    out
+        Folder of weights, cards, history, logs and checkpoints.
+    save_every
+        Steps between two checkpoints.
+    override
+        Resume from a checkpoint of another configuration.
+    tensorboard
+        Also write the log for TensorBoard.
+    dry_run
+        Print steps, passes and an estimate of the time; train nothing.
+    config
+        A YAML file of these flags; the resolved ones are written to OUT/config.yaml.
+    """
+
+    out: Path
+    save_every: int = 250
+    override: _Flag = False
+    tensorboard: _Flag = False
+    dry_run: _Flag = False
+    config: Path | None = None
+
+
+@Parameter(name="*", show=False)
+@dataclass(frozen=True, kw_only=True)
+class OldOptions:
+    """Old flags, until 0.3: options of the objective, which its text holds. A flag wins over the text.
+
+    Parameters
+    ----------
+    steps, step_size, start, beta
+        Options of the objective.
+    awp
+        The option gamma of awp, put around the objective.
+    """
+
+    steps: int | None = None
+    step_size: str | None = None
+    start: str | None = None
+    beta: float | None = None
+    awp: float | None = None
+
+    def folded_into(self, objective: str) -> str:
+        """Return the objective's text with these options; warn if there are any."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if not given:
+            return objective
+        head, options = split_options(objective)
+        options |= {name: str(value) for name, value in given.items() if name != "awp"}
+        if self.awp is not None:
+            if head == "awp":
+                raise InputError(f"--awp cannot wrap the objective '{objective}'; give its option gamma instead.")
+            head, options = "awp", {"objective": head, "gamma": str(self.awp), **options}
+        text = ",".join([head, *(f"{name}={value}" for name, value in options.items())])
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        warnings.warn(f"{flags} will go in 0.3; write the objective as '{text}'.", FutureWarning, stacklevel=3)
+        return text
+
+
+_OLD = OldOptions()
+
+
 @train.default
 def train_command(
     objective: str,
     model: str,
     data: str,
     *,
-    out: Path,
+    run: RunOptions,
     ball: str | None = None,
-    steps: int | None = None,
-    step_size: str | None = None,
-    start: str | None = None,
-    beta: float | None = None,
-    awp: float | None = None,
     source: str | None = None,
-    save_every: int = 250,
-    override: _Flag = False,
-    tensorboard: _Flag = False,
-    dry_run: _Flag = False,
-    config: Path | None = None,
     recipe: Annotated[training.Recipe, Parameter(name="*")] = _RECIPE,
+    old: OldOptions = _OLD,
     common: Common = _COMMON,
 ) -> Output:
     """Train a model; write its weights, its card and the history of its epochs.
 
     OUT/card.json (the last epoch) and OUT/best.json (the best on the part held out) name the
-    trained model in every other command. The same command goes on after a kill. Several
+    trained model in every other command. The same command resumes after a kill. Several
     processes share each batch under torchrun or accelerate launch.
 
     Parameters
@@ -60,40 +121,23 @@ def train_command(
         NAME[,option=value]..: standard, pgd, fgsm-rs, free, trades, mart, kgb17, stability,
         input-gradient, cascade, or awp,objective=NAME.
     model
-        The architecture, or a model to go on from.
+        The architecture, or a model to start from.
     data
         The training data; its train split is read unless the text says otherwise.
-    out
-        Folder of weights, cards, history, logs and checkpoints.
     ball
         The perturbation set trained for and reported on; objectives without one only report on it.
-    steps, step_size, start
-        Of the inner search.
-    beta
-        Weight of the divergence of trades and mart.
-    awp
-        Size of an adversarial weight perturbation put around the objective.
     source
-        For cascade: the model defended before.
-    save_every
-        Steps between two checkpoints.
-    override
-        Go on from a checkpoint of another configuration.
-    tensorboard
-        Write the log for TensorBoard, too.
-    dry_run
-        Print steps, passes and an estimate of the time; train nothing.
-    config
-        A YAML file of these flags; the resolved ones are written to OUT/config.yaml.
+        For cascade: the model trained to be robust before.
     """
-    flags = {name: value for name, value in locals().items() if name in _SAVED} | dataclasses.asdict(recipe)
+    objective = old.folded_into(objective)
+    flags = {"objective": objective, "model": model, "data": data, "ball": ball, "source": source}
+    flags |= {"save_every": run.save_every, "tensorboard": run.tensorboard, **dataclasses.asdict(recipe)}
     dataset = datasets.load(data, split="train")
     perturbation = None if ball is None else Ball.parse(ball)
-    inner = {"steps": steps, "step_size": step_size, "start": start, "beta": beta}
     defended = None if source is None else _network(source, dataset, perturbation, common)
-    chosen = _objective(objective, inner, awp, perturbation, defended)
+    chosen = training.resolve(objective, perturbation, source=defended)
     loaded = load_model(model, dataset, common)
-    common_part: dict[str, Any] = {
+    what: dict[str, Any] = {
         "objective": chosen,
         "mean": loaded.mean,
         "std": loaded.std,
@@ -101,55 +145,26 @@ def train_command(
         "recipe": recipe,
     }
     heading = f"{objective} training of {model} on {len(dataset)} examples of {data}"
-    if dry_run:
-        return output(training.plan(loaded.module, dataset, **common_part), common, heading=heading, notes={})
-    first = training.join().first
-    if first and not (out / RESOLVED).exists():
-        write_atomically(out / RESOLVED, flags_text(flags).encode())
+    if run.dry_run:
+        return output(training.plan(loaded.module, dataset, **what), common, heading=heading, notes={})
+    first, resolved = training.join().first, run.out / RESOLVED
+    if first and not resolved.exists():
+        write_atomically(resolved, flags_text(flags).encode())
     with showing_progress():
         result = training.train(
             loaded.module,
             dataset,
-            **common_part,
+            **what,
             architecture=loaded.architecture,
-            folder=out,
-            save_every=save_every,
-            override=override,
-            tensorboard=tensorboard,
+            folder=run.out,
+            save_every=run.save_every,
+            override=run.override,
+            tensorboard=run.tensorboard,
         )
     if not first:
         return Output("")
-    write_atomically(out / RESOLVED, flags_text(flags).encode())
+    write_atomically(resolved, flags_text(flags).encode())
     return output(result, common, heading=heading, notes={"written": str(result.checkpoint)})
-
-
-_SAVED = (
-    "objective",
-    "model",
-    "data",
-    "ball",
-    "steps",
-    "step_size",
-    "start",
-    "beta",
-    "awp",
-    "source",
-    "save_every",
-    "tensorboard",
-)
-
-
-def _objective(
-    text: str, inner: dict[str, object], awp: float | None, ball: Ball | None, source: nn.Module | None
-) -> Objective:
-    """Return the objective of a text with the options given as flags; those it does not take are refused."""
-    given = [f"{name}={value}" for name, value in inner.items() if value is not None]
-    chosen = training.resolve(",".join([text, *given]), ball, source=source)
-    if awp is None:
-        return chosen
-    if not isinstance(chosen, training.Adversarial):
-        raise InputError(f"--awp cannot wrap the objective '{text}'; its search and loss are one. Leave it out.")
-    return training.AWP(objective=chosen, gamma=awp)
 
 
 def _network(text: str, dataset: Dataset, ball: Ball | None, common: Common) -> nn.Module:

@@ -13,6 +13,7 @@ from epsball.training.objectives.objective import Adversarial as Adversarial
 from epsball.training.objectives.objective import Context as Context
 from epsball.training.objectives.objective import Losses as Losses
 from epsball.training.objectives.objective import Objective as Objective
+from epsball.training.objectives.objective import Replaying as Replaying
 from epsball.training.objectives.pgd import PGD as PGD
 from epsball.training.objectives.registry import OBJECTIVES as OBJECTIVES
 from epsball.training.objectives.registry import named as named

@@ -8,16 +8,21 @@ from typing import Any
 from epsball import progress
 from epsball.models.card import Card
 from epsball.results import jsonable
-from epsball.statistics import Interval
-from epsball.training.engine.step import Run
-from epsball.training.evaluation.after_epoch import Measured
+from epsball.training.engine.step import Stepper
+from epsball.training.evaluation.after_epoch import EpochEvaluation
 from epsball.training.evaluation.epoch import Epoch
 from epsball.training.records.artifacts import save
-from epsball.training.records.checkpoint import generators, moved, set_generators, sweep, write_checkpoint
+from epsball.training.records.checkpoint import (
+    moved,
+    remove_temporary_files,
+    restore_stored_generators,
+    stored_generators,
+    write_checkpoint,
+)
 from epsball.training.records.log import Log
 
 DRAIN = 50
-"""Steps between two looks at the losses."""
+"""Steps between two readings of the losses."""
 
 
 @dataclass(kw_only=True)
@@ -26,20 +31,20 @@ class Loop:
 
     Parameters
     ----------
-    run, measured
+    stepper, evaluation
         What is trained, and what is measured after each epoch.
     card, configuration
-        Of the run; `configuration` is kept in every checkpoint.
+        Of the run; `configuration` is stored in every checkpoint.
     folder
         Where everything is written, or None.
     save_every
         Steps between two checkpoints; the end of an epoch has one too.
     tensorboard
-        Whether the log also goes to TensorBoard.
+        Whether the log is also written for TensorBoard.
     """
 
-    run: Run
-    measured: Measured
+    stepper: Stepper
+    evaluation: EpochEvaluation
     card: Card
     configuration: dict[str, Any]
     folder: Path | None
@@ -49,41 +54,40 @@ class Loop:
     sums: dict[str, float] = field(default_factory=dict)
     examples: int = 0
     seconds: float = 0.0
-    optimal: Interval | None = None
 
     def go(self, kept: dict[str, Any] | None) -> None:
         """Train to the end, from a checkpoint if there is one."""
         if kept is not None:
             self._load(kept)
-        batches, writes = self.run.batches, self.run.task.processes.first
+        batches, writes = self.stepper.batches, self.stepper.task.processes.first
         if writes and self.folder is not None:
-            sweep(self.folder)
-        log = Log(self.folder if writes else None, self.run.step, self.tensorboard)
-        self.run.begin()
+            remove_temporary_files(self.folder)
+        log = Log(self.folder if writes else None, self.stepper.step, self.tensorboard)
+        self.stepper.begin()
         if kept is None and self.folder is not None:
-            self._save(self.folder)  # so that whatever a kill leaves in the folder can be gone on from
+            self._save(self.folder)  # so that a run can be resumed whenever it is killed
         try:
             begun = time.perf_counter()
-            while self.run.step < batches.total:
-                self.run.advance()
+            while self.stepper.step < batches.total:
+                self.stepper.advance()
                 begun = self._after_step(log, begun)
         finally:
             log.close()
-        self.run.average.settle()
+        self.stepper.average.settle()
 
     def _after_step(self, log: Log, begun: float) -> float:
-        """Do what is due after a step; return the time from which training is clocked on."""
-        batches, recipe = self.run.batches, self.run.task.recipe
-        epoch, number = divmod(self.run.step, batches.an_epoch)
+        """Log, measure and save where this step calls for it; return the time from which the next step counts."""
+        batches, recipe = self.stepper.batches, self.stepper.task.recipe
+        epoch, number = divmod(self.stepper.step, batches.per_epoch)
         ended = number == 0
-        saves = self.folder is not None and (ended or self.run.step % self.save_every == 0)
+        saves = self.folder is not None and (ended or self.stepper.step % self.save_every == 0)
         drains = ended or saves or number % DRAIN == 0
         if drains:
             self._drain(log, begun)
         if ended or saves:
-            self.run.require_finite()
+            self.stepper.require_finite()
         what = f"epoch {epoch if ended else epoch + 1} of {recipe.epochs}"
-        progress.report(what, number or batches.an_epoch, batches.an_epoch)
+        progress.report(what, number or batches.per_epoch, batches.per_epoch)
         if ended:
             self._end_epoch(epoch, log)
         if self.folder is not None and saves:
@@ -91,8 +95,8 @@ class Loop:
         return time.perf_counter() if drains else begun
 
     def _drain(self, log: Log, begun: float) -> None:
-        """Look at the losses of the steps since the last look; stop if one is not finite."""
-        examples, sums = self.run.drain()
+        """Read the losses of the steps since the last call; stop if one is not finite."""
+        examples, sums = self.stepper.drain()
         seconds = time.perf_counter() - begun
         self.seconds += seconds
         if examples == 0:
@@ -100,42 +104,37 @@ class Loop:
         self.examples += examples
         self.sums = {name: self.sums.get(name, 0.0) + value for name, value in sums.items()}
         means = {name: value / examples for name, value in sums.items()}
-        log.write(self.run.step, {"lr": self.run.lr, **means, "examples a second": examples / seconds})
+        log.write(self.stepper.step, {"lr": self.stepper.lr, **means, "examples a second": examples / seconds})
 
     def _end_epoch(self, epochs: int, log: Log) -> None:
         """Measure the weights (their average, if one is kept) and write them."""
-        run, task = self.run, self.run.task
-        run.average.after_epoch(epochs)
+        stepper, task = self.stepper, self.stepper.task
+        stepper.average.after_epoch(epochs)
         task.processes.average_buffers(task.classifier.network)
-        if self.optimal is None:
-            self.optimal = self.measured.optimal_risk()
-        with run.average.in_place():
-            trained = self.seconds + sum(epoch.seconds for epoch in self.history)
-            findings = self.measured.after_epoch(task.classifier, task.recipe, task.processes, trained)
-            means = {name: value / self.examples for name, value in self.sums.items()}
-            self.history.append(
-                Epoch.of(
-                    findings,
-                    findings.quantities(self.optimal),
-                    epoch=epochs,
-                    loss=means["loss"],
-                    parts={name: value for name, value in means.items() if name != "loss"},
-                    lr=run.lr,
-                    seconds=self.seconds,
-                )
+        means = {name: value / self.examples for name, value in self.sums.items()}
+        with stepper.average.in_place():
+            epoch = self.evaluation(
+                task,
+                self.seconds + sum(epoch.seconds for epoch in self.history),
+                epoch=epochs,
+                loss=means.pop("loss"),
+                parts=means,
+                lr=stepper.lr,
+                seconds=self.seconds,
             )
+            self.history.append(epoch)
             if self.folder is not None and task.processes.first:
                 save(self.card, task.classifier.module, self.history, self.folder)
-        log.write(run.step, _flat(self.history[-1]))
+        log.write(stepper.step, _flat(epoch))
         self.sums, self.examples, self.seconds = {}, 0, 0.0
 
     def _save(self, folder: Path) -> None:
-        """Write a checkpoint; what each process draws and keeps is gathered first."""
-        processes = self.run.task.processes
-        each = processes.gather({"generators": generators(), "objective": moved(self.run.state, "cpu")})
+        """Write a checkpoint, with the generators and the objective's state of every process."""
+        processes = self.stepper.task.processes
+        each = processes.gather({"generators": stored_generators(), "objective": moved(self.stepper.state, "cpu")})
         if processes.first:
             state = {
-                "run": self.run.save(),
+                "run": self.stepper.save(),
                 "each": each,
                 "history": [jsonable(epoch) for epoch in self.history],
                 "epoch": [self.sums, self.examples, self.seconds],
@@ -144,11 +143,11 @@ class Loop:
             write_checkpoint(folder, state)
 
     def _load(self, kept: dict[str, Any]) -> None:
-        run = self.run
-        run.load(kept["run"])
-        mine = kept["each"][run.task.processes.index]
-        run.state.update(moved(mine["objective"], run.task.classifier.device))
-        set_generators(mine["generators"])
+        stepper = self.stepper
+        stepper.load(kept["run"])
+        mine = kept["each"][stepper.task.processes.index]
+        stepper.state.update(moved(mine["objective"], stepper.task.classifier.device))
+        restore_stored_generators(mine["generators"])
         self.history = [Epoch.from_json(epoch) for epoch in kept["history"]]
         self.sums, self.examples, self.seconds = kept["epoch"]
 

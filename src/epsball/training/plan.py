@@ -14,7 +14,7 @@ from epsball.classifier.normalise import Statistics
 from epsball.generator_state import preserved
 from epsball.training.engine.optimisers import MakeOptimiser
 from epsball.training.engine.recipe import Recipe
-from epsball.training.engine.step import Run
+from epsball.training.engine.step import Stepper
 from epsball.training.evaluation.certifier import SHARE
 from epsball.training.objectives.objective import Objective
 from epsball.training.prepare import prepare
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 TRIALS, PATIENCE = 3, 10.0
-"""Steps tried, fewer where they have taken so many seconds; the fastest counts, since the first also warms up."""
+"""Steps tried, and seconds after which no other is begun; the fastest counts, since the first one also warms up."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -37,13 +37,20 @@ class Plan(results.Result):
     examples
         Examples trained on.
     forward, backward
-        Passes an example and step of the network trained, averaged over the steps tried.
+        Passes of the trained network per example and step, averaged over the steps tried.
     seconds
-        Estimate of the time of all steps, from those tried.
+        Estimated time of all steps, from those tried.
     measuring
-        Seconds at most for what is measured after each epoch, at the time a pass of a step took:
-        PGD-10 on the examples held out and on as many trained on, as if none broke early, and
-        certificates.
+        Largest time in seconds of what is measured after the epochs, from the time per pass of the
+        steps tried: PGD-10 on the examples held out and on as many trained on, as if none broke
+        early, and certificates.
+
+    Examples
+    --------
+    >>> from epsball.training import Plan
+    >>> plan = Plan(steps=2, epochs=1, examples=18, forward=2.0, backward=2.0, seconds=0.1, measuring=0.1)
+    >>> plan.to_arrow().num_rows
+    1
     """
 
     steps: int
@@ -86,31 +93,42 @@ def plan(
     recipe: Recipe | None = None,
     optimiser: MakeOptimiser | None = None,
 ) -> Plan:
-    """Return what `train` with these arguments would cost; a copy of the module takes the steps tried."""
+    """Return what `train` would cost with these arguments; the steps are tried on a copy of the module.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> x, ball = torch.linspace(0, 1, 40).view(20, 2), eb.Ball("linf", 0.1)
+    >>> recipe = eb.training.Recipe(epochs=2, batch_size=9)
+    >>> data = x, (x[:, 0] > 0.5).long()
+    >>> plan = eb.training.plan(torch.nn.Linear(2, 2), data, objective="pgd,steps=3", ball=ball, recipe=recipe)
+    >>> plan.steps, plan.forward, plan.backward
+    (4, 4.0, 4.0)
+    """
     recipe = recipe or Recipe()
-    task, measured = prepare(copy.deepcopy(module), data, objective, mean, std, ball, recipe, optimiser)
+    task, evaluation = prepare(copy.deepcopy(module), data, objective, mean, std, ball, recipe, optimiser)
     with preserved(recipe.seed):
-        run = Run(task)
-        run.begin()
-        counts = _Counts(run.network)
+        stepper = Stepper(task)
+        stepper.begin()
+        counts = _Counts(stepper.network)
         seconds: list[float] = []
-        while len(seconds) < min(TRIALS, run.batches.total) and sum(seconds) < PATIENCE:
+        while len(seconds) < min(TRIALS, stepper.batches.total) and sum(seconds) < PATIENCE:
             begun = time.perf_counter()
-            run.advance()
-            run.drain()
+            stepper.advance()
+            stepper.drain()
             seconds.append(time.perf_counter() - begun)
-    seen = sum(len(run.batches[step]) for step in range(run.step))
-    a_pass = min(seconds) * run.step / (counts.forward + counts.backward)
-    training = min(seconds) * run.batches.total
-    certificates = 0.0 if measured.ball is None else SHARE * training
+    seen = sum(len(stepper.batches[step]) for step in range(stepper.step))
+    a_pass = min(seconds) * stepper.step / (counts.forward + counts.backward)
+    training = min(seconds) * stepper.batches.total
+    certificates = 0.0 if evaluation.ball is None else SHARE * training
     return Plan(
-        steps=run.batches.total,
+        steps=stepper.batches.total,
         epochs=recipe.epochs,
         examples=len(task.fitted),
         forward=counts.forward / seen,
         backward=counts.backward / seen,
         seconds=training,
-        measuring=a_pass * measured.passes * recipe.epochs + certificates,
+        measuring=a_pass * evaluation.passes * recipe.epochs + certificates,
     )
 
 

@@ -1,4 +1,4 @@
-"""From what `train` is given to a `Task`: everything that can be wrong is found before the first step."""
+"""From the arguments of `train` to a `Task`: whatever can be wrong is found before the first step."""
 
 import warnings
 
@@ -15,7 +15,7 @@ from epsball.training.engine.batches import split
 from epsball.training.engine.optimisers import MakeOptimiser
 from epsball.training.engine.recipe import Recipe
 from epsball.training.engine.step import Task
-from epsball.training.evaluation.after_epoch import Measured
+from epsball.training.evaluation.after_epoch import EpochEvaluation
 from epsball.training.objectives.input_gradient import InputGradient
 from epsball.training.objectives.objective import Objective
 from epsball.training.objectives.registry import resolve
@@ -31,7 +31,7 @@ def prepare(
     ball: Ball | None,
     recipe: Recipe,
     optimiser: MakeOptimiser | None = None,
-) -> tuple[Task, Measured]:
+) -> tuple[Task, EpochEvaluation]:
     """Return the task, and what is measured after each epoch; see `epsball.train` for the arguments.
 
     Raises
@@ -56,8 +56,8 @@ def prepare(
     classifier = Classifier(module, mean, std) if ball is None else Classifier(module, mean, std, ball.low, ball.high)
     require_tensors(module)
     fitted, held = split(len(dataset), recipe)
-    measured = Measured.of(dataset, fitted, held, ball, recipe)
-    classes = classifier.check(*measured.held)
+    evaluation = EpochEvaluation.of(dataset, fitted, held, ball, recipe.seed)
+    classes = classifier.check(*evaluation.held)
     check_label_range(dataset.labels, classes)
     _warn_of_missing_classes(dataset.labels[fitted], classes)
     if recipe.batch_size < processes.count:
@@ -73,18 +73,18 @@ def prepare(
         processes=processes,
         optimiser=optimiser,
     )
-    return task, measured
+    return task, evaluation
 
 
 def require_tensors(module: nn.Module) -> None:
-    """Raise ModelError if the module keeps state that is no tensor: it could not be written."""
+    """Raise ModelError if the module keeps state that is not a tensor: it could not be written."""
     for name, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise ModelError(f"the module's state '{name}' is a {type(value).__name__}; only tensors can be written.")
 
 
 def require_compilable(objective: Objective, recipe: Recipe) -> None:
-    """Raise InputError if a network compiled would have to be differentiated twice."""
+    """Raise InputError if a compiled network would have to be differentiated twice."""
     if recipe.compile and isinstance(getattr(objective, "objective", objective), InputGradient):
         raise InputError(
             "'input-gradient' differentiates twice, which torch.compile cannot: leave compile out (it is True)."

@@ -1,4 +1,4 @@
-"""The processes that share a training run, and what they say to each other."""
+"""The processes that share a training run, and what they exchange."""
 
 import os
 import warnings
@@ -24,6 +24,12 @@ class Processes:
         This process, and how many there are.
     device
         Where its copy of the module lives; None leaves the module where it is.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> eb.training.Processes(index=1, count=2).share(torch.arange(5))
+    tensor([1, 3])
     """
 
     index: int = 0
@@ -32,11 +38,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and speaks."""
+        """Whether this process writes files and prints."""
         return self.index == 0
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the sums of tensors over all processes, in one exchange a dtype."""
+        """Return the sums of tensors over all processes, in one exchange per dtype."""
         if self.count == 1:
             return list(tensors)
         sums: dict[int, Tensor] = {}
@@ -92,6 +98,12 @@ def join() -> Processes:
     ------
     EpsballError
         If fewer processes found each other than were started.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.join().count
+    1
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started == 1:

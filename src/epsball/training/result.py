@@ -27,11 +27,20 @@ class Training(results.Result):
     card
         What is needed to build it again, and where it comes from.
     history
-        One `Epoch` an epoch.
+        One `Epoch` per epoch.
     checkpoint
         The card's path, or None if no folder was given.
     best
         The path of the card of the best epoch's weights, or None.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> x = torch.linspace(0, 1, 40).view(20, 2)
+    >>> recipe = eb.training.Recipe(epochs=2, batch_size=9)
+    >>> result = eb.train(torch.nn.Linear(2, 2), (x, (x[:, 0] > 0.5).long()), recipe=recipe)
+    >>> result.to_arrow()["epoch"].to_pylist()
+    [1, 2]
     """
 
     classifier: Classifier
@@ -59,7 +68,7 @@ class Training(results.Result):
         return results.jsonable(parts)
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return the history, a row an epoch; intervals of the quantities as columns ``gap.low`` and so on."""
+        """Return the history, one row per epoch; intervals of the quantities as columns ``gap.low`` and so on."""
         plain = [name for name in Epoch.__dataclass_fields__ if name not in ("parts", "quantities")]
         columns: dict[str, list[Any]] = {name: [getattr(e, name) for e in self.history] for name in plain}
         columns |= {name: [e.parts[name] for e in self.history] for name in self.history[0].parts}

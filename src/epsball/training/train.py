@@ -12,12 +12,12 @@ from epsball.generator_state import preserved
 from epsball.results import png
 from epsball.training.engine.optimisers import MakeOptimiser
 from epsball.training.engine.recipe import Recipe
-from epsball.training.engine.step import Run
+from epsball.training.engine.step import Stepper
 from epsball.training.loop import Loop
 from epsball.training.objectives.objective import Objective
 from epsball.training.prepare import prepare
 from epsball.training.records.artifacts import BEST, LAST, configuration, describe, with_history
-from epsball.training.records.resume import begun
+from epsball.training.records.resume import checkpoint_to_resume
 from epsball.training.result import Training
 
 FIGURE = "curves.png"
@@ -42,11 +42,11 @@ def train(
     """Train a module in place.
 
     Each step minimises the mean of the objective's per-example losses (eq. (2) of the
-    chapter). A part of the training data is held out; after each epoch the accuracies, natural
+    chapter). A part of the training data is held out. After each epoch the accuracies, natural
     and under PGD-10, on it and on as many examples trained on are recorded, and weights and
-    card written: those of the last epoch, and those of the best on the part held out.
+    cards are written: of the last epoch, and of the best one on the part held out.
 
-    Called again with the same arguments and folder after a kill, it goes on from the last
+    Called again with the same arguments and folder after a kill, it resumes from the last
     checkpoint; on the CPU, with one process and the same number of threads, it ends with the
     same bits. Started by ``torchrun`` or ``accelerate launch`` in several processes, these
     share each batch.
@@ -59,17 +59,17 @@ def train(
     data
         Training data: a text, an (x, y) pair, or an object with ``len`` and slicing.
     objective
-        An objective, or the text of one, as ``"trades,beta=6"``; by text it is for `ball`.
+        An objective, or a text such as ``"trades,beta=6"``, which names one for `ball`.
     mean, std
         Normalisation, in front of the module while it trains and in the card.
     ball
         The ball of the recorded accuracies under attack (default: the objective's own); its box
         is the one inputs live in.
     recipe
-        Optimiser, schedule, split, seed and what else is orthogonal to the objective.
+        Optimiser, schedule, split, seed and everything else that is independent of the objective.
     optimiser
-        Makes another optimiser than the recipe's of the list of parameters, as ``lambda p:
-        torch.optim.AdamW(p, lr=1e-3)``; the schedule multiplies its rates.
+        Makes the optimiser from the list of parameters, in place of the recipe's: ``lambda p:
+        torch.optim.AdamW(p, lr=1e-3)``. The schedule multiplies its rates.
     architecture
         The text from which `epsball.models.load` builds the module again, for the card; without
         it the card says what was trained but cannot load it.
@@ -79,9 +79,9 @@ def train(
     save_every
         Steps between two checkpoints; each epoch ends with one, too.
     override
-        Go on from a checkpoint of another configuration.
+        Resume from a checkpoint of another configuration.
     tensorboard
-        Write the log for TensorBoard, too (extra ``tensorboard``).
+        Also write the log for TensorBoard (extra ``tensorboard``).
 
     Returns
     -------
@@ -95,18 +95,28 @@ def train(
         is damaged, or the disk is full (the older checkpoints stay).
     EpsballError
         If a loss is not finite; the last checkpoint stays in `folder`.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> x, ball = torch.linspace(0, 1, 40).view(20, 2), eb.Ball("linf", 0.1)
+    >>> data = x, (x[:, 0] > 0.5).long()
+    >>> recipe = eb.training.Recipe(epochs=2, batch_size=9)
+    >>> result = eb.train(torch.nn.Linear(2, 2), data, objective="pgd,steps=3", ball=ball, recipe=recipe)
+    >>> [epoch.epoch for epoch in result.history]
+    [1, 2]
     """
     check_count("save_every", save_every, unit="steps")
     recipe = recipe or Recipe()
-    task, measured = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
+    task, evaluation = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
     place = None if folder is None else Path(folder)
-    resolved = configuration(task, measured.ball, architecture)
-    kept = begun(place, resolved, override)
+    resolved = configuration(task, evaluation.ball, architecture)
+    kept = checkpoint_to_resume(place, resolved, override)
     card = describe(task, resolved)
     with preserved(recipe.seed + task.processes.index):
         loop = Loop(
-            run=Run(task),
-            measured=measured,
+            stepper=Stepper(task),
+            evaluation=evaluation,
             card=card,
             configuration=resolved,
             folder=place,

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epsball import InputError
@@ -38,6 +38,7 @@ def test_cutout_zeroes_one_square_at_most():
     assert all(4 <= int(hole.sum()) <= 9 for hole in holes)
 
 
+@settings(max_examples=15)
 @given(st.permutations(range(6)))
 def test_augmentation_belongs_to_the_example_not_to_its_place(order):
     chain = parse_augmentation("crop=2, flip, cutout=3")

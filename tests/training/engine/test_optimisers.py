@@ -1,8 +1,15 @@
+from typing import get_args
+
 import pytest
 import torch
 
 from epsball.training import Recipe
 from epsball.training.engine.optimisers import SCHEDULES, make_schedule, recipe_optimiser
+from epsball.training.engine.recipe import ScheduleName
+
+
+def test_the_types_list_every_schedule():
+    assert get_args(ScheduleName) == tuple(SCHEDULES)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -37,9 +37,9 @@ def test_swa_is_the_mean_over_the_ends_of_the_later_epochs():
     assert module[1].num_batches_tracked == 4
 
 
-def test_batches_take_every_example_once_an_epoch_and_replay_it():
+def test_batches_take_every_example_once_per_epoch_and_replay_it():
     batches = Batches(torch.arange(10, 33), Recipe(batch_size=5, epochs=2), replays=2)
-    assert (batches.an_epoch, batches.total) == (10, 20)
+    assert (batches.per_epoch, batches.total) == (10, 20)
     first = [batches[step] for step in range(10)]
     assert torch.equal(first[0], first[1])
     assert torch.cat(first[::2]).sort().values.tolist() == list(range(10, 33))
@@ -67,7 +67,7 @@ def test_replays_of_a_batch_see_one_augmentation(as_users_run):
     assert not torch.equal(*sums)
 
 
-def test_the_radius_warms_up_and_training_never_leaves_the_ball():
+def test_the_radius_warms_up_and_training_never_leaves_the_ball(as_users_run):
     seen = []
 
     class Watching:
@@ -88,7 +88,7 @@ def test_the_radius_warms_up_and_training_never_leaves_the_ball():
     assert all(0.9 * share * 0.2 < moved <= share * 0.2 + 1e-6 for share, moved in seen)
 
 
-def test_bf16_trains_weights_that_stay_float32():
+def test_bf16_trains_weights_that_stay_float32(as_users_run, short_evaluations):
     recipe = Recipe(epochs=2, batch_size=60, lr=0.05, precision="bf16")
     result = eb.train(convnet(classes=10), "digits,first=300", objective=PGD(ball=Ball("linf", 0.1)), recipe=recipe)
     assert result.history[-1].loss < result.history[0].loss
@@ -121,18 +121,18 @@ def test_a_network_that_wants_plain_layout_gets_it():
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
     ],
 )
-def test_bad_options_are_explained(options, words):
+def test_bad_options_are_explained(options, words, as_users_run):
     with pytest.raises(InputError, match=words):
         Recipe(**options)
 
 
-def test_a_class_of_the_model_beyond_the_labels_is_said_too(as_users_run):
+def test_a_class_of_the_model_beyond_the_labels_is_reported_too(as_users_run):
     x, y = eb.data.load("digits", split="train")[:200]
     with pytest.warns(UserWarning, match=r"no example of class 10, 11 is trained on \(the model has 12"):
         eb.train(mlp(64, 8, 12), (x, y), recipe=Recipe(epochs=1, batch_size=50))
 
 
-def test_a_class_without_examples_is_said():
+def test_a_class_without_examples_is_reported(as_users_run):
     x, y = eb.data.load("digits", split="train")[:200]
     kept = y != 7
     with pytest.warns(UserWarning, match=r"no example of class 7 is trained on"):

@@ -22,7 +22,7 @@ def pairs(n: int = 70):
     return [(x[:n], y[:n]), (x[n:], y[n:])]
 
 
-def proved(module, trained: float = 1e6, **fields) -> certified.Proved:
+def proved(module, trained: float = 1e6, **fields) -> certified.CertifiedExamples:
     return Certifier(**fields)(eb.Classifier(module), pairs(), BALL, trained)
 
 
@@ -34,7 +34,7 @@ def robust():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-def test_certificates_agree_with_certify_and_go_on_to_the_end_where_there_is_time(robust):
+def test_certificates_agree_with_certify_and_cover_all_examples_where_there_is_time(robust):
     module = robust.classifier.module
     found = proved(module)
     for (x, y), mine in zip(pairs(), found.certified, strict=True):
@@ -44,7 +44,7 @@ def test_certificates_agree_with_certify_and_go_on_to_the_end_where_there_is_tim
     assert "of 70" in found.note
 
 
-def test_nothing_is_begun_that_would_take_more_than_the_share(robust):
+def test_nothing_starts_that_would_take_more_than_the_share(robust):
     too_early = proved(robust.classifier.module, trained=certified.FIRST / certified.SHARE * 0.99)
     assert [len(c) for c in too_early.certified] == [0, 0]
     assert "10% of the time trained so far" in too_early.note
@@ -65,7 +65,7 @@ def test_an_epoch_is_given_up_where_the_first_examples_have_no_certificate(as_us
     assert certified.ENOUGH <= len(found.certified[0]) < 70
 
 
-def test_a_network_that_cannot_be_bounded_is_named_and_training_goes_on(as_users_run):
+def test_a_network_that_cannot_be_bounded_is_reported_and_training_continues(as_users_run):
     found = proved(Wrapped(lambda inner, x: torch.fft.fft(inner(x)).real, mlp(64, 8, 10)))
     assert found.note.startswith("no certificates: ")
     double = Certifier()(eb.Classifier(mlp(64, 8, 10).double()), pairs(), BALL, 1e6)

@@ -36,13 +36,13 @@ def test_every_line_of_the_quantities_has_a_label_and_no_legend_covers_the_axes(
         assert legend.y0 >= inside.y1
 
 
-def test_without_certificates_no_trivial_band_is_drawn_but_the_reason_is_said():
-    figure = draw(history(certified=None, certificates="no certificates: too dear"))
+def test_without_certificates_no_trivial_band_is_drawn_but_the_reason_is_given():
+    figure = draw(history(certified=None, certificates="no certificates: too expensive"))
     axis = figure.axes[2]
     assert not axis.lines
     assert not axis.collections
     text = " ".join(axis.texts[0].get_text().split())
-    assert "no certificates: too dear" in text
+    assert "no certificates: too expensive" in text
     assert "optimal risk: at least 0.0000" in text
 
 

@@ -2,6 +2,8 @@
 
 import functools
 from dataclasses import replace
+from typing import get_args
+from unittest.mock import patch
 
 import jaxtyping
 import pytest
@@ -11,6 +13,7 @@ from torch.nn import functional
 
 import epsball as eb
 from epsball import Ball, EpsballError, InputError
+from epsball.attacks.parts.starts import STARTS
 from epsball.training import (
     AWP,
     FGSMRS,
@@ -21,29 +24,24 @@ from epsball.training import (
     Cascade,
     Free,
     InputGradient,
+    Losses,
     Recipe,
     Stability,
     Standard,
+    named,
 )
+from epsball.training.evaluation import verdicts
+from epsball.training.objectives.inner_search import StartName
 from helpers import convnet, mlp
 from training.contexts import context
+from training.small_objectives import NAMES, small_objective
 
 BALL = Ball("linf", 0.1)
 OBJECTIVES = {
-    "standard": Standard(),
-    "pgd": PGD(ball=BALL, steps=3),
-    "pgd l2": PGD(ball=Ball("l2", 0.5), steps=2),
-    "pgd l1": PGD(ball=Ball("l1", 2), steps=2),
-    "fgsm-rs": FGSMRS(ball=BALL),
-    "free": Free(ball=BALL, replays=3),
-    "trades": TRADES(ball=BALL, steps=3),
-    "trades l2": TRADES(ball=Ball("l2", 0.5), steps=2),
-    "mart": MART(ball=BALL, steps=3),
-    "awp": AWP(objective=PGD(ball=BALL, steps=3)),
-    "kgb17": KGB17(ball=BALL),
-    "stability": Stability(sigma=0.1, weight=0.5),
-    "input-gradient": InputGradient(weight=1.0),
-    "cascade": Cascade(ball=BALL, source=mlp(64, 16, 10, seed=5), steps=3),
+    **{name: lambda name=name: small_objective(name, BALL) for name in NAMES},
+    "pgd l2": lambda: PGD(ball=Ball("l2", 0.5), steps=2),
+    "pgd l1": lambda: PGD(ball=Ball("l1", 2), steps=2),
+    "trades l2": lambda: TRADES(ball=Ball("l2", 0.5), steps=2),
 }
 
 
@@ -52,12 +50,12 @@ def digits_mlp(seed: int = 0) -> nn.Module:
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
-def test_losses_are_one_an_example_and_leave_data_and_modes_alone(kind):
+def test_losses_are_one_per_example_and_leave_data_and_modes_alone(kind):
     module = convnet(classes=10)
     module[1].eval()
     x, y = torch.rand(12, 1, 8, 8), torch.randint(10, (12,))
     before = x.clone()
-    losses = OBJECTIVES[kind](module, x, y, context(12))
+    losses = OBJECTIVES[kind]()(module, x, y, context(12))
     assert losses.examples.shape == (12,)
     assert all(part.shape == (12,) and not part.requires_grad for part in losses.parts.values())
     assert torch.equal(x, before)
@@ -77,11 +75,45 @@ def test_a_batch_in_two_halves_gives_the_same_losses(kind):
     module = digits_mlp()
     x, y = torch.rand(10, 1, 8, 8), torch.randint(10, (10,))
     whole = context(10)
-    together = OBJECTIVES[kind](module, x, y, whole).examples
+    objective = OBJECTIVES[kind]()
+    together = objective(module, x, y, whole).examples
     for rows in (torch.arange(4), torch.arange(4, 10)):
         part = context(10, keys=whole.keys[rows], positions=rows)
-        found = OBJECTIVES[kind](module, x[rows], y[rows], part).examples
+        found = objective(module, x[rows], y[rows], part).examples
         torch.testing.assert_close(found, together[rows], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_registered_objective_knows_its_name(name):
+    assert named(name).name == name == small_objective(name, BALL).name
+
+
+def test_the_types_list_every_start():
+    assert set(get_args(StartName)) == set(STARTS)
+
+
+class Duck:
+    """Inherits nothing: a name, a call, and search and losses apart."""
+
+    def __init__(self) -> None:
+        self.name = "duck"
+
+    def __call__(self, module, x, y, context):
+        return self.losses(module, x, self.search(module, x, y, context), y, context)
+
+    def search(self, module, x, y, context):
+        return (x + 0.1).clamp(0, 1)
+
+    def losses(self, module, x, x_adv, y, context):
+        return Losses(examples=context.cross_entropy(module(x_adv), y))
+
+
+@pytest.mark.parametrize("make", [Duck, lambda: AWP(objective=Duck())])
+def test_an_objective_of_ones_own_need_not_inherit(make, as_users_run):
+    recipe = Recipe(epochs=2, batch_size=50)
+    result = eb.train(digits_mlp(), "digits,first=120", objective=make(), recipe=recipe)
+    assert result.history[1].loss < result.history[0].loss
+    assert result.card.training["objective"]["name"] in ("duck", "awp")
 
 
 RECIPE = Recipe(epochs=5, batch_size=50, lr=0.2, schedule="one-cycle", holdout=0.02)
@@ -93,7 +125,8 @@ def trained(objective, recipe: Recipe = RECIPE) -> eb.Classifier:
     """Train as users do, without the checks of types that only tests switch on: ten times as fast."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        return eb.train(digits_mlp(), "digits,first=700", objective=objective, recipe=recipe).classifier
+        with patch.object(verdicts, "METHOD", eb.attacks.PGD(steps=1)):
+            return eb.train(digits_mlp(), "digits,first=700", objective=objective, recipe=recipe).classifier
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
 
@@ -120,25 +153,25 @@ def under_attack(classifier: eb.Classifier, data, method: str = "pgd,steps=10") 
         FGSMRS(ball=BALL),
         TRADES(ball=BALL, steps=3),
         MART(ball=BALL, steps=3),
-        AWP(objective=PGD(ball=BALL, steps=3)),
+        AWP(objective=PGD(ball=BALL, steps=3), gamma=0.02),
     ],
     ids=lambda objective: objective.name,
 )
-def test_adversarial_training_raises_accuracy_under_attack(objective, standard, test_digits):
+def test_adversarial_training_raises_accuracy_under_attack(objective, standard, test_digits, as_users_run):
     assert under_attack(trained(objective), test_digits) > under_attack(standard, test_digits) + 0.05
 
 
-def test_free_training_raises_accuracy_under_attack_at_the_same_number_of_steps(standard, test_digits):
+def test_free_training_raises_accuracy_under_attack_at_the_same_number_of_steps(standard, test_digits, as_users_run):
     free = trained(Free(ball=BALL, replays=3), FEW)
     assert under_attack(free, test_digits) > under_attack(standard, test_digits) + 0.05
 
 
-def test_mixed_batches_raise_accuracy_under_the_one_step_attack(standard, test_digits):
+def test_mixed_batches_raise_accuracy_under_the_one_step_attack(standard, test_digits, as_users_run):
     mixed = trained(KGB17(ball=Ball("linf", 0.2), fraction=0.75, weight=1.0))
     assert under_attack(mixed, test_digits, "fgsm") > under_attack(standard, test_digits, "fgsm") + 0.02
 
 
-def test_cascade_raises_accuracy_on_the_adversarial_examples_of_its_source(standard, test_digits):
+def test_cascade_raises_accuracy_on_the_adversarial_examples_of_its_source(standard, test_digits, as_users_run):
     source = trained(PGD(ball=BALL, steps=3), FEW)
     cascade = trained(Cascade(ball=BALL, source=source.network, weight=1.0, similarity=0.01))
     x, y = test_digits
@@ -148,7 +181,7 @@ def test_cascade_raises_accuracy_on_the_adversarial_examples_of_its_source(stand
     assert under_attack(cascade, test_digits) > under_attack(standard, test_digits) + 0.05
 
 
-def test_stability_training_makes_predictions_agree_under_noise(standard, test_digits):
+def test_stability_training_makes_predictions_agree_under_noise(standard, test_digits, as_users_run):
     stable = trained(Stability(sigma=0.4, weight=1.0))
     x, _ = test_digits
     noise = 0.4 * torch.randn((5, *x.shape), generator=torch.Generator().manual_seed(0))
@@ -160,7 +193,7 @@ def test_stability_training_makes_predictions_agree_under_noise(standard, test_d
     assert agreement(stable) > agreement(standard) + 0.01
 
 
-def test_input_gradient_regularisation_shrinks_the_input_gradient(standard, test_digits):
+def test_input_gradient_regularisation_shrinks_the_input_gradient(standard, test_digits, as_users_run):
     regularised = trained(InputGradient(weight=0.1))
     x, y = test_digits
 
@@ -172,7 +205,7 @@ def test_input_gradient_regularisation_shrinks_the_input_gradient(standard, test
     assert slope(regularised) < 0.6 * slope(standard)
 
 
-def test_weight_perturbation_flattens_the_adversarial_loss_in_the_weights(test_digits):
+def test_weight_perturbation_flattens_the_adversarial_loss_in_the_weights(test_digits, as_users_run):
     x, y = test_digits
     plain = PGD(ball=BALL, steps=3)
 
@@ -219,12 +252,12 @@ class Ripple(nn.Module):
         return torch.cat([margin, torch.zeros_like(margin)], 1)
 
 
-def test_catastrophic_overfitting_is_seen_and_said():
+def test_catastrophic_overfitting_is_detected_and_reported():
     x, y = torch.full((64, 1), 0.5), torch.zeros(64, dtype=torch.int64)
     ball = Ball("linf", 0.2)
     setting = context(64)
     objective = FGSMRS(ball=ball, every=1)
-    with pytest.warns(UserWarning, match=r"catastrophic overfitting at step 1: .* goes on with PGD-10"):
+    with pytest.warns(UserWarning, match=r"catastrophic overfitting at step 1: .* continues with PGD-10"):
         objective(Ripple(), x, y, setting)
     assert setting.state == {"collapsed": True}
     objective(Ripple(), x, y, setting)

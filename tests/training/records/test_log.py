@@ -26,7 +26,7 @@ def test_the_log_says_what_the_objective_says(tmp_path, as_users_run):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_lines_of_steps_that_were_lost_go_when_the_run_goes_on(tmp_path):
+def test_lines_of_lost_steps_are_dropped_when_the_run_resumes(tmp_path):
     log = Log(tmp_path, 0, tensorboard=False)
     for step in (1, 2, 3):
         log.write(step, {"loss": 1.0})

@@ -113,7 +113,7 @@ class Evaluator:
             self.classifier.passes.forward -= len(points)
             self._channels_last = False
             if self.reduced:
-                _lay_out(self.network, torch.contiguous_format)
+                lay_out(self.network, torch.contiguous_format)
             return self.classifier.run(self.network, points)
 
 
@@ -215,11 +215,11 @@ def _copied(classifier: Classifier) -> nn.Module:
         network = copy.deepcopy(classifier.network)
     except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
         raise ModelError(f"the model cannot be copied for a bf16 search ({error}); use precision 'float32'.") from error
-    _lay_out(network, torch.channels_last)
+    lay_out(network, torch.channels_last)
     return network
 
 
-def _lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
+def lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
     """Store the weights of four axes in a memory format."""
     for parameter in network.parameters():
         if parameter.ndim == 4:

@@ -11,11 +11,11 @@ from epsball.errors import InputError, lookup
 from epsball.randomness import Keys
 
 Augmentation = Callable[[Tensor, Keys], Tensor]
-"""Maps images (n, c, h, w) and one key each to images of the same shape."""
+"""Maps images (n, c, h, w) and one key per image to images of the same shape."""
 
 
 def pad_crop(x: Float[Tensor, "n c h w"], keys: Keys, padding: int) -> Float[Tensor, "n c h w"]:
-    """Return windows of the image's own size, at random places of the image padded by zeros."""
+    """Return random windows, of the image's own size, of the image padded with zeros."""
     height, width = x.shape[-2:]
     top = keys.derive("top").choice(2 * padding + 1)
     left = keys.derive("left").choice(2 * padding + 1)
@@ -52,7 +52,7 @@ def parse_augmentation(text: str) -> list[Augmentation]:
     Raises
     ------
     InputError
-        If a part is unknown, or its number is no whole number of at least 1.
+        If a part is unknown, or its number is not a whole number of at least 1.
     """
     return [_parsed(part.strip()) for part in text.split(",")] if text.strip() else []
 
@@ -61,7 +61,7 @@ def _parsed(part: str) -> Augmentation:
     name, _, number = part.partition("=")
     if lookup({"crop": True, "flip": False, "cutout": True}, name, "augmentation"):
         if not number.isdecimal() or int(number) < 1:
-            raise InputError(f"augment '{part}' has no whole number of at least 1; write {name}=4.")
+            raise InputError(f"augment '{part}' needs a whole number of at least 1; write {name}=4.")
         size = int(number)
         return (lambda x, keys: pad_crop(x, keys, size)) if name == "crop" else (lambda x, keys: cutout(x, keys, size))
     if number:
@@ -75,7 +75,7 @@ def augment(x: Float[Tensor, "n *shape"], keys: Keys, augmentations: list[Augmen
     Raises
     ------
     InputError
-        If there is something to do and the examples are no images.
+        If there is something to do and the examples are not images.
     """
     if augmentations and x.ndim != 4:
         raise InputError(f"augmentation is for images (n, c, h, w); the examples are {tuple(x.shape)}. Leave it out.")

@@ -13,15 +13,15 @@ class Average:
     """A weighted mean of a module's states, kept beside it.
 
     EMA: m <- d m + (1 - d) w after each step, with d = min(decay, (1 + t) / (10 + t)) so that
-    the first steps do not weigh for ever. SWA: the mean of w over the ends of epochs. Floating
-    buffers (running statistics) are averaged alike, others copied.
+    the first steps soon lose their weight. SWA: the mean of w over the ends of epochs.
+    Floating-point buffers (running statistics) are averaged too, others are copied.
 
     Parameters
     ----------
     module
         The module averaged.
     recipe
-        With its `ema` and `swa`; without both, nothing is kept.
+        Its `ema` and `swa`; if both are 0, nothing is kept.
 
     References
     ----------
@@ -35,14 +35,14 @@ class Average:
         self._count = 0
 
     def after_step(self) -> None:
-        """Take the weights after an optimiser's step into the exponential average."""
+        """Update the exponential average with the weights after an optimiser's step."""
         if not self._recipe.ema:
             return
         t = self._count
         self._take(1.0 - min(self._recipe.ema, (1 + t) / (10 + t)))
 
     def after_epoch(self, epochs: int) -> None:
-        """Take the weights at the end of an epoch into the mean; `epochs` is how many are done."""
+        """Update the mean with the weights at the end of an epoch; `epochs` counts those done."""
         if self._recipe.swa and epochs > self._recipe.swa * self._recipe.epochs:
             self._take(1.0 / (self._count + 1))
 
@@ -59,7 +59,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average into the module inside the block; the weights come back."""
+        """Put the average into the module inside the block; the weights come back afterwards."""
         if not self._mean:
             yield
             return
@@ -80,7 +80,7 @@ class Average:
         return {"mean": self._mean, "count": self._count}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore what a checkpoint kept."""
         like = _tensors(self._module)
         self._mean = [tensor.to(of.device) for tensor, of in zip(state["mean"], like, strict=False)]
         self._count = state["count"]

@@ -35,7 +35,7 @@ class Batches:
     fitted
         The examples trained on.
     recipe
-        With its `batch_size` and `seed`.
+        Its `batch_size` and `seed`.
     replays
         Steps in a row on each batch.
     """
@@ -49,15 +49,15 @@ class Batches:
         self._fitted, self._recipe, self._replays = fitted, recipe, replays
         self._count = math.ceil(len(fitted) / recipe.batch_size)
         self._epoch, self._batches = -1, ()
-        self.an_epoch = self._count * replays
-        self.total = self.an_epoch * recipe.epochs
+        self.per_epoch = self._count * replays
+        self.total = self.per_epoch * recipe.epochs
 
     def first_of(self, step: int) -> int:
         """Return the first step on the batch of a step."""
         return step - step % self._replays
 
     def __getitem__(self, step: int) -> Tensor:
-        epoch, number = divmod(step, self.an_epoch)
+        epoch, number = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             keys = Keys.of_positions(self._fitted, self._recipe.seed).derive("order", epoch)
             self._epoch, self._batches = epoch, self._fitted[keys.words.argsort()].tensor_split(self._count)

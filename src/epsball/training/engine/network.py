@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from epsball.attacks.engine.evaluator import lay_out
 from epsball.errors import ModelError
 from epsball.module_state import untouched
 from epsball.training.engine.recipe import Recipe
@@ -20,14 +21,14 @@ class Network(nn.Module):
     network
         The module behind its `Normalise`; its convolutions' weights are laid out in place.
     example
-        A few inputs (n, *shape), on its device, to find out what it takes.
+        A few inputs (n, *shape), on its device, to find out which layout it accepts.
     recipe
-        With its `precision` and `compile`.
+        Its `precision` and `compile`.
 
     Raises
     ------
     ModelError
-        If bf16 is asked for a module that is not float32.
+        If bf16 is asked of a module that is not float32.
     """
 
     def __init__(self, network: nn.Module, example: Float[Tensor, "n *shape"], recipe: Recipe) -> None:
@@ -56,14 +57,7 @@ def _layout(network: nn.Module, example: Tensor) -> torch.memory_format:
     try:
         with untouched(network), torch.no_grad():
             network(example.clone(memory_format=torch.channels_last))
-    except RuntimeError:  # a view of activations that wants them plain
+    except RuntimeError:  # for instance a view that needs contiguous activations
         lay_out(network, torch.contiguous_format)
         return torch.contiguous_format
     return torch.channels_last
-
-
-def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
-    """Store the weights of four axes in a memory format."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=layout)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from epsball.errors import InputError, lookup
-from epsball.training.engine.recipe import Recipe
+from epsball.training.engine.recipe import OptimiserName, Recipe, ScheduleName
 
 
 def _constant(progress: float) -> float:
@@ -35,42 +35,39 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "piecewise": _piecewise,
     "one-cycle": _one_cycle,
 }
-"""Factor of the learning rate as a function of the share of steps done (piecewise: a tenth at 1/2 and 3/4)."""
-
-OPTIMISERS = ("sgd", "adam")
-
+"""Factor of the learning rate as a function of the share of steps taken (piecewise: divided by 10 at 1/2 and 3/4)."""
 
 MakeOptimiser = Callable[[list[nn.Parameter]], Optimizer]
-"""Makes an optimiser of the parameters to be trained."""
+"""Makes the optimiser of the parameters that are trained."""
 
 
 def recipe_optimiser(recipe: Recipe) -> MakeOptimiser:
-    """Return what makes SGD (with Nesterov momentum if there is momentum) or Adam.
+    """Return a maker of SGD (with Nesterov momentum if there is momentum) or Adam.
 
     Raises
     ------
     InputError
-        If the name is unknown or a number out of range.
+        If the name is unknown or a number is out of range.
     """
     lr, momentum, decay = recipe.lr, recipe.momentum, recipe.weight_decay
     if not (math.isfinite(lr) and lr > 0):
         raise InputError(f"lr is {lr}; the learning rate must be positive.")
     if not 0 <= momentum < 1 or not decay >= 0:
         raise InputError(f"momentum is {momentum}, weight_decay {decay}; need 0 <= momentum < 1, decay >= 0.")
-    lookup(dict.fromkeys(OPTIMISERS), recipe.optimiser, "optimiser")
+    lookup(dict.fromkeys(get_args(OptimiserName)), recipe.optimiser, "optimiser")
     if recipe.optimiser == "sgd":
         return lambda parameters: SGD(parameters, lr, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
     return lambda parameters: Adam(parameters, lr, weight_decay=decay)
 
 
 def describe_optimiser(make: MakeOptimiser) -> dict[str, Any]:
-    """Return what an optimiser is by its class and defaults, for the record of a run."""
+    """Return the class and the defaults of an optimiser, for the record of a run."""
     made = make([nn.Parameter(torch.zeros(1))])
     return {"class": type(made).__name__, **{key: str(value) for key, value in made.defaults.items()}}
 
 
-def make_schedule(name: str, optimiser: Optimizer, steps: int) -> LambdaLR:
-    """Return the schedule of that name over `steps` steps.
+def make_schedule(name: ScheduleName, optimiser: Optimizer, steps: int) -> LambdaLR:
+    """Return the schedule of this name over `steps` steps.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The optimiser's side of a run: what goes on from step to step."""
+"""One step of training after another: network, optimiser, schedule and average."""
 
 import copy
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ from epsball.training.engine.batches import Batches
 from epsball.training.engine.network import Network
 from epsball.training.engine.optimisers import MakeOptimiser, make_schedule, recipe_optimiser
 from epsball.training.engine.recipe import Recipe
-from epsball.training.objectives.objective import Context, Losses, Objective, require_losses
+from epsball.training.objectives.objective import Context, Losses, Objective, Replaying, require_losses
 from epsball.training.processes import Processes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is trained, on what, how and with whom."""
+    """What is trained, on which data, how, and by which processes."""
 
     classifier: Classifier
     objective: Objective
@@ -35,10 +35,10 @@ class Task:
 
 
 @dataclass
-class Run:
+class Stepper:
     """Module, optimiser, schedule, average and the objective's state after `step` steps.
 
-    Losses stay on the device and are looked at in `drain`, so that a step waits for nothing.
+    Losses stay on the device until `drain` reads them, so that no step waits for them.
     """
 
     task: Task
@@ -48,13 +48,15 @@ class Run:
     def __post_init__(self) -> None:
         task, recipe = self.task, self.task.recipe
         classifier = task.classifier
-        self.batches = Batches(task.fitted, recipe, getattr(task.objective, "replays", 1))
+        self.batches = Batches(
+            task.fitted, recipe, task.objective.replays if isinstance(task.objective, Replaying) else 1
+        )
         self.augmentations = parse_augmentation(recipe.augment)
         example, _ = self._examples(task.fitted[:2])
         self.network = Network(classifier.network, example, recipe)
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         if not parameters:
-            raise ModelError("the model has no parameter that is trained; thaw some with requires_grad_(True).")
+            raise ModelError("the model has no trainable parameter; unfreeze some with requires_grad_(True).")
         self.optimiser = (task.optimiser or recipe_optimiser(recipe))(parameters)
         self.schedule = make_schedule(recipe.schedule, self.optimiser, self.batches.total)
         self.average = Average(classifier.network, recipe)
@@ -91,7 +93,7 @@ class Run:
             smoothing=task.recipe.label_smoothing,
             processes=task.processes,
         )
-        # Replays see one augmentation: what an objective keeps of the last one belongs to that image.
+        # The replays of a batch see one augmentation: what an objective keeps between them belongs to that image.
         x = augment(x, places.derive(self.batches.first_of(self.step), "augment"), self.augmentations)
         losses = require_losses(task.objective(self.network, x, y, context), len(y), task.objective.name)
         self._descend(losses, len(rows))
@@ -110,7 +112,7 @@ class Run:
         return min(1.0, (self.step + 1) / rising) if rising else 1.0
 
     def _descend(self, losses: Losses, total: int) -> None:
-        """Step along the gradient of sum_i loss_i / total + the term of the weights, over all processes."""
+        """Take the optimiser's step for sum_i loss_i / total + the term of the weights, over all processes."""
         processes = self.task.processes
         loss = losses.examples.sum() / total
         if losses.weights is not None:
@@ -126,7 +128,7 @@ class Run:
         self.average.after_step()
 
     def drain(self) -> tuple[int, dict[str, float]]:
-        """Return how many examples the steps since the last call took, and the sums of their losses and parts.
+        """Return how many examples the steps since the last call used, and the sums of their losses and parts.
 
         Raises
         ------
@@ -158,18 +160,16 @@ class Run:
             self._diverged(self.step - 1, "a weight is not finite after")
 
     def _diverged(self, step: int, what: str) -> NoReturn:
-        epoch, number = divmod(step, self.batches.an_epoch)
+        epoch, number = divmod(step, self.batches.per_epoch)
         raise EpsballError(
-            f"{what} epoch {epoch + 1}, batch {number + 1} of {self.batches.an_epoch} (step {step + 1}): training "
+            f"{what} epoch {epoch + 1}, batch {number + 1} of {self.batches.per_epoch} (step {step + 1}): training "
             "diverged. Lower lr; the last checkpoint, if any, is kept."
         )
 
     def save(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the run, the same on all processes but for what each draws."""
+        """Return what a checkpoint keeps of the run, the same on all processes."""
         network = self.task.classifier.network
-        tensors = {
-            name: t.detach().cpu().clone() for name, t in (*network.named_parameters(), *network.named_buffers())
-        }
+        tensors = {name: tensor.cpu().clone() for name, tensor in _tensors(network).items()}
         return {
             "step": self.step,
             "tensors": tensors,
@@ -179,12 +179,12 @@ class Run:
         }
 
     def load(self, kept: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept.
+        """Restore what a checkpoint kept.
 
         Raises
         ------
         ModelError
-            If the module's parameters or buffers are others.
+            If the module has other parameters or buffers.
         """
         network = self.task.classifier.network
         mine = _tensors(network)
@@ -199,7 +199,7 @@ class Run:
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Return every parameter and buffer, those kept out of the state dict, too."""
+    """Return every parameter and buffer, also those that the state dict leaves out."""
     return {name: tensor.detach() for name, tensor in (*network.named_parameters(), *network.named_buffers())}
 
 

@@ -1,4 +1,4 @@
-"""Certificates after an epoch, as far as they are cheap: the upper side of the robust risks measured."""
+"""Certificates after an epoch, as far as they are cheap: the upper side of the robust risks."""
 
 import copy
 import time
@@ -16,14 +16,14 @@ from epsball.errors import AssumptionError, ModelError, UnsupportedOperation
 from epsball.generator_state import preserved
 
 SHARE = 0.1
-"""Of the time trained so far that certificates may take."""
+"""Largest share of the time trained so far that certificates may take."""
 
 FIRST = 1.0
-"""Seconds that capturing and bounding one example are taken for before they were measured."""
+"""Assumed seconds for capturing the network and bounding one example, until they are measured."""
 
-TOO_DEAR = f"they would take more than {SHARE:.0%} of the time trained so far"
+TOO_EXPENSIVE = f"no certificates: they would take more than {SHARE:.0%} of the time trained so far"
 ENOUGH = 30
-"""Examples after which an epoch is given up if none of those held out is certified."""
+"""Number of held-out examples after which an epoch is given up if none of them is certified."""
 
 BATCH = 32
 METHODS = ("interval", "crown-ibp")
@@ -32,74 +32,82 @@ Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proved:
-    """Which examples of each pair are certified, of those bounded: the first m, (m,); and how it went."""
+class CertifiedExamples:
+    """Which of the first m examples of each pair are certified, (m,), and how it went."""
 
     certified: tuple[Bool[Tensor, " m"], ...]
     note: str
+
+    @classmethod
+    def none(cls, pairs: Sequence[Pair], note: str = "") -> "CertifiedExamples":
+        """Return that no certificate was tried."""
+        return cls(certified=tuple(torch.zeros(0, dtype=torch.bool) for _ in pairs), note=note)
 
 
 @dataclass(kw_only=True)
 class Certifier:
     """Certifies examples by `METHODS` in at most `SHARE` of the time trained so far.
 
-    Nothing is begun that the time left would not pay for, by what it cost before; an epoch is
-    given up where the first `ENOUGH` examples hold no certified one. Claims are about the float32 network. Off
-    the CPU they are made for a copy there, which rounds within the same claim.
+    A batch is skipped if its last cost says that it will not fit in the time left; an epoch is
+    given up if none of the first `ENOUGH` examples is certified. The claims are about the float32
+    network. On other devices they are made for a copy on the CPU, whose rounding the same claim covers.
 
     Parameters
     ----------
     spent
         Seconds spent so far.
     least
-        Seconds that the least attempt took last: capture and one example.
+        Seconds that the smallest attempt, capture and one example, took last time.
     """
 
     spent: float = 0.0
     least: float = FIRST
 
-    def __call__(self, classifier: Classifier, pairs: Sequence[Pair], ball: Ball, trained: float) -> Proved:
+    def __call__(self, classifier: Classifier, pairs: Sequence[Pair], ball: Ball, trained: float) -> CertifiedExamples:
         """Return certificates of the pairs (x, y), batch by batch in turn, after `trained` seconds of training."""
         left = SHARE * trained - self.spent
         if left < self.least:
-            return _nothing(pairs, TOO_DEAR)
+            return CertifiedExamples.none(pairs, TOO_EXPENSIVE)
         begun = time.perf_counter()
         try:
             # Capturing draws a few inputs, which must not change what training draws.
             with preserved():
                 return self._bounded(classifier, pairs, ball, begun, left)
         except (ModelError, UnsupportedOperation, AssumptionError) as error:
-            return _nothing(pairs, str(error))
+            return CertifiedExamples.none(pairs, f"no certificates: {error}")
         finally:
             self.spent += time.perf_counter() - begun
 
-    def _bounded(self, classifier: Classifier, pairs: Sequence[Pair], ball: Ball, begun: float, left: float) -> Proved:
+    def _bounded(
+        self, classifier: Classifier, pairs: Sequence[Pair], ball: Ball, begun: float, left: float
+    ) -> CertifiedExamples:
+        """Return the certificates found in `left` seconds from `begun` on."""
         here = _on_the_cpu(classifier, ball)
         verifier = Verifier.of(here, tuple(pairs[0][0].shape[1:]), arithmetic_of("float32"))
         run = Certification(verifier=verifier, ball=ball, methods=METHODS)
         certified = [torch.zeros(0, dtype=torch.bool) for _ in pairs]
-        each = 0.0  # seconds an example of the last batch took
+        per_example = 0.0  # seconds, of the last batch
         for which, rows in _in_turn([len(y) for _, y in pairs]):
             started = time.perf_counter()
-            if started - begun + each * (rows.stop - rows.start) > left:
+            if started - begun + per_example * (rows.stop - rows.start) > left:
                 break
             x, y = pairs[which]
             found = run.certificates(here, here.to_model(x[rows].cpu()), y[rows].cpu()).certified
             certified[which] = torch.cat([certified[which], found])
-            each = (time.perf_counter() - started) / len(found)
+            per_example = (time.perf_counter() - started) / len(found)
             if rows.start == which == 0:
                 self.least = time.perf_counter() - begun
             if rows.stop >= ENOUGH and not bool(certified[0].any()):
                 break
         if not len(certified[0]):
-            return _nothing(pairs, TOO_DEAR)
+            return CertifiedExamples.none(pairs, TOO_EXPENSIVE)
         counts = ", ".join(f"{int(c.sum())} of {len(c)}" for c in certified)
         note = f"{' and '.join(METHODS)} certify {counts} (held out, trained on)"
-        return Proved(certified=tuple(certified), note=note)
+        return CertifiedExamples(certified=tuple(certified), note=note)
 
 
 def _in_turn(lengths: Sequence[int]) -> Iterator[tuple[int, slice]]:
-    """Yield (which, rows): a batch of each in turn, of 1, 2, 4, ... examples up to `BATCH`."""
+    """Yield (which, rows): one batch of each in turn, of 1, 2, 4, ... examples up to `BATCH`."""
     begin, size = 0, 1
     while begin < max(lengths):
         for which, length in enumerate(lengths):
@@ -112,8 +120,3 @@ def _on_the_cpu(classifier: Classifier, ball: Ball) -> Classifier:
     if classifier.device.type == "cpu":
         return classifier
     return Classifier(copy.deepcopy(classifier.network).cpu(), low=ball.low, high=ball.high)
-
-
-def _nothing(pairs: Sequence[Pair], reason: str) -> Proved:
-    none = tuple(torch.zeros(0, dtype=torch.bool) for _ in pairs)
-    return Proved(certified=none, note=f"no certificates: {reason}")

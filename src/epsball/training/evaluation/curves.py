@@ -17,11 +17,11 @@ QUANTITIES: dict[str, tuple[str, dict[str, Any]]] = {
     "excess": ("excess risk", {"linewidth": 3.0, "alpha": 0.5}),
     "optimal": ("optimal risk", {"linewidth": 1.0, "linestyle": "--"}),
 }
-"""Label and lines of each: wide under thin and broken, since excess and optimal risk often have the same ends."""
+"""Label and line of each: the wide one lies under the dashed one, since their ends often agree."""
 
 
 def draw(history: Sequence[Epoch]) -> "Figure":
-    """Return a figure of a history: what is held out in full lines, what was trained on in broken ones."""
+    """Return a figure of a history: solid lines for examples held out, dashed ones for those trained on."""
     panels = 3 if all(epoch.quantities is not None for epoch in history) else 2
     figure = results.new_figure(4.2 * panels, 3.6)
     axes = figure.subplots(1, panels)
@@ -52,7 +52,7 @@ def _accuracies(axis: "Axes", history: Sequence[Epoch], epochs: list[int]) -> No
 
 
 def _quantities(axis: "Axes", history: Sequence[Epoch]) -> None:
-    """Draw the three quantities as bands where certificates close them above; say where none do."""
+    """Draw the three quantities as bands over the epochs with certificates; if there are none, say why."""
     proved = [(epoch.epoch, epoch.quantities) for epoch in history if epoch.certified and epoch.quantities]
     axis.set(xlabel="epoch", ylabel="joint 95% intervals")
     if not proved:
@@ -78,5 +78,5 @@ def _nothing_proved(last: Epoch) -> str:
 
 
 def _legend_above(axis: "Axes") -> None:
-    """Put the legend over the axes, where it hides no line."""
+    """Put the legend above the axes, where it hides no line."""
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize="small")

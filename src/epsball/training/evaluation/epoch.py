@@ -1,4 +1,4 @@
-"""`Epoch`: what an epoch of training left, and which of them is the best."""
+"""`Epoch`: the record of one epoch of training, and which epoch is the best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 from epsball.risk import Quantities
 from epsball.statistics import Interval
-from epsball.training.evaluation.after_epoch import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,14 @@ class Epoch:
         The three quantities of 17.6.1, together at 95% in this epoch, or None without a ball.
     seconds
         Wall time of its training, evaluation not counted.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> accuracies = {"natural": 0.9, "under_attack": 0.6, "seen_natural": 0.95, "seen_under_attack": 0.7}
+    >>> epoch = eb.training.Epoch(epoch=1, loss=0.5, parts={}, lr=0.1, quantities=None, seconds=2.0, **accuracies)
+    >>> epoch.criterion
+    0.6
     """
 
     epoch: int
@@ -54,21 +61,6 @@ class Epoch:
     seconds: float
 
     @classmethod
-    def of(cls, findings: Findings, found: Quantities | None, **numbers: Any) -> "Epoch":
-        """Return the epoch of findings and of the other numbers."""
-        held, seen = findings.held, findings.seen
-        return cls(
-            natural=held.natural / held.total,
-            under_attack=None if held.under_attack is None else held.under_attack / held.total,
-            seen_natural=seen.natural / seen.total,
-            seen_under_attack=None if seen.under_attack is None else seen.under_attack / seen.total,
-            certified=held.certified / held.bounded if held.bounded else None,
-            certificates=findings.certificates,
-            quantities=found,
-            **numbers,
-        )
-
-    @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Epoch":
         """Return the epoch that `epsball.results.jsonable` wrote."""
         found = document["quantities"]
@@ -77,7 +69,7 @@ class Epoch:
 
     @property
     def criterion(self) -> float:
-        """What the best epoch is chosen by: held-out accuracy under attack, or natural accuracy without a ball."""
+        """What the best epoch is chosen by: the held-out accuracy under attack, or natural accuracy without a ball."""
         return self.natural if self.under_attack is None else self.under_attack
 
 

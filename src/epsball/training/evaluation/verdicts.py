@@ -16,18 +16,18 @@ from epsball.training.processes import Processes
 
 METHOD = PGD(steps=10)
 CONFIDENCE = 1.0 - 0.05 / 3
-"""Of each of three statements, so that they hold together with 95%: two robust risks and the optimal risk."""
+"""Confidence of each of three statements, so that all hold together with 95%: two robust risks and the optimal risk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:
-    """Of each example, whether it is classified correctly, and whether PGD-10 broke it (None without a ball)."""
+    """For each example, whether it is classified correctly, and whether PGD-10 broke it (None without a ball)."""
 
     correct: Bool[Tensor, " n"]
     broken: Bool[Tensor, " n"] | None
 
 
-def judge(
+def verdicts_on(
     classifier: Classifier,
     x: Float[Tensor, "n *shape"],
     y: Int64[Tensor, " n"],
@@ -54,7 +54,7 @@ class Accuracies:
     Parameters
     ----------
     total, natural, under_attack
-        All, those classified correctly, and those withstanding PGD-10 (None without a ball).
+        All, those classified correctly, and those that withstand PGD-10 (None without a ball).
     bounded, certified
         Those for which certificates were tried, and those that have one.
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,11 @@ from torch.func import functional_call
 
 from epsball.checks import check_positive
 from epsball.errors import InputError
-from epsball.training.objectives.objective import Adversarial, Context, Losses
+from epsball.training.objectives.objective import Adversarial, Context, Losses, Objective
 
 
 @dataclass(frozen=True, kw_only=True)
-class AWP:
+class AWP(Objective):
     """Minimise an objective's loss at weights w + v, v the ascent direction of that loss, layer by layer.
 
     v_l = gamma * ||w_l|| * g_l / ||g_l||, g the gradient in w of the mean loss over the global
@@ -28,13 +29,23 @@ class AWP:
     gamma
         Size of the perturbation relative to a layer's norm, positive.
     after
-        First optimiser's step with a perturbation.
+        First step of the optimiser with a perturbation.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("linf", "8/255")
+    >>> awp = eb.training.AWP(objective=eb.training.TRADES(ball=ball, beta=1.0), gamma=0.01)
+    >>> eb.training.resolve("awp,objective=trades,gamma=0.01,beta=1", ball) == awp
+    True
 
     References
     ----------
     Wu, Xia and Wang, "Adversarial weight perturbation helps robust generalization", NeurIPS
     2020, eqs. (7) to (10) (one step of weight ascent, as their code).
     """
+
+    name: ClassVar[str] = "awp"
 
     objective: Adversarial
     gamma: float = 0.005
@@ -44,13 +55,8 @@ class AWP:
         check_positive("gamma", self.gamma)
         if not isinstance(self.objective, Adversarial):
             raise InputError(
-                f"awp cannot wrap {self.objective!r}; it needs an objective with search(...) and losses(...), as PGD."
+                f"awp cannot wrap {self.objective!r}; give an objective with search(...) and losses(...), such as PGD."
             )
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "awp"
 
     @property
     def ball(self) -> object:

@@ -1,6 +1,7 @@
-"""Cascade adversarial training: adversarial examples of a network already defended, and one embedding."""
+"""Cascade adversarial training: adversarial examples of a network defended before, and one embedding."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,13 @@ from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball
 from epsball.checks import check_weight
 from epsball.errors import InputError
-from epsball.training.objectives.inner_search import Search
+from epsball.training.objectives.inner_search import InnerSearch
 from epsball.training.objectives.least_likely_step import towards_least_likely
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Cascade:
+class Cascade(Adversarial):
     """Train on clean and adversarial examples of two origins, and keep their embeddings together.
 
     Loss = (CE(x, y) + weight * CE(x', y)) / (1 + weight) + similarity * ||e(x') - e(x)||_2^2. The
@@ -30,7 +31,7 @@ class Cascade:
     ball
         The perturbation set trained for.
     source
-        The network already defended: raw pixels to logits, as ``Classifier(...).network``. It is
+        The network defended before: raw pixels to logits, as ``Classifier(...).network``. It is
         run in evaluation mode and never changed.
     steps, step_size
         Of the iterative attack on the source.
@@ -40,11 +41,20 @@ class Cascade:
         Factor of the distance of one pair, at least 0. The paper's lambda_2 = 1e-4 is a factor of
         the sum over the 64 pairs of a batch, which is 0.0064 of their mean.
 
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> source = eb.Classifier(torch.nn.Linear(4, 2)).network
+    >>> eb.training.Cascade(ball=eb.Ball("linf", 0.1), source=source).name
+    'cascade'
+
     References
     ----------
     Na, Ko and Mukhopadhyay, "Cascade adversarial machine learning regularized with a unified
     embedding", ICLR 2018, sections 3 and 4.
     """
+
+    name: ClassVar[str] = "cascade"
 
     ball: Ball
     source: nn.Module
@@ -57,15 +67,6 @@ class Cascade:
         check_weight("weight", self.weight)
         check_weight("similarity", self.similarity)
         self._iterative()
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "cascade"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return the mixed cross-entropy + similarity * squared distance of the embeddings."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return the module's own adversarial points for the first half of the batch, the source's for the rest."""
@@ -95,5 +96,5 @@ class Cascade:
         if where != (x.device, x.dtype):
             raise InputError(f"the source is {where[1]} on {where[0]}, the inputs {x.dtype} on {x.device}; move it.")
 
-    def _iterative(self) -> Search:
-        return Search(ball=self.ball, steps=self.steps, step_size=self.step_size, start="none")
+    def _iterative(self) -> InnerSearch:
+        return InnerSearch(ball=self.ball, steps=self.steps, step_size=self.step_size, start="none")

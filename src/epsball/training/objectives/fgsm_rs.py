@@ -1,8 +1,8 @@
-"""Fast adversarial training: one step from a random start, with an eye on catastrophic overfitting."""
+"""Fast adversarial training: one step from a random start, watched for catastrophic overfitting."""
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,66 +13,67 @@ from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.errors import EpsballError, lookup
 from epsball.module_state import evaluating
-from epsball.training.objectives.inner_search import Search
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.inner_search import InnerSearch
+from epsball.training.objectives.objective import Adversarial, Context, Losses
+
+Collapse = Literal["pgd", "stop"]
 
 COLLAPSED = 0.5
 """Catastrophic overfitting: PGD leaves less than this share of the batch's accuracy under the one step ..."""
 
 APART = 0.3
-"""... and the two accuracies are further apart than this, which those of a net not yet trained are not."""
+"""... and the two accuracies differ by more than this, which rules out a network not yet trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FGSMRS:
+class FGSMRS(Adversarial):
     """Minimise the cross-entropy at one step of 1.25 radius from a uniform start.
 
-    One-step training can collapse within an epoch: the module learns to resist the one step
-    alone, its accuracy under PGD falls to nothing. So each `every` steps PGD-`steps` is run on
-    the batch at hand; where it leaves less than half of the accuracy under the one step (and 0.3
-    less), that is said as a warning and training goes on with PGD-`steps`, or stops.
+    One-step training can collapse within an epoch: the module learns to resist that single step
+    only, and its accuracy under PGD falls to zero. So every `every` steps PGD-`steps` is run on
+    the current batch; if it leaves less than half of the accuracy under the single step, and more
+    than 0.3 less, a warning says so and training continues with PGD-`steps`, or it stops.
 
     Parameters
     ----------
     ball
         The perturbation set trained for.
     step_size
-        Of the one step.
+        Of the single step.
     every
         Optimiser's steps between two checks.
     steps
         Steps of the PGD that checks and, after a collapse, trains.
     collapse
-        ``"pgd"`` goes on with PGD, ``"stop"`` ends the training.
+        ``"pgd"`` continues with PGD, ``"stop"`` ends the training.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.FGSMRS(ball=eb.Ball("linf", "8/255"), collapse="stop").step_size
+    '1.25*radius'
 
     References
     ----------
     Wong, Rice and Kolter, "Fast is better than free: revisiting adversarial training", ICLR 2020.
     """
 
+    name: ClassVar[str] = "fgsm-rs"
+
     ball: Ball
     step_size: rules.StepSize = "1.25*radius"
     every: int = 100
     steps: int = 10
-    collapse: Literal["pgd", "stop"] = "pgd"
+    collapse: Collapse = "pgd"
 
     def __post_init__(self) -> None:
         check_count("every", self.every, unit="steps")
-        lookup(dict.fromkeys(("pgd", "stop")), self.collapse, "answer to a collapse")
+        lookup(dict.fromkeys(get_args(Collapse)), self.collapse, "answer to a collapse")
         self._one_step()
         self._pgd()
 
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "fgsm-rs"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return the cross-entropy at the adversarial points."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
-
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
-        """Return the points of the one step, or of PGD after a collapse."""
+        """Return the points of the single step, or of PGD after a collapse."""
         fallen = context.state.get("collapsed", False)
         x_adv = (self._pgd() if fallen else self._one_step())(module, lambda z: cross_entropy(z, y), x, context)
         if fallen or (context.step + 1) % self.every:
@@ -98,13 +99,13 @@ class FGSMRS:
         if self.collapse == "stop":
             raise EpsballError(f"{seen}. Train with 'pgd', or a smaller step_size; the last checkpoint is kept.")
         if context.processes.first:
-            warnings.warn(f"{seen}; training goes on with PGD-{self.steps}.", stacklevel=2)
+            warnings.warn(f"{seen}; training continues with PGD-{self.steps}.", stacklevel=2)
 
-    def _one_step(self) -> Search:
-        return Search(ball=self.ball, steps=1, step_size=self.step_size, start="uniform")
+    def _one_step(self) -> InnerSearch:
+        return InnerSearch(ball=self.ball, steps=1, step_size=self.step_size, start="uniform")
 
-    def _pgd(self) -> Search:
-        return Search(ball=self.ball, steps=self.steps, step_size=rules.DEFAULT, start="uniform")
+    def _pgd(self) -> InnerSearch:
+        return InnerSearch(ball=self.ball, steps=self.steps, step_size=rules.DEFAULT, start="uniform")
 
 
 def _correct(module: nn.Module, points: Tensor, y: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Free adversarial training: one backward pass moves the weights and the perturbation."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +10,17 @@ from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball, Neighbourhood
 from epsball.checks import check_count
 from epsball.training.objectives.inner_search import require_radius, shrunk
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.objective import Context, Losses, Replaying
 
 
 @dataclass(frozen=True, kw_only=True)
-class Free:
+class Free(Replaying):
     """Train on each batch `replays` times; each backward pass also takes a step of the perturbation.
 
     delta <- P(delta + step_size * v), v the ball's direction of steepest ascent, from the input
     gradient of the same backward pass that gives the weights' gradient; P projects onto ball and
     box (the authors' code lets delta keep what the box cuts off; that of Wong, Rice and Kolter
-    does not). delta is kept a slot of the batch: it goes on from batch to batch, as published. A
+    does not). Each slot of the batch has its delta, carried from batch to batch, as published. A
     step costs one forward and one backward, in training mode. An epoch has `replays` times as
     many steps: choose fewer epochs.
 
@@ -32,10 +33,18 @@ class Free:
     step_size
         Of the perturbation.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.Free(ball=eb.Ball("linf", "8/255"), replays=4).step_size
+    'radius'
+
     References
     ----------
     Shafahi et al., "Adversarial training for free!", NeurIPS 2019, algorithm 1.
     """
+
+    name: ClassVar[str] = "free"
 
     ball: Ball
     replays: int = 8
@@ -45,11 +54,6 @@ class Free:
         check_count("replays", self.replays)
         require_radius(self.ball)
         rules.step_size(self.step_size, self.ball, 1)
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "free"
 
     def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
         """Return the cross-entropy at x + delta; the backward pass moves delta."""
@@ -64,7 +68,7 @@ class Free:
         return Losses(examples=context.cross_entropy(module(x_adv), y))
 
     def _kept(self, x: Tensor, context: Context) -> Tensor:
-        """Return the perturbations of this batch's slots; a slot not yet used has none."""
+        """Return the perturbations of this batch's slots; that of a slot not yet used is 0."""
         delta = context.state.get("delta")
         if delta is None:
             return torch.zeros_like(x)

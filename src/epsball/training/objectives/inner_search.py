@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,9 @@ from epsball.errors import InputError
 from epsball.module_state import evaluating
 from epsball.randomness import Keys
 from epsball.training.objectives.objective import Context
+
+StartName = Literal["uniform", "gaussian", "surface", "none"]
+"""Where a search begins: uniform in the ball, near the example, at the radius, or at the example itself."""
 
 
 def maximise(
@@ -47,7 +51,7 @@ def maximise(
     x, ball
         Centres and perturbation set.
     step_sizes, start, keys
-        As for `epsball.attacks.parts.pgd_loop.ascend`; keys hold one key an example.
+        As for `epsball.attacks.parts.pgd_loop.ascend`; keys hold one key per example.
     """
 
     def evaluate(points: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -66,7 +70,7 @@ def maximise(
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Let no parameter ask for a gradient inside the block."""
+    """Freeze every parameter inside the block."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
         for parameter in trained:
@@ -77,9 +81,23 @@ def _frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+@runtime_checkable
+class _Steps(Protocol):
+    """The options of an objective that takes K steps."""
+
+    @property
+    def ball(self) -> Ball: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def step_size(self) -> rules.StepSize: ...
+    @property
+    def start(self) -> StartName: ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """K steps in a ball: what the inner searches of objectives have in common.
+class InnerSearch:
+    """K steps of projected gradient ascent in a ball: the inner search of most objectives.
 
     Parameters
     ----------
@@ -89,13 +107,18 @@ class Search:
     Raises
     ------
     InputError
-        If steps is no whole number from 1, or the radius is 0.
+        If steps is not a whole number of at least 1, or the radius is 0.
     """
 
     ball: Ball
     steps: int
     step_size: rules.StepSize
-    start: str | Start
+    start: StartName
+
+    @classmethod
+    def of(cls, objective: _Steps) -> "InnerSearch":
+        """Return the search of an objective with these options."""
+        return cls(ball=objective.ball, steps=objective.steps, step_size=objective.step_size, start=objective.start)
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)

@@ -1,27 +1,34 @@
 """Input-gradient regularisation by double backpropagation."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from epsball.attacks.losses import cross_entropy
 from epsball.checks import check_weight
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputGradient:
+class InputGradient(Adversarial):
     """Minimise CE(h(x), y) + weight * ||d CE(h(x), y) / dx||_2^2.
 
     The squared norm is differentiated again (double backpropagation): a step costs two backward
-    passes. In a network whose examples share batch statistics an example's gradient also holds
-    what it changes in the others' losses.
+    passes. In a network whose examples share batch statistics, the gradient of an example also
+    contains its effect on the losses of the others.
 
     Parameters
     ----------
     weight
         lambda in the paper, at least 0.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.resolve("input-gradient,weight=1", None) == eb.training.InputGradient(weight=1.0)
+    True
 
     References
     ----------
@@ -30,19 +37,12 @@ class InputGradient:
     Le Cun, "Improving generalization performance using double backpropagation", 1992.
     """
 
+    name: ClassVar[str] = "input-gradient"
+
     weight: float = 10.0
 
     def __post_init__(self) -> None:
         check_weight("weight", self.weight)
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "input-gradient"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return cross-entropy + weight * squared norm of its input gradient."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return the examples themselves."""

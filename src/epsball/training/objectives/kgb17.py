@@ -1,6 +1,7 @@
 """Adversarial machine learning at scale: batches of clean and one-step adversarial examples."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,11 @@ from epsball.checks import check_weight
 from epsball.errors import InputError
 from epsball.training.objectives.inner_search import require_radius
 from epsball.training.objectives.least_likely_step import towards_least_likely
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class KGB17:
+class KGB17(Adversarial):
     """Replace the first k of the m examples of a batch by adversarial ones; weigh those by lambda.
 
     Loss = (sum over clean of CE(x, y) + lambda * sum over adversarial of CE(x', y)) / (m - k + lambda k),
@@ -29,11 +30,20 @@ class KGB17:
     weight
         lambda, at least 0.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("linf", "16/255")
+    >>> eb.training.resolve("kgb17,weight=1", ball) == eb.training.KGB17(ball=ball, weight=1.0)
+    True
+
     References
     ----------
     Kurakin, Goodfellow and Bengio, "Adversarial machine learning at scale", ICLR 2017, eq. (1)
     (there k/m = 1/2, lambda = 0.3).
     """
+
+    name: ClassVar[str] = "kgb17"
 
     ball: Ball
     fraction: float = 0.5
@@ -46,15 +56,6 @@ class KGB17:
             raise InputError(f"fraction is {self.fraction!r}; it is the share of examples replaced, in (0, 1].")
         if self.fraction == 1 and self.weight == 0:
             raise InputError("fraction is 1 and weight 0: nothing is left to train on. Give a positive weight.")
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "kgb17"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return the weighted cross-entropy of the mixed batch."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return the batch with its first k examples replaced."""

@@ -1,6 +1,7 @@
 """MART: misclassification-aware adversarial training."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,8 +11,8 @@ from epsball.attacks.losses import cross_entropy, kl
 from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball
 from epsball.checks import check_weight
-from epsball.training.objectives.inner_search import Search
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.inner_search import InnerSearch, StartName
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
 def boosted_cross_entropy(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -27,12 +28,12 @@ def boosted_cross_entropy(logits: Float[Tensor, "n classes"], y: Int64[Tensor, "
 
 
 @dataclass(frozen=True, kw_only=True)
-class MART:
+class MART(Adversarial):
     """Minimise BCE(p(x'), y) + beta * KL(p(x) || p(x')) * (1 - p_y(x)), x' from PGD on the cross-entropy.
 
     BCE is `boosted_cross_entropy`; the factor 1 - p_y(x) puts the weight on examples the module
     does not yet classify well. Clean and adversarial inputs share one pass (joint batch-norm
-    statistics, as `TRADES`). Label smoothing does not enter: BCE is no cross-entropy.
+    statistics, as `TRADES`). Label smoothing does not apply: BCE is not a cross-entropy.
 
     Parameters
     ----------
@@ -41,34 +42,34 @@ class MART:
     beta
         Weight of the divergence (lambda in the paper), at least 0.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("linf", "8/255")
+    >>> eb.training.resolve("mart,start=uniform", ball) == eb.training.MART(ball=ball, start="uniform")
+    True
+
     References
     ----------
     Wang et al., "Improving adversarial robustness requires revisiting misclassified examples",
     ICLR 2020, eq. (11).
     """
 
+    name: ClassVar[str] = "mart"
+
     ball: Ball
     beta: float = 5.0
     steps: int = 10
     step_size: rules.StepSize = rules.DEFAULT
-    start: str = "gaussian"
+    start: StartName = "gaussian"
 
     def __post_init__(self) -> None:
         check_weight("beta", self.beta)
-        self._inner()
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "mart"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return boosted cross-entropy + beta * weighted divergence."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
+        InnerSearch.of(self)
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return points of large cross-entropy."""
-        return self._inner()(module, lambda logits: cross_entropy(logits, y), x, context)
+        return InnerSearch.of(self)(module, lambda logits: cross_entropy(logits, y), x, context)
 
     def losses(self, module: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, context: Context) -> Losses:
         """Return BCE(p(x_adv), y) + beta * KL(p(x) || p(x_adv)) * (1 - p_y(x))."""
@@ -77,6 +78,3 @@ class MART:
         unsure = 1.0 - natural.softmax(1).gather(1, y[:, None])[:, 0]
         parts = {"boosted": fit.detach(), "divergence": divergence.detach()}
         return Losses(examples=fit + self.beta * divergence * unsure, parts=parts)
-
-    def _inner(self) -> Search:
-        return Search(ball=self.ball, steps=self.steps, step_size=self.step_size, start=self.start)

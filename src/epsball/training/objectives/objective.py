@@ -1,8 +1,9 @@
 """What an objective is: per-example losses of a module on a batch."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -20,12 +21,20 @@ class Losses:
     Parameters
     ----------
     examples
-        One loss an example, (n,): the engine sums them and divides by the global count, so an
+        One loss per example, (n,): the engine sums them and divides by the global count, so an
         objective never takes a batch mean.
     parts
         Per-example parts to log, detached, each (n,).
     weights
-        A term of the weights alone, counted once a step, or None.
+        A term of the weights alone, counted once per step, or None.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> logits, y = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
+    >>> losses = torch.nn.functional.cross_entropy(logits, y, reduction="none")
+    >>> eb.training.Losses(examples=losses).examples.shape
+    torch.Size([2])
     """
 
     examples: Float[Tensor, " n"]
@@ -34,7 +43,7 @@ class Losses:
 
 
 def require_losses(losses: object, n: int, objective: str) -> Losses:
-    """Return what an objective gave for n examples, one loss each with a gradient.
+    """Return the losses that an objective gave for n examples: one per example, with a gradient.
 
     Raises
     ------
@@ -49,7 +58,7 @@ def require_losses(losses: object, n: int, objective: str) -> Losses:
         if values.shape != (n,):
             raise InputError(
                 f"the objective '{objective}' gave {name} of shape {tuple(values.shape)} for {n} examples; give one "
-                "an example, (n,), and no mean (reduction='none')."
+                "per example, (n,), not a mean (reduction='none')."
             )
     if not losses.examples.requires_grad:
         raise InputError(f"the losses of the objective '{objective}' have no gradient; compute them from the module.")
@@ -80,6 +89,16 @@ class Context:
         Label smoothing of the outer cross-entropy.
     processes
         The processes that share the global batch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from epsball.randomness import Keys
+    >>> from epsball.training import Context
+    >>> rows = torch.arange(2)
+    >>> context = Context(step=0, keys=Keys.of_positions(rows, 0), positions=rows, total=2, state={})
+    >>> context.cross_entropy(torch.zeros(2, 4), torch.tensor([1, 3]))
+    tensor([1.3863, 1.3863])
     """
 
     step: int
@@ -106,18 +125,28 @@ class Context:
 
 @runtime_checkable
 class Objective(Protocol):
-    """A frozen dataclass of options, called once a batch.
+    """A frozen dataclass of options, called once per batch.
 
-    ``module`` maps raw pixels to logits (it stands behind its `Normalise`), is in training
-    mode, and is trained in place. An objective may have a whole number ``replays``: each batch
-    is then trained on that many times in a row.
+    To inherit from this class is not needed: any object with a ``name`` and such a ``__call__``
+    is an objective. ``module`` maps raw pixels to logits (it stands behind its `Normalise`), is
+    in training mode, and is trained in place.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> class Plain:
+    ...     name = "plain"
+    ...
+    ...     def __call__(self, module, x, y, context):
+    ...         return eb.training.Losses(examples=context.cross_entropy(module(x), y))
+    >>> isinstance(Plain(), eb.training.Objective)
+    True
     """
 
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        ...
+    name: ClassVar[str]
+    """The name under which it is registered and recorded."""
 
+    @abstractmethod
     def __call__(
         self, module: nn.Module, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], context: Context
     ) -> Losses:
@@ -126,15 +155,60 @@ class Objective(Protocol):
 
 
 @runtime_checkable
-class Adversarial(Objective, Protocol):
-    """An objective in two parts, loss x inner attack: what `AWP` can wrap."""
+class Replaying(Objective, Protocol):
+    """An objective that trains on each batch several times in a row, as `Free`.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> isinstance(eb.training.Free(ball=eb.Ball("linf", 0.1)), eb.training.Replaying)
+    True
+    """
+
+    replays: int
+    """Steps in a row on each batch; 1 for an objective without this attribute."""
+
+
+@runtime_checkable
+class Adversarial(Objective, Protocol):
+    """An objective in two parts, inner attack and loss: what `AWP` can wrap.
+
+    A subclass gives `search` and `losses`; called, it returns the losses at the points found.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from typing import ClassVar
+    >>> import torch, epsball as eb
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Noise(eb.training.Adversarial):
+    ...     name: ClassVar[str] = "noise"
+    ...     sigma: float = 0.1
+    ...
+    ...     def search(self, module, x, y, context):
+    ...         return x + self.sigma * context.keys.derive("noise").normal(x.shape[1:], x.dtype)
+    ...
+    ...     def losses(self, module, x, x_adv, y, context):
+    ...         return eb.training.Losses(examples=context.cross_entropy(module(x_adv), y))
+    >>> x = torch.linspace(0, 1, 40).view(20, 2)
+    >>> recipe = eb.training.Recipe(epochs=2, batch_size=9)
+    >>> result = eb.train(torch.nn.Linear(2, 2), (x, (x[:, 0] > 0.5).long()), objective=Noise(), recipe=recipe)
+    >>> result.card.training["objective"]
+    {'name': 'noise', 'sigma': 0.1}
+    """
+
+    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
+        """Return the losses at the points that the search finds."""
+        return self.losses(module, x, self.search(module, x, y, context), y, context)
+
+    @abstractmethod
     def search(
         self, module: nn.Module, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], context: Context
     ) -> Float[Tensor, "n *shape"]:
         """Return the adversarial points, constants of the outer step."""
         ...
 
+    @abstractmethod
     def losses(
         self,
         module: nn.Module,

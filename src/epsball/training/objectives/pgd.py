@@ -1,18 +1,19 @@
 """PGD adversarial training."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from epsball.attacks.losses import cross_entropy
 from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball
-from epsball.training.objectives.inner_search import Search
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.inner_search import InnerSearch, StartName
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGD:
+class PGD(Adversarial):
     """Minimise the cross-entropy at x_adv, found by K steps of projected gradient ascent (eq. (2)).
 
     x_adv is a constant of the outer step; the inner search runs the module in evaluation mode.
@@ -28,35 +29,32 @@ class PGD:
     start
         ``"uniform"``, ``"gaussian"`` or ``"none"``.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("linf", "8/255")
+    >>> eb.training.resolve("pgd,steps=7", ball) == eb.training.PGD(ball=ball, steps=7)
+    True
+
     References
     ----------
     Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
     """
 
+    name: ClassVar[str] = "pgd"
+
     ball: Ball
     steps: int = 10
     step_size: rules.StepSize = rules.DEFAULT
-    start: str = "uniform"
+    start: StartName = "uniform"
 
     def __post_init__(self) -> None:
-        self._inner()
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "pgd"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return the cross-entropy at the adversarial points."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
+        InnerSearch.of(self)
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return points of large cross-entropy."""
-        return self._inner()(module, lambda logits: cross_entropy(logits, y), x, context)
+        return InnerSearch.of(self)(module, lambda logits: cross_entropy(logits, y), x, context)
 
     def losses(self, module: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, context: Context) -> Losses:
         """Return the cross-entropy at `x_adv`."""
         return Losses(examples=context.cross_entropy(module(x_adv), y))
-
-    def _inner(self) -> Search:
-        return Search(ball=self.ball, steps=self.steps, step_size=self.step_size, start=self.start)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from epsball.ball import Ball
-from epsball.errors import InputError, lookup
+from epsball.errors import InputError, lookup, nearest
 from epsball.option_text import read_options, split_options
 from epsball.training.objectives.awp import AWP
 from epsball.training.objectives.cascade import Cascade
@@ -42,12 +42,18 @@ def named(name: str) -> type:
     ------
     InputError
         If no objective has that name.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.named("fgsm-rs").__name__
+    'FGSMRS'
     """
     return lookup(OBJECTIVES, name, "objective")
 
 
 def resolve(objective: str | Objective, ball: Ball | None, **parts: Any) -> Objective:
-    """Return the objective itself, or the one of the text ``NAME[,option=value]...`` for the ball.
+    """Return the objective itself, or build the one that a text ``NAME[,option=value]...`` names.
 
     Parameters
     ----------
@@ -55,7 +61,7 @@ def resolve(objective: str | Objective, ball: Ball | None, **parts: Any) -> Obje
         An objective, or a text: ``trades,beta=6,steps=10``. ``awp`` wraps the one of its option
         ``objective``, which takes the other options: ``awp,objective=trades,gamma=0.005,beta=6``.
     ball
-        The ball of those that need one.
+        The ball of the objectives that need one.
     parts
         Values that no text can hold, by their option's name (`Cascade`'s ``source``).
 
@@ -63,10 +69,18 @@ def resolve(objective: str | Objective, ball: Ball | None, **parts: Any) -> Obje
     ------
     InputError
         If no objective has that name or option, it needs a ball, or a part of it is missing.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.resolve("trades,beta=1", eb.Ball("linf", "8/255")).beta
+    1.0
     """
     if not isinstance(objective, str):
         if isinstance(objective, type) or not isinstance(objective, Objective):
-            raise InputError(f"objective is {objective!r}; give a name, as 'pgd', or an objective, as PGD(ball=ball).")
+            raise InputError(
+                f"objective is {objective!r}; give a name, such as 'pgd', or an objective, such as PGD(ball=ball)."
+            )
         return objective
     name, options = split_options(objective)
     if name == "awp":
@@ -82,18 +96,20 @@ def _wrapped(options: dict[str, str], ball: Ball | None, parts: Mapping[str, Any
 
 def _built(name: str, options: dict[str, str], ball: Ball | None, parts: Mapping[str, Any]) -> Objective:
     kind = named(name)
-    values = {**_read(name, kind, options), **{key: part for key, part in parts.items() if part is not None}}
-    fields = kind.__dataclass_fields__
+    given = {key: part for key, part in parts.items() if part is not None}
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    for key in (*options, *given):
+        if key not in fields:
+            takes = ", ".join(fields) or "no options"
+            raise InputError(f"the objective '{name}' takes no {key}; it takes {takes}.{nearest(key, fields)}")
+    values = {**_read(name, kind, options), **given}
     if "ball" in fields:
         if ball is None:
             raise InputError(f"the objective '{name}' needs a ball: ball=Ball('linf', '8/255'), or --ball linf:8/255.")
         values["ball"] = ball
-    for key, spec in fields.items():
-        if key not in values and spec.default is dataclasses.MISSING:
+    for key, default in fields.items():
+        if key not in values and default is dataclasses.MISSING:
             raise InputError(f"the objective '{name}' needs {key}: give it.")
-    for key in values:
-        if key not in fields:
-            raise InputError(f"the objective '{name}' takes no {key}; leave it out.")
     return kind(**values)
 
 

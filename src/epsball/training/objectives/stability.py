@@ -1,20 +1,21 @@
 """Stability training: the output at x + noise must agree with the output at x."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from epsball.checks import check_positive, check_weight
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stability:
+class Stability(Adversarial):
     """Minimise CE(h(x), y) + weight * -sum_j p_j(x) log p_j(x'), x' = x + N(0, sigma^2 I).
 
     The second term is the cross-entropy of the two outputs; its gradient flows through both. x'
-    is random, not adversarial, and is not cut to a box. Joint batch-norm statistics, as `TRADES`.
+    is random, not adversarial, and is not clipped to the box. Joint batch-norm statistics, as `TRADES`.
 
     Parameters
     ----------
@@ -23,11 +24,19 @@ class Stability:
     weight
         alpha in the paper, at least 0.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.resolve("stability,sigma=0.1", None) == eb.training.Stability(sigma=0.1)
+    True
+
     References
     ----------
     Zheng, Song, Leung and Goodfellow, "Improving the robustness of deep neural networks via
     stability training", CVPR 2016, eqs. (1), (7) and (9).
     """
+
+    name: ClassVar[str] = "stability"
 
     sigma: float = 0.04
     weight: float = 0.01
@@ -35,15 +44,6 @@ class Stability:
     def __post_init__(self) -> None:
         check_positive("sigma", self.sigma)
         check_weight("weight", self.weight)
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "stability"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return cross-entropy + weight * instability."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return x + N(0, sigma^2 I)."""

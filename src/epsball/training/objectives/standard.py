@@ -1,24 +1,25 @@
 """Standard training: cross-entropy at the examples themselves."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standard:
-    """Minimise -log softmax(h(x))_y."""
+class Standard(Adversarial):
+    """Minimise -log softmax(h(x))_y.
 
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "standard"
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.training.resolve("standard", None) == eb.training.Standard()
+    True
+    """
 
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return the cross-entropy of each example."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
+    name: ClassVar[str] = "standard"
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return the examples themselves."""

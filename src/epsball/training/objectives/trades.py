@@ -1,6 +1,7 @@
 """TRADES: natural loss plus beta times the divergence to the worst neighbour."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,12 @@ from epsball.ball import Ball
 from epsball.checks import check_weight
 from epsball.errors import InputError
 from epsball.module_state import evaluating
-from epsball.training.objectives.inner_search import Search
-from epsball.training.objectives.objective import Context, Losses
+from epsball.training.objectives.inner_search import InnerSearch, StartName
+from epsball.training.objectives.objective import Adversarial, Context, Losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class TRADES:
+class TRADES(Adversarial):
     """Minimise CE(h(x), y) + beta * max over x' in N(x) of KL(h(x) || h(x')), beta = 1/lambda.
 
     The inner target h(x) is computed once, in evaluation mode. The divergence has gradient zero
@@ -25,7 +26,7 @@ class TRADES:
 
     Batch-norm policy, *joint*: clean and adversarial inputs go through the module in one pass in
     training mode, so that both are normalised by the statistics of the two together and the
-    running statistics take one update a step. The published code makes two passes.
+    running statistics take one update per step. The published code makes two passes.
 
     Parameters
     ----------
@@ -36,38 +37,38 @@ class TRADES:
     steps, step_size, start
         As for `PGD`; start ``"none"`` is refused.
 
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> ball = eb.Ball("l2", 0.5)
+    >>> eb.training.resolve("trades,beta=1", ball) == eb.training.TRADES(ball=ball, beta=1.0)
+    True
+
     References
     ----------
     Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML
     2019, eq. (5) and algorithm 1.
     """
 
+    name: ClassVar[str] = "trades"
+
     ball: Ball
     beta: float = 6.0
     steps: int = 10
     step_size: rules.StepSize = rules.DEFAULT
-    start: str = "gaussian"
+    start: StartName = "gaussian"
 
     def __post_init__(self) -> None:
         check_weight("beta", self.beta)
         if self.start == "none":
             raise InputError("start is 'none'; KL(h(x) || h(x')) has gradient zero at x' = x. Use 'gaussian'.")
-        self._inner()
-
-    @property
-    def name(self) -> str:
-        """The name under which it is registered."""
-        return "trades"
-
-    def __call__(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Losses:
-        """Return natural cross-entropy + beta * divergence."""
-        return self.losses(module, x, self.search(module, x, y, context), y, context)
+        InnerSearch.of(self)
 
     def search(self, module: nn.Module, x: Tensor, y: Tensor, context: Context) -> Tensor:
         """Return points of large KL(h(x) || h(x'))."""
         with evaluating(module), torch.no_grad():
             target = module(x)
-        return self._inner()(module, lambda logits: kl(logits, target), x, context)
+        return InnerSearch.of(self)(module, lambda logits: kl(logits, target), x, context)
 
     def losses(self, module: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, context: Context) -> Losses:
         """Return CE(h(x), y) + beta * KL(h(x) || h(x_adv))."""
@@ -75,6 +76,3 @@ class TRADES:
         fit, divergence = context.cross_entropy(natural, y), kl(adversarial, reference=natural)
         parts = {"natural": fit.detach(), "divergence": divergence.detach()}
         return Losses(examples=fit + self.beta * divergence, parts=parts)
-
-    def _inner(self) -> Search:
-        return Search(ball=self.ball, steps=self.steps, step_size=self.step_size, start=self.start)

@@ -82,7 +82,7 @@ def save(card: Card, module: torch.nn.Module, history: Sequence[Epoch], folder: 
 
 
 def options(objective: Objective) -> dict[str, Any]:
-    """Return an objective's name and options in JSON's types; a network stands as its fingerprint."""
+    """Return an objective's name and options in JSON's types; a network is recorded by its fingerprint."""
     if not dataclasses.is_dataclass(objective):
         return {"name": objective.name}
     values = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}

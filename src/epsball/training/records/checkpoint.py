@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import random
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from epsball.errors import InputError
 from epsball.files import write_atomically
+from epsball.generator_state import generator_states, restore_generators
 
 FOLDER = "checkpoints"
 KEPT = 2
@@ -18,7 +18,7 @@ _HEAD = b"epsball checkpoint, sha256 "
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state after ``state["run"]["step"]`` steps; older ones go once it is on the disk.
+    """Write the state after ``state["run"]["step"]`` steps; older ones are removed once it is on the disk.
 
     Raises
     ------
@@ -55,8 +55,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     newest, older = found[-1], found[:-1]
     head, _, content = newest.read_bytes().partition(b"\n")
     if head != _HEAD + hashlib.sha256(content).hexdigest().encode():
-        remedy = f"delete it to go on from {older[-1].name}" if older else "delete it to begin anew"
-        raise InputError(f"the checkpoint {newest} is damaged or cut short: its checksum does not fit; {remedy}.")
+        remedy = f"delete it to resume from {older[-1].name}" if older else "delete it to start again"
+        raise InputError(f"the checkpoint {newest} is damaged or cut short: its checksum does not match; {remedy}.")
     return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
 
 
@@ -64,32 +64,24 @@ def _path(folder: Path, step: int) -> Path:
     return folder / FOLDER / f"step-{step:012d}.pt"
 
 
-def sweep(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files that a kill in the middle of a write left behind."""
     for place in (folder, folder / FOLDER):
         for path in place.glob(".*.????????"):
             path.unlink()
 
 
-def generators() -> dict[str, Any]:
-    """Return the states of the process's global generators: torch, CUDA, NumPy, Python."""
-    name, words, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-        "numpy": [name, torch.tensor(np.asarray(words, np.int64)), int(position), int(has_gauss), float(gauss)],
-        "python": random.getstate(),
-    }
-
-
-def set_generators(states: dict[str, Any]) -> None:
-    """Put the process's global generators into states that `generators` returned."""
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+def stored_generators() -> dict[str, Any]:
+    """Return the states of the global generators in types that `read_checkpoint` reads."""
+    states = generator_states()
     name, words, *rest = states["numpy"]
-    np.random.set_state((name, words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    random.setstate(states["python"])
+    return {**states, "numpy": [name, torch.tensor(words.astype(np.int64)), *rest]}
+
+
+def restore_stored_generators(states: dict[str, Any]) -> None:
+    """Put the global generators into states that `stored_generators` returned."""
+    name, words, *rest = states["numpy"]
+    restore_generators({**states, "numpy": (name, words.numpy().astype(np.uint32), *rest)})
 
 
 def moved(state: Any, device: str | torch.device) -> Any:

@@ -1,4 +1,4 @@
-"""What happens while training: a line of JSON every few steps, and TensorBoard on request."""
+"""The log of a training: one line of JSON every few steps, and TensorBoard on request."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ STEPS = "steps.jsonl"
 
 
 class Log:
-    """Appends to ``steps.jsonl`` in a run's folder; with no folder it keeps silent.
+    """Appends to ``steps.jsonl`` in a run's folder; without a folder it writes nothing.
 
     Parameters
     ----------
     folder
         The run's folder, or None.
     begin
-        Steps done when the log is opened: lines of later steps, left by a run that was killed, go.
+        Steps done when the log is opened; lines of later steps, left by a killed run, are dropped.
     tensorboard
         Whether scalars are also written to ``tensorboard/``.
 
@@ -53,13 +53,13 @@ class Log:
                     self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write out what is held back."""
+        """Flush what TensorBoard still holds."""
         if self._board is not None:
             self._board.close()
 
 
 def _keep(path: Path, begin: int) -> None:
-    """Rewrite the log with the whole lines of at most `begin` steps."""
+    """Rewrite the log with its complete lines up to step `begin`."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() and begin else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= begin]
     write_atomically(path, "".join(line + "\n" for line in kept).encode())

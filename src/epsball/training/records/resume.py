@@ -1,4 +1,4 @@
-"""Going on with a run: its configuration must be the one it was begun with, or the change wanted."""
+"""Resuming a run: its configuration must be that of the checkpoint, unless the change is wanted."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from epsball.training.records.artifacts import LAST
 from epsball.training.records.checkpoint import read_checkpoint
 
 
-def differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return one line ``key: begun -> now`` for each entry that differs, nested ones by a dotted key."""
-    a, b = _flat(begun), _flat(now)
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return one line ``key: then -> now`` for each entry that differs; nested entries have dotted keys."""
+    a, b = _flat(then), _flat(now)
     absent = "(absent)"
     return [f"{key}: {a.get(key, absent)} -> {b.get(key, absent)}" for key in {**a, **b} if a.get(key) != b.get(key)]
 
@@ -27,19 +27,19 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return entries
 
 
-def begun(folder: Path | None, now: Mapping[str, Any], override: bool) -> dict[str, Any] | None:
-    """Return the checkpoint to go on from, or None for a new run.
+def checkpoint_to_resume(folder: Path | None, now: Mapping[str, Any], override: bool) -> dict[str, Any] | None:
+    """Return the checkpoint to resume from, or None for a new run.
 
     Raises
     ------
     InputError
-        If the folder holds something else, a run of another number of processes, or one of
-        another configuration and `override` is not given.
+        If the folder holds something else, a run of another number of processes, or, without
+        `override`, one of another configuration.
 
     Warns
     -----
     UserWarning
-        If the configuration is another and `override` is given.
+        If the configuration differs and `override` is given.
     """
     if folder is None:
         return None
@@ -51,7 +51,7 @@ def begun(folder: Path | None, now: Mapping[str, Any], override: bool) -> dict[s
     if kept["configuration"]["processes"] != now["processes"]:
         raise InputError(
             f"{folder} holds a training by {kept['configuration']['processes']} processes, now there are "
-            f"{now['processes']}: each keeps draws and state of its own. Start as many, or choose another folder."
+            f"{now['processes']}: each keeps its own draws and state. Start as many, or choose another folder."
         )
     changed = differences(kept["configuration"], now)
     if not changed:
@@ -59,8 +59,8 @@ def begun(folder: Path | None, now: Mapping[str, Any], override: bool) -> dict[s
     listed = "\n  ".join(changed)
     if not override:
         raise InputError(
-            f"{folder} holds another training, with another configuration (begun -> now):\n  {listed}\n"
-            "Choose another folder, or go on all the same with override (--override)."
+            f"{folder} holds another training, with another configuration (then -> now):\n  {listed}\n"
+            "Choose another folder, or resume all the same with override (--override)."
         )
-    warnings.warn(f"going on with another configuration (begun -> now):\n  {listed}", stacklevel=4)
+    warnings.warn(f"resuming with another configuration (then -> now):\n  {listed}", stacklevel=4)
     return kept
