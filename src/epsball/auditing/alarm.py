@@ -7,14 +7,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from epsball.auditing.link import Columns, Shard
-from epsball.certificates import REAL, Domain, Verifier, interval
+from epsball.auditing.link import Columns
+from epsball.auditing.subject import Shard
+from epsball.certificates import Domain, interval
 from epsball.certificates import margins as margin_rows
 from epsball.classifier.margins import margins
 from epsball.errors import AssumptionError, SoundnessError
 
 
-def check(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: Tensor) -> None:
+def check_certificates(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: Tensor) -> None:
     """Compare certificates with points that an attack on the predicted classes verified.
 
     Parameters
@@ -47,7 +48,7 @@ def check(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: 
 
 def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound: float) -> None:
     """Judge the point once more, alone, on the CPU, without kernels beyond the error analysis."""
-    network = copy.deepcopy(shard.classifier.network).to("cpu", torch.float32).eval()
+    network = copy.deepcopy(shard.subject.classifier.network).to("cpu", torch.float32).eval()
     with torch.no_grad(), _plain_kernels():
         logits = network(point.unsqueeze(0).cpu())
     margin = float(margins(logits, torch.tensor([predicted]))[0])
@@ -74,10 +75,10 @@ def _plain_kernels() -> Iterator[None]:
 
 def _settle_real(shard: Shard, row: int, point: Tensor, predicted: int, bound: float) -> None:
     """Evaluate the real-valued network rigorously at the point: a float32 point alone contradicts nothing."""
-    verifier = Verifier.of(shard.classifier, tuple(shard.x.shape[1:]), REAL)
+    verifier = shard.subject.verifier("real")
     at_point = Domain.at(point.unsqueeze(0).cpu())
     rows = margin_rows(torch.tensor([predicted]), verifier.graph.classes)
-    highest = -interval(verifier.graph, at_point, -rows, arithmetic=REAL).rows[0]
+    highest = -interval(verifier.graph, at_point, -rows, arithmetic=verifier.arithmetic).rows[0]
     margin = float(highest.min())
     if margin < bound:
         raise SoundnessError(_described(shard, row, predicted, bound, margin))
@@ -90,6 +91,6 @@ def _where(shard: Shard, row: int) -> str:
 def _described(shard: Shard, row: int, predicted: int, bound: float, margin: float) -> str:
     return (
         f"{_where(shard, row)} is certified to keep a margin of {bound:.9g} for class {predicted} on the whole ball "
-        f"{shard.ball}, but a verified point of the ball has {margin:.9g}: a bug in epsball. Please report it with "
-        f"the model, the example, and seed {shard.seed}."
+        f"{shard.subject.ball}, but a verified point of the ball has {margin:.9g}: a bug in epsball. Please report it "
+        f"with the model, the example, and seed {shard.subject.seed}."
     )

@@ -1,4 +1,4 @@
-"""Pictures of witnesses: the example, the witness, and their difference magnified."""
+"""The figure of witnesses: the example, the witness, and their difference magnified."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHOWN = 6
 
 
-def witness_picture(
+def witness_figure(
     classifier: Classifier,
     x: Float[Tensor, "n *shape"],
     y: Int64[Tensor, " n"],
@@ -27,8 +27,8 @@ def witness_picture(
 ) -> "Figure":
     """Draw up to six examples in columns: clean, witness, and the difference about grey.
 
-    The difference is magnified by one factor for all, stated in the picture. Inputs that are
-    no images are drawn as curves over their coordinates.
+    The difference is magnified by one factor for all, stated in the figure. Inputs that are
+    not images are drawn as curves over their coordinates.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What decides the verdicts of a run: written beside the evidence, compared before a run goes on."""
+"""What decides the verdicts of a run: written beside the evidence, compared before a run resumes."""
 
 import dataclasses
 import hashlib
@@ -14,14 +14,31 @@ from torch import Tensor
 
 from epsball._version import __version__
 from epsball.attacks.engine.judge import Judge
-from epsball.ball import Ball
-from epsball.classifier import Classifier
+from epsball.auditing.subject import Subject
 from epsball.classifier.guards import PROBED
-from epsball.data import Dataset, as_pixels
+from epsball.data import as_pixels
 from epsball.errors import InputError
 from epsball.generator_state import preserved
 
 _TOLERANCE = 1e-3
+
+STORED_AS = "stored as"
+"""Key of a field's metadata: the name under which run folders store the field, where it was renamed."""
+
+STORED_TYPES = {
+    "epsball.attacks.composed.autoattack.AutoAttack": "epsball.attacks.autoattack.AutoAttack",
+    "epsball.attacks.composed.autoattack.RandomisedAutoAttack": "epsball.attacks.autoattack.RandomisedAutoAttack",
+    "epsball.attacks.composed.ensemble.Ensemble": "epsball.attacks.ensemble.Ensemble",
+    "epsball.attacks.composed.minimum_norm.FromExamples": "epsball.attacks.minimum_norm.ensemble.FromExamples",
+    "epsball.attacks.composed.minimum_norm.FromNearest": "epsball.attacks.minimum_norm.ensemble.FromNearest",
+    "epsball.attacks.composed.minimum_norm.MinimumNorm": "epsball.attacks.minimum_norm.ensemble.MinimumNorm",
+    "epsball.attacks.composed.multi_start.Shots": "epsball.attacks.shots.Shots",
+    "epsball.attacks.wrappers.expectation.ExpectationOverTransformation": (
+        "epsball.attacks.expectation.ExpectationOverTransformation"
+    ),
+    "epsball.attacks.wrappers.step_norm.OtherGeometry": "epsball.attacks.gradient.geometry.OtherGeometry",
+}
+"""Where run folders say a class is, by where it is now: a class that moves keeps the name it was stored under."""
 
 
 def identity(value: Any) -> Any:
@@ -44,8 +61,12 @@ def identity(value: Any) -> Any:
         digest = hashlib.sha256(data.view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
         return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: identity(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
+        path = f"{type(value).__module__}.{type(value).__qualname__}"
+        fields = {
+            field.metadata.get(STORED_AS, field.name): identity(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+        }
+        return {"type": STORED_TYPES.get(path, path), **fields}
     if isinstance(value, list | tuple):
         return [identity(item) for item in value]
     if inspect.isfunction(value):
@@ -78,10 +99,9 @@ def _of_constant(constant: object) -> str:
     return repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant)
 
 
-def describe(
-    classifier: Classifier, dataset: Dataset, ball: Ball, options: dict[str, Any], seed: int, shard: int
-) -> dict[str, Any]:
+def describe(subject: Subject, options: dict[str, Any], shard: int) -> dict[str, Any]:
     """Return a run's record: ``identity`` decides its verdicts, ``about`` is for the reader."""
+    classifier, dataset = subject.classifier, subject.dataset
     return {
         "identity": {
             "network": classifier.fingerprint(),
@@ -90,21 +110,22 @@ def describe(
             "box": [classifier.low, classifier.high],
             "stochastic": classifier.repetitions if classifier.stochastic else False,
             "data": dataset.fingerprint(),
-            "ball": str(ball),
+            "ball": str(subject.ball),
             "links": options,
-            "seed": seed,
+            "seed": subject.seed,
             "shard": shard,
             "epsball": __version__,
         },
-        "probe": probe(classifier, dataset, seed),
+        "probe": probe(subject),
         "about": {"data": dataset.name, "torch": str(torch.__version__)},
     }
 
 
-def probe(classifier: Classifier, dataset: Dataset, seed: int) -> list[float | None]:
+def probe(subject: Subject) -> list[float | None]:
     """Return the canonical margins of the first examples: they change with the code of the model."""
-    x, y = dataset[:PROBED]
-    with preserved(seed if classifier.stochastic else None), classifier.in_use():
+    classifier = subject.classifier
+    x, y = subject.dataset[:PROBED]
+    with preserved(subject.seed if classifier.stochastic else None), classifier.in_use():
         x = classifier.to_model(as_pixels(x))
         margins = Judge(classifier).margins(x, y.to(x.device)).tolist()
     return [margin if abs(margin) < torch.inf else None for margin in margins]

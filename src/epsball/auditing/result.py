@@ -9,7 +9,7 @@ import torch
 
 from epsball.auditing.chain import Chain
 from epsball.auditing.evidence import ShardEvidence, Witnesses
-from epsball.auditing.figure import SHOWN, witness_picture
+from epsball.auditing.figure import SHOWN, witness_figure
 from epsball.classifier import Classifier
 from epsball.results import Result
 
@@ -27,7 +27,7 @@ class Audit(Result):
     chain
         The numbers, with intervals, the risk decomposition and the counts of verdicts.
     evidence
-        One row an example.
+        One row per example.
     ledger
         Passes by example, attack and restart.
     shards
@@ -78,4 +78,4 @@ class Audit(Result):
         first = self._first(SHOWN)
         labels = dict(zip(self.evidence["index"].to_pylist(), self.evidence["label"].to_pylist(), strict=True))
         y = torch.tensor([labels[i] for i in first.index.tolist()], dtype=torch.int64)
-        return witness_picture(self.classifier, first.x, y, first.x_adv, first.index, self.class_names)
+        return witness_figure(self.classifier, first.x, y, first.x_adv, first.index, self.class_names)
