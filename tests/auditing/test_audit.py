@@ -1,4 +1,5 @@
 import sys
+from typing import ClassVar
 
 import pyarrow
 import pytest
@@ -110,7 +111,7 @@ def test_invalid_examples_count_against_lower_and_for_upper_ends():
 def test_broken_and_certified_is_raised_loudly():
     class Liar(Link):
         name = "certificate"
-        schema = {"certificate.certified": "bool"}
+        schema: ClassVar = {"certificate.certified": "bool"}
 
         def on_shard(self, shard, evidence):
             return Findings(columns={"certificate.certified": torch.ones(len(shard.y), dtype=torch.bool)})

@@ -59,9 +59,7 @@ def gather(links: Sequence[Link], shard: Shard, guards: Ledger) -> ShardEvidence
     for link in links:
         found = link.on_shard(shard, columns)
         if set(found.columns) != set(link.schema):
-            raise EpsballError(
-                f"the link '{link.name}' gave columns {list(found.columns)}, not those of its schema."
-            )
+            raise EpsballError(f"the link '{link.name}' gave columns {list(found.columns)}, not those of its schema.")
         columns.update(found.columns)
         schema.update(link.schema)
         invalid = {**found.invalid, **invalid}

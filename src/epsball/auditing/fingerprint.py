@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from epsball import attacks
 from epsball._version import __version__
 from epsball.attacks.engine.judge import Judge
 from epsball.auditing.subject import Subject
@@ -25,20 +26,39 @@ _TOLERANCE = 1e-3
 STORED_AS = "stored as"
 """Key of a field's metadata: the name under which run folders store the field, where it was renamed."""
 
-STORED_TYPES = {
-    "epsball.attacks.composed.autoattack.AutoAttack": "epsball.attacks.autoattack.AutoAttack",
-    "epsball.attacks.composed.autoattack.RandomisedAutoAttack": "epsball.attacks.autoattack.RandomisedAutoAttack",
-    "epsball.attacks.composed.ensemble.Ensemble": "epsball.attacks.ensemble.Ensemble",
-    "epsball.attacks.composed.minimum_norm.FromExamples": "epsball.attacks.minimum_norm.ensemble.FromExamples",
-    "epsball.attacks.composed.minimum_norm.FromNearest": "epsball.attacks.minimum_norm.ensemble.FromNearest",
-    "epsball.attacks.composed.minimum_norm.MinimumNorm": "epsball.attacks.minimum_norm.ensemble.MinimumNorm",
-    "epsball.attacks.composed.multi_start.Shots": "epsball.attacks.shots.Shots",
-    "epsball.attacks.wrappers.expectation.ExpectationOverTransformation": (
-        "epsball.attacks.expectation.ExpectationOverTransformation"
-    ),
-    "epsball.attacks.wrappers.step_norm.OtherGeometry": "epsball.attacks.gradient.geometry.OtherGeometry",
+STORED_TYPES: dict[type, str] = {
+    attacks.APGD: "gradient.apgd.APGD",
+    attacks.AutoAttack: "autoattack.AutoAttack",
+    attacks.CarliniWagner: "minimum_norm.carlini_wagner.CarliniWagner",
+    attacks.CarliniWagnerLinf: "minimum_norm.carlini_wagner_linf.CarliniWagnerLinf",
+    attacks.Collision: "black_box.collision.Collision",
+    attacks.DDN: "minimum_norm.ddn.DDN",
+    attacks.DeepFool: "minimum_norm.deepfool.DeepFool",
+    attacks.Ensemble: "ensemble.Ensemble",
+    attacks.ExpectationOverTransformation: "expectation.ExpectationOverTransformation",
+    attacks.FAB: "minimum_norm.fab.FAB",
+    attacks.FGSM: "gradient.pgd.FGSM",
+    attacks.FMN: "minimum_norm.fmn.FMN",
+    attacks.HopSkipJump: "black_box.hop_skip_jump.HopSkipJump",
+    attacks.MinimumNorm: "minimum_norm.ensemble.MinimumNorm",
+    attacks.MomentumPGD: "gradient.momentum.MomentumPGD",
+    attacks.NES: "black_box.nes.NES",
+    attacks.PDPGD: "minimum_norm.pdpgd.PDPGD",
+    attacks.PGD: "gradient.pgd.PGD",
+    attacks.RandomisedAutoAttack: "autoattack.RandomisedAutoAttack",
+    attacks.RandomisedFGSM: "gradient.pgd.RandomisedFGSM",
+    attacks.SPSA: "black_box.spsa.SPSA",
+    attacks.SecondOrder: "gradient.second_order.SecondOrder",
+    attacks.Shots: "shots.Shots",
+    attacks.Square: "black_box.square.Square",
+    attacks.TargetedAPGD: "gradient.apgd.TargetedAPGD",
+    attacks.TargetedFAB: "minimum_norm.fab.TargetedFAB",
+    attacks.Transfer: "transfer.Transfer",
 }
-"""Where run folders say a class is, by where it is now: a class that moves keeps the name it was stored under."""
+"""Under which name, after ``epsball.attacks.``, run folders store an attack's class: where it was in 0.1.0.
+
+A class that moves or is renamed keeps its stored name, so that runs resume.
+"""
 
 
 def identity(value: Any) -> Any:
@@ -61,12 +81,11 @@ def identity(value: Any) -> Any:
         digest = hashlib.sha256(data.view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
         return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        path = f"{type(value).__module__}.{type(value).__qualname__}"
         fields = {
             field.metadata.get(STORED_AS, field.name): identity(getattr(value, field.name))
             for field in dataclasses.fields(value)
         }
-        return {"type": STORED_TYPES.get(path, path), **fields}
+        return {"type": _stored_type(type(value)), **fields}
     if isinstance(value, list | tuple):
         return [identity(item) for item in value]
     if inspect.isfunction(value):
@@ -75,6 +94,11 @@ def identity(value: Any) -> Any:
         f"an option is {value!r}, which a run folder cannot record; use numbers, texts, tensors, dataclasses or "
         "plain functions, or run without a folder."
     )
+
+
+def _stored_type(kind: type) -> str:
+    stored = STORED_TYPES.get(kind)
+    return f"{kind.__module__}.{kind.__qualname__}" if stored is None else f"epsball.attacks.{stored}"
 
 
 def _of_function(function: Callable[..., Any]) -> dict[str, Any]:
