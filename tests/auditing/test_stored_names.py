@@ -101,7 +101,7 @@ COLUMNS = {
     },
 }
 
-LEDGER = "index attack restart margin forwards backwards zero_gradients bad_gradients".split()
+LEDGER = ["index", "attack", "restart", "margin", "forwards", "backwards", "zero_gradients", "bad_gradients"]
 
 CERTIFICATE_KEYS = {
     "format",
