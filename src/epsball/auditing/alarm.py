@@ -1,4 +1,4 @@
-"""The alarm: a point of the ball whose margin lies below the certified bound means that something is wrong."""
+"""The alarm: raised by a point of the ball whose margin lies below the certified bound."""
 
 import copy
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def check_certificates(shard: Shard, evidence: Columns, rows: Tensor, points: Te
     rows
         Rows of the shard.
     points, found
-        A point of each one's ball, and its margin there about the predicted class by the canonical pass.
+        One point in the ball of each, and the margin of the predicted class there, by the canonical pass.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def check_certificates(shard: Shard, evidence: Columns, rows: Tensor, points: Te
 
 
 def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound: float) -> None:
-    """Judge the point once more, alone, on the CPU, without kernels beyond the error analysis."""
+    """Judge the point again, alone, on the CPU, without kernels that the error analysis does not cover."""
     network = copy.deepcopy(shard.subject.classifier.network).to("cpu", torch.float32).eval()
     with torch.no_grad(), _plain_kernels():
         logits = network(point.unsqueeze(0).cpu())
@@ -63,7 +63,7 @@ def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound
 
 @contextmanager
 def _plain_kernels() -> Iterator[None]:
-    """Leave oneDNN and NNPACK out: what stays is sums of products."""
+    """Switch oneDNN and NNPACK off: the remaining kernels are sums of products."""
     onednn = torch.backends.mkldnn.enabled
     try:
         torch.backends.mkldnn.set_flags(False, _fp32_precision=None)  # pyright: ignore[reportArgumentType]

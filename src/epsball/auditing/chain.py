@@ -28,9 +28,9 @@ class CrossEntropy:
     Parameters
     ----------
     classifier
-        What the attack showed of the classifier's.
+        The least that the attack showed for the classifier.
     optimal
-        What no classifier falls below.
+        The least that any classifier can have.
     """
 
     classifier: float
@@ -89,7 +89,7 @@ class Chain(results.Result):
         """What to say where accuracy under attack exceeds what any classifier can keep; else None."""
         if self.limit is None or ATTACK not in self.places:
             return None
-        # Examples on which the model failed stand without a verdict; they are no sign of a missed witness.
+        # Examples on which the model failed stand without a verdict; they are not a sign of a missed witness.
         without_verdict = self.verdicts.get("invalid", 0) / self.total
         return missed_witness(self.limit, self.places[ATTACK].value - without_verdict)
 

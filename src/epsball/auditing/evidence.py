@@ -41,7 +41,7 @@ class ShardEvidence:
     ledger
         Passes spent; its index is the position in the source.
     witnesses
-        Gives the witnesses; with a run folder they are read when asked for.
+        Returns the witnesses; with a run folder they are read on demand.
     """
 
     table: "pyarrow.Table"

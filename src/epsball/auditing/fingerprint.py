@@ -70,7 +70,7 @@ def identity(value: Any) -> Any:
     Raises
     ------
     InputError
-        If a value has no such form, so that two runs could not be told apart.
+        If a value has no such form: two runs could not be distinguished.
     """
     if isinstance(value, Fraction):
         return {"fraction": str(value)}

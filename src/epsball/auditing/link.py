@@ -61,18 +61,18 @@ class RunFindings:
 class Link:
     """One link: a frozen dataclass of options that overrides one or both parts.
 
-    The part of a shard (`on_shard`) is run shard by shard and kept in the run folder; a run that goes on reads it
-    there. The part of the whole run (`on_run`) comes after all shards and is made anew by every call.
+    `on_shard` is called for each shard; its findings are kept in the run folder, where a resumed run reads them.
+    `on_run` is called once, after all shards, and again by every call that resumes.
     """
 
     name: ClassVar[str]
     """The prefix of its columns."""
 
     schema: ClassVar[Mapping[str, str]] = {}
-    """The Arrow type of each column it gives for a shard: bool, int64, double or string."""
+    """The Arrow type of each column that `on_shard` gives: bool, int64, double or string."""
 
     run_schema: ClassVar[Mapping[str, str]] = {}
-    """The Arrow type of each column it gives for the whole run."""
+    """The Arrow type of each column that `on_run` gives."""
 
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Return what it finds on a shard, given the columns of the links before it."""

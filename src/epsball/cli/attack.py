@@ -41,7 +41,7 @@ class Search:
     stop
         first: an example leaves at its first witness; never: the method runs to its end.
     budget
-        Most passes an example may cost.
+        Most passes per example.
     """
 
     method: str = "pgd"
@@ -104,7 +104,7 @@ def attack(
 
 
 def write_points(out: Path, result: attacks.AttackResult, positions: Tensor) -> None:
-    """Write points, verdicts, margins and distances, and where the examples stand in their data."""
+    """Write points, verdicts, margins and distances, and the positions of the examples in their data."""
     names = ("x_adv", "broken", "margin", "nearest", "distance")
     points = {**{name: getattr(result, name) for name in names}, "index": positions}
     write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))

@@ -42,7 +42,7 @@ def certify(
     semantics
         float32: the claim is about the deployed network; real: about the function of its weights.
     budget
-        Passes an example may cost.
+        Most passes per example.
     max_memory
         Bytes that the rows of backward bounds may take at a time.
     out

@@ -39,7 +39,7 @@ class Comparison:
     adversarial
         A ball: model B then sees PGD-40 examples found for it in that ball.
     batch_size
-        Most rows in a batch.
+        Most rows per batch.
     """
 
     layers: str = "all"

@@ -26,7 +26,7 @@ class Card:
     weights
         Name of the safetensors file, relative to the card and in its folder or below.
     mean, std
-        Normalisation in the units of the box, one number or one a channel; None (null) is none.
+        Normalisation in the units of the box, one number or one per channel; None (null) is none.
     shape
         Shape of one input, channels first.
     classes
@@ -37,7 +37,7 @@ class Card:
     Raises
     ------
     InputError
-        If `weights` is no relative name of a safetensors file.
+        If `weights` is not a relative name of a safetensors file.
     """
 
     architecture: str
@@ -87,14 +87,14 @@ def read_card(path: str | Path) -> Card:
     Raises
     ------
     InputError
-        If the file is missing, is no JSON, or is no card.
+        If the file is missing, is not JSON, or is not a card.
     """
     path = Path(path)
     require_file(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no card: it is not JSON ({error}).") from error
+        raise InputError(f"{path} is not a card: it is not JSON ({error}).") from error
     try:
         return Card.from_json(document)
     except InputError as error:

@@ -30,11 +30,11 @@ class LoadedModel:
     module
         Maps normalised inputs (n, *shape) to logits (n, classes); on the CPU.
     mean, std
-        Normalisation in the units of the box, one number or one a channel, or None.
+        Normalisation in the units of the box, one number or one per channel, or None.
     shape
-        Shape of one input, or None if nobody said it.
+        Shape of one input, or None if unknown.
     classes
-        Number of logits, or None if nobody said it.
+        Number of logits, or None if unknown.
     text
         The text it was loaded from.
     name

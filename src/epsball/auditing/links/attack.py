@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackLink(Link):
-    """Whether an example is broken, its least margin, the witness's distance, who found it, and the passes.
+    """Whether an example is broken, its least margin, the witness's distance, the attack that found it, the passes.
 
-    Examples without a verdict at x are not searched. Misclassified ones are broken at distance 0, by nobody.
+    Examples without a verdict at x are not searched. Misclassified ones are broken at distance 0, by no attack.
     The passes are the methods' own.
 
-    A certified example gets a short attack only, so that a wrong certificate can be found out; some of the
-    certified, drawn by key, get the whole one; `attack.whole` says which. Where an example is stable but
-    misclassified, the short attack runs against its predicted class.
+    A certified example gets a short attack, so that a wrong certificate is found; some of the certified, drawn by
+    key, get the full attack; `attack.whole` says which. Where an example is stable but misclassified, the short
+    attack runs against its predicted class.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class AttackLink(Link):
     check
         The short attack on the certified.
     share, fewest
-        The share of the certified that gets the whole attack, and the fewest of a shard.
+        The share of the certified that gets the full attack, and the fewest per shard.
     """
 
     name: ClassVar[str] = "attack"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 EXPENSIVE = ("crown", "optimised")
-"""Methods that cost an example hundreds of passes."""
+"""Methods that cost hundreds of passes per example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,9 @@ class CertificateLink(Link):
     In a run folder each certificate that can be replayed is a file under ``certificates``, named
     by the example's position.
 
-    The cascade's `EXPENSIVE` methods are for examples that a short attack leaves standing: no bound that holds could
-    certify the others. Some of those, drawn by key, get all methods, so that a wrong certificate can be found
-    out; `certificate.whole` says which examples do.
+    The cascade's `EXPENSIVE` methods are run on examples that a short attack does not break: no sound bound could
+    certify the others. Some of those, drawn by key, get all methods nevertheless, so that a wrong certificate is
+    found; `certificate.whole` says which examples do.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class CertificateLink(Link):
     screening
         The short attack. A method asked for by name is run on every example.
     share, fewest
-        The share of those broken by it that get all methods, and the fewest of a shard.
+        The share of the examples broken by it that get all methods, and the fewest per shard.
     """
 
     name: ClassVar[str] = "certificate"

@@ -1,4 +1,4 @@
-"""The link of the right end: what the data allow any classifier, on all audited examples together."""
+"""The link at the right end: what the data allow any classifier, on all audited examples together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class LimitLink(Link):
     """Which examples every classifier must give up, and the optimal adversarial risk of all of them.
 
-    It is about all examples at once, so it has no part of a shard. It says nothing about examples of one class.
+    It is about all examples at once, so it finds nothing on a single shard, nor where there is one class only.
 
     Parameters
     ----------
     max_bytes
-        Size of the stored examples above which it says nothing: all of them are in memory at once.
+        Size of the stored examples above which it is left out: all of them are in memory at once.
     """
 
     name: ClassVar[str] = "limit"

@@ -1,24 +1,16 @@
 """What the residual networks share: the pre-activation block, and a stage of blocks."""
 
-from typing import ClassVar, Protocol
+from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class BlockType(Protocol):
-    """A class of blocks: how to make one, and its output channels per unit of width."""
-
-    expansion: ClassVar[int]
-
-    def __call__(self, inputs: int, width: int, stride: int) -> nn.Module:
-        """Return a block."""
-        ...
-
-
-def stage(block: BlockType, blocks: int, inputs: int, width: int, stride: int) -> nn.Sequential:
-    """Return blocks of one width, of which the first changes the shape."""
-    rest = (block(block.expansion * width, width, 1) for _ in range(blocks - 1))
+def stage(
+    block: Callable[[int, int, int], nn.Module], blocks: int, inputs: int, width: int, stride: int, expansion: int = 1
+) -> nn.Sequential:
+    """Return blocks of one width, of `expansion` times as many channels; the first changes the shape."""
+    rest = (block(expansion * width, width, 1) for _ in range(blocks - 1))
     return nn.Sequential(block(inputs, width, stride), *rest)
 
 
@@ -27,8 +19,6 @@ class PreActivationBlock(nn.Module):
 
     A subclass makes the projection, under the name that published files give it.
     """
-
-    expansion: ClassVar[int] = 1
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
