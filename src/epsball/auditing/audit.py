@@ -89,6 +89,17 @@ def audit(
         If data, ball, options or model break a rule.
     SoundnessError
         If an example is both broken and certified.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import epsball as eb
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    >>> _ = network.load_state_dict({"1.weight": 3 * torch.eye(2), "1.bias": torch.zeros(2)})
+    >>> x, y = torch.tensor([[0.9, 0.1], [0.5, 0.6], [0.4, 0.3]]), torch.tensor([0, 1, 1])
+    >>> audit = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", limit=False)
+    >>> audit.evidence["verdict"].to_pylist()
+    ['certified', 'broken', 'misclassified']
     """
     chosen = effort_of(effort, budget)
     lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS)), certificates, "certificates")

@@ -60,6 +60,19 @@ class Chain(results.Result):
         The classifier's adversarial cross-entropy against the least possible, where it was measured.
     uncertified
         Why there are no certificates, where there are none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import epsball as eb
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    >>> _ = network.load_state_dict({"1.weight": 3 * torch.eye(2), "1.bias": torch.zeros(2)})
+    >>> x, y = torch.tensor([[0.9, 0.1], [0.5, 0.6], [0.4, 0.3]]), torch.tensor([0, 1, 1])
+    >>> chain = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", limit=False).chain
+    >>> print(f"{chain.places['accuracy under attack'].value:.3f}")
+    0.333
+    >>> chain.not_measured
+    ['1 - optimal adversarial risk']
     """
 
     places: Mapping[str, Bound]

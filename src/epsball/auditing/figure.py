@@ -38,6 +38,16 @@ def witness_figure(
         Examples, labels, witnesses, and the positions written above them.
     class_names
         Names to write instead of class numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)))
+    >>> x, y, index = torch.zeros(1, 1, 4, 4), torch.tensor([0]), torch.tensor([7])
+    >>> figure = eb.auditing.witness_figure(classifier, x, y, x + 0.1, index)
+    >>> figure.axes[0].get_title()
+    '#7: 0'
     """
     if len(x) == 0:
         return _empty()

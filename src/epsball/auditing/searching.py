@@ -9,6 +9,7 @@ from torch import Tensor
 
 from epsball.attacks import Attack, AttackResult, Ledger
 from epsball.attacks.search import Examples, Options, search
+from epsball.auditing.effort import Precision
 from epsball.auditing.link import Columns
 from epsball.auditing.subject import Shard
 from epsball.randomness import Keys
@@ -21,7 +22,7 @@ def search_rows(
     method: Attack,
     *,
     y: Int64[Tensor, " m"] | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     batch_size: int | None = None,
 ) -> AttackResult:
     """Attack some rows of the shard: away from their labels or, where `y` is given, from those classes.

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from epsball.auditing.effort import Semantics
 from epsball.ball import Ball
 from epsball.certificates import Verifier, arithmetic_of
 from epsball.classifier import Classifier
@@ -33,7 +34,7 @@ class Subject:
     ball: Ball
     seed: int
     classes: int
-    _verifiers: dict[str, Verifier] = field(default_factory=dict, init=False, repr=False)
+    _verifiers: dict[Semantics, Verifier] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, classifier: Classifier, dataset: Dataset, ball: Ball, seed: int) -> "Subject":
@@ -43,7 +44,7 @@ class Subject:
         check_label_range(dataset.labels, classes)
         return cls(classifier=classifier, dataset=dataset, ball=ball, seed=seed, classes=classes)
 
-    def verifier(self, semantics: str) -> Verifier:
+    def verifier(self, semantics: Semantics) -> Verifier:
         """Return the captured network and the claim made of it; the network is captured once per run."""
         if semantics not in self._verifiers:
             arithmetic = arithmetic_of(semantics)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from epsball import auditing
 from epsball import data as datasets
+from epsball.auditing.effort import CertificateMethod, EffortName, Semantics
 from epsball.cli.common import (
     BatchSize,
     Common,
@@ -52,13 +53,13 @@ class Options:
     """
 
     # --budget is the old name, until 0.3.
-    effort: Annotated[str, Parameter(name=("--effort", "--budget"))] = "quick"
+    effort: Annotated[EffortName, Parameter(name=("--effort", "--budget"))] = "quick"
     attack: str | None = None
     precision: Precision = "float32"
     batch_size: BatchSize = None
     stochastic: Stochastic = False
-    certificates: str = "auto"
-    semantics: Literal["float32", "real"] = "float32"
+    certificates: CertificateMethod = "auto"
+    semantics: Semantics = "float32"
     limit: bool = True
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from cyclopts import Parameter
@@ -30,7 +30,9 @@ Model = Annotated[str, Parameter(help="The model under test.")]
 Data = Annotated[str, Parameter(help="The data it is tested on.")]
 Perturbation = Annotated[str, Parameter(help="The perturbation set, NORM:RADIUS.")]
 Stochastic = Annotated[bool, Parameter(help="The model draws random numbers; it is judged over repetitions.")]
-Precision = Annotated[str, Parameter(help="Of the search, float32 or bf16; verdicts are always given in float32.")]
+Precision = Annotated[
+    Literal["float32", "bf16"], Parameter(help="Of the search, float32 or bf16; verdicts are always given in float32.")
+]
 BatchSize = Annotated[int | None, Parameter(help="Examples searched together.")]
 
 

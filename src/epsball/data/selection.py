@@ -12,7 +12,14 @@ from epsball.errors import InputError, lookup
 
 
 class IncompleteData(UserWarning):
-    """A selection skips examples that the complete source has and these files lack."""
+    """A selection skips examples that the complete source has and these files lack.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", IncompleteData)  # within this block such a selection is an error
+    """
 
 
 def select(data: Dataset, *, first: str | None, indices: str | None) -> Dataset:

@@ -38,6 +38,14 @@ class Card:
     ------
     InputError
         If `weights` is not a relative name of a safetensors file.
+
+    Examples
+    --------
+    >>> card = Card(
+    ...     architecture="mlp,hidden=8", weights="weights.safetensors", mean=None, std=None, shape=(1, 4, 4), classes=3
+    ... )
+    >>> Card.from_json(card.to_json()) == card
+    True
     """
 
     architecture: str
@@ -88,6 +96,13 @@ def read_card(path: str | Path) -> Card:
     ------
     InputError
         If the file is missing, is not JSON, or is not a card.
+
+    Examples
+    --------
+    >>> read_card("nowhere.json")
+    Traceback (most recent call last):
+        ...
+    epsball.errors.InputError: there is no file nowhere.json.
     """
     path = Path(path)
     require_file(path)

@@ -46,6 +46,12 @@ class LoadedModel:
         The file its weights come from; None where they are drawn afresh.
     card
         The card it was loaded from, or None.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.models.load("mlp,hidden=8", shape=(1, 4, 4), classes=3).classifier()
+    Classifier(Sequential, box=[0.0, 1.0], dtype=torch.float32, device=cpu)
     """
 
     module: nn.Module

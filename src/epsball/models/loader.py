@@ -63,6 +63,12 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
         If an optional package is not installed.
     UnsupportedOperation
         If the file is of a kind, or calls an operator, that is not supported.
+
+    Examples
+    --------
+    >>> loaded = load("mlp,hidden=8,mean=0.5,std=0.25", shape=(1, 4, 4), classes=3)
+    >>> loaded.architecture, loaded.mean, loaded.shape
+    ('mlp,hidden=8', (0.5,), (1, 4, 4))
     """
     request = parse_model_text(text)
     known: Known = {"shape": request.shape or shape, "classes": request.classes or classes}

@@ -10,6 +10,7 @@ from torch import Tensor
 from epsball.attacks import PGD, Attack, AttackResult, Ledger
 from epsball.auditing.alarm import check_certificates
 from epsball.auditing.chain import ATTACK
+from epsball.auditing.effort import Precision
 from epsball.auditing.evidence import flags
 from epsball.auditing.link import Columns, Findings, Link, RunFindings
 from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
@@ -58,7 +59,7 @@ class AttackLink(Link):
     }
 
     method: Attack
-    precision: str = "float32"
+    precision: Precision = "float32"
     batch_size: int | None = None
     check: Attack = field(default_factory=lambda: PGD(steps=10))
     share: float = 0.02

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from epsball.attacks import PGD, Attack, Ledger
 from epsball.auditing.chain import CERTIFIED
+from epsball.auditing.effort import Semantics
 from epsball.auditing.evidence import flags
 from epsball.auditing.fingerprint import STORED_AS
 from epsball.auditing.link import Columns, Findings, Link, RunFindings
@@ -63,7 +64,7 @@ class CertificateLink(Link):
     }
 
     method: str = AUTO
-    semantics: str = "float32"
+    semantics: Semantics = "float32"
     budget: int | None = None
     max_memory: int | None = None
     screening: Attack = field(default_factory=lambda: PGD(steps=10), metadata={STORED_AS: "sieve"})
