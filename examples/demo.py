@@ -40,10 +40,10 @@ def main(folder: Path) -> None:
         with showing_progress():
             trained = train(objective, folder / objective.name / "training")
             run = folder / objective.name / "audit"
-            audit = eb.audit(trained.classifier, "digits", BALL, budget="standard", folder=run)
+            audit = eb.audit(trained.classifier, "digits", BALL, effort="standard", folder=run)
         print(f"== audit of the {objective.name} network on the test digits, {BALL}\n{audit}\n")
     print(f"Results are in {folder}: for each network a card with its weights, the evidence of its audit")
-    print(f"(run.json, evidence-*.arrow, chain.json) and a picture, for example {folder}/standard/audit/witnesses.png")
+    print(f"(run.json, evidence-*.arrow, chain.json) and a figure, for example {folder}/standard/audit/witnesses.png")
 
 
 if __name__ == "__main__":

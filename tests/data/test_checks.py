@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from epsball.data import checks
-from epsball.data.checks import as_labels, check_images, one_of
+from epsball.data.checks import as_labels, check_images
 from epsball.errors import InputError
 
 GOOD = np.zeros((4, 1, 2, 2), np.float32)
@@ -82,9 +82,3 @@ def test_without_a_number_of_classes_labels_still_count_from_zero() -> None:
     assert as_labels(np.array([900]), "y", count=1).tolist() == [900]
     with pytest.raises(InputError, match=r"label -5 at row 0 .* labels count from 0"):
         as_labels(np.array([-5]), "y", count=1)
-
-
-def test_unknown_names_get_the_nearest_known() -> None:
-    assert one_of("test", ("train", "test"), "split") == "test"
-    with pytest.raises(InputError, match=r"unknown split: 'tset'; known: train, test\. Did you mean 'test'\?"):
-        one_of("tset", ("train", "test"), "split")

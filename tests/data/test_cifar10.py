@@ -128,7 +128,7 @@ def test_binary_batches_of_other_sizes_are_refused(size: int, tmp_path: Path) ->
         ({"data": IMAGES[:2], "labels": [0, 1]}, r"uint8 \(2, 3, 32, 32\); CIFAR-10 has uint8 \(n, 3072\)"),
         ({"data": IMAGES[:2].reshape(2, -1).astype(int), "labels": [0, 1]}, r"is int64 \(2, 3072\)"),
         ({"data": IMAGES[:2].reshape(2, -1), "labels": [0]}, "has 1 labels for 2 images"),
-        ({"data": IMAGES[:2].reshape(2, -1), "labels": [0, "1"]}, "labels in .* is no plain array"),
+        ({"data": IMAGES[:2].reshape(2, -1), "labels": [0, "1"]}, "labels in .* is not a plain array"),
         ({"data": IMAGES[:0].reshape(0, 3072), "labels": []}, "at least one example"),
     ],
 )

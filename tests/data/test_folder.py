@@ -122,7 +122,7 @@ def test_damaged_and_moving_pictures_are_named(rgb_folder: Path) -> None:
 def test_folders_without_classes_or_pictures_are_explained(rgb_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no folder .*nowhere"):
         load(f"folder:{tmp_path}/nowhere")
-    with pytest.raises(InputError, match="has no sub-folders; pictures must lie in one sub-folder a class"):
+    with pytest.raises(InputError, match="has no sub-folders; pictures must lie in one sub-folder per class"):
         load(f"folder:{rgb_folder}/cat")
     with pytest.raises(InputError, match=r"holds no picture .* It has sub-folders \(cat, dog\)"):
         load(f"folder:{tmp_path}")

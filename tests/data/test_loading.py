@@ -54,9 +54,9 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("", "has nothing before its options"),
         (
             "digit",
-            r"'digit' names no kind; write KIND:PATH with KIND one of digits, .*Did you mean 'digits'\?",
+            r"'digit' does not name a kind; write KIND:PATH with KIND one of digits, .*Did you mean 'digits'\?",
         ),
-        ("folder/with/pictures", "names no kind"),
+        ("folder/with/pictures", "does not name a kind"),
         ("cifar:data", r"unknown kind of data: 'cifar'; known: digits, .* Did you mean 'cifar10'\?"),
         ("idx", "data text 'idx' has no path; write idx:PATH"),
         ("npz:", "has no path; write npz:PATH"),

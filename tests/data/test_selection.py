@@ -56,7 +56,7 @@ a, b = TEST_POSITIONS[:2]
 @pytest.mark.parametrize(
     ("name", "content", "fact"),
     [
-        ("i.txt", f"{a}\nb\n", "invalid literal .*one integer a line"),
+        ("i.txt", f"{a}\nb\n", "invalid literal .*one integer per line"),
         ("i.txt", f"{a}.0", "cannot be read"),
         ("i.txt", f"{a},{b}", "cannot be read"),
         ("i.txt", "", r"holds \[\]; it must be a list of at least one integer"),

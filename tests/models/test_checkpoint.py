@@ -32,7 +32,7 @@ WRONG = {
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "Git LFS pointer"),
     "html": (b"\n<!DOCTYPE html><html>Sign in</html>", "web page"),
     "xml": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "web page"),
-    "text": (b"just text, which nobody trained", "no file of weights"),
+    "text": (b"just text, which nobody trained", "not a file of weights"),
     "npy": (numpy_bytes(np.save, np.zeros(3)), "numpy"),
     "npz": (numpy_bytes(np.savez, np.zeros(3)), "numpy"),
     "cut off": (torch_bytes(STATE)[:400], "cut off or damaged"),

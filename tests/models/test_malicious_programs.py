@@ -98,7 +98,7 @@ def weight_name(members, trap):
 
 
 PICKLED = "is a pickled object, which could run code"
-NO_OPERATOR = "which is no operator of PyTorch's aten library"
+NO_OPERATOR = "which is not an operator of PyTorch's aten library"
 REFUSED = {
     "weight to unpickle": (pickled_weight, f"'1.bias' {PICKLED}"),
     "weights in one pickle": (
@@ -125,10 +125,10 @@ REFUSED = {
     "an operator of another library": (call("torch.ops.fb.run.default"), NO_OPERATOR),
     "a higher-order operator": (call("torch.ops.higher_order.cond"), NO_OPERATOR),
     "code in a keyword": (keyword, "passes .* to torch.ops.aten.flatten"),
-    "code in a weight's name": (weight_name, "is no name of a tensor"),
+    "code in a weight's name": (weight_name, "is not the name of a tensor"),
     "a dictionary for a number": (
         node(inputs=[{"name": "self", "arg": {"as_int": {"__reduce__": 1}}, "kind": 1}]),
-        "no well-formed graph",
+        "does not hold a well-formed graph",
     ),
     "leaves the archive": (lambda members, trap: {**members, "m/../../x": b""}, "leaves the archive"),
 }

@@ -98,12 +98,12 @@ def wrong(state: dict[str, Tensor]) -> dict[str, tuple[object, str]]:
         "shape": (changed(**{"4_weight": torch.zeros(7, 4)}), r"4.weight: file 7x4, model 3x4"),
         "prefix of some": ({f"module.{key}" if "1" in key else key: t for key, t in state.items()}, "missing"),
         "several": ({"state_dict": state, "ema": dict(state)}, "2 state dicts that fit net: /state_dict, /ema"),
-        "none": ({"epoch": 3}, "holds no state dict"),
+        "none": ({"epoch": 3}, "does not hold a state dict"),
         "nan": (changed(**{"1_weight": nan}), "1.weight in .* has 1 of 32 values that are NaN"),
         "infinite": (changed(**{"1_weight": infinite}), "has 1 of 32 values"),
         "double": (changed(**{"1_weight": state["1.weight"].double()}), "float64 .* would be rounded"),
         "integers": (changed(**{"1_weight": state["1.weight"].long()}), "int64 .* would be rounded"),
-        "sparse": (changed(**{"1_weight": state["1.weight"].to_sparse()}), "no plain tensor"),
+        "sparse": (changed(**{"1_weight": state["1.weight"].to_sparse()}), "not a plain tensor"),
     }
 
 

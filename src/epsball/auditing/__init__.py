@@ -2,5 +2,7 @@
 
 from epsball.auditing.audit import audit as audit
 from epsball.auditing.chain import Chain as Chain
-from epsball.auditing.figure import witness_picture as witness_picture
+from epsball.auditing.figure import witness_figure as witness_figure
 from epsball.auditing.result import Audit as Audit
+
+witness_picture = witness_figure  # old name, until 0.3

@@ -1,4 +1,4 @@
-"""The alarm: a point of the ball whose margin lies below the certified bound means that something is wrong."""
+"""The alarm: raised by a point of the ball whose margin lies below the certified bound."""
 
 import copy
 from collections.abc import Iterator
@@ -7,13 +7,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from epsball.auditing.link import Columns, Shard
-from epsball.certificates import REAL, Domain, Problem, Verifier, interval, margin_rows
+from epsball.auditing.link import Columns
+from epsball.auditing.subject import Shard
+from epsball.certificates import Domain, Problem, interval, margin_rows
 from epsball.classifier.margins import margins
 from epsball.errors import AssumptionError, SoundnessError
 
 
-def check(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: Tensor) -> None:
+def check_certificates(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: Tensor) -> None:
     """Compare certificates with points that an attack on the predicted classes verified.
 
     Parameters
@@ -23,7 +24,7 @@ def check(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: 
     rows
         Rows of the shard.
     points, found
-        A point of each one's ball, and its margin there about the predicted class by the canonical pass.
+        One point in the ball of each, and the margin of the predicted class there, by the canonical pass.
 
     Raises
     ------
@@ -45,8 +46,8 @@ def check(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: 
 
 
 def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound: float) -> None:
-    """Judge the point once more, alone, on the CPU, without kernels beyond the error analysis."""
-    network = copy.deepcopy(shard.classifier.network).to("cpu", torch.float32).eval()
+    """Judge the point again, alone, on the CPU, without kernels that the error analysis does not cover."""
+    network = copy.deepcopy(shard.subject.classifier.network).to("cpu", torch.float32).eval()
     with torch.no_grad(), _plain_kernels():
         logits = network(point.unsqueeze(0).cpu())
     margin = float(margins(logits, torch.tensor([predicted]))[0])
@@ -61,7 +62,7 @@ def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound
 
 @contextmanager
 def _plain_kernels() -> Iterator[None]:
-    """Leave oneDNN and NNPACK out: what stays is sums of products."""
+    """Switch oneDNN and NNPACK off: the remaining kernels are sums of products."""
     onednn = torch.backends.mkldnn.enabled
     try:
         torch.backends.mkldnn.set_flags(False, _fp32_precision=None)  # pyright: ignore[reportArgumentType]
@@ -73,10 +74,10 @@ def _plain_kernels() -> Iterator[None]:
 
 def _settle_real(shard: Shard, row: int, point: Tensor, predicted: int, bound: float) -> None:
     """Evaluate the real-valued network rigorously at the point: a float32 point alone contradicts nothing."""
-    verifier = Verifier.of(shard.classifier, tuple(shard.x.shape[1:]), REAL)
+    verifier = shard.subject.verifier("real")
     at_point = Domain.at(point.unsqueeze(0).cpu())
     rows = margin_rows(torch.tensor([predicted]), verifier.graph.classes)
-    lowest = Problem(graph=verifier.graph, domain=at_point, specification=-rows, arithmetic=REAL)
+    lowest = Problem(graph=verifier.graph, domain=at_point, specification=-rows, arithmetic=verifier.arithmetic)
     highest = -interval(lowest).rows[0]
     margin = float(highest.min())
     if margin < bound:
@@ -90,6 +91,6 @@ def _where(shard: Shard, row: int) -> str:
 def _described(shard: Shard, row: int, predicted: int, bound: float, margin: float) -> str:
     return (
         f"{_where(shard, row)} is certified to keep a margin of {bound:.9g} for class {predicted} on the whole ball "
-        f"{shard.ball}, but a verified point of the ball has {margin:.9g}: a bug in epsball. Please report it with "
-        f"the model, the example, and seed {shard.seed}."
+        f"{shard.subject.ball}, but a verified point of the ball has {margin:.9g}: a bug in epsball. Please report it "
+        f"with the model, the example, and seed {shard.subject.seed}."
     )

@@ -1,49 +1,31 @@
 """`audit`: the whole chain, per example, with evidence."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from epsball import data as datasets
 from epsball import progress
-from epsball.attacks import Attack, Ensemble, Ledger
+from epsball.attacks import Attack, Ledger
 from epsball.attacks.attack import check_subject
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
-from epsball.auditing.chain import measure
-from epsball.auditing.evidence import ShardEvidence, gather
+from epsball.auditing.chain import chain_of
+from epsball.auditing.effort import SHARD, CertificateMethod, EffortName, Precision, Semantics, effort_of
+from epsball.auditing.evidence import ShardEvidence, gather, with_columns
 from epsball.auditing.fingerprint import describe, identity
 from epsball.auditing.folder import RunFolder
-from epsball.auditing.link import Link, Shard
-from epsball.auditing.links import AttackLink, CertificateLink, NaturalLink
+from epsball.auditing.link import Link
+from epsball.auditing.links import AttackLink, CertificateLink, LimitLink, NaturalLink
 from epsball.auditing.result import Audit
+from epsball.auditing.subject import Subject
 from epsball.ball import Ball
-from epsball.certificates import ALIASES, METHODS, Semantics, certify
+from epsball.certificates import ALIASES, AUTO, METHODS
 from epsball.classifier import Classifier
-from epsball.classifier.guards import PROBED, check_inputs, check_label_range
-from epsball.errors import AssumptionError, ModelError, UnsupportedOperation, lookup
+from epsball.errors import lookup
 from epsball.files import write_json
-from epsball.limits import LinkColumns, link_columns
-
-BUDGETS: dict[str, Attack] = {
-    "quick": Ensemble(),
-    "standard": Ensemble(queries=1000, patience=10.0, most=140),
-    "full": Ensemble(queries=5000, patience=30.0, most=420),
-}
-"""The attack each budget buys."""
-
-CERTIFICATE_BUDGETS: dict[str, int | None] = {"quick": 5_000, "standard": 50_000, "full": None}
-"""Passes that each budget spends on the certificates of an example, at most."""
-
-SHARD = 1000
-"""Examples audited and written as one piece."""
 
 NO_CERTIFICATES = "none"
-
-LIMIT_BYTES = 1 << 30
-"""Size of the stored examples above which their optimal risk is left to ``epsball limit``."""
 
 
 def audit(
@@ -51,21 +33,22 @@ def audit(
     data: object,
     ball: Ball,
     *,
-    budget: str = "quick",
+    effort: EffortName | None = None,
     attack: str | Attack | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     batch_size: int | None = None,
     seed: int = 0,
-    certificates: str = "auto",
+    certificates: CertificateMethod = "auto",
     semantics: Semantics = "float32",
     limit: bool = True,
     folder: str | Path | None = None,
+    budget: EffortName | None = None,
 ) -> Audit:
     """Measure the chain of a classifier on a data set, per example, with evidence.
 
     The data are read in shards, so that they need not fit into memory. With a folder each
     finished shard is on disk, witnesses stay there, and the same call with the same folder
-    goes on after a kill; an interruption costs the shard under way.
+    resumes after a kill; an interruption costs the shard in progress.
 
     Parameters
     ----------
@@ -75,11 +58,12 @@ def audit(
         A text, an (x, y) pair, or an object with ``len`` and slicing to (x, y).
     ball
         The perturbation set; its box lies within the classifier's.
-    budget
-        ``"quick"``, ``"standard"`` or ``"full"``: the attack, where none is named.
+    effort
+        ``"quick"`` (the default), ``"standard"`` or ``"full"``: the attack, where none is named, and the passes
+        spent on certificates.
     attack
-        An attack, or the text of one, instead of the budget's. Its per-example fields have
-        one entry for each example of the data.
+        An attack, or the text of one, instead of the effort's. Its per-example fields have
+        one entry per example of the data.
     precision, batch_size
         As for `epsball.attack`.
     seed
@@ -91,7 +75,9 @@ def audit(
         Whether the optimal adversarial risk of the examples is measured; that needs two classes
         and all examples in memory, and is left out above `LIMIT_BYTES` of them.
     folder
-        Where evidence, ledger, witnesses, chain and picture are written.
+        Where evidence, ledger, witnesses, chain and figure are written.
+    budget
+        The old name of `effort`, until 0.3.
 
     Returns
     -------
@@ -103,134 +89,104 @@ def audit(
         If data, ball, options or model break a rule.
     SoundnessError
         If an example is both broken and certified.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import epsball as eb
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    >>> _ = network.load_state_dict({"1.weight": 3 * torch.eye(2), "1.bias": torch.zeros(2)})
+    >>> x, y = torch.tensor([[0.9, 0.1], [0.5, 0.6], [0.4, 0.3]]), torch.tensor([0, 1, 1])
+    >>> audit = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", limit=False)
+    >>> audit.evidence["verdict"].to_pylist()
+    ['certified', 'broken', 'misclassified']
     """
-    bought = lookup(BUDGETS, budget, "budget")
-    lookup({NO_CERTIFICATES: None, "auto": None, **METHODS, **ALIASES}, certificates, "certificates")
+    chosen = effort_of(effort, budget)
+    lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
     certificates = ALIASES.get(certificates, certificates)
-    method = bought if attack is None else resolve(attack)
+    method = chosen.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)
     dataset = datasets.load(data)
     before = classifier.passes.forward
-    classes = _checked(classifier, dataset)
-    link = CertificateLink(method=certificates, semantics=semantics, budget=CERTIFICATE_BUDGETS[budget])
-    reason = _without_certificates(link, classifier, dataset, ball)
+    subject = Subject.of(classifier, dataset, ball, seed)
+    proving = CertificateLink(method=certificates, semantics=semantics, budget=chosen.certificate_passes)
+    uncertified = "not asked for" if certificates == NO_CERTIFICATES else proving.refusal(subject)
     guards = Ledger.overhead("guards", classifier.passes.forward - before)
     links: list[Link] = [
         NaturalLink(),
-        *([] if reason is not None else [link]),
+        *([proving] if uncertified is None else []),
         AttackLink(method=method, precision=precision, batch_size=batch_size),
+        *([LimitLink()] if limit else []),
     ]
-    run = None
-    if folder is not None:
-        options = {link.name: identity(link) for link in links}
-        run = RunFolder(folder, describe(classifier, dataset, ball, options, seed, SHARD))
-    subject = {"classifier": classifier, "dataset": dataset, "ball": ball, "seed": seed, "classes": classes}
-    read = partial(_read, **subject, folder=None if run is None else run.path)
-    shards = list(_evidence(links, read, guards, run, len(dataset)))
-    return _finish(shards, links, classifier, dataset, run, _limit(dataset, ball) if limit else None, reason)
+    run = _Run(subject=subject, links=links, guards=guards, folder=_run_folder(folder, subject, links))
+    return run.finish(list(run.shards()), uncertified)
 
 
-def _checked(classifier: Classifier, dataset: datasets.Dataset) -> int:
-    """Check the model on the first examples and all labels; return the classes."""
-    x, y = dataset[:PROBED]
-    classes = classifier.check(datasets.as_pixels(x), y)
-    check_label_range(dataset.labels, classes)
-    return classes
-
-
-def _evidence(
-    links: Sequence[Link], read: Callable[[slice], Shard], guards: Ledger, run: RunFolder | None, total: int
-) -> Iterator[ShardEvidence]:
-    """Yield the evidence of each shard: from the folder if it is there, else from the links."""
-    for number, start in enumerate(range(0, total, SHARD)):
-        stop = min(start + SHARD, total)
-        done = run.load(number) if run is not None else None
-        if done is None:
-            done = gather(links, read(slice(start, stop)), guards if number == 0 else Ledger.empty())
-            done = done if run is None else run.store(number, done)
-        progress.report("examples audited", stop, total)
-        yield done
-
-
-def _read(
-    rows: slice,
-    classifier: Classifier,
-    dataset: datasets.Dataset,
-    ball: Ball,
-    seed: int,
-    classes: int,
-    folder: Path | None,
-) -> Shard:
-    """Return a shard, its inputs checked."""
-    x, y = dataset[rows]
-    x = datasets.as_pixels(x)
-    check_inputs(x, classifier.low, classifier.high, first=rows.start)
-    return Shard(
-        classifier=classifier,
-        ball=ball,
-        seed=seed,
-        classes=classes,
-        x=x,
-        y=y,
-        positions=dataset.positions[rows],
-        rows=torch.arange(rows.start, rows.stop),
-        total=len(dataset),
-        folder=folder,
-    )
-
-
-def _without_certificates(
-    link: CertificateLink, classifier: Classifier, dataset: datasets.Dataset, ball: Ball
-) -> str | None:
-    """Return why there are no certificates, or None where there are; what was asked for by name must work."""
-    if link.method == NO_CERTIFICATES:
-        return "not asked for"
-    x, y = dataset[:1]
-    try:
-        certify(classifier, datasets.as_pixels(x), y, ball, method="interval", semantics=link.semantics)
-    except (ModelError, UnsupportedOperation, AssumptionError) as error:
-        if link.method != "auto":
-            raise
-        return str(error)
-    return None
-
-
-def _limit(dataset: datasets.Dataset, ball: Ball) -> LinkColumns | None:
-    """Return the limit of the examples, or None where it is not defined or too large."""
-    x, _ = dataset[:1]
-    if len(dataset.labels.unique()) < 2 or len(dataset) * x.nbytes > LIMIT_BYTES:
+def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link]) -> RunFolder | None:
+    """Return the folder of a run; what its links do with a shard is part of the run's identity."""
+    if path is None:
         return None
-    x, y = dataset[:]
-    return link_columns(x, y, ball)
+    return RunFolder(path, describe(subject, {link.name: identity(link) for link in links if link.schema}, SHARD))
 
 
-def _finish(
-    shards: Sequence[ShardEvidence],
-    links: Sequence[Link],
-    classifier: Classifier,
-    dataset: datasets.Dataset,
-    run: RunFolder | None,
-    limit: LinkColumns | None,
-    uncertified: str | None,
-) -> Audit:
-    import pyarrow
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Run:
+    """An audit whose arguments are checked.
 
-    evidence = pyarrow.concat_tables([shard.table for shard in shards])
-    for name, values in ({} if limit is None else limit.columns).items():
-        evidence = evidence.append_column(name, pyarrow.array(values))
-    result = Audit(
-        chain=measure(evidence, links, limit, uncertified),
-        evidence=evidence,
-        ledger=pyarrow.concat_tables([shard.ledger for shard in shards]),
-        shards=shards,
-        classifier=classifier,
-        class_names=dataset.class_names,
-        folder=None if run is None else run.path,
-    )
-    if run is not None:
-        if limit is not None:
-            run.write_table("limit.arrow", evidence.select(["index", *limit.columns]))
-        write_json(run.path / "chain.json", result.to_json())
-        run.draw("witnesses.png", result.plot())
-    return result
+    Parameters
+    ----------
+    subject, links
+        What it is about, and the links of its chain in their order.
+    guards
+        Passes that the checks made.
+    folder
+        Where it is written, or None.
+    """
+
+    subject: Subject
+    links: Sequence[Link]
+    guards: Ledger
+    folder: RunFolder | None
+
+    def shards(self) -> Iterator[ShardEvidence]:
+        """Yield the evidence of each shard: from the folder if it is there, else from the links."""
+        total = len(self.subject.dataset)
+        for number, start in enumerate(range(0, total, SHARD)):
+            stop = min(start + SHARD, total)
+            done = None if self.folder is None else self.folder.load(number)
+            if done is None:
+                done = self._shard(number, slice(start, stop))
+            progress.report("examples audited", stop, total)
+            yield done
+
+    def _shard(self, number: int, rows: slice) -> ShardEvidence:
+        shard = self.subject.shard(rows, None if self.folder is None else self.folder.path)
+        found = gather(self.links, shard, self.guards if number == 0 else Ledger.empty())
+        return found if self.folder is None else self.folder.store(number, found)
+
+    def finish(self, shards: Sequence[ShardEvidence], uncertified: str | None) -> Audit:
+        """Join the shards, ask each link about the whole run, and write what it adds up to."""
+        import pyarrow
+
+        evidence = pyarrow.concat_tables([shard.table for shard in shards])
+        findings = []
+        for link in self.links:
+            found = link.on_run(self.subject, evidence)
+            findings.append(found)
+            evidence = with_columns(evidence, found.columns, link.run_schema)
+            if self.folder is not None and found.columns:
+                self.folder.write_table(f"{link.name}.arrow", evidence.select(["index", *found.columns]))
+        result = Audit(
+            chain=chain_of(evidence, findings, uncertified),
+            evidence=evidence,
+            ledger=pyarrow.concat_tables([shard.ledger for shard in shards]),
+            shards=shards,
+            classifier=self.subject.classifier,
+            class_names=self.subject.dataset.class_names,
+            folder=None if self.folder is None else self.folder.path,
+        )
+        if self.folder is not None:
+            write_json(self.folder.path / "chain.json", result.to_json())
+            self.folder.draw("witnesses.png", result.plot())
+        return result

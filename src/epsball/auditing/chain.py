@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from epsball import results
 from epsball.auditing.evidence import flags
-from epsball.auditing.link import Link
-from epsball.limits import Limit, LinkColumns, missed_witness
-from epsball.risk import RiskDecomposition, adversarial_cross_entropy, decompose
-from epsball.statistics import Bound, Interval
+from epsball.auditing.link import RunFindings
+from epsball.limits import Limit, missed_witness
+from epsball.risk import RiskDecomposition, decompose
+from epsball.statistics import Bound
 
 if TYPE_CHECKING:
     import pyarrow
@@ -28,9 +28,9 @@ class CrossEntropy:
     Parameters
     ----------
     classifier
-        What the attack showed of the classifier's.
+        The least that the attack showed for the classifier.
     optimal
-        What no classifier falls below.
+        The least that any classifier can have.
     """
 
     classifier: float
@@ -60,6 +60,19 @@ class Chain(results.Result):
         The classifier's adversarial cross-entropy against the least possible, where it was measured.
     uncertified
         Why there are no certificates, where there are none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import epsball as eb
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    >>> _ = network.load_state_dict({"1.weight": 3 * torch.eye(2), "1.bias": torch.zeros(2)})
+    >>> x, y = torch.tensor([[0.9, 0.1], [0.5, 0.6], [0.4, 0.3]]), torch.tensor([0, 1, 1])
+    >>> chain = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", limit=False).chain
+    >>> print(f"{chain.places['accuracy under attack'].value:.3f}")
+    0.333
+    >>> chain.not_measured
+    ['1 - optimal adversarial risk']
     """
 
     places: Mapping[str, Bound]
@@ -86,10 +99,10 @@ class Chain(results.Result):
 
     @property
     def missed_witness(self) -> str | None:
-        """The sentence due where an accuracy under attack exceeds what any classifier can keep."""
+        """What to say where accuracy under attack exceeds what any classifier can keep; else None."""
         if self.limit is None or ATTACK not in self.places:
             return None
-        # Examples on which the model failed stand without a verdict; they are no sign of a missed witness.
+        # Examples on which the model failed stand without a verdict; they are not a sign of a missed witness.
         without_verdict = self.verdicts.get("invalid", 0) / self.total
         return missed_witness(self.limit, self.places[ATTACK].value - without_verdict)
 
@@ -158,39 +171,24 @@ class Chain(results.Result):
         )
 
 
-def measure(
-    table: "pyarrow.Table", links: Sequence[Link], found: LinkColumns | None, uncertified: str | None = None
-) -> Chain:
-    """Return the chain of an evidence table, with what was found of the limit of its examples, if it was."""
-    limit = None if found is None else found.limit
-    columns = flags(table)
-    places: dict[str, Bound] = {}
-    for link in links:
-        places.update(link.places(columns))
-    if limit is not None:
-        end = limit.distribution.interval
-        ceiling = None if end is None else Interval(0.0, 1.0 - end.low)
-        places[LIMIT] = Bound(value=1.0 - limit.stored, interval=ceiling, scope="distribution")
-    verdicts = table["verdict"].value_counts().to_pylist()
+def chain_of(evidence: "pyarrow.Table", findings: Sequence[RunFindings], uncertified: str | None = None) -> Chain:
+    """Return the chain of an evidence table, with what the links say about all its examples."""
+    bounds: dict[str, Bound] = {}
+    further: dict[str, Any] = {}
+    for found in findings:
+        bounds.update(found.bounds)
+        further.update(found.chain)
+    columns = flags(evidence)
     return Chain(
-        places=places,
+        places=bounds,
         decomposition=decompose(
             columns["natural.correct"],
             columns["attack.broken"],
             columns.get("certificate.certified"),
             columns["natural.failed"],
         ),
-        verdicts={entry["values"]: entry["counts"] for entry in verdicts},
-        total=len(table),
-        limit=limit,
-        cross_entropy=_cross_entropy(table, found),
+        verdicts={entry["values"]: entry["counts"] for entry in evidence["verdict"].value_counts().to_pylist()},
+        total=len(evidence),
         uncertified=uncertified,
+        **further,
     )
-
-
-def _cross_entropy(table: "pyarrow.Table", found: LinkColumns | None) -> CrossEntropy | None:
-    names = [name for name in ("natural.margin", "attack.margin") if name in table.column_names]
-    if found is None or found.cross_entropy is None or not names:
-        return None
-    least = np.fmin.reduce([table[name].to_numpy().astype(np.float64) for name in names])
-    return CrossEntropy(classifier=adversarial_cross_entropy(least), optimal=found.cross_entropy)

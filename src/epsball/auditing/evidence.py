@@ -1,4 +1,4 @@
-"""The evidence: one table, a row an example, gathered from the links shard by shard."""
+"""The evidence: one table with one row per example, gathered from the links shard by shard."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from epsball import results
 from epsball.attacks import Ledger
-from epsball.auditing.link import Columns, Link, Shard
+from epsball.auditing.link import Columns, Link
+from epsball.auditing.subject import Shard
 from epsball.errors import EpsballError, SoundnessError
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ class ShardEvidence:
     Parameters
     ----------
     table
-        The evidence, a row an example.
+        The evidence, one row per example.
     ledger
         Passes spent; its index is the position in the source.
     witnesses
-        Gives the witnesses; with a run folder they are read when asked for.
+        Returns the witnesses; with a run folder they are read on demand.
     """
 
     table: "pyarrow.Table"
@@ -56,7 +57,7 @@ def gather(links: Sequence[Link], shard: Shard, guards: Ledger) -> ShardEvidence
     ledgers = [guards]
     x_adv: dict[int, Tensor] = {}
     for link in links:
-        found = link(shard, columns)
+        found = link.on_shard(shard, columns)
         if set(found.columns) != set(link.schema):
             raise EpsballError(f"the link '{link.name}' gave columns {list(found.columns)}, not those of its schema.")
         columns.update(found.columns)
@@ -117,6 +118,15 @@ def _verdicts(columns: Columns, invalid: Mapping[int, str], n: int) -> list[str]
     choice[broken] = VERDICTS.index("broken")
     choice[~correct & ~columns["natural.failed"]] = VERDICTS.index("misclassified")
     return [VERDICTS[i] for i in choice.tolist()]
+
+
+def with_columns(table: "pyarrow.Table", columns: Columns, schema: Mapping[str, str]) -> "pyarrow.Table":
+    """Return the evidence with further columns, of the types that a schema names."""
+    import pyarrow
+
+    for name, values in columns.items():
+        table = table.append_column(name, pyarrow.array(values, pyarrow.type_for_alias(schema[name])))
+    return table
 
 
 def flags(table: "pyarrow.Table") -> dict[str, Bool[Tensor, " n"]]:

@@ -1,4 +1,4 @@
-"""Pictures of witnesses: the example, the witness, and their difference magnified."""
+"""The figure of witnesses: the example, the witness, and their difference magnified."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHOWN = 6
 
 
-def witness_picture(
+def witness_figure(
     classifier: Classifier,
     x: Float[Tensor, "n *shape"],
     y: Int64[Tensor, " n"],
@@ -27,8 +27,8 @@ def witness_picture(
 ) -> "Figure":
     """Draw up to six examples in columns: clean, witness, and the difference about grey.
 
-    The difference is magnified by one factor for all, stated in the picture. Inputs that are
-    no images are drawn as curves over their coordinates.
+    The difference is magnified by one factor for all, stated in the figure. Inputs that are
+    not images are drawn as curves over their coordinates.
 
     Parameters
     ----------
@@ -38,6 +38,16 @@ def witness_picture(
         Examples, labels, witnesses, and the positions written above them.
     class_names
         Names to write instead of class numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import epsball as eb
+    >>> classifier = eb.Classifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)))
+    >>> x, y, index = torch.zeros(1, 1, 4, 4), torch.tensor([0]), torch.tensor([7])
+    >>> figure = eb.auditing.witness_figure(classifier, x, y, x + 0.1, index)
+    >>> figure.axes[0].get_title()
+    '#7: 0'
     """
     if len(x) == 0:
         return _empty()

@@ -1,4 +1,4 @@
-"""What decides the verdicts of a run: written beside the evidence, compared before a run goes on."""
+"""What decides the verdicts of a run: written beside the evidence, compared before a run resumes."""
 
 import dataclasses
 import hashlib
@@ -12,17 +12,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from epsball import attacks
 from epsball._version import __version__
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.parts.attack import ThirdPartyAttack
-from epsball.ball import Ball
-from epsball.classifier import Classifier
+from epsball.auditing.subject import Subject
 from epsball.classifier.guards import PROBED
-from epsball.data import Dataset, as_pixels
+from epsball.data import as_pixels
 from epsball.errors import InputError
 from epsball.generator_state import preserved
 
 _TOLERANCE = 1e-3
+
+STORED_AS = "stored as"
+"""Key of a field's metadata: the name under which run folders store the field, where it was renamed."""
+
+STORED_TYPES: dict[type, str] = {
+    attacks.APGD: "gradient.apgd.APGD",
+    attacks.AutoAttack: "autoattack.AutoAttack",
+    attacks.CarliniWagner: "minimum_norm.carlini_wagner.CarliniWagner",
+    attacks.CarliniWagnerLinf: "minimum_norm.carlini_wagner_linf.CarliniWagnerLinf",
+    attacks.Collision: "black_box.collision.Collision",
+    attacks.DDN: "minimum_norm.ddn.DDN",
+    attacks.DeepFool: "minimum_norm.deepfool.DeepFool",
+    attacks.Ensemble: "ensemble.Ensemble",
+    attacks.ExpectationOverTransformation: "expectation.ExpectationOverTransformation",
+    attacks.FAB: "minimum_norm.fab.FAB",
+    attacks.FGSM: "gradient.pgd.FGSM",
+    attacks.FMN: "minimum_norm.fmn.FMN",
+    attacks.HopSkipJump: "black_box.hop_skip_jump.HopSkipJump",
+    attacks.MinimumNorm: "minimum_norm.ensemble.MinimumNorm",
+    attacks.MomentumPGD: "gradient.momentum.MomentumPGD",
+    attacks.NES: "black_box.nes.NES",
+    attacks.PDPGD: "minimum_norm.pdpgd.PDPGD",
+    attacks.PGD: "gradient.pgd.PGD",
+    attacks.RandomisedAutoAttack: "autoattack.RandomisedAutoAttack",
+    attacks.RandomisedFGSM: "gradient.pgd.RandomisedFGSM",
+    attacks.SPSA: "black_box.spsa.SPSA",
+    attacks.SecondOrder: "gradient.second_order.SecondOrder",
+    attacks.MultiStart: "shots.Shots",
+    attacks.Square: "black_box.square.Square",
+    attacks.TargetedAPGD: "gradient.apgd.TargetedAPGD",
+    attacks.TargetedFAB: "minimum_norm.fab.TargetedFAB",
+    attacks.Transfer: "transfer.Transfer",
+}
+"""Under which name, after ``epsball.attacks.``, run folders store an attack's class: where it was in 0.1.0.
+
+A class that moves or is renamed keeps its stored name, so that runs resume.
+"""
 
 
 def identity(value: Any) -> Any:
@@ -34,7 +71,7 @@ def identity(value: Any) -> Any:
     Raises
     ------
     InputError
-        If a value has no such form, so that two runs could not be told apart.
+        If a value has no such form: two runs could not be distinguished.
     """
     if isinstance(value, Fraction):
         return {"fraction": str(value)}
@@ -47,8 +84,11 @@ def identity(value: Any) -> Any:
     if isinstance(value, ThirdPartyAttack):
         return identity(value.attack)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: identity(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
+        fields = {
+            field.metadata.get(STORED_AS, field.name): identity(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+        }
+        return {"type": _stored_type(type(value)), **fields}
     if isinstance(value, list | tuple):
         return [identity(item) for item in value]
     if inspect.isfunction(value):
@@ -57,6 +97,11 @@ def identity(value: Any) -> Any:
         f"an option is {value!r}, which a run folder cannot record; use numbers, texts, tensors, dataclasses or "
         "plain functions, or run without a folder."
     )
+
+
+def _stored_type(kind: type) -> str:
+    stored = STORED_TYPES.get(kind)
+    return f"{kind.__module__}.{kind.__qualname__}" if stored is None else f"epsball.attacks.{stored}"
 
 
 def _of_function(function: Callable[..., Any]) -> dict[str, Any]:
@@ -81,10 +126,9 @@ def _of_constant(constant: object) -> str:
     return repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant)
 
 
-def describe(
-    classifier: Classifier, dataset: Dataset, ball: Ball, options: dict[str, Any], seed: int, shard: int
-) -> dict[str, Any]:
+def describe(subject: Subject, options: dict[str, Any], shard: int) -> dict[str, Any]:
     """Return a run's record: ``identity`` decides its verdicts, ``about`` is for the reader."""
+    classifier, dataset = subject.classifier, subject.dataset
     return {
         "identity": {
             "network": classifier.fingerprint(),
@@ -93,21 +137,22 @@ def describe(
             "box": [classifier.low, classifier.high],
             "stochastic": classifier.repetitions if classifier.stochastic else False,
             "data": dataset.fingerprint(),
-            "ball": str(ball),
+            "ball": str(subject.ball),
             "links": options,
-            "seed": seed,
+            "seed": subject.seed,
             "shard": shard,
             "epsball": __version__,
         },
-        "probe": probe(classifier, dataset, seed),
+        "probe": probe(subject),
         "about": {"data": dataset.name, "torch": str(torch.__version__)},
     }
 
 
-def probe(classifier: Classifier, dataset: Dataset, seed: int) -> list[float | None]:
+def probe(subject: Subject) -> list[float | None]:
     """Return the canonical margins of the first examples: they change with the code of the model."""
-    x, y = dataset[:PROBED]
-    with preserved(seed if classifier.stochastic else None), classifier.in_use():
+    classifier = subject.classifier
+    x, y = subject.dataset[:PROBED]
+    with preserved(subject.seed if classifier.stochastic else None), classifier.in_use():
         x = classifier.to_model(as_pixels(x))
         margins = Judge(classifier).margins(x, y.to(x.device)).tolist()
     return [margin if abs(margin) < torch.inf else None for margin in margins]

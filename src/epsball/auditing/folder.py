@@ -1,4 +1,4 @@
-"""The run folder: what was run, and its evidence shard by shard, so that a killed run goes on."""
+"""The run folder: what was run, and its evidence shard by shard, so that a killed run resumes."""
 
 import io
 import json
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 
 class RunFolder:
-    """A folder with ``run.json`` and three files a shard k.
+    """A folder with ``run.json`` and three files per shard k.
 
-    They are ``evidence-k.arrow``, ``ledger-k.arrow`` and ``witnesses-k.safetensors``. Every
-    file is written whole or not at all, the evidence last: a shard is done when its evidence
-    is there.
+    They are ``evidence-k.arrow``, ``ledger-k.arrow`` and ``witnesses-k.safetensors``. Every file is written
+    whole or not at all, the evidence last: a shard is done when its evidence is there.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ class RunFolder:
         if record.exists():
             _require_same(record, json.loads(json.dumps(description)))
         elif self.path.is_dir() and any(not file.name.startswith(".") for file in self.path.iterdir()):
-            raise InputError(f"{self.path} is not empty and holds no run; choose another folder.")
+            raise InputError(f"{self.path} is not empty and does not hold a run; choose another folder.")
         else:
             write_json(record, description)
 
@@ -53,7 +52,7 @@ class RunFolder:
         return self.path / f"{kind}-{shard:05d}.{suffix}"
 
     def load(self, shard: int) -> ShardEvidence | None:
-        """Return a finished shard, or None if it is still to do; its witnesses are read when asked for."""
+        """Return a finished shard, or None if it is not done; its witnesses are read on demand."""
         if not self._file("evidence", shard, "arrow").exists():
             return None
         try:

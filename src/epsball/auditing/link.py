@@ -1,52 +1,20 @@
-"""What a link of the chain is: it maps a shard and the evidence so far to new columns."""
+"""What a link of the chain is: columns of evidence for each shard, and what the whole run adds up to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from epsball.attacks import Ledger
-from epsball.ball import Ball
-from epsball.classifier import Classifier
+from epsball.auditing.subject import Shard, Subject
 from epsball.statistics import Bound
 
+if TYPE_CHECKING:
+    import pyarrow
+
 Columns = dict[str, Any]
-"""Evidence columns by name, each of one entry an example: tensors or lists."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Shard:
-    """A run of examples that is audited and written as one piece.
-
-    Parameters
-    ----------
-    classifier, ball, seed, classes
-        The model, the perturbation set, the seed and the number of classes of the whole audit.
-    x, y
-        Pixels in the box, and labels.
-    positions
-        Positions in the source of the data.
-    rows
-        Positions in the audited data set: an attack's per-example fields are indexed by them.
-    total
-        Number of examples of the audited data set.
-    folder
-        The run's folder, if it has one.
-    """
-
-    classifier: Classifier
-    ball: Ball
-    seed: int
-    classes: int
-    x: Float[Tensor, "n *shape"]
-    y: Int64[Tensor, " n"]
-    positions: Int64[Tensor, " n"]
-    rows: Int64[Tensor, " n"]
-    total: int
-    folder: Path | None = None
+"""Evidence columns by name, each with one entry per example: tensors or lists."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +24,7 @@ class Findings:
     Parameters
     ----------
     columns
-        New evidence columns, an entry an example, those of the link's schema.
+        New evidence columns, one entry per example, those of the link's `schema`.
     invalid
         Why the model failed on an example, by its row in the shard.
     ledger
@@ -65,30 +33,51 @@ class Findings:
         Witnesses found, by their row in the shard.
     """
 
-    columns: Columns
+    columns: Columns = field(default_factory=dict)
     invalid: Mapping[int, str] = field(default_factory=dict)
     ledger: Ledger | None = None
     x_adv: Mapping[int, Tensor] = field(default_factory=dict)
 
 
-@runtime_checkable
-class Link(Protocol):
-    """One link: a frozen dataclass of options; its columns are prefixed by its name."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunFindings:
+    """What a link says about all audited examples together.
 
-    @property
-    def name(self) -> str:
-        """The prefix of its columns."""
-        ...
+    Parameters
+    ----------
+    bounds
+        Value and interval of the places of the chain that it measures, by name.
+    columns
+        New evidence columns, one entry per example, those of the link's `run_schema`; or none.
+    chain
+        What the chain says beside the bounds: values of fields of `Chain`, by name.
+    """
 
-    @property
-    def schema(self) -> dict[str, str]:
-        """The Arrow type of each of its columns, by name: bool, int64, double or string."""
-        ...
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    columns: Columns = field(default_factory=dict)
+    chain: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, shard: Shard, evidence: Columns) -> Findings:
+
+class Link:
+    """One link: a frozen dataclass of options that overrides one or both parts.
+
+    `on_shard` is called for each shard; its findings are kept in the run folder, where a resumed run reads them.
+    `on_run` is called once, after all shards, and again by every call that resumes.
+    """
+
+    name: ClassVar[str]
+    """The prefix of its columns."""
+
+    schema: ClassVar[Mapping[str, str]] = {}
+    """The Arrow type of each column that `on_shard` gives: bool, int64, double or string."""
+
+    run_schema: ClassVar[Mapping[str, str]] = {}
+    """The Arrow type of each column that `on_run` gives."""
+
+    def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Return what it finds on a shard, given the columns of the links before it."""
-        ...
+        return Findings()
 
-    def places(self, evidence: Mapping[str, Bool[Tensor, " n"]]) -> dict[str, Bound]:
-        """Return the places of the chain it measures, from the boolean columns of the whole evidence."""
-        ...
+    def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
+        """Return what it says about all examples, given the evidence of all shards."""
+        return RunFindings()

@@ -9,7 +9,7 @@ import torch
 
 from epsball.auditing.chain import Chain
 from epsball.auditing.evidence import ShardEvidence, Witnesses
-from epsball.auditing.figure import SHOWN, witness_picture
+from epsball.auditing.figure import SHOWN, witness_figure
 from epsball.classifier import Classifier
 from epsball.results import Result
 
@@ -27,7 +27,7 @@ class Audit(Result):
     chain
         The numbers, with intervals, the risk decomposition and the counts of verdicts.
     evidence
-        One row an example.
+        One row per example.
     ledger
         Passes by example, attack and restart.
     shards
@@ -36,6 +36,17 @@ class Audit(Result):
         The classifier audited, and the names of the data's classes, if it has any.
     folder
         Where the run was written, or None.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import epsball as eb
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    >>> _ = network.load_state_dict({"1.weight": 3 * torch.eye(2), "1.bias": torch.zeros(2)})
+    >>> x, y = torch.tensor([[0.9, 0.1], [0.5, 0.6], [0.4, 0.3]]), torch.tensor([0, 1, 1])
+    >>> audit = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", limit=False)
+    >>> audit.witnesses.index
+    tensor([1])
     """
 
     chain: Chain
@@ -78,4 +89,4 @@ class Audit(Result):
         first = self._first(SHOWN)
         labels = dict(zip(self.evidence["index"].to_pylist(), self.evidence["label"].to_pylist(), strict=True))
         y = torch.tensor([labels[i] for i in first.index.tolist()], dtype=torch.int64)
-        return witness_picture(self.classifier, first.x, y, first.x_adv, first.index, self.class_names)
+        return witness_figure(self.classifier, first.x, y, first.x_adv, first.index, self.class_names)

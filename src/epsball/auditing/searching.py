@@ -9,37 +9,40 @@ from torch import Tensor
 
 from epsball.attacks import Attack, AttackResult, Ledger
 from epsball.attacks.search import Examples, Options, search
-from epsball.auditing.link import Columns, Shard
+from epsball.auditing.effort import Precision
+from epsball.auditing.link import Columns
+from epsball.auditing.subject import Shard
 from epsball.randomness import Keys
 
 
-def attacked(
+def search_rows(
     shard: Shard,
     evidence: Columns,
     rows: Int64[Tensor, " m"],
     method: Attack,
     *,
     y: Int64[Tensor, " m"] | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     batch_size: int | None = None,
 ) -> AttackResult:
-    """Search some rows of the shard: from their labels or, where `y` is given, from other classes.
+    """Attack some rows of the shard: away from their labels or, where `y` is given, from those classes.
 
     Raises
     ------
     KeyboardInterrupt
         If the search was interrupted.
     """
-    options = Options(method=method, seed=shard.seed, precision=precision, batch_size=batch_size)
+    subject = shard.subject
+    options = Options(method=method, seed=subject.seed, precision=precision, batch_size=batch_size)
     examples = Examples(
         x=shard.x[rows],
         y=shard.y[rows] if y is None else y,
         index=shard.rows[rows],
-        total=shard.total,
-        classes=shard.classes,
+        total=len(subject.dataset),
+        classes=subject.classes,
         natural=evidence["natural.margin"][rows] if y is None else None,
     )
-    result = search(shard.classifier, examples, shard.ball, options)
+    result = search(subject.classifier, examples, subject.ball, options)
     if result.interrupted:
         raise KeyboardInterrupt
     return result
@@ -47,7 +50,7 @@ def attacked(
 
 def sampled(shard: Shard, among: Bool[Tensor, " n"], share: float, fewest: int) -> Bool[Tensor, " n"]:
     """Return a share of the rows in `among`, at least `fewest` of them, drawn by the examples' keys."""
-    words = Keys.of_examples(shard.x, shard.y, shard.seed).derive("audited").words.cpu()
+    words = Keys.of_examples(shard.x, shard.y, shard.subject.seed).derive("audited").words.cpu()
     drawn = words.masked_fill(~among, torch.iinfo(torch.int64).max).argsort()
     count = int(among.sum())
     some = drawn[: min(count, max(fewest, math.ceil(share * count)))]

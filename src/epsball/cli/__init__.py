@@ -1,3 +1,3 @@
-"""The command line: one thin command a verb."""
+"""The command line: one thin command per verb."""
 
 from epsball.cli.app import main as main

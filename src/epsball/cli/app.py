@@ -49,7 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code.
 
     Only a command's own output goes to standard output; what a model prints goes to standard
-    error, with warnings, errors and progress.
+    error, as do warnings, errors and progress.
+
+    Examples
+    --------
+    >>> main(["audit", "mlp", "digit", "--ball", "linf:0.1"])  # and says: Did you mean 'digits'?
+    2
     """
     stdout = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):

@@ -1,34 +1,67 @@
 """``epsball attack``."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cyclopts import Parameter
 from safetensors.torch import save
 from torch import Tensor
 
 from epsball import attacks
 from epsball import data as datasets
-from epsball.cli.common import INTERRUPTED, Common, Output, load_subject, output
+from epsball.cli.common import (
+    INTERRUPTED,
+    BatchSize,
+    Common,
+    Data,
+    Model,
+    Output,
+    Perturbation,
+    Precision,
+    Stochastic,
+    load_subject,
+    output,
+)
 from epsball.cli.progress import showing_progress
 from epsball.cli.sources import Sources
 from epsball.errors import InputError
 from epsball.files import write_atomically
 
-_COMMON, _SOURCES = Common(), Sources()
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How to search.
+
+    Parameters
+    ----------
+    method
+        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
+    stop
+        first: an example leaves at its first witness; never: the method runs to its end.
+    budget
+        Most passes per example.
+    """
+
+    method: str = "pgd"
+    stop: Literal["first", "never"] = "first"
+    precision: Precision = "float32"
+    budget: int | None = None
+    batch_size: BatchSize = None
+    stochastic: Stochastic = False
+
+
+_SEARCH, _SOURCES, _COMMON = Search(), Sources(), Common()
 
 
 def attack(
-    model: str,
-    data: str,
+    model: Model,
+    data: Data,
     /,
     *,
-    ball: str,
-    method: str = "pgd",
-    stop: Literal["first", "never"] = "first",
-    precision: str = "float32",
-    budget: int | None = None,
-    batch_size: int | None = None,
-    stochastic: bool = False,
+    ball: Perturbation,
+    search: Search = _SEARCH,
     out: Path | None = None,
     sources: Sources = _SOURCES,
     common: Common = _COMMON,
@@ -37,31 +70,13 @@ def attack(
 
     Parameters
     ----------
-    model
-        The model under test.
-    data
-        The data it is tested on.
-    ball
-        The perturbation set, NORM:RADIUS.
-    method
-        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
-    stop
-        first: an example leaves at its first witness; never: the method runs to its end.
-    precision
-        Of the search, float32 or bf16; verdicts are always given in float32.
-    budget
-        Most passes an example may cost.
-    batch_size
-        Examples searched together.
-    stochastic
-        The model draws random numbers; it is judged over repetitions.
     out
         A .safetensors file for the points, verdicts, margins and distances.
     """
     if out is not None and out.suffix != ".safetensors":
         raise InputError(f"--out is {out}; points are written as a .safetensors file.")
-    subject = load_subject(model, data, ball, common, stochastic=stochastic)
-    named = sources.method(method, subject, common)
+    subject = load_subject(model, data, ball, common, stochastic=search.stochastic)
+    method = sources.method(search.method, subject, common)
     x, y = subject.dataset[:]
     with showing_progress():
         result = attacks.attack(
@@ -69,12 +84,12 @@ def attack(
             datasets.as_pixels(x),
             y,
             subject.ball,
-            method=named,
+            method=method,
             seed=common.seed,
-            stop=stop,
-            precision=precision,  # pyright: ignore[reportArgumentType]  (checked there)
-            budget=budget,
-            batch_size=batch_size,
+            stop=search.stop,
+            precision=search.precision,
+            budget=search.budget,
+            batch_size=search.batch_size,
         )
     notes: dict[str, str] = {}
     if out is not None:
@@ -82,14 +97,14 @@ def attack(
         write_points(out, result, subject.dataset.positions)
     if sources.surrogate is not None:
         notes["searched on"] = sources.surrogate
-    if isinstance(named, attacks.Collision):
-        notes["collisions"] = str(named.meetings(datasets.as_pixels(x), y, subject.ball))
-    heading = f"{method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
+    if isinstance(method, attacks.Collision):
+        notes["collisions"] = str(method.meetings(datasets.as_pixels(x), y, subject.ball))
+    heading = f"{search.method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
     return output(result, common, heading=heading, notes=notes, code=INTERRUPTED if result.interrupted else 0)
 
 
 def write_points(out: Path, result: attacks.AttackResult, positions: Tensor) -> None:
-    """Write points, verdicts, margins and distances, and where the examples stand in their data."""
+    """Write points, verdicts, margins and distances, and the positions of the examples in their data."""
     names = ("x_adv", "broken", "margin", "nearest", "distance")
     points = {**{name: getattr(result, name) for name in names}, "index": positions}
     write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))

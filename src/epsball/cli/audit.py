@@ -1,75 +1,95 @@
 """``epsball audit``."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from epsball import auditing
 from epsball import data as datasets
-from epsball.classifier import Classifier
-from epsball.cli.common import Common, Output, Subject, load_model, load_subject, output, png
+from epsball.auditing.effort import CertificateMethod, EffortName, Semantics
+from epsball.cli.common import (
+    BatchSize,
+    Common,
+    Data,
+    Model,
+    Output,
+    Perturbation,
+    Precision,
+    Stochastic,
+    Subject,
+    load_model,
+    load_subject,
+    output,
+    png,
+)
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically
 from epsball.models import LoadedModel
 from epsball.similarity import Similarity, cka
 
-_COMMON = Common()
 REFERENCE_ROWS = 1000
 """Examples on which representations are compared with a reference."""
 
 
-def audit(
-    model: str,
-    data: str,
-    /,
-    *,
-    ball: str,
-    budget: str = "quick",
-    attack: str | None = None,
-    precision: str = "float32",
-    batch_size: int | None = None,
-    stochastic: bool = False,
-    certificates: str = "auto",
-    semantics: Literal["float32", "real"] = "float32",
-    limit: bool = True,
-    reference: str | None = None,
-    out: Path | None = None,
-    common: Common = _COMMON,
-) -> Output:
-    """Measure the chain of a classifier on a data set: natural accuracy, accuracy under attack, risks.
-
-    With --out, evidence, ledger, witnesses and a picture are written there, shard by shard;
-    the same command goes on after a kill.
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure, and how thoroughly.
 
     Parameters
     ----------
-    model
-        The model under test.
-    data
-        The data it is tested on.
-    ball
-        The perturbation set, NORM:RADIUS.
-    budget
-        quick, standard or full: the attack, where none is named.
+    effort
+        quick, standard or full: the attack, where none is named, and the passes spent on certificates.
     attack
         An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
-    precision
-        Of the search, float32 or bf16; verdicts are always given in float32.
-    batch_size
-        Examples searched together.
-    stochastic
-        The model draws random numbers; it is judged over repetitions.
     certificates
         Method of the certificates (as for certify), auto for the cascade, or none.
     semantics
         What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
         Measure the optimal adversarial risk of the examples, too.
+    """
+
+    # --budget is the old name, until 0.3.
+    effort: Annotated[EffortName, Parameter(name=("--effort", "--budget"))] = "quick"
+    attack: str | None = None
+    precision: Precision = "float32"
+    batch_size: BatchSize = None
+    stochastic: Stochastic = False
+    certificates: CertificateMethod = "auto"
+    semantics: Semantics = "float32"
+    limit: bool = True
+
+
+_OPTIONS, _COMMON = Options(), Common()
+
+
+def audit(
+    model: Model,
+    data: Data,
+    /,
+    *,
+    ball: Perturbation,
+    options: Options = _OPTIONS,
+    reference: str | None = None,
+    out: Path | None = None,
+    common: Common = _COMMON,
+) -> Output:
+    """Measure the chain of a classifier on a data set: natural accuracy, accuracy under attack, risks.
+
+    With --out, evidence, ledger, witnesses and a figure are written there, shard by shard;
+    the same command resumes after a kill.
+
+    Parameters
+    ----------
     reference
         Another model: the similarity of the two models' representations is shown, too.
     out
         Folder of the run.
     """
-    subject = load_subject(model, data, ball, common, stochastic=stochastic)
+    subject = load_subject(model, data, ball, common, stochastic=options.stochastic)
     other = None if reference is None else load_model(reference, subject.dataset, common)
     # Before the audit: a reference that cannot be compared is refused at once, not after hours.
     compared = None if other is None else _similarity(subject, other)
@@ -78,14 +98,14 @@ def audit(
             subject.classifier,
             subject.dataset,
             subject.ball,
-            budget=budget,
-            attack=attack,
-            precision=precision,
-            batch_size=batch_size,
+            effort=options.effort,
+            attack=options.attack,
+            precision=options.precision,
+            batch_size=options.batch_size,
             seed=common.seed,
-            certificates=certificates,
-            semantics=semantics,
-            limit=limit,
+            certificates=options.certificates,
+            semantics=options.semantics,
+            limit=options.limit,
             folder=out,
         )
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
@@ -101,7 +121,7 @@ def audit(
 
 def _similarity(subject: Subject, other: LoadedModel) -> Similarity:
     """Return the cross-similarity of the audited model and a reference."""
-    classifier = Classifier(other.module, other.mean, other.std, low=subject.ball.low, high=subject.ball.high)
+    classifier = other.classifier(low=subject.ball.low, high=subject.ball.high)
     x, _ = subject.dataset[:REFERENCE_ROWS]
     with showing_progress():
         return cka(subject.classifier, classifier, datasets.as_pixels(x))

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
+from epsball import certificates
 from epsball import data as datasets
-from epsball.certificates import certify as prove
-from epsball.cli.common import Common, Output, load_subject, output, png
+from epsball.cli.common import Common, Output, Perturbation, load_subject, output, png
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically, write_json
 from epsball.results import arrow_bytes
@@ -18,7 +18,7 @@ def certify(
     data: str,
     /,
     *,
-    ball: str,
+    ball: Perturbation,
     method: str = "auto",
     semantics: Literal["float32", "real"] = "float32",
     budget: int | None = None,
@@ -37,14 +37,12 @@ def certify(
         The model to certify.
     data
         The data it is certified on.
-    ball
-        The perturbation set, NORM:RADIUS.
     method
         interval, lipschitz, crown-ibp, forward, crown or optimised; auto runs them in the order of their cost.
     semantics
         float32: the claim is about the deployed network; real: about the function of its weights.
     budget
-        Passes an example may cost.
+        Most passes per example.
     max_memory
         Bytes that the rows of backward bounds may take at a time.
     out
@@ -53,7 +51,7 @@ def certify(
     subject = load_subject(model, data, ball, common, stochastic=False)
     x, y = subject.dataset[:]
     with showing_progress():
-        result = prove(
+        result = certificates.certify(
             subject.classifier,
             datasets.as_pixels(x),
             y,

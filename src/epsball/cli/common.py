@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from cyclopts import Parameter
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit code of an interrupted command."""
+
+Model = Annotated[str, Parameter(help="The model under test.")]
+Data = Annotated[str, Parameter(help="The data it is tested on.")]
+Perturbation = Annotated[str, Parameter(help="The perturbation set, NORM:RADIUS.")]
+Stochastic = Annotated[bool, Parameter(help="The model draws random numbers; it is judged over repetitions.")]
+Precision = Annotated[
+    Literal["float32", "bf16"], Parameter(help="Of the search, float32 or bf16; verdicts are always given in float32.")
+]
+BatchSize = Annotated[int | None, Parameter(help="Examples searched together.")]
 
 
 @Parameter(name="*")
@@ -103,8 +112,8 @@ class Output:
 
 
 @contextmanager
-def told(message: str) -> Iterator[None]:
-    """Give an interruption inside the block a message: what becomes of the work done."""
+def interruption_message(message: str) -> Iterator[None]:
+    """Let an interruption inside the block say what becomes of the work done."""
     try:
         yield
     except KeyboardInterrupt as interruption:
@@ -118,10 +127,10 @@ def figure_format(out: Path) -> str:
     return out.suffix[1:]
 
 
-def write_figure(picture: "Figure", out: Path) -> None:
+def write_figure(figure: "Figure", out: Path) -> None:
     """Write a figure to a .png, .svg or .pdf file."""
     buffer = io.BytesIO()
-    picture.savefig(buffer, dpi=120, format=figure_format(out))
+    figure.savefig(buffer, dpi=120, format=figure_format(out))
     write_atomically(out, buffer.getvalue())
 
 

@@ -82,7 +82,7 @@ def risk(*runs: Path, out: Path) -> Output:
     if len({(subject["network"], subject["data"]) for _, _, subject in audits}) > 1:
         raise InputError("the runs are of different classifiers or data; give audits of one.")
     chains = [chain for _, chain, _ in audits]
-    picture = risk_figure(
+    drawn = risk_figure(
         np.array([float(ball.radius) for ball, _, _ in audits]),
         np.array([chain["limit"]["risk"]["value"] for chain in chains]),
         natural=1.0 - chains[0]["places"]["natural accuracy"]["value"],
@@ -91,7 +91,7 @@ def risk(*runs: Path, out: Path) -> Output:
         cross_entropy=_cross_entropies(chains),
         unit=norms.pop(),
     )
-    return _written(picture, out, "")
+    return _written(drawn, out, "")
 
 
 def _read(run: Path) -> tuple[Ball, dict[str, Any], dict[str, Any]]:
@@ -100,7 +100,7 @@ def _read(run: Path) -> tuple[Ball, dict[str, Any], dict[str, Any]]:
         ball = Ball.parse(subject["ball"])
         chain = json.loads((run / "chain.json").read_text())
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{run} holds no finished audit ({error}); make one with epsball audit --out.") from error
+        raise InputError(f"{run} has no finished audit ({error}); make one with epsball audit --out.") from error
     if chain.get("limit") is None:
         raise InputError(f"the audit in {run} has no optimal risk; audit at least two classes, without --no-limit.")
     return ball, chain, subject
@@ -121,6 +121,6 @@ def _cross_entropies(chains: Sequence[dict[str, Any]]) -> "tuple[np.ndarray, np.
     return optimal, shown
 
 
-def _written(picture: "Figure", out: Path, text: str) -> Output:
-    write_figure(picture, out)
+def _written(drawn: "Figure", out: Path, text: str) -> Output:
+    write_figure(drawn, out)
     return Output("\n".join(part for part in (text, f"written: {out}") if part))

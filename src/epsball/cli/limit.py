@@ -6,7 +6,7 @@ from typing import Literal
 
 from epsball import data as datasets
 from epsball.ball import parse_radius
-from epsball.cli.common import Common, Output, figure_format, output, png, told, write_figure
+from epsball.cli.common import Common, Output, figure_format, interruption_message, output, png, write_figure
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
@@ -57,7 +57,10 @@ def limit(
     x, y = dataset[:]
     if pairs is not None:
         figure_format(pairs)
-    with showing_progress(), told("nothing of this limit is kept; smaller radii or fewer examples take less time"):
+    with (
+        showing_progress(),
+        interruption_message("nothing of this limit is kept; smaller radii or fewer examples take less time"),
+    ):
         room = None if max_memory is None else int(max_memory * 2**30)
         result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence, max_memory=room)
         warning = result.sample_curve(seed=common.seed).warning if len(y) >= _QUARTERS else None
@@ -68,8 +71,7 @@ def limit(
         write_atomically(out / "limit.png", png(result.plot()))
         notes["written"] = str(out)
     if pairs is not None:
-        picture = hard_pairs(datasets.as_pixels(x), y, norm, result.optimum(wanted[-1]))
-        write_figure(picture, pairs)
+        write_figure(hard_pairs(datasets.as_pixels(x), y, norm, result.optimum(wanted[-1])), pairs)
         notes["pairs"] = str(pairs)
     return output(result, common, heading=f"optimal adversarial risk of {data}", notes=notes)
 

@@ -9,7 +9,7 @@ from epsball import data as datasets
 from epsball.attacks.accuracy_curve import AccuracyCurve, plot_curves
 from epsball.attacks.registry import resolve
 from epsball.ball import Ball
-from epsball.cli.common import INTERRUPTED, Common, Output, figure_format, load_subject, write_figure
+from epsball.cli.common import INTERRUPTED, Common, Data, Model, Output, figure_format, load_subject, write_figure
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 
@@ -17,8 +17,8 @@ _COMMON = Common()
 
 
 def minimum_norm(
-    model: str,
-    data: str,
+    model: Model,
+    data: Data,
     /,
     *,
     ball: str,
@@ -30,10 +30,6 @@ def minimum_norm(
 
     Parameters
     ----------
-    model
-        The model under test.
-    data
-        The data it is tested on.
     ball
         NORM:RADIUS; the norm and the box count, and for restarts of FAB the radius.
     out

@@ -2,10 +2,20 @@
 
 from pathlib import Path
 
+from epsball import attacks
 from epsball import data as datasets
-from epsball.attacks import PGD
-from epsball.attacks import sensitivity as sweep
-from epsball.cli.common import INTERRUPTED, Common, Output, load_subject, output, png
+from epsball.cli.common import (
+    INTERRUPTED,
+    Common,
+    Data,
+    Model,
+    Output,
+    Perturbation,
+    Stochastic,
+    load_subject,
+    output,
+    png,
+)
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically, write_json
 
@@ -13,13 +23,13 @@ _COMMON = Common()
 
 
 def sensitivity(
-    model: str,
-    data: str,
+    model: Model,
+    data: Data,
     /,
     *,
-    ball: str,
+    ball: Perturbation,
     steps: int = 10,
-    stochastic: bool = False,
+    stochastic: Stochastic = False,
     out: Path | None = None,
     common: Common = _COMMON,
 ) -> Output:
@@ -29,28 +39,20 @@ def sensitivity(
 
     Parameters
     ----------
-    model
-        The model under test.
-    data
-        The data it is tested on.
-    ball
-        The perturbation set, NORM:RADIUS.
     steps
         K of the attack from which each setting differs in one option.
-    stochastic
-        The model draws random numbers; it is judged over repetitions.
     out
         Folder of the results.
     """
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
     x, y = subject.dataset[:]
     with showing_progress():
-        result = sweep(
+        result = attacks.sensitivity(
             subject.classifier,
             datasets.as_pixels(x),
             y,
             subject.ball,
-            base=PGD(steps=steps),
+            base=attacks.PGD(steps=steps),
             seed=common.seed,
         )
     notes: dict[str, str] = {}

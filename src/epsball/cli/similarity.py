@@ -1,8 +1,10 @@
 """``epsball similarity``."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cyclopts import Parameter
 from torch import Tensor
 
 from epsball import data as datasets
@@ -16,35 +18,14 @@ from epsball.files import write_atomically
 from epsball.results import arrow_bytes
 from epsball.similarity import Similarities, Similarity, cka, shift, similarities
 
-_COMMON = Common()
 
-
-def similarity(
-    model_a: str,
-    model_b: str,
-    data: str,
-    /,
-    *,
-    layers: str = "all",
-    kernel: Literal["linear", "rbf"] = "linear",
-    estimator: Literal["debiased", "plain"] = "debiased",
-    also: list[str] | None = None,
-    elsewhere: str | None = None,
-    adversarial: str | None = None,
-    batch_size: int | None = None,
-    out: Path | None = None,
-    common: Common = _COMMON,
-) -> Output:
-    """Compare the representations of two models on the same data, layer by layer (CKA).
-
-    With --out, the matrix goes there as similarity.csv, .arrow and .png (with --also .arrow and .png).
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What is compared, and how.
 
     Parameters
     ----------
-    model_a, model_b
-        The models.
-    data
-        The inputs; their labels are used only to attack.
     layers
         all, stages, or patterns of names with commas.
     kernel
@@ -58,10 +39,51 @@ def similarity(
     adversarial
         A ball: model B then sees PGD-40 examples found for it in that ball.
     batch_size
-        Most rows in a batch.
+        Most rows per batch.
+    """
+
+    layers: str = "all"
+    kernel: Literal["linear", "rbf"] = "linear"
+    estimator: Literal["debiased", "plain"] = "debiased"
+    also: list[str] | None = None
+    elsewhere: str | None = None
+    adversarial: str | None = None
+    batch_size: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of `cka` and `similarities`."""
+        named = self.layers in ("all", "stages")
+        layers = self.layers if named else [name.strip() for name in self.layers.split(",")]
+        return {"layers": layers, "kernel": self.kernel, "estimator": self.estimator, "batch_size": self.batch_size}
+
+
+_COMPARISON, _COMMON = Comparison(), Common()
+
+
+def similarity(
+    model_a: str,
+    model_b: str,
+    data: str,
+    /,
+    *,
+    comparison: Comparison = _COMPARISON,
+    out: Path | None = None,
+    common: Common = _COMMON,
+) -> Output:
+    """Compare the representations of two models on the same data, layer by layer (CKA).
+
+    With --out, the matrix goes there as similarity.csv, .arrow and .png (with --also .arrow and .png).
+
+    Parameters
+    ----------
+    model_a, model_b
+        The models.
+    data
+        The inputs; their labels are used only to attack.
     out
         Folder of the results.
     """
+    also, elsewhere, adversarial = comparison.also, comparison.elsewhere, comparison.adversarial
     texts = [model_a, model_b, *(also or [])]
     if also and (elsewhere or adversarial):
         raise InputError("--also compares every pair on the same inputs; leave out --elsewhere and --adversarial.")
@@ -70,8 +92,7 @@ def similarity(
     ball = None if adversarial is None else Ball.parse(adversarial)
     dataset = datasets.load(data)
     models = [_classifier(text, dataset, ball, common) for text in texts]
-    chosen = layers if layers in ("all", "stages") else [name.strip() for name in layers.split(",")]
-    options: dict[str, Any] = {"layers": chosen, "kernel": kernel, "estimator": estimator, "batch_size": batch_size}
+    options = comparison.options()
     notes: dict[str, Any] = {}
     with showing_progress():
         if also:

@@ -34,7 +34,7 @@ class Sources:
         Raises
         ------
         InputError
-            If a source is missing, or given to an attack that has no use for it.
+            If a source is missing, or given to an attack that does not use it.
         """
         name, options = split_options(text)
         if self.pool is not None and name != "collision":

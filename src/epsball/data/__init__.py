@@ -1,4 +1,4 @@
-"""Loading data: one text form a kind, one face for all of them."""
+"""Loading data: one text form per kind, one interface for all of them."""
 
 from epsball.data.dataset import Dataset as Dataset
 from epsball.data.dataset import as_pixels as as_pixels

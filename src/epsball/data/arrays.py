@@ -23,7 +23,7 @@ def dataset_of(
     split: str | None = None,
     absent: tuple[int, ...] = (),
 ) -> Dataset:
-    """Return the checked data set of arrays that stand one behind the other.
+    """Return the checked data set of arrays, one after the other.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def dataset_of(
 
 
 class _Reader:
-    """Reads rows of arrays that stand one behind the other."""
+    """Reads rows of arrays, one after the other."""
 
     def __init__(self, parts: Sequence[Array]) -> None:
         self.parts = [part.detach() if isinstance(part, Tensor) else part for part in parts]

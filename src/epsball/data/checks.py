@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from epsball.errors import InputError, nearest
+from epsball.errors import InputError
 
 _TYPES = {"uint8", "float16", "bfloat16", "float32", "float64"}
 _CHUNK = 1 << 24
@@ -15,7 +15,7 @@ _CHUNK = 1 << 24
 def check_images(x: Any, where: str) -> None:
     """Check that `x`, a tensor or array named `where`, holds images: (n, *shape), uint8 or finite floats.
 
-    Floats are looked at in chunks, so that an array mapped from a file is never in memory whole.
+    Floats are looked at in chunks, so that an array mapped from a file is never in memory as a whole.
     """
     if not isinstance(x, Tensor | np.ndarray):
         raise InputError(f"{where} is of type {type(x).__name__}; give a tensor or a numpy array.")
@@ -55,12 +55,12 @@ def as_labels(y: Any, where: str, *, count: int, classes: int | None = None) -> 
         raise InputError(f"{where} is of type {type(y).__name__}; give a tensor or a numpy array of integers.")
     if y.ndim != 1:
         fix = "Take the class of each row with argmax(1)." if y.ndim == 2 and y.shape[1] > 1 else "Flatten it."
-        raise InputError(f"{where} has shape {tuple(y.shape)}; labels are one integer an example, (n,). {fix}")
+        raise InputError(f"{where} has shape {tuple(y.shape)}; labels are one integer per example, (n,). {fix}")
     kind = str(y.dtype).removeprefix("torch.")
     if not kind.startswith(("int", "uint")):
         raise InputError(f"{where} is {y.dtype}; labels are integers 0..C-1. Convert with y.astype('int64').")
     if len(y) != count:
-        raise InputError(f"{where} has {len(y)} labels for {count} images; there must be one an image.")
+        raise InputError(f"{where} has {len(y)} labels for {count} images; there must be one per image.")
     labels = y.to(torch.int64) if isinstance(y, Tensor) else torch.from_numpy(y.astype(np.int64))
     _check_range(labels, where, classes)
     return labels
@@ -75,10 +75,3 @@ def _check_range(labels: Tensor, where: str, classes: int | None) -> None:
             f"{where} has label {int(labels[row])} at row {row} ({int(wrong.sum())} such rows); "
             f"labels {rule}. Renumber them, or leave these rows out."
         )
-
-
-def one_of(value: str, known: tuple[str, ...], what: str) -> str:
-    """Return `value` if it is one of `known`, else refuse it as a `what`."""
-    if value not in known:
-        raise InputError(f"unknown {what}: '{value}'; known: {', '.join(known)}.{nearest(value, known)}")
-    return value

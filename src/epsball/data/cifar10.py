@@ -9,7 +9,7 @@ Three forms are read; where a folder holds files of several, the first of this l
 
 Positions are those of the official set (0..9999 of test; 0..49999 of train, batch k beginning at
 10000(k-1)), also where images or whole batches are absent: what is there is used as it is, and
-a selection that passes over absent ones warns with `IncompleteData`.
+a selection that skips absent ones warns with `IncompleteData`.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from epsball.data.arrays import dataset_of
-from epsball.data.checks import as_labels, check_images, one_of
+from epsball.data.checks import as_labels, check_images
 from epsball.data.dataset import Dataset
 from epsball.data.inert_pickle import array_of, read_pickle
 from epsball.data.npz import read_npz
-from epsball.errors import InputError
+from epsball.errors import InputError, lookup
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -41,7 +41,7 @@ _Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 def open_cifar10(path: str, *, split: str) -> Dataset:
     """Return one part of a folder of CIFAR-10 files: uint8 (n, 3, 32, 32), official positions."""
     folder = Path(path).expanduser()
-    one_of(split, ("train", "test"), "split of cifar10")
+    lookup(dict.fromkeys(("train", "test")), split, "split of cifar10:")
     form, files = _find(folder, split)
     batches = [_READERS[form](file, _BATCH * number) for number, file in files]
     images, labels, positions = zip(*batches, strict=True)
@@ -75,7 +75,7 @@ def _binary(file: Path, first: int) -> _Batch:
     size = file.stat().st_size
     if size == 0 or size % (1 + _PIXELS):
         raise InputError(
-            f"{file} has {size} bytes; a CIFAR-10 batch is a number of records of {1 + _PIXELS} bytes. "
+            f"{file} has {size} bytes; a CIFAR-10 batch is a whole number of records of {1 + _PIXELS} bytes. "
             "It is cut off or another file: fetch it again."
         )
     records = np.memmap(file, np.uint8, "r").reshape(-1, 1 + _PIXELS)

@@ -52,7 +52,15 @@ class Dataset:
     absent
         The positions that the complete source has and these files lack.
     name
-        The text that loads the same examples again, or what stood in its place.
+        The text that loads the same examples again, or what was given in its place.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> data = eb.data.load("digits").only([3, 5])
+    >>> x, y = data[0:2]
+    >>> x.shape, len(data)
+    (torch.Size([2, 1, 8, 8]), 2)
     """
 
     read: Callable[[Int64[Tensor, " m"]], Tensor]
@@ -141,5 +149,10 @@ def as_pixels(x: Tensor) -> Float[Tensor, "..."]:
     ------
     InputError
         If `x` is of another type.
+
+    Examples
+    --------
+    >>> as_pixels(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
     """
     return x if x.is_floating_point() else from_8bit(x)

@@ -16,20 +16,19 @@ import torch
 from torch import Tensor
 
 from epsball.data.arrays import dataset_of
-from epsball.data.checks import one_of
 from epsball.data.dataset import Dataset
-from epsball.errors import InputError
+from epsball.errors import InputError, lookup
 
 
 def open_digits(path: str, *, split: str) -> Dataset:
     """Return one part of the digits: float32 (n, 1, 8, 8), positions those in the whole set.
 
-    The parts are fixed and stratified: of the rows ordered by class (and within a class as they
-    stand), every third is ``test`` (599 rows), the others are ``train`` (1,198).
+    The parts are fixed and stratified: of the rows ordered by class (and within a class in their
+    order), every third is ``test`` (599 rows), the others are ``train`` (1,198).
     """
     if path:
         raise InputError(f"'digits:{path}' names a path; digits come with the package: write 'digits'.")
-    one_of(split, ("train", "test"), "split of digits")
+    lookup(dict.fromkeys(("train", "test")), split, "split of digits:")
     stored = files("epsball.data") / "digits.npz"
     with stored.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])

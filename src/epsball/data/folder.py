@@ -1,4 +1,4 @@
-"""``folder:DIR``: one sub-folder a class, holding its pictures; decoded when they are sliced."""
+"""``folder:DIR``: one sub-folder per class, holding its pictures; decoded on access."""
 
 from functools import partial
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from epsball.data.checks import one_of
 from epsball.data.dataset import Dataset
 from epsball.data.pictures import check_like_first, to_tensor
-from epsball.errors import InputError
+from epsball.errors import InputError, lookup
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 # Only these decoders: whatever a file is called, it must not reach one that starts other programs.
@@ -20,7 +19,7 @@ def open_folder(path: str, *, split: str) -> Dataset:
     """Return the pictures of ``DIR/class/*``, or of ``DIR/{train,test}/class/*`` if both are there.
 
     Classes are the sorted names of the sub-folders (of both parts together), pictures are sorted
-    by name within their class; other files and hidden ones are passed over. Images are uint8
+    by name within their class; other files and hidden ones are skipped. Images are uint8
     (n, 1, h, w) or (n, 3, h, w), all of one size and mode; each is checked when it is decoded.
     """
     root = Path(path).expanduser()
@@ -29,7 +28,7 @@ def open_folder(path: str, *, split: str) -> Dataset:
     parts = [root / "train", root / "test"]
     if not all(part.is_dir() for part in parts):
         return _dataset(root, _class_folders(root), None)
-    one_of(split, ("train", "test"), f"split of {root}")
+    lookup(dict.fromkeys(("train", "test")), split, f"split of {root}:")
     names = sorted({name for part in parts for name in _class_folders(part)})
     return _dataset(root / split, names, split)
 
@@ -56,7 +55,7 @@ def _dataset(root: Path, names: list[str], split: str | None) -> Dataset:
 def _class_folders(root: Path) -> list[str]:
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
     if not names:
-        raise InputError(f"{root} has no sub-folders; pictures must lie in one sub-folder a class.")
+        raise InputError(f"{root} has no sub-folders; pictures must lie in one sub-folder per class.")
     return names
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from epsball.data.checks import as_labels, one_of
+from epsball.data.checks import as_labels
 from epsball.data.dataset import Dataset
 from epsball.data.pictures import check_like_first, to_tensor
-from epsball.errors import InputError, MissingExtra
+from epsball.errors import InputError, MissingExtra, lookup
 
 if TYPE_CHECKING:
     import datasets
@@ -23,7 +23,7 @@ _ROLES = {"image": ["Image"], "label": ["ClassLabel", *_INTEGERS]}
 def open_hub(
     path: str, *, split: str, config: str | None = None, image: str | None = None, label: str | None = None
 ) -> Dataset:
-    """Return one split of a data set; its pictures are decoded when they are sliced.
+    """Return one split of a data set; its pictures are decoded on access.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def open_hub(
         ) from error
     if isinstance(source, datasets.Dataset):
         return _dataset(source, None, path, image, label)
-    one_of(split, tuple(map(str, source)), f"split of '{path}'")
-    return _dataset(source[split], split, path, image, label)
+    parts = {str(name): part for name, part in source.items()}
+    return _dataset(lookup(parts, split, f"split of '{path}':"), split, path, image, label)
 
 
 def _open(path: str, config: str | None) -> "datasets.Dataset | datasets.DatasetDict":
@@ -108,7 +108,7 @@ def _column(source: "datasets.Dataset", name: str | None, role: str, path: str) 
     listed = ", ".join(f"{column} ({kind})" for column, kind in types.items())
     first_choice, *others = _ROLES[role]
     if name is not None:
-        if types[one_of(name, tuple(types), f"column of 'hf:{path}'")] not in _ROLES[role]:
+        if lookup(types, name, f"column of 'hf:{path}':") not in _ROLES[role]:
             raise InputError(
                 f"column '{name}' of 'hf:{path}' is of type {types[name]}; the {role} must be of type "
                 f"{first_choice}. Its columns: {listed}. Cast it with datasets' cast_column."

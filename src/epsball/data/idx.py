@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from epsball.data.arrays import dataset_of
-from epsball.data.checks import one_of
 from epsball.data.dataset import Dataset
-from epsball.errors import InputError
+from epsball.errors import InputError, lookup
 
 _PREFIX = {"train": "train", "test": "t10k"}
 _BLOCK = 1 << 20
@@ -24,9 +23,9 @@ _BLOCK = 1 << 20
 def open_idx(path: str, *, split: str) -> Dataset:
     """Return one part of a folder of idx files: uint8 (n, 1, h, w), mapped unless compressed."""
     folder = Path(path).expanduser()
-    one_of(split, tuple(_PREFIX), "split of idx")
-    images_file = _find(folder, f"{_PREFIX[split]}-images", 3)
-    labels_file = _find(folder, f"{_PREFIX[split]}-labels", 1)
+    prefix = lookup(_PREFIX, split, "split of idx:")
+    images_file = _find(folder, f"{prefix}-images", 3)
+    labels_file = _find(folder, f"{prefix}-labels", 1)
     images, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
     return dataset_of([images[:, None]], np.array(labels), where=(str(images_file), str(labels_file)), split=split)
 
@@ -41,7 +40,7 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Return the uint8 array of an idx file of so many dimensions, mapped unless compressed.
+    """Return the uint8 array of an idx file of that many dimensions, mapped unless compressed.
 
     Raises
     ------

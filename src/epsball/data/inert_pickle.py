@@ -56,7 +56,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is damaged, is no dictionary, or names anything but a plain numpy array.
+        If the file is damaged, is not a dictionary, or names anything but a plain numpy array.
     """
     try:
         content = _Unpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
@@ -77,7 +77,7 @@ def array_of(record: Any, where: str) -> np.ndarray:
     Raises
     ------
     InputError
-        If the record describes no plain array of integers, or another number of bytes.
+        If the record does not describe a plain array of integers, or another number of bytes.
     """
     try:
         if isinstance(record, list) and all(type(value) is int for value in record):
@@ -88,7 +88,7 @@ def array_of(record: Any, where: str) -> np.ndarray:
         return np.frombuffer(content, dtype).reshape(shape, order=order)
     except (TypeError, ValueError, IndexError, AttributeError, OverflowError, UnicodeError) as error:
         raise InputError(
-            f"{where} is no plain array of integers ({error}); get the file from its official source."
+            f"{where} is not a plain array of integers ({error}); get the file from its official source."
         ) from error
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from epsball.data.checks import one_of
 from epsball.data.cifar10 import open_cifar10
 from epsball.data.dataset import Dataset
 from epsball.data.digits import open_digits
@@ -15,7 +14,7 @@ from epsball.data.hub import open_hub
 from epsball.data.idx import open_idx
 from epsball.data.npz import open_npz
 from epsball.data.selection import select
-from epsball.errors import InputError, nearest
+from epsball.errors import InputError, lookup, nearest
 from epsball.option_text import split_options
 
 KINDS: dict[str, Callable[..., Dataset]] = {
@@ -53,7 +52,7 @@ def load(source: Any, *, split: str | None = None) -> Dataset:
     Warns
     -----
     IncompleteData
-        If the selection passes over examples that the files lack.
+        If the selection skips examples that the files lack.
 
     Examples
     --------
@@ -78,15 +77,15 @@ def _from_text(text: str, default_split: str) -> Dataset:
     kind, _, path = head.partition(":")
     if kind not in KINDS and ":" not in head:
         raise InputError(
-            f"data text '{head}' names no kind; write KIND:PATH with KIND one of {', '.join(KINDS)}."
+            f"data text '{head}' does not name a kind; write KIND:PATH with KIND one of {', '.join(KINDS)}."
             + nearest(kind, KINDS)
         )
-    opener = KINDS[one_of(kind, tuple(KINDS), "kind of data")]
+    opener = lookup(KINDS, kind, "kind of data:")
     if not path and kind != "digits":
         raise InputError(f"data text '{text}' has no path; write {kind}:PATH.")
     own = [name for name in inspect.signature(opener).parameters if name != "path"]
     for option in options:
-        one_of(option, (*own, *_SELECTION), f"option of '{kind}'")
+        lookup(dict.fromkeys((*own, *_SELECTION)), option, f"option of '{kind}':")
     arguments = {name: options[name] for name in own if name in options}
     if "split" in own:
         arguments.setdefault("split", default_split)

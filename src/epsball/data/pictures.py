@@ -19,7 +19,7 @@ def to_tensor(image: "Image", where: str) -> UInt8[Tensor, "c h w"]:
     Raises
     ------
     InputError
-        If it has another mode (palette, alpha, 16 bits, CMYK) or several frames: how such become
+        If it has another mode (palette, alpha, 16 bits, CMYK) or several frames: how those become
         pixels is the owner's choice.
     """
     if image.mode not in ("L", "RGB"):
@@ -28,7 +28,7 @@ def to_tensor(image: "Image", where: str) -> UInt8[Tensor, "c h w"]:
             "Convert the files once: image.convert('RGB').save(...)."
         )
     if getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"{where} has {getattr(image, 'n_frames', 1)} frames; save one picture a file.")
+        raise InputError(f"{where} has {getattr(image, 'n_frames', 1)} frames; save one picture per file.")
     pixels = torch.from_numpy(np.array(image))
     return pixels[None] if image.mode == "L" else pixels.permute(2, 0, 1).contiguous()
 

@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from epsball.data.checks import one_of
 from epsball.data.dataset import Dataset
-from epsball.errors import InputError
+from epsball.errors import InputError, lookup
 
 
 class IncompleteData(UserWarning):
-    """A selection passes over examples that the complete source has and these files lack."""
+    """A selection skips examples that the complete source has and these files lack.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", IncompleteData)  # within this block such a selection is an error
+    """
 
 
 def select(data: Dataset, *, first: str | None, indices: str | None) -> Dataset:
@@ -26,13 +32,13 @@ def select(data: Dataset, *, first: str | None, indices: str | None) -> Dataset:
     first
         A number N: the first N examples (of those that `indices` names, where both are given).
     indices
-        A file of positions in the source, in the order wanted: one integer a line, or a list in
+        A file of positions in the source, in the order wanted: one integer per line, or a list in
         a ``.json`` file (``FILE.json#KEY`` for one list of an object), or a ``.npy`` array.
 
     Raises
     ------
     InputError
-        If a position is not in the source, stands twice or is no integer, or there are fewer
+        If a position is not in the source, occurs twice or is not an integer, or there are fewer
         than N examples.
     """
     if indices is not None:
@@ -51,7 +57,7 @@ def _count(first: str, available: int) -> int:
 
 
 def _places(data: Dataset, wanted: list[int], file: str) -> list[int]:
-    """Return where the wanted positions stand in `data`."""
+    """Return the rows of the wanted positions in `data`."""
     place_of = {position: place for place, position in enumerate(data.positions.tolist())}
     absent = [position for position in wanted if position not in place_of]
     if absent:
@@ -84,7 +90,7 @@ def _read_positions(indices: str) -> list[int]:
         raise
     except Exception as error:  # A damaged .npy file can raise nearly anything.
         raise InputError(
-            f"indices={indices} cannot be read ({error}); it must be one integer a line, "
+            f"indices={indices} cannot be read ({error}); it must be one integer per line, "
             "a list in a .json file, or a .npy array of integers."
         ) from error
     entries = values if isinstance(values, list) else []
@@ -108,7 +114,7 @@ def _values(file: Path, key: str | None) -> object:
         return content
     if key is None:
         raise InputError(f"{file} holds {len(content)} named lists; choose one with {file}#NAME: {', '.join(content)}.")
-    return content[one_of(key, tuple(content), f"list of {file}")]
+    return lookup(content, key, f"list of {file}:")
 
 
 def _warn_if_incomplete(data: Dataset, *, whole: bool) -> None:

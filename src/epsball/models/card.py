@@ -26,7 +26,7 @@ class Card:
     weights
         Name of the safetensors file, relative to the card and in its folder or below.
     mean, std
-        Normalisation in the units of the box, one number or one a channel; None (null) is none.
+        Normalisation in the units of the box, one number or one per channel; None (null) is none.
     shape
         Shape of one input, channels first.
     classes
@@ -37,7 +37,15 @@ class Card:
     Raises
     ------
     InputError
-        If `weights` is no relative name of a safetensors file.
+        If `weights` is not a relative name of a safetensors file.
+
+    Examples
+    --------
+    >>> card = Card(
+    ...     architecture="mlp,hidden=8", weights="weights.safetensors", mean=None, std=None, shape=(1, 4, 4), classes=3
+    ... )
+    >>> Card.from_json(card.to_json()) == card
+    True
     """
 
     architecture: str
@@ -87,14 +95,21 @@ def read_card(path: str | Path) -> Card:
     Raises
     ------
     InputError
-        If the file is missing, is no JSON, or is no card.
+        If the file is missing, is not JSON, or is not a card.
+
+    Examples
+    --------
+    >>> read_card("nowhere.json")
+    Traceback (most recent call last):
+        ...
+    epsball.errors.InputError: there is no file nowhere.json.
     """
     path = Path(path)
     require_file(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no card: it is not JSON ({error}).") from error
+        raise InputError(f"{path} is not a card: it is not JSON ({error}).") from error
     try:
         return Card.from_json(document)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Reading a file of weights without running anything that stands in it."""
+"""Reading a file of weights without running anything in it."""
 
 import pickle
 import re
@@ -45,7 +45,7 @@ def read_checkpoint(path: Path) -> object:
     elif kind == "pickle":
         raise InputError(f"{path} is a plain pickle, which can run code when it is read. {_SAVE}")
     elif kind != "torch-legacy":
-        raise InputError(f"{path} is no file of weights ({kind} content). {_SAVE}")
+        raise InputError(f"{path} is not a file of weights ({kind} content). {_SAVE}")
     return read_torch(path, str(path))
 
 

@@ -2,7 +2,7 @@
 
 ``torch.export.load`` is not used on files from anywhere: it unpickles payloads with
 ``weights_only=False``, evaluates symbolic expressions with sympy, looks operators up by any
-dotted name and compiles names and guards that stand in the file as Python. Here JSON is
+dotted name and compiles names and guards in the file as Python. Here JSON is
 parsed, bytes become tensors, and whatever needs more is refused.
 """
 
@@ -42,7 +42,7 @@ DTYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedArchive:
-    """What stands in a ``.pt2`` file.
+    """The content of a ``.pt2`` file.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class ExportedArchive:
 
 
 def read_exported_archive(path: Path) -> ExportedArchive:
-    """Read a ``.pt2`` file without running anything that stands in it.
+    """Read a ``.pt2`` file without running anything in it.
 
     Raises
     ------
@@ -66,13 +66,13 @@ def read_exported_archive(path: Path) -> ExportedArchive:
         compiled code.
     """
     if file_kind(path) != "zip":
-        raise InputError(f"{path} is no archive of torch.export.save. {_FIX}")
+        raise InputError(f"{path} is not an archive of torch.export.save. {_FIX}")
     names = {name.partition("/")[2]: name for name in archive_members(path)}
     for name in names:
         if name.startswith(("data/aotinductor/", "executorch/", "data/mtia")):
             raise InputError(f"{path} holds compiled code ({name}), which is not run. {_FIX}")
     if "models/model.json" not in names:
-        raise InputError(f"{path} holds no models/model.json. {_FIX}")
+        raise InputError(f"{path} has no models/model.json. {_FIX}")
     try:
         with zipfile.ZipFile(path) as archive:
             members = {short: archive.read(name) for short, name in names.items() if short.startswith(_READ)}
@@ -124,5 +124,5 @@ def _strided(flat: Tensor, meta: dict[str, Any], is_parameter: bool) -> Tensor:
 def _checked(tensors: Any) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not _SAFE_NAME.fullmatch(name) or not isinstance(tensor, Tensor):
-            raise InputError(f"{name!r} is no name of a tensor.")
+            raise InputError(f"{name!r} is not the name of a tensor.")
     return tensors

@@ -1,4 +1,4 @@
-"""An exported graph, given as JSON and tensors, rebuilt as an `torch.fx` graph over aten operators.
+"""An exported graph, given as JSON and tensors, rebuilt as a `torch.fx` graph over aten operators.
 
 Only operators of PyTorch's own library ``aten`` and arithmetic on sizes are taken. They are
 looked up in tables, never by evaluating a name, and no name from the file reaches the
@@ -69,9 +69,9 @@ def build_graph(module: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tup
     ModelError
         If the graph does not map one tensor to one tensor, or changes its own buffers.
     UnsupportedOperation
-        If it calls what is no operator of aten.
+        If it calls anything but operators of aten.
     KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError
-        If the JSON is no graph.
+        If the JSON is not a graph.
     """
     root, graph = nn.Module(), fx.Graph()
     values: Values = {}
@@ -152,12 +152,12 @@ def _target(name: str) -> Callable[..., Any]:
     packet = getattr(torch.ops.aten, match[1], None) if match and match[1] != "from_file" else None
     target = getattr(packet, match[2], None) if match else None
     if not isinstance(target, torch._ops.OpOverload):
-        raise _not_run(f"calls {name!r}, which is no operator of PyTorch's aten library")
+        raise _not_run(f"calls {name!r}, which is not an operator of PyTorch's aten library")
     return target
 
 
 def _argument(argument: Mapping[str, Any], values: Values) -> Any:
-    """Return an argument: earlier results by their names, everything else as it stands."""
+    """Return an argument: earlier results by their names, everything else as it is."""
     ((kind, value),) = argument.items()
     read = _READERS.get(kind)
     if read is None:
@@ -172,14 +172,14 @@ def _many(read: Callable[[Any, Values], Any]) -> Callable[[Any, Values], list[An
 def _of(kind: type | UnionType) -> Callable[[Any, Values], Any]:
     def read(value: Any, _: Values) -> Any:
         if not isinstance(value, kind):
-            raise TypeError(f"{value!r} is no {kind}")
+            raise TypeError(f"{value!r} is not a {kind}")
         return value
 
     return read
 
 
 def _float(value: Any, _: Values) -> float:
-    return float(value)  # infinities stand as texts
+    return float(value)  # infinities are stored as texts
 
 
 def _tensor(value: Mapping[str, Any], values: Values) -> fx.Node:

@@ -64,9 +64,9 @@ def exported_module(path: Path) -> ExportedModule:
     InputError
         If the file cannot be read (see `read_exported_archive`).
     ModelError
-        If the program is no classifier of one input, or was exported for one batch size.
+        If the program is not a classifier of one input, or was exported for one batch size.
     UnsupportedOperation
-        If it calls what is no operator of aten.
+        If it calls anything but operators of aten.
     """
     archive = read_exported_archive(path)
     try:
@@ -78,7 +78,7 @@ def exported_module(path: Path) -> ExportedModule:
     except (InputError, ModelError, UnsupportedOperation) as error:
         raise type(error)(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{path} holds no well-formed graph ({type(error).__name__}: {error}).") from error
+        raise InputError(f"{path} does not hold a well-formed graph ({type(error).__name__}: {error}).") from error
     return ExportedModule(graph, tuple(map(_fixed, shape)), classes, most)
 
 

@@ -1,4 +1,4 @@
-"""What a model file is, told from its first bytes, and the usual things that are saved in its place."""
+"""What a model file is, by its first bytes, and the usual things that are saved in its place."""
 
 import difflib
 import zipfile
@@ -35,7 +35,7 @@ def archive_members(path: Path) -> dict[str, zipfile.ZipInfo]:
     """Return the members of a zip archive by name, having checked that it can be read without harm.
 
     PyTorch stores members as they are. A compressed member, or members that claim more bytes
-    than the file has, would be a bomb; a name that leaves the archive or stands twice means
+    than the file has, would be a bomb; a name that leaves the archive or occurs twice means
     that readers may differ in what they see.
 
     Raises
@@ -62,7 +62,7 @@ def archive_members(path: Path) -> dict[str, zipfile.ZipInfo]:
 
 
 def require_file(path: Path) -> None:
-    """Raise an `InputError` if `path` is no file; names its nearest neighbour."""
+    """Raise an `InputError` if `path` is not a file; names its nearest neighbour."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the file in it.")
     if not path.is_file():

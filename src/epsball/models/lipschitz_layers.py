@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 _LEAST = 1e-12
-"""Added to D: inputs that nothing takes keep the weight 0."""
+"""Added to D: unused inputs keep the weight 0."""
 
 
 class AlmostOrthogonal(nn.Module):

@@ -30,11 +30,11 @@ class LoadedModel:
     module
         Maps normalised inputs (n, *shape) to logits (n, classes); on the CPU.
     mean, std
-        Normalisation in the units of the box, one number or one a channel, or None.
+        Normalisation in the units of the box, one number or one per channel, or None.
     shape
-        Shape of one input, or None if nobody said it.
+        Shape of one input, or None if unknown.
     classes
-        Number of logits, or None if nobody said it.
+        Number of logits, or None if unknown.
     text
         The text it was loaded from.
     name
@@ -46,6 +46,12 @@ class LoadedModel:
         The file its weights come from; None where they are drawn afresh.
     card
         The card it was loaded from, or None.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> eb.models.load("mlp,hidden=8", shape=(1, 4, 4), classes=3).classifier()
+    Classifier(Sequential, box=[0.0, 1.0], dtype=torch.float32, device=cpu)
     """
 
     module: nn.Module

@@ -62,7 +62,13 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
     MissingExtra
         If an optional package is not installed.
     UnsupportedOperation
-        If the file is of a kind, or calls an operator, that is not run.
+        If the file is of a kind, or calls an operator, that is not supported.
+
+    Examples
+    --------
+    >>> loaded = load("mlp,hidden=8,mean=0.5,std=0.25", shape=(1, 4, 4), classes=3)
+    >>> loaded.architecture, loaded.mean, loaded.shape
+    ('mlp,hidden=8', (0.5,), (1, 4, 4))
     """
     request = parse_model_text(text)
     known: Known = {"shape": request.shape or shape, "classes": request.classes or classes}
@@ -182,7 +188,7 @@ def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
         raise InputError(f"{name} is a Python file; name the function in it that builds the model, {name}:function.")
     if Path(name).suffix:
         raise InputError(
-            f"{name!r} names no model; a file of weights stands behind its architecture, NAME@{name}. "
+            f"{name!r} does not name a model; a file of weights follows its architecture, NAME@{name}. "
             f"Whole models are FILE.pt2, FILE.onnx and CARD.json; architectures are {', '.join(ARCHITECTURES)}."
         )
     raise InputError(

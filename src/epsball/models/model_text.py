@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from epsball.models import option_values as values
+from epsball.models.option_values import numbers, read_option, shape
 from epsball.option_text import split_options
 
 # An @ in a folder's name does not end the NAME of a Python file or of a file that is a whole model.
@@ -20,7 +20,7 @@ class ModelText:
     text
         The whole text.
     name
-        What stands before ``@``.
+        The part before ``@``.
     weights
         The file of weights, or None.
     mean, std
@@ -63,7 +63,7 @@ def parse_model_text(text: str) -> ModelText:
     match = _NAME_AND_WEIGHTS.fullmatch(head)
     name, weights = (match["name"], match["weights"]) if match else (head, None)
     taken = {
-        key: values.read_option(key, options.pop(key), reader, example)
+        key: read_option(key, options.pop(key), reader, example)
         for key, (reader, example) in _READERS.items()
         if key in options
     }
@@ -92,9 +92,9 @@ def _prefixes(text: str) -> tuple[str, ...]:
 
 
 _READERS = {
-    "mean": (values.numbers, "0.4914:0.4822:0.4465"),
-    "std": (values.numbers, "0.2471:0.2435:0.2616"),
-    "shape": (values.shape, "1x28x28"),
+    "mean": (numbers, "0.4914:0.4822:0.4465"),
+    "std": (numbers, "0.2471:0.2435:0.2616"),
+    "shape": (shape, "1x28x28"),
     "classes": (_positive, "10"),
     "ignore": (_prefixes, "head:normalize"),
 }

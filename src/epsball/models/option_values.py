@@ -16,7 +16,7 @@ def number(text: str) -> float:
     Raises
     ------
     ValueError
-        If `text` is no finite number.
+        If `text` is not a finite number.
     """
     numerator, *denominators = text.split("/")
     if len(denominators) > 1:
@@ -24,7 +24,7 @@ def number(text: str) -> float:
     try:
         return float(Fraction(numerator) / Fraction(*denominators or "1"))
     except (ZeroDivisionError, OverflowError) as error:
-        raise ValueError(f"{text!r} is no finite number") from error
+        raise ValueError(f"{text!r} is not a finite number") from error
 
 
 def numbers(text: str) -> tuple[float, ...]:

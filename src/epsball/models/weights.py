@@ -21,8 +21,8 @@ def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ..
 
     The file holds a state dict, or a mapping or list in which one lies (``state_dict``,
     ``model``, ``net``, ...). It is taken only if exactly one in the file has the module's
-    names and shapes, no more and no fewer. Three things are let pass: a prefix ``module.``
-    that all names bear is the trace of DataParallel and is taken off if the names then fit;
+    names and shapes, no more and no fewer. Three differences are accepted: a prefix ``module.``
+    on all names is the trace of DataParallel and is removed if the names then fit;
     a missing ``num_batches_tracked`` (files older than PyTorch 0.4.1) keeps the module's,
     which no output depends on; entries named by `ignore` are left out.
 
@@ -36,7 +36,7 @@ def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ..
         What the user called the model, for messages.
     ignore
         Entries the module has no use for, by name or by the part before a dot. Each must
-        stand in the file.
+        be in the file.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ..
         for place, state in _with_and_without_prefix(outer, whole)
     }
     if not found:
-        raise ModelError(f"{path} holds no state dict (names with tensors). Save model.state_dict().")
+        raise ModelError(f"{path} does not hold a state dict (names with tensors). Save model.state_dict().")
     gaps = {place: _compare(own, state) for place, state in found.items()}
     fitting = [place for place, gap in gaps.items() if gap.size == 0]
     if not fitting:
@@ -115,7 +115,7 @@ def _with_and_without_prefix(place: str, state: dict[str, Tensor]) -> Iterator[t
 
 
 def _without(ignore: tuple[str, ...], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out ignored entries; an entry to ignore that does not stand in `state` leaves it whole."""
+    """Leave out ignored entries; `state` stays whole if an entry to ignore is not in it."""
     kept = {key: tensor for key, tensor in state.items() if not any(_under(entry, key) for entry in ignore)}
     met = all(any(_under(entry, key) for key in state) for entry in ignore)
     return kept if met else state
@@ -138,12 +138,12 @@ def _compare(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Gap:
 
 
 def _check_values(what: str, tensor: Tensor, built: Tensor) -> None:
-    """Refuse values that are no plain numbers, not finite, or rounded on the way into the module.
+    """Refuse values that are not plain numbers, not finite, or rounded on the way into the module.
 
-    An infinity that the module was built with (an attention mask) is no damage.
+    An infinity that the module was built with (an attention mask) is not damage.
     """
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-        raise ModelError(f"{what} is no plain tensor (sparse, quantised or without values). Save it as one.")
+        raise ModelError(f"{what} is not a plain tensor (sparse, quantised or without values). Save it as one.")
     widens = tensor.is_floating_point() and torch.promote_types(tensor.dtype, built.dtype) == built.dtype
     if tensor.dtype != built.dtype and not widens:
         raise ModelError(

@@ -2,28 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from epsball.attacks import PGD, Attack, AttackResult, Ledger
-from epsball.auditing import alarm
-from epsball.auditing.link import Columns, Findings, Shard
-from epsball.auditing.searching import attacked, in_shard, rows_of, sampled
+from epsball.auditing.alarm import check_certificates
+from epsball.auditing.chain import ATTACK
+from epsball.auditing.effort import Precision
+from epsball.auditing.evidence import flags
+from epsball.auditing.link import Columns, Findings, Link, RunFindings
+from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
+from epsball.auditing.subject import Shard, Subject
 from epsball.generator_state import preserved
 from epsball.statistics import Bound, clopper_pearson
 
+if TYPE_CHECKING:
+    import pyarrow
+
 
 @dataclass(frozen=True, kw_only=True)
-class AttackLink:
-    """Whether an example is broken, its least margin, the witness's distance, who found it, and the passes.
+class AttackLink(Link):
+    """Whether an example is broken, its least margin, the witness's distance, the attack that found it, the passes.
 
-    Examples without a verdict at x are not searched. Misclassified ones are broken at distance 0, by nobody.
+    Examples without a verdict at x are not searched. Misclassified ones are broken at distance 0, by no attack.
     The passes are the methods' own.
 
-    A certified example gets a short attack only, so that a wrong certificate can be found out; some of the
-    certified, drawn by key, get the whole one; `attack.whole` says which. Where an example is stable but
-    misclassified, the short attack runs against its predicted class.
+    A certified example gets a short attack, so that a wrong certificate is found; some of the certified, drawn by
+    key, get the full attack; `attack.whole` says which. Where an example is stable but misclassified, the short
+    attack runs against its predicted class.
 
     Parameters
     ----------
@@ -36,51 +44,46 @@ class AttackLink:
     check
         The short attack on the certified.
     share, fewest
-        The share of the certified that gets the whole attack, and the fewest of a shard.
+        The share of the certified that gets the full attack, and the fewest per shard.
     """
 
+    name: ClassVar[str] = "attack"
+    schema: ClassVar[Mapping[str, str]] = {
+        "attack.broken": "bool",
+        "attack.whole": "bool",
+        "attack.margin": "double",
+        "attack.distance": "double",
+        "attack.by": "string",
+        "attack.forwards": "int64",
+        "attack.backwards": "int64",
+    }
+
     method: Attack
-    precision: str = "float32"
+    precision: Precision = "float32"
     batch_size: int | None = None
     check: Attack = field(default_factory=lambda: PGD(steps=10))
     share: float = 0.02
     fewest: int = 5
 
-    @property
-    def name(self) -> str:
-        """The prefix of its columns."""
-        return "attack"
-
-    @property
-    def schema(self) -> dict[str, str]:
-        """The Arrow types of its columns."""
-        return {
-            "attack.broken": "bool",
-            "attack.whole": "bool",
-            "attack.margin": "double",
-            "attack.distance": "double",
-            "attack.by": "string",
-            "attack.forwards": "int64",
-            "attack.backwards": "int64",
-        }
-
-    def __call__(self, shard: Shard, evidence: Columns) -> Findings:
+    def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Attack the shard's examples, whose natural margins are known, and compare with their certificates."""
-        whole = self._whole(shard, evidence)
-        with preserved(shard.seed if shard.classifier.stochastic else None), shard.classifier.in_use():
+        subject, full = shard.subject, self._full(shard, evidence)
+        with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
             parts = [
                 (rows, self._search(shard, evidence, rows, method))
-                for rows, method in ((rows_of(whole), self.method), (rows_of(~whole), self.check))
+                for rows, method in ((rows_of(full), self.method), (rows_of(~full), self.check))
                 if len(rows)
             ]
             stability = self._stability(shard, evidence)
         for rows, result in parts:
             right = evidence["natural.prediction"][rows] == shard.y[rows]
-            alarm.check(shard, evidence, rows[right], result.x_adv[right.to(result.x_adv.device)], result.margin[right])
-        return self._findings(shard, evidence, whole, parts, stability)
+            check_certificates(
+                shard, evidence, rows[right], result.x_adv[right.to(result.x_adv.device)], result.margin[right]
+            )
+        return self._findings(shard, evidence, full, parts, stability)
 
-    def _whole(self, shard: Shard, evidence: Columns) -> Tensor:
-        """Return which examples get the whole attack."""
+    def _full(self, shard: Shard, evidence: Columns) -> Tensor:
+        """Return which examples get the full attack."""
         certified = evidence.get("certificate.certified", torch.zeros(len(shard.y), dtype=torch.bool))
         return ~certified | sampled(shard, certified, self.share, self.fewest)
 
@@ -88,7 +91,7 @@ class AttackLink:
         self, shard: Shard, evidence: Columns, rows: Tensor, method: Attack, y: Tensor | None = None
     ) -> AttackResult:
         options = {"precision": self.precision, "batch_size": self.batch_size}
-        return attacked(shard, evidence, rows, method, y=y, **options)
+        return search_rows(shard, evidence, rows, method, y=y, **options)
 
     def _stability(self, shard: Shard, evidence: Columns) -> Ledger:
         """Attack the predictions of stable, misclassified examples: only a wrong certificate can fall."""
@@ -98,21 +101,21 @@ class AttackLink:
         if not len(rows):
             return Ledger.empty()
         result = self._search(shard, evidence, rows, self.check, predicted[rows])
-        alarm.check(shard, evidence, rows, result.x_adv, result.margin)
+        check_certificates(shard, evidence, rows, result.x_adv, result.margin)
         return result.ledger
 
     def _findings(
         self,
         shard: Shard,
         evidence: Columns,
-        whole: Tensor,
+        full: Tensor,
         parts: Sequence[tuple[Tensor, AttackResult]],
         stability: Ledger,
     ) -> Findings:
         n, first = len(shard.y), int(shard.rows[0])
         columns: Columns = {
             "attack.broken": torch.zeros(n, dtype=torch.bool),
-            "attack.whole": whole,
+            "attack.whole": full,
             "attack.margin": torch.full((n,), torch.nan, dtype=torch.float64),
             "attack.distance": torch.full((n,), torch.nan, dtype=torch.float64),
             "attack.by": [None] * n,
@@ -133,9 +136,10 @@ class AttackLink:
             columns[f"attack.{name}"] = none.index_add(0, ledger.index[own] - first, getattr(ledger, name)[own])
         return Findings(columns=columns, invalid=invalid, ledger=in_shard(ledger, shard), x_adv=x_adv)
 
-    def places(self, evidence: Mapping[str, Tensor]) -> dict[str, Bound]:
-        """Return accuracy under attack, an upper end: examples without verdict at x count as standing."""
-        standing = (evidence["natural.correct"] & ~evidence["attack.broken"]) | evidence["natural.failed"]
+    def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
+        """Return accuracy under attack, an upper end: examples without a verdict at x count as standing."""
+        columns = flags(evidence)
+        standing = (columns["natural.correct"] & ~columns["attack.broken"]) | columns["natural.failed"]
         count, n = int(standing.sum()), len(standing)
         bound = Bound(value=count / n, interval=clopper_pearson(count, n), scope="distribution")
-        return {"accuracy under attack": bound}
+        return RunFindings(bounds={ATTACK: bound})

@@ -2,128 +2,150 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from epsball.attacks import PGD, Attack, Ledger
-from epsball.auditing.link import Columns, Findings, Shard
-from epsball.auditing.searching import attacked, in_shard, rows_of, sampled
-from epsball.certificates import (
-    AUTO,
-    METHODS,
-    Certificates,
-    Certification,
-    Semantics,
-    Verifier,
-    arithmetic_of,
-    methods_of,
-)
+from epsball.auditing.chain import CERTIFIED
+from epsball.auditing.effort import Semantics
+from epsball.auditing.evidence import flags
+from epsball.auditing.fingerprint import STORED_AS
+from epsball.auditing.link import Columns, Findings, Link, RunFindings
+from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
+from epsball.auditing.subject import Shard, Subject
+from epsball.certificates import AUTO, METHODS, Certificates, Certification, methods_of
+from epsball.data import as_pixels
+from epsball.errors import AssumptionError, ModelError, UnsupportedOperation
 from epsball.generator_state import preserved
 from epsball.statistics import Bound, clopper_pearson
 
-DEAR = ("crown", "optimised")
-"""Methods that cost an example hundreds of passes."""
+if TYPE_CHECKING:
+    import pyarrow
+
+EXPENSIVE = ("crown", "optimised")
+"""Methods that cost hundreds of passes per example."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertificateLink:
+class CertificateLink(Link):
     """Whether an example is certified and stable, by which method, and the bound of every method run.
 
     In a run folder each certificate that can be replayed is a file under ``certificates``, named
     by the example's position.
 
-    The cascade's `DEAR` methods are for examples that a short attack leaves standing: no bound that holds could
-    certify the others. Some of those, drawn by key, get all methods, so that a wrong certificate can be found
-    out; `certificate.whole` says which examples do.
+    The cascade's `EXPENSIVE` methods are run on examples that a short attack does not break: no sound bound could
+    certify the others. Some of those, drawn by key, get all methods nevertheless, so that a wrong certificate is
+    found; `certificate.whole` says which examples do.
 
     Parameters
     ----------
     method, semantics, budget, max_memory
         As for `epsball.certify`.
-    sieve
+    screening
         The short attack. A method asked for by name is run on every example.
     share, fewest
-        The share of those broken by it that get all methods, and the fewest of a shard.
+        The share of the examples broken by it that get all methods, and the fewest per shard.
     """
+
+    name: ClassVar[str] = "certificate"
+    schema: ClassVar[Mapping[str, str]] = {
+        "certificate.certified": "bool",
+        "certificate.stable": "bool",
+        "certificate.whole": "bool",
+        "certificate.criterion": "bool",
+        "certificate.margin": "double",
+        "certificate.method": "string",
+        "certificate.semantics": "string",
+        "certificate.replayable": "bool",
+        "certificate.passes": "int64",
+        **{f"certificate.{method}.margin": "double" for method in METHODS},
+    }
 
     method: str = AUTO
     semantics: Semantics = "float32"
     budget: int | None = None
     max_memory: int | None = None
-    sieve: Attack = field(default_factory=lambda: PGD(steps=10))
+    screening: Attack = field(default_factory=lambda: PGD(steps=10), metadata={STORED_AS: "sieve"})
     share: float = 0.02
     fewest: int = 5
 
-    @property
-    def name(self) -> str:
-        """The prefix of its columns."""
-        return "certificate"
+    def refusal(self, subject: Subject) -> str | None:
+        """Return why there can be no certificates, or None: the first example is bounded by intervals.
 
-    @property
-    def schema(self) -> dict[str, str]:
-        """The Arrow types of its columns."""
-        return {
-            "certificate.certified": "bool",
-            "certificate.stable": "bool",
-            "certificate.whole": "bool",
-            "certificate.criterion": "bool",
-            "certificate.margin": "double",
-            "certificate.method": "string",
-            "certificate.semantics": "string",
-            "certificate.replayable": "bool",
-            "certificate.passes": "int64",
-            **{f"certificate.{method}.margin": "double" for method in METHODS},
-        }
+        Raises
+        ------
+        ModelError, UnsupportedOperation, AssumptionError
+            If there can be none, but a method was asked for by name.
+        """
+        x, y = subject.dataset[:1]
+        x = as_pixels(x)
+        try:
+            subject.classifier.check(x, y)
+            run = Certification(verifier=subject.verifier(self.semantics), ball=subject.ball, methods=("interval",))
+            run.certificates(subject.classifier, x, y)
+        except (ModelError, UnsupportedOperation, AssumptionError) as error:
+            if self.method != AUTO:
+                raise
+            return str(error)
+        return None
 
-    def __call__(self, shard: Shard, evidence: Columns) -> Findings:
+    def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Certify the shard's examples."""
-        verifier = Verifier.of(shard.classifier, tuple(shard.x.shape[1:]), arithmetic_of(self.semantics))
-        methods = methods_of(self.method, verifier.graph, shard.ball.norm)
-        whole, sieved = self._whole(shard, evidence)
-        before = shard.classifier.passes.forward
-        cheap = tuple(method for method in methods if method not in DEAR)
+        subject = shard.subject
+        methods = methods_of(self.method, subject.verifier(self.semantics).graph, subject.ball.norm)
+        full, screened = self._full(shard, evidence)
+        before = subject.classifier.passes.forward
+        cheap = tuple(method for method in methods if method not in EXPENSIVE)
         parts = [
-            (rows, self._certificates(verifier, shard, rows, names))
-            for rows, names in ((rows_of(whole), methods), (rows_of(~whole), cheap))
+            (rows, self._certificates(shard, rows, names))
+            for rows, names in ((rows_of(full), methods), (rows_of(~full), cheap))
             if len(rows)
         ]
-        guards = Ledger.overhead("guards", shard.classifier.passes.forward - before)
-        return Findings(columns=_columns(whole, parts), ledger=Ledger.concatenate([guards, sieved]))
+        guards = Ledger.overhead("guards", subject.classifier.passes.forward - before)
+        return Findings(columns=_columns(full, parts), ledger=Ledger.concatenate([guards, screened]))
 
-    def _whole(self, shard: Shard, evidence: Columns) -> tuple[Tensor, Ledger]:
-        """Return which examples all methods are for, and what it cost to find out."""
-        whole = torch.ones(len(shard.y), dtype=torch.bool)
+    def _full(self, shard: Shard, evidence: Columns) -> tuple[Tensor, Ledger]:
+        """Return which examples get all methods, and what it cost to find out."""
+        full = torch.ones(len(shard.y), dtype=torch.bool)
         right = rows_of(evidence["natural.correct"])
         if self.method != AUTO or not len(right):
-            return whole, Ledger.empty()
-        with preserved(shard.seed if shard.classifier.stochastic else None), shard.classifier.in_use():
-            result = attacked(shard, evidence, right, self.sieve)
-        whole[right] = ~result.broken.cpu()
-        return whole | sampled(shard, ~whole, self.share, self.fewest), in_shard(result.ledger, shard)
+            return full, Ledger.empty()
+        subject = shard.subject
+        with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
+            result = search_rows(shard, evidence, right, self.screening)
+        full[right] = ~result.broken.cpu()
+        return full | sampled(shard, ~full, self.share, self.fewest), in_shard(result.ledger, shard)
 
-    def _certificates(self, verifier: Verifier, shard: Shard, rows: Tensor, methods: tuple[str, ...]) -> Certificates:
+    def _certificates(self, shard: Shard, rows: Tensor, methods: tuple[str, ...]) -> Certificates:
+        subject = shard.subject
         run = Certification(
-            verifier=verifier, ball=shard.ball, methods=methods, budget=self.budget, max_memory=self.max_memory
+            verifier=subject.verifier(self.semantics),
+            ball=subject.ball,
+            methods=methods,
+            budget=self.budget,
+            max_memory=self.max_memory,
         )
         folder = None if shard.folder is None else shard.folder / "certificates"
         numbers = shard.positions[rows].tolist()
-        return run.certificates(shard.classifier, shard.x[rows], shard.y[rows], folder=folder, numbers=numbers)
+        return run.certificates(subject.classifier, shard.x[rows], shard.y[rows], folder=folder, numbers=numbers)
 
-    def places(self, evidence: Mapping[str, Tensor]) -> dict[str, Bound]:
+    def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
         """Return certified accuracy, a lower end: what is not certified counts against it."""
-        count, n = int(evidence["certificate.certified"].sum()), len(evidence["certificate.certified"])
+        certified = flags(evidence)["certificate.certified"]
+        count, n = int(certified.sum()), len(certified)
         bound = Bound(value=count / n, interval=clopper_pearson(count, n), scope="distribution")
-        return {"certified accuracy": bound}
+        return RunFindings(bounds={CERTIFIED: bound})
 
 
-def _columns(whole: Tensor, parts: Sequence[tuple[Tensor, Certificates]]) -> Columns:
+def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]]) -> Columns:
     """Return the columns of a shard from the certificates of its parts."""
-    n = len(whole)
+    n = len(full)
     flags = ("certified", "stable", "criterion")
     columns: Columns = {
         **{f"certificate.{name}": torch.zeros(n, dtype=torch.bool) for name in (*flags, "replayable")},
-        "certificate.whole": whole,
+        "certificate.whole": full,
         "certificate.passes": torch.zeros(n, dtype=torch.int64),
         "certificate.method": [None] * n,
         "certificate.semantics": [parts[0][1].semantics] * n,

@@ -2,43 +2,42 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from epsball.attacks import Ledger
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.record import AT_EXAMPLE
-from epsball.auditing.link import Columns, Findings, Shard
+from epsball.auditing.chain import NATURAL
+from epsball.auditing.evidence import flags
+from epsball.auditing.link import Columns, Findings, Link, RunFindings
+from epsball.auditing.subject import Shard, Subject
 from epsball.classifier.margins import margins
 from epsball.generator_state import preserved
 from epsball.statistics import Bound, Interval, clopper_pearson
 
+if TYPE_CHECKING:
+    import pyarrow
+
 
 @dataclass(frozen=True, kw_only=True)
-class NaturalLink:
+class NaturalLink(Link):
     """Prediction and margin at the examples; correct means margin > 0, failed that there is none."""
 
-    @property
-    def name(self) -> str:
-        """The prefix of its columns."""
-        return "natural"
+    name: ClassVar[str] = "natural"
+    schema: ClassVar[Mapping[str, str]] = {
+        "natural.prediction": "int64",
+        "natural.margin": "double",
+        "natural.correct": "bool",
+        "natural.failed": "bool",
+    }
 
-    @property
-    def schema(self) -> dict[str, str]:
-        """The Arrow types of its columns."""
-        return {
-            "natural.prediction": "int64",
-            "natural.margin": "double",
-            "natural.correct": "bool",
-            "natural.failed": "bool",
-        }
-
-    def __call__(self, shard: Shard, evidence: Columns) -> Findings:
+    def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Judge the examples themselves."""
-        classifier = shard.classifier
+        classifier = shard.subject.classifier
         judge = Judge(classifier)
-        with preserved(shard.seed if classifier.stochastic else None), classifier.in_use():
+        with preserved(shard.subject.seed if classifier.stochastic else None), classifier.in_use():
             logits = judge.logits(classifier.to_model(shard.x)).cpu()
         margin = margins(classifier.effective_logits(logits, shard.y), shard.y)
         failed = margin.isnan()
@@ -55,9 +54,10 @@ class NaturalLink:
             ledger=Ledger.concatenate([spent, Ledger.overhead("padding", judge.padding)]),
         )
 
-    def places(self, evidence: Mapping[str, Tensor]) -> dict[str, Bound]:
-        """Return natural accuracy as an upper end: an example without verdict counts for it."""
-        correct, failed = evidence["natural.correct"], evidence["natural.failed"]
+    def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
+        """Return natural accuracy as an upper end: an example without a verdict counts for it."""
+        columns = flags(evidence)
+        correct, failed = columns["natural.correct"], columns["natural.failed"]
         low, high, n = int(correct.sum()), int((correct | failed).sum()), len(correct)
         interval = Interval(clopper_pearson(low, n).low, clopper_pearson(high, n).high)
-        return {"natural accuracy": Bound(value=high / n, interval=interval, scope="distribution")}
+        return RunFindings(bounds={NATURAL: Bound(value=high / n, interval=interval, scope="distribution")})

@@ -20,7 +20,7 @@ def image_shape(name: str, shape: tuple[int, ...], *, least: int, multiple: int 
     Raises
     ------
     InputError
-        If `shape` is no image, too small, or not a multiple.
+        If `shape` is not an image, too small, or not a multiple.
     """
     if len(shape) != 3 or min(shape) < 1:
         raise InputError(f"{name} takes images of shape channels x height x width; the shape is {_text(shape)}.")

@@ -26,7 +26,7 @@ def mlp(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] = (100, 10
     Raises
     ------
     InputError
-        If a layer has no unit.
+        If a layer has no units.
     """
     widths = (math.prod(shape), *hidden, classes)
     if min(widths) < 1:

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from epsball.models.architectures.image_shape import image_shape
+from epsball.models.architectures.residual import PreActivationBlock, stage
 
 
 def preact_resnet18(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -33,10 +34,10 @@ class PreActResNet18(nn.Module):
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-        self.layer1 = _stage(64, 64, stride=1)
-        self.layer2 = _stage(64, 128, stride=2)
-        self.layer3 = _stage(128, 256, stride=2)
-        self.layer4 = _stage(256, 512, stride=2)
+        self.layer1 = stage(Block, 2, 64, 64, stride=1)
+        self.layer2 = stage(Block, 2, 64, 128, stride=2)
+        self.layer3 = stage(Block, 2, 128, 256, stride=2)
+        self.layer4 = stage(Block, 2, 256, 512, stride=2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.linear = nn.Linear(512, classes)
 
@@ -46,26 +47,15 @@ class PreActResNet18(nn.Module):
         return self.linear(self.pool(features).flatten(1))
 
 
-class Block(nn.Module):
-    """x + conv2(relu(bn2(conv1(a)))), a = relu(bn1(x)); where the shape changes, shortcut(a) replaces x."""
+class Block(PreActivationBlock):
+    """The pre-activation block; its projection is a sequence of one convolution."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.relu = nn.ReLU()
+        super().__init__(inputs, outputs, stride)
         self.shortcut = None
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False))
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d k l"]:
-        """Return the block's output."""
-        activated = self.relu(self.bn1(x))
-        shortcut = x if self.shortcut is None else self.shortcut(activated)
-        return shortcut + self.conv2(self.relu(self.bn2(self.conv1(activated))))
-
-
-def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(Block(inputs, outputs, stride), Block(outputs, outputs, 1))
+    def projection(self) -> nn.Module | None:
+        """Return what replaces the identity, or None."""
+        return self.shortcut

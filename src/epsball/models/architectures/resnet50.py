@@ -4,6 +4,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from epsball.models.architectures.image_shape import image_shape
+from epsball.models.architectures.residual import stage
+
+EXPANSION = 4
+"""Output channels of a block per channel of its 3x3 convolution."""
 
 
 def resnet50(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -35,10 +39,10 @@ class ResNet50(nn.Module):
         self.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU()
-        self.layer1 = _stage(3, 64, 64, stride=1)
-        self.layer2 = _stage(4, 256, 128, stride=2)
-        self.layer3 = _stage(6, 512, 256, stride=2)
-        self.layer4 = _stage(3, 1024, 512, stride=2)
+        self.layer1 = stage(Bottleneck, 3, 64, 64, stride=1, expansion=EXPANSION)
+        self.layer2 = stage(Bottleneck, 4, 256, 128, stride=2, expansion=EXPANSION)
+        self.layer3 = stage(Bottleneck, 6, 512, 256, stride=2, expansion=EXPANSION)
+        self.layer4 = stage(Bottleneck, 3, 1024, 512, stride=2, expansion=EXPANSION)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.linear = nn.Linear(2048, classes)
 
@@ -54,7 +58,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, planes: int, stride: int) -> None:
         super().__init__()
-        outputs = 4 * planes
+        outputs = EXPANSION * planes
         self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride=stride, padding=1, bias=False)
@@ -73,8 +77,3 @@ class Bottleneck(nn.Module):
         branch = self.relu(self.bn1(self.conv1(x)))
         branch = self.relu(self.bn2(self.conv2(branch)))
         return self.relu(self.shortcut(x) + self.bn3(self.conv3(branch)))
-
-
-def _stage(blocks: int, inputs: int, planes: int, stride: int) -> nn.Sequential:
-    rest = (Bottleneck(4 * planes, planes, 1) for _ in range(blocks - 1))
-    return nn.Sequential(Bottleneck(inputs, planes, stride), *rest)

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from epsball.models.architectures.image_shape import image_shape
+from epsball.models.architectures.residual import PreActivationBlock, stage
 
 
 def wide_resnet_34_10(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -61,29 +62,21 @@ class Stage(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        rest = (Block(outputs, outputs, 1) for _ in range(4))
-        self.layer = nn.Sequential(Block(inputs, outputs, stride), *rest)
+        self.layer = stage(Block, 5, inputs, outputs, stride)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d k l"]:
         """Return the stage's output."""
         return self.layer(x)
 
 
-class Block(nn.Module):
-    """x + conv2(relu(bn2(conv1(a)))) with a = relu(bn1(x)); a wider block has convShortcut(a) for x."""
+class Block(PreActivationBlock):
+    """The pre-activation block; a wider one has a convolution as its projection."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.relu = nn.ReLU()
+        super().__init__(inputs, outputs, stride)
         # Named as in the published files, which could not be loaded otherwise.
         self.convShortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False) if inputs != outputs else None
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d k l"]:
-        """Return the block's output."""
-        activated = self.relu(self.bn1(x))
-        shortcut = x if self.convShortcut is None else self.convShortcut(activated)
-        return shortcut + self.conv2(self.relu(self.bn2(self.conv1(activated))))
+    def projection(self) -> nn.Module | None:
+        """Return what replaces the identity, or None."""
+        return self.convShortcut

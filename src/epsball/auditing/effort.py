@@ -1,0 +1,64 @@
+"""How much an audit spends, how large its pieces are, and the values its options take."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+from epsball.attacks import Attack, Ensemble
+from epsball.errors import InputError, lookup
+
+EffortName = Literal["quick", "standard", "full"]
+"""The efforts by name."""
+
+Precision = Literal["float32", "bf16"]
+"""Precisions of the search."""
+
+Semantics = Literal["float32", "real"]
+"""What certificates claim."""
+
+CertificateMethod = Literal["auto", "none", "interval", "lipschitz", "crown-ibp", "forward", "crown", "optimised"]
+"""Methods of the certificates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What an effort buys.
+
+    Parameters
+    ----------
+    attack
+        The attack, where none is named.
+    certificate_passes
+        Most passes spent on the certificates of one example; None: no limit.
+    """
+
+    attack: Attack
+    certificate_passes: int | None
+
+
+EFFORTS: dict[str, Effort] = {
+    "quick": Effort(attack=Ensemble(), certificate_passes=5_000),
+    "standard": Effort(attack=Ensemble(queries=1000, patience=10.0, most=140), certificate_passes=50_000),
+    "full": Effort(attack=Ensemble(queries=5000, patience=30.0, most=420), certificate_passes=None),
+}
+
+SHARD = 1000
+"""Examples audited and written as one piece."""
+
+LIMIT_BYTES = 1 << 30
+"""Size of the stored examples above which their optimal risk is left to ``epsball limit``."""
+
+
+def effort_of(effort: str | None, budget: str | None = None) -> Effort:
+    """Return the effort of a name, ``"quick"`` where none is given; `budget` is the name's old keyword.
+
+    Raises
+    ------
+    InputError
+        If both keywords are given, or no effort has that name.
+    """
+    if budget is not None:
+        if effort is not None:
+            raise InputError(f"effort is '{effort}' and budget is '{budget}'; they mean the same. Give effort only.")
+        warnings.warn(f"audit's budget is now effort; write effort='{budget}'.", DeprecationWarning, stacklevel=3)
+    return lookup(EFFORTS, effort or budget or "quick", "effort")
