@@ -6,9 +6,8 @@ import epsball as eb
 from auditing.cases import BALL, case
 from epsball import Ball, InputError
 from epsball.attacks import Ensemble
-from epsball.attacks.engine.evaluator import PRECISIONS
-from epsball.auditing.effort import EFFORTS, CertificateMethod, EffortName, Precision, Semantics, effort_of
-from epsball.certificates import METHODS, arithmetic_of
+from epsball.auditing.effort import EFFORTS, EffortName, effort_of
+from epsball.certificates import ALIASES, METHODS, MethodName, Semantics, arithmetic_of
 
 
 def test_every_effort_buys_the_ensemble_and_more_of_it():
@@ -23,8 +22,7 @@ def test_every_effort_buys_the_ensemble_and_more_of_it():
 
 def test_the_types_list_what_is_registered():
     assert get_args(EffortName) == tuple(EFFORTS)
-    assert get_args(Precision) == tuple(PRECISIONS)
-    assert get_args(CertificateMethod) == ("auto", "none", *METHODS)
+    assert set(get_args(MethodName)) == {"auto", *METHODS, *ALIASES}
     assert [arithmetic_of(name).name for name in get_args(Semantics)] == ["float32", "real"]
 
 

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from epsball import data as datasets
 from epsball import progress
 from epsball.attacks import Attack, Ledger
 from epsball.attacks.attack import check_subject
+from epsball.attacks.engine.evaluator import Precision
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
 from epsball.auditing.chain import chain_of
-from epsball.auditing.effort import SHARD, CertificateMethod, EffortName, Precision, Semantics, effort_of
+from epsball.auditing.effort import SHARD, EffortName, effort_of
 from epsball.auditing.evidence import ShardEvidence, gather, with_columns
 from epsball.auditing.fingerprint import describe, identity
 from epsball.auditing.folder import RunFolder
@@ -20,12 +22,14 @@ from epsball.auditing.links import AttackLink, CertificateLink, LimitLink, Natur
 from epsball.auditing.result import Audit
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
-from epsball.certificates import ALIASES, AUTO, METHODS
+from epsball.certificates import ALIASES, AUTO, METHODS, MethodName, Semantics
 from epsball.classifier import Classifier
 from epsball.errors import lookup
 from epsball.files import write_json
 
-NO_CERTIFICATES = "none"
+NoCertificates = Literal["none"]
+
+NO_CERTIFICATES: NoCertificates = "none"
 
 
 def audit(
@@ -38,7 +42,7 @@ def audit(
     precision: Precision = "float32",
     batch_size: int | None = None,
     seed: int = 0,
-    certificates: CertificateMethod = "auto",
+    certificates: MethodName | NoCertificates = "auto",
     semantics: Semantics = "float32",
     limit: bool = True,
     folder: str | Path | None = None,
@@ -103,14 +107,15 @@ def audit(
     """
     chosen = effort_of(effort, budget)
     lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
-    certificates = ALIASES.get(certificates, certificates)
     method = chosen.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)
     dataset = datasets.load(data)
     before = classifier.passes.forward
     subject = Subject.of(classifier, dataset, ball, seed)
-    proving = CertificateLink(method=certificates, semantics=semantics, budget=chosen.certificate_passes)
+    proving = CertificateLink(
+        method=ALIASES.get(certificates, certificates), semantics=semantics, budget=chosen.certificate_passes
+    )
     uncertified = "not asked for" if certificates == NO_CERTIFICATES else proving.refusal(subject)
     guards = Ledger.overhead("guards", classifier.passes.forward - before)
     links: list[Link] = [

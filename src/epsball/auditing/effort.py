@@ -10,15 +10,6 @@ from epsball.errors import InputError, lookup
 EffortName = Literal["quick", "standard", "full"]
 """The efforts by name."""
 
-Precision = Literal["float32", "bf16"]
-"""Precisions of the search."""
-
-Semantics = Literal["float32", "real"]
-"""What certificates claim."""
-
-CertificateMethod = Literal["auto", "none", "interval", "lipschitz", "crown-ibp", "forward", "crown", "optimised"]
-"""Methods of the certificates."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from epsball.attacks import Attack, AttackResult, Ledger
+from epsball.attacks.engine.evaluator import Precision
 from epsball.attacks.search import Examples, Options, search
-from epsball.auditing.effort import Precision
 from epsball.auditing.link import Columns
 from epsball.auditing.subject import Shard
 from epsball.randomness import Keys

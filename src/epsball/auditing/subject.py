@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from epsball.auditing.effort import Semantics
 from epsball.ball import Ball
-from epsball.certificates import Verifier, arithmetic_of
+from epsball.certificates import Semantics, Verifier, arithmetic_of
 from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED, check_inputs, check_label_range
 from epsball.data import Dataset, as_pixels

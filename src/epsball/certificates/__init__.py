@@ -27,7 +27,7 @@ from epsball.certificates.arithmetic import FLOAT32, PLAIN, REAL, Arithmetic, Se
 from epsball.certificates.box import Box
 from epsball.certificates.certify import Certification, certify
 from epsball.certificates.deployment import check_deployment
-from epsball.certificates.domain import Domain, NormName
+from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
 from epsball.certificates.methods import crown, crown_ibp, forward, interval, optimised
 from epsball.certificates.problem import LowerBounds, Problem
@@ -57,7 +57,6 @@ __all__ = [
     "LowerBounds",
     "Method",
     "MethodName",
-    "NormName",
     "Problem",
     "Propagation",
     "ReplayPlan",

@@ -3,19 +3,17 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.ball import Ball
+from epsball.ball import Ball, NormName
 from epsball.ball.exact import float_above
 from epsball.certificates.box import Box
 from epsball.certificates.tensors import dot
 from epsball.errors import InputError
-
-NormName = Literal["linf", "l2", "l1"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,9 @@ from cyclopts import Parameter
 
 from epsball import auditing
 from epsball import data as datasets
-from epsball.auditing.effort import CertificateMethod, EffortName, Semantics
+from epsball.auditing.audit import NoCertificates
+from epsball.auditing.effort import EffortName
+from epsball.certificates import MethodName, Semantics
 from epsball.cli.common import (
     BatchSize,
     Common,
@@ -58,7 +60,7 @@ class Options:
     precision: Precision = "float32"
     batch_size: BatchSize = None
     stochastic: Stochastic = False
-    certificates: CertificateMethod = "auto"
+    certificates: MethodName | NoCertificates = "auto"
     semantics: Semantics = "float32"
     limit: bool = True
 

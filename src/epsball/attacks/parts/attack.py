@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from epsball.attacks.engine.query import Query
-from epsball.ball import Ball
+from epsball.ball import Ball, NormName
 from epsball.errors import InputError
 from epsball.randomness import Keys
 
 Domain = Literal["ball", "box"]
-
-NormName = Literal["linf", "l2", "l1"]
 
 NORMS: tuple[NormName, ...] = get_args(NormName)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from epsball.attacks import PGD, Attack, AttackResult, Ledger
+from epsball.attacks.engine.evaluator import Precision
 from epsball.auditing.alarm import check_certificates
 from epsball.auditing.chain import ATTACK
-from epsball.auditing.effort import Precision
 from epsball.auditing.evidence import flags
 from epsball.auditing.link import Columns, Findings, Link, RunFindings
 from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows

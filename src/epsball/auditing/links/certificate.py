@@ -9,13 +9,12 @@ from torch import Tensor
 
 from epsball.attacks import PGD, Attack, Ledger
 from epsball.auditing.chain import CERTIFIED
-from epsball.auditing.effort import Semantics
 from epsball.auditing.evidence import flags
 from epsball.auditing.fingerprint import STORED_AS
 from epsball.auditing.link import Columns, Findings, Link, RunFindings
 from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
 from epsball.auditing.subject import Shard, Subject
-from epsball.certificates import AUTO, METHODS, Certificates, Certification, methods_of
+from epsball.certificates import AUTO, METHODS, Certificates, Certification, Semantics, methods_of
 from epsball.data import as_pixels
 from epsball.errors import AssumptionError, ModelError, UnsupportedOperation
 from epsball.generator_state import preserved

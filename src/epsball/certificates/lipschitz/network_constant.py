@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.certificates.domain import NormName
+from epsball.ball import NormName
 from epsball.certificates.lipschitz.factors import factors, row_norms
 from epsball.errors import lookup
 from epsball.graph import Graph, Node, kinds
