@@ -72,7 +72,7 @@ def attack(
             method=named,
             seed=common.seed,
             stop=stop,
-            precision=precision,  # pyright: ignore[reportArgumentType]  (checked there)
+            precision=precision,
             budget=budget,
             batch_size=batch_size,
         )
