@@ -8,7 +8,7 @@ import epsball as eb
 from epsball import Ball, EpsballError, InputError
 from epsball.randomness import Keys
 from epsball.statistics import clopper_pearson
-from epsball.training import PGD, Context, Losses, Recipe, Standard
+from epsball.training import PGD, Adversarial, Context, Losses, Recipe, Standard
 from epsball.training.objectives.inner_search import maximise
 from helpers import convnet, mlp
 
@@ -224,11 +224,22 @@ def test_parts_that_change_from_step_to_step_are_explained(as_users_run):
         eb.train(digits_mlp(), "digits,first=120", objective=Moody(), recipe=Recipe(epochs=1, batch_size=50))
 
 
+class Nameless(Adversarial):
+    """Inherits, but has no name."""
+
+    def search(self, module, x, y, context):
+        return x
+
+    def losses(self, module, x, x_adv, y, context):
+        return Losses(examples=context.cross_entropy(module(x_adv), y))
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
         ({"objective": 3}, "give a name"),
         ({"objective": PGD}, "give a name"),
+        ({"objective": Nameless()}, "give a name"),
         ({"ball": "linf:0.1"}, "Ball.parse"),
         ({"objective": "input-gradient", "recipe": Recipe(compile=True)}, "differentiates twice"),
     ],

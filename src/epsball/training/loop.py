@@ -111,14 +111,15 @@ class Loop:
         stepper, task = self.stepper, self.stepper.task
         stepper.average.after_epoch(epochs)
         task.processes.average_buffers(task.classifier.network)
-        means = {name: value / self.examples for name, value in self.sums.items()}
+        parts = {name: value / self.examples for name, value in self.sums.items()}
+        loss = parts.pop("loss")
         with stepper.average.in_place():
             epoch = self.evaluation(
                 task,
                 self.seconds + sum(epoch.seconds for epoch in self.history),
                 epoch=epochs,
-                loss=means.pop("loss"),
-                parts=means,
+                loss=loss,
+                parts=parts,
                 lr=stepper.lr,
                 seconds=self.seconds,
             )

@@ -77,7 +77,7 @@ def resolve(objective: str | Objective, ball: Ball | None, **parts: Any) -> Obje
     1.0
     """
     if not isinstance(objective, str):
-        if isinstance(objective, type) or not isinstance(objective, Objective):
+        if isinstance(objective, type) or not isinstance(objective, Objective) or not hasattr(objective, "name"):
             raise InputError(
                 f"objective is {objective!r}; give a name, such as 'pgd', or an objective, such as PGD(ball=ball)."
             )
