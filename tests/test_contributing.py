@@ -17,10 +17,9 @@ _COMMAND = re.compile(r"^    python -m pytest (.+)$", re.MULTILINE)
 
 
 def applied(source: str, hunk: str) -> str:
-    """Return a text with a hunk applied: its unmarked lines stand in the text once, those marked + are new."""
+    """Return a text with a hunk applied; the lines that are not new stand in the text exactly once."""
     lines = hunk.splitlines()
-    before = "\n".join(line[1:] for line in lines if not line.startswith("+"))
-    after = "\n".join(line[1:] for line in lines)
+    before, after = ("\n".join(line[1:] for line in lines if not line.startswith(mark)) for mark in "+-")
     assert source.count(before) == 1, f"the page's lines stand {source.count(before)} times in the file:\n{before}"
     return source.replace(before, after)
 

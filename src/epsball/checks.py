@@ -46,4 +46,4 @@ def check_weight(name: str, value: object) -> None:
 def check_share(name: str, value: float) -> None:
     """Raise InputError unless `value` lies strictly between 0 and 1."""
     if not 0 < value < 1:
-        raise InputError(f"{name} is {value!r}; it must lie between 0 and 1.")
+        raise InputError(f"{name} is {value!r}; it must lie strictly between 0 and 1.")

@@ -135,9 +135,9 @@ def resume(monkeypatch):
 
 def test_attacks_are_stored_under_these_names():
     found = {name: (factory().name, identity(factory())) for name, factory in ATTACKS.items()}
-    assert {name: (own, form.pop("type"), " ".join(sorted(form))) for name, (own, form) in found.items()} == {
-        name: (own, f"epsball.attacks.{kind}", options) for name, (own, kind, options) in STORED_ATTACKS.items()
-    }
+    stored = {name: (own, form.pop("type"), " ".join(sorted(form))) for name, (own, form) in found.items()}
+    for name, (own, kind, options) in STORED_ATTACKS.items():
+        assert stored[name] == (own, f"epsball.attacks.{kind}", options)
 
 
 def test_components_are_counted_and_credited_under_these_names():
@@ -146,12 +146,13 @@ def test_components_are_counted_and_credited_under_these_names():
 
 
 def test_methods_and_verdicts_have_these_names():
-    assert list(METHODS) == ["interval", "lipschitz", "crown-ibp", "forward", "crown", "optimised"]
+    assert {"interval", "lipschitz", "crown-ibp", "forward", "crown", "optimised"} <= set(METHODS)
     assert VERDICTS == ("misclassified", "broken", "certified", "undecided", "invalid")
 
 
 def test_links_have_these_columns():
-    assert {link: dict(link.schema) for link in COLUMNS} == COLUMNS
+    for link, columns in COLUMNS.items():
+        assert columns.items() <= dict(link.schema).items()
     assert [link.name for link in COLUMNS] == ["natural", "certificate", "attack"]
     assert (LimitLink.name, LimitLink.schema, LimitLink.run_schema) == ("limit", {}, {"limit.hard": "string"})
 

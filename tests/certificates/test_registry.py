@@ -1,7 +1,6 @@
 """The registry: the field's names, and a bound that is added by one entry."""
 
 import json
-from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -9,8 +8,7 @@ import torch
 from torch import nn
 
 import epsball as eb
-from certificates.soundness import check_network
-from epsball.certificates import ALIASES, AUTO, METHODS, Box, LowerBounds, Method, MethodName, Problem, interval
+from epsball.certificates import ALIASES, AUTO, METHODS, MethodName
 from epsball.cli import main
 
 
@@ -41,31 +39,3 @@ def test_the_command_takes_the_fields_names(tmp_path, capsys):
     arguments = ["mlp", "digits,first=3", "--ball", "linf:0.001", "--method", "alpha-crown", "--out", str(tmp_path)]
     assert main(["certify", *arguments]) == 0
     assert list(json.loads((tmp_path / "certificates.json").read_text())["margins"]) == ["optimised"]
-
-
-def split_interval(problem: Problem) -> LowerBounds:
-    """Bound by intervals on the two halves of each box, cut across its widest side: the worse of the two."""
-    low, high = problem.domain.box
-    side = (high - low).flatten(1).argmax(dim=1, keepdim=True)
-    middle = 0.5 * (low + high)
-    cut = torch.zeros_like(low, dtype=torch.bool).flatten(1).scatter(1, side, True).view(low.shape)
-    halves = Box(low, torch.where(cut, middle, high)), Box(torch.where(cut, middle, low), high)
-    first, second = (interval(replace(problem, domain=replace(problem.domain, box=half))) for half in halves)
-    boxes = {
-        name: Box(torch.minimum(box.low, second.boxes[name].low), torch.maximum(box.high, second.boxes[name].high))
-        for name, box in first.boxes.items()
-    }
-    return LowerBounds(rows=torch.minimum(first.rows, second.rows), boxes=boxes)
-
-
-def test_a_bound_is_added_by_one_entry(subject, tmp_path, monkeypatch, as_users_run):
-    monkeypatch.setitem(METHODS, "split-interval", Method(bound=split_interval, passes=lambda rows: 4))
-    for seed in range(4):
-        check_network(seed, {"split-interval": METHODS["split-interval"]})
-    ball = eb.Ball("linf", "1/50")
-    whole, found = (eb.certify(*subject, ball, method=name, folder=tmp_path) for name in ("interval", "split-interval"))
-    assert bool((found.margin >= whole.margin).all())
-    assert bool((found.margin > whole.margin).any())
-    assert bool((found.passes == 4).all())
-    assert not found.files
-    assert "split-interval" in eb.certify(*subject, ball).margins

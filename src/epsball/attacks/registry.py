@@ -126,7 +126,7 @@ def with_options(attack: Options, name: str, options: dict[str, str]) -> Options
         return attack
     if isinstance(attack, ThirdPartyAttack):
         return dataclasses.replace(attack, attack=with_options(attack.attack, name, options))
-    if isinstance(attack, type) or not dataclasses.is_dataclass(attack):
+    if not dataclasses.is_dataclass(attack) or isinstance(attack, type):
         raise InputError(f"the attack '{name}' is not a dataclass and takes no options as text; give method=an object.")
     current = {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
     return dataclasses.replace(attack, **read_options(f"the attack '{name}'", current, options))
