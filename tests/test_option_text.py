@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsball.errors import InputError
-from epsball.option_text import split_options
+from epsball.option_text import read_options, split_options
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,8 @@ values = st.lists(st.text("abc019./:@-", min_size=1, max_size=6), min_size=1, ma
 def test_joined_options_are_split_again(head: str, options: dict[str, str]) -> None:
     text = ",".join([head, *(f"{key}={value}" for key, value in options.items())])
     assert split_options(text) == (head, options)
+
+
+def test_options_of_what_has_none_are_refused() -> None:
+    with pytest.raises(InputError, match="the objective 'standard' takes no steps"):
+        read_options("the objective 'standard'", {}, {"steps": "3"})

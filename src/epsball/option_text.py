@@ -75,6 +75,8 @@ def read_options(owner: str, defaults: Mapping[str, object], options: Mapping[st
     readable = {name: value for name, value in defaults.items() if type(value) in _KINDS}
     values: dict[str, object] = {}
     for name, text in options.items():
+        if not readable:
+            raise InputError(f"{owner} takes no {name}, nor any other option as text; leave it out.")
         default = lookup(readable, name, f"option of {owner}")
         kind = type(default)
         try:

@@ -31,7 +31,7 @@ def by_definition(X: Tensor, Y: Tensor) -> Tensor:
     return (Y.T @ X).square().sum() / ((X.T @ X).norm() * (Y.T @ Y).norm())
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(n=st.integers(4, 40), p=st.integers(1, 30), q=st.integers(1, 30), seed=st.integers(0, 99))
 def test_plain_linear_cka_is_the_published_formula(n, p, q, seed):
     X, Y = drawn(n, p, seed=seed).double(), drawn(n, q, seed=seed + 1).double()
@@ -93,6 +93,7 @@ def test_batch_norm_and_the_in_place_relu_after_it_are_distinguished():
     assert float(found.matrix[0, 1]) == pytest.approx(float(expected), abs=1e-5)
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_batches_agree_with_the_exact_value_within_their_error():
     model, other, x = seeded(ResNet), seeded(ResNet, seed=1), drawn(400, 3, 6, 6)
     exact, batched = cka(model, other, x, max_memory=2**30), cka(model, other, x, batch_size=47)
@@ -320,6 +321,7 @@ def test_memory_decides_between_the_exact_value_and_batches():
     assert cka(nn.Identity(), nn.Linear(6, 3), x, max_memory=15 * 2**19).batches == 1
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_many_batches_are_summed_in_at_most_32_parts():
     model, other, x = nn.Linear(6, 5), nn.Linear(6, 4), drawn(200, 6)
     found = cka(model, other, x, batch_size=5)

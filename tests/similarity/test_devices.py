@@ -131,13 +131,13 @@ def test_two_networks_on_two_devices(kernel, places):
 
 
 def test_one_network_over_two_devices():
-    models = [Split(0), Split(1)]
-    expected = cka(*models, X, layers="*.?", batch_size=20)
+    models, options = [Split(0), Split(1)], {"layers": ["first.?", "second.?"], "batch_size": 20}
+    expected = cka(*models, X, **options)
     with Machine():
         for model in models:
             moved(model.first, FIRST)
             moved(model.second, SECOND)
-        found = cka(*models, X, layers="*.?", batch_size=20)
-        own = similarities({"a": models[0], "b": models[1]}, Elsewhere(X, FIRST), layers="*.?", batch_size=20)
+        found = cka(*models, X, **options)
+        own = similarities({"a": models[0], "b": models[1]}, Elsewhere(X, FIRST), **options)
     torch.testing.assert_close(found.matrix, expected.matrix)
     torch.testing.assert_close(own.pairs["a", "b"].matrix, expected.matrix)

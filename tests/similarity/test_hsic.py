@@ -90,6 +90,7 @@ def test_weighted_sums_are_those_of_each_moment():
     torch.testing.assert_close(total.last_a, 0.75 * one.last_a)
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_the_marginal_of_debiased_hsic_is_unbiased_and_that_of_plain_is_not():
     """Independent features, p >> n: the mean of HSIC_1 is 0 within 4 standard errors, of HSIC_0 far from it."""
     generator = torch.Generator().manual_seed(1)

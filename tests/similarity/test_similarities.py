@@ -14,6 +14,7 @@ X = torch.randn(36, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 NETWORKS = {"epoch 1": seeded(ResNet), "epoch 2": seeded(ResNet, seed=1), "wide": seeded(ResNet, 6, seed=2)}
 
 
+@pytest.mark.usefixtures("as_users_run")
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_every_pair_is_what_it_is_alone(kernel):
     found = similarities(NETWORKS, X, layers="stages", kernel=kernel, batch_size=12)
@@ -44,6 +45,7 @@ def test_the_result_prints_stores_and_draws_itself():
     assert titles[:2] == ["epoch 1", "epoch 1 (up) and epoch 2"]
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_the_memory_is_that_of_all_networks_together():
     x = torch.randn(100, 6)
     two = similarities({"a": nn.Linear(6, 3), "b": nn.Linear(6, 3)}, x, max_memory=1_920_000)
