@@ -11,6 +11,17 @@ from graph.gauntlet import GAUNTLET
 
 _SAMPLES = 1000  # of each of two examples
 
+_SLOW = [pytest.mark.slow]
+_REPEATED = """
+    abs adaptive_max_pool adaptive_pool1d batch_norm celu channels_last_input clamp clamp_below class_token
+    constant_padding conv2d conv2d_same division dropout exp flipping glu group_norm hardtanh inline_normalisation
+    instance_norm instance_norm1d layer_norm leaky_relu_negative linear linear_on_tokens log max_of_axis max_pool
+    maximum_of_axis mean minimum_of_axis multi_head_attention multi_head_attention_lean parameter_product patches
+    pixel_shuffle power prelu_channels prelu_image product relu relu6 relu_inplace rms_norm rrelu rsqrt sdpa selu
+    sigmoid softshrink softsign splitting sqrt square stacking sum tanh variance weight_norm where_constant
+"""
+"""Networks all of whose nodes are of kinds, with settings, that the other networks have too."""
+
 
 def _points(x, radius):
     """Return points of the box around x: half of them corners."""
@@ -20,7 +31,7 @@ def _points(x, radius):
     return (x.unsqueeze(1) + radius * direction).clamp(0, 1)
 
 
-@pytest.mark.parametrize("name", GAUNTLET)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_SLOW * (name in _REPEATED.split())) for name in GAUNTLET])
 def test_bounds_contain_samples(name):
     build, shape = GAUNTLET[name]
     module, ball = build(), Ball("linf", "1/16")

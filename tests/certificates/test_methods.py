@@ -40,7 +40,7 @@ def _problem(seed: int, norm: str = "linf", radius: str = "1/10", arithmetic=FLO
     return Problem.of(graph, Domain.of(Ball(norm, radius), x), predicted, arithmetic=arithmetic), x
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(st.integers(0, 1000), st.sampled_from(["linf", "l2", "l1"]))
 def test_bounds_hold_in_every_norm_and_fall_with_the_radius(seed, norm):
     before = None
