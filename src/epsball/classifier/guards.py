@@ -155,7 +155,8 @@ def _check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: T
     if change > _tolerance(logits):
         raise ModelError(
             f"two identical calls differ by {change:.2g} of the logits' size: the model is random even in "
-            "evaluation mode. Remove the randomness, or pass stochastic=True to judge by repetitions."
+            "evaluation mode, or keeps state outside its attributes (a global variable). Remove that, or pass "
+            "stochastic=True to judge by repetitions."
         )
 
 

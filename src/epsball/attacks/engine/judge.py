@@ -13,9 +13,9 @@ from epsball.full_precision import full_precision
 class Judge:
     """Margins by the deployed model in one fixed batch shape, with TF32 and autocast off.
 
-    Batches have `FEWEST_ROWS` rows, the last one padded, so that a stored point has the same
-    logits in any company. A stochastic model is judged by the mean softmax over its stated
-    repetitions.
+    The model is as it was given: state that passes change is put back first. Batches have `FEWEST_ROWS`
+    rows, the last one padded, so that a stored point has the same logits in any company. A stochastic
+    model is judged by the mean softmax over its stated repetitions.
 
     Attributes
     ----------
@@ -43,6 +43,7 @@ class Judge:
         # Plain strides: a kernel may take images of one channel for channels-last ones.
         rows = padded.clone(memory_format=torch.contiguous_format)
         self.padding += self.cost * (FEWEST_ROWS - n)
+        self.classifier.restore()
         if not self.classifier.stochastic:
             # A copy: a model may return the same buffer again.
             return self.classifier.forward(rows)[:n].clone()
