@@ -144,6 +144,11 @@ class Classifier:
                 self._moving_parameters = self._state.moving_parameters
                 self._state = outer
 
+    @property
+    def moves(self) -> tuple[str, ...]:
+        """Names of the state that passes have changed so far inside `in_use`."""
+        return () if self._state is None else tuple(self._state.moves)
+
     def restore(self) -> None:
         """Put the module back into its state at the beginning of `in_use`.
 

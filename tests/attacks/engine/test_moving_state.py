@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from epsball import Ball, Classifier, ModelError, attack, cka
+from epsball.classifier.margins import margins
 from helpers import Wrapped, mlp
 
 BALL = Ball("linf", 0.05)
@@ -162,3 +163,28 @@ def test_a_stochastic_model_that_keeps_its_generator_in_a_buffer_draws_anew():
         x, _ = data()
         assert not torch.equal(classifier.forward(x), classifier.forward(x))
     assert int(module.inner.seed) == 12345
+
+
+class Observed(nn.Module):
+    """Rounds to a grid over the range it has seen, and goes on observing in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+        self.register_buffer("range", torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.net(x)
+        self.range.lerp_(z.detach().abs().amax(), 0.003)
+        return z + ((z / self.range * 64).round() / 64 * self.range - z).detach()
+
+
+def test_where_what_moves_depends_on_the_batch_each_point_is_judged_by_itself():
+    x, y = data()
+    module = Observed()
+    classifier = Classifier(module)
+    found = attack(classifier, x, y, BALL, method="pgd,steps=5")
+    assert int(found.ledger.forwards.sum()) == classifier.passes.forward
+    alone = torch.cat([copy.deepcopy(module)(row) for row in found.x_adv.split(1)])
+    assert torch.equal(margins(alone, y), found.margin)
+    assert found.broken.any()
