@@ -1,8 +1,8 @@
 """`LoadedModel`: what `load` returns, and the last steps that all kinds of models share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -46,6 +46,8 @@ class LoadedModel:
         The file its weights come from; None where they are drawn afresh.
     card
         The card it was loaded from, or None.
+    checks
+        The checks that the text overrules, as arguments of `epsball.Classifier`.
 
     Examples
     --------
@@ -64,6 +66,7 @@ class LoadedModel:
     architecture: str
     weights: Path | None
     card: Card | None = None
+    checks: dict[str, Any] = field(default_factory=dict)
 
     def classifier(self, *, low: float | None = 0.0, high: float | None = 1.0, stochastic: bool = False) -> Classifier:
         """Return the module behind its normalisation, as every verb takes it.
@@ -75,7 +78,7 @@ class LoadedModel:
         stochastic
             Whether the model draws random numbers, and is judged over repetitions.
         """
-        return Classifier(self.module, self.mean, self.std, low=low, high=high, stochastic=stochastic)
+        return Classifier(self.module, self.mean, self.std, low=low, high=high, stochastic=stochastic, **self.checks)
 
 
 def refuse_more(request: ModelText, why: str, allowed: tuple[str, ...]) -> None:
