@@ -1,5 +1,6 @@
-"""8-bit pixels as the float32 centres that every pillar shares."""
+"""8-bit and 16-bit pixels as the float32 centres that every pillar shares."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,3 +26,14 @@ def from_8bit(pixels: Tensor) -> Tensor:
     if pixels.dtype != torch.uint8:
         raise InputError(f"pixels are {pixels.dtype}; 8-bit pixels are uint8. Use floats in [0, 1] as they are.")
     return pixels.to(torch.float32) / 255.0
+
+
+def from_16bit(pixels: np.ndarray) -> Tensor:
+    """Return the correctly rounded float32 of k/65535 for unsigned 16-bit pixels k.
+
+    Examples
+    --------
+    >>> from_16bit(np.array([0, 13107, 65535], np.uint16))
+    tensor([0.0000, 0.2000, 1.0000])
+    """
+    return torch.from_numpy(pixels.astype(np.float32)) / 65535.0

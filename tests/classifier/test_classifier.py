@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from epsball import Classifier, InputError, ModelError, Normalise
+from epsball.pixels import from_8bit
 from helpers import Counter, Wrapped, convnet, examples, mlp
 
 
@@ -193,7 +194,6 @@ def test_a_few_rows_that_are_not_finite_do_not_stop_the_others():
 
 
 INPUTS = {
-    "uint8": (lambda x: (x * 255).byte(), "from_8bit"),
     "integers": (lambda x: (x > 0.5).long(), "takes floats"),
     "nan": (lambda x: x.index_fill(0, torch.tensor([3]), float("nan")), "1 of 20 inputs.*index 3"),
     "normalised": (lambda x: (x - 0.5) / 0.2, "looks normalised"),
@@ -211,6 +211,15 @@ def test_inputs_that_break_a_rule_are_explained(kind, as_users_run):
     x, y = examples(20)
     with pytest.raises(InputError, match=words):
         Classifier(mlp()).check(function(x), y)
+
+
+def test_8_bit_pixels_are_taken_where_the_box_is_theirs():
+    x, y = (255 * torch.rand(20, 16)).byte(), examples(20)[1]
+    classifier = Classifier(mlp())
+    assert classifier.check(x, y) == 4
+    assert torch.equal(classifier(x), classifier(from_8bit(x)))
+    with pytest.raises(InputError, match="from_8bit"):
+        Classifier(mlp(), low=-1.0, high=1.0).check(x, y)
 
 
 LABELS = {

@@ -50,6 +50,25 @@ def test_grey_pictures_have_one_channel(suffix: str, tmp_path: Path) -> None:
     assert torch.equal(x[0], expected[None] if grey else expected.permute(2, 0, 1))
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_16_bit_grey_pictures_are_rounded_once(suffix: str, tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 65536, (5, 4), dtype=np.uint16)
+    pixels[0, :2] = 0, 65535
+    save(tmp_path / "a" / f"1.{suffix}", pixels)
+    x, _ = load(f"folder:{tmp_path}")[:]
+    assert x.dtype == torch.float32
+    exact = [float(np.float32(int(k) / 65535)) for k in pixels.ravel()]
+    assert x.flatten().tolist() == exact
+
+
+def test_16_bits_per_colour_are_refused_because_pillow_drops_half_of_them(tmp_path: Path) -> None:
+    tmp_path.joinpath("a").mkdir()
+    pixels = RNG.integers(0, 65536, (5, 4, 3), dtype=np.uint16)
+    (tmp_path / "a" / "1.ppm").write_bytes(b"P6\n4 5\n65535\n" + pixels.astype(">u2").tobytes())
+    with pytest.raises(InputError, match="16 bits per colour, of which Pillow reads 8"):
+        load(f"folder:{tmp_path}")
+
+
 def test_jpeg_is_decoded_as_pillow_does(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1.jpg", RGB[0])
     with Image.open(tmp_path / "a" / "1.jpg") as image:
@@ -93,7 +112,7 @@ def test_a_folder_without_parts_has_no_split(rgb_folder: Path) -> None:
         ("dog/9.png", RGB[0], "RGBA", ["9.png has mode RGBA"]),
         ("dog/9.png", GREY[0], "LA", ["9.png has mode LA"]),
         ("dog/9.png", GREY[0], "1", ["9.png has mode 1"]),
-        ("dog/9.png", GREY[0].astype(np.uint16) * 200, None, ["9.png has mode I;16"]),
+        ("dog/9.png", GREY[0].astype(np.uint16) * 200, None, ["9.png is 16-bit grey 4x5", "0.png is RGB 4x5"]),
         ("dog/9.jpg", RGB[0], "CMYK", ["9.jpg has mode CMYK"]),
     ],
 )

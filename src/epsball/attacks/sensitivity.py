@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from epsball import progress, results
@@ -142,7 +142,7 @@ _LABELS = {"steps": "steps K", "step size": "step size, in radius / K", "geometr
 
 def sensitivity(
     classifier: Classifier,
-    x: Float[Tensor, "n *shape"],
+    x: Float[Tensor, "n *shape"] | UInt8[Tensor, "n *shape"],
     y: Int[Tensor, " n"],
     ball: Ball,
     *,

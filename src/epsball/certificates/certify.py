@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from epsball import progress
@@ -30,7 +30,7 @@ BATCH = 32
 
 def certify(
     classifier: Classifier,
-    x: Float[Tensor, "n *shape"],
+    x: Float[Tensor, "n *shape"] | UInt8[Tensor, "n *shape"],
     y: Int64[Tensor, " n"],
     ball: Ball,
     *,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -263,7 +263,7 @@ class Classifier:
         z, rejection = logits[:, :-1], logits[:, -1:]
         return z.scatter(1, y[:, None], torch.maximum(z.gather(1, y[:, None]), rejection))
 
-    def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+    def logits(self, x: Float[Tensor, "n *shape"] | UInt8[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the logits of raw inputs, in evaluation mode and without a gradient, block by block."""
         with self.in_use(), torch.no_grad():
             # A copy: a model may return the same buffer again.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from epsball.data.dataset import Dataset
-from epsball.data.pictures import check_like_first, to_tensor
+from epsball.data.pictures import Form, check_like_first, form_of, to_tensor
 from epsball.errors import InputError, lookup
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -20,7 +20,8 @@ def open_folder(path: str, *, split: str) -> Dataset:
 
     Classes are the sorted names of the sub-folders (of both parts together), pictures are sorted
     by name within their class; other files and hidden ones are skipped. Images are uint8
-    (n, 1, h, w) or (n, 3, h, w), all of one size and mode; each is checked when it is decoded.
+    (n, 1, h, w) or (n, 3, h, w), or of 16-bit grey files float32, all of one size and mode; each is
+    checked when it is decoded.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -39,13 +40,13 @@ def _dataset(root: Path, names: list[str], split: str | None) -> Dataset:
         pictures = _pictures(root / name) if (root / name).is_dir() else []
         files += pictures
         labels += [label] * len(pictures)
-    shape = tuple(_decode(files[0]).shape)
+    form = form_of(_decode(files[0]))
     return Dataset(
-        read=partial(_read, files, shape),
+        read=partial(_read, files, form),
         rows=torch.arange(len(files)),
         labels=torch.tensor(labels),
         positions=torch.arange(len(files)),
-        shape=shape,
+        shape=form[0],
         classes=len(names),
         class_names=tuple(names),
         split=split,
@@ -72,11 +73,11 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: file.name)
 
 
-def _read(files: list[Path], shape: tuple[int, ...], rows: Tensor) -> Tensor:
+def _read(files: list[Path], form: Form, rows: Tensor) -> Tensor:
     images = []
     for row in rows.tolist():
         image = _decode(files[row])
-        check_like_first(tuple(image.shape), str(files[row]), shape, str(files[0]))
+        check_like_first(image, str(files[row]), form, str(files[0]))
         images.append(image)
     return torch.stack(images)
 

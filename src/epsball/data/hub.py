@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epsball.data.checks import as_labels
 from epsball.data.dataset import Dataset
-from epsball.data.pictures import check_like_first, to_tensor
+from epsball.data.pictures import Form, check_like_first, form_of, to_tensor
 from epsball.errors import InputError, MissingExtra, lookup
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ def _dataset(source: "datasets.Dataset", split: str | None, path: str, image: st
     names = getattr(source.features[label], "names", None)
     values = np.asarray(source.select_columns([label]).with_format("numpy")[:][label])
     y = as_labels(values, f"column '{label}' of 'hf:{path}'", count=len(source), classes=names and len(names))
-    shape = tuple(_decode(source, [0], image, path)[0].shape)
+    form = form_of(_decode(source, [0], image, path)[0])
     return Dataset(
-        read=partial(_read, source, image, path, shape),
+        read=partial(_read, source, image, path, form),
         rows=torch.arange(len(source)),
         labels=y,
         positions=torch.arange(len(source)),
-        shape=shape,
+        shape=form[0],
         classes=len(names) if names else int(y.max()) + 1,
         class_names=tuple(names) if names else None,
         split=split,
@@ -137,11 +137,11 @@ def _decode(source: "datasets.Dataset", rows: list[int], image: str, path: str) 
     return [to_tensor(picture, _row(row, path)) for row, picture in zip(rows, pictures, strict=True)]
 
 
-def _read(source: "datasets.Dataset", image: str, path: str, shape: tuple[int, ...], rows: Tensor) -> Tensor:
+def _read(source: "datasets.Dataset", image: str, path: str, form: Form, rows: Tensor) -> Tensor:
     numbers = rows.tolist()
     images = _decode(source, numbers, image, path)
     for number, picture in zip(numbers, images, strict=True):
-        check_like_first(tuple(picture.shape), _row(number, path), shape, _row(0, path))
+        check_like_first(picture, _row(number, path), form, _row(0, path))
     return torch.stack(images)
 
 

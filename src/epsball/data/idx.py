@@ -27,7 +27,8 @@ def open_idx(path: str, *, split: str) -> Dataset:
     images_file = _find(folder, f"{prefix}-images", 3)
     labels_file = _find(folder, f"{prefix}-labels", 1)
     images, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
-    return dataset_of([images[:, None]], np.array(labels), where=(str(images_file), str(labels_file)), split=split)
+    images = images.reshape(len(images), 1, *images.shape[1:])
+    return dataset_of([images], np.array(labels), where=(str(images_file), str(labels_file)), split=split)
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path:

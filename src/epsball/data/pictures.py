@@ -4,44 +4,77 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from epsball.errors import InputError
+from epsball.pixels import from_16bit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def to_tensor(image: "Image", where: str) -> UInt8[Tensor, "c h w"]:
+def to_tensor(image: "Image", where: str) -> UInt8[Tensor, "c h w"] | Float[Tensor, "c h w"]:
     """Return the pixels of a grey (1, h, w) or RGB (3, h, w) picture called `where`.
+
+    8-bit pixels come as uint8, 16-bit grey ones as the float32 of k/65535.
 
     Raises
     ------
     InputError
-        If it has another mode (palette, alpha, 16 bits, CMYK) or several frames: how those become
-        pixels is the owner's choice.
+        If it has another mode (palette, alpha, CMYK) or several frames: how those become pixels is the
+        owner's choice. If it has 16 bits per colour: Pillow keeps 8 of them.
     """
-    if image.mode not in ("L", "RGB"):
+    stored = _stored_form(image)
+    grey_16 = image.mode.startswith("I;16") or (image.mode == "I" and stored.startswith("I;16"))
+    if not grey_16 and image.mode not in ("L", "RGB"):
         raise InputError(
-            f"{where} has mode {image.mode}; pictures are 8-bit grey (L) or RGB. "
+            f"{where} has mode {image.mode}; pictures are 8-bit grey (L) or RGB, or 16-bit grey. "
             "Convert the files once: image.convert('RGB').save(...)."
+        )
+    if not grey_16 and ";16" in stored:
+        raise InputError(
+            f"{where} has 16 bits per colour, of which Pillow reads 8; pictures are 8-bit grey (L) or RGB, or 16-bit "
+            "grey. Store the pixels as floats k/65535 in a .npz file, or save 8-bit pictures yourself."
         )
     if getattr(image, "n_frames", 1) > 1:
         raise InputError(f"{where} has {getattr(image, 'n_frames', 1)} frames; save one picture per file.")
+    if grey_16:
+        return from_16bit(np.array(image))[None]
     pixels = torch.from_numpy(np.array(image))
     return pixels[None] if image.mode == "L" else pixels.permute(2, 0, 1).contiguous()
 
 
-def check_like_first(shape: tuple[int, ...], where: str, first_shape: tuple[int, ...], first: str) -> None:
-    """Check that a picture has the channels, height and width of the first one."""
-    if shape != first_shape:
+Form = tuple[tuple[int, ...], torch.dtype]
+"""Shape and type of a picture's pixels."""
+
+
+def form_of(picture: Tensor) -> Form:
+    """Return the form of a picture."""
+    return tuple(picture.shape), picture.dtype
+
+
+def _stored_form(image: "Image") -> str:
+    """Return Pillow's name for how the file of a picture not yet decoded stores its pixels, as ``RGB;16B``."""
+    tiles = getattr(image, "tile", None)
+    if not tiles or isinstance(tiles[0].args, str):
+        return tiles[0].args if tiles else ""
+    name, *more = tiles[0].args
+    # Portable pixmaps give the largest value.
+    return f"{name};16B" if tiles[0].codec_name == "ppm" and more[0] > 255 else str(name)
+
+
+def check_like_first(picture: Tensor, where: str, first_form: Form, first: str) -> None:
+    """Check that a picture has the channels, height, width and type of pixels of the first one."""
+    form = form_of(picture)
+    if form != first_form:
         raise InputError(
-            f"{where} is {_words(shape)} and {first} is {_words(first_shape)}; all pictures of a data set "
+            f"{where} is {_words(form)} and {first} is {_words(first_form)}; all pictures of a data set "
             "have one size and one mode. Resize or convert the files once."
         )
 
 
-def _words(shape: tuple[int, ...]) -> str:
-    channels, height, width = shape
-    return f"{'grey (L)' if channels == 1 else 'RGB'} {width}x{height}"
+def _words(form: Form) -> str:
+    (channels, height, width), dtype = form
+    grey = "grey (L)" if dtype == torch.uint8 else "16-bit grey"
+    return f"{grey if channels == 1 else 'RGB'} {width}x{height}"
