@@ -14,7 +14,7 @@ from epsball.auditing.subject import Subject
 from helpers import Wrapped, mlp
 
 
-def test_runs_that_differ_in_what_decides_them_are_told_apart(tmp_path):
+def test_runs_that_differ_in_what_decides_them_are_distinguished(tmp_path):
     _, x, y = case(20)
     data = eb.data.load((x, y))
 
@@ -40,7 +40,7 @@ def test_runs_that_differ_in_what_decides_them_are_told_apart(tmp_path):
         run("code", net=Wrapped(lambda m, x: -m(x), mlp()))
 
 
-def test_functions_that_differ_in_a_constant_a_name_or_a_default_are_told_apart():
+def test_functions_that_differ_in_a_constant_a_name_or_a_default_are_distinguished():
     functions = [
         lambda z, y: 1.5 * z.sum(1),
         lambda z, y: -1.5 * z.sum(1),

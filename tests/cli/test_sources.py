@@ -26,7 +26,7 @@ def test_the_surrogate_is_searched_and_the_model_asked_about_its_points(card, su
     assert set(other["by"]) == {"transfer pgd-20", None}
 
 
-def test_partners_are_found_in_the_pool_and_ties_are_told(card, capsys):
+def test_partners_are_found_in_the_pool_and_ties_are_counted(card, capsys):
     document = attacked(
         capsys, str(card), "digits,first=60", "--ball", "l2:1.2", "--method", "collision,partners=3", "--pool", "digits"
     )
