@@ -64,7 +64,7 @@ def test_provenance_may_be_left_out():
         ({"weights": "model.pth"}, "a .safetensors file"),
     ],
 )
-def test_what_is_no_card_is_named(change, words):
+def test_what_is_not_a_card_is_named(change, words):
     with pytest.raises(InputError, match=words):
         Card.from_json({**GOOD, **change})
 

@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_described_and_changes_nothing(kind, net, tmp_path)
     assert same(other, fresh(net))
 
 
-def test_an_infinity_that_the_module_was_built_with_is_no_damage(tmp_path):
+def test_an_infinity_that_the_module_was_built_with_is_not_damage(tmp_path):
     module = nn.Linear(2, 2)
     module.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
     path = saved(tmp_path / "w.pth", module.state_dict())

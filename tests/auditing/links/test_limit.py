@@ -25,7 +25,7 @@ def test_the_right_end_is_the_limit_of_the_audited_examples(tmp_path):
     assert (tmp_path / "limit.arrow").exists()
 
 
-def test_an_attack_that_does_nothing_is_told_what_it_missed():
+def test_an_attack_that_does_nothing_learns_what_it_missed():
     class Lazy:
         name = "lazy"
 
