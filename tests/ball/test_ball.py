@@ -50,7 +50,7 @@ def test_parse(text, ball):
 
 
 @pytest.mark.parametrize("text", ["linf:8/255", "l2:0.5", "linf:0.1,low=-1,high=1", "l1:12,low=none,high=none"])
-def test_str_gives_the_usual_text_back(text):
+def test_str_returns_the_usual_text(text):
     assert str(Ball.parse(text)) == text
 
 
@@ -81,6 +81,7 @@ def test_every_ball_round_trips(norm, radius, box):
         (("l2", 0.1, None, 1), ("low=None", "both ends")),
     ],
 )
+@pytest.mark.usefixtures("as_users_run")
 def test_impossible_balls(arguments, words):
     with pytest.raises(InputError) as error:
         Ball(*arguments)
@@ -98,7 +99,7 @@ def test_impossible_balls(arguments, words):
         ("linf:0.1,low=0,low=0", ("twice",)),
     ],
 )
-def test_texts_that_name_no_ball(text, words):
+def test_texts_that_do_not_name_a_ball(text, words):
     with pytest.raises(InputError) as error:
         Ball.parse(text)
     assert all(word in str(error.value) for word in words)
@@ -136,7 +137,7 @@ def test_inputs_that_make_no_sense(norm, method, arguments, words):
 @pytest.mark.parametrize(("norm", "order", "dual"), [("linf", math.inf, 1), ("l2", 2, 2), ("l1", 1, math.inf)])
 @pytest.mark.parametrize("n", [5, 12_000])
 def test_distance_and_dual_norm(norm, order, dual, n):
-    """Also for more rows than are looked at together."""
+    """Also for more rows than one piece holds."""
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, n, 2, 3, dtype=torch.float64, generator=generator)
     ball = Ball(norm, 1, None, None)
