@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from epsball.checks import check_count
 from epsball.classifier import guards
 from epsball.classifier.normalise import Normalise, Statistics
+from epsball.deployed_state import DeployedState
 from epsball.errors import InputError, ModelError, NoGradientError
 from epsball.module_state import untouched
 
@@ -45,8 +46,9 @@ class Classifier:
     """A model that takes inputs in a box and returns logits (n, classes).
 
     The caller's module is never changed: while in use it runs in evaluation mode with frozen
-    parameters, and its modes, flags, buffers and the global generators are restored afterwards,
-    also after an exception.
+    parameters, and its modes, flags, state and the global generators are restored afterwards,
+    also after an exception. State that passes change (buffers, attributes) is put back before
+    each of them: what is judged is the module as it was given.
 
     Parameters
     ----------
@@ -117,6 +119,8 @@ class Classifier:
         self.low, self.high = low, high
         self.stochastic, self.repetitions, self.rejects = stochastic, repetitions, rejects
         self.passes = Passes()
+        self._state: DeployedState | None = None
+        self._moving_parameters: frozenset[str] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -131,8 +135,30 @@ class Classifier:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Evaluate with frozen parameters inside the block and leave no trace after it."""
-        with untouched(self.network):
-            yield
+        with untouched(self.network, self._moving_parameters) as state:
+            outer = self._state
+            self._state = outer or state
+            try:
+                yield
+            finally:
+                self._moving_parameters = self._state.moving_parameters
+                self._state = outer
+
+    @property
+    def moves(self) -> tuple[str, ...]:
+        """Names of the state that passes have changed so far inside `in_use`."""
+        return () if self._state is None else tuple(self._state.moves)
+
+    def restore(self) -> None:
+        """Put the module back into its state at the beginning of `in_use`.
+
+        Raises
+        ------
+        ModelError
+            If it changed something that cannot be put back.
+        """
+        if self._state is not None:
+            self._state.restore()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits under the caller's grad mode and count the passes; for use inside `in_use`.
@@ -141,10 +167,18 @@ class Classifier:
         """
         return self.run(self.network, x)
 
-    def run(self, network: nn.Module, x: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
+    def run(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        layout: torch.memory_format = torch.preserve_format,
+        copied: DeployedState | None = None,
+    ) -> Tensor:
         """Return the output of `network`, this classifier's or a copy of it, and count the passes.
 
         The network gets a copy of the input, in `layout`: in-place operations change nothing outside.
+        Where passes are known to change the network's state (of a copy: `copied`), it is put back first;
+        a stochastic model's is left to go on, since its draws may come from there.
 
         Raises
         ------
@@ -152,10 +186,16 @@ class Classifier:
             If the network fails on the input.
         """
         self.passes.forward += len(x)
+        state = self._state if network is self.network else copied
+        if state is not None and not self.stochastic:
+            state.before_pass()
         try:
-            return network(x.clone(memory_format=layout))
+            output = network(x.clone(memory_format=layout))
         except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
             raise ModelError(guards.explain_failure(x, error)) from error
+        if state is not None:
+            state.after_pass()
+        return output
 
     def gradient(
         self, output: Tensor, x: Float[Tensor, "n *shape"], beside: Tensor | None = None, *, keep: bool = False
@@ -207,7 +247,8 @@ class Classifier:
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the logits of raw inputs, in evaluation mode and without a gradient, block by block."""
         with self.in_use(), torch.no_grad():
-            return torch.cat([self.forward(self.to_model(block)).to(x.device) for block in x.split(BLOCK)])
+            # A copy: a model may return the same buffer again.
+            return torch.cat([self.forward(self.to_model(block)).to(x.device, copy=True) for block in x.split(BLOCK)])
 
     __call__ = logits
 

@@ -141,7 +141,7 @@ def _check_not_probabilities(logits: Tensor) -> None:
         )
 
 
-def _difference(a: Tensor, b: Tensor) -> float:
+def difference(a: Tensor, b: Tensor) -> float:
     """Return the largest |a - b| over the rows usable in both, relative to 1 + max |a|."""
     rows = usable(a) & usable(b)
     if not rows.any():
@@ -151,11 +151,12 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> None:
-    change = _difference(logits, forward(probe))
-    if change > _tolerance(logits):
+    change = difference(logits, forward(probe))
+    if change > tolerance(logits):
         raise ModelError(
             f"two identical calls differ by {change:.2g} of the logits' size: the model is random even in "
-            "evaluation mode. Remove the randomness, or pass stochastic=True to judge by repetitions."
+            "evaluation mode, or keeps state outside its attributes (a global variable). Remove that, or pass "
+            "stochastic=True to judge by repetitions."
         )
 
 
@@ -164,15 +165,15 @@ def _check_batch_independence(forward: Callable[[Tensor], Tensor], probe: Tensor
     half = len(probe) // 2
     centre = (probe.amax() + probe.amin()) / 2
     others = (2 * centre - probe[:half]).flip(0)
-    change = _difference(logits[:half], forward(torch.cat([probe[:half], others]))[:half])
-    if change > min(100 * _tolerance(logits), 0.1):
+    change = difference(logits[:half], forward(torch.cat([probe[:half], others]))[:half])
+    if change > min(100 * tolerance(logits), 0.1):
         raise ModelError(
             f"the logits of an example change by {change:.2g} of their size with the rest of its batch: batch "
             "statistics in use? Use running statistics (evaluation mode), or another normalisation layer."
         )
 
 
-def _tolerance(logits: Tensor) -> float:
+def tolerance(logits: Tensor) -> float:
     """Return the relative change that nondeterministic kernels can explain: 100 roundings, at most 2%."""
     return min(100 * float(torch.finfo(logits.dtype).eps), 0.02)
 

@@ -274,7 +274,8 @@ class Query:
         self.counter.passes(owners, forwards, backwards)
         margin = margins(logits, self._labels(rows))
         if self._record.nearest_candidates:
-            self._record.propose_nearest(owners, points, margin, logits.abs().amax(1), self._evaluator.rounding)
+            size = logits.masked_fill(logits == -torch.inf, 0.0).abs().amax(1)
+            self._record.propose_nearest(owners, points, margin, size, self._evaluator.rounding)
         lower = ~(margin >= self.counter.lowest[owners])
         relevant = lower | (margin <= 0) if self._first else lower
         # Whether the others lie in the ball does not matter.
