@@ -15,6 +15,7 @@ from epsball.certificates.domain import Domain
 from epsball.certificates.rules.rule import NodeContext
 from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import flat
+from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Constant, Input, Parameters
 
@@ -169,6 +170,11 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
         return bounds.domain.box, None, 0.0
     if isinstance(node.kind, Constant):
         value = node.kind.forward(parameters=bounds.parameters)
+        if not bool(value.isfinite().all()):
+            raise UnsupportedOperation(
+                f"no bounds with the constant '{node.kind.parameter}' ({node.origin or 'no origin'}), which is not "
+                "finite. Only a logit may be masked by -inf: give a finite number."
+            )
         return Box(value, value), None, 0.0
     form = bounds.form(node)
     if form is not None:

@@ -78,6 +78,11 @@ def moved(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affin
 
 def pad(node: Node, kind: Pad, graph: Graph, parameters: Parameters) -> Affine:
     """Return the form of padding; a constant border is the bias."""
+    if kind.mode == "constant" and not math.isfinite(kind.value):
+        raise UnsupportedOperation(
+            f"no bounds for padding by {kind.value} ({node.origin or 'no origin'}); max pooling pads by -inf itself: "
+            "give it padding=, or pad by a finite number."
+        )
     bare = _forward(dataclasses.replace(kind, value=0.0))
     shapes = _input_shapes(node, graph)
     bias = None
