@@ -4,11 +4,14 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from epsball.certificates.arithmetic import Arithmetic
 from epsball.certificates.deployment import assumptions_of, check_deployment
+from epsball.certificates.masked_classes import FiniteClasses, without_masked_classes
+from epsball.certificates.replay.export import not_replayable
 from epsball.classifier import Classifier
 from epsball.errors import ModelError
 from epsball.graph import Graph, capture
@@ -24,6 +27,8 @@ class Verifier:
         The network.
     arithmetic
         The claim.
+    finite
+        Where logits of classes are -infinity at every input, the network without them.
 
     Examples
     --------
@@ -35,6 +40,7 @@ class Verifier:
 
     graph: Graph
     arithmetic: Arithmetic
+    finite: FiniteClasses | None = None
 
     @classmethod
     def of(cls, classifier: Classifier, shape: tuple[int, ...], arithmetic: Arithmetic) -> "Verifier":
@@ -52,7 +58,23 @@ class Verifier:
             graph = capture(with_fixed_weights(classifier.network), shape)
         if arithmetic.deployed is not None:
             check_deployment(graph, classifier.network)
-        return cls(graph=graph, arithmetic=arithmetic)
+        return cls(graph=graph, arithmetic=arithmetic, finite=without_masked_classes(graph))
+
+    @property
+    def bounded(self) -> Graph:
+        """The network that is bounded: without the classes that are masked at every input."""
+        return self.graph if self.finite is None else self.finite.graph
+
+    def places(self, classes: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Return the places of classes among the logits that are bounded."""
+        return classes if self.finite is None else torch.searchsorted(torch.tensor(self.finite.classes), classes)
+
+    @property
+    def not_replayable(self) -> str | None:
+        """Why the independent checker cannot replay certificates of this network, or None if it can."""
+        if self.finite is None:
+            return not_replayable(self.graph)
+        return f"the logits of classes {', '.join(map(str, self.finite.masked))} are -inf at every input"
 
     @property
     def assumptions(self) -> tuple[str, ...]:
