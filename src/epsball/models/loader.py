@@ -34,7 +34,9 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
     ``FILE.pt2``                  a program of ``torch.export.save``, a whole model
     ``FILE.onnx``                 a whole model (extra ``onnx``); ``shape=`` says in which shape
                                   its inputs come, if not in the file's: (c, h, w) for a file
-                                  of (h, w, c) moves the channels, else entries keep their order
+                                  of (h, w, c) moves the channels, else entries keep their order;
+                                  ``output=`` is ``logits`` (a final softmax is taken off),
+                                  ``probabilities`` or the name of an output
     ``timm:NAME``                 a model of timm (extra ``timm``)
     ``CARD.json``                 a model that training wrote
     ============================  ======================================================
@@ -135,10 +137,12 @@ def _exported(request: ModelText, known: Known) -> LoadedModel:
 
 
 def _onnx(request: ModelText, known: Known) -> LoadedModel:
-    refuse_more(request, "an .onnx file is a whole model", ("mean", "std", "shape"))
+    output = request.options.get("output")
+    plain = replace(request, options={key: text for key, text in request.options.items() if key != "output"})
+    refuse_more(plain, "an .onnx file is a whole model", ("mean", "std", "shape", "output"))
     path = Path(request.name).expanduser()
     file_kind(path)
-    graph = read_onnx(path, shape=request.shape)
+    graph = read_onnx(path, shape=request.shape, data_shape=known["shape"], output=output)
     return LoadedModel(
         module=GraphModule(graph),
         mean=request.mean,
@@ -149,6 +153,7 @@ def _onnx(request: ModelText, known: Known) -> LoadedModel:
         name=request.name,
         architecture=request.architecture,
         weights=path,
+        notes=graph.notes,
     )
 
 
