@@ -38,9 +38,18 @@ def test_an_onnx_file_can_be_attacked(net):
     assert (classifier(result.x_adv[result.broken]).argmax(1) != y[result.broken]).all()
 
 
-def test_another_shape_than_the_data_is_refused(net):
-    with pytest.raises(InputError, match="takes inputs of shape 5x5x2, the data has 2x5x5"):
-        load(str(net), shape=(2, 5, 5))
+def test_channels_last_are_moved_for_data_with_channels_first(net):
+    moved, plain = load(str(net), shape=(2, 5, 5)), load(str(net), shape=(5, 5, 2))
+    x = torch.rand(3, 2, 5, 5)
+    assert torch.equal(moved.module(x), plain.module(x.permute(0, 2, 3, 1)))
+    assert "moved last" in moved.notes[0]
+    assert not plain.notes
+
+
+@pytest.mark.parametrize(("shape", "words"), [((5, 2, 5), "say so: shape=5x2x5"), ((1, 7, 7), "the data has 1x7x7")])
+def test_another_shape_than_the_data_is_refused(net, shape, words):
+    with pytest.raises(InputError, match=f"takes inputs of shape 5x5x2.*{words}"):
+        load(str(net), shape=shape)
 
 
 @pytest.mark.parametrize("option", ["classes=3", "hidden=4"])

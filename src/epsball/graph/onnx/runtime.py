@@ -206,7 +206,8 @@ class _Comparison:
 
     def _place(self, x: Tensor) -> str:
         """Return where the two first differ, as a sentence; empty if that is not found."""
-        node = first_difference(self.translation, self.file, self.order.of(x[:1]), x[:1])
+        one = x[1:2]  # entries of both signs
+        node = first_difference(self.translation, self.file, self.order.of(one), one)
         return f"They first differ at {node}. " if node else ""
 
     @property
