@@ -19,7 +19,7 @@ Function = Callable[[Tensor], Tensor]
 READINGS = ("logits", "probabilities")
 """What the rows of the output are to be: logits, with a final softmax taken off, or what the file returns."""
 
-_FLOATS = (1, 11)
+_FLOATS = (1, 10, 11)
 _MOVES = ("Identity", "Cast", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "ZipMap")
 _SCIKIT = "ai.onnx.ml"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from epsball.errors import InputError, MissingExtra, first_line
+from epsball.errors import InputError, MissingExtra, ModelError, first_line
 
 PURPOSE = "reading an ONNX file"
 
@@ -42,6 +42,24 @@ class OnnxFile:
     def graph(self) -> Any:
         """Its graph (``onnx.GraphProto``)."""
         return self.model.graph
+
+    @property
+    def input(self) -> Any:
+        """The description of its one input.
+
+        Raises
+        ------
+        ModelError
+            If it has none, or several.
+        """
+        inputs = [given for given in self.graph.input if given.name not in self.arrays]
+        if len(inputs) != 1:
+            names = ", ".join(given.name for given in inputs) or "none"
+            raise ModelError(
+                f"{self.path} has {len(inputs)} inputs ({names}). A classifier maps one tensor to one tensor of "
+                "logits: export it with the others fixed."
+            )
+        return inputs[0]
 
 
 def onnx_package(name: str = "onnx") -> Any:

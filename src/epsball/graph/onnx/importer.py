@@ -41,10 +41,11 @@ _MOVES = {
 _RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
 
 WAY_OUT = (
-    "An ONNX file is attacked and certified through its graph, so neither can be done with this one. Export the "
-    "network with other operators (docs/graph.md lists them) or, if it was trained in PyTorch, give the module itself, "
-    "FILE.py:function, which can be attacked whatever it consists of."
+    "The file has no graph then, so no gradients and no certificates: attacks that need neither (square, "
+    "hop-skip-jump) take it by its text with run=onnxruntime. For more, export the network with other operators "
+    "(docs/graph.md lists them), or give the PyTorch module itself, FILE.py:function."
 )
+"""What a user can do about an operator without a rule."""
 
 
 def read_onnx(
@@ -88,12 +89,11 @@ def read_onnx(
         If it is not a classifier of one input, or the graph does not compute what onnxruntime computes.
     """
     file = read_file(Path(path).expanduser())
-    spec = _input(file)
-    dtype = _dtype(spec, file.path)
-    order = arrangement(file, spec, shape, data_shape)
+    dtype = _dtype(file)
+    order = arrangement(file, shape, data_shape)
     name, reading, notes = chosen_output(file, output)
     for ending in endings(file, name, reading):
-        translation = _translated(file, spec.name, dtype, order, ending, reading)
+        translation = _translated(file, dtype, order, ending, reading)
         if translation is not None:
             break
     else:
@@ -102,36 +102,25 @@ def read_onnx(
     return replace(translation.graph, notes=(*order.notes, *notes, *translation.notes, *found))
 
 
-def _input(file: OnnxFile) -> Any:
-    """Return the description of the one input."""
-    inputs = [given for given in file.graph.input if given.name not in file.arrays]
-    if len(inputs) != 1:
-        names = ", ".join(given.name for given in inputs) or "none"
-        raise ModelError(
-            f"{file.path} has {len(inputs)} inputs ({names}). A classifier maps one tensor to one tensor of logits: "
-            "export it with the others fixed."
-        )
-    return inputs[0]
-
-
-def _dtype(spec: Any, path: Path) -> torch.dtype:
-    code = spec.type.tensor_type.elem_type
+def _dtype(file: OnnxFile) -> torch.dtype:
+    code = file.input.type.tensor_type.elem_type
     if code not in _FLOATS:
         names = {number: name for name, number in onnx_package().TensorProto.DataType.items()}
         raise ModelError(
-            f"{path} takes inputs of type {names.get(code, code)}; float32 and float64 are read. Export it in float32."
+            f"{file.path} takes inputs of type {names.get(code, code)}; float32 and float64 are read. Export it in "
+            "float32; as it is, run=onnxruntime in its text lets attacks without gradients take float16."
         )
     return _FLOATS[code]
 
 
 def _translated(
-    file: OnnxFile, name: str, dtype: torch.dtype, order: Arrangement, ending: Ending, reading: str
+    file: OnnxFile, dtype: torch.dtype, order: Arrangement, ending: Ending, reading: str
 ) -> Translation | None:
     """Return the graph of a file that ends so, or None if what was taken off did not work on whole rows."""
     builder = Builder(order.given, dtype, {}, file.path.name)
     builder.way_out = WAY_OUT
     builder.operation = "the input"
-    values: dict[str, Any] = {**file.arrays, name: order.applied(builder)}
+    values: dict[str, Any] = {**file.arrays, file.input.name: order.applied(builder)}
     measured: set[str] = set()
     fixed: list[str] = []
     for node in ending.nodes:

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,15 +55,13 @@ class Arrangement:
         return x.reshape(len(x), *self.lengths).contiguous().numpy()
 
 
-def arrangement(file: OnnxFile, spec: Any, shape: Shape | None, data_shape: Shape | None) -> Arrangement:
+def arrangement(file: OnnxFile, shape: Shape | None, data_shape: Shape | None) -> Arrangement:
     """Return how inputs are laid out for a file.
 
     Parameters
     ----------
     file
         The file.
-    spec
-        The description of its input.
     shape
         The shape in which inputs come, if the user says it.
     data_shape
@@ -77,7 +74,7 @@ def arrangement(file: OnnxFile, spec: Any, shape: Shape | None, data_shape: Shap
     InputError
         If lengths are open, or the data have another shape that could be meant in several ways.
     """
-    sizes = [axis.dim_value if axis.HasField("dim_value") else 0 for axis in spec.type.tensor_type.shape.dim]
+    sizes = [axis.dim_value if axis.HasField("dim_value") else 0 for axis in file.input.type.tensor_type.shape.dim]
     if len(sizes) < 2 or sizes[0] not in (0, 1, -1):
         raise ModelError(
             f"{file.path} takes inputs of shape {sizes}; its first axis must be the batch, of any length or 1. "

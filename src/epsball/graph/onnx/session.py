@@ -8,6 +8,8 @@ import numpy as np
 from epsball.errors import ModelError, first_line
 from epsball.graph.onnx.file import OnnxFile, onnx_package
 
+_KINDS = {"tensor(double)": np.float64, "tensor(float16)": np.float16}
+
 
 class Session:
     """Runs a file on the CPU with one thread, without onnxruntime's own rewriting.
@@ -36,7 +38,7 @@ class Session:
         except Exception as error:
             raise ModelError(f"onnxruntime cannot run {file.path} ({first_line(error)}).") from error
         self._input = spec.name
-        self._kind = np.float64 if spec.type == "tensor(double)" else np.float32
+        self._kind = _KINDS.get(spec.type, np.float32)
 
     def run(self, x: np.ndarray, *, alone: bool) -> np.ndarray:
         """Return the first output's row for each example of a batch, given as a whole or, if `alone`, one by one.
