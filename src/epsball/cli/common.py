@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from epsball import data as datasets
 from epsball import models
 from epsball.ball import Ball
 from epsball.classifier import Classifier
+from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.generator_state import preserved
@@ -76,8 +78,10 @@ class Subject:
 
 def load_model(text: str, dataset: datasets.Dataset, common: Common) -> models.LoadedModel:
     """Return the model a text names, on its device; the data give shape and classes where the text does not."""
-    with preserved(common.seed):
+    with preserved(common.seed), showing_progress():
         loaded = models.load(text, shape=dataset.shape, classes=dataset.classes)
+    for note in loaded.notes:
+        print(f"{loaded.name}: {note}", file=sys.stderr)
     loaded.module.to(_device(common.device))
     return loaded
 

@@ -46,6 +46,8 @@ class LoadedModel:
         The file its weights come from; None where they are drawn afresh.
     card
         The card it was loaded from, or None.
+    notes
+        What was concluded from its file and not asked for: each is a sentence for the user.
 
     Examples
     --------
@@ -64,6 +66,7 @@ class LoadedModel:
     architecture: str
     weights: Path | None
     card: Card | None = None
+    notes: tuple[str, ...] = ()
 
     def classifier(self, *, low: float | None = 0.0, high: float | None = 1.0, stochastic: bool = False) -> Classifier:
         """Return the module behind its normalisation, as every verb takes it.

@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from epsball.errors import InputError, ModelError, nearest
 from epsball.graph import GraphModule
-from epsball.graph.onnx import read_onnx
+from epsball.graph.onnx import read_onnx, runtime_module
 from epsball.models import timm_models
 from epsball.models.architectures import ARCHITECTURES
 from epsball.models.card import read_card
@@ -34,7 +34,10 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
     ``FILE.pt2``                  a program of ``torch.export.save``, a whole model
     ``FILE.onnx``                 a whole model (extra ``onnx``); ``shape=`` says in which shape
                                   its inputs come, if not in the file's: (c, h, w) for a file
-                                  of (h, w, c) moves the channels, else entries keep their order
+                                  of (h, w, c) moves the channels, else entries keep their order;
+                                  ``output=`` is ``logits`` (a final softmax is taken off),
+                                  ``probabilities`` or the name of an output;
+                                  ``run=onnxruntime`` runs a file of any operators, without gradients
     ``timm:NAME``                 a model of timm (extra ``timm``)
     ``CARD.json``                 a model that training wrote
     ============================  ======================================================
@@ -135,20 +138,32 @@ def _exported(request: ModelText, known: Known) -> LoadedModel:
 
 
 def _onnx(request: ModelText, known: Known) -> LoadedModel:
-    refuse_more(request, "an .onnx file is a whole model", ("mean", "std", "shape"))
+    own = {key: text for key, text in request.options.items() if key in ("output", "run")}
+    others = {key: text for key, text in request.options.items() if key not in own}
+    allowed = ("mean", "std", "shape", "output", "run")
+    refuse_more(replace(request, options=others), "an .onnx file is a whole model", allowed)
     path = Path(request.name).expanduser()
     file_kind(path)
-    graph = read_onnx(path, shape=request.shape)
+    run = own.get("run", "graph")
+    if run not in ("graph", "onnxruntime"):
+        raise InputError(f"run={run} is not a way to run {path}; write run=graph (the default) or run=onnxruntime.")
+    if run == "graph":
+        source = read_onnx(path, shape=request.shape, data_shape=known["shape"], output=own.get("output"))
+        module, shape = GraphModule(source), source.input.shape
+    else:
+        module = source = runtime_module(path, shape=request.shape, data_shape=known["shape"], output=own.get("output"))
+        shape = source.shape
     return LoadedModel(
-        module=GraphModule(graph),
+        module=module,
         mean=request.mean,
         std=request.std,
-        shape=graph.input.shape,
-        classes=graph.classes,
+        shape=shape,
+        classes=source.classes,
         text=request.text,
         name=request.name,
         architecture=request.architecture,
         weights=path,
+        notes=source.notes,
     )
 
 
