@@ -41,13 +41,14 @@ class Forger:
         described = np.frombuffer(json.dumps(graph).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=True, graph=described, **arrays)
-        model = self.path.parent / "forged.npz"
-        model.write_bytes(buffer.getvalue())
-        data["model"]["file"] = model.name
+        unnamed = self.path.parent / "forged.npz"
+        unnamed.write_bytes(buffer.getvalue())
         try:
-            data["model"]["fingerprint"] = read_network(model).fingerprint
+            fingerprint = read_network(unnamed).fingerprint
         except Exception:
-            data["model"]["fingerprint"] = "unreadable"
+            fingerprint = "0" * 64
+        model = unnamed.rename(unnamed.with_name(f"model-{fingerprint[:16]}.npz"))
+        data["model"] = {"file": model.name, "fingerprint": fingerprint}
         self.path.write_bytes(gzip.compress(json.dumps(data).encode()))
         return self.path
 

@@ -78,8 +78,13 @@ class Subject:
 
 def load_model(text: str, dataset: datasets.Dataset, common: Common) -> models.LoadedModel:
     """Return the model a text names, on its device; the data give shape and classes where the text does not."""
+    return load_model_for(text, dataset.shape, dataset.classes, common)
+
+
+def load_model_for(text: str, shape: tuple[int, ...] | None, classes: int | None, common: Common) -> models.LoadedModel:
+    """Return the model a text names, on its device, for inputs of a shape and a number of classes, if known."""
     with preserved(common.seed), showing_progress():
-        loaded = models.load(text, shape=dataset.shape, classes=dataset.classes)
+        loaded = models.load(text, shape=shape, classes=classes)
     for note in loaded.notes:
         print(f"{loaded.name}: {note}", file=sys.stderr)
     loaded.module.to(_device(common.device))
