@@ -126,5 +126,7 @@ def broken(_: str):
 )
 def test_a_broken_timm_says_why(importer, words, monkeypatch):
     monkeypatch.setattr("epsball.models.timm_models.import_module", importer)
-    with pytest.raises(ModelError, match=f"cannot be imported: .*{words}.*fit this PyTorch: install torch and torchvision"):
+    with pytest.raises(
+        ModelError, match=f"cannot be imported: .*{words}.*fit this PyTorch: install torch and torchvision"
+    ):
         load("timm:resnet18")

@@ -31,10 +31,10 @@ def test_a_library_that_imports_torchvision_is_imported_where_it_cannot_be(broke
     else:
         monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.syspath_prepend(tmp_path)
-    with torchvision_or_stub() as real:
+    with torchvision_or_stub() as stands_in:
         user = importlib.import_module("user")
     monkeypatch.delitem(sys.modules, "user")
-    assert not real
+    assert stands_in
     assert not user.frozen(nn.BatchNorm2d(2))
     with pytest.raises(ModelError, match="CenterCrop of torchvision is needed.*install torch and torchvision"):
         user.crop()
@@ -47,7 +47,7 @@ def test_a_torchvision_that_works_is_left_alone(tmp_path, monkeypatch):
     (tmp_path / "torchvision.py").write_text("answer = 42")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    with torchvision_or_stub() as real:
+    with torchvision_or_stub() as stands_in:
         assert importlib.import_module("torchvision").answer == 42
-    assert real
+    assert not stands_in
     monkeypatch.delitem(sys.modules, "torchvision")

@@ -17,6 +17,7 @@ from epsball.models.architectures import ARCHITECTURES
 from epsball.models.card import read_card
 from epsball.models.exported_program import exported_module
 from epsball.models.file_kind import file_kind
+from epsball.models.hugging_face import hugging_face
 from epsball.models.inference_notes import by_x, inferred
 from epsball.models.loaded_model import Known, LoadedModel, check_finite, refuse_more, with_weights
 from epsball.models.model_text import ModelText, parse_model_text
@@ -38,6 +39,8 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
                                   its inputs come, if not in the file's: (c, h, w) for a file
                                   of (h, w, c) moves the channels, else entries keep their order
     ``timm:NAME``                 a model of timm (extra ``timm``)
+    ``hf:FOLDER`` or ``hf:NAME``  an image classifier of Hugging Face (extra ``transformers``),
+                                  with its preprocessing and labels
     ``CARD.json``                 a model that training wrote; of an architecture of the user's own
                                   ``CARD.json@FILE.py:function``, which runs FILE.py
     ============================  ======================================================
@@ -186,7 +189,9 @@ def _same_function(factory: str, described: str, path: Path) -> str:
     """Return the factory that the user names, having checked that it bears the name in the card."""
     function = described.rpartition(":")[2]
     if not _OWN(described):
-        raise InputError(f"{path} names the architecture {described!r}, which needs no Python file: leave out @{factory}.")
+        raise InputError(
+            f"{path} names the architecture {described!r}, which needs no Python file: leave out @{factory}."
+        )
     if factory.rpartition(":")[2] != function:
         raise InputError(f"{path} was written for the function '{function}'; @{factory} names another one.")
     return factory
@@ -200,6 +205,7 @@ _KINDS: tuple[tuple[Callable[[str], object], Callable[[ModelText, Known], Loaded
     (re.compile(r".+\.pt2").fullmatch, _exported),
     (re.compile(r".+\.onnx").fullmatch, _onnx),
     (re.compile(r"timm:.+").fullmatch, _timm),
+    (re.compile(r"hf:.+").fullmatch, hugging_face),
     (re.compile(r".+\.json").fullmatch, _card),
 )
 
@@ -217,5 +223,6 @@ def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
         )
     raise InputError(
         f"there is no architecture '{name}'.{nearest(name, ARCHITECTURES)} "
-        f"There are {', '.join(ARCHITECTURES)}; or write FILE.py:function, FILE.pt2, FILE.onnx, timm:NAME, CARD.json."
+        f"There are {', '.join(ARCHITECTURES)}; or write FILE.py:function, FILE.pt2, FILE.onnx, timm:NAME, hf:NAME, "
+        "CARD.json."
     )

@@ -70,13 +70,14 @@ def as_recorded(module: nn.Module, loaded: LoadedModel, known: Known) -> LoadedM
     said: dict[str, Any] = {}
     if loaded.mean is None and loaded.std is None:
         said |= {key: tuple(config[key]) for key in ("mean", "std")}
-    size = tuple(config.get("input_size", ())) or None
-    free = size is not None and known["shape"] is not None and not config.get("fixed_input_size")
-    if loaded.shape is None and size is not None:
-        said["shape"] = known["shape"] if free and known["shape"][:1] == size[:1] else size
+    size = tuple(config.get("input_size", ()))
+    data = known["shape"]
+    as_data = loaded.shape is None and data is not None and data[:1] == size[:1] and not config.get("fixed_input_size")
+    if as_data or loaded.shape is None:
+        said["shape"] = data if as_data else size or None
     said["classes"] = loaded.classes or config.get("num_classes")
     notes = (*loaded.notes, inferred(f"the pretrained_cfg of {loaded.name}", said))
-    if free and said.get("shape", size) != size:
+    if as_data and data != size:
         notes += (f"{loaded.name} was trained on inputs of {by_x(size)}; it is taken in the size of the data.",)
     return replace(loaded, **said, notes=notes)
 

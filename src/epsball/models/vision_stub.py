@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -22,19 +23,20 @@ INSTALL = (
 
 
 @contextmanager
-def torchvision_or_stub() -> Iterator[bool]:
-    """Within the block importing torchvision succeeds; yields whether it is the real one.
+def torchvision_or_stub(*, where_missing: bool = True) -> Iterator[bool]:
+    """Within the block importing torchvision succeeds; yields whether a stand-in is in its place.
 
-    The stand-in's names are classes that cannot be called. It is taken out again at the end.
+    The stand-in's names are classes that cannot be called. It is taken out again at the end. A library that
+    does without torchvision by itself needs it not `where_missing`, only where it is broken.
     """
-    if _works():
-        yield True
+    if _works() or not (where_missing or _installed()):
+        yield False
         return
     _forget()
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:
-        yield False
+        yield True
     finally:
         sys.meta_path.remove(finder)
         _forget()
@@ -46,6 +48,10 @@ def _works() -> bool:
     except Exception:  # A build for another PyTorch fails in any way: operators, symbols, files.
         return False
     return True
+
+
+def _installed() -> bool:
+    return find_spec(_NAME) is not None
 
 
 def _forget() -> None:

@@ -22,9 +22,10 @@ def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ..
     The file holds a state dict, or a mapping or list in which one lies (``state_dict``,
     ``model``, ``net``, ...). It is taken only if exactly one in the file has the module's
     names and shapes, no more and no fewer. Three differences are accepted: the names' parts
-    ``module``, ``_orig_mod`` and ``model`` are the trace of a wrapper (DataParallel, ``torch.compile``,
-    a training loop) where nothing stands beside them, and are looked through on both sides; a missing ``num_batches_tracked`` (files older than PyTorch 0.4.1) keeps the module's,
-    which no output depends on; entries named by `ignore` are left out.
+    ``module``, ``_orig_mod`` and ``model`` are the trace of a wrapper (DataParallel,
+    ``torch.compile``, a training loop) where nothing stands beside them, and are looked through
+    on both sides; a missing ``num_batches_tracked`` (files older than PyTorch 0.4.1) keeps the
+    module's, which no output depends on; entries named by `ignore` are left out.
 
     Parameters
     ----------
