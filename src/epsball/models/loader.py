@@ -16,12 +16,13 @@ from epsball.models import timm_models
 from epsball.models.architectures import ARCHITECTURES
 from epsball.models.card import read_card
 from epsball.models.exported_program import exported_module
-from epsball.models.file_kind import file_kind
+from epsball.models.file_kind import file_kind, is_torchscript
 from epsball.models.hugging_face import hugging_face
 from epsball.models.inference_notes import by_x, inferred
 from epsball.models.loaded_model import Known, LoadedModel, check_finite, refuse_more, with_weights
 from epsball.models.model_text import ModelText, parse_model_text
 from epsball.models.option_values import boolean, keyword_arguments, read_option
+from epsball.models.torchscript import torchscript
 from epsball.models.user_python import imported, public_function, reported
 
 
@@ -39,6 +40,7 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
                                   its inputs come, if not in the file's: (c, h, w) for a file
                                   of (h, w, c) moves the channels, else entries keep their order
     ``timm:NAME``                 a model of timm (extra ``timm``)
+    ``torchscript:FILE``          a program of ``torch.jit.save``, a whole model, which is run; for attacks
     ``hf:FOLDER`` or ``hf:NAME``  an image classifier of Hugging Face (extra ``transformers``),
                                   with its preprocessing and labels
     ``CARD.json``                 a model that training wrote; of an architecture of the user's own
@@ -49,7 +51,7 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
     are written with colons and numbers may be fractions: ``mean=0.4914:0.4822:0.4465``,
     ``std=63/255``. ``ignore=PREFIX`` leaves entries of WEIGHTS out. Without WEIGHTS the module
     is as it is built: architectures draw their weights from PyTorch's global generator. No
-    file but the FILE.py that the text names can run code.
+    file but the FILE.py or the TorchScript program that the text names can run code.
 
     Parameters
     ----------
@@ -206,6 +208,7 @@ _KINDS: tuple[tuple[Callable[[str], object], Callable[[ModelText, Known], Loaded
     (re.compile(r".+\.onnx").fullmatch, _onnx),
     (re.compile(r"timm:.+").fullmatch, _timm),
     (re.compile(r"hf:.+").fullmatch, hugging_face),
+    (re.compile(r"torchscript:.+").fullmatch, torchscript),
     (re.compile(r".+\.json").fullmatch, _card),
 )
 
@@ -216,6 +219,12 @@ def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
             return loader
     if name.endswith(".py"):
         raise InputError(f"{name} is a Python file; name the function in it that builds the model, {name}:function.")
+    if is_torchscript(Path(name).expanduser()):
+        raise InputError(
+            f"{name} is a TorchScript archive, a program that may call any operator of PyTorch, those that write files "
+            f"included. If you trust it, run it for attacks: torchscript:{name}; for certificates save the Python "
+            "module by torch.export.save (FILE.pt2) or torch.onnx.export (FILE.onnx)."
+        )
     if Path(name).suffix:
         raise InputError(
             f"{name!r} does not name a model; a file of weights follows its architecture, NAME@{name}. "

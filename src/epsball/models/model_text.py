@@ -9,7 +9,7 @@ from epsball.option_text import split_options
 
 # An @ in a folder's name does not end the NAME of a Python file or of a file that is a whole model.
 _NAME_AND_WEIGHTS = re.compile(
-    r"(?P<name>.*\.py:\w+|hf:.*|\w+|.*\.(?:pt2|onnx|json)|[^@]*)(?:@(?P<weights>.+))?", re.DOTALL
+    r"(?P<name>.*\.py:\w+|(?:hf|torchscript):.*|\w+|.*\.(?:pt2|onnx|json)|[^@]*)(?:@(?P<weights>.+))?", re.DOTALL
 )
 
 
