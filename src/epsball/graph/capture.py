@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from epsball.errors import EpsballError, ModelError, first_line
+from epsball.errors import EpsballError, ModelError, UnsupportedOperation, first_line
 from epsball.generator_state import preserved
 from epsball.graph import source_location
 from epsball.graph._graph import Graph
@@ -63,6 +63,12 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
         raise ModelError(
             f"{type(module).__name__} works in {dtype}; certificates are about networks in float32 or float64. "
             "Convert it with module.float(); that is a different network."
+        )
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise UnsupportedOperation(
+            "the model is a TorchScript program, which torch.export does not take: it can be attacked, and "
+            "certificates cannot be made of it. Give the Python module, or export it by torch.export.save or "
+            "torch.onnx.export."
         )
     device = tensors[0].device if tensors else torch.device("cpu")
     name = type(module).__name__
