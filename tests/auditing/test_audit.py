@@ -8,7 +8,7 @@ import torch
 import epsball as eb
 from auditing.cases import ATTACK, BALL, BARE, case, spoilt
 from epsball import Ball, Classifier, InputError, SoundnessError
-from epsball.attacks import PGD, Ledger
+from epsball.attacks import PGD, Attack, Ledger
 from epsball.auditing.evidence import gather
 from epsball.auditing.link import Findings, Link
 from epsball.auditing.links import AttackLink, NaturalLink

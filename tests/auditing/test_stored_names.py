@@ -59,6 +59,14 @@ STORED_ATTACKS = {
     ),
 }
 
+OBJECTS = {
+    "Collision": "black_box.collision.Collision",
+    "ExpectationOverTransformation": "expectation.ExpectationOverTransformation",
+    "MultiStart": "shots.Shots",
+    "OtherLibraryAttack": "adaptive.adapters.Peer",
+    "Transfer": "transfer.Transfer",
+}
+
 COMPONENTS = {
     "ensemble": ["apgd-ce", "apgd-t", "square", "shots"],
     "autoattack": ["apgd-ce", "apgd-t", "fab-t", "square"],
@@ -144,6 +152,11 @@ def test_attacks_are_stored_under_these_names():
     stored = {name: (own, form.pop("type"), " ".join(sorted(form))) for name, (own, form) in found.items()}
     for name, (own, kind, options) in STORED_ATTACKS.items():
         assert stored[name] == (own, f"epsball.attacks.{kind}", options)
+
+
+def test_attacks_that_no_text_names_are_stored_under_these_classes():
+    stored = {kind.__name__: name for kind, name in fingerprint.STORED_TYPES.items()}
+    assert {name: stored[name] for name in OBJECTS} == OBJECTS
 
 
 def test_components_are_counted_and_credited_under_these_names():

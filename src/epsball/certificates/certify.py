@@ -93,6 +93,8 @@ def certify(
     tensor([ True, False])
     """
     arithmetic = arithmetic_of(semantics)
+    # Whole floats, as 5e3, count as the numbers they are.
+    budget, max_memory = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (budget, max_memory))
     check_count("budget", budget, unit="passes per example", optional=True)
     check_count("max_memory", max_memory, unit="bytes", optional=True)
     classes = classifier.check(x, y)
