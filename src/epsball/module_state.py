@@ -45,7 +45,9 @@ def untouched(module: nn.Module, parameters: frozenset[str] | None = None) -> It
     ModelError
         If the module changed something that cannot be restored.
     """
-    flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    # What was made in inference mode has no gradients, and flags that cannot be put back.
+    trainable = [parameter for parameter in module.parameters() if not parameter.is_inference()]
+    flags = [(parameter, parameter.requires_grad) for parameter in trainable]
     with preserved(), evaluating(module):
         try:
             for parameter, _ in flags:

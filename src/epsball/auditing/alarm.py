@@ -12,6 +12,7 @@ from epsball.auditing.subject import Shard
 from epsball.certificates import Domain, Problem, interval, margin_rows
 from epsball.classifier.margins import margins
 from epsball.errors import AssumptionError, SoundnessError
+from epsball.plain import plain
 
 
 def check_certificates(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: Tensor) -> None:
@@ -49,7 +50,7 @@ def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound
     """Judge the point again, alone, on the CPU, without kernels that the error analysis does not cover."""
     network = copy.deepcopy(shard.subject.classifier.network).to("cpu", torch.float32).eval()
     with torch.no_grad(), _plain_kernels():
-        logits = network(point.unsqueeze(0).cpu())
+        logits = network(plain(point.unsqueeze(0).cpu()))
     margin = float(margins(logits, torch.tensor([predicted]))[0])
     if margin < bound:
         raise SoundnessError(_described(shard, row, predicted, bound, margin))

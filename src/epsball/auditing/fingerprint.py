@@ -143,6 +143,8 @@ def describe(subject: Subject, options: dict[str, Any], shard: int) -> dict[str,
             "links": options,
             "seed": subject.seed,
             "shard": shard,
+            # Only where there is something to say: folders of 0.1.0 resume.
+            **({"overruled": list(classifier.overruled)} if classifier.overruled else {}),
             "epsball": __version__,
         },
         "probe": probe(subject),

@@ -75,11 +75,13 @@ class Audit(Result):
         return Witnesses(index=index, x=x, x_adv=x_adv)
 
     def __str__(self) -> str:
-        return str(self.chain)
+        overruled = self.classifier.overruled
+        return "\n".join([str(self.chain), *([f"\nchecks overruled: {', '.join(overruled)}"] if overruled else [])])
 
     def to_json(self) -> dict[str, object]:
         """Return the chain, and the folder of the evidence, as JSON's types."""
-        return {**self.chain.to_json(), "folder": None if self.folder is None else str(self.folder)}
+        overruled = {"overruled": list(self.classifier.overruled)} if self.classifier.overruled else {}
+        return {**self.chain.to_json(), "folder": None if self.folder is None else str(self.folder), **overruled}
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return the evidence."""

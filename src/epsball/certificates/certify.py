@@ -1,7 +1,7 @@
 """`certify`: certificates of a classifier's predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -49,7 +49,7 @@ def certify(
     classifier
         The model; its network is captured as a graph and the graph is bounded.
     x, y
-        Pixels in the box, and labels.
+        Pixels in the box, or uint8 ones where that is [0, 1], and labels.
     ball
         The perturbation set: linf, l2 or l1, with its box.
     method
@@ -97,13 +97,15 @@ def certify(
     budget, max_memory = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (budget, max_memory))
     check_count("budget", budget, unit="passes per example", optional=True)
     check_count("max_memory", max_memory, unit="bytes", optional=True)
+    x = classifier.pixels(x)
     classes = classifier.check(x, y)
     if classes < 2:
         raise InputError("the model has one logit; a margin needs two.")
     verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
     methods = methods_of(method, verifier.bounded, ball.norm)
     run = Certification(verifier=verifier, ball=ball, methods=methods, budget=budget, max_memory=max_memory)
-    return run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
+    found = run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
+    return replace(found, overruled=classifier.overruled)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

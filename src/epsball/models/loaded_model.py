@@ -1,8 +1,8 @@
 """`LoadedModel`: what `load` returns, and the last steps that all kinds of models share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -50,6 +50,8 @@ class LoadedModel:
         The name of each class, where the model says.
     notes
         What was concluded from its file and not asked for: each is a sentence for the user.
+    checks
+        The checks that the text overrules, as arguments of `epsball.Classifier`.
 
     Examples
     --------
@@ -70,6 +72,7 @@ class LoadedModel:
     card: Card | None = None
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    checks: dict[str, Any] = field(default_factory=dict)
 
     def classifier(self, *, low: float | None = 0.0, high: float | None = 1.0, stochastic: bool = False) -> Classifier:
         """Return the module behind its normalisation, as every verb takes it.
@@ -81,7 +84,7 @@ class LoadedModel:
         stochastic
             Whether the model draws random numbers, and is judged over repetitions.
         """
-        return Classifier(self.module, self.mean, self.std, low=low, high=high, stochastic=stochastic)
+        return Classifier(self.module, self.mean, self.std, low=low, high=high, stochastic=stochastic, **self.checks)
 
 
 def refuse_more(request: ModelText, why: str, allowed: tuple[str, ...]) -> None:

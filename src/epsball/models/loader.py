@@ -52,7 +52,8 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
 
     WEIGHTS is a ``.safetensors`` file or one of ``torch.save`` that holds a state dict. Lists
     are written with colons and numbers may be fractions: ``mean=0.4914:0.4822:0.4465``,
-    ``std=63/255``. ``ignore=PREFIX`` leaves entries of WEIGHTS out. Without WEIGHTS the module
+    ``std=63/255``. ``outputs=logits``, ``deterministic=True`` and ``batch=independent`` overrule checks of
+    `epsball.Classifier`. ``ignore=PREFIX`` leaves entries of WEIGHTS out. Without WEIGHTS the module
     is as it is built: architectures draw their weights from PyTorch's global generator. No
     file but the FILE.py or the TorchScript program that the text names can run code.
 
@@ -90,7 +91,7 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
             "Use the data it was made for, or transform the data."
         )
     check_finite(loaded)
-    return loaded
+    return replace(loaded, checks=request.checks)
 
 
 def _architecture(request: ModelText, known: Known) -> LoadedModel:

@@ -13,6 +13,7 @@ from epsball.classifier.guards import explain_failure
 from epsball.deployed_state import DeployedState
 from epsball.errors import EpsballError, ModelError
 from epsball.module_state import untouched
+from epsball.plain import plain
 
 Hook = Callable[[nn.Module, Any, Any], None]
 
@@ -37,7 +38,7 @@ class Network:
         if state is not None:
             state.before_pass()
         try:
-            output = self.run(x)
+            output = self.run(plain(x))
         except EpsballError:
             raise
         except Exception as error:

@@ -55,6 +55,11 @@ def prepare(
         module.to(processes.device)
     classifier = Classifier(module, mean, std) if ball is None else Classifier(module, mean, std, ball.low, ball.high)
     require_tensors(module)
+    if classifier.module is not module:
+        raise ModelError(
+            "the model was made under torch.inference_mode: its parameters cannot be trained in place. Build it "
+            "outside that mode, or train copy.deepcopy(module), made outside it."
+        )
     fitted, held = split(len(dataset), recipe)
     evaluation = EpochEvaluation.of(dataset, fitted, held, ball, recipe.seed)
     classes = classifier.check(*evaluation.held)

@@ -73,6 +73,5 @@ class Judge:
 
 
 def _padded(block: Tensor) -> Tensor:
-    """Return `FEWEST_ROWS` rows in plain strides: a kernel may take images of one channel for channels-last ones."""
-    rows = torch.cat([block, block[:1].expand(FEWEST_ROWS - len(block), *block.shape[1:])])
-    return rows.clone(memory_format=torch.contiguous_format)
+    """Return `FEWEST_ROWS` rows, the first one again and again after the block."""
+    return torch.cat([block, block[:1].expand(FEWEST_ROWS - len(block), *block.shape[1:])])
