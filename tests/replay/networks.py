@@ -77,7 +77,8 @@ def certificate(
 
     The predicted class is the one of x, or the one of the logits given, for graphs that do not run.
     """
-    logits = graph(x[None])[0] if logits is None else logits
+    if logits is None:
+        logits = graph(x[None])[0]
     predicted = int(logits.argmax())
     path = folder / "certificate.json.gz"
     written = Certificate(

@@ -75,7 +75,6 @@ class Chain:
         return Graph(nodes=tuple(self.nodes), output=self.nodes[-1].name, parameters=self.parameters)
 
 
-_WINDOW = {"stride": (1,), "padding": (1,)}
 STEPS = {
     "leaky": lambda chain: chain.add(kinds.Elementwise(function="leaky_relu", arguments=(chain.number(),))),
     "clamp": lambda chain: chain.add(kinds.Elementwise(function="clamp", arguments=(chain.number(), chain.number()))),
@@ -87,14 +86,14 @@ STEPS = {
     "batch norm": Chain.normalised,
     "linear": lambda chain: chain.add(kinds.Linear(weight=chain.tensor(4, 4), bias=chain.tensor(4))),
     "convolution": lambda chain: chain.windows(
-        kinds.Convolution(weight=chain.tensor(1, 1, 3), dilation=(1,), **_WINDOW)
+        kinds.Convolution(weight=chain.tensor(1, 1, 3), dilation=(1,), stride=(1,), padding=(1,))
     ),
     "product": lambda chain: chain.with_constant(kinds.Multiply()),
     "quotient": lambda chain: chain.with_constant(kinds.Divide()),
     "sum with": lambda chain: chain.with_constant(kinds.Add()),
     "difference": lambda chain: chain.with_constant(kinds.Subtract()),
-    "max pool": lambda chain: chain.windows(kinds.MaxPool(kernel=(3,), dilation=(1,), **_WINDOW)),
-    "average pool": lambda chain: chain.windows(kinds.AveragePool(kernel=(3,), **_WINDOW)),
+    "max pool": lambda chain: chain.windows(kinds.MaxPool(kernel=(3,), dilation=(1,), stride=(1,), padding=(1,))),
+    "average pool": lambda chain: chain.windows(kinds.AveragePool(kernel=(3,), stride=(1,), padding=(1,))),
     "mean": lambda chain: chain.reduced(kinds.Mean(axes=(1,))),
     "sum": lambda chain: chain.reduced(kinds.Sum(axes=(1,))),
     "pad": Chain.padded,

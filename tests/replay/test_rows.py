@@ -63,7 +63,8 @@ def test_rows_through_matrices_and_sums_are_those_of_whole_layers():
 def test_what_overflows_on_the_way_proves_nothing(tmp_path):
     graph = capture(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)), (4,))
     relus = [node.name for node in graph.nodes if node.name.startswith("elementwise")]
-    huge = {name: tuple(torch.full((6,), slope, dtype=torch.float64) for slope in (1e200, -1e200)) for name in relus}
+    steep = torch.full((6,), 1e200, dtype=torch.float64)
+    huge = {name: (steep, -steep) for name in relus}
     verdict = replay(certificate(tmp_path, graph, torch.rand(4), Ball("linf", "1/10"), slopes=huge, final=huge))
     assert not verdict.accepted
     assert all(bound == -np.inf for bound in verdict.derived.values())
