@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from epsball_replay.kinds import PADDING
 from epsball_replay.network import Array, Network, Node, require
 from epsball_replay.step import LARGEST, SMALLEST, Step, matrix
 
-_MODES: dict[str, Any] = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _LARGEST_WINDOW = 2**27
 
 
@@ -119,13 +119,13 @@ def _padded(z: Array, node: Node, options: dict[str, Any]) -> Array:
     widths: Any = np.array(options["widths"]).reshape(-1, 2)[::-1].tolist()
     widths = [(0, 0)] * (z.ndim - len(widths)) + widths
     _has_shape(node, tuple(n + sum(both) for n, both in zip(z.shape, widths, strict=True)))
-    require(options["mode"] in _MODES, f"{node.name} pads in an unknown mode {options['mode']!r}.")
     # Beyond these widths PyTorch has no such padding.
     room = {"reflect": 1, "circular": 0}.get(options["mode"], -math.inf)
     fits = all(max(both) <= n - room for n, both in zip(z.shape, widths, strict=True) if any(both))
     require(fits, f"{node.name} pads {z.shape} by {widths} in the mode {options['mode']!r}.")
+    mode: Any = PADDING[options["mode"]]
     border: Any = {"constant_values": -1} if options["mode"] == "constant" else {}
-    return np.pad(z, widths, mode=_MODES[options["mode"]], **border)
+    return np.pad(z, widths, mode=mode, **border)
 
 
 def _border(node: Node, *, float32: bool) -> float:

@@ -27,6 +27,12 @@ def _arguments(given: Any) -> bool:
     return type(given) is list and all(type(one) in (int, float) and not math.isnan(one) for one in given)
 
 
+def _pairs(given: Any) -> bool:
+    return _wholes(0)(given) and len(given) % 2 == 0
+
+
+PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+"""The modes of padding, with the names that numpy has for them."""
 _NAME, _OPTIONAL, _FLAG = _is(str), _is(str, type(None)), _is(bool)
 _WINDOWS = {"kernel": _wholes(1), "stride": _wholes(1), "padding": _wholes(0), "ceil_mode": _FLAG}
 
@@ -59,7 +65,7 @@ ATTRIBUTES: dict[str, dict[str, Rule]] = {
     "Concatenate": {"axis": _whole(0)},
     "Slice": {"axis": _whole(0), "start": _whole(0), "end": _whole(0), "step": _whole(1)},
     "Gather": {"axis": _whole(0), "index": _wholes(0)},
-    "Pad": {"widths": _wholes(0), "mode": _NAME, "value": _number},
+    "Pad": {"widths": _pairs, "mode": lambda given: given in PADDING, "value": _number},
 }
 """By kind the rule of each attribute."""
 

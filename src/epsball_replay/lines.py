@@ -120,7 +120,8 @@ def _pieces(node: Node, parameters: Parameters, entries: Any = _ALL) -> tuple[Ca
     if node.attributes.get("function") == "clamp":
         ends = node.attributes["arguments"]
         return lambda z: np.clip(z, *ends), [kink for kink in ends if np.isfinite(kink)]
-    a = _leak(node, parameters)[..., entries]
+    a = _leak(node, parameters)
+    a = a if a.size == 1 else a[entries]
     return lambda z: np.where(z > 0, z, a * z), [0.0]
 
 
