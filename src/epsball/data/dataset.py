@@ -53,6 +53,8 @@ class Dataset:
         The positions that the complete source has and these files lack.
     name
         The text that loads the same examples again, or what was given in its place.
+    notes
+        What was inferred about the source, one sentence each.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Dataset:
     split: str | None = None
     absent: tuple[int, ...] = ()
     name: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
