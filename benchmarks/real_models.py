@@ -1,8 +1,8 @@
 """Are predictions on published network files those of the source's own pipeline? One table row per file.
 
 Each file is loaded by one text, as the command line takes it, and compared on the same inputs with what is
-independent of epsball: onnxruntime for ``.onnx``, PyTorch's interpreter for TorchScript, and for weights of plain networks
-``torch.load`` and torch.nn.functional, layer by layer.
+independent of epsball: onnxruntime for ``.onnx``, PyTorch's interpreter for TorchScript, and for weights of
+plain networks ``torch.load`` and torch.nn.functional, layer by layer.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def onnx(path: str) -> Logits:
 
 
 def plain(path: Path, stride: int, padding: int, activation: str) -> Logits:
-    """Return the network of a file of weights that is convolutions, then dense layers, an activation between any two."""
+    """Return the network of a file of weights: convolutions, then dense layers, an activation between any two."""
     state = state_dict(torch.load(path, map_location="cpu", weights_only=True))
     layers = [(w, b) for w, b in pairwise(state.values()) if w.ndim > 1 and b.ndim == 1]
     between = getattr(torch, activation)
