@@ -28,7 +28,7 @@ class TorchScriptProgram(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
-        with torch.jit.optimized_execution(False):
+        with torch.jit.optimized_execution(False):  # pyright: ignore[reportPrivateImportUsage]
             return self.program(x)
 
 
