@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -17,7 +18,9 @@ from epsball.graph import source_location
 from epsball.graph._graph import Graph
 from epsball.graph.agreement import TOLERANCE, check_agreement
 from epsball.graph.aten import RULES
+from epsball.graph.batch_length import asking_about_one_row, batch_length, check_lengths, same_steps
 from epsball.graph.builder import Builder
+from epsball.graph.one_function import check_calls, check_gradient_mode, plain_state_kept
 from epsball.graph.translate import MOVES, translate
 from epsball.module_state import untouched
 
@@ -66,13 +69,16 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
         )
     device = tensors[0].device if tensors else torch.device("cpu")
     name = type(module).__name__
-    with untouched(module), torch.no_grad(), _quietly():
+    with untouched(module), plain_state_kept(module), torch.no_grad(), _quietly():
         x = torch.rand(_ROWS, *shape, dtype=dtype, device=device)
         _check_runs(module, x)
-        program = _exported(module, x)
+        check_calls(module, x)
+        exported = _program(module, x)
+        program = _in_rules(module, exported)
         builder = Builder(shape, dtype, _named_tensors(module), name, device)
         graph = translate(program, builder, _names_by_identity(module))
         check_agreement(graph, module, shape, dtype, device)
+        check_gradient_mode(module, x, lambda: same_steps(exported, _with_gradients(module, x)))
         double = _in_float64(module, x)
         if double is not None:
             exact = {key: builder.exact.get(key, value.double()) for key, value in graph.parameters.items()}
@@ -106,9 +112,13 @@ def _check_runs(module: nn.Module, x: Tensor) -> None:
         ) from error
 
 
-def _exported(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
-    """Return the module as aten operators that have rules, without in-place operators."""
-    program = _program(module, x)
+def _with_gradients(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
+    with torch.enable_grad():
+        return _program(module, x.clone().requires_grad_())
+
+
+def _in_rules(module: nn.Module, program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Return a program as aten operators that have rules, without in-place operators."""
     if any(_needs_decomposition(target) for target in _targets(program)):
         table = torch.export.default_decompositions()
         for operator in RULES:
@@ -124,24 +134,21 @@ def _program(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
     """Export with a free batch; a Python ``len(x)`` leaves it free only under the strict tracer."""
     for strict in (False, True):
         try:
-            program = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
+            with asking_about_one_row():
+                program = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
         except Exception as error:
             if strict:
                 break
             raise ModelError(source_location.explain_export(module, error)) from error
-        if _batch_is_free(program):
+        length = batch_length(program)
+        if length is not None:
+            alone = partial(torch.export.export, module, (x[:1].clone(),), strict=strict)
+            check_lengths(program, length, type(module).__name__, alone)
             return program
     raise ModelError(
         f"{type(module).__name__} fixes the length of the batch while it runs, so that only batches of one length "
         "fit. Write shapes with x.shape[0] or flatten(1), not with numbers."
     )
-
-
-def _batch_is_free(program: torch.export.ExportedProgram) -> bool:
-    (name,) = program.graph_signature.user_inputs
-    node = next(node for node in program.graph.nodes if node.name == name)
-    length = node.meta["val"].shape[0]
-    return isinstance(length, torch.SymInt) and length.node.expr.is_Symbol
 
 
 def _targets(program: torch.export.ExportedProgram) -> Iterable[Any]:

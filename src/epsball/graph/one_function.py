@@ -1,0 +1,117 @@
+"""Whether a module is one function of its input: not of the gradient mode, nor of the calls before."""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from epsball.errors import ModelError
+from epsball.graph.agreement import compare
+
+_MODES = (torch.is_grad_enabled, torch.is_inference_mode_enabled)
+_TORCH = str(Path(str(torch.__file__)).parent)
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+State = dict[tuple[int, str], Any]
+"""Attributes that hold numbers and text, by the submodule's place and the attribute's name."""
+
+
+@contextmanager
+def plain_state_kept(module: nn.Module) -> Iterator[None]:
+    """Put numbers and text in a module's attributes back after the block."""
+    before = _plain_state(module)
+    try:
+        yield
+    finally:
+        parts = list(module.modules())
+        for (number, name), value in _changed(before, _plain_state(module)).items():
+            if number < len(parts) and (number, name) in before:
+                vars(parts[number])[name] = value
+
+
+def check_calls(module: nn.Module, x: Tensor) -> None:
+    """Raise a `ModelError` if numbers in a module's attributes go on changing from call to call."""
+    states = []
+    for _ in range(2):
+        module(x.clone())
+        states.append(_plain_state(module))
+    moved = [name for _, name in _changed(*states)]
+    if moved:
+        raise ModelError(
+            f"{type(module).__name__} writes to its attribute '{moved[0]}' in every call, in evaluation too, so that "
+            "its logits may change from call to call. Write to it only where self.training."
+        )
+
+
+def asks_for_gradient_mode(module: nn.Module, x: Tensor) -> bool:
+    """Return whether a module's own code asks whether gradients, or inference mode, are on."""
+    asked = False
+    before = sys.getprofile()
+
+    def record(frame: Any, event: str, function: Any) -> None:
+        nonlocal asked
+        if event == "c_call" and function in _MODES and not frame.f_code.co_filename.startswith(_TORCH):
+            asked = True
+
+    sys.setprofile(record)
+    try:
+        module(x.clone())
+    finally:
+        sys.setprofile(before)
+    return asked
+
+
+def check_gradient_mode(module: nn.Module, x: Tensor, same_program: Callable[[], bool]) -> None:
+    """Raise a `ModelError` if a module computes something else with gradients on, as attacks use it.
+
+    Parameters
+    ----------
+    module, x
+        The module, without gradients so far, and some inputs.
+    same_program
+        Whether it is the same program with gradients on; called where the module's own code asks for the mode.
+    """
+    without = module(x.clone())
+    with torch.enable_grad(), suppress(RuntimeError):
+        found = module(x.clone().requires_grad_().clone())
+        if isinstance(found, Tensor) and isinstance(without, Tensor):
+            try:
+                compare(found.detach(), without, type(module).__name__)
+            except ModelError as error:
+                raise _depends(module) from error
+    if asks_for_gradient_mode(module, x) and not same_program():
+        raise _depends(module)
+
+
+def _depends(module: nn.Module) -> ModelError:
+    return ModelError(
+        f"{type(module).__name__} computes something else with gradients on than under torch.no_grad(), as it is "
+        "deployed: attacks and certificates would be about two functions. Remove the branch on the gradient mode."
+    )
+
+
+def _plain_state(module: nn.Module) -> State:
+    return {
+        (number, name): copy.deepcopy(value)
+        for number, part in enumerate(module.modules())
+        for name, value in vars(part).items()
+        if name != "training" and _is_plain(value)
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple | set):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)
+
+
+def _changed(before: State, after: State) -> State:
+    """Return what of a state differs afterwards, as it was before."""
+    return {key: value for key, value in before.items() if repr(after.get(key)) != repr(value)}
