@@ -20,8 +20,9 @@ from epsball.graph.agreement import TOLERANCE, check_agreement
 from epsball.graph.aten import RULES
 from epsball.graph.batch_length import asking_about_one_row, batch_length, check_lengths, same_steps
 from epsball.graph.builder import Builder
-from epsball.graph.one_function import check_calls, check_gradient_mode, plain_state_kept
+from epsball.graph.one_function import check_gradient_mode, observed_again, plain_state_kept
 from epsball.graph.translate import MOVES, translate
+from epsball.graph.wrappers import unwrapped
 from epsball.module_state import untouched
 
 _ROWS = 3
@@ -33,7 +34,8 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
 
     ``capture(classifier.network, shape)`` captures a `Classifier` with its normalisation. The
     module is not changed; the graph holds copies of its parameters and buffers under their
-    names in ``state_dict``, so that live ones can be handed to it.
+    names in ``state_dict``, so that live ones can be handed to it. `DataParallel` and
+    `torch.compile` are seen through: the graph is that of the bare module, with its names.
 
     Parameters
     ----------
@@ -59,30 +61,34 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
     >>> [node.name for node in graph.nodes], graph.classes
     (['input', 'reshape_1', 'linear_1', 'elementwise_1', 'linear_2'], 3)
     """
-    tensors = [*module.parameters(), *module.buffers()]
-    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-    dtype = dtype or (floating[0].dtype if floating else torch.float32)
-    if dtype not in TOLERANCE:
-        raise ModelError(
-            f"{type(module).__name__} works in {dtype}; certificates are about networks in float32 or float64. "
-            "Convert it with module.float(); that is a different network."
-        )
-    device = tensors[0].device if tensors else torch.device("cpu")
-    name = type(module).__name__
-    with untouched(module), plain_state_kept(module), torch.no_grad(), _quietly():
-        x = torch.rand(_ROWS, *shape, dtype=dtype, device=device)
-        _check_runs(module, x)
-        check_calls(module, x)
-        exported = _program(module, x)
-        program = _in_rules(module, exported)
-        builder = Builder(shape, dtype, _named_tensors(module), name, device)
-        graph = translate(program, builder, _names_by_identity(module))
-        check_agreement(graph, module, shape, dtype, device)
-        check_gradient_mode(module, x, lambda: same_steps(exported, _with_gradients(module, x)))
-        double = _in_float64(module, x)
-        if double is not None:
-            exact = {key: builder.exact.get(key, value.double()) for key, value in graph.parameters.items()}
-            check_agreement(graph, double, shape, torch.float64, device, exact)
+    with unwrapped(module) as network:
+        tensors = [*network.parameters(), *network.buffers()]
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+        dtype = dtype or (floating[0].dtype if floating else torch.float32)
+        if dtype not in TOLERANCE:
+            raise ModelError(
+                f"{type(network).__name__} works in {dtype}; certificates are about networks in float32 or float64. "
+                "Convert it with module.float(); that is a different network."
+            )
+        device = tensors[0].device if tensors else torch.device("cpu")
+        with untouched(network), plain_state_kept(network), torch.no_grad(), _quietly():
+            return _captured(network, shape, dtype, device)
+
+
+def _captured(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Graph:
+    """Return the graph of a module in evaluation mode, checked against it."""
+    x = torch.rand(_ROWS, *shape, dtype=dtype, device=device)
+    _check_runs(module, x)
+    observed = observed_again(module, x)
+    exported = _program(module, x)
+    builder = Builder(shape, dtype, _named_tensors(module), type(module).__name__, device)
+    graph = translate(_in_rules(module, exported), builder, _names_by_identity(module))
+    check_agreement(graph, module, shape, dtype, device)
+    check_gradient_mode(module, observed, lambda: same_steps(exported, _with_gradients(module, x)))
+    double = _in_float64(module, x)
+    if double is not None:
+        exact = {key: builder.exact.get(key, value.double()) for key, value in graph.parameters.items()}
+        check_agreement(graph, double, shape, torch.float64, device, exact)
     return graph
 
 

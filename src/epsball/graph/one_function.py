@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,57 +34,64 @@ def plain_state_kept(module: nn.Module) -> Iterator[None]:
                 vars(parts[number])[name] = value
 
 
-def check_calls(module: nn.Module, x: Tensor) -> None:
-    """Raise a `ModelError` if numbers in a module's attributes go on changing from call to call."""
-    states = []
-    for _ in range(2):
-        module(x.clone())
-        states.append(_plain_state(module))
-    moved = [name for _, name in _changed(*states)]
+class Observed(NamedTuple):
+    """What a call returned, and whether the module's own code asked for the gradient mode."""
+
+    x: Tensor
+    result: Any
+    asks_for_mode: bool
+
+
+def observed_again(module: nn.Module, x: Tensor) -> Observed:
+    """Call a module that was called before, and return what happened.
+
+    Raises
+    ------
+    ModelError
+        If numbers in its attributes go on changing from call to call.
+    """
+    before = _plain_state(module)
+    asks = False
+
+    def record(frame: Any, event: str, function: Any) -> None:
+        nonlocal asks
+        if event == "c_call" and function in _MODES and not frame.f_code.co_filename.startswith(_TORCH):
+            asks = True
+
+    profile = sys.getprofile()
+    sys.setprofile(record)
+    try:
+        result = module(x.clone())
+    finally:
+        sys.setprofile(profile)
+    moved = [name for _, name in _changed(before, _plain_state(module))]
     if moved:
         raise ModelError(
             f"{type(module).__name__} writes to its attribute '{moved[0]}' in every call, in evaluation too, so that "
             "its logits may change from call to call. Write to it only where self.training."
         )
+    return Observed(x, result, asks)
 
 
-def asks_for_gradient_mode(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a module's own code asks whether gradients, or inference mode, are on."""
-    asked = False
-    before = sys.getprofile()
-
-    def record(frame: Any, event: str, function: Any) -> None:
-        nonlocal asked
-        if event == "c_call" and function in _MODES and not frame.f_code.co_filename.startswith(_TORCH):
-            asked = True
-
-    sys.setprofile(record)
-    try:
-        module(x.clone())
-    finally:
-        sys.setprofile(before)
-    return asked
-
-
-def check_gradient_mode(module: nn.Module, x: Tensor, same_program: Callable[[], bool]) -> None:
+def check_gradient_mode(module: nn.Module, observed: Observed, same_program: Callable[[], bool]) -> None:
     """Raise a `ModelError` if a module computes something else with gradients on, as attacks use it.
 
     Parameters
     ----------
-    module, x
-        The module, without gradients so far, and some inputs.
+    module, observed
+        The module, and what it did without gradients.
     same_program
         Whether it is the same program with gradients on; called where the module's own code asks for the mode.
     """
-    without = module(x.clone())
+    found = None
     with torch.enable_grad(), suppress(RuntimeError):
-        found = module(x.clone().requires_grad_().clone())
-        if isinstance(found, Tensor) and isinstance(without, Tensor):
-            try:
-                compare(found.detach(), without, type(module).__name__)
-            except ModelError as error:
-                raise _depends(module) from error
-    if asks_for_gradient_mode(module, x) and not same_program():
+        found = module(observed.x.clone().requires_grad_().clone())
+    if isinstance(found, Tensor) and isinstance(observed.result, Tensor):
+        try:
+            compare(found.detach(), observed.result, type(module).__name__)
+        except ModelError as error:
+            raise _depends(module) from error
+    if observed.asks_for_mode and not same_program():
         raise _depends(module)
 
 
