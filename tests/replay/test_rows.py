@@ -64,7 +64,7 @@ def test_what_overflows_on_the_way_proves_nothing(tmp_path):
     graph = capture(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)), (4,))
     relus = [node.name for node in graph.nodes if node.name.startswith("elementwise")]
     steep = torch.full((6,), 1e200, dtype=torch.float64)
-    huge = {name: (steep, -steep) for name in relus}
+    huge = dict.fromkeys(relus, (steep, -steep))
     verdict = replay(certificate(tmp_path, graph, torch.rand(4), Ball("linf", "1/10"), slopes=huge, final=huge))
     assert not verdict.accepted
     assert all(bound == -np.inf for bound in verdict.derived.values())
