@@ -252,18 +252,18 @@ class _Selection:
         return selected
 
     def _constant(self, node: Node, entries: tuple[int, ...]) -> str:
-        return self._add(node, Constant(parameter=self._parameter(node.kind.parameter, entries) or ""), (), entries)
+        return self._add(node, Constant(parameter=self._parameter(node.kind.parameter, entries) or ""), (), entries)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _linear(self, node: Node, entries: tuple[int, ...]) -> str:
         kind = node.kind
-        weight, bias = self._parameter(kind.weight, entries), self._parameter(kind.bias, entries)
+        weight, bias = self._parameter(kind.weight, entries), self._parameter(kind.bias, entries)  # pyright: ignore[reportAttributeAccessIssue]
         return self._add(node, Linear(weight=weight or "", bias=bias), node.inputs, entries)
 
     def _same(self, node: Node, entries: tuple[int, ...]) -> str:
         return self._add(node, node.kind, (self.of(node.inputs[0], entries),), entries)
 
     def _prelu(self, node: Node, entries: tuple[int, ...]) -> str:
-        slope = node.kind.slope
+        slope = node.kind.slope  # pyright: ignore[reportAttributeAccessIssue]
         slope = slope if self.parameters[slope].numel() == 1 else self._parameter(slope, entries) or ""
         return self._add(node, PReLU(slope=slope), (self.of(node.inputs[0], entries),), entries)
 

@@ -29,7 +29,7 @@ _VIEWS = {
 
 def asking_about_one_row() -> AbstractContextManager[Any]:
     """Return a block in which torch.export takes a length of 1 for no case of its own, and records what asks for it."""
-    config: Any = torch.fx.experimental._config
+    config: Any = torch.fx.experimental._config  # pyright: ignore[reportAttributeAccessIssue]
     return config.patch(backed_size_oblivious=True) if hasattr(config, "backed_size_oblivious") else nullcontext()
 
 
