@@ -24,6 +24,35 @@ OPERATORS = {
         for name in ("Relu", "Sigmoid", "Tanh", "Abs", "Exp", "Neg", "Softplus", "Softsign", "Elu", "Selu", "Identity")
     },
     "erf": ([node("Erf")], {}, 72, (9, 13), IMAGE),
+    "mean": ([node("Mean", "a", "x")], {"a": weights(6)}, 72, (8, 13), IMAGE),
+    "thresholded_relu": ([node("ThresholdedRelu", alpha=0.0)], {}, 72, (10,), IMAGE),
+    "shrink": ([node("Shrink", lambd=0.3, bias=0.3)], {}, 72, (9,), IMAGE),
+    "swish": ([node("Swish", alpha=0.7)], {}, 72, (24,), IMAGE),
+    "prelu_each": ([node("PRelu", "a")], {"a": weights(*IMAGE)}, 72, (7, 9), IMAGE),
+    "prelu_columns": ([node("PRelu", "a")], {"a": weights(6)}, 72, (16,), IMAGE),
+    "prelu_varying": (
+        [node("Sigmoid", outputs=("s",)), helper.make_node("PRelu", ["x", "s"], ["y"])],
+        {},
+        72,
+        (16,),
+        IMAGE,
+    ),
+    **{
+        f"power_{exponent}": (
+            [
+                node("Abs", outputs=("a",)),
+                helper.make_node("Add", ["a", "c"], ["b"]),
+                helper.make_node("Pow", ["b", "p"], ["y"]),
+            ],
+            {"c": np.float32(0.5), "p": np.float32(exponent)},
+            72,
+            (13,),
+            IMAGE,
+        )
+        for exponent in (-3, -2, -1, -0.5, 0.5, 0.75, 4, 5, 8)
+    },
+    "fourth_power": ([node("Pow", "p")], {"p": np.array(4)}, 72, (12,), IMAGE),
+    "exponential": ([helper.make_node("Pow", ["c", "x"], ["y"])], {"c": np.float32(1.7)}, 72, (13,), IMAGE),
     "gelu": ([node("Gelu", approximate="tanh")], {}, 72, (20,), IMAGE),
     "mish": ([node("Mish")], {}, 72, (18,), IMAGE),
     "celu": ([node("Celu", alpha=0.6)], {}, 72, (12,), IMAGE),
@@ -124,6 +153,35 @@ OPERATORS = {
         (11,),
         IMAGE,
     ),
+    **{
+        f"average_pool_{i}": ([node("AveragePool", **attributes)], {}, width, (19, 21), IMAGE)
+        for i, (attributes, width) in enumerate(
+            [
+                ({"kernel_shape": [2, 3], "dilations": [2, 1]}, 32),
+                ({"kernel_shape": [2, 2], "dilations": [3, 2], "pads": [1, 0, 1, 1], "count_include_pad": 1}, 50),
+                ({"kernel_shape": [2, 3], "dilations": [2, 2], "strides": [2, 1], "pads": [1, 1, 0, 1]}, 24),
+                ({"kernel_shape": [3, 2], "strides": [2, 3], "pads": [0, 1, 1, 0]}, 12),
+                ({"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 1, 1, 1], "ceil_mode": 1}, 24),
+                ({"kernel_shape": [3, 3], "pads": [2, 2, 2, 2], "count_include_pad": 1}, 128),
+                ({"kernel_shape": [1, 1], "strides": [3, 4], "auto_pad": "SAME_UPPER"}, 8),
+            ]
+        )
+    },
+    "conv_transpose_same": (
+        [node("ConvTranspose", "w", strides=[2, 3], auto_pad="SAME_UPPER")],
+        {"w": weights(2, 3, 3, 4)},
+        648,
+        (11,),
+        IMAGE,
+    ),
+    "conv_transpose_shape": (
+        [node("ConvTranspose", "w", strides=[2, 2], output_shape=[10, 12])],
+        {"w": weights(2, 1, 3, 3)},
+        120,
+        (11,),
+        IMAGE,
+    ),
+    "global_norm_pool": ([node("GlobalLpPool")], {}, 2, (7,), IMAGE),
     "global_average_pool": ([node("GlobalAveragePool")], {}, 2, (7,), IMAGE),
     "global_max_pool": ([node("GlobalMaxPool")], {}, 2, (7,), IMAGE),
     "reduce_mean": ([node("ReduceMean", axes=[2, 3], keepdims=0)], {}, 2, (11,), IMAGE),
@@ -132,6 +190,33 @@ OPERATORS = {
     "reduce_min": ([node("ReduceMin", axes=[1])], {}, 36, (12,), IMAGE),
     "reduce_l2": ([node("ReduceL2", axes=[1, 2])], {}, 6, (12,), IMAGE),
     "reduce_log_sum_exp": ([node("ReduceLogSumExp", axes=[3])], {}, 12, (12,), IMAGE),
+    "reduce_log_sum": (
+        [node("Exp", outputs=("e",)), helper.make_node("ReduceLogSum", ["e"], ["y"], axes=[2], keepdims=0)],
+        {},
+        12,
+        (11, 13),
+        IMAGE,
+    ),
+    "reduce_nothing": (
+        [node("ReduceL2", "axes", noop_with_empty_axes=1)],
+        {"axes": ints()},
+        72,
+        (18,),
+        IMAGE,
+    ),
+    "lp_norm": ([node("LpNormalization", axis=1, p=2)], {}, 72, (7, 13), IMAGE),
+    "lp_norm_of_zeros": (
+        [node("Clip", "", "zero", outputs=("c",)), helper.make_node("LpNormalization", ["c"], ["y"], p=1)],
+        {"zero": np.float32(0)},
+        72,
+        (13,),
+        IMAGE,
+    ),
+    "mean_variance_norm": ([node("MeanVarianceNormalization", axes=[2, 3])], {}, 72, (13,), IMAGE),
+    **{
+        f"local_response_{size}": ([node("LRN", size=size, alpha=0.5, **more)], {}, 72, (7, 13), IMAGE)
+        for size, more in ((1, {}), (3, {"bias": 2.0}), (5, {"beta": 0.5}), (7, {"beta": 1.0}))
+    },
     "softmax_old": ([node("Softmax", axis=2)], {}, 72, (11,), IMAGE),
     "softmax": ([node("Softmax", axis=1)], {}, 72, (13,), IMAGE),
     "log_softmax": ([node("LogSoftmax")], {}, 72, (13,), IMAGE),
@@ -199,6 +284,20 @@ OPERATORS = {
         IMAGE,
     ),
     "pad_cut": ([node("Pad", "pads")], {"pads": ints(0, 0, -1, 0, 0, 0, 0, -2)}, 40, (13,), IMAGE),
+    "pad_edge_channels": (
+        [node("Pad", "pads", mode="edge")],
+        {"pads": ints(0, 1, 1, 0, 0, 0, 2, 2)},
+        216,
+        (13,),
+        IMAGE,
+    ),
+    "resize_axes": (
+        [node("Resize", "", "s", mode="nearest", axes=[2, 3])],
+        {"s": np.array([1.5, 2], np.float32)},
+        216,
+        (18,),
+        IMAGE,
+    ),
     "upsample": ([node("Upsample", "s")], {"s": np.array([1, 1, 2, 2], np.float32)}, 288, (9,), IMAGE),
     "resize_nearest": (
         [node("Resize", "", "s", mode="nearest")],

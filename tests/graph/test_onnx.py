@@ -1,6 +1,8 @@
 """Reading a file checks every operator against onnxruntime."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,9 +10,12 @@ import pytest
 import torch
 from onnx import helper
 
+from epsball import progress
 from epsball.errors import EpsballError, InputError, ModelError, UnsupportedOperation
-from epsball.graph import GraphModule
-from epsball.graph.onnx import read_onnx
+from epsball.graph import GraphModule, operations
+from epsball.graph.onnx import read_onnx, runtime
+from epsball.graph.onnx.rule import RULES
+from epsball.graph.onnx.session import Session
 from graph.onnx_models import save, weights, with_head
 from graph.onnx_operators import IMAGE, OPERATORS, ints, node
 
@@ -30,15 +35,25 @@ def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("first", [1, "n"])
 @pytest.mark.parametrize(("name", "opset"), [(name, opset) for name, case in OPERATORS.items() for opset in case[3]])
 def test_an_operator_is_what_onnxruntime_computes(tmp_path: Path, name: str, opset: int, first: int | str) -> None:
-    if first == "n" and name in ("reshape_one", "reshape_flat_and_back", "resize_linear", "attention"):
-        pytest.skip("this file fits one example only")
     nodes, arrays, width, _, shape = OPERATORS[name]
     graph = read_onnx(with_head(tmp_path / "net.onnx", nodes, arrays, (first, *shape), width, opset))
     assert graph.input.shape == shape
     assert graph.classes == 3
+    fits_one = name in ("reshape_one", "reshape_flat_and_back", "resize_linear", "attention")
+    assert bool(graph.notes) == (first == "n" and fits_one)
     x = torch.rand(5, *shape)
     rows = torch.cat([graph(row[None]) for row in x])
     assert torch.allclose(graph(x), rows, atol=1e-5)
+
+
+@pytest.mark.usefixtures("few_points")
+@pytest.mark.parametrize("padding", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
+def test_automatic_padding_of_dilated_pools_is_that_of_onnxruntime(tmp_path: Path, pool: str, padding: str) -> None:
+    options = {"kernel_shape": [3, 3], "strides": [2, 2], "dilations": [2, 1], "auto_pad": padding}
+    nodes = [node(pool, **options), helper.make_node("Flatten", ["y"], ["z"])]
+    path = save(tmp_path / "net.onnx", nodes, {}, ("n", 4, 5, 6), 21, output=["n", "k"])
+    assert read_onnx(path).classes in (8, 16, 24)
 
 
 RELU = ([node("Relu")], {}, (1, *IMAGE), 72)
@@ -117,7 +132,11 @@ def _external(path: Path, name: str) -> Path:
         ([node("Sign")], {}, "Sign in net.onnx.*has no rule"),
         ([node("Relu", domain="com.example")], {}, "com.example"),
         ([node("Resize", "", "s", mode="cubic")], {"s": np.array([1, 1, 2, 2], np.float32)}, "cubic"),
-        ([node("Pow", "p")], {"p": np.float32(2.7)}, "exponent"),
+        ([node("Pow", "p")], {"p": np.arange(6, dtype=np.float32)}, "exponents differ"),
+        ([node("Pow", "p")], {"p": np.float32(0)}, "1 everywhere"),
+        ([node("ThresholdedRelu", alpha=0.3)], {}, "jumps from 0 to 0.3"),
+        ([node("Shrink", lambd=0.3)], {}, "jumps by 0.3"),
+        ([node("RandomNormalLike")], {}, "random"),
         ([node("Cast", to=10)], {}, "leaves float32"),
     ],
 )
@@ -157,9 +176,7 @@ def test_inputs_in_another_shape(tmp_path: Path) -> None:
 def test_the_comparison_is_made_once_per_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     path = with_head(tmp_path / "net.onnx", *RELU)
-    session = "epsball.graph.onnx.runtime._session"
-    original = __import__("epsball.graph.onnx.runtime", fromlist=["_session"])._session
-    monkeypatch.setattr(session, lambda file: runs.append(file) or original(file))
+    monkeypatch.setattr(runtime, "Session", lambda *given: runs.append(given) or Session(*given))
     for _ in range(2):
         read_onnx(path)
     assert len(runs) == 1
@@ -170,12 +187,8 @@ def test_the_comparison_is_made_once_per_file(tmp_path: Path, monkeypatch: pytes
 
 def test_a_graph_that_differs_from_the_runtime_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = with_head(tmp_path / "net.onnx", [node("LeakyRelu", alpha=0.2)], {}, (1, *IMAGE), 72)
-    monkeypatch.setitem(
-        __import__("epsball.graph.onnx.rule", fromlist=["RULES"]).RULES,
-        "LeakyRelu",
-        lambda call: call.unary("leaky_relu", 0.21),
-    )
-    with pytest.raises(ModelError, match="differs from it"):
+    monkeypatch.setitem(RULES, "LeakyRelu", lambda call: call.unary("leaky_relu", 0.21))
+    with pytest.raises(ModelError, match="They first differ at LeakyRelu y"):
         read_onnx(path)
 
 
@@ -235,3 +248,143 @@ def test_constants_that_do_not_fit_are_named(tmp_path: Path) -> None:
     wrong = {**arrays, "zero": np.array(201)}
     with pytest.raises((UnsupportedOperation, InputError), match="do not fit|well-formed"):
         read_onnx(with_head(tmp_path / "net.onnx", nodes, wrong, (1, *IMAGE), width, 13))
+
+
+FOR_ONE = ([node("Reshape", "shape")], {"shape": ints(1, -1)})
+
+
+def test_a_file_for_one_example_with_a_free_batch_says_so_every_time(tmp_path: Path) -> None:
+    path = with_head(tmp_path / "net.onnx", *FOR_ONE, ("n", *IMAGE), 72)
+    first, again = read_onnx(path), read_onnx(path)
+    assert first.notes == again.notes
+    assert "is free, but it is written for one example (Reshape y)" in first.notes[0]
+    assert first(torch.rand(7, *IMAGE)).shape == (7, 3)
+
+
+def test_a_file_for_one_example_that_fails_alone_too_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
+    path = with_head(tmp_path / "net.onnx", *FOR_ONE, ("n", *IMAGE), 72)
+    monkeypatch.setattr(Session, "tensors", lambda self, x: _fails())
+    with pytest.raises(ModelError, match=r"is free, but it is written for one example \(Reshape y\).*left open"):
+        read_onnx(path)
+
+
+def _fails() -> None:
+    raise ModelError("it fails.")
+
+
+def test_shapes_that_onnxruntime_works_out_otherwise_are_named(tmp_path: Path, monkeypatch) -> None:
+    nodes = [node("Neg"), helper.make_node("Flatten", ["y"], ["z"])]
+    path = save(tmp_path / "net.onnx", nodes, {}, ("n", *IMAGE), output=["n", "k"])
+    monkeypatch.setitem(RULES, "Neg", lambda call: operations.take(call.builder, call.value(), 2, 1, 5))
+    words = r"72 numbers .* returns 48.*first differ at Neg y, .*\(1, 2, 6, 6\) in onnxruntime and \(1, 2, 4, 6\) here"
+    with pytest.raises(ModelError, match=words):
+        read_onnx(path)
+
+
+def test_few_points_come_first_and_progress_is_reported(tmp_path: Path, monkeypatch) -> None:
+    path = with_head(tmp_path / "net.onnx", *RELU)
+    reports, sizes = [], []
+    original = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, x, alone: sizes.append(len(x)) or original(self, x, alone=alone))
+    with progress.listening(lambda what, done, total: reports.append((what, done, total))):
+        read_onnx(path)
+    assert sizes[0] == runtime.FEW
+    assert sum(sizes) == runtime.POINTS + runtime.FEW
+    assert reports[0] == ("comparison of net.onnx with onnxruntime", 0, runtime.POINTS)
+    assert [done for _, done, _ in reports] == sorted(done for _, done, _ in reports)
+    assert reports[-1][1:] == (runtime.POINTS, runtime.POINTS)
+
+
+def _changed(path: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
+    model = onnx.load_model_from_string(path.read_bytes())
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_an_output_without_a_shape_is_read(tmp_path: Path) -> None:
+    path = with_head(tmp_path / "net.onnx", *RELU)
+    _changed(path, lambda model: model.graph.output[0].type.tensor_type.ClearField("shape"))
+    assert read_onnx(path).classes == 3
+
+
+def test_initialisers_may_be_inputs_too(tmp_path: Path) -> None:
+    path = with_head(tmp_path / "net.onnx", *RELU)
+    head = helper.make_tensor_value_info("head", onnx.TensorProto.FLOAT, [3, 72])
+    assert read_onnx(_changed(path, lambda model: model.graph.input.append(head))).classes == 3
+
+
+def test_functions_of_the_file_are_put_in(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Twice", ["x"], ["y"], domain="own")]
+    path = with_head(tmp_path / "net.onnx", nodes, {}, (1, *IMAGE), 72)
+    opsets = [helper.make_opsetid("", 17)]
+    body = [helper.make_node("Add", ["a", "a"], ["b"])]
+    function = helper.make_function("own", "Twice", ["a"], ["b"], body, opsets)
+
+    def change(model: onnx.ModelProto) -> None:
+        model.functions.append(function)
+        model.opset_import.append(helper.make_opsetid("own", 1))
+
+    assert read_onnx(_changed(path, change)).classes == 3
+
+
+def test_weights_stored_in_eight_bits_are_read(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["w"]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    arrays = {"q": np.arange(-12, 12, dtype=np.int8).reshape(6, 4), "scale": np.float32(0.03), "zero": np.int8(2)}
+    assert read_onnx(with_head(tmp_path / "net.onnx", nodes, arrays, (1, *IMAGE), 48)).classes == 3
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        helper.make_node("Constant", [], ["c"], value_string="text"),
+        helper.make_node(
+            "Constant",
+            [],
+            ["c"],
+            sparse_value=helper.make_sparse_tensor(
+                helper.make_tensor("", onnx.TensorProto.FLOAT, [1], [1.0]),
+                helper.make_tensor("", onnx.TensorProto.INT64, [1], [2]),
+                [6],
+            ),
+        ),
+        helper.make_node("Identity", ["spare"], ["c"]),
+    ],
+)
+def test_constants_of_other_kinds_are_named(tmp_path: Path, more: onnx.NodeProto) -> None:
+    path = with_head(tmp_path / "net.onnx", [more, node("Add", "c")], {}, (1, *IMAGE), 72)
+    spare = helper.make_sparse_tensor(
+        helper.make_tensor("spare", onnx.TensorProto.FLOAT, [1], [1.0]),
+        helper.make_tensor("", onnx.TensorProto.INT64, [1], [2]),
+        [6],
+    )
+    with pytest.raises((UnsupportedOperation, InputError)):
+        read_onnx(_changed(path, lambda model: model.graph.sparse_initializer.append(spare)))
+
+
+def test_windows_drawn_at_random_are_read_or_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(runtime, "POINTS", 8)
+    draw, read = np.random.default_rng(0), 0
+    for _ in range(60):
+        operator = str(draw.choice(["MaxPool", "AveragePool", "Conv", "ConvTranspose"]))
+        kernel, strides, dilations = (draw.integers(1, most, 2).tolist() for most in (4, 4, 3))
+        options: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "dilations": dilations}
+        padding = str(draw.choice(["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", "pads"]))
+        options |= {"pads": draw.integers(0, 2, 4).tolist()} if padding == "pads" else {"auto_pad": padding}
+        inputs, arrays = [], {}
+        if operator.startswith("Conv"):
+            inputs, arrays = ["w"], {"w": weights(2, 2, *kernel)}
+        else:
+            options["ceil_mode"] = int(draw.integers(2))
+        nodes = [node(operator, *inputs, **options), helper.make_node("Flatten", ["y"], ["z"])]
+        shape = draw.integers(3, 8, 2).tolist()
+        path = save(tmp_path / "net.onnx", nodes, arrays, ("n", 2, *shape), 19, output=["n", "k"])
+        try:
+            read_onnx(path)
+        except EpsballError:
+            continue
+        read += 1
+    assert read > 40

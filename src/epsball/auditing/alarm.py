@@ -77,8 +77,9 @@ def _settle_real(shard: Shard, row: int, point: Tensor, predicted: int, bound: f
     """Evaluate the real-valued network rigorously at the point: a float32 point alone contradicts nothing."""
     verifier = shard.subject.verifier("real")
     at_point = Domain.at(point.unsqueeze(0).cpu())
-    rows = margin_rows(torch.tensor([predicted]), verifier.graph.classes)
-    lowest = Problem(graph=verifier.graph, domain=at_point, specification=-rows, arithmetic=verifier.arithmetic)
+    graph = verifier.bounded
+    rows = margin_rows(verifier.places(torch.tensor([predicted])), graph.classes)
+    lowest = Problem(graph=graph, domain=at_point, specification=-rows, arithmetic=verifier.arithmetic)
     highest = -interval(lowest).rows[0]
     margin = float(highest.min())
     if margin < bound:

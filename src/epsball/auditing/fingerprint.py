@@ -16,6 +16,7 @@ from epsball import attacks
 from epsball._version import __version__
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.parts.attack import ThirdPartyAttack
+from epsball.attacks.wrappers.other_libraries import OtherLibraryAttack
 from epsball.auditing.subject import Subject
 from epsball.classifier.guards import PROBED
 from epsball.data import as_pixels
@@ -44,6 +45,7 @@ STORED_TYPES: dict[type, str] = {
     attacks.MinimumNorm: "minimum_norm.ensemble.MinimumNorm",
     attacks.MomentumPGD: "gradient.momentum.MomentumPGD",
     attacks.NES: "black_box.nes.NES",
+    OtherLibraryAttack: "adaptive.adapters.Peer",
     attacks.PDPGD: "minimum_norm.pdpgd.PDPGD",
     attacks.PGD: "gradient.pgd.PGD",
     attacks.RandomisedAutoAttack: "autoattack.RandomisedAutoAttack",

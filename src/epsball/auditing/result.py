@@ -44,7 +44,8 @@ class Audit(Result):
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
     >>> _ = network.load_state_dict({"1.weight": 3 * torch.eye(2), "1.bias": torch.zeros(2)})
     >>> x, y = torch.tensor([[0.9, 0.1], [0.5, 0.6], [0.4, 0.3]]), torch.tensor([0, 1, 1])
-    >>> audit = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", limit=False)
+    >>> bare = {"certificates": "none", "limit": False}
+    >>> audit = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", **bare)
     >>> audit.witnesses.index
     tensor([1])
     """

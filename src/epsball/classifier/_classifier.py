@@ -263,6 +263,8 @@ class Classifier:
         z, rejection = logits[:, :-1], logits[:, -1:]
         return z.scatter(1, y[:, None], torch.maximum(z.gather(1, y[:, None]), rejection))
 
+    handled = effective_logits  # old name, until 0.3
+
     def logits(self, x: Float[Tensor, "n *shape"] | UInt8[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the logits of raw inputs, in evaluation mode and without a gradient, block by block."""
         with self.in_use(), torch.no_grad():
@@ -289,17 +291,19 @@ class Classifier:
             If the dtype cannot hold the values exactly: the centre of the ball would move.
         """
         x = self.pixels(x)
-        adopted = x.to(self.device, self.dtype)
+        moved = x.to(self.device, self.dtype)
         if self.dtype not in (torch.float32, torch.float64):
             raise ModelError(
                 f"the model is {self.dtype}; verdicts are given in float32 or float64. Use module.float()."
             )
-        if x.dtype.itemsize > self.dtype.itemsize and not torch.equal(adopted.to(x), x):
+        if x.dtype.itemsize > self.dtype.itemsize and not torch.equal(moved.to(x), x):
             raise InputError(
                 f"x is {x.dtype} and the model {self.dtype}, which cannot hold these values: the centre of the "
                 f"ball would move. Round x yourself, x.to({self.dtype}), or convert the model to {x.dtype}."
             )
-        return adopted
+        return moved
+
+    adopt = to_model  # old name, until 0.3
 
     def check(self, x: Tensor, y: Tensor) -> int:
         """Check the inputs, the labels and the model's behaviour on a few of them.

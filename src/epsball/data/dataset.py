@@ -54,6 +54,8 @@ class Dataset:
         The positions that the complete source has and these files lack.
     name
         The text that loads the same examples again, or what was given in its place.
+    notes
+        What was inferred about the source, one sentence each.
 
     Examples
     --------
@@ -74,6 +76,7 @@ class Dataset:
     split: str | None = None
     absent: tuple[int, ...] = ()
     name: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)

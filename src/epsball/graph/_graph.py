@@ -63,6 +63,8 @@ class Graph:
     rewritten
         Operations of the source that became several nodes: equal in real numbers, but PyTorch's
         kernels for them round differently.
+    notes
+        What was read otherwise than the source has it, for its user.
 
     Examples
     --------
@@ -82,6 +84,7 @@ class Graph:
     parameters: Mapping[str, Tensor]
     source: str = ""
     rewritten: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

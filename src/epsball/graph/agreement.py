@@ -49,7 +49,14 @@ def check_agreement(
         compare(graph(x, parameters), expected, graph.source)
 
 
-def compare(computed: Tensor, expected: Tensor, source: str, tolerance: float | None = None) -> None:
+WHY = (
+    "The model depends on its batch, on chance or on more than its input; certificates would be about a different "
+    "function."
+)
+"""What a difference means."""
+
+
+def compare(computed: Tensor, expected: Tensor, source: str, tolerance: float | None = None, *, why: str = WHY) -> None:
     """Raise a `ModelError` unless two batches of logits agree to `tolerance` (`TOLERANCE` if None)."""
     if computed.shape != expected.shape:
         raise ModelError(
@@ -65,6 +72,5 @@ def compare(computed: Tensor, expected: Tensor, source: str, tolerance: float | 
         worst = float((a - b).abs().nan_to_num(torch.inf)[~same].max())
         raise ModelError(
             f"the graph of {source} differs from it by {worst:.3g} at random inputs, where logits reach {scale:.3g}. "
-            "The model depends on its batch, on chance or on more than its input; certificates would be about "
-            "a different function."
+            f"{why}"
         )

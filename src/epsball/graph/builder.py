@@ -13,6 +13,12 @@ from epsball.graph._graph import Graph, Node
 from epsball.graph.kinds import Constant, Input, Kind, Reshape
 from epsball.graph.value import Shape, Value
 
+WAY_OUT = (
+    "Certificates cannot follow it: write that part with other operations (docs/graph.md lists them), or use attacks "
+    "only."
+)
+"""What a user can do about an operation without a rule."""
+
 
 class Builder:
     """Collects nodes and parameters; `finish` returns the graph without unused nodes.
@@ -38,6 +44,8 @@ class Builder:
         The numbers written in the source, in float64, by the names of their parameters.
     rewritten
         Operations that became several nodes, see `Graph`.
+    way_out
+        What a user can do about an operation without a rule, for messages.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Builder:
         self.operation = self.origin = ""
         self.exact: dict[str, Tensor] = {}
         self.rewritten: list[str] = []
+        self.way_out = WAY_OUT
         self.input = Value("input", (1, *shape), 0)
         self._nodes: dict[str, Node] = {"input": Node(name="input", kind=Input(), shape=shape)}
         self._constants: dict[str, Value] = {}
@@ -135,10 +144,7 @@ class Builder:
 
     def refuse(self, why: str) -> NoReturn:
         """Raise an `UnsupportedOperation` about the operation being translated."""
-        raise UnsupportedOperation(
-            f"{self.operation} {self._where()}: {why}. Certificates cannot follow it: write that part with other "
-            "operations (docs/graph.md lists them), or use attacks only."
-        )
+        raise UnsupportedOperation(f"{self.operation} {self._where()}: {why}. {self.way_out}")
 
     def refuse_batch(self, why: str) -> NoReturn:
         """Raise a `ModelError` about the operation being translated: it works along the batch."""

@@ -64,11 +64,52 @@ def attention(
 
 
 def power(builder: Builder, x: Value, exponent: int) -> Value:
-    """Return x to a whole power of at least 1, as products."""
-    result = operations.unary(builder, x, "square") if exponent > 1 else x
-    for _ in range(exponent - 2):
-        result = operations.multiply(builder, result, x)
-    return result
+    """Return x to a whole power of at least 1, as squares and products."""
+    if exponent == 1:
+        return x
+    if exponent % 2 == 0:
+        return operations.unary(builder, power(builder, x, exponent // 2), "square")
+    return operations.multiply(builder, power(builder, x, exponent - 1), x)
+
+
+def power_of_positive(builder: Builder, x: Value, exponent: int | float) -> Value:
+    """Return x to any power, for positive x, as exp(exponent log x)."""
+    builder.rewrite()
+    logarithm = operations.unary(builder, x, "log")
+    return operations.unary(builder, operations.multiply(builder, logarithm, builder.number(exponent)), "exp")
+
+
+def divided_by_norm(builder: Builder, x: Value, order: int | float, axes: Sequence[int]) -> Value:
+    """Return x divided by its norm over axes; 0 where the norm is 0.
+
+    The divisor is at least 2^-126, the least normal number of float32.
+    """
+    builder.rewrite()
+    size = norm(builder, x, order, axes, keep=True)
+    return operations.divide(builder, x, operations.unary(builder, size, "clamp", 2.0**-126, math.inf))
+
+
+def local_response(
+    builder: Builder, x: Value, size: int, alpha: int | float, beta: int | float, bias: int | float
+) -> Value:
+    """Return x / (bias + alpha / size * s)^beta, s the sum of the squares in a window of `size` channels around each.
+
+    An even window reaches one channel further up.
+    """
+    builder.rewrite()
+    operations.whole_example(builder, x)
+    squares = operations.unary(builder, x, "square")
+    flat = operations.reshape(builder, squares, (1, 1, x.shape[1], math.prod(x.shape[2:])), 0)
+    wide = operations.per_example(builder, flat, kinds.Pad(widths=(0, 0, (size - 1) // 2, size // 2)))
+    pool = kinds.AveragePool(kernel=(size, 1), stride=(1, 1), padding=(0, 0))
+    mean = operations.reshape(builder, operations.per_example(builder, wide, pool), x.shape, 0)
+    scaled_mean = operations.multiply(builder, mean, builder.number(alpha))
+    base = operations.add(builder, scaled_mean, builder.number(bias))
+    if beta == 0.5:
+        base = operations.unary(builder, base, "sqrt")
+    elif beta != 1:
+        base = power_of_positive(builder, base, beta)
+    return operations.divide(builder, x, base)
 
 
 def log1p_exp_minus_abs(builder: Builder, x: Value) -> Value:

@@ -9,7 +9,9 @@ from epsball.models.option_values import numbers, read_option, shape
 from epsball.option_text import split_options
 
 # An @ in a folder's name does not end the NAME of a Python file or of a file that is a whole model.
-_NAME_AND_WEIGHTS = re.compile(r"(?P<name>.*\.py:\w+|\w+|.*\.(?:pt2|onnx|json)|[^@]*)(?:@(?P<weights>.+))?", re.DOTALL)
+_NAME_AND_WEIGHTS = re.compile(
+    r"(?P<name>.*\.py:\w+|(?:hf|torchscript):.*|\w+|.*\.(?:pt2|onnx|json)|[^@]*)(?:@(?P<weights>.+))?", re.DOTALL
+)
 
 
 @dataclass(frozen=True, kw_only=True)

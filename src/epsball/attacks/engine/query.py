@@ -111,6 +111,8 @@ class Query:
         self.counter.begin(0, attack)
         self._record.attribute(attack)
 
+    component = begin_stage  # old name, until 0.3
+
     @property
     def natural(self) -> Float64[Tensor, " n"]:
         """The margins at the active examples."""

@@ -1,5 +1,7 @@
 """Matrix products, convolutions and batch normalisation."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,10 +61,9 @@ def convolution(call: Call) -> Value:
 def transposed(call: Call) -> Value:
     """Return the transpose of a convolution; where padding is asymmetric, the larger side is cut afterwards."""
     x = operations.whole_example(call.builder, call.value(0))
-    if call.attribute("auto_pad", "NOTSET") != "NOTSET" or call.attribute("output_shape"):
-        call.builder.refuse("auto_pad and output_shape have no rule; give pads")
-    place = window(call, x, call.constant(1).shape[2:])
-    extra = tuple(call.attribute("output_padding", (0,) * len(place.stride)))
+    kernel = call.constant(1).shape[2:]
+    extra = tuple(call.attribute("output_padding", (0,) * len(kernel)))
+    place = _transposed_window(call, x, kernel, extra)
     padding = tuple(min(pair) for pair in place.pads)
     result = _convolved(call, x, place, padding, transposed=True, output_padding=extra)
     for axis, (before, after) in enumerate(place.pads, start=2):
@@ -70,6 +71,25 @@ def transposed(call: Call) -> Value:
         length = result.shape[axis]
         result = operations.take(call.builder, result, axis, before - least, length - (after - least))
     return result
+
+
+def _transposed_window(call: Call, x: Value, kernel: Sequence[int], extra: Sequence[int]) -> Window:
+    """Return the windows of a transposed convolution, their padding computed from the length of the result."""
+    place = window(call, x, kernel)
+    automatic, lengths = call.attribute("auto_pad", "NOTSET"), call.attribute("output_shape", ())[-len(kernel) :]
+    if automatic in ("SAME_UPPER", "SAME_LOWER") and not lengths:
+        lengths = [n * s for n, s in zip(x.shape[2:], place.stride, strict=True)]
+    if not lengths:
+        return place
+    pads = []
+    axes = zip(x.shape[2:], kernel, place.stride, place.dilation, extra, lengths, strict=True)
+    for n, k, s, d, added, length in axes:
+        total = (n - 1) * s + added + d * (k - 1) + 1 - length
+        if total < 0:
+            call.builder.refuse(f"its result of length {length} is longer than its windows reach; give pads")
+        before = total // 2 if automatic == "SAME_UPPER" else total - total // 2
+        pads.append((before, total - before))
+    return replace(place, pads=tuple(pads))
 
 
 def _convolved(call: Call, x: Value, place: Window, padding: tuple[int, ...], **transposed: Any) -> Value:

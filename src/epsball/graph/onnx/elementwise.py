@@ -39,6 +39,13 @@ RULES.update({"Mul": _fold(operations.multiply), "Div": _fold(operations.divide)
 RULES.update({"Max": _fold(operations.maximum), "Min": _fold(operations.minimum)})
 
 
+@rule("Mean")
+def mean(call: Call) -> Value:
+    """Return the mean of the inputs, entry by entry."""
+    total = _fold(operations.add)(call)
+    return operations.divide(call.builder, total, call.builder.number(len(call.inputs)))
+
+
 @rule("Identity", "Dropout")
 def identity(call: Call) -> Value:
     """Return x itself."""
@@ -66,13 +73,22 @@ def leaky_relu(call: Call) -> Value:
 
 @rule("PRelu")
 def prelu(call: Call) -> Value:
-    """Return x where x > 0, else slope x, with one slope per channel or one for all."""
-    x, slope = call.value(0), call.constant(1)
-    channels = x.shape[1] if x.rank > 1 else 1
-    along = slope.ndim == 0 or slope.shape[max(slope.ndim - x.rank + 1, 0)] == slope.size
-    if slope.size != 1 and not (slope.size == channels and along and (slope.ndim >= x.rank - 1 or x.rank == 2)):
-        call.builder.refuse(f"slopes of shape {slope.shape} have no rule; one per channel has")
-    return operations.prelu(call.builder, x, call.name(1, slope.reshape(-1), ".slopes"))
+    """Return x where x > 0, else slope x, with slopes that broadcast to x."""
+    builder, x, slope = call.builder, call.value(0), call.given(1)
+    if isinstance(slope, Value):
+        builder.rewrite()
+        below = operations.unary(builder, operations.unary(builder, x, "negative"), "relu")
+        return operations.subtract(builder, call.unary("relu"), operations.multiply(builder, slope, below))
+    slope = call.constant(1)
+    if slope.size == 1:
+        return operations.prelu(builder, x, call.name(1, slope.reshape(-1), ".slopes"))
+    whole = np.broadcast_to(slope, operations.whole_example(builder, x).shape)
+    if x.rank == 2 or (whole == whole[:, :, *(slice(0, 1),) * (x.rank - 2)]).all():
+        along = whole[0].reshape(x.shape[1], -1)[:, 0]
+        return operations.prelu(builder, x, call.name(1, along, ".slopes"))
+    flat = operations.reshape(builder, x, (1, whole.size), 0)
+    result = operations.prelu(builder, flat, call.name(1, whole.reshape(-1), ".slopes"))
+    return operations.reshape(builder, result, x.shape, 0)
 
 
 @rule("Elu", "Celu", "Selu")
@@ -116,6 +132,36 @@ def hard_sigmoid(call: Call) -> Value:
     return operations.unary(builder, shifted, "clamp", 0, 1)
 
 
+@rule("Swish")
+def swish(call: Call) -> Value:
+    """Return x sigmoid(alpha x)."""
+    alpha = call.attribute("alpha", 1.0)
+    if alpha == 1:
+        return call.unary("silu")
+    call.builder.rewrite()
+    scaled = operations.multiply(call.builder, call.value(), call.builder.number(alpha))
+    return operations.multiply(call.builder, call.value(), operations.unary(call.builder, scaled, "sigmoid"))
+
+
+@rule("Shrink")
+def shrink(call: Call) -> Value:
+    """Return x - bias where x > lambd, x + bias where x < -lambd, else 0; without a jump, so with bias = lambd."""
+    width, bias = call.attribute("lambd", 0.5), call.attribute("bias", 0.0)
+    if width != bias or width < 0:
+        call.builder.refuse(f"it jumps by {abs(width - bias):.3g} at {width:.3g}; with bias = lambd >= 0 it does not")
+    call.builder.rewrite()
+    return operations.subtract(call.builder, call.value(), call.unary("clamp", -width, width))
+
+
+@rule("ThresholdedRelu")
+def thresholded_relu(call: Call) -> Value:
+    """Return x where x > alpha, else 0; without a jump, so with alpha = 0."""
+    alpha = call.attribute("alpha", 1.0)
+    if alpha != 0:
+        call.builder.refuse(f"it jumps from 0 to {alpha:.3g} at {alpha:.3g}; with alpha = 0 it does not")
+    return call.unary("relu")
+
+
 @rule("Clip")
 def clip(call: Call) -> Value:
     """Return min(max(x, low), high)."""
@@ -129,12 +175,41 @@ def clip(call: Call) -> Value:
 
 @rule("Pow")
 def power(call: Call) -> Value:
-    """Return x to a constant power: 1/2, 1, 2 or 3."""
+    """Return x to a constant power, or a positive number to the power x.
+
+    Whole powers from -8 to 8 and roots are products and quotients; others need a positive x.
+    """
+    builder, exponent = call.builder, call.given(1)
+    if isinstance(exponent, Value):
+        return _exponential(call, exponent)
     exponent = call.constant(1)
-    if exponent.size != 1 or float(exponent.reshape(())) not in (0.5, 1, 2, 3):
-        call.builder.refuse("its exponent must be 1/2, 1, 2 or 3")
-    number = float(exponent.reshape(()))
-    return call.unary("sqrt") if number == 0.5 else decompositions.power(call.builder, call.value(), int(number))
+    if exponent.size == 0 or (exponent != exponent.reshape(-1)[0]).any():
+        builder.refuse("its exponents differ from entry to entry; one number has a rule")
+    x, number = call.value(0), float(exponent.reshape(-1)[0])
+    if exponent.size > 1:
+        shape = np.broadcast_shapes(x.shape, exponent.shape)
+        x = operations.expand(builder, x, shape, None if x.axis is None else x.axis + len(shape) - x.rank)
+    if number == 0:
+        builder.refuse("its exponent is 0, so it is 1 everywhere")
+    if abs(number) not in (0.5, 1, 2):
+        builder.rewrite()
+    if abs(number) == 0.5:
+        result = operations.unary(builder, x, "sqrt")
+    elif number == int(number) and abs(number) <= 8:
+        result = decompositions.power(builder, x, abs(int(number)))
+    else:
+        return decompositions.power_of_positive(builder, x, number)
+    return result if number > 0 else operations.unary(builder, result, "reciprocal")
+
+
+def _exponential(call: Call, exponent: Value) -> Value:
+    """Return a positive constant to a power that depends on the input, exp(exponent log(base))."""
+    builder, base = call.builder, np.asarray(call.constant(0), dtype=np.float64)
+    if not (base > 0).all():
+        builder.refuse("its exponent depends on the input, and its base is not positive")
+    builder.rewrite()
+    logarithm = builder.number(torch.as_tensor(np.log(base)))
+    return operations.unary(builder, operations.multiply(builder, exponent, logarithm), "exp")
 
 
 @rule("Where")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from epsball.errors import InputError, MissingExtra, first_line
+from epsball.errors import InputError, MissingExtra, ModelError, first_line
 
 PURPOSE = "reading an ONNX file"
 
@@ -22,10 +22,8 @@ class OnnxFile:
     ----------
     path
         The file.
-    content
-        Its bytes.
-    graph
-        Its graph (``onnx.GraphProto``).
+    model
+        Its content (``onnx.ModelProto``), with the data beside it and its own functions put in.
     opset
         Version of the standard operators.
     arrays
@@ -35,11 +33,33 @@ class OnnxFile:
     """
 
     path: Path
-    content: bytes
-    graph: Any
+    model: Any
     opset: int
     arrays: dict[str, np.ndarray]
     digest: str
+
+    @property
+    def graph(self) -> Any:
+        """Its graph (``onnx.GraphProto``)."""
+        return self.model.graph
+
+    @property
+    def input(self) -> Any:
+        """The description of its one input.
+
+        Raises
+        ------
+        ModelError
+            If it has none, or several.
+        """
+        inputs = [given for given in self.graph.input if given.name not in self.arrays]
+        if len(inputs) != 1:
+            names = ", ".join(given.name for given in inputs) or "none"
+            raise ModelError(
+                f"{self.path} has {len(inputs)} inputs ({names}). A classifier maps one tensor to one tensor of "
+                "logits: export it with the others fixed."
+            )
+        return inputs[0]
 
 
 def onnx_package(name: str = "onnx") -> Any:
@@ -73,7 +93,9 @@ def read_file(path: Path) -> OnnxFile:
         for tensor in _tensors(model.graph):
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 digest.update(_embed(tensor, path))
-        onnx.checker.check_model(model)
+        _check(onnx, model)
+        if model.functions:
+            model = import_module("onnx.inliner").inline_local_functions(model)
         arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     except InputError:
         raise
@@ -81,7 +103,18 @@ def read_file(path: Path) -> OnnxFile:
         raise InputError(
             f"{path} is not a well-formed ONNX file ({first_line(error)}). Download or export it again."
         ) from error
-    return OnnxFile(path, content, model.graph, _opset(model, path), arrays, digest.hexdigest())
+    return OnnxFile(path, model, _opset(model, path), arrays, digest.hexdigest())
+
+
+def _check(onnx: Any, model: Any) -> None:
+    """Check a model; an output whose shape is not written, which runtimes accept, counts as one of any shape."""
+    types = [given.type.tensor_type for given in model.graph.output if given.type.HasField("tensor_type")]
+    open_types = [given for given in types if not given.HasField("shape")]
+    for given in open_types:
+        given.shape.SetInParent()
+    onnx.checker.check_model(model)
+    for given in open_types:
+        given.ClearField("shape")
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
@@ -116,7 +149,7 @@ def _embed(tensor: Any, path: Path) -> bytes:
 
 def _opset(model: Any, path: Path) -> int:
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    version = versions.get("", versions.get("ai.onnx", 1))
+    version = versions.get("", versions.get("ai.onnx", 7 if versions else 1))
     if version < 7:
         raise InputError(f"{path} uses operator set {version}; sets from 7 on are read. Convert the file.")
     return version

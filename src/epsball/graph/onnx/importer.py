@@ -1,36 +1,67 @@
 """`read_onnx`: an ONNX file as a graph."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from epsball.errors import EpsballError, InputError, ModelError
+from epsball.errors import EpsballError, ModelError
 from epsball.graph import operations
 from epsball.graph._graph import Graph
 from epsball.graph.builder import Builder
-from epsball.graph.onnx import affine, elementwise, reductions, shaping, windows  # noqa: F401 - they fill the table
+from epsball.graph.onnx import (  # noqa: F401 - they fill the table
+    affine,
+    elementwise,
+    normalisation,
+    reductions,
+    scikit,
+    shaping,
+    windows,
+)
+from epsball.graph.onnx.ending import Ending, chosen_output, endings, rows_of
 from epsball.graph.onnx.file import OnnxFile, onnx_package, read_file
+from epsball.graph.onnx.input_shape import Arrangement, arrangement
 from epsball.graph.onnx.rule import RULES, Call
-from epsball.graph.onnx.runtime import check_against_runtime, moves_channels
+from epsball.graph.onnx.runtime import check_against_runtime
+from epsball.graph.onnx.single_example import fixes_one_example
+from epsball.graph.onnx.translation import Translation
 from epsball.graph.value import Value
 
 _FLOATS = {1: torch.float32, 11: torch.float64}
+_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 _MOVES = {
     *("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Slice", "Gather", "Expand", "Tile", "Identity"),
-    *("Cast", "ConstantOfShape", "Flatten", "Split", "Where"),
+    *("Cast", "ConstantOfShape", "Flatten", "Split", "Where", "DequantizeLinear"),
 }
-"""Operators without arithmetic on floats: on constants they are computed while reading."""
+"""Operators without arithmetic on floats, or with one rounding: on constants they are computed while reading."""
+
+_RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+
+WAY_OUT = (
+    "The file has no graph then, so no gradients and no certificates: attacks that need neither (square, "
+    "hop-skip-jump) take it by its text with run=onnxruntime. For more, export the network with other operators "
+    "(docs/graph.md lists them), or give the PyTorch module itself, FILE.py:function."
+)
+"""What a user can do about an operator without a rule."""
 
 
-def read_onnx(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Graph:
+def read_onnx(
+    path: str | Path,
+    *,
+    shape: tuple[int, ...] | None = None,
+    data_shape: tuple[int, ...] | None = None,
+    output: str | None = None,
+) -> Graph:
     """Read an ONNX file as a graph, and check it against onnxruntime at 1,000 random points.
 
     The batch is the first axis of the input, of any length or written as 1; where a shape in the
-    file says 1 for the batch, any number of rows is meant. The check is made once per file and
-    remembered in the user's cache folder.
+    file says 1 for the batch, any number of rows is meant. A softmax, log-softmax or sigmoid at
+    the end is taken off, so that the graph returns logits; one score z per example becomes the
+    two logits (0, z). What was read otherwise than written is said in the graph's `notes`. The
+    check is made once per file and remembered in the user's cache folder.
 
     Parameters
     ----------
@@ -39,6 +70,12 @@ def read_onnx(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Grap
     shape
         The shape in which inputs come, if not the file's: it must hold as many numbers. Their
         order in memory stays; (c, h, w) for a file of (h, w, c) moves the channels.
+    data_shape
+        The shape of the data, taken like `shape` where it leaves one meaning only: for channels
+        last, for lengths that the file leaves open, and for axes of length 1.
+    output
+        ``"logits"`` (the default), or ``"probabilities"`` to leave the end as it is; the name of
+        an output, if the file has several; or ``"NAME:probabilities"``.
 
     Raises
     ------
@@ -51,89 +88,87 @@ def read_onnx(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Grap
     ModelError
         If it is not a classifier of one input, or the graph does not compute what onnxruntime computes.
     """
-    path = Path(path).expanduser()
-    file = read_file(path)
-    spec = _input(file)
-    lengths, dtype = _lengths(spec, path, shape), _dtype(spec, path)
-    given = shape or lengths
-    builder = Builder(given, dtype, {}, path.name)
-    values: dict[str, Any] = {**file.arrays, spec.name: _arranged(builder, given, lengths)}
-    for node in file.graph.node:
-        builder.operation, builder.origin = node.op_type, f"{path.name}, node {node.name or node.output[0]}"
-        results = _results(builder, file, node, values)
-        values.update(zip(node.output, results, strict=False))
-    graph = builder.finish(_logits(builder, file, values))
-    check_against_runtime(graph, file, given, lengths)
-    return graph
+    file = read_file(Path(path).expanduser())
+    dtype = _dtype(file)
+    order = arrangement(file, shape, data_shape)
+    name, reading, notes = chosen_output(file, output)
+    for ending in endings(file, name, reading):
+        translation = _translated(file, dtype, order, ending, reading)
+        if translation is not None:
+            break
+    else:
+        raise ModelError(f"{file.path} has no output {name} that can be read.")
+    found = check_against_runtime(translation, file, order)
+    return replace(translation.graph, notes=(*order.notes, *notes, *translation.notes, *found))
 
 
-def _input(file: OnnxFile) -> Any:
-    """Return the description of the one input."""
-    inputs = [given for given in file.graph.input if given.name not in file.arrays]
-    if len(inputs) != 1 or len(file.graph.output) != 1:
-        raise ModelError(
-            f"{file.path} has {len(inputs)} inputs and {len(file.graph.output)} outputs. "
-            "A classifier maps one tensor to one tensor of logits."
-        )
-    return inputs[0]
-
-
-def _dtype(spec: Any, path: Path) -> torch.dtype:
-    code = spec.type.tensor_type.elem_type
+def _dtype(file: OnnxFile) -> torch.dtype:
+    code = file.input.type.tensor_type.elem_type
     if code not in _FLOATS:
         names = {number: name for name, number in onnx_package().TensorProto.DataType.items()}
         raise ModelError(
-            f"{path} takes inputs of type {names.get(code, code)}; float32 and float64 are read. Export it in float32."
+            f"{file.path} takes inputs of type {names.get(code, code)}; float32 and float64 are read. Export it in "
+            "float32; as it is, run=onnxruntime in its text lets attacks without gradients take float16."
         )
     return _FLOATS[code]
 
 
-def _lengths(spec: Any, path: Path, shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return the shape of one example as the file has it."""
-    sizes = [axis.dim_value if axis.HasField("dim_value") else 0 for axis in spec.type.tensor_type.shape.dim]
-    if len(sizes) < 2 or sizes[0] not in (0, 1, -1):
-        raise ModelError(
-            f"{path} takes inputs of shape {sizes}; its first axis must be the batch, of any length or 1. "
-            "Export it for one example, or with a free first axis."
-        )
-    if all(size > 0 for size in sizes[1:]):
-        return tuple(sizes[1:])
-    if shape is None or len(shape) != len(sizes) - 1:
-        raise InputError(f"{path} leaves lengths of its input open, {sizes[1:]}; give shape=, such as shape=3x32x32.")
-    return shape
-
-
-def _arranged(builder: Builder, given: tuple[int, ...], lengths: tuple[int, ...]) -> Value:
-    """Return the input in the shape and order the file takes."""
+def _translated(
+    file: OnnxFile, dtype: torch.dtype, order: Arrangement, ending: Ending, reading: str
+) -> Translation | None:
+    """Return the graph of a file that ends so, or None if what was taken off did not work on whole rows."""
+    builder = Builder(order.given, dtype, {}, file.path.name)
+    builder.way_out = WAY_OUT
     builder.operation = "the input"
-    if given == lengths:
-        return builder.input
-    if moves_channels(given, lengths):
-        return operations.permute(builder, builder.input, (0, 2, 3, 1))
-    if np.prod(given) != np.prod(lengths):
-        raise InputError(f"{builder.source} takes inputs of shape {lengths}, which {given} does not fill.")
-    return operations.reshape(builder, builder.input, (1, *lengths), 0)
+    values: dict[str, Any] = {**file.arrays, file.input.name: order.applied(builder)}
+    measured: set[str] = set()
+    fixed: list[str] = []
+    for node in ending.nodes:
+        builder.operation, builder.origin = node.op_type, f"{file.path.name}, node {node.name or node.output[0]}"
+        results = _results(builder, file, node, values)
+        values.update(zip(node.output, results, strict=False))
+        if node.op_type in ("Shape", "Size") or measured.intersection(node.input):
+            measured.update(node.output)
+        elif fixes_one_example(node, values):
+            fixed.append(f"{node.op_type} {node.name or node.output[0]}")
+    scores = values.get(ending.scores)
+    if isinstance(scores, Value) and not ending.fits(file.opset, scores):
+        return None
+    builder.operation, builder.origin = "the output", ""
+    row, reshaped = _row(builder, file, values[ending.output])
+    rows, notes = rows_of(file, ending, row.shape[1], reading)
+    graph = builder.finish(rows.applied(builder, row))
+    return Translation(graph, ending, rows, values, tuple(fixed), (*reshaped, *notes))
 
 
 def _results(builder: Builder, file: OnnxFile, node: Any, values: Mapping[str, Any]) -> list[Any]:
     """Return the results of one node."""
-    onnx = onnx_package()
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in _DOMAINS:
         builder.refuse(f"it is an operator of {node.domain}, not of the standard")
+    if node.op_type in _RANDOM:
+        builder.refuse("it draws random numbers")
+    try:
+        return _computed(builder, file, node, values)
+    except EpsballError:
+        raise
+    except Exception as error:
+        builder.refuse(f"its inputs and attributes do not fit ({type(error).__name__}: {error})")
+
+
+def _computed(builder: Builder, file: OnnxFile, node: Any, values: Mapping[str, Any]) -> list[Any]:
+    onnx = onnx_package()
     attributes = {entry.name: _attribute(onnx, entry) for entry in node.attribute}
     if node.op_type == "Constant":
         return [_constant(attributes)]
+    missing = [name for name in node.input if name and name not in values]
+    if missing:
+        builder.refuse(f"its input {missing[0]} is not a dense tensor")
     given = [values[name] if name else None for name in node.input]
     folds = _folds(node, given)
     if not folds and node.op_type not in RULES:
         builder.refuse("the operator has no rule")
     call = Call(builder, file.opset, given, list(node.input), len(node.output), attributes)
-    try:
-        results = _folded(onnx, file, node, given) if folds else RULES[node.op_type](call)
-    except EpsballError:
-        raise
-    except Exception as error:
-        builder.refuse(f"its inputs and attributes do not fit ({type(error).__name__}: {error})")
+    results = _folded(onnx, file, node, given) if folds else RULES[node.op_type](call)
     return results if isinstance(results, list) else [results]
 
 
@@ -171,10 +206,21 @@ def import_reference() -> Any:
     return ReferenceEvaluator
 
 
-def _logits(builder: Builder, file: OnnxFile, values: Mapping[str, Any]) -> Value:
-    """Return the output; in a file for one example, a vector is one row of logits."""
-    output = values[file.graph.output[0].name]
-    builder.operation, builder.origin = "the output", ""
+def _row(builder: Builder, file: OnnxFile, output: Any) -> tuple[Value, tuple[str, ...]]:
+    """Return the output as one row per example, and a note if it is written otherwise.
+
+    In a file for one example, a vector is one row; axes of length 1 beside that of the classes are left out.
+    """
     if not isinstance(output, Value):
         raise ModelError(f"{file.path} returns the same logits for every input.")
-    return operations.reshape(builder, output, (1, *output.shape)) if output.rank == 1 else output
+    notes: tuple[str, ...] = ()
+    width = max(output.example, default=1)
+    if output.rank == 1:
+        output = operations.reshape(builder, output, (1, *output.shape))
+    elif output.rank > 2 and output.axis == 0 and output.dropped and np.prod(output.example) == width:
+        notes = (f"its output (n, {', '.join(map(str, output.example))}) is read as (n, {width})",)
+        output = operations.reshape(builder, output, (1, width), 0)
+    if output.rank != 2 or output.axis != 0 or not output.dropped or output.shape[1] == 0:
+        builder.finish(output)
+        raise ModelError(f"{file.path} returns no logits: its output has shape {output.shape}.")
+    return output, notes

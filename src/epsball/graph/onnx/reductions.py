@@ -1,4 +1,4 @@
-"""Reductions, softmax and normalisation."""
+"""Reductions and softmax."""
 
 import math
 
@@ -8,7 +8,7 @@ from epsball.graph.value import Value
 
 
 def _axes(call: Call, x: Value) -> list[int] | None:
-    """Return the axes to reduce; None if x is returned as it is."""
+    """Return the axes to reduce; None if each entry is reduced alone."""
     axes = call.integers("axes", 1)
     if axes:
         return axes
@@ -22,7 +22,8 @@ def reduce(call: Call) -> Value:
     operator = builder.operation
     axes = _axes(call, x)
     if axes is None:
-        return x
+        functions = {"ReduceL1": "abs", "ReduceL2": "abs", "ReduceSumSquare": "square"}
+        return call.unary(functions[operator]) if operator in functions else x
     if operator == "ReduceMin":
         return decompositions.least(builder, x, axes, keep)
     if operator in ("ReduceL1", "ReduceL2"):
@@ -33,6 +34,16 @@ def reduce(call: Call) -> Value:
         x = operations.unary(builder, x, "square")
     kind = {"ReduceMean": kinds.Mean, "ReduceMax": kinds.Max}.get(operator, kinds.Sum)
     return operations.reduce(builder, x, kind, axes, keep)
+
+
+@rule("ReduceLogSum")
+def log_sum(call: Call) -> Value:
+    """Return log sum x over axes."""
+    builder, x, keep = call.builder, call.value(0), bool(call.attribute("keepdims", 1))
+    axes = _axes(call, x)
+    builder.rewrite()
+    total = x if axes is None else operations.reduce(builder, x, kinds.Sum, axes, keep)
+    return operations.unary(builder, total, "log")
 
 
 @rule("ReduceLogSumExp")
@@ -55,31 +66,3 @@ def softmax(call: Call) -> Value:
     kind = kinds.Softmax if builder.operation == "Softmax" else kinds.LogSoftmax
     result = operations.softmax(builder, x, axis, kind)
     return operations.reshape(builder, result, given, x.axis)
-
-
-@rule("LayerNormalization")
-def layer_norm(call: Call) -> Value:
-    """Return x normalised over its axes from `axis` on, then scaled entry by entry."""
-    x = call.value(0)
-    axes = range(call.attribute("axis", -1) % x.rank, x.rank)
-    normal = decompositions.normalise(call.builder, x, axes, float(call.attribute("epsilon", 1e-5)))
-    bias = None if call.array(2) is None else call.value(2)
-    return decompositions.scaled(call.builder, normal, call.value(1), bias)
-
-
-@rule("InstanceNormalization")
-def instance_norm(call: Call) -> Value:
-    """Return x normalised per channel, over its own axes."""
-    x = call.value(0)
-    eps = float(call.attribute("epsilon", 1e-5))
-    return decompositions.group_norm(call.builder, x, x.shape[1], call.value(1), call.value(2), eps)
-
-
-@rule("GroupNormalization")
-def group_norm(call: Call) -> Value:
-    """Return x normalised over groups of channels."""
-    if call.opset < 21:
-        call.builder.refuse("it has one scale per group before operator set 21; export with a newer one")
-    eps = float(call.attribute("epsilon", 1e-5))
-    groups = call.attribute("num_groups")
-    return decompositions.group_norm(call.builder, call.value(0), groups, call.value(1), call.value(2), eps)

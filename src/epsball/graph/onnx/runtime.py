@@ -1,21 +1,33 @@
 """The comparison of an imported graph with onnxruntime, made once per file."""
 
 import hashlib
+import json
 import os
-from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from epsball.errors import InputError, ModelError, first_line
 from epsball.files import write_json
-from epsball.graph._graph import Graph
 from epsball.graph.agreement import compare
+from epsball.graph.onnx.difference import first_difference
 from epsball.graph.onnx.file import OnnxFile, onnx_package
+from epsball.graph.onnx.input_shape import Arrangement
+from epsball.graph.onnx.session import Session
+from epsball.graph.onnx.translation import Translation
+from epsball.progress import report
 
 POINTS = 1000
 """Random inputs compared."""
+
+FEW = 4
+"""Inputs that are compared before the others, in one batch: most differences show there."""
+
+GROUP = 100
+"""Inputs whose largest logit is the scale of one comparison."""
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest logit.
@@ -23,16 +35,35 @@ TOLERANCE = 1e-4
 The graph runs in float64, so what remains is onnxruntime's own rounding: about 1e-7 per operation.
 """
 
+COARSE = 1e-2
+"""The same for the few inputs, whose largest logit may be small."""
 
-def check_against_runtime(graph: Graph, file: OnnxFile, given: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+_BLOCK_SECONDS = 0.5
+
+_WHY = (
+    "Either onnxruntime does not follow the standard there, or the file depends on its batch or on chance; "
+    "certificates would be about a different function. Export the network with another operator set, or without "
+    "automatic padding."
+)
+
+
+def check_against_runtime(translation: Translation, file: OnnxFile, order: Arrangement) -> tuple[str, ...]:
     """Compare a graph with onnxruntime at random points, unless this comparison was made before.
+
+    A file with a free batch axis whose nodes are written for one example is run example by example.
 
     Parameters
     ----------
-    graph
-        Takes inputs of shape `given`.
+    translation
+        The graph, and how the file's output is read.
     file
-        Takes inputs of shape `lengths`.
+        The file.
+    order
+        How its inputs are laid out.
+
+    Returns
+    -------
+    What was found about the file, for its user.
 
     Raises
     ------
@@ -40,57 +71,148 @@ def check_against_runtime(graph: Graph, file: OnnxFile, given: tuple[int, ...], 
         If onnxruntime cannot run the file, or they differ.
     """
     runtime = onnx_package("onnxruntime")
-    facts = [file.digest, graph.fingerprint(), str(given), runtime.__version__]
+    graph, ending = translation.graph, translation.ending
+    facts = [file.digest, graph.fingerprint(), str(order.given), runtime.__version__]
+    if ending.taken or len(file.graph.output) > 1:
+        facts += [ending.output, ending.taken]
     mark = _cache_folder() / f"{hashlib.sha256(' '.join(facts).encode()).hexdigest()}.json"
-    if mark.is_file():
-        return
-    x = torch.rand(POINTS, *given, generator=torch.Generator().manual_seed(0))
-    x[1::2] = 2 * x[1::2] - 1
-    exact = {name: tensor.double() for name, tensor in graph.parameters.items()}
-    run = _session(file)
-    for block in x.split(100):
-        with torch.no_grad():
-            computed = graph(block.double(), exact)
-        expected = run(_arranged(block, given, lengths))
-        compare(computed, torch.from_numpy(expected).reshape(computed.shape), graph.source, TOLERANCE)
-    _remember(mark, file, runtime.__version__)
+    known = _known(mark)
+    if known is None:
+        comparison = _Comparison(translation, file, order)
+        comparison.run()
+        known = {"file": file.digest, "points": POINTS, "onnxruntime": runtime.__version__}
+        known |= {"one_example": True} if comparison.alone and order.free else {}
+        _remember(mark, known)
+    return (_about_one_example(file, translation.fixed),) if known.get("one_example") else ()
 
 
-def moves_channels(given: tuple[int, ...], lengths: tuple[int, ...]) -> bool:
-    """Return whether inputs come as (c, h, w) where the file takes (h, w, c)."""
-    return given != lengths and len(given) == len(lengths) == 3 and given == (lengths[2], lengths[0], lengths[1])
+def _about_one_example(file: OnnxFile, fixed: tuple[str, ...]) -> str:
+    return (
+        f"the batch axis of {file.path.name} is free, but it is written for one example ({', '.join(fixed[:3])}): it "
+        "was checked example by example, and any number of rows is meant"
+    )
 
 
-def _arranged(x: torch.Tensor, given: tuple[int, ...], lengths: tuple[int, ...]) -> np.ndarray:
-    """Return inputs in the shape and order the file takes."""
-    x = x.permute(0, 2, 3, 1) if moves_channels(given, lengths) else x
-    return x.reshape(len(x), *lengths).contiguous().numpy()
+class _Comparison:
+    """The graph and the file at the same points.
 
+    Attributes
+    ----------
+    alone
+        Whether the file is given one example at a time.
+    """
 
-def _session(file: OnnxFile) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs a batch through onnxruntime, row by row if the file takes one row."""
-    runtime = onnx_package("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = runtime.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"])
-        (spec,) = [given for given in session.get_inputs() if given.name not in file.arrays]
-        kind = np.float64 if spec.type == "tensor(double)" else np.float32
-    except Exception as error:
-        raise ModelError(f"onnxruntime cannot run {file.path} ({first_line(error)}).") from error
-    single = spec.shape[0] == 1
+    def __init__(self, translation: Translation, file: OnnxFile, order: Arrangement) -> None:
+        self.translation, self.file, self.order = translation, file, order
+        self.alone = not order.free
+        ending = translation.ending
+        self.scores = Session(file, [ending.output], ending.nodes if ending.changed else None)
+        self.whole = Session(file, [ending.output], None) if ending.finish is not None else None
+        graph = translation.graph
+        self.exact = {name: tensor.double() for name, tensor in graph.parameters.items()}
 
-    def run(x: np.ndarray) -> np.ndarray:
-        blocks = np.split(x, len(x)) if single else [x]
+    def run(self) -> None:
+        """Compare at few points, then at all.
+
+        Raises
+        ------
+        ModelError
+            If onnxruntime cannot run the file, or they differ.
+        """
+        given = self.order.given
+        x = torch.rand(POINTS, *given, generator=torch.Generator().manual_seed(0))
+        x[1::2] = 2 * x[1::2] - 1
+        report(self._title, 0, len(x))
+        self._few(x[:FEW])
+        for start in range(0, len(x), GROUP):
+            self._group(x[start : start + GROUP], start, len(x))
+
+    def _few(self, x: Tensor) -> None:
+        """Compare at few points; find out whether the file takes one example at a time only."""
+        if self.alone or not self.translation.fixed:
+            self._compare(x, COARSE)
+            return
         try:
-            results = [session.run(None, {spec.name: block.astype(kind)})[0] for block in blocks]
-        except Exception as error:
-            raise ModelError(f"onnxruntime cannot run {file.path} ({first_line(error)}).") from error
-        return np.stack([r.reshape(-1) for r in results]) if single else results[0]
+            self._compare(x, COARSE)
+        except ModelError as of_batch:
+            self.alone = True
+            try:
+                self._compare(x, COARSE)
+            except ModelError as of_one:
+                raise ModelError(
+                    f"the batch axis of {self.file.path} is free, but it is written for one example "
+                    f"({', '.join(self.translation.fixed[:3])}). Batches: {of_batch} One example: {of_one} Export it "
+                    "with the batch's length left open in its shapes, x.flatten(1) or x.reshape(x.shape[0], -1)."
+                ) from of_one
 
-    return run
+    def _group(self, x: Tensor, start: int, total: int) -> None:
+        """Compare at the points of one group, run in blocks that take about half a second."""
+        computed, expected = [], []
+        done, size = 0, FEW
+        while done < len(x):
+            began = perf_counter()
+            block = x[done : done + size]
+            computed.append(self._computed(block))
+            expected.append(self._expected(block))
+            done += len(block)
+            report(self._title, start + done, total)
+            taken = perf_counter() - began
+            size = max(1, size // 2) if taken > 2 * _BLOCK_SECONDS else 2 * size if taken < _BLOCK_SECONDS else size
+        self._agree(x, torch.cat(computed), torch.cat(expected), TOLERANCE)
+        if self.whole is not None and start == 0:
+            self._check_end(x, torch.cat(expected))
+
+    def _compare(self, x: Tensor, tolerance: float) -> None:
+        expected = self._expected(x)
+        self._agree(x, self._computed(x), expected, tolerance)
+        self._check_end(x, expected)
+
+    def _agree(self, x: Tensor, computed: Tensor, expected: Tensor, tolerance: float) -> None:
+        graph = self.translation.graph
+        if computed.shape != expected.shape:
+            raise ModelError(
+                f"onnxruntime returns {expected.shape[1]} numbers per example of {graph.source} where its graph "
+                f"returns {computed.shape[1]}. {self._place(x)}{_WHY}"
+            )
+        try:
+            compare(computed, expected, graph.source, tolerance, why="")
+        except ModelError as error:
+            raise ModelError(f"{error}{self._place(x)}{_WHY}") from error
+
+    def _check_end(self, x: Tensor, logits: Tensor) -> None:
+        """Compare what was taken off, computed from the file's own logits, with what the file returns."""
+        finish = self.translation.ending.finish
+        if self.whole is None or finish is None:
+            return
+        expected = torch.from_numpy(self.whole.run(self.order.of(x), alone=self.alone))
+        computed = finish(logits.double())
+        if computed.shape != expected.shape:
+            raise ModelError(
+                f"{self.file.path} does not end in one {self.translation.ending.taken} of all its classes."
+            )
+        source = f"{self.file.path.name} with its {self.translation.ending.taken}"
+        compare(computed, expected, source, TOLERANCE, why=_WHY)
+
+    def _computed(self, x: Tensor) -> Tensor:
+        graph = self.translation.graph
+        try:
+            with torch.no_grad():
+                return graph(x.double(), self.exact)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ModelError(f"the graph of {graph.source} cannot be run ({first_line(error)}).") from error
+
+    def _expected(self, x: Tensor) -> Tensor:
+        return self.translation.rows(torch.from_numpy(self.scores.run(self.order.of(x), alone=self.alone)))
+
+    def _place(self, x: Tensor) -> str:
+        """Return where the two first differ, as a sentence; empty if that is not found."""
+        one = x[1:2]  # entries of both signs
+        node = first_difference(self.translation, self.file, self.order.of(one), one)
+        return f"They first differ at {node}. " if node else ""
+
+    @property
+    def _title(self) -> str:
+        return f"comparison of {self.file.path.name} with onnxruntime"
 
 
 def _cache_folder() -> Path:
@@ -99,9 +221,18 @@ def _cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "epsball" / "onnx"
 
 
-def _remember(mark: Path, file: OnnxFile, version: str) -> None:
+def _known(mark: Path) -> dict[str, Any] | None:
+    """Return what was remembered of a comparison, None if nothing was."""
+    try:
+        known = json.loads(mark.read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def _remember(mark: Path, known: dict[str, Any]) -> None:
     """Note that a comparison was made; if the cache cannot be written, it is made again next time."""
     try:
-        write_json(mark, {"file": file.digest, "points": POINTS, "onnxruntime": version})
+        write_json(mark, known)
     except InputError:
         return

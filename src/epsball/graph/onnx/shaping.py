@@ -150,7 +150,26 @@ def pad(call: Call) -> Value:
     order = [width for axis in reversed(range(first, x.rank)) for width in added.get(axis, (0, 0))]
     if mode is None:
         call.builder.refuse(f"the mode {call.attribute('mode')!r} has no rule")
+    if mode != "constant" and (len(order) != 2 * (x.rank - 2) or x.rank > 5):
+        return _repeated(call, x, added, mode)
     return operations.per_example(call.builder, x, kinds.Pad(widths=tuple(order), mode=mode, value=value))
+
+
+def _repeated(call: Call, x: Value, borders: operations.Borders, mode: PadMode) -> Value:
+    """Return x with borders of its own entries, one axis after the other."""
+    for axis, (before, after) in borders.items():
+        n = x.shape[axis]
+        if mode == "reflect" and max(before, after) >= n:
+            call.builder.refuse(f"it reflects {max(before, after)} entries of an axis of length {n}")
+        places = range(-before, n + after)
+        indices = {
+            "replicate": lambda p, n=n: min(max(p, 0), n - 1),
+            "reflect": lambda p, n=n: n - 1 - abs(n - 1 - abs(p)),
+            "circular": lambda p, n=n: p % n,
+        }
+        if before or after:
+            x = operations.gather(call.builder, x, axis, [indices[mode](place) for place in places])
+    return x
 
 
 @rule("DepthToSpace", "SpaceToDepth")
@@ -201,11 +220,16 @@ def resize(call: Call) -> Value:
 def _scales(call: Call, x: Value) -> tuple[list[float], list[int]]:
     """Return the factor and the new length of each axis."""
     position = 1 if call.builder.operation == "Upsample" or call.opset < 11 else 2
+    axes = [axis % x.rank for axis in call.attribute("axes", range(x.rank))]
     written = call.attribute("scales") if call.given(position) is None else call.constant(position).reshape(-1)
     if written is not None and len(written):
-        factors = [float(factor) for factor in written]
+        named = dict(zip(axes, map(float, written), strict=True))
+        factors = [named.get(axis, 1.0) for axis in range(x.rank)]
         return factors, [math.floor(n * factor) for n, factor in zip(x.shape, factors, strict=True)]
-    sizes = numbers(call.constant(3))
+    if call.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        call.builder.refuse("a size that keeps the ratio of its sides has no rule; give both sides")
+    lengths = dict(zip(axes, numbers(call.constant(3)), strict=True))
+    sizes = [lengths.get(axis, n) for axis, n in enumerate(x.shape)]
     return [size / n for size, n in zip(sizes, x.shape, strict=True)], sizes
 
 

@@ -1,8 +1,10 @@
 """Kernel, stride, padding and dilation of convolutions and pools."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+
+import torch
 
 from epsball.graph import decompositions, kinds, operations
 from epsball.graph.onnx.rule import Call, rule
@@ -24,8 +26,12 @@ class Window:
         return all(before == after for before, after in self.pads)
 
 
-def window(call: Call, x: Value, kernel: Sequence[int]) -> Window:
-    """Return the windows of a node, with automatic padding computed."""
+def window(call: Call, x: Value, kernel: Sequence[int], *, pool: bool = False) -> Window:
+    """Return the windows of a node, with automatic padding computed.
+
+    For pools it is computed as onnxruntime does: dilation does not count, and windows that step over entries make it
+    negative. The standard's formula would give another shape.
+    """
     ones = (1,) * len(kernel)
     stride = tuple(call.attribute("strides", ones))
     dilation = tuple(call.attribute("dilations", ones))
@@ -34,9 +40,10 @@ def window(call: Call, x: Value, kernel: Sequence[int]) -> Window:
     if automatic in ("SAME_UPPER", "SAME_LOWER"):
         pads = []
         for n, k, s, d in zip(lengths, kernel, stride, dilation, strict=True):
-            total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-            less, more = total // 2, total - total // 2
-            pads.append((less, more) if automatic == "SAME_UPPER" else (more, less))
+            total = (-(-n // s) - 1) * s + (k if pool else d * (k - 1) + 1) - n
+            total = total if pool else max(total, 0)
+            before = int((total if automatic == "SAME_UPPER" else total + 1) / 2)
+            pads.append((before, total - before))
         return Window(tuple(kernel), stride, dilation, tuple(pads))
     written = call.attribute("pads", (0,) * 2 * len(kernel)) if automatic == "NOTSET" else (0,) * 2 * len(kernel)
     half = len(kernel)
@@ -57,11 +64,12 @@ def max_pool(call: Call) -> Value:
     x = operations.whole_example(call.builder, call.value())
     if call.attribute("storage_order", 0):
         call.builder.refuse("storage_order=1 has no rule")
-    place = window(call, x, call.attribute("kernel_shape"))
+    x, place = _pool(call, x)
     ceil_mode = bool(call.attribute("ceil_mode", 0))
     fits = place.symmetric and all(2 * before <= k for (before, _), k in zip(place.pads, place.kernel, strict=True))
     if not fits:
-        return decompositions.window_max(call.builder, x, _windows(x.shape[2:], place, ceil_mode))
+        starts = _starts(x.shape[2:], place, ceil_mode)
+        return decompositions.window_max(call.builder, x, _entries(call, x.shape[2:], place, starts))
     kind = kinds.MaxPool(
         kernel=place.kernel,
         stride=place.stride,
@@ -72,37 +80,77 @@ def max_pool(call: Call) -> Value:
     return operations.per_example(call.builder, x, kind)
 
 
-def _windows(lengths: Sequence[int], place: Window, ceil_mode: bool) -> list[list[list[int]]]:
-    """Return, for each axis, the entries of each window that are not padding."""
+def _pool(call: Call, x: Value) -> tuple[Value, Window]:
+    """Return what a pool's windows lie in, entries that negative padding cuts off left out, and the windows."""
+    place = window(call, x, call.attribute("kernel_shape"), pool=True)
+    x, added = operations.crop(call.builder, x, dict(enumerate(place.pads, start=2)))
+    return x, replace(place, pads=tuple(added[axis] for axis in range(2, x.rank)))
+
+
+def _starts(lengths: Sequence[int], place: Window, ceil_mode: bool) -> list[list[int]]:
+    """Return, for each axis, where windows start; none starts behind the last entry."""
     axes = zip(lengths, place.kernel, place.stride, place.dilation, place.pads, strict=True)
     result = []
     for n, k, s, d, (before, after) in axes:
         room = n + before + after - d * (k - 1) - 1
         count = (-(-room // s) if ceil_mode else room // s) + 1
-        starts = [i * s - before for i in range(count) if i * s - before < n]
-        result.append([[p for p in range(start, start + d * k, d) if 0 <= p < n] for start in starts])
+        result.append([i * s - before for i in range(count) if i * s - before < n])
+    return result
+
+
+def _entries(
+    call: Call, lengths: Sequence[int], place: Window, starts: Sequence[Sequence[int]]
+) -> list[list[list[int]]]:
+    """Return, for each axis, the entries of each window that are not padding."""
+    axes = zip(lengths, place.kernel, place.dilation, starts, strict=True)
+    result = [[[p for p in range(start, start + d * k, d) if 0 <= p < n] for start in along] for n, k, d, along in axes]
+    if not all(along and all(along) for along in result):
+        call.builder.refuse("a window holds padding only, or there is none")
     return result
 
 
 @rule("AveragePool")
 def average_pool(call: Call) -> Value:
     """Return the mean over windows."""
-    x = operations.whole_example(call.builder, call.value())
-    place = window(call, x, call.attribute("kernel_shape"))
-    count_pads = bool(call.attribute("count_include_pad", 0))
-    if set(place.dilation) != {1}:
-        call.builder.refuse("dilation has no rule")
-    if not place.symmetric and not count_pads:
-        call.builder.refuse("asymmetric padding that the divisor does not count has no rule")
+    x, place = _pool(call, operations.whole_example(call.builder, call.value()))
+    count_pads, ceil_mode = bool(call.attribute("count_include_pad", 0)), bool(call.attribute("ceil_mode", 0))
+    small = all(2 * before <= k for (before, _), k in zip(place.pads, place.kernel, strict=True))
+    plain = small if place.symmetric else count_pads
+    if set(place.dilation) != {1} or not plain:
+        return _mean_of_sum(call, x, place, ceil_mode, count_pads)
     x, padding = padded(call, x, place)
     kind = kinds.AveragePool(
         kernel=place.kernel,
         stride=place.stride,
         padding=padding,
-        ceil_mode=bool(call.attribute("ceil_mode", 0)),
+        ceil_mode=ceil_mode,
         count_include_pad=count_pads,
     )
     return operations.per_example(call.builder, x, kind)
+
+
+def _mean_of_sum(call: Call, x: Value, place: Window, ceil_mode: bool, count_pads: bool) -> Value:
+    """Return the mean over windows as a convolution with ones, divided by how many entries count in each window."""
+    builder, lengths = call.builder, x.shape[2:]
+    builder.rewrite()
+    starts = _starts(lengths, place, ceil_mode)
+    entries = _entries(call, lengths, place, starts)
+    counts, widths = torch.ones(()), []
+    axes = zip(lengths, place.kernel, place.dilation, place.pads, starts, entries, strict=True)
+    for n, k, d, (before, after), along, inside in axes:
+        counted = [sum(p < n + after for p in range(start, start + d * k, d)) for start in along]
+        counts = counts.unsqueeze(-1) * torch.tensor(counted if count_pads else [len(window) for window in inside])
+        widths.append((before, max(along[-1] + d * (k - 1) + 1 - n, 0)))
+    wide = operations.per_example(builder, x, kinds.Pad(widths=tuple(chain.from_iterable(reversed(widths)))))
+    kind = kinds.Convolution(
+        weight=builder.named(torch.ones(x.shape[1], 1, *place.kernel)),
+        bias=None,
+        stride=place.stride,
+        padding=(0,) * len(lengths),
+        dilation=place.dilation,
+        groups=x.shape[1],
+    )
+    return operations.divide(builder, operations.per_example(builder, wide, kind), builder.number(counts))
 
 
 @rule("GlobalAveragePool")
@@ -117,3 +165,11 @@ def global_max_pool(call: Call) -> Value:
     """Return the maximum of each channel."""
     x = operations.whole_example(call.builder, call.value())
     return operations.reduce(call.builder, x, kinds.Max, range(2, x.rank), keep=True)
+
+
+@rule("GlobalLpPool")
+def global_lp_pool(call: Call) -> Value:
+    """Return the norm of each channel."""
+    x = operations.whole_example(call.builder, call.value())
+    call.builder.rewrite()
+    return decompositions.norm(call.builder, x, call.attribute("p", 2), range(2, x.rank), keep=True)
