@@ -32,7 +32,7 @@ from epsball.results import jsonable
 
 BATCH = 250
 CERTIFICATE_BUDGET = 5_000
-"""Passes per example, those of the audit's budget ``quick``."""
+"""Passes per example, those of the audit's effort ``quick``."""
 SIEVE = PGD(steps=10)
 """The audit's short attack; what it breaks is not certified."""
 NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}

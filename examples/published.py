@@ -1,6 +1,6 @@
-"""Builders of published networks whose layout is none of epsball's reference architectures.
+"""Builders of published networks whose layout is not one of epsball's reference architectures.
 
-Each is named in a model's text, with the published file of weights behind it::
+Each is named in a model's text, followed by the published file of weights::
 
     examples/published.py:resnet2b@resnet2b.pth,mean=0.4914:0.4822:0.4465,std=0.2471:0.2435:0.2616
 

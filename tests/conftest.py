@@ -27,12 +27,3 @@ def as_users_run():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture
-def short_audits(monkeypatch):
-    """Let an audit's default attack be a short one."""
-    from epsball.attacks import PGD
-    from epsball.auditing.audit import BUDGETS
-
-    monkeypatch.setitem(BUDGETS, "quick", PGD(steps=40))

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,26 @@ def test_a_name_is_reachable_in_a_fresh_interpreter(name):
 
 def test_importing_the_package_imports_no_torch():
     subprocess.run([sys.executable, "-c", "import sys, epsball; sys.exit('torch' in sys.modules)"], check=True)
+
+
+def test_the_citation_names_the_version():
+    citation = Path(__file__).parents[1] / "CITATION.cff"
+    assert f"version: {epsball.__version__}\n" in citation.read_text()
+
+
+OLD_NAMES = {
+    "epsball.attacks.engine.query.Query": {"component": "begin_stage"},
+    "epsball.classifier.Classifier": {"adopt": "to_model", "handled": "effective_logits"},
+    "epsball.errors": {"choose": "lookup"},
+}
+
+
+@pytest.mark.parametrize("home", OLD_NAMES)
+def test_old_names_of_members_still_work(home):
+    module, _, name = home.rpartition(".")
+    owner = getattr(import_module(module), name)
+    for old, new in OLD_NAMES[home].items():
+        assert getattr(owner, old) is getattr(owner, new)
 
 
 def _all_results(parent: type = Result) -> list[type]:

@@ -1,7 +1,7 @@
 """Checks of the numbers that options take: each raises InputError with the name, the value and the rule."""
 
 import math
-from numbers import Integral, Real
+from numbers import Real
 
 from epsball.errors import InputError
 
@@ -20,7 +20,7 @@ def check_count(name: str, value: object, *, unit: str = "", optional: bool = Fa
     """
     if optional and value is None:
         return
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         of, none = f" of {unit}" if unit else "", ", or None" if optional else ""
         raise InputError(f"{name} is {value!r}; it must be a whole number{of}, at least 1{none}.")
 

@@ -91,3 +91,6 @@ def lookup(known: Mapping[str, T], name: str, what: str) -> T:
     if name not in known:
         raise InputError(f"unknown {what} '{name}'; known: {', '.join(known)}.{nearest(str(name), known)}")
     return known[name]
+
+
+choose = lookup  # old name, until 0.3

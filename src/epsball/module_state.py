@@ -1,11 +1,12 @@
 """Using a module and restoring its state."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from epsball.deployed_state import DeployedState
+from epsball.errors import ModelError
 from epsball.generator_state import preserved
 
 
@@ -27,50 +28,45 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
+def untouched(module: nn.Module, parameters: frozenset[str] | None = None) -> Iterator[DeployedState]:
     """Switch `module` to evaluation mode with frozen parameters; restore everything afterwards.
 
-    Every submodule's mode, every parameter's ``requires_grad``, the set of buffers and their values,
-    and the global generators are restored, also after an exception. State that a module keeps outside
-    its parameters and buffers is not seen, and two threads must not enter the block for one module at
-    once.
+    Every submodule's mode, every parameter's ``requires_grad``, the global generators and whatever
+    `DeployedState` sees are restored, also after an exception. Two threads must not enter the block
+    for one module at once.
+
+    Parameters
+    ----------
+    module, parameters
+        As for `DeployedState`.
+
+    Raises
+    ------
+    ModelError
+        If the module changed something that cannot be restored.
     """
-    gradients = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    buffers = [(part, _buffers(part)) for part in module.modules()]
-    values = {
-        id(tensor): tensor.detach().clone() for _, held in buffers for tensor in held.values() if tensor is not None
-    }
+    # What was made in inference mode has no gradients, and flags that cannot be put back.
+    trainable = [parameter for parameter in module.parameters() if not parameter.is_inference()]
+    flags = [(parameter, parameter.requires_grad) for parameter in trainable]
     with preserved(), evaluating(module):
         try:
-            for parameter, _ in gradients:
+            for parameter, _ in flags:
                 parameter.requires_grad_(False)
-            yield
+            with _restored(DeployedState(module, parameters)) as state:
+                yield state
         finally:
-            for parameter, needed in gradients:
-                parameter.requires_grad_(needed)
-            for part, held in buffers:
-                _restore(part, held, values)
+            for parameter, needed in flags:
+                if parameter.requires_grad != needed:
+                    parameter.requires_grad_(needed)
 
 
-def _buffers(part: nn.Module) -> dict[str, Tensor | None]:
-    """Return a module's own buffers; TorchScript does not keep them in a dictionary."""
-    return dict(part._buffers) if isinstance(part._buffers, dict) else dict(part.named_buffers(recurse=False))
-
-
-def _restore(part: nn.Module, held: dict[str, Tensor | None], values: dict[int, Tensor]) -> None:
-    """Restore a module's set of buffers and their values."""
-    if isinstance(part._buffers, dict):
-        part._buffers.clear()
-        part._buffers.update(held)
-    for buffer in held.values():
-        if buffer is not None and not _same(buffer, values[id(buffer)]):
-            buffer.detach().copy_(values[id(buffer)])
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Return whether two tensors hold the same values, NaN counting as equal to itself."""
-    if a.shape != b.shape:
-        return False
-    if a.layout != torch.strided:
-        a, b = a.to_dense(), b.to_dense()
-    return bool(((a == b) | ((a != a) & (b != b))).all())
+@contextmanager
+def _restored(state: DeployedState) -> Iterator[DeployedState]:
+    """Restore the state of a module after the block; an exception of the block goes first."""
+    try:
+        yield state
+    except BaseException:
+        with suppress(ModelError):
+            state.restore()
+        raise
+    state.restore()

@@ -174,7 +174,7 @@ class Quantities(results.Result):
     """The three quantities of 17.6.1 as intervals, bounded from both sides.
 
     An attack bounds a robust risk from below, a certificate from above. The difference of two
-    attack bounds is no bound, so without a certificate the intervals reach the trivial ends.
+    attack bounds is not a bound, so without a certificate the intervals reach the trivial ends.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """An independent checker of epsball's certificates.
 
 It imports neither torch nor epsball. From the network, the ball and the slopes in the file it
-derives the bounds anew - intermediate ones in float64 with its own error terms, the final rows in
-balls of 256 bits (python-flint) - and accepts a claim only if its own bound reaches it.
+derives the bounds anew - in float64 with its own error terms, smooth functions in balls of 256 bits
+(python-flint) - and accepts a claim only if its own bound reaches it.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epsball_replay.derive import Derivation
+from epsball_replay.derive import Derivation, Progress
 from epsball_replay.files import read_certificate
 from epsball_replay.network import ReplayError
 
@@ -33,11 +33,13 @@ class Verdict:
         Claimed and derived lower bounds of z_p - z_j, by class j.
     semantics, assumptions
         What the claim is about, as the certificate states it.
+    fingerprint
+        The hash of the model, over all of the network in the model file; `epsball fingerprint` prints that of yours.
 
     Examples
     --------
-    >>> print(Verdict(True, True, 0, claims={1: 0.25}, derived={1: 0.2501}, semantics="real", assumptions={}))
-    accepted (real); class 0 over class 1: claimed 0.25, derived 0.2501
+    >>> print(Verdict(True, True, 0, {1: 0.25}, {1: 0.2501}, semantics="real", assumptions={}, fingerprint="6c4f"))
+    accepted (real); class 0 over class 1: claimed 0.25, derived 0.2501; model 6c4f
     """
 
     accepted: bool
@@ -47,22 +49,34 @@ class Verdict:
     derived: dict[int, float]
     semantics: str
     assumptions: dict[str, object]
+    fingerprint: str
 
     def __str__(self) -> str:
         least = min(self.derived, key=self.derived.__getitem__)
         return (
             f"{'accepted' if self.accepted else 'REJECTED'} ({self.semantics}); class {self.predicted} over class "
-            f"{least}: claimed {self.claims[least]:.6g}, derived {self.derived[least]:.6g}"
+            f"{least}: claimed {self.claims[least]:.6g}, derived {self.derived[least]:.6g}; model {self.fingerprint}"
         )
 
 
-def replay(path: str | Path) -> Verdict:
+def replay(
+    path: str | Path, *, model_hash: str | None = None, progress: Progress = lambda done, total: None
+) -> Verdict:
     """Derive a certificate's bounds anew and compare them with its claims.
+
+    Parameters
+    ----------
+    path
+        The certificate; the model file that it names lies beside it.
+    model_hash
+        The fingerprint of the model that the claim must be about, or its first 16 or more digits.
+    progress
+        Called now and then with the number of entries bounded so far, and of all.
 
     Raises
     ------
     ReplayError
-        If the file, or the model file beside it, is malformed or of a kind that is not replayed.
+        If the file, or the model file beside it, is malformed, of another model, or of a kind that is not replayed.
 
     Examples
     --------
@@ -73,8 +87,8 @@ def replay(path: str | Path) -> Verdict:
     """
     try:
         with np.errstate(all="ignore"):
-            certificate = read_certificate(Path(path))
-            derived = Derivation(certificate).margins()
+            certificate = read_certificate(Path(path), model_hash)
+            derived = Derivation(certificate, progress).margins()
     except ReplayError:
         raise
     except Exception as error:  # Whatever fails in a file from anywhere, the certificate is not accepted.
@@ -88,4 +102,5 @@ def replay(path: str | Path) -> Verdict:
         derived=derived,
         semantics=certificate.semantics,
         assumptions=certificate.assumptions,
+        fingerprint=certificate.network.fingerprint,
     )

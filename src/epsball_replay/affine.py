@@ -1,35 +1,46 @@
 """The affine kinds of node: y = sum of M z over the inputs z, plus a constant, with M a sparse matrix.
 
 Values are flattened. Every M is built from `taps`: for each entry of y the entries of z it takes,
-(..., k), -1 for none, and a coefficient for each.
+(..., k), -1 for none, and a coefficient for each. The shape that a node must have follows from them.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from epsball_replay.kinds import PADDING
 from epsball_replay.network import Array, Network, Node, require
-from epsball_replay.step import Step, matrix
+from epsball_replay.step import LARGEST, SMALLEST, Step, matrix
 
-_MODES: dict[str, Any] = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_LARGEST_WINDOW = 2**27
 
 
-def affine(node: Node, network: Network, ranges: dict[str, tuple[Array, Array]]) -> Step | None:
-    """Return the node as an affine one, or None for nonlinear kinds."""
+def affine(node: Node, network: Network, ranges: dict[str, tuple[Array, Array]], *, float32: bool) -> Step | None:
+    """Return the node as an affine one, or None for nonlinear kinds; `ranges` are bounds of values so far."""
     numbers = [np.arange(network.nodes[z].size).reshape(network.nodes[z].shape) for z in node.inputs]
     kind = node.attributes["function"] if node.kind == "Elementwise" else node.kind
     if kind in _MOVES:
         (z,) = numbers
-        taps = _MOVES[kind](z, node, node.attributes)[..., None]
-        require(taps.shape[:-1] == node.shape, f"{node.name}: {taps.shape[:-1]} is not the shape {node.shape}.")
-        border = np.where(taps < 0, float(node.attributes.get("value", 0.0)), 0.0)
-        return _step(node, [matrix(taps, 1.0, z.size)], border[..., 0], extra=None)
+        taps = _MOVES[kind](z, node, node.attributes)
+        _has_shape(node, taps.shape)
+        border = np.where(taps < 0, _border(node, float32=float32), 0.0)
+        return _step(node, [matrix(taps[..., None], 1.0, z.size)], border, extra=None)
     if kind in ("Multiply", "Divide"):
-        return _scaled(node, numbers, ranges)
+        return _scaled(node, numbers, ranges, float32=float32)
+    if kind in ("BatchNorm", *_MEANS):
+        (z,), (size,) = numbers, [np.maximum(*map(np.abs, ranges[name])) for name in node.inputs]
+        if kind != "BatchNorm":
+            return _mean(node, z, size)
+        return _batch_norm(node, network, z, size.reshape(z.shape), float32=float32)
     return _BUILD[kind](node, network, *numbers) if kind in _BUILD else None
+
+
+def _has_shape(node: Node, shape: tuple[int, ...]) -> None:
+    require(shape == node.shape, f"node {node.name}, a {node.kind}, has the shape {shape}, not {node.shape}.")
 
 
 def _step(node: Node, maps: list[csr_array], constant: Any = 0.0, *, size: Any = 0.0, extra: int | None = 1) -> Step:
@@ -41,7 +52,9 @@ def _step(node: Node, maps: list[csr_array], constant: Any = 0.0, *, size: Any =
     size = np.maximum(np.abs(constant), np.broadcast_to(size, node.shape).ravel())
     terms = sum(int(np.diff(part.indptr).max(initial=0)) for part in maps)
     inputs = [(name, part, part) for name, part in zip(node.inputs, maps, strict=True)]
-    return Step(inputs, constant, constant, size, 0 if extra is None else terms + extra, extra or 0, extra is None)
+    factor = max((max(part.data.max(initial=0), -part.data.min(initial=0)) for part in maps), default=0.0)
+    rounded = {} if extra is None else {"deployed": terms + extra, "extra": extra, "exact": False}
+    return Step(inputs, constant, constant, size, factor=float(factor), **rounded)
 
 
 def _spread(node: Node, z: Array, factor: Any) -> csr_array:
@@ -49,54 +62,111 @@ def _spread(node: Node, z: Array, factor: Any) -> csr_array:
     return matrix(np.broadcast_to(z, node.shape)[..., None], np.broadcast_to(factor, node.shape)[..., None], z.size)
 
 
+def _signed(node: Node, *signed: tuple[Array, float], extra: int | None) -> Step:
+    _has_broadcast_shape(node, [z for z, _ in signed])
+    return _step(node, [_spread(node, z, sign) for z, sign in signed], extra=extra)
+
+
+def _has_broadcast_shape(node: Node, numbers: list[Array]) -> None:
+    require(all(z.ndim == len(node.shape) for z in numbers), f"node {node.name} has inputs of several ranks.")
+    _has_shape(node, np.broadcast_shapes(*(z.shape for z in numbers)))
+
+
 def _concatenated(node: Node, _: Network, *numbers: Array) -> Step:
     def alone(z: Array) -> csr_array:
         parts = [other if other is z else np.full(other.shape, -1) for other in numbers]
         return matrix(np.concatenate(parts, axis=node.attributes["axis"])[..., None], 1.0, z.size)
 
+    _has_shape(node, np.concatenate(numbers, axis=node.attributes["axis"]).shape)
     return _step(node, [alone(z) for z in numbers], extra=None)
 
 
-def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Array]]) -> Step | None:
+def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Array]], *, float32: bool) -> Step | None:
     """Return a product or a quotient with a value that is constant, if one is; to it belongs a matrix of zeros."""
+    _has_broadcast_shape(node, numbers)
     fixed = [bool((ranges[name][0] == ranges[name][1]).all()) for name in node.inputs]
     at = 1 if fixed[1] else 0
     if not fixed[at] or (node.kind == "Divide" and at == 0):
         return None
     factor = ranges[node.inputs[at]][0].reshape(numbers[at].shape)
-    require(node.kind == "Multiply" or factor.all(), f"{node.name}: division by zero.")
+    # A divisor that may be flushed to zero is one.
+    least = SMALLEST if float32 else 0.0
+    by_zero = node.kind == "Divide" and not ((factor != 0) & (np.abs(factor) >= least)).all()
+    require(not by_zero, f"{node.name}: division by zero.")
     maps = [csr_array((node.size, z.size)) for z in numbers]
     maps[1 - at] = _spread(node, numbers[1 - at], factor if node.kind == "Multiply" else 1 / factor)
     return _step(node, maps)
 
 
-def _constant(node: Node, network: Network) -> Array:
-    return network.parameters[node.attributes["parameter"]].astype(np.float64).reshape(node.shape)
+def _constant(node: Node, network: Network) -> Step:
+    return _step(node, [], network.parameter(node.attributes["parameter"], node.shape), extra=None)
+
+
+def _reshaped(z: Array, _: Node, options: dict[str, Any]) -> Array:
+    return z.reshape(options["shape"])
+
+
+def _expanded(z: Array, node: Node, options: dict[str, Any]) -> Array:
+    require(z.ndim == len(options["shape"]), f"{node.name} expands to another rank.")
+    return np.broadcast_to(z, options["shape"])
 
 
 def _sliced(z: Array, _: Node, options: dict[str, Any]) -> Array:
     return z[(slice(None),) * options["axis"] + (slice(options["start"], options["end"], options["step"]),)]
 
 
-def _padded(z: Array, _: Node, options: dict[str, Any]) -> Array:
+def _padded(z: Array, node: Node, options: dict[str, Any]) -> Array:
     widths: Any = np.array(options["widths"]).reshape(-1, 2)[::-1].tolist()
+    widths = [(0, 0)] * (z.ndim - len(widths)) + widths
+    _has_shape(node, tuple(n + sum(both) for n, both in zip(z.shape, widths, strict=True)))
+    # Beyond these widths PyTorch has no such padding.
+    room = {"reflect": 1, "circular": 0}.get(options["mode"], -math.inf)
+    fits = all(max(both) <= n - room for n, both in zip(z.shape, widths, strict=True) if any(both))
+    require(fits, f"{node.name} pads {z.shape} by {widths} in the mode {options['mode']!r}.")
+    mode: Any = PADDING[options["mode"]]
     border: Any = {"constant_values": -1} if options["mode"] == "constant" else {}
-    return np.pad(z, [(0, 0)] * (z.ndim - len(widths)) + widths, mode=_MODES[options["mode"]], **border)
+    return np.pad(z, widths, mode=mode, **border)
+
+
+def _border(node: Node, *, float32: bool) -> float:
+    """Return what a border is filled with; the deployed one is a number of float32."""
+    value = float(node.attributes.get("value", 0.0))
+    value = float(np.float32(value)) if float32 else value
+    require(math.isfinite(value), f"{node.name} pads with what float32 does not hold.")
+    return value
 
 
 def pooled(node: Node, z: Array) -> Array:
     """Return the taps of a pooling node, channel by channel, or of a reduction over axes, (entries, k)."""
     options = node.attributes
     if "axes" in options:
-        length = math.prod(z.shape[axis] for axis in options["axes"])
-        require(node.size * length == z.size, f"{node.name}: over axes {options['axes']} it is not {node.shape}.")
-        return np.moveaxis(z, options["axes"], range(-len(options["axes"]), 0)).reshape(node.size, -1)
+        axes = options["axes"]
+        require(axes and max(axes) < z.ndim, f"{node.name} is over axes {axes} of {z.shape}.")
+        _has_shape(node, tuple(1 if axis in axes else n for axis, n in enumerate(z.shape)))
+        return np.moveaxis(z, axes, range(-len(axes), 0)).reshape(node.size, -1)
     if node.kind == "AdaptiveAveragePool":
-        kernel = [n // m for n, m in zip(z.shape[1:], node.shape[1:], strict=True)]
-        even = [m * k for m, k in zip(node.shape[1:], kernel, strict=True)] == list(z.shape[1:])
+        kernel = [n // m for n, m in zip(z.shape[1:], options["size"], strict=True)]
+        even = [m * k for m, k in zip(options["size"], kernel, strict=True)] == list(z.shape[1:])
         require(even, f"{node.name}: adaptive pooling into windows of different size is not replayed.")
-        options = {"kernel": kernel, "stride": kernel, "padding": [0] * len(kernel)}
-    return _windows(z, node.shape[1:], {"dilation": [1] * (z.ndim - 1), **options}).reshape(node.size, -1)
+        options = {"kernel": kernel, "stride": kernel, "padding": [0] * len(kernel), "ceil_mode": False}
+    options = {"dilation": [1] * (z.ndim - 1), **options}
+    places = _places(z.shape[1:], options)
+    _has_shape(node, (z.shape[0], *places))
+    return _windows(z, places, options).reshape(node.size, -1)
+
+
+def _places(wide: tuple[int, ...], options: dict[str, Any]) -> tuple[int, ...]:
+    """Return at how many places a kernel lies along each axis; with `ceil_mode` also where it sticks out."""
+
+    def along(n: int, k: int, s: int, p: int, d: int) -> int:
+        room = n + 2 * p - d * (k - 1) - 1
+        count = (-(-room // s) if options["ceil_mode"] else room // s) + 1
+        # A window begins in the input or before it.
+        return count - bool(options["ceil_mode"] and (count - 1) * s >= n + p)
+
+    require(1 <= len(wide) <= 3, f"windows lie along 1 to 3 axes, not {len(wide)}.")
+    keys = ("kernel", "stride", "padding", "dilation")
+    return tuple(along(*one) for one in zip(wide, *(options[key] for key in keys), strict=True))
 
 
 def _windows(z: Array, places: tuple[int, ...], options: dict[str, Any]) -> Array:
@@ -105,24 +175,30 @@ def _windows(z: Array, places: tuple[int, ...], options: dict[str, Any]) -> Arra
     for axis, (n, k, s, p, d) in enumerate(axes, start=1):
         z = np.moveaxis(z, axis, -1)
         wide = z.shape[-1]
-        fits = -s < wide + 2 * p - (n - 1) * s - (k - 1) * d - 1 < max(s, d)
-        require(fits, f"windows of {k} at {n} places do not fit along an axis of {wide}.")
+        require(n * k <= _LARGEST_WINDOW, f"windows of {k} at {n} places are larger than this checker reads.")
         at = np.arange(n)[:, None] * s - p + np.arange(k) * d
         z = np.append(z, np.full((*z.shape[:-1], 1), -1), axis=-1)[..., np.where((at < 0) | (at >= wide), wide, at)]
         z = np.moveaxis(z, -2, axis)
     return z
 
 
-def _averaged(node: Node, _: Network, z: Array) -> Step:
+def _total(node: Node, _: Network, z: Array) -> Step:
+    return _step(node, [matrix(pooled(node, z), 1.0, z.size)], extra=2)
+
+
+def _mean(node: Node, z: Array, size: Array) -> Step:
     taps, options = pooled(node, z), node.attributes
-    padded = options.get("count_include_pad", False)
-    count = options.get("divisor") or (taps.shape[1] if padded else (taps >= 0).sum(axis=1, keepdims=True))
-    known = options.get("divisor") or not (padded and options["ceil_mode"])
-    require(known, f"{node.name}: ceil_mode that counts padding is not replayed.")
-    return _step(node, [matrix(taps, 1.0 if node.kind == "Sum" else 1 / count, z.size)], extra=2)
+    padded, divisor = options.get("count_include_pad", False), options.get("divisor")
+    require(divisor or not (padded and options["ceil_mode"]), f"{node.name}: ceil_mode that counts padding.")
+    require(divisor is None or z.ndim > 2, f"{node.name}: a divisor of windows along one axis.")
+    count = divisor or (taps.shape[1] if padded else (taps >= 0).sum(axis=1, keepdims=True))
+    # The kernel may divide what it has summed.
+    inner = matrix(taps, 1.0, z.size) @ size
+    return replace(_step(node, [matrix(taps, 1 / count, z.size)], extra=2), inner=inner)
 
 
 def _linear(node: Node, network: Network, z: Array) -> Step:
+    _has_shape(node, (*z.shape[:-1], node.shape[-1]))
     weight = network.parameter(node.attributes["weight"], (node.shape[-1], z.shape[-1]))
     taps = np.broadcast_to(z[..., None, :], (*z.shape[:-1], *weight.shape))
     return _step(node, [matrix(taps, weight, z.size)], network.parameter(node.attributes["bias"], node.shape[-1:]))
@@ -132,10 +208,16 @@ def _convolution(node: Node, network: Network, z: Array) -> Step:
     """Return a convolution; a transposed one is the transpose of the matrix of the plain one."""
     options, groups = node.attributes, node.attributes["groups"]
     wide, narrow = (node.shape, z.shape) if options["transposed"] else (z.shape, node.shape)
-    require(wide[0] % groups == 0, f"{node.name}: {wide[0]} channels are not {groups} groups.")
+    require(wide[0] % groups == 0 == narrow[0] % groups, f"{node.name}: its channels are not {groups} groups.")
     kernel = network.parameters[options["weight"]].shape[2:]
     weight = network.parameter(options["weight"], (narrow[0], wide[0] // groups, *kernel))
-    taps = _windows(np.arange(math.prod(wide)).reshape(wide), narrow[1:], {**options, "kernel": kernel})
+    options = {**options, "kernel": kernel, "ceil_mode": False}
+    if options["transposed"]:
+        _has_shape(node, (wide[0], *_widened(narrow[1:], options)))
+    else:
+        require(not any(options["output_padding"]), f"{node.name}: output padding without a transpose.")
+        _has_shape(node, (narrow[0], *_places(wide[1:], options)))
+    taps = _windows(np.arange(math.prod(wide)).reshape(wide), narrow[1:], options)
     # (groups, places, channels of the group x kernel), the same for each kernel of the group.
     taps = taps.reshape(groups, wide[0] // groups, math.prod(narrow[1:]), -1).swapaxes(1, 2)
     values = weight.reshape(groups, narrow[0] // groups, 1, -1)
@@ -145,17 +227,33 @@ def _convolution(node: Node, network: Network, z: Array) -> Step:
     return _step(node, [csr_array(part.T) if options["transposed"] else part], bias)
 
 
-def _batch_norm(node: Node, network: Network, z: Array) -> Step:
+def _widened(narrow: tuple[int, ...], options: dict[str, Any]) -> tuple[int, ...]:
+    """Return the lengths that a transposed convolution gives."""
+    keys = ("kernel", "stride", "padding", "dilation", "output_padding")
+    axes = zip(narrow, *(options[key] for key in keys), strict=True)
+    return tuple((n - 1) * s - 2 * p + d * (k - 1) + more + 1 for n, k, s, p, d, more in axes)
+
+
+def _batch_norm(node: Node, network: Network, z: Array, size: Array, *, float32: bool) -> Step:
     """Return alpha z + (bias - mean alpha), alpha = weight / sqrt(variance + eps), however it is computed."""
+    _has_shape(node, z.shape)
     names, shape = node.attributes, z.shape[:1]
     mean, variance, bias = (network.parameter(names[key], shape) for key in ("mean", "variance", "bias"))
-    wide = variance + names["eps"]
+    weight, wide = network.parameter(names["weight"], shape, 1.0), variance + names["eps"]
     require((variance >= 0).all() and (wide > 0).all(), f"{node.name}: a variance is not positive.")
-    alpha = network.parameter(names["weight"], shape, 1.0) / np.sqrt(wide)
-    constant, size = bias - mean * alpha, np.abs(bias) + 2 * np.abs(mean * alpha)
-    # Variance, root, quotient, gain, product, difference, sum: with room, 12 roundings a term.
+    # There a summand that is flushed to zero is less than a rounding, and nothing overflows.
+    known = ((wide >= 2.0**-100) & (wide <= LARGEST)).all() or not float32
+    require(known, f"{node.name}: a variance of {wide.min()} or {wide.max()} is not replayed under float32.")
+    alpha = weight / np.sqrt(wide)
+    constant, more = bias - mean * alpha, np.abs(bias) + 2 * np.abs(mean * alpha)
+    # Eps, variance, root, quotient, gain, product, difference, sum: with room, 12 roundings a term.
     maps = [_spread(node, z, _columns(alpha, node))]
-    return _step(node, maps, _columns(constant, node), size=_columns(size, node), extra=11)
+    step = _step(node, maps, _columns(constant, node), size=_columns(more, node), extra=11)
+    # The kernel may divide the difference from the mean before it multiplies by the weight.
+    root, gain, off = (_columns(one, node) for one in (1 / np.sqrt(wide), np.abs(weight), np.abs(mean)))
+    inner = np.maximum((size + off) * np.maximum(root, 1), root * gain)
+    factor = float(((1 + size + off) * (1 + root) * (1 + gain)).max())
+    return replace(step, inner=inner.ravel(), factor=factor)
 
 
 def _columns(channels: Array, node: Node) -> Array:
@@ -163,21 +261,21 @@ def _columns(channels: Array, node: Node) -> Array:
 
 
 _MOVES: dict[str, Callable[[Array, Node, dict[str, Any]], Array]] = {
-    "Reshape": lambda z, node, _: z.reshape(node.shape),
+    "Reshape": _reshaped,
     "Permute": lambda z, _, options: z.transpose(options["axes"]),
-    "Expand": lambda z, node, _: np.broadcast_to(z, node.shape),
+    "Expand": _expanded,
     "Gather": lambda z, _, options: z.take(options["index"], axis=options["axis"]),
     "Slice": _sliced,
     "Pad": _padded,
 }
+_MEANS = ("Mean", "AveragePool", "AdaptiveAveragePool")
 _BUILD: dict[str, Callable[..., Step]] = {
-    "Constant": lambda node, network: _step(node, [], _constant(node, network), extra=None),
-    "negative": lambda node, _, z: _step(node, [_spread(node, z, -1.0)], extra=None),
-    "Add": lambda node, _, a, b: _step(node, [_spread(node, a, 1.0), _spread(node, b, 1.0)], extra=0),
-    "Subtract": lambda node, _, a, b: _step(node, [_spread(node, a, 1.0), _spread(node, b, -1.0)], extra=0),
-    **dict.fromkeys(("Sum", "Mean", "AveragePool", "AdaptiveAveragePool"), _averaged),
+    "Constant": _constant,
+    "negative": lambda node, _, z: _signed(node, (z, -1.0), extra=None),
+    "Add": lambda node, _, a, b: _signed(node, (a, 1.0), (b, 1.0), extra=0),
+    "Subtract": lambda node, _, a, b: _signed(node, (a, 1.0), (b, -1.0), extra=0),
+    "Sum": _total,
     "Concatenate": _concatenated,
     "Linear": _linear,
     "Convolution": _convolution,
-    "BatchNorm": _batch_norm,
 }

@@ -2,61 +2,92 @@
 
 A row of coefficients A claims A . z >= value + A' . z' going from a node to its inputs: where A is
 positive the node's lower line holds, elsewhere its upper one. Everything a step loses is charged to
-the row: |A| times the node's error vector, which holds the rounding of this checker (float64
-arithmetic only) and, under ``float32``, that of the deployed network,
+the row: |A| times the node's error vector, which holds the rounding of this checker and, under
+``float32``, that of the deployed network,
 
     |computed - exact| <= gamma32(n + 1) (|W| |z| + |b|) + underflow.
 
-Any sum here has fewer than N roundings, N being 64 more than twice the entries of all nodes: each entry
-gives every row at most two products.
+All sums here are of products, in any order. A coefficient of A' sums over one column of L and U, and over the
+consumers of a node; a value sums over the entries of a node, and over the nodes: so they have at most 8 roundings more
+than there are entries and nodes. Rows are kept at the entries at which they are not 0, those of a neuron at its
+receptive field.
 """
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from epsball_replay import lines
 from epsball_replay.affine import affine
-from epsball_replay.arithmetic import balls, gamma, lower, positive, settled, times, upper
+from epsball_replay.arithmetic import gamma
 from epsball_replay.files import Certificate, Slopes
 from epsball_replay.network import Array, Node, require
 from epsball_replay.region import Region
-from epsball_replay.step import Step
+from epsball_replay.step import SMALLEST, Step, joined, through
 
 _ROWS = 64
+
+Progress = Callable[[int, int], None]
+"""Called with how many entries of all are bounded."""
+Steps = dict[str, tuple[Step, Array]]
+"""By node the step through it, and what it loses entry by entry."""
+Own = dict[str, tuple[Array, Array]]
+"""Lower slopes of each row's own: by node places and the slopes there, (rows, places)."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Slopes of all nonlinear nodes, and the steps through them that were needed so far."""
+
+    slopes: Slopes
+    steps: Steps = field(default_factory=dict)
 
 
 class Derivation:
     """What is known of each node of one certificate's network on its ball; entries are flattened."""
 
-    def __init__(self, certificate: Certificate) -> None:
-        self.certificate, self.network = certificate, certificate.network
+    def __init__(self, certificate: Certificate, progress: Progress = lambda done, total: None) -> None:
+        self.certificate, self.network, self.progress = certificate, certificate.network, progress
         self.region = Region(certificate.norm, certificate.x, certificate.radius, certificate.box)
         self.ranges: dict[str, tuple[Array, Array]] = {}
         self.sizes: dict[str, Array] = {}
-        self.affine: dict[str, Step] = {}
+        self.affine: Steps = {}
         self.deployed: dict[str, Array] = {}
-        roundings = 64 + 2 * sum(node.size for node in self.network.nodes.values())
-        require(roundings < 2**30, "the network is larger than the error analysis allows.")
-        self.rounding = gamma(roundings)
-        # What products below 2^-1074 may cost rows in float64: fewer than 2^70 of them an entry, each of less.
+        self.choices = [Choice(slopes) for slopes in certificate.slopes]
+        nodes = self.network.nodes.values()
+        self.entries = sum(node.size for node in nodes)
+        require(self.entries < 2**28, "the network is larger than the error analysis allows.")
+        self.more = 8 + len(nodes)
+        # What products below 2^-1074 may cost rows: fewer than 2^70 of them an entry, each of less.
         self.underflow = 0.0
+        self.float32 = certificate.semantics == "float32"
 
     def margins(self) -> dict[int, float]:
         """Return for each class j but the predicted one a lower bound of z_p - z_j."""
+        done = 0
         for node in self.network.nodes.values():
-            self._visit(node)
+            self._visit(node, done)
+            done += node.size
+            self.progress(done, self.entries)
         others = sorted(self.certificate.claims)
         rows = np.zeros((len(others), self.network.output.size))
         rows[:, self.certificate.predicted] = 1
         rows[np.arange(len(others)), others] = -1
-        bounds = self._backward(self.network.output, balls(rows), self.certificate.final_slopes)
+        classes = np.arange(self.network.output.size)
+        bounds = self._backward(self.network.output, classes, rows, Choice(self.certificate.final_slopes), {})
+        if self.float32:
+            # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
+            bounds = np.nextafter(bounds - 8 * SMALLEST, -np.inf)
         return dict(zip(others, bounds.tolist(), strict=True))
 
-    def _visit(self, node: Node) -> None:
+    def _visit(self, node: Node, done: int) -> None:
         """Bound a node by intervals, then by backward rows those entries at which its consumers bend."""
         self._learn(node, *((self.region.low, self.region.high) if node.kind == "Input" else self._interval(node)))
         self.underflow += 2.0**-1000 * float(self.sizes[node.name].sum() + node.size)
         if node.name in self.certificate.refined:
-            self._learn(node, *self._refined(node, *self.ranges[node.name]))
+            self._learn(node, *self._refined(node, *self.ranges[node.name], done))
 
     def _learn(self, node: Node, low: Array, high: Array) -> None:
         require(len(low) == len(high) == node.size, f"node {node.name} has {len(low)} entries, not {node.shape}.")
@@ -65,17 +96,17 @@ class Derivation:
         self.ranges[node.name], self.sizes[node.name] = (low, high), np.maximum(np.abs(low), np.abs(high))
 
     def _interval(self, node: Node) -> tuple[Array, Array]:
-        step = affine(node, self.network, self.ranges)
+        step = affine(node, self.network, self.ranges, float32=self.float32)
+        flat = step or self._lines(node, (np.zeros(node.size), np.zeros(node.size)))
+        low, high = (side.reshape(-1) for side in flat.ranges(self.ranges))
+        magnitude = flat.magnitude(self.sizes).reshape(-1)
+        if self.float32:
+            self.deployed[node.name] = flat.deployed_error(magnitude, self.sizes)
+        slack = self.deployed.get(node.name, np.zeros(node.size))
+        if not flat.exact:
+            slack = slack + gamma(flat.terms + flat.extra + self.more) * magnitude + 1e-300
         if step is not None:
-            self.affine[node.name] = step
-        step = step or self._lines(node, (np.zeros(node.size), np.zeros(node.size)))
-        low, high = step.ranges(self.ranges)
-        magnitude, slack = step.magnitude(self.sizes), np.zeros(node.size)
-        if not step.exact:
-            slack = (self.rounding + gamma(step.extra)) * magnitude + 1e-300
-        if self.certificate.semantics == "float32":
-            self.deployed[node.name] = step.deployed_error(magnitude, self.sizes)
-            slack = slack + self.deployed[node.name]
+            self.affine[node.name] = step, self._loss(node, step)
         ends = np.nextafter(low - slack, -np.inf), np.nextafter(high + slack, np.inf)
         return np.where(slack > 0, ends[0], low), np.where(slack > 0, ends[1], high)
 
@@ -83,57 +114,89 @@ class Derivation:
         (name,) = node.inputs
         if node.kind in ("MaxPool", "Max"):
             return lines.maximum(node, self.network.nodes[name].shape, *self.ranges[name])
-        require(node.kind in ("Elementwise", "PReLU"), f"node {node.name} is a {node.kind}, which is not replayed.")
+        require(
+            node.kind in ("Elementwise", "PReLU"),
+            f"node {node.name}, a {node.kind}, is not replayed: no input is constant.",
+        )
         require(node.shape == self.network.nodes[name].shape, f"node {node.name} has not the shape of its input.")
         ulps = self.certificate.assumptions["ulps"]
         return lines.curve(node, self.network.parameters, *self.ranges[name], slopes, ulps)
 
-    def _refined(self, node: Node, low: Array, high: Array) -> tuple[Array, Array]:
+    def _loss(self, node: Node, step: Step, entries: Any = slice(None)) -> Array:
+        """Return what a row of ones would lose in a step, at some entries."""
+        sizes = {name: self.sizes[name][entries] for name in node.inputs}
+        rounding = gamma(step.terms + step.extra + self.more) * step.magnitude(sizes)
+        return rounding + gamma(node.size) * step.size + self.deployed.get(node.name, np.zeros(node.size))[entries]
+
+    def _step(self, node: Node, entries: Array, choice: Choice, own: Own) -> tuple[Step, Array]:
+        """Return the step through a node at some entries, and what it loses there."""
+        known = self.affine if node.name in self.affine else choice.steps
+        if node.name not in known:
+            step = self._lines(node, choice.slopes.get(node.name, (None, None)))
+            known[node.name] = step, self._loss(node, step)
+        whole, loss = known[node.name]
+        step = whole.at(entries)
+        if known is self.affine or node.name not in own:
+            return step, loss[..., entries]
+        ((name, below, above),) = step.inputs
+        at, slopes = (part[..., np.isin(own[node.name][0], entries)] for part in own[node.name])
+        places, (low, high) = np.searchsorted(entries, at), (side[at] for side in self.ranges[name])
+        below, least = (np.repeat(side, len(slopes), axis=0) for side in (below, step.below))
+        below[:, places] = slopes
+        least[:, places] = lines.intercepts(node, slopes, low, high, self.network.parameters, 1, at)
+        size = np.maximum(np.abs(least), np.abs(step.above))
+        step = replace(step, inputs=[(name, below, above)], below=least, size=size)
+        return step, self._loss(node, step, entries)
+
+    def _refined(self, node: Node, low: Array, high: Array, done: int) -> tuple[Array, Array]:
         consumers = [other for other in self.network.nodes.values() if node.name in other.inputs]
         bent = np.any([lines.bends(other, self.network.parameters, low, high) for other in consumers], axis=0)
-        low, high, chosen, given = low.copy(), high.copy(), np.flatnonzero(bent), self.certificate.slopes
-        tried = [(chosen[begin : begin + _ROWS], given) for begin in range(0, len(chosen), _ROWS)]
-        own = [(some, parts) for name, some, parts in self.certificate.own_slopes if name == node.name]
-        for some, choices in tried + [(some, [_with(given[0], parts)]) for some, parts in own]:
-            rows = np.zeros((2 * len(some), node.size))
-            rows[np.arange(len(rows)), np.tile(some, 2)] = np.repeat((1, -1), len(some))
-            bounds = np.max([self._backward(node, rows, slopes) for slopes in choices], axis=0)
+        low, high, blocks = low.copy(), high.copy(), list(self._blocks(node, np.flatnonzero(bent)))
+        for number, (some, choices, own) in enumerate(blocks):
+            rows = np.repeat((1.0, -1.0), len(some))[:, None] * np.tile(np.eye(len(some)), (2, 1))
+            bounds = np.max([self._backward(node, some, rows, choice, own) for choice in choices], axis=0)
             low[some] = np.maximum(low[some], bounds[: len(some)])
             high[some] = np.minimum(high[some], -bounds[len(some) :])
+            self.progress(done + node.size * number // len(blocks), self.entries)
         return low, high
 
-    def _backward(self, start: Node, rows: Array, slopes: Slopes) -> Array:
-        """Return a lower bound of A . z at a node for each row, rounded down; in balls if A is."""
-        rounding = 0.0 if rows.dtype == object else self.rounding
-        pending, value, lost = {start.name: rows}, np.zeros(len(rows)), np.full(len(rows), self.underflow)
+    def _blocks(self, node: Node, bent: Array) -> Iterator[tuple[Array, list[Choice], Own]]:
+        """Yield entries that are bounded together, the choices of slopes that are tried, and slopes of their own."""
+        for block in _together(node, bent):
+            yield bent[block], self.choices, {}
+        for name, numbers, parts in self.certificate.own_slopes:
+            for block in _together(node, numbers) if name == node.name else ():
+                rows = np.concatenate([block, len(numbers) + block])
+                yield numbers[block], self.choices[:1], {key: (at, slopes[rows]) for key, (at, slopes) in parts.items()}
+
+    def _backward(self, start: Node, entries: Array, rows: Array, choice: Choice, own: Own) -> Array:
+        """Return a lower bound of A . z for each row A, given at some entries of a node, rounded down."""
+        pending, value, lost = {start.name: (entries, rows)}, np.zeros(len(rows)), np.full(len(rows), self.underflow)
         for node in reversed(self.network.nodes.values()):
             if node.name not in pending:
                 continue
-            a, doubt = settled(pending.pop(node.name))
-            lost = lost + (doubt * self.sizes[node.name]).sum(axis=1)
+            entries, a = pending.pop(node.name)
             if node.kind == "Input":
-                value = value + self.region.least(a)
-                lost = lost + (upper(np.abs(a)) * rounding * self.sizes[node.name]).sum(axis=1)
+                value = value + self.region.least(a, entries)
+                lost = lost + np.abs(a) @ (gamma(node.size + self.more) * self.sizes[node.name][entries])
                 continue
-            step = self.affine.get(node.name) or self._lines(node, slopes.get(node.name, (None, None)))
-            error = (rounding + gamma(step.extra)) * step.magnitude(self.sizes) + self.deployed.get(node.name, 0.0)
-            lost = lost + (upper(np.abs(a)) * error).sum(axis=1)
-            up = positive(a)
-            above_0, below_0 = np.where(up, a, 0), np.where(up, 0, a)
+            step, loss = self._step(node, entries, choice, own)
+            lost = lost + (np.abs(a) * loss).sum(axis=1)
+            above_0, below_0 = np.maximum(a, 0), np.minimum(a, 0)
             value = value + (above_0 * step.below + below_0 * step.above).sum(axis=1)
             for name, lower_line, upper_line in step.inputs:
-                one = lower_line is upper_line
-                given = times(a, lower_line) if one else times(above_0, lower_line) + times(below_0, upper_line)
-                pending[name] = pending[name] + given if name in pending else given
-        return np.nextafter(lower(value - lost * (1 + 2.0**-20)), -np.inf)
+                if lower_line is upper_line:
+                    given = through(a, entries, lower_line)
+                else:
+                    given = joined(through(above_0, entries, lower_line), through(below_0, entries, upper_line))
+                pending[name] = joined(pending[name], given) if name in pending else given
+        bound = np.nextafter(value - lost * (1 + 2.0**-20), -np.inf)
+        # What overflowed on the way proves nothing.
+        return np.where(np.isfinite(value) & np.isfinite(lost), bound, -np.inf)
 
 
-def _with(slopes: Slopes, parts: dict[str, tuple[Array, Array]]) -> Slopes:
-    """Return slopes with lower ones of each row's own at some places."""
-    found = dict(slopes)
-    for name, (at, values) in parts.items():
-        lower, upper = slopes[name]
-        lower = np.repeat(np.asarray(lower), len(values), axis=0)
-        lower[:, at] = values
-        found[name] = lower, upper
-    return found
+def _together(node: Node, entries: Array) -> list[Array]:
+    """Return which of some entries are bounded together: all channels of a few places, whose rows reach the same."""
+    order = np.argsort(entries % (node.size // node.shape[0]), kind="stable")
+    blocks = (order[begin : begin + _ROWS] for begin in range(0, len(order), _ROWS))
+    return [block[np.argsort(entries[block])] for block in blocks]

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from epsball_replay.network import Array, Network, read_network, require
+from epsball_replay.network import Array, Network, distinct_fields, read_network, require
 
 _LARGEST_FILE = 2**30
-_MODEL = re.compile(r"[A-Za-z0-9_-]+\.npz")
+_MODEL = re.compile(r"model-[0-9a-f]{16}\.npz")
+_HASH = re.compile(r"[0-9a-f]{16,64}")
 # No exponents, which may stand for numbers beyond any memory.
 _RADIUS = re.compile(r"[0-9]{1,400}(/[0-9]{1,400})?")
 
@@ -42,18 +43,19 @@ class Certificate:
     final_slopes: Slopes
 
 
-def read_certificate(path: Path) -> Certificate:
-    """Read and check a certificate file and the model file beside it, which it names."""
+def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
+    """Read and check a certificate file and the model file beside it, which it names and which may be required."""
     with gzip.open(path) as file:
         text = file.read(_LARGEST_FILE + 1)
     require(len(text) <= _LARGEST_FILE, f"{path} unpacks to more than {_LARGEST_FILE} bytes.")
-    data = json.loads(text, object_pairs_hook=_distinct)
+    data = json.loads(text, object_pairs_hook=distinct_fields)
     version, model = (data["format"], data["version"]), data["model"]
     require(version == ("epsball-certificate", 1), f"the file is of format {version}; known is version 1.")
-    require(_MODEL.fullmatch(model["file"]), f"the model must lie beside the certificate, not at {model['file']!r}.")
-    network = read_network(path.parent / model["file"])
-    known = network.fingerprint == model["fingerprint"]
-    require(known, f"the certificate is about model {model['fingerprint']}, not {network.fingerprint}.")
+    name = model["file"]
+    beside = type(name) is str and _MODEL.fullmatch(name)
+    require(beside, f"the model must lie beside the certificate as model-HASH.npz, not as {name!r}.")
+    network = read_network(path.parent / name)
+    _check_model(network.fingerprint, name, model["fingerprint"], model_hash)
     certificate = Certificate(
         network=network,
         semantics=data["semantics"],
@@ -73,6 +75,17 @@ def read_certificate(path: Path) -> Certificate:
     return certificate
 
 
+def _check_model(fingerprint: str, name: str, stated: object, wanted: str | None) -> None:
+    """Check that a model file is named by its content, and that it is the one of a certificate and of its reader."""
+    require(stated == fingerprint, f"the certificate is about model {stated}, but {name} holds {fingerprint}.")
+    named = f"model-{fingerprint[:16]}.npz"
+    require(name == named, f"the model file {name} holds model {fingerprint}; its name must be {named}.")
+    if wanted is not None:
+        known = _HASH.fullmatch(wanted)
+        require(known, f"the model hash {wanted!r} is not 16 to 64 digits 0-9, a-f; epsball fingerprint prints it.")
+        require(fingerprint.startswith(wanted), f"the certificate is about model {fingerprint}, not {wanted}.")
+
+
 def _check(certificate: Certificate) -> None:
     network, (low, high) = certificate.network, certificate.box
     others = set(range(network.output.size)) - {certificate.predicted}
@@ -83,11 +96,6 @@ def _check(certificate: Certificate) -> None:
     require(certificate.refined <= network.nodes.keys(), "a refined node does not exist.")
     deployed = all(array.dtype == np.float32 for array in network.parameters.values())
     require(deployed or certificate.semantics == "real", "a float32 claim is about a network all in float32.")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    require(len(dict(pairs)) == len(pairs), "the certificate names a field twice.")
-    return dict(pairs)
 
 
 def _radius(text: str) -> Fraction:
@@ -120,6 +128,7 @@ def _own_slopes(data: dict[str, Any], network: Network) -> tuple[str, Array, dic
     def places(text: str, name: str) -> Array:
         found = np.frombuffer(base64.b64decode(text, validate=True), dtype="<i4")
         require(((found >= 0) & (found < network.nodes[name].size)).all(), f"node {name} has no such entries.")
+        require(len(set(found.tolist())) == len(found), f"entries of node {name} are named twice.")
         return found
 
     numbers, slopes = places(data["numbers"], data["node"]), {}

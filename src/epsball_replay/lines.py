@@ -20,27 +20,42 @@ from epsball_replay.step import Step, matrix
 Parameters = dict[str, Array]
 Slopes = tuple[Array | None, Array | None]
 
+_ALL = slice(None)
 # Two or three roundings of a piecewise linear f and of s z, in float64, and their difference.
 _ROUNDINGS = 8 * 2.0**-53
 _STRETCH = {"tanh": 1, "sigmoid": 2}
 """The smooth functions, as the c of (c - 1 + tanh(z / c)) / c."""
+_LEAST_ULPS = 4
+"""Units in the last place within which kernels of these functions are right at best."""
 
 
-def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: Slopes, ulps: dict[str, float]) -> Step:
+def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: Slopes, ulps: dict[str, Any]) -> Step:
     """Return the lines of a function of one variable for slopes below and above, None being the chord's."""
-    below, above = (_chord(node, parameters, low, high) if side is None else side for side in slopes)
+    below, above = (np.atleast_2d(_chord(node, parameters, low, high) if side is None else side) for side in slopes)
     least = intercepts(node, below, low, high, parameters, 1)
     most = intercepts(node, above, low, high, parameters, -1)
     function = node.attributes.get("function")
     # Sigmoid and tanh are assumed right within these units; the others round an argument and a product.
-    deployed = 0 if function in ("relu", "abs") else 2.0 * ulps[function] if function in _STRETCH else 3.0
-    require(deployed in (0, 3) or 2 <= deployed <= 2e6, f"{deployed / 2} units in the last place of {function}.")
-    return Step([(node.inputs[0], below, above)], least, most, np.maximum(np.abs(least), np.abs(most)), deployed)
+    deployed = 0 if function in ("relu", "abs") else 2.0 * _units(function, ulps) if function in _STRETCH else 3.0
+    # The deployed constants are numbers of float32.
+    constants = np.abs([*node.attributes.get("arguments", []), *np.ravel(_leak(node, parameters))])
+    largest = float(constants[np.isfinite(constants)].max(initial=0))
+    size = np.maximum(np.abs(least), np.abs(most))
+    lines = [(node.inputs[0], below, above)]
+    return Step(lines, least, most, size, deployed=deployed, factor=1 + largest, inner=largest)
+
+
+def _units(function: str, ulps: dict[str, Any]) -> float:
+    given = ulps[function]
+    known = type(given) in (int, float) and _LEAST_ULPS <= given <= 1e6
+    require(known, f"{function} is assumed right within {given!r} units, not within at least {_LEAST_ULPS}.")
+    return given
 
 
 def maximum(node: Node, shape: tuple[int, ...], low: Array, high: Array) -> Step:
     """Return x_i <= max_k x_k <= s x_j + t, over windows of a value of the shape, in [low, high]."""
     taps = pooled(node, np.arange(low.size).reshape(shape))
+    require((taps >= 0).any(axis=1).all(), f"{node.name} has windows of padding alone, whose maximum is -infinity.")
     i, j, s, t = peak(*(np.append(side, -np.inf)[taps] for side in (low, high)))
     places = np.arange(len(taps))
     below = matrix(taps[places, i][:, None], 1.0, low.size)
@@ -68,12 +83,14 @@ def peak(low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
     return below, above, slope, np.where(sure, 0.0, line)
 
 
-def intercepts(node: Node, slope: Array, low: Array, high: Array, parameters: Parameters, sign: int) -> Array:
-    """Return t with slope z + t <= f(z) (sign 1; >= for sign -1) for all z in [low, high], entry by entry."""
+def intercepts(
+    node: Node, slope: Array, low: Array, high: Array, parameters: Parameters, sign: int, entries: Any = _ALL
+) -> Array:
+    """Return t with slope z + t <= f(z) (sign 1; >= for sign -1) for all z in [low, high], at some entries."""
     stretch = _STRETCH.get(node.attributes.get("function", ""))
     if stretch:
         return (lower if sign > 0 else upper)(_extreme(slope, low, high, stretch, sign))
-    function, kinks = _pieces(node, parameters)
+    function, kinks = _pieces(node, parameters, entries)
     best = np.full(np.broadcast_shapes(slope.shape, low.shape), np.inf)
     for point in (low, high, *kinks):
         z = np.clip(point, low, high)
@@ -88,6 +105,8 @@ def bends(node: Node, parameters: Parameters, low: Array, high: Array) -> Array:
         return low < high
     if node.kind not in ("Elementwise", "PReLU"):
         return np.full(low.shape, node.kind in ("MaxPool", "Max"))
+    if node.attributes.get("function") == "negative":
+        return np.full(low.shape, False)
     return np.any([(low < kink) & (kink < high) for kink in _pieces(node, parameters)[1]], axis=0)
 
 
@@ -96,22 +115,25 @@ def _chord(node: Node, parameters: Parameters, low: Array, high: Array) -> Array
     return np.divide(last - first, high - low, out=np.zeros(low.shape), where=high > low)
 
 
-def _pieces(node: Node, parameters: Parameters) -> tuple[Callable[[Array], Array], list[float]]:
+def _pieces(node: Node, parameters: Parameters, entries: Any = _ALL) -> tuple[Callable[[Array], Array], list[float]]:
     """Return a piecewise linear function and its kinks: a clamp, or z above 0 and a z below."""
-    function, arguments = node.attributes.get("function", ""), node.attributes.get("arguments", [])
-    if function == "clamp":
-        return lambda z: np.clip(z, *arguments), [kink for kink in arguments if np.isfinite(kink)]
-    if function == "negative":
-        return np.negative, []
-    if node.kind == "PReLU":
-        found = parameters[node.attributes["slope"]].astype(np.float64)
-        column = (-1, *(1,) * (len(node.shape) - 1)) if found.size > 1 else ()
-        a = np.broadcast_to(found.reshape(column), node.shape).ravel()
-    else:
-        known = {"relu": 0.0, "abs": -1.0, "leaky_relu": arguments[0] if arguments else None}
-        require(function in known, f"{node.name}: {node.kind}, function {function} is not replayed.")
-        a = known[function]
+    if node.attributes.get("function") == "clamp":
+        ends = node.attributes["arguments"]
+        return lambda z: np.clip(z, *ends), [kink for kink in ends if np.isfinite(kink)]
+    a = _leak(node, parameters)
+    a = a if a.size == 1 else a[entries]
     return lambda z: np.where(z > 0, z, a * z), [0.0]
+
+
+def _leak(node: Node, parameters: Parameters) -> Array:
+    """Return the a of a function that is z above 0 and a z below, by entry where it differs."""
+    if node.kind == "PReLU":
+        a = parameters[node.attributes["slope"]].astype(np.float64)
+        require(a.shape in ((1,), node.shape[:1]), f"{node.name}: slopes of shape {a.shape} for {node.shape}.")
+        return np.broadcast_to(a.reshape(-1, *(1,) * (len(node.shape) - 1)), node.shape).ravel()
+    fixed = {"relu": 0.0, "abs": -1.0, **dict.fromkeys(("clamp", *_STRETCH), 0.0)}
+    function = node.attributes["function"]
+    return np.full(1, fixed[function] if function in fixed else node.attributes["arguments"][0])
 
 
 def _extreme(slope: Array, low: Array, high: Array, stretch: int, sign: int) -> Array:

@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from epsball_replay.kinds import fault
+
 Array = np.ndarray[Any, Any]
 
 _LARGEST_FILE = 2**32
 _LARGEST_VALUE = 2**27
 # Products of a few such numbers neither overflow nor underflow in float64.
 _LEAST, _GREATEST = 1e-100, 1e100
-_WHOLE = {
-    **dict.fromkeys(("kernel", "stride", "dilation", "groups", "step"), 1),
-    **dict.fromkeys(("padding", "axis", "axes", "index", "start", "end"), 0),
-}
-"""The least of the whole numbers that an attribute may hold, one or a list of them."""
 
 
 class ReplayError(Exception):
@@ -80,28 +77,37 @@ def read_network(path: Path) -> Network:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         unpacked = sum(entry.file_size for entry in archive.zip.infolist())
         require(unpacked <= _LARGEST_FILE, f"the model file {path.name} unpacks to more than {_LARGEST_FILE} bytes.")
+        entries = [entry.filename for entry in archive.zip.infolist()]
+        distinct = len(set(archive.files)) == len(entries) and all(name.endswith(".npy") for name in entries)
+        require(distinct, f"the model file {path.name} names an entry twice, or has others than arrays.")
         arrays = {name: archive[name] for name in archive.files}
-    described = json.loads(arrays.pop("graph").tobytes())
+    described = json.loads(arrays.pop("graph").tobytes(), object_pairs_hook=distinct_fields)
     nodes: dict[str, Node] = {}
     for name, kind, attributes, inputs, shape in described["nodes"]:
-        require(name not in nodes and nodes.keys() >= set(inputs), f"node {name} of the model is out of order.")
+        require(type(name) is str and name not in nodes, f"the model names a node {name!r}, or names it twice.")
+        require(nodes.keys() >= set(inputs), f"node {name} of the model is out of order.")
+        wrong = fault(kind, attributes)
+        require(wrong is None, f"node {name} {wrong}.")
+        whole = type(shape) is list and all(type(n) is int and n > 0 for n in shape)
+        require(whole and math.prod(shape) <= _LARGEST_VALUE, f"node {name} cannot have the shape {shape}.")
         nodes[name] = Node(name, kind, attributes, tuple(inputs), tuple(shape))
-        _check_node(nodes[name])
+    named = {given for node in nodes.values() for given in node.attributes.values() if type(given) is str}
     for name, array in arrays.items():
+        # Nor could a hash be that of two files of which one holds a parameter of any name.
+        require(name in named, f"no node of the model has the parameter {name}.")
         _check_parameter(name, array)
     (source,) = (node for node in nodes.values() if node.kind == "Input")
     output = nodes[described["output"]]
     require(len(output.shape) == 1 and output.size > 1, "the output must be a vector of at least two logits.")
+    # Or the hash of this name and of the first parameter's could be that of two other names.
+    require(" " not in output.name, f"the output {output.name!r} has a name with a space, which is not replayed.")
     return Network(nodes, source, output, arrays, _fingerprint(described, arrays))
 
 
-def _check_node(node: Node) -> None:
-    limits = [(node.shape, 1), *((node.attributes.get(key, []), least) for key, least in _WHOLE.items())]
-    for given, least in limits:
-        for number in given if isinstance(given, list | tuple) else [given]:
-            whole = isinstance(number, int) and number >= least
-            require(whole, f"node {node.name} of the model has {number!r} where whole numbers from {least} belong.")
-    require(node.size <= _LARGEST_VALUE, f"node {node.name} of the model has more than {_LARGEST_VALUE} entries.")
+def distinct_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of an object of JSON, none of them named twice."""
+    require(len(dict(pairs)) == len(pairs), "the file names a field twice.")
+    return dict(pairs)
 
 
 def _check_parameter(name: str, array: Array) -> None:
@@ -112,6 +118,11 @@ def _check_parameter(name: str, array: Array) -> None:
 
 
 def _fingerprint(described: dict[str, Any], arrays: dict[str, Array]) -> str:
+    """Return the hash by which a network is known, over all that its model file says of it.
+
+    It is the SHA-256 of, one after the other: each node as JSON with sorted keys; the output's name; and for each
+    parameter in the order of names ``NAME torch.DTYPE SHAPE `` and its bytes.
+    """
     digest = hashlib.sha256()
     for node in described["nodes"]:
         digest.update(json.dumps(node, sort_keys=True).encode())

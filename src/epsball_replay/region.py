@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from epsball_replay.arithmetic import gamma, positive
+from epsball_replay.arithmetic import gamma
 from epsball_replay.network import Array
 
 
@@ -22,16 +22,16 @@ class Region:
         self.high = np.nextafter(np.array([float(value) for value in high]), np.inf)
         self.radius = np.nextafter(float(radius), np.inf)
 
-    def least(self, a: Array) -> Array:
-        """Return a lower bound of A . z on the region for each row of A, except for the rounding of products and sums.
+    def least(self, a: Array, entries: Array) -> Array:
+        """Return a lower bound of A . z on the region for each row of A, given at some entries, but for rounding.
 
         The better of two: over the box, and over the ball, A . x - radius ||A||*, where the dual norm
         of l2 is l2 and of l1 is linf. Squares that underflow lose at most the root of their number
         times 2^-1074.
         """
-        over_box = np.where(positive(a), a * self.low, a * self.high).sum(axis=1)
+        over_box = np.maximum(a, 0) @ self.low[entries] + np.minimum(a, 0) @ self.high[entries]
         if self.norm == "linf":
             return over_box
-        dual = np.sqrt((a * a).sum(axis=1)) + 2.0**-500 if self.norm == "l2" else np.abs(a).max(axis=1)
-        over_ball = (a * self.x).sum(axis=1) - dual * (self.radius * (1 + gamma(a.shape[1] + 8))) - 1e-300
-        return np.where(positive(over_ball - over_box), over_ball, over_box)
+        dual = np.sqrt((a * a).sum(axis=1)) + 2.0**-500 if self.norm == "l2" else np.abs(a).max(axis=1, initial=0)
+        over_ball = a @ self.x[entries] - dual * (self.radius * (1 + gamma(a.shape[1] + 8))) - 1e-300
+        return np.maximum(over_ball, over_box)

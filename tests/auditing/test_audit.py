@@ -8,7 +8,7 @@ import torch
 import epsball as eb
 from auditing.cases import ATTACK, BALL, BARE, case, spoilt
 from epsball import Ball, Classifier, InputError, SoundnessError
-from epsball.attacks import PGD, Ledger
+from epsball.attacks import PGD, Attack, Ledger
 from epsball.auditing.evidence import gather
 from epsball.auditing.link import Findings, Link
 from epsball.auditing.links import AttackLink, NaturalLink
@@ -26,7 +26,7 @@ def shards_of(monkeypatch):
 @pytest.fixture(scope="module")
 def full():
     """Return a classifier, points, labels, and their audit with all links."""
-    classifier, x, y = case()
+    classifier, x, y = case(40)
     return classifier, x, y, eb.audit(classifier, (x, y), BALL, attack=ATTACK)
 
 
@@ -77,7 +77,7 @@ def test_shards_and_positions_do_not_change_the_evidence(full, shards_of):
     shards_of(13)
     pieces = eb.audit(classifier, (x, y), BALL, attack=ATTACK)
     assert pieces.evidence.column("verdict").to_pylist() == audit.evidence.column("verdict").to_pylist()
-    assert pieces.evidence.column("index").to_pylist() == list(range(60))
+    assert pieces.evidence.column("index").to_pylist() == list(range(40))
     assert torch.equal(pieces.witnesses.index, audit.witnesses.index)
 
 

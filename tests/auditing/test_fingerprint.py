@@ -6,16 +6,21 @@ import epsball as eb
 from auditing.cases import BALL, case
 from epsball import Classifier, InputError
 from epsball.attacks import PGD
-from epsball.auditing.fingerprint import identity
+from epsball.attacks.registry import resolve
+from epsball.auditing.fingerprint import describe, identity
+from epsball.auditing.folder import RunFolder
+from epsball.auditing.links import AttackLink
+from epsball.auditing.subject import Subject
 from helpers import Wrapped, mlp
 
 
-def test_runs_that_differ_in_what_decides_them_are_told_apart(tmp_path):
+def test_runs_that_differ_in_what_decides_them_are_distinguished(tmp_path):
     _, x, y = case(20)
+    data = eb.data.load((x, y))
 
     def run(name, *, net=None, method="fgsm", **options):
-        classifier, common = Classifier(net or mlp(), **options), {"certificates": "none", "limit": False}
-        return eb.audit(classifier, (x, y), BALL, attack=method, folder=tmp_path / name, **common)
+        subject = Subject.of(Classifier(net or mlp(), **options), data, BALL, 0)
+        RunFolder(tmp_path / name, describe(subject, {"attack": identity(AttackLink(method=resolve(method)))}, 1000))
 
     def scaled(scale):
         return lambda logits, labels: scale * eb.attacks.losses.cross_entropy(logits, labels)
@@ -35,7 +40,7 @@ def test_runs_that_differ_in_what_decides_them_are_told_apart(tmp_path):
         run("code", net=Wrapped(lambda m, x: -m(x), mlp()))
 
 
-def test_functions_that_differ_in_a_constant_a_name_or_a_default_are_told_apart():
+def test_functions_that_differ_in_a_constant_a_name_or_a_default_are_distinguished():
     functions = [
         lambda z, y: 1.5 * z.sum(1),
         lambda z, y: -1.5 * z.sum(1),

@@ -15,11 +15,11 @@ from helpers import mlp
 def run(tmp_path_factory):
     """Return a function that audits into one folder, the classifier, and the first audit, in three shards."""
     folder = tmp_path_factory.mktemp("audits") / "run"
-    classifier, x, y = case()
+    classifier, x, y = case(30)
 
     def again(**options):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 20)
+            patch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 10)
             return eb.audit(classifier, (x, y), BALL, attack=ATTACK, **{"folder": folder, **options})
 
     return again, classifier, again()
@@ -27,7 +27,7 @@ def run(tmp_path_factory):
 
 def test_the_folder_holds_the_run_and_a_killed_run_resumes(run):
     again, classifier, done = run
-    assert json.loads((done.folder / "chain.json").read_text())["total"] == 60
+    assert json.loads((done.folder / "chain.json").read_text())["total"] == 30
     assert (done.folder / "witnesses.png").stat().st_size > 1000
     assert len(load_file(done.folder / "witnesses-00000.safetensors")["x_adv"]) > 0
     (done.folder / "evidence-00001.arrow").unlink()

@@ -59,6 +59,14 @@ STORED_ATTACKS = {
     ),
 }
 
+OBJECTS = {
+    "Collision": "black_box.collision.Collision",
+    "ExpectationOverTransformation": "expectation.ExpectationOverTransformation",
+    "MultiStart": "shots.Shots",
+    "OtherLibraryAttack": "adaptive.adapters.Peer",
+    "Transfer": "transfer.Transfer",
+}
+
 COMPONENTS = {
     "ensemble": ["apgd-ce", "apgd-t", "square", "shots"],
     "autoattack": ["apgd-ce", "apgd-t", "fab-t", "square"],
@@ -123,14 +131,20 @@ CERTIFICATE_KEYS = {
 }
 
 
-@pytest.fixture
-def resume(monkeypatch):
-    """Return a function that runs the audit of 0.1.0 in a folder, six examples per shard."""
+def audit_of_0_1_0(folder):
+    """Run the audit of 0.1.0 in a folder, six examples per shard."""
     eb.audit  # noqa: B018 (imports the module)
-    monkeypatch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 6)
-    # A run resumes under the version that began it; here only what else is in its identity is compared.
-    monkeypatch.setattr(fingerprint, "__version__", "0.1.0")
-    return lambda folder: eb.audit(old_run.classifier(), old_run.data(), BALL, folder=folder, **old_run.OPTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 6)
+        # A run resumes under the version that began it; here only what else is in its identity is compared.
+        patch.setattr(fingerprint, "__version__", "0.1.0")
+        return eb.audit(old_run.classifier(), old_run.data(), BALL, folder=folder, **old_run.OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """Return the audit of 0.1.0, run from its start."""
+    return audit_of_0_1_0(tmp_path_factory.mktemp("full"))
 
 
 def test_attacks_are_stored_under_these_names():
@@ -138,6 +152,11 @@ def test_attacks_are_stored_under_these_names():
     stored = {name: (own, form.pop("type"), " ".join(sorted(form))) for name, (own, form) in found.items()}
     for name, (own, kind, options) in STORED_ATTACKS.items():
         assert stored[name] == (own, f"epsball.attacks.{kind}", options)
+
+
+def test_attacks_that_no_text_names_are_stored_under_these_classes():
+    stored = {kind.__name__: name for kind, name in fingerprint.STORED_TYPES.items()}
+    assert {name: stored[name] for name in OBJECTS} == OBJECTS
 
 
 def test_components_are_counted_and_credited_under_these_names():
@@ -157,34 +176,34 @@ def test_links_have_these_columns():
     assert (LimitLink.name, LimitLink.schema, LimitLink.run_schema) == ("limit", {}, {"limit.hard": "string"})
 
 
-def test_a_run_folder_has_these_files_and_its_files_these_keys(tmp_path, resume):
-    audit = resume(tmp_path)
+def test_a_run_folder_has_these_files_and_its_files_these_keys(full):
+    folder = full.folder
     shard = ("evidence-{}.arrow", "ledger-{}.arrow", "witnesses-{}.safetensors")
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in folder.iterdir()} == {
         *(name.format(number) for number in ("00000", "00001") for name in shard),
         *("run.json", "certificates", "chain.json", "limit.arrow", "witnesses.png"),
     }
-    run = json.loads((tmp_path / "run.json").read_text())
+    run = json.loads((folder / "run.json").read_text())
     assert set(run) == {"identity", "probe", "about"}
     assert run["identity"] == json.loads((RUN / "run.json").read_text())["identity"]
-    names = sorted(path.name for path in (tmp_path / "certificates").glob("*.gz"))
+    names = sorted(path.name for path in (folder / "certificates").glob("*.gz"))
     assert names[0] == "certificate-000001.json.gz"
-    assert set(json.loads(gzip.decompress((tmp_path / "certificates" / names[0]).read_bytes()))) == CERTIFICATE_KEYS
+    assert set(json.loads(gzip.decompress((folder / "certificates" / names[0]).read_bytes()))) == CERTIFICATE_KEYS
     columns = [name for link in COLUMNS for name in link.schema if name != "natural.prediction"]
     first = ["index", "label", "prediction", "verdict", "invalid.reason"]
-    assert set(audit.evidence.column_names) == {*first, *columns, "limit.hard"}
-    assert audit.ledger.column_names == LEDGER
+    assert set(full.evidence.column_names) == {*first, *columns, "limit.hard"}
+    assert full.ledger.column_names == LEDGER
     rows = {"guards", "natural", "pgd-3", "pgd-10", "verification", "padding"}
-    assert set(audit.ledger["attack"].to_pylist()) == rows
+    assert set(full.ledger["attack"].to_pylist()) == rows
 
 
-def test_a_run_of_0_1_0_that_was_killed_resumes(tmp_path, resume):
+def test_a_run_of_0_1_0_that_was_killed_resumes(tmp_path, full):
     shutil.copytree(RUN, tmp_path / "old")
-    resumed, whole = resume(tmp_path / "old"), resume(None)
-    assert resumed.evidence.schema == whole.evidence.schema
+    resumed = audit_of_0_1_0(tmp_path / "old")
+    assert resumed.evidence.schema == full.evidence.schema
     for name in resumed.evidence.column_names:
-        old, new = (audit.evidence[name].to_pylist() for audit in (resumed, whole))
+        old, new = (audit.evidence[name].to_pylist() for audit in (resumed, full))
         assert old == (pytest.approx(new, nan_ok=True) if resumed.evidence.schema.field(name).type == "double" else new)
     assert set(resumed.chain.verdicts) == {"misclassified", "broken", "certified", "undecided"}
-    assert resumed.chain.verdicts == whole.chain.verdicts
-    assert resumed.ledger.to_pydict()["attack"] == whole.ledger.to_pydict()["attack"]
+    assert resumed.chain.verdicts == full.chain.verdicts
+    assert resumed.ledger.to_pydict()["attack"] == full.ledger.to_pydict()["attack"]

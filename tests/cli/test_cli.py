@@ -11,28 +11,20 @@ from epsball.cli import main
 pytestmark = pytest.mark.usefixtures("short_audits")
 
 
-@pytest.fixture(scope="module")
-def card(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    arguments = ["train", "standard", "mlp,hidden=32", "digits", "--out", str(folder), "--ball", "linf:0.1"]
-    assert main([*arguments, "--epochs", "3", "--lr", "0.05", "--batch-size", "64"]) == 0
-    return folder / "card.json"
-
-
 def test_train_audit_attack_share_one_way_to_say_things(card, tmp_path, capsys):
-    assert main(["audit", str(card), "digits,first=100", "--ball", "linf:0.1", "--out", str(tmp_path / "run")]) == 0
+    assert main(["audit", str(card), "digits,first=40", "--ball", "linf:0.1", "--out", str(tmp_path / "run")]) == 0
     text = capsys.readouterr().out
     assert "accuracy under attack" in text
     assert "certified accuracy" in text
     assert "not measured" not in text
-    assert main(["attack", str(card), "digits,first=100", "--ball", "linf:0.1", "--method", "pgd,steps=40"]) == 0
+    assert main(["attack", str(card), "digits,first=40", "--ball", "linf:0.1", "--method", "pgd,steps=40"]) == 0
     assert "accuracy under attack" in capsys.readouterr().out
 
 
 def test_json_is_one_document_and_agrees_with_the_text(card, capsys):
-    assert main(["audit", str(card), "digits,first=50", "--ball", "l2:0.5", "--json"]) == 0
+    assert main(["audit", str(card), "digits,first=30", "--ball", "l2:0.5", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["total"] == 50
+    assert document["total"] == 30
     assert document["not measured"] == []
     assert document["places"]["certified accuracy"]["value"] <= document["robust accuracy"]["high"]
     low, high = document["robust accuracy"]["low"], document["robust accuracy"]["high"]
@@ -96,7 +88,7 @@ BAD = {
     "unknown norm": (["audit", "mlp", "digits", "--ball", "lin:0.1"], 2, "Did you mean 'linf'"),
     "radius in 8 bits": (["audit", "mlp", "digits", "--ball", "linf:8"], 2, "8/255"),
     "no ball": (["audit", "mlp", "digits"], 2, "--ball"),
-    "unknown option": (["audit", "mlp", "digits", "--ball", "linf:0.1", "--buget", "quick"], 2, "--budget"),
+    "unknown option": (["audit", "mlp", "digits", "--ball", "linf:0.1", "--efort", "quick"], 2, "--effort"),
     "unknown command": (["adit", "mlp", "digits"], 2, "adit"),
     "unknown attack": (
         ["attack", "mlp", "digits", "--ball", "linf:0.1", "--method", "apdg"],
@@ -143,6 +135,24 @@ def test_every_public_name_can_be_imported():
         assert getattr(epsball, name) is not None
 
 
+def test_the_effort_has_two_spellings(capsys, monkeypatch):
+    asked = []
+
+    def noting(*_, **options):
+        asked.append(options["effort"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("epsball.auditing.audit", noting)
+    arguments = ["audit", "mlp", "digits,first=20", "--ball", "linf:0.1"]
+    for flags in ([], ["--effort", "standard"], ["--budget", "full"]):
+        assert main([*arguments, *flags]) == 130
+    assert asked == ["quick", "standard", "full"]
+    assert main([*arguments, "--effort", "full", "--budget", "quick"]) == 2
+    assert "specified multiple times" in capsys.readouterr().err
+    assert main([*arguments, "--effort", "quik"]) == 2
+    assert 'Did you mean "quick"' in capsys.readouterr().err
+
+
 def test_what_a_model_prints_does_not_spoil_the_json(tmp_path, capsys):
     net = tmp_path / "net.py"
     net.write_text(
@@ -158,7 +168,7 @@ def test_what_a_model_prints_does_not_spoil_the_json(tmp_path, capsys):
         "    return Loud()\n"
     )
     arguments = ["audit", f"{net}:build", "digits,first=20", "--ball", "linf:0.1", "--attack", "fgsm", "--json"]
-    assert main(arguments) == 0
+    assert main([*arguments, "--certificates", "none"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["total"] == 20
     assert "forward 16" in captured.err
@@ -251,7 +261,8 @@ def test_a_reference_that_cannot_be_compared_is_refused_before_the_audit(card, t
 
 
 def test_an_audit_shows_the_similarity_with_a_reference(card, capsys):
-    assert main(["audit", str(card), "digits,first=60", "--ball", "linf:0.1", "--reference", str(card)]) == 0
+    arguments = ["audit", str(card), "digits,first=20", "--ball", "linf:0.1", "--reference", str(card)]
+    assert main([*arguments, "--attack", "fgsm", "--certificates", "none"]) == 0
     assert f"with {card}" in capsys.readouterr().out
 
 
@@ -279,8 +290,8 @@ def test_the_figure_of_minimum_norms_by_command(card, tmp_path, capsys, monkeypa
 def test_figures_by_command(card, tmp_path, capsys):
     runs = [tmp_path / "a", tmp_path / "b"]
     for run, radius in zip(runs, ("0.05", "0.1"), strict=True):
-        arguments = ["audit", str(card), "digits,first=80", "--ball", f"linf:{radius}", "--out", str(run)]
-        assert main(arguments) == 0
+        arguments = ["audit", str(card), "digits,first=40", "--ball", f"linf:{radius}", "--out", str(run)]
+        assert main([*arguments, "--attack", "fgsm", "--certificates", "interval"]) == 0
     assert main(["figure", "risk", *map(str, runs), "--out", str(tmp_path / "risk.png")]) == 0
     assert main(["figure", "overlap", "--out", str(tmp_path / "overlap.svg")]) == 0
     assert main(["figure", "gaussian", "--radius", "0.5", "--out", str(tmp_path / "gaussian.png")]) == 0

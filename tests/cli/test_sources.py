@@ -8,24 +8,14 @@ import epsball as eb
 from epsball.cli import main
 
 
-@pytest.fixture(scope="module")
-def cards(tmp_path_factory):
-    """Return the cards of two networks of different width, trained alike."""
-    folders = [tmp_path_factory.mktemp(name) for name in ("model", "surrogate")]
-    for folder, hidden in zip(folders, (32, 48), strict=True):
-        arguments = ["train", "standard", f"mlp,hidden={hidden}", "digits", "--out", str(folder), "--ball", "linf:0.1"]
-        assert main([*arguments, "--epochs", "3", "--lr", "0.05", "--batch-size", "64"]) == 0
-    return [str(folder / "card.json") for folder in folders]
-
-
 def attacked(capsys, model, *arguments):
     """Return the JSON document of `epsball attack` on some digits."""
     assert main(["attack", model, *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_surrogate_is_searched_and_the_model_asked_about_its_points(cards, capsys):
-    model, surrogate = cards
+def test_the_surrogate_is_searched_and_the_model_asked_about_its_points(card, surrogate, capsys):
+    model, surrogate = str(card), str(surrogate)
     options = ["digits,first=40", "--ball", "linf:0.1", "--method", "pgd,steps=20"]
     own, other = attacked(capsys, model, *options), attacked(capsys, model, *options, "--surrogate", surrogate)
     itself = attacked(capsys, model, *options, "--surrogate", model)
@@ -36,9 +26,9 @@ def test_the_surrogate_is_searched_and_the_model_asked_about_its_points(cards, c
     assert set(other["by"]) == {"transfer pgd-20", None}
 
 
-def test_partners_are_found_in_the_pool_and_ties_are_told(cards, capsys):
+def test_partners_are_found_in_the_pool_and_ties_are_counted(card, capsys):
     document = attacked(
-        capsys, cards[0], "digits,first=60", "--ball", "l2:1.2", "--method", "collision,partners=3", "--pool", "digits"
+        capsys, str(card), "digits,first=60", "--ball", "l2:1.2", "--method", "collision,partners=3", "--pool", "digits"
     )
     x, y = eb.data.load("digits,first=60")[:]
     pool = eb.data.load("digits")[:]

@@ -32,7 +32,7 @@ def test_images_of_every_stored_type_pass(dtype: str) -> None:
         (GOOD[:, :, :0], r"x has shape \(4, 1, 0, 2\)"),
     ],
 )
-def test_what_is_no_image_is_refused(x: object, fact: str) -> None:
+def test_what_is_not_an_image_is_refused(x: object, fact: str) -> None:
     with pytest.raises(InputError, match=fact):
         check_images(x, "x")
 
@@ -73,7 +73,7 @@ def test_labels_of_every_integer_type_become_int64(dtype: str) -> None:
         (np.array([2**64 - 1, 0, 0], np.uint64), "label -1 at row 0"),
     ],
 )
-def test_what_is_no_label_is_refused(y: object, fact: str) -> None:
+def test_what_is_not_a_label_is_refused(y: object, fact: str) -> None:
     with pytest.raises(InputError, match=fact):
         as_labels(y, "y", count=3, classes=3)
 

@@ -107,6 +107,6 @@ def test_an_object_that_changes_its_images_is_caught_when_read() -> None:
         (Sliced(x=X.astype(int)), r"x of Sliced\[0:20\] is int64"),
     ],
 )
-def test_what_is_no_data_is_refused(source: object, fact: str) -> None:
+def test_what_is_not_data_is_refused(source: object, fact: str) -> None:
     with pytest.raises(InputError, match=fact):
         load(source)

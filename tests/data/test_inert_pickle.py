@@ -159,7 +159,7 @@ def test_only_a_dictionary_is_a_batch(content: object, tmp_path: Path) -> None:
         np.dtype("u1"),
     ],
 )
-def test_what_is_no_integer_array_is_refused(value: object, tmp_path: Path) -> None:
+def test_what_is_not_an_integer_array_is_refused(value: object, tmp_path: Path) -> None:
     content = read(pickle.dumps({"data": value}, 4), tmp_path)
     with pytest.raises(InputError, match="data is not a plain array of integers"):
         array_of(content["data"], "data")

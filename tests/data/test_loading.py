@@ -64,7 +64,7 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             "digits,frist=3",
             r"unknown option of 'digits': 'frist'; known: split, first, indices\. Did you mean 'first'",
         ),
-        ("npz:x.npz,split=test", "unknown option of 'npz': 'split'; known: first, indices"),
+        ("npz:x.npz,part=test", "unknown option of 'npz': 'part'; known: split, images, labels, channels, first, ind"),
         ("digits,image=a", "unknown option of 'digits': 'image'"),
         ("digits,split=tset", r"unknown split of digits: 'tset'; known: train, test\. Did you mean 'test'\?"),
         ("digits,first=3,first=4", "is given twice"),

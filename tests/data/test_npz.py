@@ -65,8 +65,8 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
 
 
 def test_missing_names_and_files_are_explained(tmp_path: Path) -> None:
-    np.savez(tmp_path / "d.npz", images=np.zeros((2, 3)), y=np.zeros(2, int))
-    with pytest.raises(InputError, match=r"no array x; its arrays are images, y\. Write it with np\.savez\(FILE, x="):
+    np.savez(tmp_path / "d.npz", pictures=np.zeros((2, 3)), y=np.zeros(2, int))
+    with pytest.raises(InputError, match=r"no images under a usual.* arrays are pictures, y\. .*np\.savez\(FILE, x="):
         load(f"npz:{tmp_path / 'd.npz'}")
     with pytest.raises(InputError, match=r"no file .*nowhere\.npz"):
         load(f"npz:{tmp_path / 'nowhere.npz'}")

@@ -12,7 +12,7 @@ from epsball.errors import InputError
 TEST_POSITIONS = load("digits").positions.tolist()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     wanted=st.lists(st.sampled_from(TEST_POSITIONS), min_size=1, max_size=20, unique=True),
     form=st.sampled_from(["txt", "json", "npy", "key"]),

@@ -188,6 +188,11 @@ def test_kinds_can_be_written_to_files() -> None:
         assert kinds.KINDS[type(node.kind).__name__](**read) == node.kind
 
 
+def _written(logits: Tensor, rows: slice) -> Tensor:
+    logits[rows] = 0.0
+    return logits
+
+
 DEPENDENT = {
     "mean": lambda layer, x: layer(x - x.mean(0)),
     "gram": lambda layer, x: layer(x) * (x @ x.T).sum(1, keepdim=True),
@@ -200,14 +205,94 @@ DEPENDENT = {
     "softmax": lambda layer, x: layer(x.softmax(0)),
     "norm": lambda layer, x: layer(x / x.norm()),
     "transposed": lambda layer, x: layer(x.T.reshape(-1, 6)),
+    "last row": lambda layer, x: layer(x) + x[-1:, :3],
+    "first rows": lambda layer, x: layer(x) + x[:1, :3],
+    "large batches": lambda layer, x: layer(x) if x.shape[0] < 64 else -layer(x),
+    "large inputs": lambda layer, x: layer(x) if x.numel() < 900 else -layer(x),
+    "one row": lambda layer, x: -layer(x) if len(x) == 1 else layer(x),
+    "seven rows": lambda layer, x: -layer(x) if x.shape[0] == 7 else layer(x),
+    "even": lambda layer, x: layer(x) if x.shape[0] % 2 else -layer(x),
+    "cut": lambda layer, x: torch.cat([layer(x[:64]), layer(x[64:])]),
+    "in parts": lambda layer, x: torch.cat([layer(part) for part in x.chunk(2)]),
+    "written row": lambda layer, x: _written(layer(x), slice(0, 1)),
+    "written last row": lambda layer, x: _written(layer(x), slice(-1, None)),
+    "every second row": lambda layer, x: _written(layer(x), slice(None, None, 2)),
+    "rolled": lambda layer, x: layer(x.roll(1, 0)),
+    "sorted": lambda layer, x: layer(x.sort(0).values),
+    "permuted rows": lambda layer, x: layer(x[torch.arange(len(x) - 1, -1, -1)]),
+    "at most five": lambda layer, x: layer(x) * min(x.shape[0], 5),
+    "greatest": lambda layer, x: layer(x - x.amax(0)),
+    "cumulative": lambda layer, x: layer(x.cumsum(0)),
     "statistics": lambda layer, x: layer(functional.batch_norm(x, None, None, training=True)),
 }
 
 
 @pytest.mark.parametrize("name", DEPENDENT)
 def test_a_model_that_depends_on_its_batch_is_refused(name: str) -> None:
-    with pytest.raises((ModelError, UnsupportedOperation), match="batch"):
+    with pytest.raises((ModelError, UnsupportedOperation), match="batch|has no rule"):
         capture(Wrapped(DEPENDENT[name], LAYER), (6,))
+
+
+WHOLE = {
+    "all": lambda layer, x: layer(x[:]),
+    "from 0": lambda layer, x: layer(x[0:]),
+    "its length": lambda layer, x: layer(x[: x.shape[0]]) + layer(x[: len(x)]),
+    "written": lambda layer, x: _written(layer(x), slice(None)) + layer(x),
+    "more than none": lambda layer, x: layer(x) if x.shape[0] > 0 else -layer(x),
+    "at most a thousand": lambda layer, x: layer(x) if x.shape[0] <= 1000 else -layer(x),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_whole_batch_may_be_taken(name: str) -> None:
+    module, x = Wrapped(WHOLE[name], LAYER), torch.rand(4, 6)
+    assert torch.allclose(capture(module, (6,))(x), module(x), atol=1e-6)
+
+
+class Stateful(nn.Module):
+    """Keeps numbers in its attributes, and may count its calls."""
+
+    def __init__(self, counts: bool) -> None:
+        super().__init__()
+        self.layer, self.counts, self.calls, self.seen = nn.Linear(6, 3), counts, 0, []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = [x.shape[1]]
+        self.calls += self.counts
+        return self.layer(x) if self.calls < 1000 else -self.layer(x)
+
+
+def test_a_model_that_counts_its_calls_is_refused_and_left_as_it_was() -> None:
+    module = Stateful(counts=True)
+    with pytest.raises(ModelError, match="writes to its attribute 'calls'"):
+        capture(module, (6,))
+    assert (module.calls, module.seen) == (0, [])
+    assert capture(Stateful(counts=False), (6,)).classes == 3
+
+
+GRADIENT_MODES = {
+    "mode": lambda layer, x: layer(x) if torch.is_grad_enabled() else -layer(x),
+    "input": lambda layer, x: layer(x) if x.requires_grad else -layer(x),
+    "corner": lambda layer, x: layer(x) - (100 * torch.relu(x - 1e3)[:, :3] if torch.is_grad_enabled() else 0),
+    "inference": lambda layer, x: (
+        layer(x) * (2 if torch.is_inference_mode_enabled() else 1)
+        if torch.is_grad_enabled()
+        else layer(x) + torch.relu(x - 1e3)[:, :3]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENT_MODES)
+def test_a_model_that_depends_on_the_gradient_mode_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="gradients on than under torch.no_grad"):
+        capture(Wrapped(GRADIENT_MODES[name], LAYER), (6,))
+
+
+def test_a_model_may_ask_for_the_gradient_mode_and_do_the_same() -> None:
+    def asking(layer: nn.Module, x: Tensor) -> Tensor:
+        return layer(x.clone() if torch.is_grad_enabled() else x)
+
+    assert capture(Wrapped(asking, LAYER), (6,)).classes == 3
 
 
 REFUSED = {

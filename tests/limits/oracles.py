@@ -1,7 +1,8 @@
 """Slow and plain oracles: distances in integers, all classifiers, all hyperedges."""
 
+import math
 from fractions import Fraction
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 from scipy.optimize import linprog
@@ -13,19 +14,21 @@ def integer_keys(x: np.ndarray, norm: str) -> np.ndarray:
 
 
 def conflict_matrix(x: np.ndarray, y: np.ndarray, norm: str, radius: Fraction, scale: int = 255) -> np.ndarray:
-    limit = (2 * radius * scale) ** (2 if norm == "l2" else 1)
-    near = np.array([[Fraction(int(key)) <= limit for key in row] for row in integer_keys(x, norm)])
-    return near & (y[:, None] != y[None, :])
+    limit = math.floor((2 * radius * scale) ** (2 if norm == "l2" else 1))
+    return (integer_keys(x, norm) <= limit) & (y[:, None] != y[None, :])
 
 
 def best_of_all_classifiers(conflict: np.ndarray, weights: np.ndarray) -> float:
     """Return the least risk over every choice of examples to keep; kept examples must not conflict."""
-    best = 1.0
-    for kept in product([False, True], repeat=len(weights)):
-        mask = np.array(kept)
-        if not conflict[np.ix_(mask, mask)].any():
-            best = min(best, 1.0 - float(weights[mask].sum()))
-    return best
+    kept = free_choices(conflict)
+    return 1.0 - float((kept * weights).sum(axis=1).max())
+
+
+def free_choices(conflict: np.ndarray) -> np.ndarray:
+    """Return all choices of examples, boolean rows, of which no two conflict."""
+    n = len(conflict)
+    kept = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    return kept[((kept @ conflict.astype(np.int64)) * kept).sum(axis=1) == 0].astype(bool)
 
 
 def cliques(conflict: np.ndarray, largest: int) -> list[tuple[int, ...]]:

@@ -53,7 +53,7 @@ def test_each_names_what_it_saw(change, words):
 def test_separation_of_marks():
     with pytest.raises(InputError, match=r"shape \(5,\) for 6 examples"):
         separation(X, Y, queries=np.zeros(5, bool))
-    with pytest.raises(InputError, match="marked on one side only"):
+    with pytest.raises(InputError, match="exactly one marked example"):
         separation(X, Y, queries=np.ones(6, bool))
 
 

@@ -49,10 +49,18 @@ def test_first_200(three_seven):
     assert printed(limit.risk.value for limit in curve) == [0.0025, 0.11, 0.4575]
 
 
+@pytest.mark.slow
 def test_linf(three_seven):
     result = optimal_risk(*three_seven, norm="linf", radii=[0.47, 0.495, 0.498, 0.5])
     assert printed(limit.risk.value for limit in result.curve) == [0.0001, 0.007, 0.1209, 0.5]
-    assert result.at(0.5).stored == 0.5  # black and white meet in 1/2, a float32
+    assert result.at(0.5).stored == 0.5
+
+
+def test_first_thousand_in_linf(three_seven):
+    x, y = three_seven
+    rows = np.concatenate([np.arange(500), 5000 + np.arange(500)])
+    limit = optimal_risk(x[rows], y[rows], norm="linf", radii=[0.5]).curve[0]
+    assert limit.risk.value == limit.stored == 0.5  # black and white meet in 1/2, a float32
 
 
 def test_first_conflict(three_seven):
@@ -72,13 +80,14 @@ def test_link(three_seven):
 
 def test_ties_of_8bit_pixels_counted_twice():
     """Of the 240 pairs k, k + 16 at radius 8/255, 64 have no common float32 point (design.md 13)."""
-    pairs = np.array([[k, k + 16] for k in range(240)], np.uint8)
-    counted = 0
-    for k, other in pairs:
-        limit = optimal_risk(np.array([[k], [other]]), np.array([0, 1]), norm="linf", radii=["8/255"]).curve[0]
-        assert limit.risk.value == 0.5
-        counted += limit.stored == 0.0
-    assert counted == 56 + 8
+    k = np.arange(240)
+    # The bits of k as further coordinates, black or white, keep the pairs apart from each other.
+    apart = 255 * ((k[:, None] >> np.arange(8)) & 1)
+    x = np.concatenate([np.column_stack([k, apart]), np.column_stack([k + 16, apart])]).astype(np.uint8)
+    limit = optimal_risk(x, np.repeat([0, 1], 240), norm="linf", radii=["8/255"]).curve[0]
+    assert limit.conflicts == 240
+    assert limit.risk.value == 0.5
+    assert limit.stored == (240 - 56 - 8) / 480
 
 
 def test_a_wider_radius_admits_what_rounding_kept_apart():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epsball.errors import InputError
@@ -8,6 +8,7 @@ from epsball.limits import separation
 from limits.oracles import integer_keys
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.sampled_from(["linf", "l2", "l1"]), st.booleans(), st.booleans())
 def test_equals_the_smallest_of_all_pairs(seed, norm, crossed, floats):
     rng = np.random.default_rng(seed)

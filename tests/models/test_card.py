@@ -64,7 +64,7 @@ def test_provenance_may_be_left_out():
         ({"weights": "model.pth"}, "a .safetensors file"),
     ],
 )
-def test_what_is_no_card_is_named(change, words):
+def test_what_is_not_a_card_is_named(change, words):
     with pytest.raises(InputError, match=words):
         Card.from_json({**GOOD, **change})
 
@@ -115,9 +115,36 @@ def test_a_card_for_other_weights_is_refused(card):
 def test_opening_a_card_runs_no_code(name, card, trap):
     (card.parent / "evil.py").write_text(trap.code)
     write_json(card, {**GOOD, "architecture": name.format(folder=card.parent)})
-    with pytest.raises(InputError, match=r"runs no code.*FILE.py:function@.*model.safetensors"):
+    with pytest.raises(InputError, match=r"runs no code.*card.json@.*\.py:\w+ \(or .*\.py:\w+@.*model.safetensors"):
         load(str(card))
     assert not trap.sprung
+
+
+OWN = """
+import torch
+def build(hidden: int, shape, classes):
+    size = torch.Size(shape).numel()
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(size, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, classes)
+    )
+"""
+
+
+def test_a_card_of_the_users_own_architecture_is_loaded_with_the_file_that_the_user_names(card):
+    (card.parent / "own.py").write_text(OWN)
+    mlp = load(str(card)).module
+    write_json(card, {**GOOD, "architecture": "elsewhere/own.py:build,hidden=5"})
+    loaded = load(f"{card}@{card.parent / 'own.py'}:build")
+    x = torch.rand(3, 1, 2, 4)
+    assert torch.equal(loaded.module(x), mlp(x))
+    assert (loaded.mean, loaded.std, loaded.shape, loaded.classes) == ((0.5,), (0.25,), (1, 2, 4), 3)
+    assert loaded.architecture == f"{card.parent / 'own.py'}:build,hidden=5"
+    assert loaded.notes == ("read from card.json: mean=0.5, std=0.25, inputs of 1x2x4, 3 classes.",)
+    with pytest.raises(InputError, match="written for the function 'build'; @.*:other names another"):
+        load(f"{card}@{card.parent / 'own.py'}:other")
+    write_json(card, GOOD)
+    with pytest.raises(InputError, match="needs no Python file: leave out"):
+        load(f"{card}@{card.parent / 'own.py'}:build")
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "\ud800"])

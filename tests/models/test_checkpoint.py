@@ -57,7 +57,7 @@ def test_a_missing_file_names_its_neighbour(tmp_path):
         read_checkpoint(tmp_path)
 
 
-def test_other_archives_are_told_apart(tmp_path):
+def test_other_archives_are_distinguished(tmp_path):
     for member, words in {"a/code/x.py": "did not write", "a/constants.pkl": "TorchScript"}.items():
         path = tmp_path / "w.pt"
         with zipfile.ZipFile(path, "w") as archive:

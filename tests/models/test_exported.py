@@ -110,7 +110,7 @@ class Fixed(nn.Module):
             return x * 2
 
 
-def test_what_is_no_classifier_of_any_batch_is_refused(tmp_path):
+def test_what_is_not_a_classifier_of_any_batch_is_refused(tmp_path):
     x = torch.rand(2, 4)
     cases = [
         (nn.Linear(4, 3), {}, ModelError, "batches of exactly 2. Export it for any: torch.export.export"),

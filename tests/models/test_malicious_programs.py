@@ -212,9 +212,26 @@ def leaves(value: Any, path: tuple[Any, ...] = ()):
         yield from leaves(item, (*path, key))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
-@given(place=st.integers(0, 10**6), value=st.sampled_from([None, 0, -1, "x", "training", [], {}, [[]], 10**30]))
+CHANGES = {
+    "place": st.integers(0, 10**6),
+    "value": st.sampled_from([None, 0, -1, "x", "training", [], {}, [[]], 10**30]),
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@given(**CHANGES)
 def test_a_changed_entry_never_gives_another_error_than_ours(place, value, members, tmp_path):
+    check_changed(place, value, members, tmp_path)
+
+
+@pytest.mark.slow
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=500)
+@given(**CHANGES)
+def test_no_changed_entry_of_many_gives_another_error_than_ours(place, value, members, tmp_path):
+    check_changed(place, value, members, tmp_path)
+
+
+def check_changed(place, value, members, tmp_path):
     document = json.loads(members[JSON])
     paths = [path for path in leaves(document) if path]
     *way, last = paths[place % len(paths)]

@@ -24,7 +24,7 @@ def test_decimals_in_fractions():
 
 
 @pytest.mark.parametrize("text", ["1/0", "nan", "inf", "1e999", "", "x", "1/2/3"])
-def test_what_is_no_number_is_refused(text):
+def test_what_is_not_a_number_is_refused(text):
     with pytest.raises(ValueError, match="."):
         option_values.number(text)
 

@@ -24,7 +24,13 @@ class FakeTimm(ModuleType):
         module = nn.Sequential(
             nn.Conv2d(in_chans, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, num_classes)
         )
-        module.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+        module.pretrained_cfg = {
+            "mean": (0.5, 0.5, 0.5),
+            "std": (0.25, 0.25, 0.25),
+            "input_size": (3, 16, 16),
+            "num_classes": 1000,
+            "fixed_input_size": model_name.startswith("vit"),
+        }
         module.arguments = kwargs
         return module
 
@@ -47,7 +53,19 @@ def test_a_pretrained_model_keeps_its_own_classes_and_normalisation():
     loaded = load("timm:resnet18.a1_in1k,pretrained=true", shape=(3, 8, 8), classes=7)
     assert loaded.module(torch.rand(2, 3, 8, 8)).shape == (2, 1000)
     assert (loaded.mean, loaded.std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert (loaded.shape, loaded.classes) == ((3, 8, 8), 1000)
+    first, second = loaded.notes
+    assert "mean=0.5:0.5:0.5, std=0.25:0.25:0.25, inputs of 3x8x8, 1000 classes" in first
+    assert "trained on inputs of 3x16x16" in second
     assert load("timm:resnet18,pretrained=true,mean=0.1,std=0.2").mean == (0.1,)
+    assert load("timm:resnet18,pretrained=true").shape == (3, 16, 16)
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(("name", "shape"), [("vit_tiny_patch16_224", (3, 8, 8)), ("resnet18", (1, 8, 8))])
+def test_data_of_a_shape_that_the_pretrained_model_cannot_take_are_refused(name, shape):
+    with pytest.raises(InputError, match="takes inputs of shape 3x16x16, the data has"):
+        load(f"timm:{name},pretrained=true", shape=shape)
 
 
 @pytest.mark.usefixtures("timm")
@@ -56,6 +74,17 @@ def test_weights_are_read_by_our_reader(tmp_path):
     assert load(f"timm:resnet18@{tmp_path / 'w.pth'}", classes=2).weights == tmp_path / "w.pth"
     with pytest.raises(ModelError, match="of another shape"):
         load(f"timm:resnet18@{tmp_path / 'w.pth'}", classes=3)
+
+
+@pytest.mark.usefixtures("timm")
+def test_weights_of_a_tagged_name_bring_its_normalisation_others_a_hint(tmp_path):
+    torch.save(load("timm:resnet18").module.state_dict(), tmp_path / "w.pth")
+    tagged = load(f"timm:resnet18.a1_in1k@{tmp_path / 'w.pth'}", shape=(3, 8, 8), classes=7)
+    assert (tagged.mean, tagged.std, tagged.classes) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 1000)
+    plain = load(f"timm:resnet18@{tmp_path / 'w.pth'}")
+    assert plain.mean is None
+    assert "used without normalisation" in plain.notes[0]
+    assert "mean=0.5:0.5:0.5,std=0.25:0.25:0.25" in plain.notes[0]
 
 
 @pytest.mark.usefixtures("timm")
@@ -97,5 +126,7 @@ def broken(_: str):
 )
 def test_a_broken_timm_says_why(importer, words, monkeypatch):
     monkeypatch.setattr("epsball.models.timm_models.import_module", importer)
-    with pytest.raises(ModelError, match=f"cannot be imported: .*{words}.*build must be the one for this PyTorch"):
+    with pytest.raises(
+        ModelError, match=f"cannot be imported: .*{words}.*fit this PyTorch: install torch and torchvision"
+    ):
         load("timm:resnet18")

@@ -85,6 +85,44 @@ def test_entries_without_use_are_left_out_by_name(net, tmp_path):
         load_weights(other, path, "net", ignore=("sub_block1", "sub_block2"))
 
 
+PREFIXES = ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.", "model._orig_mod.module."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_wrappers_are_looked_through_in_the_file_and_in_the_module(prefix, net, tmp_path):
+    path = saved(tmp_path / "w.pth", {"state_dict": {f"{prefix}{key}": t for key, t in net.state_dict().items()}})
+    other = fresh(net)
+    (note,) = load_weights(other, path, "net")
+    assert same(net, other)
+    assert f"{prefix}1.weight was read as 1.weight" in note
+    outer = nn.ModuleDict({"model": fresh(net)})
+    load_weights(outer, path, "net")
+    assert same(net, outer)
+    assert load_weights(outer, saved(tmp_path / "plain.pth", net.state_dict()), "net") != ()
+
+
+def test_wrappers_inside_the_network_are_looked_through(net, tmp_path):
+    inner = nn.ModuleDict({"features": nn.DataParallel(net), "head": nn.Linear(3, 2)})
+    other = fresh(nn.ModuleDict({"features": net, "head": inner["head"]}))
+    path = saved(tmp_path / "w.pth", {f"module.{key}": t for key, t in inner.state_dict().items()})
+    load_weights(other, path, "net")
+    assert same(inner, other)
+    load_weights(inner, saved(tmp_path / "bare.pth", other.state_dict()), "net")
+
+
+def test_entries_beside_a_wrapped_network_are_left_out_by_name(net, tmp_path):
+    state = {**{f"module.{key}": t for key, t in net.state_dict().items()}, "n_averaged": torch.tensor(3)}
+    path, other = saved(tmp_path / "w.pth", state), fresh(net)
+    with pytest.raises(ModelError, match="unexpected"):
+        load_weights(other, path, "net")
+    load_weights(other, path, "net", ignore=("n_averaged",))
+    assert same(net, other)
+
+
+def test_weights_that_fit_as_they_stand_bring_no_note(net, tmp_path):
+    assert load_weights(fresh(net), saved(tmp_path / "w.pth", net.state_dict()), "net") == ()
+
+
 def wrong(state: dict[str, Tensor]) -> dict[str, tuple[object, str]]:
     def changed(**entries: Tensor | None) -> dict[str, Tensor]:
         merged = {**state, **{key.replace("_", "."): tensor for key, tensor in entries.items()}}
@@ -116,7 +154,7 @@ def test_what_does_not_fit_is_described_and_changes_nothing(kind, net, tmp_path)
     assert same(other, fresh(net))
 
 
-def test_an_infinity_that_the_module_was_built_with_is_no_damage(tmp_path):
+def test_an_infinity_that_the_module_was_built_with_is_not_damage(tmp_path):
     module = nn.Linear(2, 2)
     module.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
     path = saved(tmp_path / "w.pth", module.state_dict())

@@ -68,9 +68,17 @@ def certificate(
     semantics: str = "float32",
     claim: float = -1e9,
     slopes: dict[str, tuple[Tensor, Tensor]] | None = None,
+    final: dict[str, tuple[Tensor, Tensor]] | None = None,
+    logits: Tensor | None = None,
 ) -> Path:
-    """Write a certificate that claims `claim` for every margin, with every node refined."""
-    logits = graph(x[None])[0]
+    """Write a certificate that claims `claim` for every margin, with every node refined.
+
+    `slopes` are for the bounds of nodes, `final` for those of the margins.
+
+    The predicted class is the one of x, or the one of the logits given, for graphs that do not run.
+    """
+    if logits is None:
+        logits = graph(x[None])[0]
     predicted = int(logits.argmax())
     path = folder / "certificate.json.gz"
     written = Certificate(
@@ -87,7 +95,7 @@ def certificate(
         bounds={},
         slopes=[slopes or {}],
         own_slopes=[],
-        final_slopes={},
+        final_slopes={name: (low[None], high[None]) for name, (low, high) in (final or {}).items()},
     )
     path.write_bytes(written.to_bytes())
     return path

@@ -41,13 +41,14 @@ class Forger:
         described = np.frombuffer(json.dumps(graph).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=True, graph=described, **arrays)
-        model = self.path.parent / "forged.npz"
-        model.write_bytes(buffer.getvalue())
-        data["model"]["file"] = model.name
+        unnamed = self.path.parent / "forged.npz"
+        unnamed.write_bytes(buffer.getvalue())
         try:
-            data["model"]["fingerprint"] = read_network(model).fingerprint
+            fingerprint = read_network(unnamed).fingerprint
         except Exception:
-            data["model"]["fingerprint"] = "unreadable"
+            fingerprint = "0" * 64
+        model = unnamed.rename(unnamed.with_name(f"model-{fingerprint[:16]}.npz"))
+        data["model"] = {"file": model.name, "fingerprint": fingerprint}
         self.path.write_bytes(gzip.compress(json.dumps(data).encode()))
         return self.path
 
@@ -101,11 +102,29 @@ def own_slopes(numbers=(0,), at=(0,), lower=(0.5, 0.5)) -> dict[str, Any]:
     return {"node": "n0", "numbers": text(numbers, "<i4"), "slopes": slopes}
 
 
+def without(at: int, key: str):
+    return lambda data, graph, arrays: graph["nodes"][at][2].pop(key)
+
+
+def renamed_output(data, graph, arrays):
+    graph["nodes"][4][0] = graph["output"] = "the logits"
+
+
+def other_name(data, graph, arrays):
+    graph["nodes"][4][2]["bias"] = None
+    arrays["other"] = arrays.pop("3.bias")
+
+
 HOSTILE = {
     "one logit": one_logit,
     "two claims for a class": two_claims_for_a_class,
     "slopes for more rows than there are": many_slopes,
     "no claims": field("claims", {}),
+    "a claim for the predicted class": lambda data, graph, arrays: data["claims"].update(
+        {str(data["predicted"]): "-0x1p9"}
+    ),
+    "a class without a claim": lambda data, graph, arrays: data["claims"].popitem(),
+    "an infinite claim": lambda data, graph, arrays: data["claims"].update(dict.fromkeys(data["claims"], "-inf")),
     "claims of another type": field("claims", [1, 2]),
     "a claim that is no number": field("claims", {"0": "nan", "1": "nan", "2": "nan"}),
     "an endless radius": field("radius", "1e999999999"),
@@ -117,6 +136,9 @@ HOSTILE = {
     "slopes of an entry that is not there": field("own_slopes", [own_slopes(numbers=[3 * 2 * 2])]),
     "slopes at a place that is not there": field("own_slopes", [own_slopes(at=[-1])]),
     "fewer slopes than rows": field("own_slopes", [own_slopes(lower=[0.5])]),
+    "slopes of an entry that is named twice": field(
+        "own_slopes", [own_slopes(numbers=[0, 0], lower=[0.5, 0.5, 0.5, 0.5])]
+    ),
     "slopes of no number": field("own_slopes", [own_slopes(lower=[0.5, float("nan")])]),
     "an unknown refined node": field("refined", ["other"]),
     "a node twice": lambda data, graph, arrays: graph["nodes"].insert(1, graph["nodes"][1]),
@@ -124,6 +146,26 @@ HOSTILE = {
     "two inputs of the network": lambda data, graph, arrays: graph["nodes"].append(["z", "Input", {}, [], [2]]),
     "an unknown output": lambda data, graph, arrays: graph.__setitem__("output", "other"),
     "an output of several axes": lambda data, graph, arrays: graph.__setitem__("output", "n1"),
+    "a node with an axis of no whole length": node(3, 4, [True]),
+    "an output whose name has a space": renamed_output,
+    "a parameter that no node has": other_name,
+    "an attribute that is missing": without(1, "groups"),
+    "arguments that are missing": without(2, "arguments"),
+    "an attribute that is not known": attribute(3, "start", 0),
+    "attributes that are a list": node(3, 2, []),
+    "an attribute of another type": attribute(1, "groups", True),
+    "a stride for each axis but one": attribute(1, "stride", [1]),
+    "output padding without a transpose": attribute(1, "output_padding", [1, 0]),
+    "a shape that is not that of the windows": attribute(1, "stride", [2, 2]),
+    "a reshape to another shape": attribute(3, "shape", [3, 4]),
+    "an argument too many": attribute(2, "arguments", [0.1]),
+    "a leaky slope that is missing": attribute(2, "function", "leaky_relu"),
+    "a leaky slope that is no number": lambda data, graph, arrays: graph["nodes"][2][2].update(
+        function="leaky_relu", arguments=[float("nan")]
+    ),
+    "a clamp to infinity": lambda data, graph, arrays: graph["nodes"][2][2].update(
+        function="clamp", arguments=[float("inf"), float("inf")]
+    ),
     "an unknown kind": node(2, 1, "Exponential"),
     "a kind that is a list": node(2, 1, ["Elementwise"]),
     "a name that is a number": node(2, 0, 5),

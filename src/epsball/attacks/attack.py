@@ -16,6 +16,7 @@ from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.generator_state import preserved
+from epsball.plain import plain
 
 
 def attack(
@@ -43,7 +44,7 @@ def attack(
     classifier
         The model under test.
     x, y
-        Examples (n, *shape) in the box, and their integer labels (n,).
+        Examples (n, *shape) in the box, or uint8 pixels where that is [0, 1], and their integer labels (n,).
     ball
         The perturbation set; its box lies within the classifier's.
     method
@@ -91,13 +92,16 @@ def attack(
         batch_size=batch_size,
     )
     check_subject(classifier, ball)
+    x, y = classifier.pixels(x), plain(y) if isinstance(y, Tensor) else y
     before = classifier.passes.forward
     with preserved(seed if classifier.stochastic else None), classifier.in_use():
         classes = classifier.check(x, y)
         guards = Ledger.overhead("guards", classifier.passes.forward - before)
         index = torch.arange(len(x), device=x.device)
         result = search(classifier, Examples(x=x, y=y, index=index, total=len(x), classes=classes), ball, options)
-    return dataclasses.replace(result, ledger=Ledger.concatenate([guards, result.ledger]))
+    return dataclasses.replace(
+        result, ledger=Ledger.concatenate([guards, result.ledger]), overruled=classifier.overruled
+    )
 
 
 def check_subject(classifier: object, ball: object) -> None:

@@ -1,8 +1,12 @@
-"""Per-example losses that attacks ascend: each maps logits (n, classes) and labels (n,) to (n,)."""
+"""Per-example losses that attacks ascend: each maps logits (n, classes) and labels (n,) to (n,).
+
+A logit of -infinity masks its class: each loss is that of the logits without it.
+"""
 
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
@@ -32,8 +36,8 @@ def margin(logits: Logits, y: Labels) -> PerExample:
 def dlr(logits: Logits, y: Labels) -> PerExample:
     """Return the difference of logits ratio -(z_y - max_{j != y} z_j) / (z_(1) - z_(3)).
 
-    z_(k) is the k-th largest logit. Invariant to shift and scale of the logits. With two
-    classes there is no third logit and the ratio would be constant: the margin is used.
+    z_(k) is the k-th largest logit. Invariant to shift and scale of the logits. With two classes
+    (that are not masked) there is no third logit and the ratio would be constant: the margin is used.
 
     References
     ----------
@@ -43,7 +47,7 @@ def dlr(logits: Logits, y: Labels) -> PerExample:
     if logits.shape[1] < 3:
         return margin(logits, y)
     top = logits.topk(3, dim=1).values
-    return margin(logits, y) / (top[:, 0] - top[:, 2] + 1e-12)
+    return margin(logits, y) / _finite(top[:, 0] - top[:, 2] + 1e-12)
 
 
 def targeted_margin(logits: Logits, y: Labels, target: Labels) -> PerExample:
@@ -54,7 +58,7 @@ def targeted_margin(logits: Logits, y: Labels, target: Labels) -> PerExample:
 def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
     """Return -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2).
 
-    With fewer than four classes the denominator is not defined: z_t - z_y is used.
+    With fewer than four classes (that are not masked) the denominator is not defined: z_t - z_y is used.
 
     References
     ----------
@@ -64,7 +68,12 @@ def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
     if logits.shape[1] < 4:
         return gap
     top = logits.topk(4, dim=1).values
-    return gap / (top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12)
+    return gap / _finite(top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12)
+
+
+def _finite(spread: PerExample) -> PerExample:
+    """Return differences of logits, 1 where one of the logits is masked."""
+    return torch.where(spread.isinf(), 1.0, spread)
 
 
 def kl(logits: Logits, reference: Logits) -> PerExample:
@@ -75,7 +84,12 @@ def kl(logits: Logits, reference: Logits) -> PerExample:
     Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML 2019.
     """
     log_p, log_q = reference.log_softmax(1), logits.log_softmax(1)
-    return (log_p.exp() * (log_p - log_q)).sum(1)
+    return (log_p.exp() * unmasked(log_p - log_q, reference)).sum(1)
+
+
+def unmasked(values: Logits, logits: Logits) -> Logits:
+    """Return values by class with 0 for the classes that logits mask."""
+    return torch.where(logits == -torch.inf, 0.0, values)
 
 
 def rescaled(loss: Loss, gap: float = 1.0) -> Loss:
@@ -86,7 +100,8 @@ def rescaled(loss: Loss, gap: float = 1.0) -> Loss:
     """
 
     def of_shrunk(logits: Logits, y: Labels) -> PerExample:
-        scale = gap / margin(logits, y).detach().abs().clamp(min=gap)
+        # At most the largest number, since 0 times a masked logit is NaN.
+        scale = gap / margin(logits, y).detach().abs().clamp(gap, torch.finfo(logits.dtype).max)
         return loss(logits * scale[:, None], y)
 
     return of_shrunk

@@ -46,6 +46,8 @@ class AttackResult(results.Result):
         infinite logits.
     interrupted
         Whether the search was interrupted; what was found until then is kept.
+    overruled
+        The checks of the classifier that its maker overruled.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class AttackResult(results.Result):
     ledger: Ledger
     invalid: dict[int, str] = field(default_factory=dict)
     interrupted: bool = False
+    overruled: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -105,6 +108,8 @@ class AttackResult(results.Result):
             lines.append(f"invalid: {len(self.invalid)} (non-finite logits)")
         if self.interrupted:
             lines.append("interrupted: examples not searched to the end count as standing")
+        if self.overruled:
+            lines.append(f"checks overruled: {', '.join(self.overruled)}")
         return "\n".join(lines)
 
     def _unsearched(self) -> int:
@@ -124,6 +129,7 @@ class AttackResult(results.Result):
             "invalid": self.invalid,
             "interrupted": self.interrupted,
             "passes": dict(zip(("forward", "backward"), self.ledger.passes, strict=True)),
+            **({"overruled": self.overruled} if self.overruled else {}),
         }
         return results.jsonable(document)
 

@@ -12,6 +12,7 @@ from epsball.auditing.subject import Shard
 from epsball.certificates import Domain, Problem, interval, margin_rows
 from epsball.classifier.margins import margins
 from epsball.errors import AssumptionError, SoundnessError
+from epsball.plain import plain
 
 
 def check_certificates(shard: Shard, evidence: Columns, rows: Tensor, points: Tensor, found: Tensor) -> None:
@@ -49,7 +50,7 @@ def _settle_float32(shard: Shard, row: int, point: Tensor, predicted: int, bound
     """Judge the point again, alone, on the CPU, without kernels that the error analysis does not cover."""
     network = copy.deepcopy(shard.subject.classifier.network).to("cpu", torch.float32).eval()
     with torch.no_grad(), _plain_kernels():
-        logits = network(point.unsqueeze(0).cpu())
+        logits = network(plain(point.unsqueeze(0).cpu()))
     margin = float(margins(logits, torch.tensor([predicted]))[0])
     if margin < bound:
         raise SoundnessError(_described(shard, row, predicted, bound, margin))
@@ -76,8 +77,9 @@ def _settle_real(shard: Shard, row: int, point: Tensor, predicted: int, bound: f
     """Evaluate the real-valued network rigorously at the point: a float32 point alone contradicts nothing."""
     verifier = shard.subject.verifier("real")
     at_point = Domain.at(point.unsqueeze(0).cpu())
-    rows = margin_rows(torch.tensor([predicted]), verifier.graph.classes)
-    lowest = Problem(graph=verifier.graph, domain=at_point, specification=-rows, arithmetic=verifier.arithmetic)
+    graph = verifier.bounded
+    rows = margin_rows(verifier.places(torch.tensor([predicted])), graph.classes)
+    lowest = Problem(graph=graph, domain=at_point, specification=-rows, arithmetic=verifier.arithmetic)
     highest = -interval(lowest).rows[0]
     margin = float(highest.min())
     if margin < bound:

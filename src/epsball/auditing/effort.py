@@ -52,4 +52,5 @@ def effort_of(effort: str | None, budget: str | None = None) -> Effort:
         if effort is not None:
             raise InputError(f"effort is '{effort}' and budget is '{budget}'; they mean the same. Give effort only.")
         warnings.warn(f"audit's budget is now effort; write effort='{budget}'.", DeprecationWarning, stacklevel=3)
-    return lookup(EFFORTS, effort or budget or "quick", "effort")
+    named = [name for name in (effort, budget) if name is not None]
+    return lookup(EFFORTS, named[0] if named else "quick", "effort")

@@ -16,6 +16,7 @@ from epsball import attacks
 from epsball._version import __version__
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.parts.attack import ThirdPartyAttack
+from epsball.attacks.wrappers.other_libraries import OtherLibraryAttack
 from epsball.auditing.subject import Subject
 from epsball.classifier.guards import PROBED
 from epsball.data import as_pixels
@@ -44,6 +45,7 @@ STORED_TYPES: dict[type, str] = {
     attacks.MinimumNorm: "minimum_norm.ensemble.MinimumNorm",
     attacks.MomentumPGD: "gradient.momentum.MomentumPGD",
     attacks.NES: "black_box.nes.NES",
+    OtherLibraryAttack: "adaptive.adapters.Peer",
     attacks.PDPGD: "minimum_norm.pdpgd.PDPGD",
     attacks.PGD: "gradient.pgd.PGD",
     attacks.RandomisedAutoAttack: "autoattack.RandomisedAutoAttack",
@@ -141,6 +143,8 @@ def describe(subject: Subject, options: dict[str, Any], shard: int) -> dict[str,
             "links": options,
             "seed": subject.seed,
             "shard": shard,
+            # Only where there is something to say: folders of 0.1.0 resume.
+            **({"overruled": list(classifier.overruled)} if classifier.overruled else {}),
             "epsball": __version__,
         },
         "probe": probe(subject),

@@ -44,7 +44,8 @@ class Audit(Result):
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
     >>> _ = network.load_state_dict({"1.weight": 3 * torch.eye(2), "1.bias": torch.zeros(2)})
     >>> x, y = torch.tensor([[0.9, 0.1], [0.5, 0.6], [0.4, 0.3]]), torch.tensor([0, 1, 1])
-    >>> audit = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", limit=False)
+    >>> bare = {"certificates": "none", "limit": False}
+    >>> audit = eb.audit(eb.Classifier(network), (x, y), eb.Ball("linf", 0.1), attack="fgsm", **bare)
     >>> audit.witnesses.index
     tensor([1])
     """
@@ -74,11 +75,13 @@ class Audit(Result):
         return Witnesses(index=index, x=x, x_adv=x_adv)
 
     def __str__(self) -> str:
-        return str(self.chain)
+        overruled = self.classifier.overruled
+        return "\n".join([str(self.chain), *([f"\nchecks overruled: {', '.join(overruled)}"] if overruled else [])])
 
     def to_json(self) -> dict[str, object]:
         """Return the chain, and the folder of the evidence, as JSON's types."""
-        return {**self.chain.to_json(), "folder": None if self.folder is None else str(self.folder)}
+        overruled = {"overruled": list(self.classifier.overruled)} if self.classifier.overruled else {}
+        return {**self.chain.to_json(), "folder": None if self.folder is None else str(self.folder), **overruled}
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return the evidence."""

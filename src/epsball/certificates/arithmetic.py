@@ -21,10 +21,13 @@ class Format:
         Unit roundoff u: fl(a op b) = (a op b)(1 + d) with abs(d) <= u, unless it underflows.
     tiny
         A bound on the absolute error of an operation that underflows.
+    flushes
+        Whether devices may take numbers below `tiny` for 0.
     """
 
     unit: float
     tiny: float
+    flushes: bool = False
 
     def gamma(self, terms: int) -> float:
         """Return gamma_n = n u / (1 - n u), rounded up.
@@ -66,7 +69,7 @@ class Arithmetic:
 # With gradual underflow a product is off by at most 2^-1075; 2^-1060 leaves room for what this bound is multiplied by.
 BINARY64 = Format(unit=2.0**-53, tiny=2.0**-1060)
 # Devices may flush subnormal numbers to zero, so an underflow may cost the least normal number.
-BINARY32 = Format(unit=2.0**-24, tiny=2.0**-126)
+BINARY32 = Format(unit=2.0**-24, tiny=2.0**-126, flushes=True)
 
 PLAIN = Arithmetic(name="plain", own=None, deployed=None)
 REAL = Arithmetic(name="real", own=BINARY64, deployed=None)
@@ -76,7 +79,7 @@ SLACK = 1 + 2.0**-10
 """A factor for the rounding of sums of error terms, which are non-negative: gamma_n for n up to 2^42."""
 
 OVERFLOW = 2.0**127
-"""Sums of magnitudes beyond this may overflow in float32."""
+"""Sums of magnitudes beyond this may overflow in float32, and so may anything else a kernel meets on its way."""
 
 
 def arithmetic_of(semantics: Semantics) -> Arithmetic:

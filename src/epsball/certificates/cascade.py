@@ -72,6 +72,13 @@ class CascadeResult:
         self.proofs |= proofs
         return proofs
 
+    def forget(self, rows: Tensor) -> None:
+        """Take back what was found for some of the examples, (n,) of bool: nothing is known of them."""
+        for bounds in self.margins.values():
+            bounds[rows & ~bounds.isnan()] = -torch.inf
+        self.separated &= ~rows
+        self.proofs = {row: proof for row, proof in self.proofs.items() if not bool(rows[row])}
+
     def best(self) -> Tensor:
         """Return the largest lower bound over the methods run, (n,); NaN where none was."""
         every = torch.stack(list(self.margins.values()))

@@ -1,7 +1,7 @@
 """`certify`: certificates of a classifier's predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,15 +14,17 @@ from epsball.certificates.arithmetic import Arithmetic, Semantics, arithmetic_of
 from epsball.certificates.cascade import CascadeResult, Proof, run_cascade
 from epsball.certificates.domain import Domain
 from epsball.certificates.problem import Problem
+from epsball.certificates.propagation import propagate
 from epsball.certificates.registry import AUTO, METHODS, MethodName, methods_of
-from epsball.certificates.replay.export import export_certificate, not_replayable
+from epsball.certificates.replay.export import export_certificate
 from epsball.certificates.replay.files import ModelFile, write_model
 from epsball.certificates.result import Certificates
 from epsball.certificates.verifier import Verifier
 from epsball.checks import check_count
 from epsball.classifier import Classifier
+from epsball.classifier.guards import usable
 from epsball.classifier.margins import margins
-from epsball.errors import InputError, SoundnessError
+from epsball.errors import InputError, SoundnessError, UnsupportedOperation
 
 BATCH = 32
 """Examples bounded together."""
@@ -47,7 +49,7 @@ def certify(
     classifier
         The model; its network is captured as a graph and the graph is bounded.
     x, y
-        Pixels in the box, and labels.
+        Pixels in the box, or uint8 ones where that is [0, 1], and labels.
     ball
         The perturbation set: linf, l2 or l1, with its box.
     method
@@ -91,15 +93,19 @@ def certify(
     tensor([ True, False])
     """
     arithmetic = arithmetic_of(semantics)
+    # Whole floats, as 5e3, count as the numbers they are.
+    budget, max_memory = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (budget, max_memory))
     check_count("budget", budget, unit="passes per example", optional=True)
     check_count("max_memory", max_memory, unit="bytes", optional=True)
+    x = classifier.pixels(x)
     classes = classifier.check(x, y)
     if classes < 2:
         raise InputError("the model has one logit; a margin needs two.")
     verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
-    methods = methods_of(method, verifier.graph, ball.norm)
+    methods = methods_of(method, verifier.bounded, ball.norm)
     run = Certification(verifier=verifier, ball=ball, methods=methods, budget=budget, max_memory=max_memory)
-    return run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
+    found = run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
+    return replace(found, overruled=classifier.overruled)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +145,7 @@ class Certification:
         """Return the certificates of all examples, bounded batch by batch; `numbers` name them and their files."""
         n, numbers = len(x), numbers or range(len(x))
         predicted, logits = _predictions(classifier, x)
+        self._check_finite(logits, predicted, numbers)
         found = CascadeResult.nothing(n, self.methods)
         files: dict[int, Path] = {}
         model = self._write_model(folder)
@@ -154,12 +161,29 @@ class Certification:
     def _bounded(self, x: Tensor, predicted: Tensor) -> CascadeResult:
         verifier, domain = self.verifier, Domain.of(self.ball, x)
         options = {"arithmetic": verifier.arithmetic, "max_memory": self.max_memory}
-        problem = Problem.of(verifier.graph, domain, predicted, **options)
-        return run_cascade(problem, predicted, self.methods, budget=self.budget)
+        places = verifier.places(predicted)
+        problem = Problem.of(verifier.bounded, domain, places, **options)
+        found = run_cascade(problem, places, self.methods, budget=self.budget)
+        if verifier.finite is not None and verifier.finite.beside is not None:
+            last = propagate(verifier.finite.beside, domain, verifier.arithmetic).boxes[verifier.finite.beside.output]
+            found.forget(~last.magnitude.isfinite().all(dim=1))
+        return found
+
+    def _check_finite(self, logits: Tensor, predicted: Tensor, numbers: Sequence[int]) -> None:
+        """Refuse a network that masks a class at some inputs only."""
+        finite = self.verifier.finite
+        kept = torch.arange(logits.shape[1]) if finite is None else torch.tensor(finite.classes)
+        masked = torch.nonzero((logits[:, kept] == -torch.inf) & (predicted >= 0).unsqueeze(1))
+        if len(masked):
+            row, place = masked[0].tolist()
+            raise UnsupportedOperation(
+                f"the logit of class {int(kept[place])} is -inf at example {numbers[row]}, but not by a constant: a "
+                "class that is masked at some inputs only has no bounds. Mask it at every input, or use attacks only."
+            )
 
     def _write_model(self, folder: Path | None) -> ModelFile | None:
         """Write the model file; return None where no certificate is written."""
-        if folder is None or not_replayable(self.verifier.graph) is not None:
+        if folder is None or self.verifier.not_replayable is not None:
             return None
         folder.mkdir(parents=True, exist_ok=True)
         return write_model(self.verifier.graph, folder)
@@ -189,7 +213,7 @@ class Certification:
             assumptions=self.verifier.assumptions,
             invalid=dict.fromkeys(torch.nonzero(predicted < 0)[:, 0].tolist(), "non-finite logits"),
             files=files,
-            not_replayable=not_replayable(self.verifier.graph),
+            not_replayable=self.verifier.not_replayable,
         )
 
 
@@ -197,8 +221,7 @@ def _predictions(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the predicted class of each example, -1 where there is none, and the logits in float64."""
     with torch.no_grad():
         logits = classifier.logits(x).double().cpu()
-    bad = (logits.isnan() | (logits == torch.inf)).any(dim=1)
-    return logits.argmax(dim=1).masked_fill(bad, -1), logits
+    return logits.argmax(dim=1).masked_fill(~usable(logits), -1), logits
 
 
 def _alarm(margin: Tensor, logits: Tensor, predicted: Tensor, arithmetic: Arithmetic, numbers: Sequence[int]) -> None:

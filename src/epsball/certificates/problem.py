@@ -180,6 +180,8 @@ def old_calls_too(
             )
             named = dict(zip(("graph", "domain", "specification"), (problem, *old), strict=False))
             named |= {name: options.pop(name) for name in Problem.__dataclass_fields__ if name in options}
+            if options.get("boxes", ()) is None:
+                del options["boxes"]
             problem, old = Problem(**named), ()
         return method(problem, *old, **options)
 

@@ -15,6 +15,7 @@ from epsball.certificates.domain import Domain
 from epsball.certificates.rules.rule import NodeContext
 from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import flat
+from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Constant, Input, Parameters
 
@@ -150,6 +151,8 @@ def propagate(
     bounds = Propagation(graph=graph, parameters=parameters, domain=domain, arithmetic=arithmetic)
     for node in graph.nodes:
         box, magnitude, deployed = _bounds(bounds, node)
+        if node.name == graph.output and arithmetic.deployed is not None:
+            box, deployed = _flushed(box, deployed, arithmetic.deployed)
         if boxes is not None and node.name in boxes:
             box = box.intersected(boxes[node.name])
         bounds.boxes[node.name] = box
@@ -167,6 +170,11 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
         return bounds.domain.box, None, 0.0
     if isinstance(node.kind, Constant):
         value = node.kind.forward(parameters=bounds.parameters)
+        if not bool(value.isfinite().all()):
+            raise UnsupportedOperation(
+                f"no bounds with the constant '{node.kind.parameter}' ({node.origin or 'no origin'}), which is not "
+                "finite. Only a logit may be masked by -inf: give a finite number."
+            )
         return Box(value, value), None, 0.0
     form = bounds.form(node)
     if form is not None:
@@ -185,9 +193,17 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
     if deployed is None:
         error = 0.0
     elif isinstance(error, Tensor):
-        error = torch.where(box.magnitude <= OVERFLOW, error, torch.inf)
+        error = torch.where(rule.intermediate(context, boxes, box) <= OVERFLOW, error, torch.inf)
         box = Box(torch.where(error.isinf(), -torch.inf, box.low), torch.where(error.isinf(), torch.inf, box.high))
-    return Box(box.low.clamp(min=rule.floor(context)), box.high), None, error
+    return Box(box.low.clamp(min=rule.floor(context, boxes)), box.high), None, error
+
+
+def _flushed(box: Box, deployed: Tensor | float, format: Format) -> tuple[Box, Tensor]:
+    """Return the box of the logits and their deployed rounding, where subnormal ones may be taken for 0.
+
+    Kinds that only move or compare values pass this on; every other kind counts it for its inputs.
+    """
+    return box.widened(format.tiny), torch.full_like(box.low, format.tiny) + deployed
 
 
 def _affine_bounds(form: Affine, boxes: list[Box], arithmetic: Arithmetic) -> tuple[Box, Tensor | None, Tensor | float]:
@@ -241,21 +257,22 @@ def _monotone_bounds(form: Affine, boxes: list[Box], arithmetic: Arithmetic) -> 
 
 
 def deployed_rounding(form: Affine, sizes: list[Tensor], magnitude: Tensor, deployed: Format) -> Tensor:
-    """Return gamma_{n+1} (abs(W) m + abs(w)), plus what underflow costs; infinite where sums may overflow.
+    """Return gamma_{n+1} (abs(W) m + abs(w)), plus what underflow costs; infinite where a kernel may overflow.
 
     A product that underflows, or whose factor is flushed to zero, is off by at most
     tiny (1 + abs(W_i) + abs(x_i)), a sum that is flushed by tiny. Of n products those with an x_i that is always
     0 do not count: they are 0, and to add 0 is exact.
     """
     most = max(size.max().item() for size in sizes)
-    underflow = deployed.tiny * (form.terms + 1) * (2 + form.largest + most)
+    underflow = deployed.tiny * (form.terms + 1) * (2 + form.largest + most) * form.flush
     if form.products is None:
         gamma = magnitude.new_tensor([deployed.gamma(form.terms + 1)])
     else:
         varying = flat(sizes[0], 1).count_nonzero(dim=1).clamp(max=form.products).tolist()
         gamma = magnitude.new_tensor([deployed.gamma(n + 1) for n in varying])
     error = gamma.view(-1, *(1,) * (magnitude.ndim - 1)) * magnitude + underflow
-    return torch.where(magnitude <= OVERFLOW, error, torch.inf)
+    met = magnitude if form.inner is None else torch.maximum(magnitude, form.inner(sizes[0], magnitude))
+    return torch.where(met <= OVERFLOW, error, torch.inf)
 
 
 def _rounding(bounds: Propagation, node: Node, magnitude: Tensor | None, deployed: Tensor | float) -> Tensor | None:

@@ -52,6 +52,8 @@ class Certificates(results.Result):
         The certificate files written, by position.
     not_replayable
         Why no certificate of this network can be replayed, or None.
+    overruled
+        The checks of the classifier that its maker overruled.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class Certificates(results.Result):
     invalid: dict[int, str] = field(default_factory=dict)
     files: dict[int, Path] = field(default_factory=dict)
     not_replayable: str | None = None
+    overruled: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -94,6 +97,8 @@ class Certificates(results.Result):
         ]
         if self.not_replayable is not None:
             lines.append(f"not replayable: {self.not_replayable}")
+        if self.overruled:
+            lines.append(f"checks overruled: {', '.join(self.overruled)}")
         return "\n".join(lines)
 
     def _by_method(self) -> list[list[object]]:
@@ -104,6 +109,8 @@ class Certificates(results.Result):
         """Return everything as JSON's types."""
         document = {name: getattr(self, name) for name in self.__dataclass_fields__}
         document["files"] = {row: str(path) for row, path in self.files.items()}
+        if not self.overruled:
+            del document["overruled"]
         return results.jsonable({"accuracy": self.accuracy, **document})
 
     def to_arrow(self) -> "pyarrow.Table":

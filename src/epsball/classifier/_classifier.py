@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,8 +14,11 @@ from torch.nn.parameter import is_lazy
 from epsball.checks import check_count
 from epsball.classifier import guards
 from epsball.classifier.normalise import Normalise, Statistics
+from epsball.deployed_state import DeployedState
 from epsball.errors import InputError, ModelError, NoGradientError
 from epsball.module_state import untouched
+from epsball.pixels import from_8bit
+from epsball.plain import plain, plain_module
 
 BLOCK = 512
 """Examples that `Classifier.logits` passes through the model at once."""
@@ -45,8 +49,10 @@ class Classifier:
     """A model that takes inputs in a box and returns logits (n, classes).
 
     The caller's module is never changed: while in use it runs in evaluation mode with frozen
-    parameters, and its modes, flags, buffers and the global generators are restored afterwards,
-    also after an exception.
+    parameters, and its modes, flags, state and the global generators are restored afterwards,
+    also after an exception. State that passes change (buffers, attributes) is put back before
+    each of them: what is judged is the module as it was given. A module made under
+    ``torch.inference_mode``, through which no gradient passes, is copied.
 
     Parameters
     ----------
@@ -65,11 +71,19 @@ class Classifier:
     rejects
         Whether the module's last logit means rejection, as in a detector: an input for which it is
         the largest is rejected, which counts as handled correctly whatever the label.
+    outputs
+        ``"logits"``: the caller vouches that the outputs are logits, even if they look like probabilities.
+    deterministic
+        The caller vouches that the module draws no random numbers, even if two calls differ.
+    batch
+        ``"independent"``: the caller vouches that no row's logits depend on the others, even if they change.
 
     Attributes
     ----------
     network
         The module behind its `Normalise` layer: maps raw inputs to logits.
+    overruled
+        The checks that the caller overruled, in words: ``("outputs=logits",)``. Runs record them.
     passes
         Counts of the examples passed forward and backward so far.
 
@@ -101,6 +115,9 @@ class Classifier:
         stochastic: bool = False,
         repetitions: int = 20,
         rejects: bool = False,
+        outputs: Literal["logits"] | None = None,
+        deterministic: bool = False,
+        batch: Literal["independent"] | None = None,
     ) -> None:
         if not isinstance(module, nn.Module):
             raise ModelError(
@@ -112,11 +129,17 @@ class Classifier:
         if (low is None) != (high is None) or (low is not None and high is not None and not low < high):
             raise InputError(f"the box is [{low}, {high}]; give low < high, or None for both.")
         check_count("repetitions", repetitions, unit="passes")
-        self.module = module
-        self.network = _behind_normalisation(module, mean, std)
+        self.module = plain_module(module)
+        with torch.inference_mode(False):
+            self.network = _behind_normalisation(self.module, mean, std)
         self.low, self.high = low, high
         self.stochastic, self.repetitions, self.rejects = stochastic, repetitions, rejects
+        self.overruled = _overruled(outputs, deterministic, batch)
+        if stochastic and deterministic:
+            raise InputError("stochastic and deterministic are both True; leave one of them out.")
         self.passes = Passes()
+        self._state: DeployedState | None = None
+        self._moving_parameters: frozenset[str] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -131,8 +154,30 @@ class Classifier:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Evaluate with frozen parameters inside the block and leave no trace after it."""
-        with untouched(self.network):
-            yield
+        with untouched(self.network, self._moving_parameters) as state:
+            outer = self._state
+            self._state = outer or state
+            try:
+                yield
+            finally:
+                self._moving_parameters = self._state.moving_parameters
+                self._state = outer
+
+    @property
+    def moves(self) -> tuple[str, ...]:
+        """Names of the state that passes have changed so far inside `in_use`."""
+        return () if self._state is None else tuple(self._state.moves)
+
+    def restore(self) -> None:
+        """Put the module back into its state at the beginning of `in_use`.
+
+        Raises
+        ------
+        ModelError
+            If it changed something that cannot be put back.
+        """
+        if self._state is not None:
+            self._state.restore()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits under the caller's grad mode and count the passes; for use inside `in_use`.
@@ -141,10 +186,18 @@ class Classifier:
         """
         return self.run(self.network, x)
 
-    def run(self, network: nn.Module, x: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
+    def run(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        layout: torch.memory_format = torch.contiguous_format,
+        copied: DeployedState | None = None,
+    ) -> Tensor:
         """Return the output of `network`, this classifier's or a copy of it, and count the passes.
 
         The network gets a copy of the input, in `layout`: in-place operations change nothing outside.
+        Where passes are known to change the network's state (of a copy: `copied`), it is put back first;
+        a stochastic model's is left to go on, since its draws may come from there.
 
         Raises
         ------
@@ -152,10 +205,16 @@ class Classifier:
             If the network fails on the input.
         """
         self.passes.forward += len(x)
+        state = self._state if network is self.network else copied
+        if state is not None and not self.stochastic:
+            state.before_pass()
         try:
-            return network(x.clone(memory_format=layout))
+            output = network(x.clone(memory_format=layout))
         except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
             raise ModelError(guards.explain_failure(x, error)) from error
+        if state is not None:
+            state.after_pass()
+        return output
 
     def gradient(
         self, output: Tensor, x: Float[Tensor, "n *shape"], beside: Tensor | None = None, *, keep: bool = False
@@ -204,32 +263,47 @@ class Classifier:
         z, rejection = logits[:, :-1], logits[:, -1:]
         return z.scatter(1, y[:, None], torch.maximum(z.gather(1, y[:, None]), rejection))
 
+    handled = effective_logits  # old name, until 0.3
+
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the logits of raw inputs, in evaluation mode and without a gradient, block by block."""
         with self.in_use(), torch.no_grad():
-            return torch.cat([self.forward(self.to_model(block)).to(x.device) for block in x.split(BLOCK)])
+            # A copy: a model may return the same buffer again.
+            return torch.cat([self.forward(self.to_model(block)).to(x.device, copy=True) for block in x.split(BLOCK)])
 
     __call__ = logits
 
+    def pixels(self, x: Tensor) -> Tensor:
+        """Return `x` as models take it: uint8 as k/255 if the box is [0, 1], laid out like ``torch.rand`` of its shape.
+
+        What is not a tensor comes back as it is; `check` explains it.
+        """
+        if not isinstance(x, Tensor):
+            return x
+        return plain(from_8bit(x) if x.dtype == torch.uint8 and (self.low, self.high) == (0.0, 1.0) else x)
+
     def to_model(self, x: Tensor) -> Tensor:
-        """Return `x` on the device and in the dtype of the module.
+        """Return `x` as `pixels` does, on the device and in the dtype of the module.
 
         Raises
         ------
         InputError
             If the dtype cannot hold the values exactly: the centre of the ball would move.
         """
-        adopted = x.to(self.device, self.dtype)
+        x = self.pixels(x)
+        moved = x.to(self.device, self.dtype)
         if self.dtype not in (torch.float32, torch.float64):
             raise ModelError(
                 f"the model is {self.dtype}; verdicts are given in float32 or float64. Use module.float()."
             )
-        if x.dtype.itemsize > self.dtype.itemsize and not torch.equal(adopted.to(x), x):
+        if x.dtype.itemsize > self.dtype.itemsize and not torch.equal(moved.to(x), x):
             raise InputError(
                 f"x is {x.dtype} and the model {self.dtype}, which cannot hold these values: the centre of the "
                 f"ball would move. Round x yourself, x.to({self.dtype}), or convert the model to {x.dtype}."
             )
-        return adopted
+        return moved
+
+    adopt = to_model  # old name, until 0.3
 
     def check(self, x: Tensor, y: Tensor) -> int:
         """Check the inputs, the labels and the model's behaviour on a few of them.
@@ -237,7 +311,7 @@ class Classifier:
         Parameters
         ----------
         x
-            Inputs (n, *shape) in the box.
+            Inputs (n, *shape) in the box, or uint8 pixels where that is [0, 1].
         y
             Labels (n,), integers from 0.
 
@@ -251,14 +325,28 @@ class Classifier:
         InputError, ModelError
             Naming the value seen, the rule and the fix.
         """
+        x = self.pixels(x)
         guards.check_inputs(x, self.low, self.high)
         guards.check_labels(y, len(x))
         with self.in_use(), torch.no_grad():
-            columns = guards.check_model(self.forward, self.to_model(x), deterministic=not self.stochastic)
+            classes = self.probe(self.to_model(x))
+        guards.check_label_range(y, classes)
+        return classes
+
+    def probe(self, x: Tensor) -> int:
+        """Check the model's behaviour on a few inputs on its device; return the number of classes. For use in `in_use`.
+
+        Raises
+        ------
+        ModelError
+            Naming what was seen, the rule and the fix.
+        """
+        columns = guards.check_model(
+            self.forward, x, stochastic=self.stochastic, low=self.low, high=self.high, overruled=self.overruled
+        )
         classes = columns - self.rejects
         if classes < 2:
             raise ModelError(f"the model has {columns} logits, the last for rejection; it needs two classes beside it.")
-        guards.check_label_range(y, classes)
         return classes
 
     def fingerprint(self) -> str:
@@ -276,7 +364,17 @@ class Classifier:
 
     def __repr__(self) -> str:
         name = type(self.module).__name__
-        return f"Classifier({name}, box=[{self.low}, {self.high}], dtype={self.dtype}, device={self.device})"
+        more = "".join(f", {words}" for words in self.overruled)
+        return f"Classifier({name}, box=[{self.low}, {self.high}], dtype={self.dtype}, device={self.device}{more})"
+
+
+def _overruled(outputs: object, deterministic: object, batch: object) -> tuple[str, ...]:
+    """Return the words of the checks that are overruled."""
+    for name, given, only in (("outputs", outputs, "logits"), ("batch", batch, "independent")):
+        if given not in (None, only):
+            raise InputError(f"{name} is {given!r}; give '{only}', or leave it out for the check.")
+    words = {guards.OUTPUTS: outputs, guards.DETERMINISTIC: deterministic, guards.BATCH: batch}
+    return tuple(text for text, given in words.items() if given)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

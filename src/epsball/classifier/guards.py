@@ -5,7 +5,7 @@ network in evaluation mode repeats itself exactly and changes by about 1e-6 with
 and batch statistics change logits by 0.1 and more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from epsball.errors import InputError, ModelError
 
 PROBED = 16
 """Rows on which a model is probed: from 16 on, a row's logits do not depend on the batch size."""
+
+OUTPUTS, DETERMINISTIC, BATCH = "outputs=logits", "deterministic=True", "batch=independent"
+"""What a caller may vouch for, in the words in which it is recorded: the guard that checks it is left out."""
 
 
 def check_inputs(x: Tensor, low: float | None, high: float | None, first: int = 0) -> None:
@@ -84,10 +87,30 @@ def check_label_range(y: Tensor, classes: int) -> None:
     )
 
 
-def check_model(forward: Callable[[Tensor], Tensor], x: Tensor, *, deterministic: bool) -> int:
+def check_model(
+    forward: Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    stochastic: bool,
+    low: float | None,
+    high: float | None,
+    overruled: Container[str] = (),
+) -> int:
     """Probe a model on the first rows of `x`; return its number of logits.
 
-    The probe has `PROBED` rows; fewer given rows are repeated.
+    The probe has `PROBED` rows; fewer given rows are repeated. Before outputs are refused for their
+    values, the model is asked about more rows of `x` and about points drawn from the box.
+
+    Parameters
+    ----------
+    forward, x
+        The model and inputs.
+    stochastic
+        Whether it may draw random numbers; its answers are not compared then.
+    low, high
+        The box, or None.
+    overruled
+        What the caller vouches for, among `OUTPUTS`, `DETERMINISTIC` and `BATCH`.
 
     Raises
     ------
@@ -99,17 +122,52 @@ def check_model(forward: Callable[[Tensor], Tensor], x: Tensor, *, deterministic
     logits = forward(probe)
     _check_shape(logits, len(probe))
     logits = logits.clone()
-    finite = usable(logits)
-    if not finite.any():
-        raise ModelError(
-            f"logits are NaN or infinite for all {len(probe)} rows probed, though the inputs are finite. "
-            "Check the weights and the normalisation (mean=, std=)."
-        )
-    _check_not_probabilities(logits[finite])
-    if deterministic:
+    _check_values(forward, x, logits, low, high, outputs=OUTPUTS not in overruled)
+    if not stochastic and DETERMINISTIC not in overruled:
         _check_repeats(forward, probe, logits)
+    if not stochastic and BATCH not in overruled:
         _check_batch_independence(forward, probe, logits)
     return logits.shape[1]
+
+
+def _check_values(
+    forward: Callable[[Tensor], Tensor],
+    x: Tensor,
+    logits: Tensor,
+    low: float | None,
+    high: float | None,
+    *,
+    outputs: bool,
+) -> None:
+    """Raise ModelError if no row is finite, or all are probabilities, also at more points."""
+    finite = logits[usable(logits)]
+    if len(finite) and not (outputs and _are_probabilities(finite)):
+        return
+    more = torch.cat([forward(points).clone() for points in _more_points(x, low, high).split(PROBED)])
+    finite = torch.cat([finite, more[usable(more)]])
+    if not len(finite):
+        raise ModelError(
+            f"logits are NaN or infinite for all {len(logits) + len(more)} rows probed, though the inputs are finite. "
+            "Check the weights and the normalisation (mean=, std=)."
+        )
+    if outputs and _are_probabilities(finite):
+        raise ModelError(
+            f"the model's outputs are non-negative and each row sums to 1, at all {len(finite)} points probed: "
+            "probabilities, not logits. Gradients through a softmax vanish and hide adversarial examples. Return the "
+            "logits before the softmax; if these are the logits, say so: Classifier(..., outputs='logits')."
+        )
+
+
+def _more_points(x: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Return the next rows of `x`, repeated if they are few, and as many points drawn from the box.
+
+    Without a box: points around those rows, as far away as they are large.
+    """
+    rows = x[(PROBED + torch.arange(PROBED, device=x.device)) % len(x)]
+    drawn = torch.rand(rows.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(rows)
+    if low is None or high is None:
+        return torch.cat([rows, rows + (2 * drawn - 1) * (1 + rows.abs().amax())])
+    return torch.cat([rows, (low + (high - low) * drawn).clamp(low, high)])
 
 
 def usable(logits: Tensor) -> Tensor:
@@ -132,16 +190,12 @@ def _check_shape(logits: Tensor, n: int) -> None:
         raise ModelError(f"the model returned {logits.dtype}; expected floating logits, not class indices.")
 
 
-def _check_not_probabilities(logits: Tensor) -> None:
+def _are_probabilities(logits: Tensor) -> bool:
     total = logits.double().sum(1)
-    if (logits >= 0).all() and ((total - 1).abs() < 1e-3).all():
-        raise ModelError(
-            "the model's outputs are non-negative and each row sums to 1: probabilities, not logits. Gradients "
-            "through a softmax vanish and hide adversarial examples. Return the logits before the softmax."
-        )
+    return bool((logits >= 0).all() and ((total - 1).abs() < 1e-3).all())
 
 
-def _difference(a: Tensor, b: Tensor) -> float:
+def difference(a: Tensor, b: Tensor) -> float:
     """Return the largest |a - b| over the rows usable in both, relative to 1 + max |a|."""
     rows = usable(a) & usable(b)
     if not rows.any():
@@ -151,11 +205,12 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> None:
-    change = _difference(logits, forward(probe))
-    if change > _tolerance(logits):
+    change = difference(logits, forward(probe))
+    if change > tolerance(logits):
         raise ModelError(
             f"two identical calls differ by {change:.2g} of the logits' size: the model is random even in "
-            "evaluation mode. Remove the randomness, or pass stochastic=True to judge by repetitions."
+            "evaluation mode, or keeps state outside its attributes (a global variable). Remove that, or pass "
+            "stochastic=True to judge by repetitions, or deterministic=True if it is neither."
         )
 
 
@@ -164,15 +219,16 @@ def _check_batch_independence(forward: Callable[[Tensor], Tensor], probe: Tensor
     half = len(probe) // 2
     centre = (probe.amax() + probe.amin()) / 2
     others = (2 * centre - probe[:half]).flip(0)
-    change = _difference(logits[:half], forward(torch.cat([probe[:half], others]))[:half])
-    if change > min(100 * _tolerance(logits), 0.1):
+    change = difference(logits[:half], forward(torch.cat([probe[:half], others]))[:half])
+    if change > min(100 * tolerance(logits), 0.1):
         raise ModelError(
             f"the logits of an example change by {change:.2g} of their size with the rest of its batch: batch "
-            "statistics in use? Use running statistics (evaluation mode), or another normalisation layer."
+            "statistics in use? Use running statistics (evaluation mode), or another normalisation layer; if rows are "
+            "independent all the same, say so: Classifier(..., batch='independent')."
         )
 
 
-def _tolerance(logits: Tensor) -> float:
+def tolerance(logits: Tensor) -> float:
     """Return the relative change that nondeterministic kernels can explain: 100 roundings, at most 2%."""
     return min(100 * float(torch.finfo(logits.dtype).eps), 0.02)
 

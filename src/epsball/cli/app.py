@@ -16,6 +16,7 @@ from epsball.cli.card import card
 from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.figure import figure
+from epsball.cli.fingerprint import fingerprint
 from epsball.cli.limit import limit
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
@@ -41,7 +42,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, train, card, limit, similarity, sensitivity, figure):
+for verb in (audit, attack, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure):
     app.command(verb)
 
 

@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from epsball import data as datasets
 from epsball import models
 from epsball.ball import Ball
 from epsball.classifier import Classifier
+from epsball.cli.fitting import fitting
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically
@@ -78,18 +79,35 @@ class Subject:
 
 def load_model(text: str, dataset: datasets.Dataset, common: Common) -> models.LoadedModel:
     """Return the model a text names, on its device; the data give shape and classes where the text does not."""
+    return load_model_for(text, dataset.shape, dataset.classes, common)
+
+
+def load_model_for(text: str, shape: tuple[int, ...] | None, classes: int | None, common: Common) -> models.LoadedModel:
+    """Return the model a text names, on its device, for inputs of a shape and a number of classes, if known."""
     with preserved(common.seed), showing_progress():
-        loaded = models.load(text, shape=dataset.shape, classes=dataset.classes)
-    for note in loaded.notes:
-        print(f"{loaded.name}: {note}", file=sys.stderr)
+        loaded = models.load(text, shape=shape, classes=classes)
+    say(loaded.notes)
     loaded.module.to(_device(common.device))
     return loaded
+
+
+def load_data(text: str, model: str, common: Common, *, split: str | None = None) -> datasets.Dataset:
+    """Return the data a text names, in the layout that a model takes; what was inferred is printed."""
+    dataset = fitting(model, datasets.load(text, split=split), common.seed)
+    say(dataset.notes)
+    return dataset
+
+
+def say(notes: Iterable[str]) -> None:
+    """Print what was inferred, one line each."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def load_subject(model: str, data: str, ball: str, common: Common, *, stochastic: bool) -> Subject:
     """Return what three texts name; the classifier lives in the ball's box."""
     perturbation = Ball.parse(ball)
-    dataset = datasets.load(data)
+    dataset = load_data(data, model, common)
     loaded = load_model(model, dataset, common)
     classifier = loaded.classifier(low=perturbation.low, high=perturbation.high, stochastic=stochastic)
     return Subject(classifier=classifier, dataset=dataset, ball=perturbation)

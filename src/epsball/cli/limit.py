@@ -6,7 +6,7 @@ from typing import Literal
 
 from epsball import data as datasets
 from epsball.ball import parse_radius
-from epsball.cli.common import Common, Output, figure_format, interruption_message, output, png, write_figure
+from epsball.cli.common import Common, Output, figure_format, interruption_message, output, png, say, write_figure
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
@@ -54,6 +54,7 @@ def limit(
     """
     wanted = parse_radii(radii)
     dataset = datasets.load(data)
+    say(dataset.notes)
     x, y = dataset[:]
     if pairs is not None:
         figure_format(pairs)

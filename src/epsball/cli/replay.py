@@ -1,16 +1,25 @@
 """``epsball replay``."""
 
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from epsball import progress
 from epsball.cli.common import Output
+from epsball.cli.progress import showing_progress
 from epsball.errors import CertificateError, MissingExtra
 
+_Hash = Annotated[
+    str | None, Parameter(help="Fingerprint of the model that the certificates must be about (epsball fingerprint).")
+]
 
-def replay(certificate: Path, /, *more: Path) -> Output:
+
+def replay(certificate: Path, /, *more: Path, model_hash: _Hash = None) -> Output:
     """Check certificate files with the independent checker, which knows neither epsball nor PyTorch.
 
     It derives the bounds anew from the network in the model file beside the certificate, and
-    accepts the claims only if its own bounds reach them.
+    accepts the claims only if its own bounds reach them. Each verdict ends in the fingerprint of that network.
 
     Parameters
     ----------
@@ -23,17 +32,23 @@ def replay(certificate: Path, /, *more: Path) -> Output:
         import epsball_replay
     except ImportError as error:
         raise MissingExtra("replay", "python-flint", "replaying certificates") from error
+    paths = (certificate, *more)
     lines = []
     failed = 0
-    for path in (certificate, *more):
-        try:
-            verdict = epsball_replay.replay(path)
-        except epsball_replay.ReplayError as error:
-            failed += 1
-            lines.append(f"{path}: not replayed: {error}")
-            continue
-        failed += not verdict.accepted
-        lines.append(f"{path}: {verdict}")
+    with showing_progress():
+        for path in paths:
+
+            def bounded(done: int, total: int, before: int = len(lines)) -> None:
+                progress.report("entries bounded", before * total + done, len(paths) * total)
+
+            try:
+                verdict = epsball_replay.replay(path, model_hash=model_hash, progress=bounded)
+            except epsball_replay.ReplayError as error:
+                failed += 1
+                lines.append(f"{path}: not replayed: {error}")
+                continue
+            failed += not verdict.accepted
+            lines.append(f"{path}: {verdict}")
     if failed:
         raise CertificateError("\n".join([*lines, f"{failed} of {len(lines)} certificates not accepted."]))
     return Output("\n".join(lines))

@@ -11,7 +11,7 @@ from epsball import data as datasets
 from epsball.attacks import attack
 from epsball.ball import Ball
 from epsball.classifier import Classifier
-from epsball.cli.common import Common, Output, load_model, output, png
+from epsball.cli.common import Common, Output, load_data, load_model, output, png
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically
@@ -90,7 +90,7 @@ def similarity(
     if also and len(set(texts)) < len(texts):
         raise InputError("a model is named twice; with --also, each model is named once.")
     ball = None if adversarial is None else Ball.parse(adversarial)
-    dataset = datasets.load(data)
+    dataset = load_data(data, model_a, common)
     models = [_classifier(text, dataset, ball, common) for text in texts]
     options = comparison.options()
     notes: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def similarity(
         else:
             result = _compared(models, dataset, ball, common, options)
             if elsewhere is not None:
-                moved = shift(result, _compared(models, datasets.load(elsewhere), ball, common, options))
+                moved = shift(result, _compared(models, load_data(elsewhere, model_a, common), ball, common, options))
                 notes["shift"] = moved.to_json() if common.json else f"on {elsewhere}\n{moved}"
     if out is not None:
         _write(result, out)

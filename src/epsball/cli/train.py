@@ -9,10 +9,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from torch import nn
 
-from epsball import data as datasets
 from epsball import training
 from epsball.ball import Ball
-from epsball.cli.common import Common, Output, load_model, output
+from epsball.cli.common import Common, Output, load_data, load_model, output
 from epsball.cli.configuration import flags_text, from_file
 from epsball.cli.progress import showing_progress
 from epsball.data import Dataset
@@ -132,7 +131,7 @@ def train_command(
     objective = old.folded_into(objective)
     flags = {"objective": objective, "model": model, "data": data, "ball": ball, "source": source}
     flags |= {"save_every": run.save_every, "tensorboard": run.tensorboard, **dataclasses.asdict(recipe)}
-    dataset = datasets.load(data, split="train")
+    dataset = load_data(data, model, common, split="train")
     perturbation = None if ball is None else Ball.parse(ball)
     defended = None if source is None else _network(source, dataset, perturbation, common)
     chosen = training.resolve(objective, perturbation, source=defended)

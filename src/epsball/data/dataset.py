@@ -14,6 +14,7 @@ from torch import Tensor
 
 from epsball.errors import InputError
 from epsball.pixels import from_8bit
+from epsball.plain import plain
 
 Images = UInt8[Tensor, "n *shape"] | Float[Tensor, "n *shape"]
 Integers = Int64[Tensor, " n"]
@@ -53,6 +54,8 @@ class Dataset:
         The positions that the complete source has and these files lack.
     name
         The text that loads the same examples again, or what was given in its place.
+    notes
+        What was inferred about the source, one sentence each.
 
     Examples
     --------
@@ -73,6 +76,7 @@ class Dataset:
     split: str | None = None
     absent: tuple[int, ...] = ()
     name: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -127,7 +131,7 @@ class Dataset:
     def _examples(self, chosen: Tensor) -> tuple[Images, Integers]:
         if len(chosen) == 0:
             return self.read(self.rows[:1])[:0], self.labels[:0]
-        return self.read(self.rows[chosen]), self.labels[chosen]
+        return plain(self.read(self.rows[chosen])), self.labels[chosen]
 
     def _checked(self, indices: Any) -> Integers:
         chosen = np.asarray(indices.cpu() if isinstance(indices, Tensor) else indices)

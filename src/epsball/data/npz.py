@@ -1,16 +1,21 @@
-"""``npz:FILE``: arrays x and y in a file written by ``numpy.savez``, mapped where stored uncompressed."""
+"""``npz:FILE``: images and labels in a file written by ``numpy.savez``, mapped where stored uncompressed."""
 
 import math
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from epsball.data.array_names import find_pair
 from epsball.data.arrays import dataset_of
 from epsball.data.dataset import Dataset
-from epsball.errors import InputError
+from epsball.data.layout import channels_first, is_channels_last
+from epsball.errors import InputError, lookup
 
 _LOCAL_HEADER = struct.Struct("<26xHH")
 _HEADERS = {
@@ -19,10 +24,66 @@ _HEADERS = {
 }
 
 
-def open_npz(path: str) -> Dataset:
-    """Return the arrays x (n, *shape) and y (n,) of a file."""
-    arrays = read_npz(Path(path).expanduser(), ("x", "y"))
-    return dataset_of([arrays["x"]], np.array(arrays["y"]), where=(f"x in {path}", f"y in {path}"))
+def open_npz(
+    path: str, *, split: str, images: str | None = None, labels: str | None = None, channels: str | None = None
+) -> Dataset:
+    """Return the images (n, *shape) and labels (n,) of a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    split
+        The part to take where its arrays are named by parts, as in x_train and x_test.
+    images, labels
+        The names of the arrays; without them the usual ones are looked for.
+    channels
+        first or last: where images of three axes have them; without it, last is recognised by the shape
+        and said in the notes. They come out first.
+    """
+    file = Path(path).expanduser()
+    names = find_pair(array_names(file), split=split, images=images, labels=labels, where=path)
+    arrays = read_npz(file, (names.images, names.labels))
+    where = f"{names.images} in {path}", f"{names.labels} in {path}"
+    y, label_notes = _plain_labels(np.array(arrays[names.labels]), where[1])
+    data = dataset_of([arrays[names.images]], y, where=where, split=names.split)
+    chosen = f"{path}: images are '{names.images}', labels '{names.labels}'."
+    notes = () if (names.images, names.labels) == ("x", "y") or (images and labels) else (chosen,)
+    return _channels_first(replace(data, notes=(*notes, *label_notes)), channels, where[0])
+
+
+def _channels_first(data: Dataset, channels: str | None, where: str) -> Dataset:
+    """Return the data with channels first, wherever they stand."""
+    if channels is not None:
+        lookup(dict.fromkeys(("first", "last")), channels, "place of the channels:")
+    if channels == "last" and len(data.shape) != 3:
+        raise InputError(f"{where} has images of shape {data.shape}; channels=last is about height, width, channels.")
+    if channels == "last" or (channels is None and is_channels_last(data.shape)):
+        shown = "x".join(map(str, data.shape))
+        return channels_first(data, f"{where} has channels last, {shown}; they are moved first (channels=first: not).")
+    return data
+
+
+def _plain_labels(y: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return labels in one row of integers, if they are that but for a second axis of length 1 or floats."""
+    notes: tuple[str, ...] = ()
+    if y.ndim == 2 and y.shape[1] == 1:
+        y, notes = y[:, 0], (f"{where} has shape {y.shape}; its one column is taken.",)
+    if y.dtype.kind == "f" and y.size and np.array_equal(y, np.floor(y)) and np.abs(y).max() < 2**31:
+        y, notes = y.astype(np.int64), (*notes, f"{where} is {y.dtype} and holds integers; they are taken as such.")
+    return y, notes
+
+
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays in an npz file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    with _opened(path) as archive:
+        return _names(archive)
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -36,23 +97,33 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     InputError
         If the file is missing or damaged, lacks a name, or an array holds Python objects.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; check the path.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-            missing = [name for name in names if name not in found]
-            if not missing:
-                return {name: _read(archive, archive.getinfo(f"{name}.npy"), path) for name in names}
-    except InputError:
-        raise
-    except Exception as error:  # A damaged archive can raise nearly anything.
-        raise InputError(f"{path} is not a whole npz file ({error}); write or fetch it again.") from error
+    with _opened(path) as archive:
+        found = _names(archive)
+        missing = [name for name in names if name not in found]
+        if not missing:
+            return {name: _read(archive, archive.getinfo(f"{name}.npy"), path) for name in names}
     recipe = ", ".join(f"{name}=..." for name in names)
     raise InputError(
         f"{path} has no array {' and no '.join(missing)}; its arrays are {', '.join(found) or 'none'}. "
         f"Write it with np.savez(FILE, {recipe})."
     )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; check the path.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except InputError:
+        raise
+    except Exception as error:  # A damaged archive can raise nearly anything.
+        raise InputError(f"{path} is not a whole npz file ({error}); write or fetch it again.") from error
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:

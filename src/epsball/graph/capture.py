@@ -5,20 +5,24 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from epsball.errors import EpsballError, ModelError, first_line
+from epsball.errors import EpsballError, ModelError, UnsupportedOperation, first_line
 from epsball.generator_state import preserved
 from epsball.graph import source_location
 from epsball.graph._graph import Graph
 from epsball.graph.agreement import TOLERANCE, check_agreement
 from epsball.graph.aten import RULES
+from epsball.graph.batch_length import asking_about_one_row, batch_length, check_lengths, same_steps
 from epsball.graph.builder import Builder
+from epsball.graph.one_function import check_gradient_mode, observed_again, plain_state_kept
 from epsball.graph.translate import MOVES, translate
+from epsball.graph.wrappers import unwrapped
 from epsball.module_state import untouched
 
 _ROWS = 3
@@ -30,7 +34,8 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
 
     ``capture(classifier.network, shape)`` captures a `Classifier` with its normalisation. The
     module is not changed; the graph holds copies of its parameters and buffers under their
-    names in ``state_dict``, so that live ones can be handed to it.
+    names in ``state_dict``, so that live ones can be handed to it. `DataParallel` and
+    `torch.compile` are seen through: the graph is that of the bare module, with its names.
 
     Parameters
     ----------
@@ -56,27 +61,40 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
     >>> [node.name for node in graph.nodes], graph.classes
     (['input', 'reshape_1', 'linear_1', 'elementwise_1', 'linear_2'], 3)
     """
-    tensors = [*module.parameters(), *module.buffers()]
-    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-    dtype = dtype or (floating[0].dtype if floating else torch.float32)
-    if dtype not in TOLERANCE:
-        raise ModelError(
-            f"{type(module).__name__} works in {dtype}; certificates are about networks in float32 or float64. "
-            "Convert it with module.float(); that is a different network."
-        )
-    device = tensors[0].device if tensors else torch.device("cpu")
-    name = type(module).__name__
-    with untouched(module), torch.no_grad(), _quietly():
-        x = torch.rand(_ROWS, *shape, dtype=dtype, device=device)
-        _check_runs(module, x)
-        program = _exported(module, x)
-        builder = Builder(shape, dtype, _named_tensors(module), name, device)
-        graph = translate(program, builder, _names_by_identity(module))
-        check_agreement(graph, module, shape, dtype, device)
-        double = _in_float64(module, x)
-        if double is not None:
-            exact = {key: builder.exact.get(key, value.double()) for key, value in graph.parameters.items()}
-            check_agreement(graph, double, shape, torch.float64, device, exact)
+    with unwrapped(module) as network:
+        tensors = [*network.parameters(), *network.buffers()]
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+        dtype = dtype or (floating[0].dtype if floating else torch.float32)
+        if dtype not in TOLERANCE:
+            raise ModelError(
+                f"{type(network).__name__} works in {dtype}; certificates are about networks in float32 or float64. "
+                "Convert it with module.float(); that is a different network."
+            )
+        if any(isinstance(part, torch.jit.ScriptModule) for part in network.modules()):
+            raise UnsupportedOperation(
+                "the model is a TorchScript program, which torch.export does not take: it can be attacked, and "
+                "certificates cannot be made of it. Give the Python module, or export it by torch.export.save or "
+                "torch.onnx.export."
+            )
+        device = tensors[0].device if tensors else torch.device("cpu")
+        with untouched(network), plain_state_kept(network), torch.no_grad(), _quietly():
+            return _captured(network, shape, dtype, device)
+
+
+def _captured(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Graph:
+    """Return the graph of a module in evaluation mode, checked against it."""
+    x = torch.rand(_ROWS, *shape, dtype=dtype, device=device)
+    _check_runs(module, x)
+    observed = observed_again(module, x)
+    exported = _program(module, x)
+    builder = Builder(shape, dtype, _named_tensors(module), type(module).__name__, device)
+    graph = translate(_in_rules(module, exported), builder, _names_by_identity(module))
+    check_agreement(graph, module, shape, dtype, device)
+    check_gradient_mode(module, observed, lambda: same_steps(exported, _with_gradients(module, x)))
+    double = _in_float64(module, x)
+    if double is not None:
+        exact = {key: builder.exact.get(key, value.double()) for key, value in graph.parameters.items()}
+        check_agreement(graph, double, shape, torch.float64, device, exact)
     return graph
 
 
@@ -106,9 +124,13 @@ def _check_runs(module: nn.Module, x: Tensor) -> None:
         ) from error
 
 
-def _exported(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
-    """Return the module as aten operators that have rules, without in-place operators."""
-    program = _program(module, x)
+def _with_gradients(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
+    with torch.enable_grad():
+        return _program(module, x.clone().requires_grad_())
+
+
+def _in_rules(module: nn.Module, program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Return a program as aten operators that have rules, without in-place operators."""
     if any(_needs_decomposition(target) for target in _targets(program)):
         table = torch.export.default_decompositions()
         for operator in RULES:
@@ -124,24 +146,21 @@ def _program(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
     """Export with a free batch; a Python ``len(x)`` leaves it free only under the strict tracer."""
     for strict in (False, True):
         try:
-            program = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
+            with asking_about_one_row():
+                program = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
         except Exception as error:
             if strict:
                 break
             raise ModelError(source_location.explain_export(module, error)) from error
-        if _batch_is_free(program):
+        length = batch_length(program)
+        if length is not None:
+            alone = partial(torch.export.export, module, (x[:1].clone(),), strict=strict)
+            check_lengths(program, length, type(module).__name__, alone)
             return program
     raise ModelError(
         f"{type(module).__name__} fixes the length of the batch while it runs, so that only batches of one length "
         "fit. Write shapes with x.shape[0] or flatten(1), not with numbers."
     )
-
-
-def _batch_is_free(program: torch.export.ExportedProgram) -> bool:
-    (name,) = program.graph_signature.user_inputs
-    node = next(node for node in program.graph.nodes if node.name == name)
-    length = node.meta["val"].shape[0]
-    return isinstance(length, torch.SymInt) and length.node.expr.is_Symbol
 
 
 def _targets(program: torch.export.ExportedProgram) -> Iterable[Any]:

@@ -148,6 +148,9 @@ def same_shape(builder: Builder, x: Value, kind: kinds.Kind) -> Value:
 def unary(builder: Builder, x: Value, function: str, *arguments: int | float) -> Value:
     """Return f(x), entry by entry."""
     kind = kinds.Elementwise(function=function, arguments=tuple(float(number) for number in arguments))
+    why = kinds.refused_arguments(function, kind.arguments)
+    if why is not None:
+        builder.refuse(why)
     return same_shape(builder, x, kind)
 
 

@@ -15,7 +15,7 @@ from epsball.errors import ModelError
 from epsball.graph import operations, source_location
 from epsball.graph._graph import Graph
 from epsball.graph.aten import RULES, Call
-from epsball.graph.aten.rule import aten
+from epsball.graph.aten.rule import BatchLength, aten
 from epsball.graph.builder import Builder
 from epsball.graph.value import Shape, Value
 
@@ -35,13 +35,6 @@ MOVES = {
 """Operators without arithmetic on floats: on constants of the source's code they are computed at capture."""
 
 _FILLED = {aten.zeros.default: 0.0, aten.ones.default: 1.0, aten.zeros_like.default: 0.0, aten.ones_like.default: 1.0}
-
-
-class BatchLength:
-    """Stands for a number made of the batch's length, ``x.shape[0] // 2``: nodes know no batch.
-
-    Only operators that read lengths off their results (`_READ_OFF_RESULT`) may take one.
-    """
 
 
 class MaximumIndices:
@@ -127,14 +120,25 @@ def _called(builder: Builder, node: Any, values: Mapping[Node, Any]) -> Any:
     if any(isinstance(value, BatchLength) for value in used) and node.target not in _READ_OFF_RESULT:
         builder.refuse_batch("computes with the number of rows")
     try:
-        return RULES[node.target](call, *arguments, **options)
+        result = RULES[node.target](call, *arguments, **options)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
         builder.refuse(f"these arguments have no rule ({type(error).__name__}: {error})")
+    _check_batch(builder, node, result)
+    return result
+
+
+def _check_batch(builder: Builder, node: Any, result: Any) -> None:
+    """Refuse a result whose batch is not where torch.export has it: of x[-1:] it has none."""
+    for value, seen in zip(result if isinstance(result, list) else [result], _results(node), strict=False):
+        if isinstance(value, Value) and isinstance(seen, Tensor):
+            shape, axis = _batch_shape(builder, seen.shape)
+            if (value.shape, value.axis) != (shape, axis):
+                builder.refuse_batch("takes some rows of the batch, or joins them")
 
 
 _READ_OFF_RESULT = {
     *(aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unflatten.int),
-    *(aten.expand.default, aten.broadcast_to.default),
+    *(aten.expand.default, aten.broadcast_to.default, aten.slice.Tensor),
 }
 """Operators whose rules take lengths from the shape of their result, so that an argument may be the batch's."""
 

@@ -83,7 +83,7 @@ def risk_figure(
     cross_entropy: tuple[Curve, Curve] | None = None,
     unit: str = "",
 ) -> "Figure":
-    """Return the optimal risk over the radius beside what a classifier reaches.
+    """Return the optimal risk over the radius, compared with what a classifier reaches.
 
     Where the risk under attack exceeds L*, at least the difference is avoidable; where it falls below L*,
     the attack missed at least the difference. Between it and one minus certified accuracy nothing is decided.

@@ -118,8 +118,8 @@ class SampleCurve(Result):
             )
             parts.append(
                 f"the optimal risk still rises with the sample ({levels}, radius {self.radii[i]:.4g}) "
-                f"at {_spelled(self.radii[rising])}: there it does not estimate the distribution's, "
-                "and only the lower bound holds."
+                f"at {_spelled(self.radii[rising])}: there it is no estimate of the distribution's, "
+                "only the lower bound holds."
             )
         few = [i for i, verdict in enumerate(self.verdicts) if verdict == "too few"]
         if few:

@@ -73,7 +73,7 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OptimalRisk(Result):
-    """The limit that the data set to every classifier.
+    """The limit that the data impose on every classifier.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from epsball.errors import InputError
-from epsball.models.file_kind import archive_members, file_kind
+from epsball.models.file_kind import archive_members, file_kind, is_torchscript
 
 _SAVE = "Save the state dict alone: torch.save(model.state_dict(), FILE), or as safetensors."
 
@@ -57,14 +57,17 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _check_torch_archive(path: Path) -> None:
+    if is_torchscript(path):
+        raise InputError(
+            f"{path} is a TorchScript archive, which holds code. If you trust it, run it as the model, "
+            f"torchscript:{path}. {_SAVE}"
+        )
     members = archive_members(path)
     files = {Path(name).name for name in members}
     if any(name.endswith(".npy") for name in members):
         raise InputError(f"{path} is an archive of numpy arrays, not a state dict. {_SAVE}")
     if "archive_format" in files:
         raise InputError(f"{path} is an exported program, which is a whole model: give it as NAME, named .pt2.")
-    if "constants.pkl" in files:
-        raise InputError(f"{path} is a TorchScript archive, which holds code. {_SAVE}")
     if "data.pkl" not in files:
         raise InputError(f"{path} is a zip archive that torch.save did not write. {_SAVE}")
 

@@ -61,6 +61,15 @@ def archive_members(path: Path) -> dict[str, zipfile.ZipInfo]:
     return named
 
 
+def is_torchscript(path: Path) -> bool:
+    """Return whether a file is an archive of ``torch.jit.save``: a program with its constants."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+        return False
+
+
 def require_file(path: Path) -> None:
     """Raise an `InputError` if `path` is not a file; names its nearest neighbour."""
     if path.is_dir():

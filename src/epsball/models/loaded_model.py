@@ -1,8 +1,8 @@
 """`LoadedModel`: what `load` returns, and the last steps that all kinds of models share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -43,11 +43,15 @@ class LoadedModel:
         NAME with its own options, without weights, normalisation, shape and classes: what a
         `Card` records.
     weights
-        The file its weights come from; None where they are drawn afresh.
+        The file its weights come from; None where they are newly drawn.
     card
         The card it was loaded from, or None.
+    class_names
+        The name of each class, where the model says.
     notes
         What was concluded from its file and not asked for: each is a sentence for the user.
+    checks
+        The checks that the text overrules, as arguments of `epsball.Classifier`.
 
     Examples
     --------
@@ -66,7 +70,9 @@ class LoadedModel:
     architecture: str
     weights: Path | None
     card: Card | None = None
+    class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    checks: dict[str, Any] = field(default_factory=dict)
 
     def classifier(self, *, low: float | None = 0.0, high: float | None = 1.0, stochastic: bool = False) -> Classifier:
         """Return the module behind its normalisation, as every verb takes it.
@@ -78,7 +84,7 @@ class LoadedModel:
         stochastic
             Whether the model draws random numbers, and is judged over repetitions.
         """
-        return Classifier(self.module, self.mean, self.std, low=low, high=high, stochastic=stochastic)
+        return Classifier(self.module, self.mean, self.std, low=low, high=high, stochastic=stochastic, **self.checks)
 
 
 def refuse_more(request: ModelText, why: str, allowed: tuple[str, ...]) -> None:
@@ -93,8 +99,9 @@ def refuse_more(request: ModelText, why: str, allowed: tuple[str, ...]) -> None:
 
 def with_weights(module: nn.Module, request: ModelText, known: Known) -> LoadedModel:
     """Load the weights that the text names into `module`, and return it with what is known of it."""
+    notes: tuple[str, ...] = ()
     if request.weights is not None:
-        load_weights(module, request.weights, request.name, request.ignore)
+        notes = load_weights(module, request.weights, request.name, request.ignore)
     elif request.ignore:
         raise InputError(f"ignore={':'.join(request.ignore)} is about a file of weights, and none is named.")
     return LoadedModel(
@@ -107,6 +114,7 @@ def with_weights(module: nn.Module, request: ModelText, known: Known) -> LoadedM
         name=request.name,
         architecture=request.architecture,
         weights=request.weights,
+        notes=notes,
     )
 
 

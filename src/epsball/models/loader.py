@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -15,10 +16,13 @@ from epsball.models import timm_models
 from epsball.models.architectures import ARCHITECTURES
 from epsball.models.card import read_card
 from epsball.models.exported_program import exported_module
-from epsball.models.file_kind import file_kind
+from epsball.models.file_kind import file_kind, is_torchscript
+from epsball.models.hugging_face import hugging_face
+from epsball.models.inference_notes import by_x, inferred
 from epsball.models.loaded_model import Known, LoadedModel, check_finite, refuse_more, with_weights
 from epsball.models.model_text import ModelText, parse_model_text
 from epsball.models.option_values import boolean, keyword_arguments, read_option
+from epsball.models.torchscript import torchscript
 from epsball.models.user_python import imported, public_function, reported
 
 
@@ -39,14 +43,19 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
                                   ``probabilities`` or the name of an output;
                                   ``run=onnxruntime`` runs a file of any operators, without gradients
     ``timm:NAME``                 a model of timm (extra ``timm``)
-    ``CARD.json``                 a model that training wrote
+    ``torchscript:FILE``          a program of ``torch.jit.save``, a whole model, which is run; for attacks
+    ``hf:FOLDER`` or ``hf:NAME``  an image classifier of Hugging Face (extra ``transformers``),
+                                  with its preprocessing and labels
+    ``CARD.json``                 a model that training wrote; of an architecture of the user's own
+                                  ``CARD.json@FILE.py:function``, which runs FILE.py
     ============================  ======================================================
 
     WEIGHTS is a ``.safetensors`` file or one of ``torch.save`` that holds a state dict. Lists
     are written with colons and numbers may be fractions: ``mean=0.4914:0.4822:0.4465``,
-    ``std=63/255``. ``ignore=PREFIX`` leaves entries of WEIGHTS out. Without WEIGHTS the module
+    ``std=63/255``. ``outputs=logits``, ``deterministic=True`` and ``batch=independent`` overrule checks of
+    `epsball.Classifier`. ``ignore=PREFIX`` leaves entries of WEIGHTS out. Without WEIGHTS the module
     is as it is built: architectures draw their weights from PyTorch's global generator. No
-    file but the FILE.py that the text names can run code.
+    file but the FILE.py or the TorchScript program that the text names can run code.
 
     Parameters
     ----------
@@ -78,11 +87,11 @@ def load(text: str, *, shape: tuple[int, ...] | None = None, classes: int | None
     loaded = _loader(request.name)(request, known)
     if shape is not None and loaded.shape not in (None, shape):
         raise InputError(
-            f"{loaded.name} takes inputs of shape {_by_x(loaded.shape)}, the data has {_by_x(shape)}. "
+            f"{loaded.name} takes inputs of shape {by_x(loaded.shape)}, the data has {by_x(shape)}. "
             "Use the data it was made for, or transform the data."
         )
     check_finite(loaded)
-    return loaded
+    return replace(loaded, checks=request.checks)
 
 
 def _architecture(request: ModelText, known: Known) -> LoadedModel:
@@ -110,13 +119,16 @@ def _timm(request: ModelText, known: Known) -> LoadedModel:
     pretrained = read_option("pretrained", request.options.get("pretrained", "false"), boolean, "true")
     if pretrained and request.weights is not None:
         raise InputError(f"pretrained=true and @{request.weights} both name weights; give one of them.")
-    # Numbers taken from the data would replace the first and last layer of a trained model.
-    own: Known = {"shape": request.shape, "classes": request.classes} if pretrained else known
-    module = timm_models.timm_module(request.name.removeprefix("timm:"), request.options, own)
-    loaded = with_weights(module, request, known)
-    if not pretrained or request.mean or request.std:
-        return loaded
-    return replace(loaded, **timm_models.pretrained_normalisation(module))
+    # A name with a tag is one of timm's own weights, wherever the file comes from. Numbers taken from the data
+    # would replace the first and last layer of a trained model.
+    name = request.name.removeprefix("timm:")
+    as_trained = pretrained or (request.weights is not None and "." in name)
+    own: Known = {"shape": request.shape, "classes": request.classes} if as_trained else known
+    module = timm_models.timm_module(name, request.options, own)
+    loaded = with_weights(module, request, own)
+    if as_trained:
+        return timm_models.as_recorded(module, loaded, known)
+    return timm_models.recorded_hint(module, loaded) if request.weights is not None else loaded
 
 
 def _exported(request: ModelText, known: Known) -> LoadedModel:
@@ -169,28 +181,50 @@ def _onnx(request: ModelText, known: Known) -> LoadedModel:
 
 def _card(request: ModelText, known: Known) -> LoadedModel:
     refuse_more(request, "a card says all about its model", ())
-    path = Path(request.name).expanduser()
+    file, _, factory = request.name.partition(".json@")
+    path = Path(f"{file}.json" if factory else file).expanduser()
     card = read_card(path)
     described = parse_model_text(card.architecture)
     weights = path.parent / card.weights
     plain = described.name in ARCHITECTURES or described.name.startswith("timm:")
-    if not plain or described.architecture != card.architecture:
+    if described.architecture != card.architecture or not (plain or factory):
+        named = described.name if _OWN(described.name) else "FILE.py:function"
         raise InputError(
             f"{path} names the architecture {card.architecture!r}. Opening a card runs no code: it may name "
-            f"only {', '.join(ARCHITECTURES)} and timm:NAME, with their own options. Name your own function "
-            f"yourself: FILE.py:function@{weights},mean=..,std=.."
+            f"only {', '.join(ARCHITECTURES)} and timm:NAME, with their own options. If you trust the code, name "
+            f"your own function yourself: {path}@{named} (or {named}@{weights},mean=..,std=..)"
         )
     own = {key: text for key, text in described.options.items() if key != "pretrained"}
-    said = replace(described, text=request.text, weights=weights, mean=card.mean, std=card.std, options=own)
-    return replace(_loader(said.name)(said, {"shape": card.shape, "classes": card.classes}), card=card)
+    carded: dict[str, Any] = {key: getattr(card, key) for key in ("mean", "std", "shape", "classes")}
+    said = replace(described, text=request.text, weights=weights, options=own, **carded)
+    if factory:
+        said = replace(said, name=_same_function(factory, described.name, path))
+    loaded = _loader(said.name)(said, {"shape": card.shape, "classes": card.classes})
+    return replace(loaded, **carded, card=card, notes=(inferred(path.name, carded),))
 
 
+def _same_function(factory: str, described: str, path: Path) -> str:
+    """Return the factory that the user names, having checked that it bears the name in the card."""
+    function = described.rpartition(":")[2]
+    if not _OWN(described):
+        raise InputError(
+            f"{path} names the architecture {described!r}, which needs no Python file: leave out @{factory}."
+        )
+    if factory.rpartition(":")[2] != function:
+        raise InputError(f"{path} was written for the function '{function}'; @{factory} names another one.")
+    return factory
+
+
+_OWN = re.compile(r".+\.py:\w+").fullmatch
 _KINDS: tuple[tuple[Callable[[str], object], Callable[[ModelText, Known], LoadedModel]], ...] = (
     (ARCHITECTURES.__contains__, _architecture),
-    (re.compile(r".+\.py:\w+").fullmatch, _user_python),
+    (re.compile(r".+\.json@.+\.py:\w+").fullmatch, _card),
+    (_OWN, _user_python),
     (re.compile(r".+\.pt2").fullmatch, _exported),
     (re.compile(r".+\.onnx").fullmatch, _onnx),
     (re.compile(r"timm:.+").fullmatch, _timm),
+    (re.compile(r"hf:.+").fullmatch, hugging_face),
+    (re.compile(r"torchscript:.+").fullmatch, torchscript),
     (re.compile(r".+\.json").fullmatch, _card),
 )
 
@@ -201,6 +235,12 @@ def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
             return loader
     if name.endswith(".py"):
         raise InputError(f"{name} is a Python file; name the function in it that builds the model, {name}:function.")
+    if is_torchscript(Path(name).expanduser()):
+        raise InputError(
+            f"{name} is a TorchScript archive, a program that may call any operator of PyTorch, those that write files "
+            f"included. If you trust it, run it for attacks: torchscript:{name}; for certificates save the Python "
+            "module by torch.export.save (FILE.pt2) or torch.onnx.export (FILE.onnx)."
+        )
     if Path(name).suffix:
         raise InputError(
             f"{name!r} does not name a model; a file of weights follows its architecture, NAME@{name}. "
@@ -208,9 +248,6 @@ def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
         )
     raise InputError(
         f"there is no architecture '{name}'.{nearest(name, ARCHITECTURES)} "
-        f"There are {', '.join(ARCHITECTURES)}; or write FILE.py:function, FILE.pt2, FILE.onnx, timm:NAME, CARD.json."
+        f"There are {', '.join(ARCHITECTURES)}; or write FILE.py:function, FILE.pt2, FILE.onnx, timm:NAME, hf:NAME, "
+        "CARD.json."
     )
-
-
-def _by_x(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

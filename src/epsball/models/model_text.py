@@ -3,12 +3,15 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from epsball.models.option_values import numbers, read_option, shape
 from epsball.option_text import split_options
 
 # An @ in a folder's name does not end the NAME of a Python file or of a file that is a whole model.
-_NAME_AND_WEIGHTS = re.compile(r"(?P<name>.*\.py:\w+|\w+|.*\.(?:pt2|onnx|json)|[^@]*)(?:@(?P<weights>.+))?", re.DOTALL)
+_NAME_AND_WEIGHTS = re.compile(
+    r"(?P<name>.*\.py:\w+|(?:hf|torchscript):.*|\w+|.*\.(?:pt2|onnx|json)|[^@]*)(?:@(?P<weights>.+))?", re.DOTALL
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,9 @@ class ModelText:
         Number of logits, or None.
     ignore
         Prefixes of entries in the file of weights that the model has no use for.
+    checks
+        The classifier's checks that are overruled (``outputs=logits``, ``deterministic=True``,
+        ``batch=independent``), as arguments of `epsball.Classifier`.
     options
         All other options, as texts.
     """
@@ -43,6 +49,7 @@ class ModelText:
     shape: tuple[int, ...] | None
     classes: int | None
     ignore: tuple[str, ...]
+    checks: dict[str, Any]
     options: dict[str, str]
 
     @property
@@ -67,6 +74,11 @@ def parse_model_text(text: str) -> ModelText:
         for key, (reader, example) in _READERS.items()
         if key in options
     }
+    checks = {
+        key: _CHECKS[key, options.pop(key)]
+        for key in ("outputs", "deterministic", "batch")
+        if (key, options.get(key)) in _CHECKS
+    }
     return ModelText(
         text=text,
         name=name,
@@ -76,6 +88,7 @@ def parse_model_text(text: str) -> ModelText:
         shape=taken.get("shape"),
         classes=taken.get("classes"),
         ignore=taken.get("ignore", ()),
+        checks=checks,
         options=options,
     )
 
@@ -90,6 +103,14 @@ def _positive(text: str) -> int:
 def _prefixes(text: str) -> tuple[str, ...]:
     return tuple(text.split(":"))
 
+
+_CHECKS: dict[tuple[str, str | None], Any] = {
+    ("outputs", "logits"): "logits",
+    ("deterministic", "True"): True,
+    ("deterministic", "true"): True,
+    ("batch", "independent"): "independent",
+}
+"""Options that overrule a check, with their one value; with another one they are the model's own."""
 
 _READERS = {
     "mean": (numbers, "0.4914:0.4822:0.4465"),

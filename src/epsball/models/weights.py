@@ -9,22 +9,23 @@ from torch import Tensor, nn
 
 from epsball.errors import ModelError
 from epsball.models.checkpoint import read_checkpoint
+from epsball.models.wrapped_names import bare_names
 
-_DATA_PARALLEL = "module."
 _COUNTER = "num_batches_tracked"
 _NAMED = 4  # names printed of a long list
 _DEPTH = 4  # how deep in a checkpoint a state dict is looked for
 
 
-def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ...] = ()) -> None:
-    """Copy the weights in a file into `module`.
+def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Copy the weights in a file into `module`; return what was taken differently from how it stands there.
 
     The file holds a state dict, or a mapping or list in which one lies (``state_dict``,
     ``model``, ``net``, ...). It is taken only if exactly one in the file has the module's
-    names and shapes, no more and no fewer. Three differences are accepted: a prefix ``module.``
-    on all names is the trace of DataParallel and is removed if the names then fit;
-    a missing ``num_batches_tracked`` (files older than PyTorch 0.4.1) keeps the module's,
-    which no output depends on; entries named by `ignore` are left out.
+    names and shapes, no more and no fewer. Three differences are accepted: the names' parts
+    ``module``, ``_orig_mod`` and ``model`` are the trace of a wrapper (DataParallel,
+    ``torch.compile``, a training loop) where nothing stands beside them, and are looked through
+    on both sides; a missing ``num_batches_tracked`` (files older than PyTorch 0.4.1) keeps the
+    module's, which no output depends on; entries named by `ignore` are left out.
 
     Parameters
     ----------
@@ -47,11 +48,8 @@ def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ..
         rounded to the module's dtype.
     """
     own = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    found = {
-        place: _without(ignore, state)
-        for outer, whole in _state_dicts(read_checkpoint(path))
-        for place, state in _with_and_without_prefix(outer, whole)
-    }
+    wholes = dict(_state_dicts(read_checkpoint(path)))
+    found = {place: _nearest(own, ignore, whole) for place, whole in wholes.items()}
     if not found:
         raise ModelError(f"{path} does not hold a state dict (names with tensors). Save model.state_dict().")
     gaps = {place: _compare(own, state) for place, state in found.items()}
@@ -67,6 +65,7 @@ def load_weights(module: nn.Module, path: Path, name: str, ignore: tuple[str, ..
     for key, tensor in state.items():
         _check_values(f"{key} in {path}", tensor, own[key])
     module.load_state_dict(state, strict=False)
+    return _renaming_note(path, wholes[fitting[0]], state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +106,26 @@ def _state_dicts(value: object, place: str = "", depth: int = 0) -> Iterator[tup
             yield from _state_dicts(item, f"{place}/{key}", depth + 1)
 
 
-def _with_and_without_prefix(place: str, state: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    yield place, state
-    if all(key.startswith(_DATA_PARALLEL) for key in state):
-        bare = {key.removeprefix(_DATA_PARALLEL): tensor for key, tensor in state.items()}
-        yield f"{place} without '{_DATA_PARALLEL}'", bare
+def _nearest(own: Mapping[str, Tensor], ignore: tuple[str, ...], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict as it stands or with wrappers looked through, whichever is nearer to the module's."""
+    whole = _without(ignore, state)
+    readings = (whole, _unwrapped(own, whole), _without(ignore, _unwrapped(own, state)))
+    return min(readings, key=lambda reading: _compare(own, reading).size)
+
+
+def _unwrapped(own: Mapping[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return `state` under the module's names, as far as names agree once wrappers are looked through."""
+    wanted = {bare: name for name, bare in bare_names(own).items()}
+    return {wanted.get(bare, bare): state[name] for name, bare in bare_names(state).items()}
+
+
+def _renaming_note(path: Path, whole: dict[str, Tensor], state: dict[str, Tensor]) -> tuple[str, ...]:
+    """Say how names were read, by the first that differs."""
+    names = {id(tensor): name for name, tensor in whole.items()}
+    for name, tensor in state.items():
+        if name not in whole:
+            return (f"{path.name} holds the weights of a wrapped module: {names[id(tensor)]} was read as {name}.",)
+    return ()
 
 
 def _without(ignore: tuple[str, ...], state: dict[str, Tensor]) -> dict[str, Tensor]:

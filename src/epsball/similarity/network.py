@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,8 +10,10 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from epsball.classifier.guards import explain_failure
+from epsball.deployed_state import DeployedState
 from epsball.errors import EpsballError, ModelError
 from epsball.module_state import untouched
+from epsball.plain import plain
 
 Hook = Callable[[nn.Module, Any, Any], None]
 
@@ -22,21 +24,28 @@ class Network:
 
     root: nn.Module
     run: Callable[[Tensor], object]
+    _states: list[DeployedState] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __call__(self, x: Shaped[Tensor, "n *shape"]) -> object:
-        """Return the output on a batch.
+        """Return the output on a batch, by the network as it was at the beginning of `in_use`.
 
         Raises
         ------
         ModelError
             If the model fails on it.
         """
+        state = self._states[-1] if self._states else None
+        if state is not None:
+            state.before_pass()
         try:
-            return self.run(x)
+            output = self.run(plain(x))
         except EpsballError:
             raise
         except Exception as error:
             raise ModelError(explain_failure(x, error)) from error
+        if state is not None:
+            state.after_pass()
+        return output
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -46,11 +55,13 @@ class Network:
         more or fewer of them depending on which are observed.
         """
         fused = torch.backends.mha.get_fastpath_enabled()
-        with untouched(self.root), torch.inference_mode(False), torch.no_grad(), _uncompiled(self.root):
+        with untouched(self.root) as state, torch.inference_mode(False), torch.no_grad(), _uncompiled(self.root):
+            self._states.append(state)
             try:
                 torch.backends.mha.set_fastpath_enabled(False)
                 yield
             finally:
+                self._states.pop()
                 torch.backends.mha.set_fastpath_enabled(fused)
 
     def to_model(self, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 TRIALS, PATIENCE = 3, 10.0
-"""Steps tried, and seconds after which no other is begun; the fastest counts, since the first one also warms up."""
+"""Steps tried, and seconds after which no further step is timed; the fastest counts: the first one also warms up."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

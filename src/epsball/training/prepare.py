@@ -8,7 +8,7 @@ from torch import nn
 from epsball import data as datasets
 from epsball.ball import Ball
 from epsball.classifier import Classifier
-from epsball.classifier.guards import check_label_range
+from epsball.classifier.guards import PROBED, check_label_range
 from epsball.classifier.normalise import Statistics
 from epsball.errors import InputError, ModelError
 from epsball.training.engine.batches import split
@@ -55,11 +55,16 @@ def prepare(
         module.to(processes.device)
     classifier = Classifier(module, mean, std) if ball is None else Classifier(module, mean, std, ball.low, ball.high)
     require_tensors(module)
+    if classifier.module is not module:
+        raise ModelError(
+            "the model was made under torch.inference_mode: its parameters cannot be trained in place. Build it "
+            "outside that mode, or train copy.deepcopy(module), made outside it."
+        )
     fitted, held = split(len(dataset), recipe)
     evaluation = EpochEvaluation.of(dataset, fitted, held, ball, recipe.seed)
     classes = classifier.check(*evaluation.held)
     check_label_range(dataset.labels, classes)
-    _warn_of_missing_classes(dataset.labels[fitted], classes)
+    _warn_of_missing_classes(dataset.labels[fitted], classes, classifier, evaluation.held[0][:PROBED])
     if recipe.batch_size < processes.count:
         raise InputError(f"batch_size is {recipe.batch_size} for {processes.count} processes; give at least one each.")
     warn_of_batch_norm(module, processes)
@@ -91,8 +96,12 @@ def require_compilable(objective: Objective, recipe: Recipe) -> None:
         )
 
 
-def _warn_of_missing_classes(labels: torch.Tensor, classes: int) -> None:
-    missing = (torch.bincount(labels, minlength=classes) == 0).nonzero()[:, 0].tolist()
+def _warn_of_missing_classes(labels: torch.Tensor, classes: int, classifier: Classifier, x: torch.Tensor) -> None:
+    """Warn of classes without an example, unless the model masks them at a few inputs by logits of -infinity."""
+    none = torch.bincount(labels, minlength=classes) == 0
+    if bool(none.any()):
+        none &= ~(classifier.logits(x)[:, :classes] == -torch.inf).all(0).cpu()
+    missing = none.nonzero()[:, 0].tolist()
     if missing:
         named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         warnings.warn(

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
@@ -7,11 +9,9 @@ from epsball.attacks.engine.evaluator import Evaluator
 
 
 class Seen(nn.Module):
-    """Notes whether images come channels last."""
+    """Notes whether images come channels last; not in an attribute, which would be put back."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.last: list[bool] = []
+    last: ClassVar[list[bool]] = []
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.last.append(not x.is_contiguous())

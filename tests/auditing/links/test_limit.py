@@ -4,6 +4,7 @@ import torch
 import epsball as eb
 from auditing.cases import ATTACK, BALL, Right, case
 from epsball import Ball, Classifier
+from epsball.attacks import Attack
 from epsball.auditing.links import LimitLink
 from epsball.auditing.subject import Subject
 from helpers import mlp
@@ -25,8 +26,8 @@ def test_the_right_end_is_the_limit_of_the_audited_examples(tmp_path):
     assert (tmp_path / "limit.arrow").exists()
 
 
-def test_an_attack_that_does_nothing_is_told_what_it_missed():
-    class Lazy:
+def test_an_attack_that_does_nothing_learns_what_it_missed():
+    class Lazy(Attack):
         name = "lazy"
 
         def __call__(self, query, ball, *, keys):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_flow
@@ -58,6 +58,7 @@ def test_every_level_is_a_maximum_flow(seed, density, largest, bits):
         assert left[~reached].sum() + right[reached_right].sum() == flow.value
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_cover_status_is_what_no_single_change_contradicts(seed):
     """A left node is in no minimum cover exactly where one more unit of it raises the flow."""

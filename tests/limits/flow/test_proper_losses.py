@@ -43,7 +43,7 @@ def test_least_losses_equal_a_convex_solver(seed, classes):
     assert losses.brier[0] == pytest.approx(least(conflict, lambda q: (1 - q) ** 2, 0.4), abs=1e-6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.integers(0, 10_000))
 def test_one_pair_of_distributions_solves_every_prior(seed):
     """Thresholding the posterior of the least favourable pair solves the 0-1 problem at any prior."""
@@ -66,6 +66,7 @@ def test_one_pair_of_distributions_solves_every_prior(seed):
         assert float(w[given_up].sum()) == pytest.approx(best, abs=1e-9)
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_moved_mass_is_there_and_moves_along_conflicts(seed):
     x, y = cloud(seed, 25)
@@ -82,6 +83,7 @@ def test_moved_mass_is_there_and_moves_along_conflicts(seed):
     assert share == pytest.approx(pair.guarantee[pair.pairs[:, 0]])
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(2, 4))
 def test_no_soft_classifier_loses_less(seed, classes):
     """Whatever it answers at the midpoints of conflicting pairs and at the examples, the adversary takes the worst."""

@@ -155,6 +155,7 @@ def test_wrong_parameters_are_refused(means: np.ndarray, covariance: np.ndarray,
         MultivariateGaussian(means=means, covariance=covariance)
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_unknown_norm_is_refused() -> None:
     model = MultivariateGaussian(means=np.array([[0.0], [1.0]]), covariance=np.eye(1))
     with pytest.raises(InputError, match=r"norm is 'l_inf'.*Did you mean 'linf'"):

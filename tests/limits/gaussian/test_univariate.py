@@ -56,7 +56,7 @@ def matched(masses: list[np.ndarray], conflict: np.ndarray) -> float:
     return -linprog(-np.ones(len(i)), A_ub=incidence.tocsr(), b_ub=np.concatenate(masses), method="highs").fun
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(models(), radii)
 def test_transport_brackets_the_optimal_risk(model: UnivariateGaussian, radius: float) -> None:
     low, high, width = transported(model, radius)
@@ -111,7 +111,7 @@ def test_unequal_variances_give_an_interval() -> None:
     assert swapped.optimum(0.1).rule.inside == 0
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(models())
 def test_benign_optimum_is_the_bayes_risk(model: UnivariateGaussian) -> None:
     def smaller(x: float) -> float:

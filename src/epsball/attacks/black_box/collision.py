@@ -13,7 +13,7 @@ from epsball.attacks.parts.attack import Attack
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.errors import InputError
-from epsball.limits import Meetings, meetings, midpoints
+from epsball.limits import OverlappingPairs, midpoints, overlapping_pairs
 from epsball.randomness import Keys
 
 _ROWS = 1024
@@ -61,10 +61,10 @@ class Collision(Attack):
                 "and one integer each."
             )
 
-    def meetings(self, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], ball: Ball) -> Meetings:
+    def meetings(self, x: Float[Tensor, "n *shape"], y: Int64[Tensor, " n"], ball: Ball) -> OverlappingPairs:
         """Return the pairs of an example and a partner whose balls meet, ties marked."""
         points, labels = self._partners(x)
-        return meetings(x, y, points, labels, ball)
+        return overlapping_pairs(x, y, points, labels, ball)
 
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Try the points that active examples share with their partners, nearest partners first."""

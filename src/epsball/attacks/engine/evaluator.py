@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from epsball.attacks.engine.thin_convolutions import ThinConvolutions
 from epsball.classifier import Classifier
+from epsball.deployed_state import DeployedState
 from epsball.errors import ModelError
 
 FEWEST_ROWS = 16
@@ -60,6 +61,7 @@ class Evaluator:
         self.reduced = precision == "bf16"
         self._device, self._dtype = classifier.device, classifier.dtype
         self.network = _copied(classifier) if self.reduced else classifier.network
+        self._state = DeployedState(self.network) if self.reduced else None
         self._channels_last = self.reduced or any(isinstance(m, nn.MaxPool2d) for m in self.network.modules())
         self.padding = [0, 0]
         self.rounding = math.sqrt(torch.finfo(torch.bfloat16 if self.reduced else self._dtype).eps)
@@ -106,15 +108,16 @@ class Evaluator:
     def _forward(self, points: Tensor) -> Tensor:
         """Run the network, channels last until that turns out to fail."""
         if not self._channels_last or points.ndim != 4:
-            return self.classifier.run(self.network, points)
+            return self.classifier.run(self.network, points, copied=self._state)
         try:
-            return self.classifier.run(self.network, points, torch.channels_last)
+            return self.classifier.run(self.network, points, torch.channels_last, copied=self._state)
         except ModelError:
             self.classifier.passes.forward -= len(points)
             self._channels_last = False
             if self.reduced:
                 lay_out(self.network, torch.contiguous_format)
-            return self.classifier.run(self.network, points)
+                self._state = DeployedState(self.network)
+            return self.classifier.run(self.network, points, copied=self._state)
 
 
 class GradientNoise:

@@ -111,6 +111,8 @@ class Query:
         self.counter.begin(0, attack)
         self._record.attribute(attack)
 
+    component = begin_stage  # old name, until 0.3
+
     @property
     def natural(self) -> Float64[Tensor, " n"]:
         """The margins at the active examples."""
@@ -274,7 +276,8 @@ class Query:
         self.counter.passes(owners, forwards, backwards)
         margin = margins(logits, self._labels(rows))
         if self._record.nearest_candidates:
-            self._record.propose_nearest(owners, points, margin, logits.abs().amax(1), self._evaluator.rounding)
+            size = logits.masked_fill(logits == -torch.inf, 0.0).abs().amax(1)
+            self._record.propose_nearest(owners, points, margin, size, self._evaluator.rounding)
         lower = ~(margin >= self.counter.lowest[owners])
         relevant = lower | (margin <= 0) if self._first else lower
         # Whether the others lie in the ball does not matter.

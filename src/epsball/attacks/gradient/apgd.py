@@ -125,12 +125,20 @@ class TargetedAPGD(Attack):
         for run in range(classes.shape[1] * self.restarts):
             query.begin(run)
             target = classes[query.index, run // self.restarts]
-            auto_pgd(RowObjective(query, loss, targets=target), ball, keys[query.index].derive(run), self.steps)
+            aimed = torch.nonzero(target >= 0)[:, 0]
+            own = keys[query.index[aimed]].derive(run)
+            owners = None if len(aimed) == len(target) else aimed
+            auto_pgd(RowObjective(query, loss, owners, target[aimed]), ball, own, self.steps)
 
 
 def likeliest_others(query: Query, count: int) -> Int64[Tensor, "total k"]:
-    """Return the classes of highest logit other than the label, by position in the call's x; one forward each."""
+    """Return the classes of highest logit other than the label, by position in the call's x; one forward each.
+
+    -1 stands for a class that is masked at the example.
+    """
     index, y = query.index, query.y
-    classes = torch.zeros(query.total, min(count, query.classes - 1), dtype=torch.int64, device=index.device)
-    classes[index] = likeliest(query.logits(query.x), y, count)
+    logits = query.logits(query.x)
+    found = likeliest(logits, y, count)
+    classes = torch.zeros(query.total, found.shape[1], dtype=torch.int64, device=index.device)
+    classes[index] = torch.where(logits.gather(1, found) == -torch.inf, -1, found)
     return classes

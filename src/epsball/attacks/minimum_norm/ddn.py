@@ -101,7 +101,7 @@ def _near_boundary(margin: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
     """
     length = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
     distance = 5 * margin.double().abs() * -torch.expm1(-value.double()) / length
-    return torch.where(length > 0, distance, torch.inf)
+    return torch.where((length > 0) & ~distance.isnan(), distance, torch.inf)
 
 
 def _turned(direction: Tensor, keys: Keys) -> Tensor:

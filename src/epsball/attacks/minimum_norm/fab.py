@@ -150,10 +150,11 @@ class TargetedFAB(Attack):
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the box around the active examples."""
         attack = FAB(steps=self.steps)
-        logits = query.logits(query.x)
-        order = torch.zeros(query.total, min(self.targets, query.classes - 1), dtype=torch.int64, device=logits.device)
-        (logits,) = take_rows(query.going_on, logits)
-        order[query.index] = likeliest(logits, query.y, self.targets)
+        (logits,) = take_rows(query.going_on, query.logits(query.x))
+        found = likeliest(logits, query.y, self.targets)
+        order = torch.zeros(query.total, found.shape[1], dtype=torch.int64, device=logits.device)
+        # Where a class is masked, the likeliest one is tried again.
+        order[query.index] = torch.where(logits.gather(1, found) == -torch.inf, found[:, :1], found)
         for target in range(order.shape[1]):
             for restart in range(self.restarts):
                 query.begin(target * self.restarts + restart)

@@ -10,9 +10,15 @@ from epsball.ball import Ball
 
 
 def likeliest(logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"], count: int) -> Int64[Tensor, "n k"]:
-    """Return the `count` classes of largest logits other than the label, or all if there are fewer."""
-    count = min(count, logits.shape[1] - 1)
-    return logits.scatter(1, y[:, None], -torch.inf).topk(count, dim=1).indices
+    """Return the `count` classes of largest logits other than the label, or all if there are fewer.
+
+    Classes that are masked for every row, by logits of -infinity, do not count.
+    """
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    most = int((others > -torch.inf).sum(1).amax()) if len(others) else others.shape[1] - 1
+    # A masked class comes last, but before the label.
+    ranked = logits.clamp(min=torch.finfo(logits.dtype).min).scatter(1, y[:, None], -torch.inf)
+    return ranked.topk(max(1, min(count, most)), dim=1).indices
 
 
 def nearest_boundary(

@@ -15,7 +15,6 @@ from epsball.attacks.engine.record import Record
 from epsball.attacks.parts.attack import Attack
 from epsball.ball import Ball
 from epsball.classifier import Classifier
-from epsball.classifier.guards import check_model
 from epsball.errors import InputError, ModelError
 from epsball.randomness import Keys
 
@@ -82,8 +81,7 @@ class Transfer(Attack):
         with self.surrogate.in_use():
             judge = Judge(self.surrogate)
             with torch.no_grad():
-                columns = check_model(self.surrogate.forward, x, deterministic=not self.surrogate.stochastic)
-            classes = columns - self.surrogate.rejects
+                classes = self.surrogate.probe(x)
             if classes != query.classes:
                 raise InputError(f"the surrogate has {classes} classes, the model {query.classes}; they must agree.")
             method = registry.resolve(self.method)

@@ -137,7 +137,7 @@ class AttackLink(Link):
         return Findings(columns=columns, invalid=invalid, ledger=in_shard(ledger, shard), x_adv=x_adv)
 
     def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
-        """Return accuracy under attack, an upper end: examples without a verdict at x count as standing."""
+        """Return accuracy under attack, an upper end: examples without a verdict at x count as unbroken."""
         columns = flags(evidence)
         standing = (columns["natural.correct"] & ~columns["attack.broken"]) | columns["natural.failed"]
         count, n = int(standing.sum()), len(standing)

@@ -93,7 +93,7 @@ class CertificateLink(Link):
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Certify the shard's examples."""
         subject = shard.subject
-        methods = methods_of(self.method, subject.verifier(self.semantics).graph, subject.ball.norm)
+        methods = methods_of(self.method, subject.verifier(self.semantics).bounded, subject.ball.norm)
         full, screened = self._full(shard, evidence)
         before = subject.classifier.passes.forward
         cheap = tuple(method for method in methods if method not in EXPENSIVE)

@@ -1,12 +1,14 @@
 """Affine forms of sums, differences, products and quotients with a constant."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from epsball.certificates.affine.form import Affine
 from epsball.certificates.affine.parameter_free import combined
+from epsball.certificates.arithmetic import BINARY32
 from epsball.certificates.tensors import summed_to
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Constant, Expand, Kind, Parameters, Permute, Reshape, Slice
@@ -59,7 +61,10 @@ def divide(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affi
     value = constant_value(graph, node.inputs[1], parameters)
     if value is None or not bool((value != 0).all()):
         return None
-    return _scaled(node, graph, 0, lambda x: x / value, value, 1 / value.abs())
+    # Below 2^-126 a divisor may be taken for 0.
+    inner = torch.where(value.abs() < BINARY32.tiny, torch.inf, 0.0)
+    form = _scaled(node, graph, 0, lambda x: x / value, value, 1 / value.abs())
+    return replace(form, inner=lambda size, magnitude: magnitude + inner)
 
 
 def _shifted(node: Node, graph: Graph, varying: int, shift: Tensor, *, sign: int) -> Affine:

@@ -37,7 +37,11 @@ class Affine:
     signs
         For each input the sign of all its coefficients, or None where they differ.
     largest
-        The largest magnitude in W.
+        The largest magnitude among the factors that meet the inputs.
+    flush
+        What an underflow may be multiplied by before it reaches the output, at least 1.
+    inner
+        From the inputs' magnitude and that of the output, the largest that a kernel meets on its way, where it is more.
     exact
         Whether the kernel only moves numbers; then W has entries 0 and 1.
     """
@@ -54,6 +58,8 @@ class Affine:
     takes: tuple[int, ...] | None = None
     signs: tuple[int, ...] | None = None
     largest: float = 1.0
+    flush: float = 1.0
+    inner: Callable[[Tensor, Tensor], Tensor] | None = None
     exact: bool = False
 
     def magnitude(self, *sizes: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from epsball.certificates.affine.form import Affine
 from epsball.certificates.affine.strided_transpose import transposed_by_phases
+from epsball.certificates.arithmetic import BINARY32, OVERFLOW
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import BatchNorm, Convolution, Linear, Parameters
 
@@ -15,6 +16,8 @@ _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3
 _TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 _BATCH_NORM_STEPS = 12
 """Roundings of a batch normalisation in any usual order: var + eps (two), root, inverse, products, sums; some spare."""
+_LEAST_VARIANCE = 2.0**-100
+"""Of var + eps: where one of the two is taken for 0, that is less than a rounding of their sum."""
 
 
 def linear(node: Node, kind: Linear, graph: Graph, parameters: Parameters) -> Affine:
@@ -92,11 +95,16 @@ def batch_norm(node: Node, kind: BatchNorm, graph: Graph, parameters: Parameters
     """Y = a x + (b - a mean), a = weight / sqrt(variance + eps), with abs(b) + abs(a mean) as the bias' magnitude.
 
     Kernels compute a x + (b - a mean) or (x - mean) invstd weight + b; either way each factor is off by a few
-    units and each sum is at most abs(a) (abs(x) + abs(mean)) + abs(b), which `spread` and `bias` bound.
+    units and each sum is at most abs(a) (abs(x) + abs(mean)) + abs(b), which `spread` and `bias` bound. On its way
+    a kernel meets abs(x) + abs(mean) times 1, invstd or a. A weight that is taken for 0 loses 2^-126 invstd
+    (abs(x) + abs(mean)), any other underflow 2^-126 times one of 1, abs(a), abs(weight), abs(x) and abs(mean).
     """
     scale, shift, reach = _batch_norm_terms(kind, parameters)
+    mean, weight, inverse = _batch_norm_steps(kind, parameters)
     view = (1, -1) + (1,) * (len(node.shape) - 1)
     scale, shift, reach = scale.view(view), shift.view(view), reach.view(view)
+    gain = torch.maximum(inverse, scale.abs().view(-1)).clamp(min=1.0).view(view)
+    centre = 1 + mean.abs().view(view)
     return Affine(
         apply=lambda x: x * scale + shift,
         spread=lambda x: x * scale.abs(),
@@ -105,7 +113,9 @@ def batch_norm(node: Node, kind: BatchNorm, graph: Graph, parameters: Parameters
         bias_magnitude=reach,
         terms=_BATCH_NORM_STEPS,
         pointwise=True,
-        largest=_largest(scale.abs()),
+        largest=_largest(scale.abs()) + _largest(weight.abs()) + _largest(mean.abs()),
+        flush=max(1.0, _largest(inverse[weight.abs() < BINARY32.tiny])),
+        inner=lambda size, magnitude: (size + centre) * gain,
     )
 
 
@@ -115,6 +125,15 @@ def _batch_norm_terms(kind: BatchNorm, parameters: Parameters) -> tuple[Tensor, 
     bias = torch.zeros_like(mean) if kind.bias is None else parameters[kind.bias]
     scale = weight / torch.sqrt(variance + kind.eps)
     return scale, bias - scale * mean, bias.abs() + (scale * mean).abs()
+
+
+def _batch_norm_steps(kind: BatchNorm, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, weight and 1 / sqrt(variance + eps), infinite where float32 may round the sum to 0 or overflow."""
+    mean, variance = parameters[kind.mean].detach(), parameters[kind.variance].detach()
+    weight = torch.ones_like(mean) if kind.weight is None else parameters[kind.weight].detach()
+    total = variance + kind.eps
+    normal = (total >= _LEAST_VARIANCE) & (total <= OVERFLOW)
+    return mean, weight, torch.where(normal, torch.rsqrt(total), math.inf)
 
 
 def _largest(magnitude: Tensor) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from epsball.certificates.affine.form import Affine, transpose_of
 from epsball.certificates.tensors import summed_to
+from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import (
     AdaptiveAveragePool,
@@ -77,6 +78,11 @@ def moved(node: Node, kind: Kind, graph: Graph, parameters: Parameters) -> Affin
 
 def pad(node: Node, kind: Pad, graph: Graph, parameters: Parameters) -> Affine:
     """Return the form of padding; a constant border is the bias."""
+    if kind.mode == "constant" and not math.isfinite(kind.value):
+        raise UnsupportedOperation(
+            f"no bounds for padding by {kind.value} ({node.origin or 'no origin'}); max pooling pads by -inf itself: "
+            "give it padding=, or pad by a finite number."
+        )
     bare = _forward(dataclasses.replace(kind, value=0.0))
     shapes = _input_shapes(node, graph)
     bias = None
@@ -96,15 +102,24 @@ def pad(node: Node, kind: Pad, graph: Graph, parameters: Parameters) -> Affine:
 def averaged(
     node: Node, kind: AveragePool | AdaptiveAveragePool | Sum | Mean, graph: Graph, parameters: Parameters
 ) -> Affine:
-    """Return the form of a sum or a mean: a sum of `count` entries and at most two more roundings."""
+    """Return the form of a sum or a mean: a sum of `count` entries and at most two more roundings.
+
+    The sum of which a mean is taken may overflow, though the mean does not.
+    """
     forward = _forward(kind)
     shapes = _input_shapes(node, graph)
+    count = _count(kind, shapes[0], node.shape)
+    divisor = getattr(kind, "divisor", None)
+    if divisor is not None and divisor <= 0:
+        raise UnsupportedOperation(f"no bounds for average pooling with the divisor {divisor}; give a positive one.")
+    most = count if divisor is None else max(count, divisor)
     return Affine(
         apply=forward,
         spread=forward,
         transpose=transpose_of(forward, shapes),
-        terms=_count(kind, shapes[0], node.shape) + 3,
+        terms=count + 3,
         signs=(1,),
+        inner=None if isinstance(kind, Sum) else lambda size, magnitude: magnitude * most,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from epsball.certificates.arithmetic import BINARY64, Format
+from epsball.certificates.arithmetic import Format
 from epsball.certificates.box import Box
 
 
@@ -36,6 +36,10 @@ class Curve:
         is exact.
     jump
         How far f may jump at a cut.
+    inner
+        From the box of x, the largest magnitude that a kernel meets on its way to f, where that is more than f's.
+    flushed
+        How far apart values of f may lie at numbers below 2^-126 in size, which kernels may take for 0.
     floor
         A number that kernels never go below.
     low, pole
@@ -52,6 +56,8 @@ class Curve:
     reach: float = 0.0
     offset: float = 0.0
     jump: float = 0.0
+    inner: Callable[[Box], Tensor] | None = None
+    flushed: float = 2.0**-124
     floor: float = -math.inf
     low: float = -math.inf
     pole: float = math.nan
@@ -65,8 +71,12 @@ class Curve:
             extreme = self.value(torch.full_like(box.low, turn))
             least = torch.where(inside, torch.minimum(least, extreme), least)
             most = torch.where(inside, torch.maximum(most, extreme), most)
-        outside = (box.low <= self.low) | ((box.low <= self.pole) & (box.high >= self.pole))
-        return Box(torch.where(outside, -math.inf, least), torch.where(outside, math.inf, most))
+        unknown = self.unknown(box)
+        return Box(torch.where(unknown, -math.inf, least), torch.where(unknown, math.inf, most))
+
+    def unknown(self, box: Box) -> Tensor:
+        """Return where f has no value, or no bound, somewhere on the box."""
+        return (box.low <= self.low) | ((box.low <= self.pole) & (box.high >= self.pole))
 
     def unstable(self, box: Box) -> Tensor:
         """Return where tighter bounds make tighter lines: around a cut, or everywhere if the curve is bent."""
@@ -80,10 +90,26 @@ class Curve:
     def error(self, box: Box, values: Box, format: Format) -> Tensor | float:
         """Return a bound on what computing f in `format` over the box can be off by, under the assumption.
 
-        In float64 that is what `interval` may be off by, the jump included.
+        In float64 that is what `interval` may be off by, the jump included. In float32 the jump counts where rounding
+        may lead to the other side of a cut.
         """
-        jump = self.jump if format is BINARY64 else 0.0
         if self.ulps == 0:
-            return jump
+            return 0.0
         size = values.magnitude + self.reach * box.magnitude + self.offset
-        return self.ulps * format.unit * size + (format.tiny + jump)
+        error = self.ulps * format.unit * size + format.tiny
+        if not format.flushes:
+            return error + self.jump
+        small = (box.low < format.tiny) & (box.high > -format.tiny)
+        error = torch.where(small, error + self.flushed, error)
+        for cut in self.cuts if self.jump else ():
+            near = 2.0**-20 * abs(cut) + format.tiny
+            error = torch.where((box.low <= cut + near) & (box.high >= cut - near), error + self.jump, error)
+        return error
+
+    def lowest(self, box: Box) -> Tensor | float:
+        """Return the number that kernels never go below, -infinity where f has no value on some of the box."""
+        return torch.where(self.unknown(box), -math.inf, self.floor)
+
+    def intermediate(self, box: Box, values: Box) -> Tensor:
+        """Return a bound on the magnitude of everything a kernel meets, from the boxes of x and of f."""
+        return values.magnitude if self.inner is None else torch.maximum(values.magnitude, self.inner(box))

@@ -9,12 +9,14 @@ so any approximate root p of g' gives a valid bound, and a good one gives the be
 slope right: only f and f' have to be evaluated with a known error.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from epsball.certificates.box import Box
 from epsball.certificates.curves.curve import Curve
 
 _ROUNDING = 2.0**-46
@@ -84,10 +86,11 @@ def _envelope_slope(curve: Curve, low: Tensor, high: Tensor, *, sign: float) -> 
 
 
 def intercept_below(curve: Curve, low: Tensor, high: Tensor, slope: Tensor, *, sign: float) -> Tensor:
-    """Return c with sign f(x) >= sign slope x + c for every x in [low, high], as real numbers.
+    """Return c with sign f(x) >= sign slope x + c for every x in [low, high], as real numbers; -inf if there is none.
 
-    `doubt` covers the rounding of every g below and, with curves as `Curve` describes them, cuts that are
-    stored inexactly and values of f inside that exceed those at the ends (by less than 1).
+    `doubt` covers the rounding of every g below (16 units of the curve's offset are 2^-46 of an eighth of it) and,
+    with curves as `Curve` describes them, cuts that are stored inexactly and values of f inside that exceed those at
+    the ends (by less than 1).
     """
     ends = [low, *(low.clamp(min=cut).minimum(high) for cut in curve.cuts), high]
 
@@ -101,8 +104,8 @@ def intercept_below(curve: Curve, low: Tensor, high: Tensor, slope: Tensor, *, s
             least = torch.minimum(least, _least_if_convex(curve, g, start, end, slope, sign))
     size = torch.maximum(low.abs(), high.abs())
     most = torch.maximum(curve.value(low).abs(), curve.value(high).abs())
-    doubt = _ROUNDING * (most + size * (1 + slope.abs()) + 1)
-    return least - doubt - curve.jump
+    doubt = _ROUNDING * (most + size * (1 + slope.abs()) + max(1.0, curve.offset / 4))
+    return torch.where(curve.unknown(Box(low, high)), -math.inf, least - doubt - curve.jump)
 
 
 def _least_if_convex(curve: Curve, g, start: Tensor, end: Tensor, slope: Tensor, sign: float) -> Tensor:

@@ -93,5 +93,5 @@ def _slopes(bounds: Propagation, node: Node) -> Box | None:
     found = torch.stack([curve.slope(point) for point in points])
     doubt = 0.0 if curve.straight else _DOUBT * (1 + found.abs().amax(dim=0))
     least, most = found.amin(dim=0) - doubt, found.amax(dim=0) + doubt
-    outside = (box.low <= curve.low) | ((box.low <= curve.pole) & (box.high >= curve.pole))
-    return Box(torch.where(outside, -torch.inf, least), torch.where(outside, torch.inf, most))
+    unknown = curve.unknown(box)
+    return Box(torch.where(unknown, -torch.inf, least), torch.where(unknown, torch.inf, most))

@@ -1,18 +1,21 @@
 """The method `lipschitz`: margin at x, less the Lipschitz constant times the radius."""
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from epsball.certificates.arithmetic import REAL
+from epsball.certificates.curves import curve_of
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz.factors import row_norms
 from epsball.certificates.lipschitz.local import local_constants
 from epsball.certificates.lipschitz.network_constant import LipschitzConstants, lipschitz_constants
 from epsball.certificates.methods import interval
 from epsball.certificates.problem import LowerBounds, Problem, old_calls_too
-from epsball.certificates.propagation import Propagation
+from epsball.certificates.propagation import Propagation, node_size
+from epsball.graph.kinds import Elementwise
 
 _UP = 1 + 2.0**-45
 
@@ -22,8 +25,8 @@ def lipschitz(problem: Problem) -> LowerBounds:
     """Bound rows a . z over the ball by a . z(x) - L_a radius.
 
     L_a is the least of the network's global constant for the row and, where every node is affine or
-    a function of one variable, its constant on the ball. A float32 claim also loses what the deployed
-    network's rounding errors e_v at nodes v can grow to, sum over v of L_(v to a) ||e_v||.
+    a function of one variable, its constant on the ball. Besides, a jump loses its height, and a float32 claim what
+    the deployed network's rounding errors e_v at nodes v can grow to, sum over v of L_(v to a) ||e_v||.
 
     Raises
     ------
@@ -49,11 +52,25 @@ def lipschitz(problem: Problem) -> LowerBounds:
     on_ball = local_constants(bounds, specification, domain.norm)
     if on_ball is not None:
         found = torch.minimum(found, torch.where(on_ball.isnan(), torch.inf, on_ball))
-    lost = found * domain.radius * _UP
+    lost = found * domain.radius * _UP + _jumps(constants, bounds, specification)
     if problem.arithmetic.deployed is not None:
         lost = lost + _deployed(constants, bounds, specification)
     rows = torch.nextafter(start - lost * _UP, start.new_tensor(-torch.inf))
     return LowerBounds(rows=torch.where(rows.isnan(), -torch.inf, rows), boxes=bounds.boxes)
+
+
+def _jumps(constants: LipschitzConstants, bounds: Propagation, specification: Tensor) -> Tensor | float:
+    """Return how far jumps of functions (softplus beyond its threshold) can move each row, (n, r).
+
+    Such a function is within half its jump of one without; that may count at x and at another point.
+    """
+    hidden = 0.0
+    for node in bounds.graph.nodes:
+        if isinstance(node.kind, Elementwise) and node.name not in bounds.graph.constant:
+            jump = curve_of(node.kind.function, node.kind.arguments).jump
+            count = {"linf": 1.0, "l2": math.sqrt(node_size(node)), "l1": float(node_size(node))}[constants.norm]
+            hidden += constants.backward[node.name] * jump * count
+    return row_norms(constants.over_hidden(specification), constants.norm) * hidden * _UP if hidden else 0.0
 
 
 def _deployed(constants: LipschitzConstants, bounds: Propagation, specification: Tensor) -> Tensor:

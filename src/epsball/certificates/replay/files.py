@@ -117,13 +117,18 @@ def box_of(ball: Ball) -> tuple[float, float] | None:
     return None if ball.low is None or ball.high is None else (ball.low, ball.high)
 
 
+def model_file_name(fingerprint: str) -> str:
+    """Return the name of the model file of a graph: the checker knows no other."""
+    return f"model-{fingerprint[:16]}.npz"
+
+
 def write_model(graph: Graph, folder: Path) -> ModelFile:
     """Write a graph and its parameters as a model file; return its name and the graph's fingerprint.
 
     The name holds the fingerprint, so a file that exists already is the same model.
     """
     fingerprint = graph.fingerprint()
-    name = f"model-{fingerprint[:16]}.npz"
+    name = model_file_name(fingerprint)
     if not (folder / name).exists():
         nodes = [
             [node.name, type(node.kind).__name__, dataclasses.asdict(node.kind), node.inputs, node.shape]  # pyright: ignore[reportArgumentType]

@@ -43,7 +43,7 @@ class LogSoftmaxRule(Rule):
         length = context.shape()[context.kind.axis]
         most = boxes[0].magnitude.amax(dim=context.kind.axis + 1, keepdim=True)
         sum_error = format.gamma(2 * length + EXPONENTIAL_UNITS + 32 + 16 * math.ceil(math.log(length)))
-        return 3 * format.unit * box.magnitude + 2 * format.unit * most + (sum_error + format.tiny)
+        return 3 * format.unit * box.magnitude + 2 * format.unit * most + (sum_error + 4 * format.tiny)
 
     def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return every neuron that varies, but none of the logits: margins do not use the logarithm."""

@@ -26,9 +26,13 @@ class Pointwise(Rule):
         """Return the assumed error of the kernel."""
         return self._curve(context).error(boxes[0], box, format)
 
-    def floor(self, context: NodeContext) -> float:
+    def intermediate(self, context: NodeContext, boxes: Sequence[Box], box: Box) -> Tensor:
+        """Return what the kernel meets, such as the exponential within a softplus."""
+        return self._curve(context).intermediate(boxes[0], box)
+
+    def floor(self, context: NodeContext, boxes: Sequence[Box]) -> Tensor | float:
         """Return 0 for the functions whose kernels keep the sign."""
-        return self._curve(context).floor
+        return self._curve(context).lowest(boxes[0])
 
     def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return where a cut lies inside, or every neuron that varies if the function is bent."""
@@ -69,8 +73,9 @@ class Rectifier(Rule):
         return Box(least, torch.maximum(at_low, at_high))
 
     def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
-        """Return the error of one product."""
-        return 2 * format.unit * box.magnitude + format.tiny
+        """Return the error of one product, and of a factor that is taken for 0."""
+        steepest = context.parameters[context.kind.slope].abs().max()
+        return 2 * format.unit * box.magnitude + format.tiny * (1 + steepest + boxes[0].magnitude)
 
     def unstable(self, context: NodeContext, boxes: Sequence[Box]) -> Sequence[Tensor]:
         """Return where the sign of x is unknown."""

@@ -73,10 +73,11 @@ class Product(Rule):
         return SQUARE.interval(boxes[0]) if _same(context) else product_box(*boxes)
 
     def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
-        """Return the rounding of the product, and of a factor that is a Python number."""
-        return 3 * format.unit * box.magnitude + format.tiny
+        """Return the rounding of the product, of a factor that is a Python number, and of one that is taken for 0."""
+        a, b = boxes
+        return 3 * format.unit * box.magnitude + format.tiny * (1 + a.magnitude + b.magnitude)
 
-    def floor(self, context: NodeContext) -> float:
+    def floor(self, context: NodeContext, boxes: Sequence[Box]) -> Tensor | float:
         """Return 0 for a square, else -infinity."""
         return 0.0 if _same(context) else -math.inf
 
@@ -103,8 +104,13 @@ class Quotient(Rule):
         return product_box(boxes[0], RECIPROCAL.interval(boxes[1]))
 
     def error(self, context: NodeContext, boxes: Sequence[Box], box: Box, format: Format) -> Tensor | float:
-        """Return the rounding of the quotient, also as a product with a rounded reciprocal."""
-        return 5 * format.unit * box.magnitude + format.tiny * (1 + boxes[0].magnitude)
+        """Return the rounding of the quotient, also as a product with a rounded reciprocal; either may underflow."""
+        a, b = boxes
+        return 5 * format.unit * box.magnitude + format.tiny * (1 + a.magnitude + 1 / _least_magnitude(b))
+
+    def intermediate(self, context: NodeContext, boxes: Sequence[Box], box: Box) -> Tensor:
+        """Return the quotient and twice the reciprocal: below 2^-126 a divisor may be taken for 0."""
+        return torch.maximum(box.magnitude, 2 / _least_magnitude(boxes[1]))
 
     def relax(self, context: NodeContext, boxes: Sequence[Box]) -> tuple[Factors, LinearRelaxation]:
         """Return McCormick's factors of a and q, and the lines around q."""
@@ -148,6 +154,10 @@ class MatrixProduct(Rule):
         underflow = format.tiny * terms * (2 + boxes[0].magnitude.amax() + boxes[1].magnitude.amax())
         return format.gamma(terms + 2) * size + underflow
 
+    def intermediate(self, context: NodeContext, boxes: Sequence[Box], box: Box) -> Tensor:
+        """Return what partial sums may reach, though the terms cancel."""
+        return boxes[0].magnitude @ boxes[1].magnitude
+
     def relax(self, context: NodeContext, boxes: Sequence[Box]) -> Factors:
         """Return the factors, and their matrix products."""
         a, b = boxes
@@ -173,6 +183,11 @@ def outward(curve: Curve, box: Box) -> Box:
     """Return the curve's interval, moved outward by the rounding of its computation."""
     values = curve.interval(box)
     return values.widened(curve.error(box, values, BINARY64))
+
+
+def _least_magnitude(box: Box) -> Tensor:
+    """Return the least absolute value inside, 0 where the sign is not known."""
+    return torch.maximum(box.low, -box.high).clamp(min=0.0)
 
 
 def _same(context: NodeContext) -> bool:

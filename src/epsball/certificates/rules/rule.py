@@ -64,7 +64,11 @@ class Rule(ABC):
         """
         return 0.0
 
-    def floor(self, context: NodeContext) -> float:
+    def intermediate(self, context: NodeContext, boxes: Sequence[Box], box: Box) -> Tensor:
+        """Return a bound on the magnitude of everything a kernel meets on its way; by default that of its value."""
+        return box.magnitude
+
+    def floor(self, context: NodeContext, boxes: Sequence[Box]) -> Tensor | float:
         """Return a number that no computed value is below, whatever its rounding; by default -infinity."""
         return -math.inf
 

@@ -71,9 +71,10 @@ class SoftmaxRule(Rule):
         length = context.shape()[context.kind.axis]
         spread = (boxes[0].high - boxes[0].low.amin(dim=context.kind.axis + 1, keepdim=True)).abs()
         most = torch.maximum(spread, boxes[0].magnitude).amax(dim=context.kind.axis + 1, keepdim=True)
-        return (format.gamma(length + _STEPS) + 8 * format.unit * most) * box.magnitude + format.tiny
+        # An exponential, a difference or the quotient may underflow; the sum is at least 1.
+        return (format.gamma(length + _STEPS) + 8 * format.unit * most) * box.magnitude + 4 * format.tiny
 
-    def floor(self, context: NodeContext) -> float:
+    def floor(self, context: NodeContext, boxes: Sequence[Box]) -> Tensor | float:
         """Return 0: exponentials and their quotients keep the sign."""
         return 0.0
 

@@ -1,5 +1,6 @@
 """Concatenating, splitting and choosing by constant masks."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,6 +92,8 @@ def slice_scatter(
     x, source = call.value(x), call.value(source)
     axis %= x.rank
     if axis == x.axis:
+        if (start or 0, end or sys.maxsize, step) != (0, sys.maxsize, 1) or source.axis != axis:
+            call.builder.refuse_batch("writes to some rows of the batch")
         return source
     if step != 1:
         call.builder.refuse("it writes to every second entry, or to fewer")

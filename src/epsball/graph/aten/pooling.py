@@ -49,6 +49,8 @@ def average_pool(
     divisor: int | None = None,
 ) -> Value:
     """Return the mean over windows."""
+    if divisor is not None and divisor <= 0:
+        call.builder.refuse(f"its divisor is {divisor}; give a positive one")
     x = call.value(x)
     count = x.rank - 2
     kind = kinds.AveragePool(

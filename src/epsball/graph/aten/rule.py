@@ -18,6 +18,13 @@ Operand = Value | Tensor | Number
 """A value of the graph, or a tensor or number written in the source."""
 
 
+class BatchLength:
+    """Stands for a number made of the batch's length, ``x.shape[0] // 2``: nodes know no batch.
+
+    Only operators that read lengths off their results may take one.
+    """
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of an operator.

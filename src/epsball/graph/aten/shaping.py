@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from epsball.graph import kinds, operations
-from epsball.graph.aten.rule import RULES, Call, Number, Operand, aten, rule
+from epsball.graph.aten.rule import RULES, BatchLength, Call, Number, Operand, aten, rule
 from epsball.graph.kinds.shaping import PadMode, UpsampleMode
 from epsball.graph.value import Value
 
@@ -81,9 +81,20 @@ def expand(call: Call, x: Operand, *_: Any, **__: Any) -> Value:
 
 
 @rule(aten.slice.Tensor)
-def take(call: Call, x: Operand, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1):
-    """Return entries start, start + step, ... before `end` of an axis."""
+def take(
+    call: Call,
+    x: Operand,
+    axis: int = 0,
+    start: int | BatchLength | None = None,
+    end: int | BatchLength | None = None,
+    step: int = 1,
+) -> Value:
+    """Return entries start, start + step, ... before `end` of an axis; the batch's own length is its end."""
     x = call.value(x)
+    if isinstance(start, BatchLength) or isinstance(end, BatchLength):
+        if (axis % x.rank, start or 0, step) != (x.axis, 0, 1) or (call.shape, call.axis) != (x.shape, x.axis):
+            call.builder.refuse_batch("computes with the number of rows")
+        return x
     last = x.shape[axis] if end is None else end
     return operations.take(call.builder, x, axis, start or 0, last, step)
 

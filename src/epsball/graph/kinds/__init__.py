@@ -2,7 +2,7 @@
 
 from epsball.graph.kinds.affine import BatchNorm, Convolution, Linear
 from epsball.graph.kinds.arithmetic import Add, Divide, MatMul, Maximum, Minimum, Multiply, Subtract
-from epsball.graph.kinds.elementwise import FUNCTIONS, Elementwise, PReLU
+from epsball.graph.kinds.elementwise import FUNCTIONS, Elementwise, PReLU, refused_arguments
 from epsball.graph.kinds.kind import Kind, Parameters
 from epsball.graph.kinds.pooling import AdaptiveAveragePool, AveragePool, LogSoftmax, Max, MaxPool, Mean, Softmax, Sum
 from epsball.graph.kinds.shaping import Concatenate, Expand, Gather, Pad, Permute, Reshape, Slice, Upsample
@@ -21,4 +21,4 @@ KINDS: dict[str, type[Kind]] = {
 }
 """Each kind by the name it has in files."""
 
-__all__ = ["FUNCTIONS", "KINDS", "Kind", "Parameters", *KINDS]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["FUNCTIONS", "KINDS", "Kind", "Parameters", "refused_arguments", *KINDS]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,7 +1,7 @@
 """Functions of one variable, applied entry by entry."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +45,55 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "erf": torch.erf,
 }
 """Each function by name, called with x and the node's arguments."""
+
+_LARGEST, _LEAST = 2.0**126, 2.0**-126
+
+
+def refused_arguments(function: str, arguments: Sequence[float]) -> str | None:
+    """Return why no bound is known for a function with these arguments, or None if one is.
+
+    Bounds are proved for every finite slope and every pair of limits. Refused is what is not a number, what overflows
+    in float32 or makes kernels divide by 0, and what has no limit where kernels say it has one.
+
+    Examples
+    --------
+    >>> refused_arguments("softplus", (0.0, 20.0))
+    'its beta is 0.0; a beta is between 2^-126 and 2^126 in size'
+    """
+    check = _REFUSED.get(function)
+    if any(math.isnan(number) for number in arguments):
+        return "an argument is not a number"
+    return None if check is None or not arguments else check(*arguments)
+
+
+def _refused_slope(slope: float) -> str | None:
+    return None if abs(slope) <= _LARGEST else f"its slope is {slope}; a slope is at most 2^126 in size"
+
+
+def _refused_elu(alpha: float, scale: float, input_scale: float) -> str | None:
+    if max(abs(alpha), abs(scale), abs(scale * alpha), abs(scale * alpha * input_scale)) > _LARGEST:
+        return f"its alpha is {alpha}, its scale {scale}; their product is at most 2^126 in size"
+    if not _LEAST <= input_scale <= _LARGEST:
+        return f"it scales its input by {input_scale}; such a factor (1/alpha of celu) is between 2^-126 and 2^126"
+    return None
+
+
+def _refused_softplus(beta: float, threshold: float) -> str | None:
+    if not _LEAST <= abs(beta) <= _LARGEST:
+        return f"its beta is {beta}; a beta is between 2^-126 and 2^126 in size"
+    return "its threshold is -inf" if threshold == -math.inf else None
+
+
+def _refused_clamp(low: float, high: float) -> str | None:
+    return "it clamps to infinity" if low == math.inf or high == -math.inf else None
+
+
+_REFUSED: dict[str, Callable[..., str | None]] = {
+    "leaky_relu": _refused_slope,
+    "elu": _refused_elu,
+    "softplus": _refused_softplus,
+    "clamp": _refused_clamp,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -251,7 +251,7 @@ class _Edges:
         return self.neighbour[self.size :], self.level[self.size :]
 
     def close_rows(self, ends: list[np.ndarray], rows: int) -> None:
-        """Merge the tiles written since the last call into so many whole rows."""
+        """Merge the tiles written since the last call into that many whole rows."""
         ends = ends or [np.zeros(rows, dtype=np.int64)]
         base = int(self.start[self.rows])
         row_ends = ends[0] if len(ends) == 1 else self._merged(ends, slice(base, self.size))

@@ -209,38 +209,57 @@ def scan_l2(products, rows, panel, error, grid, offset, found):
     return ends
 
 
-def _scan(distance):
-    @compiled(nogil=True)
-    def scan(rows, panel, grid, offset, found):
-        k = grid.cut.shape[0]
-        ends = np.empty(rows.shape[0], np.int64)
-        row = np.empty(panel.shape[0], np.int32)
-        levels = np.empty(panel.shape[0], np.uint16)
-        tally = np.empty(k + 1, np.int64)
-        stop = grid.cut[k - 1] * (1.0 + 4.0 * grid.slack)
-        position = 0
-        for u in range(rows.shape[0]):
-            count = 0
-            for v in range(panel.shape[0]):
-                key = distance(rows[u], panel[v], stop)
-                if key * (1.0 - grid.slack) <= grid.cut[k - 1]:
-                    level = _judge(key, grid, found.undecided)
-                    if level < k or level >= NEAR:
-                        row[count] = v + offset
-                        levels[count] = level
-                        count += 1
-            position = _append(row, levels, count, tally, found, position)
-            ends[u] = position
-        return ends
+@compiled(inline="always")
+def _scan(distance, rows, panel, grid, offset, found):
+    """Scan a tile by the distances of its pairs; arguments and result are those of `scan_l2`."""
+    k = grid.cut.shape[0]
+    ends = np.empty(rows.shape[0], np.int64)
+    row = np.empty(panel.shape[0], np.int32)
+    levels = np.empty(panel.shape[0], np.uint16)
+    tally = np.empty(k + 1, np.int64)
+    stop = grid.cut[k - 1] * (1.0 + 4.0 * grid.slack)
+    position = 0
+    for u in range(rows.shape[0]):
+        count = 0
+        for v in range(panel.shape[0]):
+            key = distance(rows[u], panel[v], stop)
+            if key * (1.0 - grid.slack) <= grid.cut[k - 1]:
+                level = _judge(key, grid, found.undecided)
+                if level < k or level >= NEAR:
+                    row[count] = v + offset
+                    levels[count] = level
+                    count += 1
+        position = _append(row, levels, count, tally, found, position)
+        ends[u] = position
+    return ends
 
-    return scan
+
+# One function per norm and type: numba cannot store what closes over a compiled function on disk.
+@compiled(nogil=True)
+def _scan_linf_uint8(rows, panel, grid, offset, found):
+    return _scan(_largest_gap_uint8, rows, panel, grid, offset, found)
+
+
+@compiled(nogil=True)
+def _scan_linf_float(rows, panel, grid, offset, found):
+    return _scan(_largest_gap_float, rows, panel, grid, offset, found)
+
+
+@compiled(nogil=True)
+def _scan_l1_uint8(rows, panel, grid, offset, found):
+    return _scan(_total_gap_uint8, rows, panel, grid, offset, found)
+
+
+@compiled(nogil=True)
+def _scan_l1_float(rows, panel, grid, offset, found):
+    return _scan(_total_gap_float, rows, panel, grid, offset, found)
 
 
 scan_gaps = {
-    ("linf", True): _scan(_largest_gap_uint8),
-    ("linf", False): _scan(_largest_gap_float),
-    ("l1", True): _scan(_total_gap_uint8),
-    ("l1", False): _scan(_total_gap_float),
+    ("linf", True): _scan_linf_uint8,
+    ("linf", False): _scan_linf_float,
+    ("l1", True): _scan_l1_uint8,
+    ("l1", False): _scan_l1_float,
 }
 
 

@@ -25,10 +25,16 @@ def split(n: int, recipe: Recipe) -> tuple[Tensor, Tensor]:
     return order[held:].sort().values, order[:held].sort().values
 
 
+def number_of_batches(examples: int, recipe: Recipe) -> int:
+    """Return in how many batches of the recipe's size an epoch takes its examples."""
+    return math.ceil(examples / recipe.batch_size)
+
+
 class Batches:
     """The global batch of every step: a function of the seed and the step's number.
 
-    Each epoch takes all examples in a new order, in batches that differ by at most one example.
+    Each epoch takes all examples in a new order, in batches that differ by at most one example. Where the
+    last ones would be smaller than `fewest`, there are fewer and larger ones.
 
     Parameters
     ----------
@@ -38,16 +44,29 @@ class Batches:
         Its `batch_size` and `seed`.
     replays
         Steps in a row on each batch.
+    fewest
+        The least number of rows of a batch.
+
+    Raises
+    ------
+    InputError
+        If the batches would be larger than the data, or smaller than `fewest`.
     """
 
-    def __init__(self, fitted: Tensor, recipe: Recipe, replays: int = 1) -> None:
+    def __init__(self, fitted: Tensor, recipe: Recipe, replays: int = 1, fewest: int = 1) -> None:
         if recipe.batch_size > len(fitted):
             raise InputError(
                 f"batch_size is {recipe.batch_size}, but only {len(fitted)} examples are trained on; "
                 "choose a smaller batch."
             )
         self._fitted, self._recipe, self._replays = fitted, recipe, replays
-        self._count = math.ceil(len(fitted) / recipe.batch_size)
+        if min(recipe.batch_size, len(fitted)) < fewest:
+            raise InputError(
+                f"batch_size is {recipe.batch_size} for {len(fitted)} examples, but in training mode the model fails "
+                f"on a single row (batch norm has no variance there): give batches of at least {fewest}, or take "
+                "another normalisation layer."
+            )
+        self._count = min(number_of_batches(len(fitted), recipe), len(fitted) // fewest)
         self._epoch, self._batches = -1, ()
         self.per_epoch = self._count * replays
         self.total = self.per_epoch * recipe.epochs

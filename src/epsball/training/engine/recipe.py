@@ -1,8 +1,9 @@
 """The options of a training run that do not belong to its objective."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from epsball.attacks.engine.evaluator import PRECISIONS, Precision
 from epsball.checks import check_counts
 from epsball.errors import InputError, lookup
 from epsball.randomness import check_seed
@@ -10,7 +11,6 @@ from epsball.training.engine.augmentation import parse_augmentation
 
 OptimiserName = Literal["sgd", "adam"]
 ScheduleName = Literal["constant", "cosine", "piecewise", "one-cycle"]
-Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,5 +82,5 @@ class Recipe:
                 raise InputError(f"{name} is {getattr(self, name)}; it lies in [0, 1); 0 is none.")
         if self.ema and self.swa:
             raise InputError(f"ema is {self.ema} and swa {self.swa}; the weights have one average: set one to 0.")
-        lookup(dict.fromkeys(get_args(Precision)), self.precision, "precision")
+        lookup(dict.fromkeys(PRECISIONS), self.precision, "precision")
         parse_augmentation(self.augment)

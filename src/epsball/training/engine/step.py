@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from epsball import data as datasets
 from epsball.classifier import Classifier
+from epsball.deployed_state import DeployedState
 from epsball.errors import EpsballError, InputError, ModelError
+from epsball.generator_state import preserved
 from epsball.randomness import Keys
 from epsball.training.engine.augmentation import augment, parse_augmentation
 from epsball.training.engine.averaging import Average
-from epsball.training.engine.batches import Batches
+from epsball.training.engine.batches import Batches, number_of_batches
 from epsball.training.engine.network import Network
 from epsball.training.engine.optimisers import MakeOptimiser, make_schedule, recipe_optimiser
 from epsball.training.engine.recipe import Recipe
@@ -48,12 +50,11 @@ class Stepper:
     def __post_init__(self) -> None:
         task, recipe = self.task, self.task.recipe
         classifier = task.classifier
-        self.batches = Batches(
-            task.fitted, recipe, task.objective.replays if isinstance(task.objective, Replaying) else 1
-        )
         self.augmentations = parse_augmentation(recipe.augment)
         example, _ = self._examples(task.fitted[:2])
         self.network = Network(classifier.network, example, recipe)
+        replays = task.objective.replays if isinstance(task.objective, Replaying) else 1
+        self.batches = Batches(task.fitted, recipe, replays, self._fewest_rows())
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         if not parameters:
             raise ModelError("the model has no trainable parameter; unfreeze some with requires_grad_(True).")
@@ -99,6 +100,35 @@ class Stepper:
         self._descend(losses, len(rows))
         self.pending.append((self.step, _sums(losses)))
         self.step += 1
+
+    def _fewest_rows(self) -> int:
+        """Return the least number of rows of a batch: two per process if one fails on the fewer it would get."""
+        task, count = self.task, self.task.processes.count
+        least = len(task.fitted) // number_of_batches(len(task.fitted), task.recipe) // count
+        return 2 * count if least < 2 and not self._takes(least) and self._takes(2) else 1
+
+    def _takes(self, n: int) -> bool:
+        """Return whether the objective runs on a batch of n examples, with the network in training mode."""
+        task, state = self.task, DeployedState(self.network)
+        rows = task.fitted[torch.arange(n) % len(task.fitted)]
+        context = Context(
+            step=0,
+            keys=Keys.of_positions(rows, task.recipe.seed),
+            positions=torch.arange(len(rows)),
+            total=max(1, len(rows)),
+            state={},
+        )
+        try:
+            with preserved():
+                self.network.train()
+                task.objective(self.network, *self._examples(rows), context)
+        except EpsballError:
+            return True  # about something else, and raised again by the first step
+        except (ValueError, RuntimeError, IndexError):
+            return False
+        finally:
+            state.restore()
+        return True
 
     def _examples(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         classifier = self.task.classifier

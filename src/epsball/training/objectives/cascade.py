@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from epsball.attacks.losses import cross_entropy
+from epsball.attacks.losses import cross_entropy, unmasked
 from epsball.attacks.parts import step_size as rules
 from epsball.ball import Ball
 from epsball.checks import check_weight
@@ -86,7 +86,7 @@ class Cascade(Adversarial):
         """Return the loss of the class's formula at `x_adv`."""
         natural, adversarial = module(torch.cat([x, x_adv])).tensor_split(2)
         clean, attacked = context.cross_entropy(natural, y), context.cross_entropy(adversarial, y)
-        distance = (adversarial - natural).square().sum(1)
+        distance = unmasked(adversarial - natural, natural).square().sum(1)
         mixed = (clean + self.weight * attacked) / (1.0 + self.weight)
         parts = {"natural": clean.detach(), "adversarial": attacked.detach(), "distance": distance.detach()}
         return Losses(examples=mixed + self.similarity * distance, parts=parts)

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from epsball.attacks.losses import cross_entropy
@@ -30,13 +30,18 @@ def towards_least_likely(
     length = float(ball.radius) * _half_normal(context.keys.derive("radius"))
     return maximise(
         module,
-        lambda logits: -cross_entropy(logits, logits.detach().argmin(1)),
+        lambda logits: -cross_entropy(logits, _least_likely(logits.detach())),
         x,
         ball,
         step_sizes=[length.to(x.dtype).view(-1, *(1,) * (x.ndim - 1))],
         start=starts.centre,
         keys=context.keys,
     )
+
+
+def _least_likely(logits: Float[Tensor, "n classes"]) -> Int64[Tensor, " n"]:
+    """Return the class of the lowest logit that is not masked by -infinity."""
+    return logits.masked_fill(logits == -torch.inf, torch.inf).argmin(1)
 
 
 def _half_normal(keys: Keys) -> Float[Tensor, " n"]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
@@ -119,8 +120,16 @@ class Context:
         return self.processes.sum(tensors)
 
     def cross_entropy(self, logits: Float[Tensor, "n classes"], y: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Return the outer loss -sum_k q_k log softmax(z)_k, q the smoothed label."""
-        return functional.cross_entropy(logits, y, reduction="none", label_smoothing=self.smoothing)
+        """Return the outer loss -sum_k q_k log softmax(z)_k, q the smoothed label.
+
+        Labels are smoothed over the classes that no logit of -infinity masks.
+        """
+        masked = logits.detach() == -torch.inf
+        if not self.smoothing or not bool(masked.any()):
+            return functional.cross_entropy(logits, y, reduction="none", label_smoothing=self.smoothing)
+        log_p = logits.log_softmax(1)
+        uniform = torch.where(masked, 0.0, log_p).sum(1) / (~masked).sum(1)
+        return -(1.0 - self.smoothing) * log_p.gather(1, y[:, None])[:, 0] - self.smoothing * uniform
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from epsball.attacks.losses import unmasked
 from epsball.checks import check_positive, check_weight
 from epsball.training.objectives.objective import Adversarial, Context, Losses
 
@@ -53,6 +54,6 @@ class Stability(Adversarial):
         """Return CE(h(x), y) - weight * sum_j p_j(x) log p_j(x_adv)."""
         natural, noisy = module(torch.cat([x, x_adv])).tensor_split(2)
         fit = context.cross_entropy(natural, y)
-        instability = -(natural.softmax(1) * noisy.log_softmax(1)).sum(1)
+        instability = -(natural.softmax(1) * unmasked(noisy.log_softmax(1), natural)).sum(1)
         parts = {"natural": fit.detach(), "instability": instability.detach()}
         return Losses(examples=fit + self.weight * instability, parts=parts)
