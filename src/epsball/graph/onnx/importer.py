@@ -100,7 +100,8 @@ def read_onnx(
     else:
         raise ModelError(f"{file.path} has no output {name} that can be read.")
     found = check_against_runtime(translation, file, order)
-    return replace(translation.graph, notes=(*order.notes, *notes, *translation.notes, *found))
+    said = (*order.notes, *notes, *translation.notes, *found)
+    return replace(translation.graph, notes=tuple(f"{file.path.name}: {note}" for note in said))
 
 
 def _dtype(file: OnnxFile) -> torch.dtype:

@@ -83,13 +83,13 @@ def check_against_runtime(translation: Translation, file: OnnxFile, order: Arran
         known = {"file": file.digest, "points": POINTS, "onnxruntime": runtime.__version__}
         known |= {"one_example": True} if comparison.alone and order.free else {}
         _remember(mark, known)
-    return (_about_one_example(file, translation.fixed),) if known.get("one_example") else ()
+    return (_about_one_example(translation.fixed),) if known.get("one_example") else ()
 
 
-def _about_one_example(file: OnnxFile, fixed: tuple[str, ...]) -> str:
+def _about_one_example(fixed: tuple[str, ...]) -> str:
     return (
-        f"the batch axis of {file.path.name} is free, but it is written for one example ({', '.join(fixed[:3])}): it "
-        "was checked example by example, and any number of rows is meant"
+        f"its batch axis is free, but it is written for one example ({', '.join(fixed[:3])}): it was checked example by "
+        "example, and any number of rows is meant"
     )
 
 

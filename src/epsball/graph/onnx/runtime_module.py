@@ -58,7 +58,8 @@ class RuntimeModule(nn.Module):
         notes: Sequence[str],
     ) -> None:
         super().__init__()
-        self.shape, self.classes, self.notes = order.given, classes, tuple(notes)
+        self.shape, self.classes = order.given, classes
+        self.notes = tuple(f"{file.path.name}: {note}" for note in notes)
         self._source, self._order, self._rows, self._alone = file.path.name, order, rows, alone
         self._session = Session(file, [ending.output], ending.nodes if ending.changed else None)
         read = f"{file.digest} {order.given} {ending.output} {ending.taken}".encode()
