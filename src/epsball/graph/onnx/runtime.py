@@ -88,8 +88,8 @@ def check_against_runtime(translation: Translation, file: OnnxFile, order: Arran
 
 def _about_one_example(fixed: tuple[str, ...]) -> str:
     return (
-        f"its batch axis is free, but it is written for one example ({', '.join(fixed[:3])}): it was checked example by "
-        "example, and any number of rows is meant"
+        f"its batch axis is free, but it is written for one example ({', '.join(fixed[:3])}): it was checked example "
+        "by example, and any number of rows is meant"
     )
 
 
