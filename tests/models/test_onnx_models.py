@@ -5,8 +5,9 @@ from onnx import helper
 
 from epsball.attacks import attack
 from epsball.ball import Ball
+from epsball.certificates import certify
 from epsball.classifier import Classifier
-from epsball.errors import InputError, MissingExtra, NoGradientError, UnsupportedOperation
+from epsball.errors import EpsballError, InputError, MissingExtra, NoGradientError, UnsupportedOperation
 from epsball.models import load
 from graph.onnx_models import save, weights, with_head
 
@@ -84,6 +85,8 @@ def test_a_file_of_any_operators_runs_in_onnxruntime(tmp_path, monkeypatch):
     assert (classifier(result.x_adv[result.broken]).argmax(1) != y[result.broken]).all()
     with pytest.raises(NoGradientError, match="square"):
         attack(classifier, x, y, Ball("linf", 0.4), method="pgd,steps=2")
+    with pytest.raises(EpsballError, match="run by onnxruntime and has no graph"):
+        certify(classifier, x, y, Ball("linf", 0.01))
     with pytest.raises(InputError, match="run=fast is not a way"):
         load(f"{path},run=fast")
 

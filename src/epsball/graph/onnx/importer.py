@@ -29,6 +29,7 @@ from epsball.graph.onnx.runtime import check_against_runtime
 from epsball.graph.onnx.single_example import fixes_one_example
 from epsball.graph.onnx.translation import Translation
 from epsball.graph.value import Value
+from epsball.progress import report
 
 _FLOATS = {1: torch.float32, 11: torch.float64}
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
@@ -99,18 +100,20 @@ def read_onnx(
     else:
         raise ModelError(f"{file.path} has no output {name} that can be read.")
     found = check_against_runtime(translation, file, order)
-    return replace(translation.graph, notes=(*order.notes, *notes, *translation.notes, *found))
+    said = (*order.notes, *notes, *translation.notes, *found)
+    return replace(translation.graph, notes=tuple(f"{file.path.name}: {note}" for note in said))
 
 
 def _dtype(file: OnnxFile) -> torch.dtype:
     code = file.input.type.tensor_type.elem_type
-    if code not in _FLOATS:
-        names = {number: name for name, number in onnx_package().TensorProto.DataType.items()}
-        raise ModelError(
-            f"{file.path} takes inputs of type {names.get(code, code)}; float32 and float64 are read. Export it in "
-            "float32; as it is, run=onnxruntime in its text lets attacks without gradients take float16."
-        )
-    return _FLOATS[code]
+    if code in _FLOATS:
+        return _FLOATS[code]
+    names = {number: name for name, number in onnx_package().TensorProto.DataType.items()}
+    more = ", or attack it as it is without gradients: run=onnxruntime" if names.get(code) == "FLOAT16" else ""
+    raise ModelError(
+        f"{file.path} takes inputs of type {names.get(code, code)}; float32 and float64 are read. Export it in "
+        f"float32{more}."
+    )
 
 
 def _translated(
@@ -123,7 +126,8 @@ def _translated(
     values: dict[str, Any] = {**file.arrays, file.input.name: order.applied(builder)}
     measured: set[str] = set()
     fixed: list[str] = []
-    for node in ending.nodes:
+    for done, node in enumerate(ending.nodes):
+        report(f"reading {file.path.name}", done, len(ending.nodes))
         builder.operation, builder.origin = node.op_type, f"{file.path.name}, node {node.name or node.output[0]}"
         results = _results(builder, file, node, values)
         values.update(zip(node.output, results, strict=False))
@@ -131,6 +135,7 @@ def _translated(
             measured.update(node.output)
         elif fixes_one_example(node, values):
             fixed.append(f"{node.op_type} {node.name or node.output[0]}")
+    report(f"reading {file.path.name}", len(ending.nodes), len(ending.nodes))
     scores = values.get(ending.scores)
     if isinstance(scores, Value) and not ending.fits(file.opset, scores):
         return None

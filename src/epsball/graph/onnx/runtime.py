@@ -83,13 +83,13 @@ def check_against_runtime(translation: Translation, file: OnnxFile, order: Arran
         known = {"file": file.digest, "points": POINTS, "onnxruntime": runtime.__version__}
         known |= {"one_example": True} if comparison.alone and order.free else {}
         _remember(mark, known)
-    return (_about_one_example(file, translation.fixed),) if known.get("one_example") else ()
+    return (_about_one_example(translation.fixed),) if known.get("one_example") else ()
 
 
-def _about_one_example(file: OnnxFile, fixed: tuple[str, ...]) -> str:
+def _about_one_example(fixed: tuple[str, ...]) -> str:
     return (
-        f"the batch axis of {file.path.name} is free, but it is written for one example ({', '.join(fixed[:3])}): it "
-        "was checked example by example, and any number of rows is meant"
+        f"its batch axis is free, but it is written for one example ({', '.join(fixed[:3])}): it was checked example "
+        "by example, and any number of rows is meant"
     )
 
 
@@ -147,25 +147,26 @@ class _Comparison:
 
     def _group(self, x: Tensor, start: int, total: int) -> None:
         """Compare at the points of one group, run in blocks that take about half a second."""
-        computed, expected = [], []
+        computed, expected, ends = [], [], []
         done, size = 0, FEW
         while done < len(x):
             began = perf_counter()
             block = x[done : done + size]
             computed.append(self._computed(block))
             expected.append(self._expected(block))
+            ends += [self._end(block)] if start == 0 else []
             done += len(block)
             report(self._title, start + done, total)
             taken = perf_counter() - began
             size = max(1, size // 2) if taken > 2 * _BLOCK_SECONDS else 2 * size if taken < _BLOCK_SECONDS else size
         self._agree(x, torch.cat(computed), torch.cat(expected), TOLERANCE)
-        if self.whole is not None and start == 0:
-            self._check_end(x, torch.cat(expected))
+        if start == 0:
+            self._agree_at_end(torch.cat(expected), torch.cat(ends))
 
     def _compare(self, x: Tensor, tolerance: float) -> None:
         expected = self._expected(x)
         self._agree(x, self._computed(x), expected, tolerance)
-        self._check_end(x, expected)
+        self._agree_at_end(expected, self._end(x))
 
     def _agree(self, x: Tensor, computed: Tensor, expected: Tensor, tolerance: float) -> None:
         graph = self.translation.graph
@@ -179,19 +180,23 @@ class _Comparison:
         except ModelError as error:
             raise ModelError(f"{error}{self._place(x)}{_WHY}") from error
 
-    def _check_end(self, x: Tensor, logits: Tensor) -> None:
+    def _agree_at_end(self, logits: Tensor, expected: Tensor) -> None:
         """Compare what was taken off, computed from the file's own logits, with what the file returns."""
-        finish = self.translation.ending.finish
-        if self.whole is None or finish is None:
+        ending = self.translation.ending
+        if ending.finish is None:
             return
-        expected = torch.from_numpy(self.whole.run(self.order.of(x), alone=self.alone))
-        computed = finish(logits.double())
+        computed = ending.finish(logits.double())
         if computed.shape != expected.shape:
-            raise ModelError(
-                f"{self.file.path} does not end in one {self.translation.ending.taken} of all its classes."
-            )
-        source = f"{self.file.path.name} with its {self.translation.ending.taken}"
-        compare(computed, expected, source, TOLERANCE, why=_WHY)
+            raise ModelError(f"{self.file.path} does not end in one {ending.taken} of all its classes.")
+        compare(computed, expected, f"{self.file.path.name} with its {ending.taken}", TOLERANCE, why=_WHY)
+
+    def _end(self, x: Tensor) -> Tensor:
+        """Return what the file returns, nothing if that is what its graph returns."""
+        return (
+            torch.empty(0)
+            if self.whole is None
+            else torch.from_numpy(self.whole.run(self.order.of(x), alone=self.alone))
+        )
 
     def _computed(self, x: Tensor) -> Tensor:
         graph = self.translation.graph

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsball.errors import InputError, ModelError
+from epsball.errors import InputError, ModelError, UnsupportedOperation
 from epsball.graph.agreement import compare
 from epsball.graph.onnx.ending import Ending, Rows, chosen_output, endings, rows_of
 from epsball.graph.onnx.file import OnnxFile, read_file
@@ -58,7 +58,8 @@ class RuntimeModule(nn.Module):
         notes: Sequence[str],
     ) -> None:
         super().__init__()
-        self.shape, self.classes, self.notes = order.given, classes, tuple(notes)
+        self.shape, self.classes = order.given, classes
+        self.notes = tuple(f"{file.path.name}: {note}" for note in notes)
         self._source, self._order, self._rows, self._alone = file.path.name, order, rows, alone
         self._session = Session(file, [ending.output], ending.nodes if ending.changed else None)
         read = f"{file.digest} {order.given} {ending.output} {ending.taken}".encode()
@@ -71,7 +72,14 @@ class RuntimeModule(nn.Module):
         ------
         InputError
             If the inputs do not have the shape the file takes.
+        UnsupportedOperation
+            If a graph is to be made of it.
         """
+        if torch.compiler.is_exporting():
+            raise UnsupportedOperation(
+                f"{self._source} is run by onnxruntime and has no graph; certificates need one. Leave run=onnxruntime "
+                "out, if all its operators have rules."
+            )
         if tuple(x.shape[1:]) != self.shape:
             expected = ", ".join(map(str, self.shape))
             raise InputError(f"x is {tuple(x.shape)}; {self._source} takes inputs of shape (n, {expected}).")

@@ -81,10 +81,14 @@ def max_pool(call: Call) -> Value:
 
 
 def _pool(call: Call, x: Value) -> tuple[Value, Window]:
-    """Return what a pool's windows lie in, entries that negative padding cuts off left out, and the windows."""
+    """Return what a pool's windows lie in, and the windows.
+
+    Negative padding before cuts entries off; negative padding after only makes the windows fewer.
+    """
     place = window(call, x, call.attribute("kernel_shape"), pool=True)
-    x, added = operations.crop(call.builder, x, dict(enumerate(place.pads, start=2)))
-    return x, replace(place, pads=tuple(added[axis] for axis in range(2, x.rank)))
+    for axis, (before, _) in enumerate(place.pads, start=2):
+        x = operations.take(call.builder, x, axis, max(-before, 0), x.shape[axis])
+    return x, replace(place, pads=tuple((max(before, 0), after) for before, after in place.pads))
 
 
 def _starts(lengths: Sequence[int], place: Window, ceil_mode: bool) -> list[list[int]]:
@@ -115,7 +119,7 @@ def average_pool(call: Call) -> Value:
     x, place = _pool(call, operations.whole_example(call.builder, call.value()))
     count_pads, ceil_mode = bool(call.attribute("count_include_pad", 0)), bool(call.attribute("ceil_mode", 0))
     small = all(2 * before <= k for (before, _), k in zip(place.pads, place.kernel, strict=True))
-    plain = small if place.symmetric else count_pads
+    plain = small if place.symmetric else count_pads and all(after >= 0 for _, after in place.pads)
     if set(place.dilation) != {1} or not plain:
         return _mean_of_sum(call, x, place, ceil_mode, count_pads)
     x, padding = padded(call, x, place)
