@@ -221,6 +221,7 @@ def test_certificates_that_need_optimised_slopes_are_accepted(tmp_path):
         (nn.AdaptiveAvgPool2d(3), "different size"),
         (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True), "ceil_mode"),
         (nn.ConstantPad2d(1, -float("inf")), "pads with"),
+        (nn.Sequential(nn.MaxPool2d(2, 1, 1, dilation=9), nn.Hardtanh()), "padding alone"),
     ],
 )
 def test_what_the_checker_does_not_know_is_said_and_no_file_written(layer, reason, tmp_path):
@@ -231,6 +232,25 @@ def test_what_the_checker_does_not_know_is_said_and_no_file_written(layer, reaso
     x = torch.rand(2, 1, 8, 8)
     found = certify(Classifier(net), x, net(x).argmax(1), Ball("linf", 0.001), folder=tmp_path)
     assert reason in str(found.not_replayable)
+    assert not found.files
+
+
+class Named(nn.Module):
+    """Has a parameter under a name that model files use themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph = nn.Parameter(torch.rand(3, 4))
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.graph)
+
+
+def test_a_parameter_whose_name_model_files_use_is_said(tmp_path):
+    torch.manual_seed(0)
+    net, x = Named(), torch.rand(2, 4)
+    found = certify(Classifier(net), x, net(x).argmax(1), Ball("linf", 0), folder=tmp_path)
+    assert "'graph' has a name" in str(found.not_replayable)
     assert not found.files
 
 

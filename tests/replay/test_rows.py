@@ -7,8 +7,10 @@ from scipy.sparse import csr_array
 from torch import nn
 
 from epsball.ball import Ball
+from epsball.cli import app
 from epsball.graph import capture
 from epsball_replay import replay
+from epsball_replay.__main__ import main
 from epsball_replay.step import joined, through
 from replay.networks import certificate
 
@@ -79,3 +81,29 @@ def test_progress_ends_with_all_entries(tmp_path):
     assert len({total for _, total in seen}) == 1
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == seen[-1][1] == sum(np.prod(node.shape) for node in graph.nodes)
+
+
+def test_the_command_says_now_and_then_how_far_it_is(tmp_path, monkeypatch, capsys):
+    path = certificate(tmp_path, capture(Residual(), (1, 5, 5)), torch.rand(1, 5, 5), Ball("linf", "1/10"))
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("epsball_replay.__main__._PAUSE", -1.0)
+    assert main([str(path)]) == 0
+    assert "entries bounded" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_what_was_replayed(tmp_path, monkeypatch, capsys):
+    path = certificate(tmp_path, capture(Residual(), (1, 5, 5)), torch.rand(1, 5, 5), Ball("linf", "1/10"))
+    verdicts = iter([replay(path)])
+
+    def interrupted(*_, **__):
+        try:
+            return next(verdicts)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("epsball_replay.replay", interrupted)
+    assert app.main(["replay", str(path), str(path)]) == 130
+    said = capsys.readouterr().err
+    assert "1 of 2 certificates were replayed" in said
+    assert "accepted (float32)" in said

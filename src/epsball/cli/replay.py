@@ -33,22 +33,26 @@ def replay(certificate: Path, /, *more: Path, model_hash: _Hash = None) -> Outpu
     except ImportError as error:
         raise MissingExtra("replay", "python-flint", "replaying certificates") from error
     paths = (certificate, *more)
-    lines = []
+    lines: list[str] = []
     failed = 0
-    with showing_progress():
-        for path in paths:
 
-            def bounded(done: int, total: int, before: int = len(lines)) -> None:
-                progress.report("entries bounded", before * total + done, len(paths) * total)
+    def bounded(done: int, total: int) -> None:
+        progress.report("entries bounded", len(lines) * total + done, len(paths) * total)
 
-            try:
-                verdict = epsball_replay.replay(path, model_hash=model_hash, progress=bounded)
-            except epsball_replay.ReplayError as error:
-                failed += 1
-                lines.append(f"{path}: not replayed: {error}")
-                continue
-            failed += not verdict.accepted
-            lines.append(f"{path}: {verdict}")
+    try:
+        with showing_progress():
+            for path in paths:
+                try:
+                    verdict = epsball_replay.replay(path, model_hash=model_hash, progress=bounded)
+                except epsball_replay.ReplayError as error:
+                    failed += 1
+                    lines.append(f"{path}: not replayed: {error}")
+                    continue
+                failed += not verdict.accepted
+                lines.append(f"{path}: {verdict}")
+    except KeyboardInterrupt as interruption:
+        so_far = f"{len(lines)} of {len(paths)} certificates were replayed"
+        raise KeyboardInterrupt("\n".join([so_far, *lines])) from interruption
     if failed:
         raise CertificateError("\n".join([*lines, f"{failed} of {len(lines)} certificates not accepted."]))
     return Output("\n".join(lines))

@@ -17,7 +17,7 @@ from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.windows import cropped
 from epsball.certificates.propagation import Propagation
 from epsball.certificates.registry import METHODS
-from epsball.certificates.replay.files import Certificate, ModelFile, OwnSlopes, Slopes, box_of
+from epsball.certificates.replay.files import RESERVED, Certificate, ModelFile, OwnSlopes, Slopes, box_of
 from epsball.certificates.slopes.neurons import NeuronSlopes
 from epsball.files import write_atomically
 from epsball.graph import Graph, Node, kinds
@@ -34,6 +34,9 @@ ULPS = 8.0
 
 def not_replayable(graph: Graph) -> str | None:
     """Return why the checker cannot replay certificates of a network, or None if it can."""
+    reserved = RESERVED.intersection(graph.parameters)
+    if reserved:
+        return f"its parameter '{min(reserved)}' has a name that model files use themselves"
     fixed: set[str] = set()
     for node in graph.nodes:
         reason = _unknown(node, graph, fixed)
@@ -55,6 +58,8 @@ def _unknown(node: Node, graph: Graph, fixed: set[str]) -> str | None:
             return "is a quotient of two values"
         case kinds.AdaptiveAveragePool() if _uneven(graph[node.inputs[0]].shape, node.shape):
             return "pools adaptively into windows of different size"
+        case kinds.MaxPool() if _padding_alone(node.kind, graph[node.inputs[0]].shape, node.shape):
+            return "pools windows of padding alone, whose maximum is -infinity"
         case kinds.AveragePool(ceil_mode=True, count_include_pad=True, divisor=None):
             return "is an average pooling with ceil_mode that counts its padding"
         case kinds.Pad(mode="constant", value=value) if not math.isfinite(value):
@@ -62,6 +67,13 @@ def _unknown(node: Node, graph: Graph, fixed: set[str]) -> str | None:
         case kind if isinstance(kind, _UNKNOWN):
             return f"is a {type(kind).__name__}"
     return None
+
+
+def _padding_alone(kind: kinds.MaxPool, shape: tuple[int, ...], pooled: tuple[int, ...]) -> bool:
+    axes = zip(shape[1:], pooled[1:], kind.kernel, kind.stride, kind.padding, kind.dilation, strict=True)
+    return any(
+        not any(0 <= place * s - p + tap * d < n for tap in range(k)) for n, m, k, s, p, d in axes for place in range(m)
+    )
 
 
 def _uneven(shape: tuple[int, ...], pooled: tuple[int, ...]) -> bool:
