@@ -297,7 +297,17 @@ def test_a_model_may_ask_for_the_gradient_mode_and_do_the_same() -> None:
 
 REFUSED = {
     "sign": (lambda layer, x: layer(x.sign()), UnsupportedOperation, r"aten.sign in Wrapped, helpers.py:\d+"),
-    "where": (lambda layer, x: layer(torch.where(x > 0, x, 2 * x)), UnsupportedOperation, "may jump"),
+    "count": (lambda layer, x: layer(x) * (x > 0).sum(1, keepdim=True), UnsupportedOperation, "may jump"),
+    "infinite": (
+        lambda layer, x: layer(x).masked_fill(x[:, :1] > 0, -float("inf")),
+        UnsupportedOperation,
+        "-inf.*depends on the input",
+    ),
+    "scatter": (
+        lambda layer, x: layer(x.scatter(1, torch.zeros(len(x), 2, dtype=torch.int64), x[:, :2])),
+        UnsupportedOperation,
+        "twice",
+    ),
     "argmax": (lambda layer, x: layer(x) + x.argmax(1, keepdim=True), UnsupportedOperation, "torch.int64"),
     "half": (lambda layer, x: layer(x).half().float(), UnsupportedOperation, "torch.float16"),
     "random": (lambda layer, x: layer(x + torch.randn_like(x)), UnsupportedOperation, "randn_like"),

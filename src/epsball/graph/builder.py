@@ -112,6 +112,14 @@ class Builder:
         self.rewrite()
         return name
 
+    def constant(self, value: Value) -> Tensor | None:
+        """Return the value of a node that does not depend on the input, in the node's shape, or None."""
+        return None if self._depends(value.node) else self._constant(value.node, self.parameters).squeeze(0)
+
+    def _depends(self, name: str) -> bool:
+        node = self._nodes[name]
+        return isinstance(node.kind, Input) or any(map(self._depends, node.inputs))
+
     def _constant(self, name: str, parameters: Mapping[str, Tensor]) -> Tensor:
         node = self._nodes[name]
         return node.kind.forward(*(self._constant(given, parameters) for given in node.inputs), parameters=parameters)
