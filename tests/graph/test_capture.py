@@ -1,5 +1,7 @@
+import copy
 import json
 import logging
+from functools import partial
 
 import pytest
 import torch
@@ -173,6 +175,37 @@ def test_the_graph_of_a_graph_module_is_the_same_function(as_users_run) -> None:
     again = capture(GraphModule(capture(module, (1, 8, 8))), (1, 8, 8))
     x = torch.rand(3, 1, 8, 8)
     assert torch.equal(again(x), module(x))
+
+
+def test_running_statistics_and_other_buffers_are_not_trained() -> None:
+    classifier = Classifier(convnet(), mean=0.3, std=0.5)
+    module = GraphModule(capture(classifier.network, (1, 8, 8)))
+    assert sum(parameter.numel() for parameter in module.parameters()) == sum(
+        parameter.numel() for parameter in classifier.network.parameters()
+    )
+    assert len(list(module.buffers())) == 4
+    before = [buffer.clone() for buffer in module.buffers()]
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
+    module.train()(torch.rand(3, 1, 8, 8)).square().sum().backward()
+    optimiser.step()
+    assert all(torch.equal(buffer, old) for buffer, old in zip(module.buffers(), before, strict=True))
+    assert set(module.state_dict()) == {f"tensors.{i}" for i in range(len(module.graph.parameters))}
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, partial(torch.compile, backend="eager"), "in place"])
+def test_wrappers_are_seen_through_and_left_where_they_are(wrap) -> None:
+    plain = mlp()
+    inner = copy.deepcopy(plain)
+    if wrap == "in place":
+        inner.compile(backend="eager")
+        wrapped = nn.Sequential(inner)
+    else:
+        wrapped = nn.Sequential(wrap(inner))
+    children, call = list(wrapped.children()), inner._compiled_call_impl
+    graph = capture(wrapped, (16,))
+    assert graph.fingerprint() == capture(nn.Sequential(plain), (16,)).fingerprint()
+    assert list(wrapped.children()) == children
+    assert inner._compiled_call_impl is call
 
 
 def test_the_fingerprint_is_that_of_nodes_and_parameters() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epsball.errors import ModelError, UnsupportedOperation
 from epsball.graph._graph import Graph, Node
-from epsball.graph.kinds import Constant, Input, Kind, Reshape
+from epsball.graph.kinds import BatchNorm, Constant, Input, Kind, Reshape
 from epsball.graph.value import Shape, Value
 
 
@@ -36,6 +36,8 @@ class Builder:
         The operation being translated and its place in the source, for messages.
     exact
         The numbers written in the source, in float64, by the names of their parameters.
+    fixed
+        Names of parameters that the source does not train.
     rewritten
         Operations that became several nodes, see `Graph`.
     """
@@ -52,6 +54,7 @@ class Builder:
         self.dtype, self.source, self.device = dtype, source, device
         self.operation = self.origin = ""
         self.exact: dict[str, Tensor] = {}
+        self.fixed: set[str] = set()
         self.rewritten: list[str] = []
         self.input = Value("input", (1, *shape), 0)
         self._nodes: dict[str, Node] = {"input": Node(name="input", kind=Input(), shape=shape)}
@@ -179,13 +182,20 @@ class Builder:
         nodes = tuple(node for node in self._nodes.values() if node.name in needed)
         named = {value for node in nodes for value in vars(node.kind).values() if isinstance(value, str)}
         parameters = {name: tensor for name, tensor in self.parameters.items() if name in named}
+        statistics = {name for node in nodes if isinstance(node.kind, BatchNorm) for name in _statistics(node.kind)}
+        fixed = statistics | {name for name in parameters if name in self.fixed or name in self.exact}
         return Graph(
             nodes=nodes,
             output=output.node,
             parameters=parameters,
             source=self.source,
+            fixed=frozenset(fixed),
             rewritten=tuple(dict.fromkeys(self.rewritten)),
         )
+
+
+def _statistics(kind: BatchNorm) -> tuple[str, str]:
+    return kind.mean, kind.variance
 
 
 def _written(value: Value) -> str:
