@@ -200,6 +200,9 @@ def _write(x: Tensor) -> Tensor:
 
 
 _IMAGES: dict[str, Callable[[], tuple[nn.Module, ...]]] = {
+    "max_pool_of_padded": lambda: (
+        Function(lambda x: functional.max_pool2d(functional.pad(x, (0, 1, 1, 0), value=-torch.inf), 3, 2)),
+    ),
     "conv2d": lambda: (nn.Conv2d(2, 3, 3),),
     "conv2d_stride": lambda: (nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), bias=False),),
     "conv2d_groups": lambda: (nn.Conv2d(2, 4, 3, groups=2),),

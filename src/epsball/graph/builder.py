@@ -136,6 +136,11 @@ class Builder:
         node = self._nodes[name]
         return node.inputs[0] if isinstance(node.kind, Reshape) else name
 
+    def before(self, value: Value) -> Value:
+        """Return what a node of one input takes, whose batch is the first axis of both."""
+        (source,) = self._nodes[value.node].inputs
+        return Value(source, (1, *self._nodes[source].shape), 0)
+
     def kind_of(self, value: Value) -> Kind:
         """Return the kind of the node that holds a value."""
         return self._nodes[value.node].kind
