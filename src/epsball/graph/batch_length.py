@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import SymInt, fx
 from torch.export import ExportedProgram
+from torch.fx.experimental import _config
 
 from epsball.errors import ModelError
 
@@ -30,8 +31,8 @@ _VIEWS = {
 
 def asking_about_one_row() -> AbstractContextManager[Any]:
     """Return a block in which torch.export takes a length of 1 for no case of its own, and records what asks for it."""
-    config: Any = torch.fx.experimental._config
-    return config.patch(backed_size_oblivious=True) if hasattr(config, "backed_size_oblivious") else nullcontext()
+    settings: Any = _config
+    return settings.patch(backed_size_oblivious=True) if hasattr(settings, "backed_size_oblivious") else nullcontext()
 
 
 def batch_length(program: ExportedProgram) -> SymInt | None:
