@@ -93,6 +93,37 @@ def test_a_budget_leaves_expensive_methods_out(examples):
     assert bool((~found.margins["interval"].isnan()).all())
 
 
+def test_windows_of_padding_alone_are_bounded_for_every_norm():
+    module = nn.Sequential(nn.Conv2d(1, 2, 1, stride=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(18, 2)).eval()
+    classifier, x = Classifier(module), torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    label = classifier.logits(x).argmax(1)
+    found = {
+        norm: float(certify(classifier, x, label, Ball(norm, "1/10"), method="crown").margin)
+        for norm in ("linf", "l2", "l1")
+    }
+    assert -1 < found["linf"] <= found["l2"] <= found["l1"]
+
+
+@pytest.mark.parametrize("normalise", [nn.utils.weight_norm, nn.utils.spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_weights_that_hooks_compute_are_those_of_evaluation(normalise, examples):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), normalise(nn.Linear(64, 8)), nn.ReLU(), normalise(nn.Linear(8, 3)))
+    module.eval()
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    with torch.no_grad():
+        module(examples[0])
+        for hooked, layer in zip(module[1::2], plain[1::2], strict=True):
+            layer.weight.copy_(hooked.weight)
+            layer.bias.copy_(hooked.bias)
+    x, label = examples[0], plain(examples[0]).argmax(1)
+    ball = Ball("linf", "1/100")
+    assert torch.equal(
+        certify(Classifier(module), x, label, ball).margin, certify(Classifier(plain), x, label, ball).margin
+    )
+    assert module[1]._forward_pre_hooks
+
+
 def test_batching_changes_no_bound_beyond_rounding(examples):
     x, y = examples
     whole = certify(network(), x, y, Ball("linf", 0.02), method="crown")

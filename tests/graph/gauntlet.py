@@ -178,6 +178,13 @@ _SCALARS: dict[str, Callable[[Tensor], Tensor]] = {
     "splitting": lambda x: sum(x.chunk(2, dim=1)) - x.split([5, 3], dim=1)[0][:, :4],
     "stacking": lambda x: torch.stack([x[:, :4], x[:, 4:]], dim=2).transpose(1, 2),
     "flipping": lambda x: x.flip(1).roll(3, 1),
+    "where": lambda x: torch.where((x > 0.1) & ~(x >= 0.6), x, 0.5 - x),
+    "compared": lambda x: (x <= x.flip(1)).to(x.dtype) * x + (x < 0).float() - (x == 0).float() * (x != x),
+    "masked_by_values": lambda x: _mask(x) + functional.hardshrink(x) + functional.threshold(x, 0.1, 0.3),
+    "lerp": lambda x: torch.lerp(x, x.flip(1), 0.3) + torch.lerp(x, -x, 0.9),
+    "nan_to_num": lambda x: (x / (1 + x.abs())).nan_to_num(),
+    "written_strided": lambda x: _write_strided(x),
+    "scattered": lambda x: x.scatter(1, torch.tensor([[0, 3, 5]]).expand(len(x), 3), x[:, :3] + 1),
     "where_constant": lambda x: torch.where(torch.arange(8) % 3 == 0, x, 2 * x),
     "masked_fill": lambda x: x.masked_fill(torch.arange(8) > 5, 0.0),
     "padding": lambda x: functional.pad(x, (1, 2), value=0.5),
@@ -193,6 +200,9 @@ def _write(x: Tensor) -> Tensor:
 
 
 _IMAGES: dict[str, Callable[[], tuple[nn.Module, ...]]] = {
+    "max_pool_of_padded": lambda: (
+        Function(lambda x: functional.max_pool2d(functional.pad(x, (0, 1, 1, 0), value=-torch.inf), 3, 2)),
+    ),
     "conv2d": lambda: (nn.Conv2d(2, 3, 3),),
     "conv2d_stride": lambda: (nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), bias=False),),
     "conv2d_groups": lambda: (nn.Conv2d(2, 4, 3, groups=2),),
@@ -288,6 +298,19 @@ def _residual() -> tuple[nn.Module, nn.Module]:
 
 def _after(function: Callable[[Tensor], Tensor]) -> Callable[[], nn.Module]:
     return lambda: _between(Function(function))()
+
+
+def _mask(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[x < 0.2] = -0.1
+    return x.masked_fill(x > 0.9, 1.0)
+
+
+def _write_strided(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, 1:7:3] = x[:, ::4] * 2
+    x[:, [0, 2]] = 0.5
+    return x
 
 
 GAUNTLET: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {

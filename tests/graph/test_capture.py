@@ -1,5 +1,7 @@
+import copy
 import json
 import logging
+from functools import partial
 
 import pytest
 import torch
@@ -175,6 +177,37 @@ def test_the_graph_of_a_graph_module_is_the_same_function(as_users_run) -> None:
     assert torch.equal(again(x), module(x))
 
 
+def test_running_statistics_and_other_buffers_are_not_trained() -> None:
+    classifier = Classifier(convnet(), mean=0.3, std=0.5)
+    module = GraphModule(capture(classifier.network, (1, 8, 8)))
+    assert sum(parameter.numel() for parameter in module.parameters()) == sum(
+        parameter.numel() for parameter in classifier.network.parameters()
+    )
+    assert len(list(module.buffers())) == 4
+    before = [buffer.clone() for buffer in module.buffers()]
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
+    module.train()(torch.rand(3, 1, 8, 8)).square().sum().backward()
+    optimiser.step()
+    assert all(torch.equal(buffer, old) for buffer, old in zip(module.buffers(), before, strict=True))
+    assert set(module.state_dict()) == {f"tensors.{i}" for i in range(len(module.graph.parameters))}
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, partial(torch.compile, backend="eager"), "in place"])
+def test_wrappers_are_seen_through_and_left_where_they_are(wrap) -> None:
+    plain = mlp()
+    inner = copy.deepcopy(plain)
+    if wrap == "in place":
+        inner.compile(backend="eager")
+        wrapped = nn.Sequential(inner)
+    else:
+        wrapped = nn.Sequential(wrap(inner))
+    children, call = list(wrapped.children()), inner._compiled_call_impl
+    graph = capture(wrapped, (16,))
+    assert graph.fingerprint() == capture(nn.Sequential(plain), (16,)).fingerprint()
+    assert list(wrapped.children()) == children
+    assert inner._compiled_call_impl is call
+
+
 def test_the_fingerprint_is_that_of_nodes_and_parameters() -> None:
     graph, same, other = capture(mlp(), (16,)), capture(mlp(), (16,)), capture(mlp(seed=1), (16,))
     assert graph.fingerprint() == same.fingerprint() != other.fingerprint()
@@ -297,7 +330,17 @@ def test_a_model_may_ask_for_the_gradient_mode_and_do_the_same() -> None:
 
 REFUSED = {
     "sign": (lambda layer, x: layer(x.sign()), UnsupportedOperation, r"aten.sign in Wrapped, helpers.py:\d+"),
-    "where": (lambda layer, x: layer(torch.where(x > 0, x, 2 * x)), UnsupportedOperation, "may jump"),
+    "count": (lambda layer, x: layer(x) * (x > 0).sum(1, keepdim=True), UnsupportedOperation, "may jump"),
+    "infinite": (
+        lambda layer, x: layer(x).masked_fill(x[:, :1] > 0, -float("inf")),
+        UnsupportedOperation,
+        "-inf.*depends on the input",
+    ),
+    "scatter": (
+        lambda layer, x: layer(x.scatter(1, torch.zeros(len(x), 2, dtype=torch.int64), x[:, :2])),
+        UnsupportedOperation,
+        "twice",
+    ),
     "argmax": (lambda layer, x: layer(x) + x.argmax(1, keepdim=True), UnsupportedOperation, "torch.int64"),
     "half": (lambda layer, x: layer(x).half().float(), UnsupportedOperation, "torch.float16"),
     "random": (lambda layer, x: layer(x + torch.randn_like(x)), UnsupportedOperation, "randn_like"),

@@ -109,7 +109,7 @@ class Domain:
         middle, half, size = 0.5 * (low + high), 0.5 * (high - low), rows.abs()
         doubt = torch.zeros_like(half) if gamma is None else gamma(half[0].numel() + 8) * crop(self.magnitude())
         over_box = dot(rows, middle) - dot(size, half + doubt)
-        if self.norm == "linf":
+        if self.norm == "linf" or not half[0].numel():  # a window of padding alone holds no input
             return over_box
         order = 2.0 if self.norm == "l2" else math.inf
         # Squares may underflow: d of them lose at most sqrt(d 2^-1074) of the norm, less than 2^-500.

@@ -8,6 +8,7 @@ of a network that never had these classes.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -243,28 +244,27 @@ class _Selection:
         self.nodes[name] = replace(node, name=name, kind=kind, inputs=inputs, shape=(len(entries),))
         return name
 
-    def _parameter(self, name: str | None, entries: tuple[int, ...]) -> str | None:
+    def _parameter(self, name: str, entries: tuple[int, ...]) -> str:
         """Store some entries of a parameter's first axis, and return their name."""
-        if name is None:
-            return None
         selected = f"{name}[{len(self.parameters)}]"
         self.parameters[selected] = self.parameters[name][list(entries)]
         return selected
 
     def _constant(self, node: Node, entries: tuple[int, ...]) -> str:
-        return self._add(node, Constant(parameter=self._parameter(node.kind.parameter, entries) or ""), (), entries)  # pyright: ignore[reportAttributeAccessIssue]
+        kind: Any = node.kind
+        return self._add(node, Constant(parameter=self._parameter(kind.parameter, entries)), (), entries)
 
     def _linear(self, node: Node, entries: tuple[int, ...]) -> str:
-        kind = node.kind
-        weight, bias = self._parameter(kind.weight, entries), self._parameter(kind.bias, entries)  # pyright: ignore[reportAttributeAccessIssue]
-        return self._add(node, Linear(weight=weight or "", bias=bias), node.inputs, entries)
+        kind: Any = node.kind
+        bias = None if kind.bias is None else self._parameter(kind.bias, entries)
+        return self._add(node, Linear(weight=self._parameter(kind.weight, entries), bias=bias), node.inputs, entries)
 
     def _same(self, node: Node, entries: tuple[int, ...]) -> str:
         return self._add(node, node.kind, (self.of(node.inputs[0], entries),), entries)
 
     def _prelu(self, node: Node, entries: tuple[int, ...]) -> str:
-        slope = node.kind.slope  # pyright: ignore[reportAttributeAccessIssue]
-        slope = slope if self.parameters[slope].numel() == 1 else self._parameter(slope, entries) or ""
+        kind: Any = node.kind
+        slope = kind.slope if self.parameters[kind.slope].numel() == 1 else self._parameter(kind.slope, entries)
         return self._add(node, PReLU(slope=slope), (self.of(node.inputs[0], entries),), entries)
 
     def _pair(self, node: Node, entries: tuple[int, ...]) -> str:

@@ -60,6 +60,8 @@ class Graph:
         Tensors by name.
     source
         What was captured, for messages.
+    fixed
+        Names of the parameters that the source does not train: its buffers, running statistics and numbers in its code.
     rewritten
         Operations of the source that became several nodes: equal in real numbers, but PyTorch's
         kernels for them round differently.
@@ -83,6 +85,7 @@ class Graph:
     output: str
     parameters: Mapping[str, Tensor]
     source: str = ""
+    fixed: frozenset[str] = frozenset()
     rewritten: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     _by_name: dict[str, Node] = field(init=False, repr=False)

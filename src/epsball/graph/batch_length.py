@@ -4,6 +4,7 @@ torch.export follows the code for one length and records what it asked of the le
 loops that another length would have taken otherwise.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import SymInt, fx
 from torch.export import ExportedProgram
+from torch.fx.experimental import _config
 
 from epsball.errors import ModelError
 
@@ -29,8 +31,8 @@ _VIEWS = {
 
 def asking_about_one_row() -> AbstractContextManager[Any]:
     """Return a block in which torch.export takes a length of 1 for no case of its own, and records what asks for it."""
-    config: Any = torch.fx.experimental._config  # pyright: ignore[reportAttributeAccessIssue]
-    return config.patch(backed_size_oblivious=True) if hasattr(config, "backed_size_oblivious") else nullcontext()
+    settings: Any = _config
+    return settings.patch(backed_size_oblivious=True) if hasattr(settings, "backed_size_oblivious") else nullcontext()
 
 
 def batch_length(program: ExportedProgram) -> SymInt | None:
@@ -102,15 +104,13 @@ def same_steps(first: ExportedProgram, second: ExportedProgram) -> bool:
 
 
 def _steps(program: ExportedProgram) -> Iterator[tuple[Any, ...]]:
+    """Yield the calls of a program that change entries or their order."""
     for node in program.graph.nodes:
         counts = isinstance(node.meta.get("val"), torch.SymInt | torch.SymBool)
-        if (
-            node.op == "call_function"
-            and node.target not in _VIEWS
-            and not counts
-            and "_assert" not in str(node.target)
-        ):
-            yield (node.target, node.args, dict(node.kwargs))
+        whole = node.target is aten.slice.Tensor and node.args[2:] == (0, sys.maxsize)
+        if node.op != "call_function" or node.target in _VIEWS or counts or whole or "_assert" in str(node.target):
+            continue
+        yield (node.target, node.args, dict(node.kwargs))
 
 
 def _alike(a: Any, b: Any) -> bool:

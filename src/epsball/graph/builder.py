@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epsball.errors import ModelError, UnsupportedOperation
 from epsball.graph._graph import Graph, Node
-from epsball.graph.kinds import Constant, Input, Kind, Reshape
+from epsball.graph.kinds import BatchNorm, Constant, Input, Kind, Reshape
 from epsball.graph.value import Shape, Value
 
 WAY_OUT = (
@@ -42,6 +42,8 @@ class Builder:
         The operation being translated and its place in the source, for messages.
     exact
         The numbers written in the source, in float64, by the names of their parameters.
+    fixed
+        Names of parameters that the source does not train.
     rewritten
         Operations that became several nodes, see `Graph`.
     way_out
@@ -60,6 +62,7 @@ class Builder:
         self.dtype, self.source, self.device = dtype, source, device
         self.operation = self.origin = ""
         self.exact: dict[str, Tensor] = {}
+        self.fixed: set[str] = set()
         self.rewritten: list[str] = []
         self.way_out = WAY_OUT
         self.input = Value("input", (1, *shape), 0)
@@ -121,6 +124,14 @@ class Builder:
         self.rewrite()
         return name
 
+    def constant(self, value: Value) -> Tensor | None:
+        """Return the value of a node that does not depend on the input, in the node's shape, or None."""
+        return None if self._depends(value.node) else self._constant(value.node, self.parameters).squeeze(0)
+
+    def _depends(self, name: str) -> bool:
+        node = self._nodes[name]
+        return isinstance(node.kind, Input) or any(map(self._depends, node.inputs))
+
     def _constant(self, name: str, parameters: Mapping[str, Tensor]) -> Tensor:
         node = self._nodes[name]
         return node.kind.forward(*(self._constant(given, parameters) for given in node.inputs), parameters=parameters)
@@ -133,6 +144,11 @@ class Builder:
         """Return the node that a node reshapes, or the node itself."""
         node = self._nodes[name]
         return node.inputs[0] if isinstance(node.kind, Reshape) else name
+
+    def before(self, value: Value) -> Value:
+        """Return what a node of one input takes, whose batch is the first axis of both."""
+        (source,) = self._nodes[value.node].inputs
+        return Value(source, (1, *self._nodes[source].shape), 0)
 
     def kind_of(self, value: Value) -> Kind:
         """Return the kind of the node that holds a value."""
@@ -177,13 +193,20 @@ class Builder:
         nodes = tuple(node for node in self._nodes.values() if node.name in needed)
         named = {value for node in nodes for value in vars(node.kind).values() if isinstance(value, str)}
         parameters = {name: tensor for name, tensor in self.parameters.items() if name in named}
+        statistics = {name for node in nodes if isinstance(node.kind, BatchNorm) for name in _statistics(node.kind)}
+        fixed = statistics | {name for name in parameters if name in self.fixed or name in self.exact}
         return Graph(
             nodes=nodes,
             output=output.node,
             parameters=parameters,
             source=self.source,
+            fixed=frozenset(fixed),
             rewritten=tuple(dict.fromkeys(self.rewritten)),
         )
+
+
+def _statistics(kind: BatchNorm) -> tuple[str, str]:
+    return kind.mean, kind.variance
 
 
 def _written(value: Value) -> str:

@@ -88,6 +88,7 @@ def _captured(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, dev
     observed = observed_again(module, x)
     exported = _program(module, x)
     builder = Builder(shape, dtype, _named_tensors(module), type(module).__name__, device)
+    builder.fixed.update(name for name, _ in module.named_buffers())
     graph = translate(_in_rules(module, exported), builder, _names_by_identity(module))
     check_agreement(graph, module, shape, dtype, device)
     check_gradient_mode(module, observed, lambda: same_steps(exported, _with_gradients(module, x)))

@@ -190,7 +190,17 @@ def where(builder: Builder, mask: Tensor, a: Value, b: Value) -> Value:
     like = operations.frame(builder, a, b, Value("", tuple(mask.shape), None))
     size = math.prod(like.example)
     numbers = torch.where(mask.expand(like.shape).reshape(-1), 0, size) + torch.arange(size)
-    wide = [operations.expand(builder, value, like.shape, like.axis) for value in (a, b)]
-    flat = [Value(operations.shaped(builder, value.node, (size,)), (1, size), 0) for value in wide]
-    taken = operations.gather(builder, operations.concatenate(builder, flat, 1), 1, numbers.tolist())
+    return rearranged(
+        builder, numbers, like, [operations.expand(builder, value, like.shape, like.axis) for value in (a, b)]
+    )
+
+
+def rearranged(builder: Builder, numbers: Tensor, like: Value, values: Sequence[Value]) -> Value:
+    """Return entries of values in the shape of `like`, by their numbers in all of them, flattened and joined."""
+    sizes = [math.prod(value.example) for value in values]
+    flat = [
+        Value(operations.shaped(builder, value.node, (size,)), (1, size), 0)
+        for value, size in zip(values, sizes, strict=True)
+    ]
+    taken = operations.gather(builder, operations.concatenate(builder, flat, 1), 1, numbers.reshape(-1).tolist())
     return Value(operations.shaped(builder, taken.node, like.example), like.shape, like.axis, like.outer)

@@ -10,6 +10,7 @@ from itertools import accumulate
 
 from epsball.graph import kinds
 from epsball.graph.builder import Builder
+from epsball.graph.kinds.choosing import Relation
 from epsball.graph.value import Shape, Value, batch_axis, without
 
 Borders = Mapping[int, tuple[int, int]]
@@ -138,6 +139,18 @@ def maximum(builder: Builder, a: Value, b: Value) -> Value:
 def minimum(builder: Builder, a: Value, b: Value) -> Value:
     """Return min(a, b), entry by entry."""
     return binary(builder, kinds.Minimum(), a, b)
+
+
+def compare(builder: Builder, relation: Relation, a: Value, b: Value) -> Value:
+    """Return 1 where a relation between a and b holds, else 0."""
+    return binary(builder, kinds.Compare(relation=relation), a, b)
+
+
+def select_by(builder: Builder, c: Value, a: Value, b: Value) -> Value:
+    """Return a where c is not 0, else b, with broadcasting."""
+    like = frame(builder, c, a, b)
+    node = builder.add(kinds.Select(), *(fit(builder, value, like).node for value in (c, a, b)))
+    return Value(node, like.shape, like.axis, like.outer)
 
 
 def same_shape(builder: Builder, x: Value, kind: kinds.Kind) -> Value:

@@ -15,6 +15,7 @@ from epsball.errors import ModelError
 from epsball.graph import operations, source_location
 from epsball.graph._graph import Graph
 from epsball.graph.aten import RULES, Call
+from epsball.graph.aten.choosing import LOGIC
 from epsball.graph.aten.rule import BatchLength, aten
 from epsball.graph.builder import Builder
 from epsball.graph.value import Shape, Value
@@ -161,7 +162,9 @@ def _check_dtype(builder: Builder, node: Any, used: list[Any]) -> None:
     dtype = first.dtype if isinstance(first, Tensor) else builder.dtype
     given = [taken.meta["val"] for taken in node.all_input_nodes]
     kept = all(tensor.dtype == dtype for tensor in given if isinstance(tensor, Tensor))
-    moves = node.target in MOVES and dtype.is_floating_point and kept
+    moves = node.target in MOVES and kept and (dtype.is_floating_point or dtype == torch.bool)
+    if dtype == torch.bool and node.target in LOGIC:
+        return
     if dtype != builder.dtype and not moves and any(isinstance(value, Value) for value in used):
         if dtype.is_floating_point:
             builder.refuse(f"it computes in {dtype}, the network is in {builder.dtype}")

@@ -1,5 +1,6 @@
 """The rule table: one rule per kind that is not affine."""
 
+from epsball.certificates.rules.choosing import Comparison, Selection
 from epsball.certificates.rules.log_softmax import LogSoftmaxRule
 from epsball.certificates.rules.maxima import Extremum, Maxima
 from epsball.certificates.rules.pointwise import Pointwise, Rectifier
@@ -9,6 +10,7 @@ from epsball.certificates.rules.softmax import SoftmaxRule
 from epsball.errors import UnsupportedOperation
 from epsball.graph import Node
 from epsball.graph.kinds import (
+    Compare,
     Divide,
     Elementwise,
     Kind,
@@ -20,6 +22,7 @@ from epsball.graph.kinds import (
     Minimum,
     Multiply,
     PReLU,
+    Select,
     Softmax,
 )
 
@@ -33,6 +36,8 @@ RULES: dict[type[Kind], Rule] = {
     Multiply: Product(),
     Divide: Quotient(),
     MatMul: MatrixProduct(),
+    Compare: Comparison(),
+    Select: Selection(),
     Softmax: SoftmaxRule(),
     LogSoftmax: LogSoftmaxRule(),
 }

@@ -129,14 +129,6 @@ def softshrink(call: Call, x: Operand, width: Number = 0.5) -> Value:
     return operations.subtract(call.builder, x, operations.unary(call.builder, x, "clamp", -width, width))
 
 
-@rule(aten.threshold.default)
-def threshold(call: Call, x: Operand, limit: Number, value: Number) -> Value:
-    """Return max(x, limit); the value below the limit must be the limit itself."""
-    if limit != value:
-        call.builder.refuse(f"it jumps from {value} to {limit}; only threshold(t, t) is continuous")
-    return clamp(call, x, limit)
-
-
 @rule(aten.rsqrt.default)
 def rsqrt(call: Call, x: Operand) -> Value:
     """Return 1 / sqrt(x)."""

@@ -1,5 +1,6 @@
 """Pooling over windows."""
 
+import math
 from collections.abc import Sequence
 
 from epsball.graph import decompositions, kinds, operations
@@ -18,9 +19,12 @@ def max_pool(
     dilation: Sequence[int] = (1,),
     ceil_mode: bool = False,
 ) -> Value:
-    """Return the maximum over windows."""
+    """Return the maximum over windows; borders of -inf before it are taken for padding."""
     x = call.value(x)
     count = x.rank - 2
+    border = call.builder.kind_of(x)
+    if isinstance(border, kinds.Pad) and (border.mode, border.value) == ("constant", -math.inf):
+        return _max_pool_of_padded(call, x, border, kernel, stride or kernel, padding, dilation)
     kind = kinds.MaxPool(
         kernel=per_axis(kernel, count),
         stride=per_axis(stride or kernel, count),
@@ -29,6 +33,33 @@ def max_pool(
         ceil_mode=ceil_mode,
     )
     return operations.per_example(call.builder, x, kind)
+
+
+def _max_pool_of_padded(
+    call: Call,
+    x: Value,
+    border: kinds.Pad,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Value:
+    """Return the maximum over what windows see of the value before its borders of -inf were added."""
+    count = x.rank - 2
+    inner = call.builder.before(x)
+    widths = [*border.widths, *(0,) * (2 * (x.rank - 1) - len(border.widths))]
+    if any(widths[2 * count :]):
+        call.builder.refuse("it pads channels by -inf")
+    before = widths[: 2 * count : 2][::-1]
+    windows = []
+    for axis, start in enumerate(before):
+        length = inner.shape[2 + axis]
+        size, step, pad, gap = (per_axis(numbers, count)[axis] for numbers in (kernel, stride, padding, dilation))
+        places = [[i * step - pad - start + j * gap for j in range(size)] for i in range(call.shape[2 + axis])]
+        windows.append([[place for place in window if 0 <= place < length] for window in places])
+    if not all(map(all, windows)):
+        call.builder.refuse("one of its windows holds padding alone, whose maximum is -inf")
+    return decompositions.window_max(call.builder, inner, windows)
 
 
 @rule(aten.max_pool1d_with_indices.default, aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)

@@ -2,6 +2,7 @@
 
 from epsball.graph.kinds.affine import BatchNorm, Convolution, Linear
 from epsball.graph.kinds.arithmetic import Add, Divide, MatMul, Maximum, Minimum, Multiply, Subtract
+from epsball.graph.kinds.choosing import Compare, Select
 from epsball.graph.kinds.elementwise import FUNCTIONS, Elementwise, PReLU, refused_arguments
 from epsball.graph.kinds.kind import Kind, Parameters
 from epsball.graph.kinds.pooling import AdaptiveAveragePool, AveragePool, LogSoftmax, Max, MaxPool, Mean, Softmax, Sum
@@ -14,7 +15,7 @@ KINDS: dict[str, type[Kind]] = {
         *(Input, Constant),
         *(Linear, Convolution, BatchNorm),
         *(Add, Subtract, Multiply, Divide, MatMul, Maximum, Minimum),
-        *(Elementwise, PReLU),
+        *(Elementwise, PReLU, Compare, Select),
         *(MaxPool, AveragePool, AdaptiveAveragePool, Sum, Mean, Max, Softmax, LogSoftmax),
         *(Reshape, Permute, Expand, Concatenate, Slice, Gather, Pad, Upsample),
     )

@@ -1,0 +1,42 @@
+"""Kinds that jump: comparisons, whose values are 0 and 1, and the choice between two values by one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from epsball.graph.kinds.kind import Parameters
+
+Relation = Literal["gt", "ge", "lt", "le", "eq", "ne"]
+RELATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gt": torch.gt,
+    "ge": torch.ge,
+    "lt": torch.lt,
+    "le": torch.le,
+    "eq": torch.eq,
+    "ne": torch.ne,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """1 where a is greater than b (`relation` "gt"), or in another relation to it, else 0."""
+
+    relation: Relation
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return 1 where the relation holds."""
+        a, b = values
+        return RELATIONS[self.relation](a, b).to(a.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select:
+    """a where c is not 0, else b, for the inputs c, a and b."""
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return the chosen entries."""
+        c, a, b = values
+        return torch.where(c != 0, a, b)
