@@ -277,7 +277,10 @@ OPERATIONS: dict[type[kinds.Kind], Truth] = {
 
 def test_kinds_with_hostile_parameters_are_bounded() -> None:
     for case in _with_parameters():
-        wrong = next(violations(case, list(INTERVALS[::2])), None)
+        try:
+            wrong = next(violations(case, list(INTERVALS[::2])), None)
+        except UnsupportedOperation:  # refused by name
+            continue
         assert wrong is None, f"{case.kind} {case.parameters}: {wrong}"
 
 
