@@ -9,7 +9,7 @@ from epsball import Classifier, certify, models
 from epsball.attacks import PGD, attack
 from epsball.ball import Ball
 from epsball.certificates import METHODS, Certificates
-from epsball.errors import AssumptionError, InputError, ModelError
+from epsball.errors import AssumptionError, InputError, ModelError, UnsupportedOperation
 from epsball_replay import replay
 from graph.onnx_models import with_head
 
@@ -272,6 +272,9 @@ def test_a_border_of_minus_infinity_before_max_pooling_is_its_padding(tmp_path):
     found = certify(Classifier(net), x, net(x).argmax(1), Ball("linf", 0.001), folder=tmp_path)
     assert found.files
     assert all(replay(path).accepted for path in found.files.values())
+    border = nn.Sequential(nn.ConstantPad2d(1, -torch.inf), nn.ReLU(), nn.Flatten(), nn.Linear(100, 3)).eval()
+    with pytest.raises(UnsupportedOperation, match="padding by -inf"):
+        certify(Classifier(border), x, net(x).argmax(1), Ball("linf", 0.001))
 
 
 class Named(nn.Module):

@@ -12,9 +12,10 @@ from certificates.cases import CASES, Case, violations
 from certificates.soundness import check_graph
 from certificates.traps import TRAPS
 from epsball.ball import Ball
-from epsball.certificates import propagation
+from epsball.certificates import Box, propagation
 from epsball.certificates.curves import LinearRelaxation, curve_of, linear_relaxation
 from epsball.certificates.linear import relaxations
+from epsball.certificates.rules.choosing import Selected
 from epsball.certificates.rules.log_softmax import LogSoftmaxRelaxation
 from epsball.certificates.rules.maxima import Peak
 from epsball.certificates.rules.products import Factors
@@ -71,6 +72,8 @@ def _changed(relaxation: Any, part: str) -> Any:
         return relaxation._replace(exponential=_changed(relaxation.exponential, part))
     if isinstance(relaxation, LogSoftmaxRelaxation):
         return relaxation._replace(logarithm=_changed(relaxation.logarithm, part))
+    if part.startswith("rest "):
+        return relaxation._replace(rest=_changed(relaxation.rest, part.removeprefix("rest ")))
     sign = {"lower": 1, "upper": -1, "intercept": -1, "at_low": -1, "at_high": 1}.get(part)
     if sign is not None:
         return relaxation._replace(**{part: getattr(relaxation, part) + 0.05 * sign})
@@ -99,13 +102,17 @@ def _mutants(case: Case) -> list[str]:
         LogSoftmaxRelaxation: ["lower", "upper", "lower_slope 0.3", "upper_slope -0.3"],
         Peak: ["intercept", "slope 0.3", "slope -0.3"],
         Factors: ["at_low", "at_high", "a_low 0.3", "b_low 0.3", "b_high -0.3"],
+        Box: ["low 0.3", "high -0.3"],
+        Selected: ["first 0.3", "rest low 0.3", "rest high -0.3"],
     }[type(relaxation)]
     if case.low >= 0:
         # The other direction claims less where x is positive.
         parts = [part for part in parts if part not in ("lower_slope -1.5", "upper_slope 0.4")]
-    exact = {"negative", "relu", "abs", "max_pool", "max", "maximum", "minimum"}
+    exact = {"negative", "relu", "abs", "max_pool", "max", "maximum", "minimum", "compare", "select"}
     if case.name.split()[0] not in exact and case.name not in ("clamp 0.1 inf", "clamp -inf 0.25"):
         changes.append("error")
+    if case.name == "compare":
+        changes.remove("backward sign")  # it has no rows
     return [*changes, *(f"relaxation {part}" for part in parts)]
 
 

@@ -32,8 +32,8 @@ class Comparison(Rule):
         if not format.flushes:
             return 0.0
         decided = _decided(_truth(context.kind.relation, *boxes))
-        widened = _decided(_truth(context.kind.relation, *(given.widened(format.tiny) for given in boxes)))
-        return (decided & ~widened).to(box.low.dtype)
+        flushed = _decided(_truth(context.kind.relation, *(_with_zero(given, format.tiny) for given in boxes)))
+        return (decided & ~flushed).to(box.low.dtype)
 
     def floor(self, context: NodeContext, boxes: Sequence[Box]) -> Tensor | float:
         """Return 0."""
@@ -109,6 +109,14 @@ def _truth(relation: str, a: Box, b: Box) -> Truth:
     equal = (a.low == a.high) & (b.low == b.high) & (a.low == b.low)
     apart = (a.high < b.low) | (a.low > b.high)
     return Truth(equal, apart) if relation == "eq" else Truth(apart, equal)
+
+
+def _with_zero(box: Box, tiny: float) -> Box:
+    """Return the box with 0, where it holds numbers below `tiny`."""
+    small = (box.low < tiny) & (box.high > -tiny)
+    return Box(
+        torch.where(small, box.low.clamp(max=0.0), box.low), torch.where(small, box.high.clamp(min=0.0), box.high)
+    )
 
 
 def _decided(truth: Truth) -> Tensor:
