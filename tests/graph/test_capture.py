@@ -303,6 +303,40 @@ def test_a_model_that_counts_its_calls_is_refused_and_left_as_it_was() -> None:
     assert capture(Stateful(counts=False), (6,)).classes == 3
 
 
+def _once(module: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
+    logits = -layer(x) if module.seen else layer(x)
+    module.seen = True
+    return logits
+
+
+def _remembering(module: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
+    if module.seen is None:
+        module.seen = x.mean()
+    return layer(x) + module.seen
+
+
+@pytest.mark.parametrize(("function", "words"), [(_once, "second call"), (_remembering, "batch")])
+def test_a_model_that_remembers_its_first_call_is_refused_and_left_as_it_was(function, words: str) -> None:
+    module = Wrapped(lambda layer, x: function(module, layer, x), LAYER)
+    module.seen = None
+    with pytest.raises(ModelError, match=words):
+        capture(module, (6,))
+    assert module.seen is None
+
+
+def test_what_is_built_in_the_first_call_is_captured() -> None:
+    def lazily(layer: nn.Module, x: Tensor) -> Tensor:
+        if module.scale is None:
+            module.scale = torch.arange(6.0)
+        return layer(x * module.scale)
+
+    module = Wrapped(lazily, LAYER)
+    module.scale = None
+    x = torch.rand(4, 6)
+    assert torch.allclose(capture(module, (6,))(x), LAYER(x * torch.arange(6.0)), atol=1e-5)
+    assert module.scale is None
+
+
 GRADIENT_MODES = {
     "mode": lambda layer, x: layer(x) if torch.is_grad_enabled() else -layer(x),
     "input": lambda layer, x: layer(x) if x.requires_grad else -layer(x),

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from epsball.deployed_state import DeployedState
 from epsball.errors import EpsballError, ModelError, UnsupportedOperation, first_line
 from epsball.generator_state import preserved
 from epsball.graph import source_location
@@ -20,7 +21,7 @@ from epsball.graph.agreement import TOLERANCE, check_agreement
 from epsball.graph.aten import RULES
 from epsball.graph.batch_length import asking_about_one_row, batch_length, check_lengths, same_steps
 from epsball.graph.builder import Builder
-from epsball.graph.one_function import check_gradient_mode, observed_again, plain_state_kept
+from epsball.graph.one_function import called_again, check_calls, check_gradient_mode
 from epsball.graph.translate import MOVES, translate
 from epsball.graph.wrappers import unwrapped
 from epsball.module_state import untouched
@@ -77,21 +78,35 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
                 "torch.onnx.export."
             )
         device = tensors[0].device if tensors else torch.device("cpu")
-        with untouched(network), plain_state_kept(network), torch.no_grad(), _quietly():
-            return _captured(network, shape, dtype, device)
+        with untouched(network) as state, torch.no_grad(), _quietly():
+            return _captured(network, state, shape, dtype, device)
 
 
-def _captured(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Graph:
-    """Return the graph of a module in evaluation mode, checked against it."""
+def _captured(
+    module: nn.Module, state: DeployedState, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Graph:
+    """Return the graph of a module in evaluation mode, in the state it came in, checked against it."""
+
+    def deployed(x: Tensor) -> Any:
+        state.before_pass()
+        return module(x)
+
     x = torch.rand(_ROWS, *shape, dtype=dtype, device=device)
-    _check_runs(module, x)
-    observed = observed_again(module, x)
+    first = _check_runs(module, x)
+    state.after_pass()
+    again = called_again(module, x)
+    state.before_pass()
     exported = _program(module, x)
     builder = Builder(shape, dtype, _named_tensors(module), type(module).__name__, device)
     builder.fixed.update(name for name, _ in module.named_buffers())
     graph = translate(_in_rules(module, exported), builder, _names_by_identity(module))
-    check_agreement(graph, module, shape, dtype, device)
-    check_gradient_mode(module, observed, lambda: same_steps(exported, _with_gradients(module, x)))
+    check_agreement(graph, deployed, shape, dtype, device)
+    check_calls(module, first, again.result)
+    state.before_pass()
+    check_gradient_mode(
+        module, x, first, asks=again.asks_for_mode, same_program=partial(_same_with_gradients, module, x, exported)
+    )
+    state.before_pass()
     double = _in_float64(module, x)
     if double is not None:
         exact = {key: builder.exact.get(key, value.double()) for key, value in graph.parameters.items()}
@@ -112,10 +127,10 @@ def _quietly() -> Iterator[None]:
         logging.disable(before)
 
 
-def _check_runs(module: nn.Module, x: Tensor) -> None:
+def _check_runs(module: nn.Module, x: Tensor) -> Any:
     """Run the module once as it is: its own errors are clearer than those of tracing it."""
     try:
-        module(x.clone())
+        return module(x.clone())
     except EpsballError:
         raise
     except Exception as error:
@@ -125,9 +140,9 @@ def _check_runs(module: nn.Module, x: Tensor) -> None:
         ) from error
 
 
-def _with_gradients(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
+def _same_with_gradients(module: nn.Module, x: Tensor, program: torch.export.ExportedProgram) -> bool:
     with torch.enable_grad():
-        return _program(module, x.clone().requires_grad_())
+        return same_steps(program, _program(module, x.clone().requires_grad_()))
 
 
 def _in_rules(module: nn.Module, program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:

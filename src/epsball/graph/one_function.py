@@ -2,8 +2,8 @@
 
 import copy
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,28 +21,14 @@ State = dict[tuple[int, str], Any]
 """Attributes that hold numbers and text, by the submodule's place and the attribute's name."""
 
 
-@contextmanager
-def plain_state_kept(module: nn.Module) -> Iterator[None]:
-    """Put numbers and text in a module's attributes back after the block."""
-    before = _plain_state(module)
-    try:
-        yield
-    finally:
-        parts = list(module.modules())
-        for (number, name), value in _changed(before, _plain_state(module)).items():
-            if number < len(parts) and (number, name) in before:
-                vars(parts[number])[name] = value
+class Again(NamedTuple):
+    """What a second call returned, and whether the module's own code asked for the gradient mode."""
 
-
-class Observed(NamedTuple):
-    """What a call returned, and whether the module's own code asked for the gradient mode."""
-
-    x: Tensor
     result: Any
     asks_for_mode: bool
 
 
-def observed_again(module: nn.Module, x: Tensor) -> Observed:
+def called_again(module: nn.Module, x: Tensor) -> Again:
     """Call a module that was called before, and return what happened.
 
     Raises
@@ -66,33 +52,52 @@ def observed_again(module: nn.Module, x: Tensor) -> Observed:
         sys.setprofile(profile)
     moved = [name for _, name in _changed(before, _plain_state(module))]
     if moved:
-        raise ModelError(
-            f"{type(module).__name__} writes to its attribute '{moved[0]}' in every call, in evaluation too, so that "
-            "its logits may change from call to call. Write to it only where self.training."
-        )
-    return Observed(x, result, asks)
+        raise _moving(module, f"writes to its attribute '{moved[0]}' in every call, in evaluation too")
+    return Again(result, asks)
 
 
-def check_gradient_mode(module: nn.Module, observed: Observed, same_program: Callable[[], bool]) -> None:
+def check_calls(module: nn.Module, first: Any, second: Any) -> None:
+    """Raise a `ModelError` if a module returned something else in its second call."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor) and not _agree(first, second, module):
+        raise _moving(module, "returns other logits in its second call, of the same inputs, than in its first")
+
+
+def check_gradient_mode(
+    module: nn.Module, x: Tensor, without: Any, *, asks: bool, same_program: Callable[[], bool]
+) -> None:
     """Raise a `ModelError` if a module computes something else with gradients on, as attacks use it.
 
     Parameters
     ----------
-    module, observed
-        The module, and what it did without gradients.
+    module, x, without
+        The module, and what it returns for x without gradients.
+    asks
+        Whether the module's own code asks for the mode.
     same_program
-        Whether it is the same program with gradients on; called where the module's own code asks for the mode.
+        Whether it is the same program with gradients on; called where it asks.
     """
     found = None
     with torch.enable_grad(), suppress(RuntimeError):
-        found = module(observed.x.clone().requires_grad_().clone())
-    if isinstance(found, Tensor) and isinstance(observed.result, Tensor):
-        try:
-            compare(found.detach(), observed.result, type(module).__name__)
-        except ModelError as error:
-            raise _depends(module) from error
-    if observed.asks_for_mode and not same_program():
+        found = module(x.clone().requires_grad_().clone())
+    if isinstance(found, Tensor) and isinstance(without, Tensor) and not _agree(found.detach(), without, module):
         raise _depends(module)
+    if asks and not same_program():
+        raise _depends(module)
+
+
+def _agree(found: Tensor, expected: Tensor, module: nn.Module) -> bool:
+    try:
+        compare(found, expected, type(module).__name__)
+    except ModelError:
+        return False
+    return True
+
+
+def _moving(module: nn.Module, what: str) -> ModelError:
+    return ModelError(
+        f"{type(module).__name__} {what}, so that its logits may change from call to call. Write to its attributes "
+        "only where self.training."
+    )
 
 
 def _depends(module: nn.Module) -> ModelError:
