@@ -93,7 +93,8 @@ def test_no_deployed_network_is_certified_of_what_it_computes_otherwise(name):
     module, (centre, radius, low, high), point, flush = DEPLOYED[name]
     x = torch.tensor([centre])
     label = module(x.double()).argmax(1)
-    torch.set_flush_denormal(flush)
+    if not torch.set_flush_denormal(flush) and flush:
+        pytest.skip("this processor does not flush subnormal numbers")
     try:
         computed = module(torch.tensor([point]))
     finally:
