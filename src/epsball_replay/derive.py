@@ -113,9 +113,8 @@ class Derivation:
     def _lines(self, node: Node, slopes: tuple[Array | None, Array | None]) -> Step:
         require(
             node.kind not in ("Multiply", "Divide"),
-            f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: products and quotients are "
-            "with a factor or by a divisor that is constant on the ball, and none is. This checker has no rule for others: "
-            "certify without certificate files, or write the network without that node.",
+            f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor "
+            "must be constant on the ball. Certify without certificate files, or write the network without that node.",
         )
         (name,) = node.inputs
         if node.kind in ("MaxPool", "Max"):
