@@ -190,6 +190,7 @@ class _Run:
             classifier=self.subject.classifier,
             class_names=self.subject.dataset.class_names,
             folder=None if self.folder is None else self.folder.path,
+            ball=self.subject.ball,
         )
         if self.folder is not None:
             write_json(self.folder.path / "chain.json", result.to_json())

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from epsball import results
+from epsball.certificates.figure import certificates_figure
 from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:
@@ -120,24 +120,12 @@ class Certificates(results.Result):
         return results.arrow_table({**columns, "method": list(self.method), **bounds, "passes": self.passes})
 
     def plot(self) -> "Figure":
-        """Draw the share of examples whose certified margin exceeds a threshold: by all methods, and by each.
+        """Draw the share of examples whose certified margin is at least a threshold.
 
-        A method's curve is about the examples it was run on, whose number stands beside its name: in the cascade,
-        those that no earlier method made stable.
+        Over all examples by the best bound, and for each method over those it was run on: in the cascade, those that no
+        earlier method made stable.
         """
-        figure = results.new_figure()
-        axes = figure.subplots()
-        curves = {f"{name} (run on {int((~bounds.isnan()).sum())})": bounds for name, bounds in self.margins.items()}
-        for label, bounds in {"the best of all": self.margin, **curves}.items():
-            known = bounds[bounds.isfinite()].sort().values
-            if len(known):
-                share = torch.arange(len(known), 0, -1, dtype=torch.float64) / len(bounds)
-                thick = {"color": "black", "linewidth": 2.0} if bounds is self.margin else {}
-                axes.step(known.numpy(), share.numpy(), where="pre", label=label, **thick)
-        axes.axvline(0.0, color="black", linewidth=0.8, linestyle=":")
-        axes.set(xlabel="certified margin", ylabel="share of examples at or above", ylim=(0, 1))
-        figure.legend(loc="outside right upper", frameon=False)
-        return figure
+        return certificates_figure(self.margin, self.stable, self.margins, self.method)
 
 
 def _proportion(name: str, flags: Tensor) -> str:

@@ -1,5 +1,6 @@
 """``epsball figure minimum-norm``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from epsball.ball import Ball
 from epsball.cli.common import INTERRUPTED, Common, Data, Model, Output, figure_format, load_subject, write_figure
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
+from epsball.figures import radius_label
 
 _COMMON = Common()
 
@@ -52,9 +54,10 @@ def minimum_norm(
             interrupted = result.interrupted
             if interrupted:
                 break
-    distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)
+    if len(distances) > 1:
+        distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)
     curves = {name: AccuracyCurve.of(distance) for name, distance in distances.items()}
-    figure = plot_curves(curves, f"{subject.ball.norm} radius")
+    figure = plot_curves(_distinct(curves), radius_label(subject.ball.norm))
     write_figure(figure, out)
     radius = float(subject.ball.radius)
     table = results.text_table(
@@ -65,6 +68,17 @@ def minimum_norm(
     if interrupted:
         lines.append("interrupted: the last attack did not end, and those that follow are missing")
     return Output("\n".join(lines), INTERRUPTED if interrupted else 0)
+
+
+def _distinct(curves: Mapping[str, AccuracyCurve]) -> dict[str, AccuracyCurve]:
+    """Return each curve once, under all names that it has."""
+    found: dict[str, AccuracyCurve] = {}
+    for name, curve in curves.items():
+        same = [other for other, drawn in found.items() if torch.equal(drawn.distance, curve.distance)]
+        for other in same:
+            del found[other]
+        found[" = ".join([*same, name])] = curve
+    return found
 
 
 def _defined_for(ball: Ball) -> list[str]:

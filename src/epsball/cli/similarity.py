@@ -103,7 +103,7 @@ def similarity(
                 moved = shift(result, _compared(models, load_data(elsewhere, model_a, common), ball, common, options))
                 notes["shift"] = moved.to_json() if common.json else f"on {elsewhere}\n{moved}"
     if out is not None:
-        _write(result, out)
+        _write(result, out, (model_a, model_b if ball is None else f"{model_b} on adversarial examples"))
         notes["written"] = str(out)
     return output(result, common, heading=f"{' and '.join(texts)} on {data}", notes=notes)
 
@@ -118,11 +118,12 @@ def _compared(
     return cka(first, second, x, x_b, **options)
 
 
-def _write(result: Similarity | Similarities, folder: Path) -> None:
+def _write(result: Similarity | Similarities, folder: Path, names: tuple[str, str]) -> None:
     if isinstance(result, Similarity):
         write_atomically(folder / "similarity.csv", result.to_csv().encode())
     write_atomically(folder / "similarity.arrow", arrow_bytes(result.to_arrow()))
-    write_atomically(folder / "similarity.png", png(result.plot()))
+    figure = result.plot(names) if isinstance(result, Similarity) else result.plot()
+    write_atomically(folder / "similarity.png", png(figure))
 
 
 def _pixels(dataset: datasets.Dataset) -> Tensor:
