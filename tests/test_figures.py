@@ -1,5 +1,6 @@
 """How figures look: colours from one palette, curves that differ without colour, shares of the right total."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def curves(number: int) -> list[tuple[str, str]]:
 def test_curves_differ_and_neighbours_differ_without_colour() -> None:
     styles = curves(24)
     assert len(set(styles)) == 24
-    assert all(first[1] != second[1] for first, second in zip(styles, styles[1:], strict=False))
+    assert all(first[1] != second[1] for first, second in itertools.pairwise(styles))
 
 
 def test_colours_are_named_in_one_place_only() -> None:

@@ -75,14 +75,23 @@ class AccuracyCurve(results.Result):
 
     def plot(self) -> "Figure":
         """Draw the curve."""
-        return plot_curves({"accuracy under attack": self}, "radius")
+        return plot_curves({"accuracy under attack": self}, "radius ε (in the norm of the ball)")
 
 
-def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
+def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str, *, nearest: bool = False) -> "Figure":
     """Draw the curves of several attacks on one axis; the lowest at each radius is the tightest bound.
 
     The curves begin at radius 0, with natural accuracy. Where curves coincide, the wider, earlier one shows under the
     narrower. Around the last one lies its exact 95% interval, at each radius on its own.
+
+    Parameters
+    ----------
+    curves
+        The curves by name.
+    unit
+        The label of the axis of radii.
+    nearest
+        Whether the last curve is of the nearest points of all attacks: it is drawn in black.
     """
     figure = figures.new_figure(7.2 if len(curves) > 1 else 6.0, 4.2)
     axes = figure.subplots()
@@ -91,17 +100,21 @@ def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
     for number, (name, curve) in enumerate(curves.items()):
         radius, accuracy = curve.steps(widest)
         width = 1.4 + 2.6 * (1 - (number + 1) / len(curves))
+        last = number == len(curves) - 1
         style = figures.line_style(number)
+        if nearest and last:
+            style = {"color": figures.BLACK, "linestyle": "-"}
         axes.step(radius, accuracy, where="post", label=name, linewidth=width, **style)
-        if number == len(curves) - 1:
+        if last:
             n = len(curve.distance)
             intervals = [clopper_pearson(round(share * n), n) for share in accuracy]
             ends = ([interval.low for interval in intervals], [interval.high for interval in intervals])
-            axes.fill_between(radius, *ends, step="post", color=style["color"], alpha=0.15, linewidth=0.0)
+            band = {"color": style["color"], "alpha": 0.15, "linewidth": 0.0, "label": f"95% interval of '{name}'"}
+            axes.fill_between(radius, *ends, step="post", **band)
     n = max(len(curve.distance) for curve in curves.values())
     axes.set(xlabel=unit, ylabel=f"accuracy under attack ({n} examples)", xlim=(0, widest), ylim=(0, 1.02))
     if not len(finite):
         axes.text(0.5, 0.5, "no adversarial point was found", ha="center", transform=axes.transAxes)
-    if len(curves) > 1:
-        figure.legend(loc="outside right upper", frameon=False, fontsize=figures.SMALL)
+    place = "outside right upper" if len(curves) > 1 else "outside lower center"
+    figure.legend(loc=place, frameon=False, fontsize=figures.SMALL, ncols=2 if len(curves) == 1 else 1)
     return figure

@@ -155,6 +155,7 @@ class AttackResult(results.Result):
         label = f"accuracy under attack: {unbroken} of {n}, 95% interval"
         axes.errorbar([0.0], [self.accuracy], spread, label=label, **point)
         figures.draw_zero(axes)
-        axes.set(xlabel="margin left by the attack", ylabel=f"share of all {n} examples at or above", ylim=(0, 1.02))
+        axes.set(xlabel="margin left by the attack", ylabel=f"share of all {n} examples at or above")
+        axes.set_ylim(-0.02, 1.02)
         axes.legend(frameon=False, fontsize=figures.SMALL)
         return figure

@@ -39,20 +39,16 @@ def certificates_figure(
     if not run:
         return nothing_drawn("no example has a bound")
     panels = 1 if len(run) == 1 else 2
-    figure = new_figure(5.6 * panels, 4.2)
+    figure = new_figure(5.6 * panels, 4.6)
     axes = figure.subplots(1, panels, squeeze=False)[0]
     name = "best bound of all methods" if panels == 2 else next(iter(run))
     _draw_all(axes[0], margin, stable, name)
+    _limit(axes[0], margin)
     if panels == 2:
-        for number, (name, bounds) in enumerate(run.items()):
-            label = f"{name}: run on {len(bounds)}, stable by it {list(method).count(name)}"
-            draw_survival(axes[1], bounds, len(bounds), label=label, linewidth=1.6, **line_style(number))
-        axes[1].set(xlabel="certified margin", ylabel="share of the examples it was run on", ylim=(0, 1.02))
-        axes[1].set_title("each method, on the examples that no method before it made stable", fontsize=SMALL)
-        axes[1].legend(frameon=False, fontsize=SMALL)
-    for one, bounds in zip(axes, ([margin], list(run.values())), strict=False):
+        _draw_methods(axes[1], run, method)
+    for one in axes:
         draw_zero(one)
-        _limit(one, torch.cat(bounds))
+        one.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False, fontsize=SMALL)
     return figure
 
 
@@ -63,17 +59,28 @@ def _draw_all(axes: "Axes", margin: Tensor, stable: Tensor, label: str) -> None:
     spread = [[count / n - interval.low], [interval.high - count / n]]
     label = f"stable (margin > 0): {count} of {n}, 95% interval"
     axes.errorbar([0.0], [count / n], spread, fmt="o", color=BLACK, markersize=5, capsize=4, label=label)
-    axes.set(xlabel="certified margin of the predicted class", ylabel=f"share of all {n} examples", ylim=(0, 1.02))
+    axes.set(xlabel="certified margin of the predicted class", ylabel=f"share of all {n} examples", ylim=(-0.02, 1.02))
     axes.set_title("all examples", fontsize=SMALL)
-    axes.legend(frameon=False, fontsize=SMALL)
 
 
-def _limit(axes: "Axes", bounds: Float64[Tensor, " k"]) -> None:
-    """Show all thresholds above 0, and below it as far as the bounds are of a like size."""
+def _draw_methods(axes: "Axes", run: Mapping[str, Tensor], method: Sequence[str | None]) -> None:
+    """Draw each method's curve over the examples it was run on; of curves left of the axes the label says so."""
+    left = _limit(axes, torch.cat(list(run.values())))
+    for number, (name, bounds) in enumerate(run.items()):
+        label = f"{name}: run on {len(bounds)}, first stable by it {list(method).count(name)}"
+        beyond = "" if bool((bounds > left).any()) else f" (all below {left:.3g})"
+        draw_survival(axes, bounds, len(bounds), label=label + beyond, linewidth=1.6, **line_style(number))
+    axes.set(xlabel="certified margin of the predicted class", ylabel="share of the examples it was run on")
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_title("each method, on the examples that no method before it made stable", fontsize=SMALL)
+
+
+def _limit(axes: "Axes", bounds: Float64[Tensor, " k"]) -> float:
+    """Show all thresholds above 0, and below it as far as the bounds are of a like size; return the left end."""
     drawn = bounds[bounds.isfinite() & (bounds.abs() < UNBOUNDED)]
-    if not len(drawn):
-        return
-    low, high = float(drawn.min()), float(drawn.max())
+    low, high = (float(drawn.min()), float(drawn.max())) if len(drawn) else (-1.0, 1.0)
     low = max(low, -_REACH * high) if high > 0 else low
     room = 0.04 * (max(high, 0.0) - min(low, 0.0)) or 1.0
-    axes.set_xlim(min(low, 0.0) - room, max(high, 0.0) + room)
+    left = min(low, 0.0) - room
+    axes.set_xlim(left, max(high, 0.0) + room)
+    return left

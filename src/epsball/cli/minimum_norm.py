@@ -57,7 +57,7 @@ def minimum_norm(
     if len(distances) > 1:
         distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)
     curves = {name: AccuracyCurve.of(distance) for name, distance in distances.items()}
-    figure = plot_curves(_distinct(curves), radius_label(subject.ball.norm))
+    figure = plot_curves(distinct(curves), radius_label(subject.ball.norm), nearest=len(distances) > 1)
     write_figure(figure, out)
     radius = float(subject.ball.radius)
     table = results.text_table(
@@ -70,7 +70,7 @@ def minimum_norm(
     return Output("\n".join(lines), INTERRUPTED if interrupted else 0)
 
 
-def _distinct(curves: Mapping[str, AccuracyCurve]) -> dict[str, AccuracyCurve]:
+def distinct(curves: Mapping[str, AccuracyCurve]) -> dict[str, AccuracyCurve]:
     """Return each curve once, under all names that it has."""
     found: dict[str, AccuracyCurve] = {}
     for name, curve in curves.items():

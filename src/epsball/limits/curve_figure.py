@@ -48,16 +48,17 @@ def limit_figure(
     figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
     _draw_between(axes, radii, low, high)
-    if (high > low + _EXACT).any():
-        middle = (low + high) / 2
-        spread = {"yerr": (high - low) / 2, "fmt": "none", "capsize": 3, "ecolor": BLACK}
-        axes.errorbar(radii, middle, label="proved ends, where L* is not exact", **spread)
+    inexact = high > low + _EXACT
+    if inexact.any():
+        middle, half = ((high + low) / 2)[inexact], ((high - low) / 2)[inexact]
+        style = {"fmt": "none", "capsize": 3, "ecolor": BLACK}
+        axes.errorbar(radii[inexact], middle, half, label="proved ends, where L* is not exact", **style)
     axes.plot(radii, low, "o", color=BLACK, markersize=4, label=f"L* of this sample of {examples}")
     known = ~np.isnan(lower)
     axes.step(radii[known], lower[known], "--", where="post", color=BLUE, linewidth=1.0)
     axes.plot(radii[known], lower[known], "^", color=BLUE, markersize=4, label="lower bound for the distribution")
     if not high.max() > 0:
-        text = "0 at every radius: no two examples of different class\nhave balls that share a point"
+        text = "0 at every radius computed: no two examples of different class\nhave balls that share a point"
         axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
     top = 1.08 * float(high.max()) or 1.0
     axes.set(xlabel=radius_label(norm), ylabel="optimal adversarial risk L*", ylim=(-0.03 * top, top))
@@ -105,7 +106,7 @@ def risk_figure(
     """
     panels = 1 if cross_entropy is None else 2
     figure = new_figure(6.4 * panels, 4.4)
-    axes, *beside = figure.subplots(1, panels, squeeze=False)[0]
+    axes, *beside = figure.subplots(1, panels, squeeze=False, sharex=True)[0]
     if cross_entropy is not None:
         _draw_cross_entropy(beside[0], radii, *cross_entropy, unit)
     _draw_between(axes, radii, optimal, optimal)
@@ -163,10 +164,15 @@ def _draw_points(
     known = np.zeros(len(radii), bool) if values is None else ~np.isnan(values)
     if values is None or not known.any():
         return
-    axes.plot(radii[known], values[known], mark, color=colour, markersize=5, label=label)
+    # Open markers show what lies beneath them; intervals stand beside the points, filled markers' on the left.
+    inexactmark = mark == "v"
+    face = "white" if inexactmark else colour
+    axes.plot(radii[known], values[known], mark, color=colour, markerfacecolor=face, markersize=5.5, label=label)
     if interval is not None:
+        beside = _BAR * float(radii.max() or 1.0) * (1 if inexactmark else -1)
         spread = [(values - interval[0])[known], (interval[1] - values)[known]]
-        axes.errorbar(radii[known], values[known], spread, fmt="none", ecolor=colour, capsize=4, linewidth=1.0)
+        whiskers = {"fmt": "none", "ecolor": colour, "capsize": 3, "linewidth": 1.0}
+        axes.errorbar(radii[known] + beside, values[known], spread, label=f"95% interval of {label}", **whiskers)
 
 
 def _draw_bars(axes: "Axes", radii: Curve, low: Curve, high: Curve, colour: str, hatch: str, label: str) -> None:

@@ -1,6 +1,7 @@
 """Similarity matrices as heatmaps, in the style of the chapter's Figure 17.2."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _LABEL_INCHES = 0.13
 _LEAST_INCHES = 3.0
 _MOST_INCHES = 12.0
+_LETTERS = 14.0
+"""Letters of an axis's name per inch."""
 
 
 def heatmaps(
@@ -60,7 +63,7 @@ def heatmaps(
     side_x = _side(max(len(s.layers_b) for s in panels.values()))
     side_y = _side(max(len(s.layers_a) for s in panels.values()))
     margin = 0.065 * max(len(name) for s in panels.values() for name in (*s.layers_a, *s.layers_b)) + 0.5
-    figure = new_figure(columns * (side_x + margin) + 0.8, rows * (side_y + margin + 0.2))
+    figure = new_figure(columns * (side_x + margin + 0.3) + 0.8, rows * (side_y + margin + 0.5))
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     plain = ("the first network", "the second network")
     images = [
@@ -69,11 +72,12 @@ def heatmaps(
     ]
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
+    undefined = any(bool(s.matrix.isnan().any()) for s in panels.values())
     below = any(np.nanmin(s.matrix.numpy(), initial=0.0) < 0 for s in panels.values())
     figure.colorbar(
         images[0],
         ax=list(axes),
-        label="CKA (0 unlike, 1 alike; hatched: undefined)",
+        label="CKA (hatched: undefined)" if undefined else "CKA",
         shrink=0.6,
         extend="min" if below else "neither",
     )
@@ -94,8 +98,9 @@ def _panel(ax: "Axes", title: str, similarity: LayerMatrix, names: tuple[str, st
     )
     _name(ax, similarity.layers_b, "x")
     _name(ax, similarity.layers_a, "y")
-    ax.set_xlabel(f"layers of {names[1]}, input to output", fontsize=SMALL)
-    ax.set_ylabel(f"layers of {names[0]}, input to output", fontsize=SMALL)
+    for axis, name, layers in ((ax.xaxis, names[1], similarity.layers_b), (ax.yaxis, names[0], similarity.layers_a)):
+        room = int(_LETTERS * _side(len(layers)))
+        axis.set_label_text(textwrap.fill(f"layers of {name}, input to output", room), fontsize=SMALL)
     ax.set_title(title, fontsize=SMALL)
     return image
 

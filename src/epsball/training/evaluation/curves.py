@@ -32,7 +32,7 @@ def draw(history: Sequence[Epoch]) -> "Figure":
     Filled markers and solid lines are of examples held out, open markers and dashed lines of those trained on. Where no
     epoch has a certificate, nothing is known of two quantities, and a line below the panels says why.
     """
-    proved = any(epoch.certified is not None and epoch.quantities is not None for epoch in history)
+    proved = any(epoch.certified and epoch.quantities is not None for epoch in history)
     panels = 3 if proved else 2
     figure = new_figure(4.4 * panels, 3.9)
     axes = figure.subplots(1, panels)
@@ -69,14 +69,14 @@ def _accuracies(axis: "Axes", history: Sequence[Epoch], epochs: list[int]) -> No
 
 
 def _quantities(axis: "Axes", history: Sequence[Epoch]) -> None:
-    """Draw the intervals of the three quantities at the epochs with certificates."""
-    proved = [(e.epoch, e.quantities) for e in history if e.certified is not None and e.quantities is not None]
+    """Draw the intervals of the three quantities at the epochs with certificates; at others they are trivial."""
+    proved = [(e.epoch, e.quantities) for e in history if e.certified and e.quantities is not None]
     for name, (label, colour, mark, beside) in QUANTITIES.items():
         at = [epoch + beside for epoch, _ in proved]
         lows, highs = ([getattr(getattr(q, name), end) for _, q in proved] for end in ("low", "high"))
-        axis.vlines(at, lows, highs, color=colour, linewidth=1.6, label=label)
-        for ends in (lows, highs):
-            axis.plot(at, ends, color=colour, marker=mark, markersize=3.5, linestyle="none")
+        axis.vlines(at, lows, highs, color=colour, linewidth=min(1.6, 40.0 / len(at)))
+        for ends, named in ((lows, label), (highs, None)):
+            axis.plot(at, ends, color=colour, marker=mark, markersize=3.5, linestyle="none", label=named)
     axis.axhline(0.0, color=BLACK, linewidth=0.5)
     axis.set(ylabel="joint 95% intervals of risks")
     legend_above(axis, columns=3)
