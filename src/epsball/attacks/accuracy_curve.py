@@ -101,9 +101,8 @@ def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str, *, nearest: bool
         radius, accuracy = curve.steps(widest)
         width = 1.4 + 2.6 * (1 - (number + 1) / len(curves))
         last = number == len(curves) - 1
-        style = figures.line_style(number)
-        if nearest and last:
-            style = {"color": figures.BLACK, "linestyle": "-"}
+        black = {"color": figures.BLACK, "linestyle": "-"}
+        style = black if nearest and last else figures.line_style(number)
         axes.step(radius, accuracy, where="post", label=name, linewidth=width, **style)
         if last:
             n = len(curve.distance)
