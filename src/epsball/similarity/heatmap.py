@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LABEL_INCHES = 0.13
 _LEAST_INCHES = 3.0
 _MOST_INCHES = 12.0
-_LETTERS = 14.0
+_LETTERS = 16.0
 """Letters of an axis's name per inch."""
 
 
