@@ -116,8 +116,9 @@ def _attack_written(found: AttackResult) -> Content:
 
 
 def _attack_read(tensors: dict[str, Tensor], document: dict[str, Any]) -> AttackResult:
+    points: dict[str, Any] = {name: tensors[name] for name in _POINTS}
     return AttackResult(
-        **{name: tensors[name] for name in _POINTS},
+        **points,
         by=document["by"],
         ledger=Ledger(attack=document["attack"], **{name: tensors[f"ledger.{name}"] for name in NUMBERS}),
         invalid={int(position): reason for position, reason in document["invalid"].items()},
@@ -135,7 +136,8 @@ def _bounds_written(found: CascadeResult) -> Content:
 def _bounds_read(tensors: dict[str, Tensor], document: dict[str, Any]) -> CascadeResult:
     margins = {name.removeprefix("margin."): tensors[name] for name in tensors if name.startswith("margin.")}
     by = {int(at): method for at, method in document["by"].items()}
-    return CascadeResult(margins=margins, by=by, **{name: tensors[name] for name in _COSTS})
+    costs: dict[str, Any] = {name: tensors[name] for name in _COSTS}
+    return CascadeResult(margins=margins, by=by, **costs)
 
 
 _ATTACK, _BOUNDS = Form(_attack_written, _attack_read), Form(_bounds_written, _bounds_read)
