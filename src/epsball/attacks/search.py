@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float64, Int64
@@ -160,8 +160,9 @@ class _Work:
             "nearest": record.nearest,
             "distance": record.distance,
         }
+        columns: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}
         return AttackResult(
-            **{name: tensor.to(device) for name, tensor in tensors.items()},
+            **columns,
             by=record.by,
             ledger=ledger,
             invalid={position: reason for position, reason in record.reasons.items() if position in standing},
@@ -249,8 +250,9 @@ def _joined(chunks: Sequence[AttackResult], *, interrupted: bool) -> AttackResul
     ledger = Ledger.concatenate([chunk.ledger for chunk in chunks])
     padding = ledger.of("padding")
     forwards, backwards = (int(passes[padding].sum()) for passes in (ledger.forwards, ledger.backwards))
+    columns: dict[str, Any] = {name: torch.cat([getattr(chunk, name) for chunk in chunks]) for name in names}
     return AttackResult(
-        **{name: torch.cat([getattr(chunk, name) for chunk in chunks]) for name in names},
+        **columns,
         by=[name for chunk in chunks for name in chunk.by],
         ledger=Ledger.concatenate([Ledger.overhead("padding", forwards, backwards), ledger.only(~padding)]),
         invalid={position: reason for chunk in chunks for position, reason in chunk.invalid.items()},

@@ -91,7 +91,10 @@ class Audit(Result):
 
     def to_json(self) -> dict[str, object]:
         """Return the chain, and the folder of the evidence, as JSON's types."""
-        document: dict[str, object] = {**self.chain.to_json(), "folder": None if self.folder is None else str(self.folder)}
+        document: dict[str, object] = {
+            **self.chain.to_json(),
+            "folder": None if self.folder is None else str(self.folder),
+        }
         if self.classifier.overruled:
             document["overruled"] = list(self.classifier.overruled)
         return document | ({"interrupted": True} if self.interrupted else {})
