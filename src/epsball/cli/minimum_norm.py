@@ -59,7 +59,7 @@ def minimum_norm(
         result, code = finished_or_partial(
             partial(search, seed=common.seed, stop="never"), "fewer examples take less time"
         )
-        distances[name] = result.distance.nan_to_num(nan=torch.inf)
+        distances[f"{name}, interrupted" if code else name] = result.distance.nan_to_num(nan=torch.inf)
         if code:
             break
     distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)

@@ -150,8 +150,9 @@ class Observer:
 
 def _scale(peak: float) -> float:
     """Return 1, or the power of two near 1/peak if fourth powers might overflow or underflow."""
-    most = 1000
-    return 1.0 if 1 / ORDINARY <= peak <= ORDINARY else 2.0 ** max(-most, min(most, -round(math.log2(peak))))
+    if 1 / ORDINARY <= peak <= ORDINARY:
+        return 1.0
+    return 2.0 ** max(-1000, min(1000, -round(math.log2(peak))))
 
 
 def _not_finite(layer: Layer, features: Tensor) -> str:
