@@ -54,6 +54,9 @@ class Certificates(results.Result):
         Why no certificate of this network can be replayed, or None.
     overruled
         The checks of the classifier that its maker overruled.
+    interrupted
+        Whether it was interrupted: the batches finished before, as the exception's `partial`. The other examples count
+        as not certified.
 
     Examples
     --------
@@ -79,6 +82,7 @@ class Certificates(results.Result):
     files: dict[int, Path] = field(default_factory=dict)
     not_replayable: str | None = None
     overruled: tuple[str, ...] = ()
+    interrupted: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -99,6 +103,9 @@ class Certificates(results.Result):
             lines.append(f"not replayable: {self.not_replayable}")
         if self.overruled:
             lines.append(f"checks overruled: {', '.join(self.overruled)}")
+        if self.interrupted:
+            unbounded = int(self.margin.isnan().sum()) - len(self.invalid)
+            lines.append(f"interrupted: {unbounded} of {n} examples have no bound and count as not certified")
         return "\n".join(lines)
 
     def _by_method(self) -> list[list[object]]:
