@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float64
@@ -101,7 +101,7 @@ def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str, *, nearest: bool
         radius, accuracy = curve.steps(widest)
         width = 1.4 + 2.6 * (1 - (number + 1) / len(curves))
         last = number == len(curves) - 1
-        black = {"color": figures.BLACK, "linestyle": "-"}
+        black: dict[str, Any] = {"color": figures.BLACK, "linestyle": "-"}
         style = black if nearest and last else figures.line_style(number)
         axes.step(radius, accuracy, where="post", label=name, linewidth=width, **style)
         if last:
