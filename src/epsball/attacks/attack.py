@@ -100,7 +100,10 @@ def attack(
         index = torch.arange(len(x), device=x.device)
         result = search(classifier, Examples(x=x, y=y, index=index, total=len(x), classes=classes), ball, options)
     return dataclasses.replace(
-        result, ledger=Ledger.concatenate([guards, result.ledger]), overruled=classifier.overruled
+        result,
+        ledger=Ledger.concatenate([guards, result.ledger]),
+        overruled=classifier.overruled,
+        own_files=registry.files_of(options.method),
     )
 
 

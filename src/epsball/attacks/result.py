@@ -48,6 +48,8 @@ class AttackResult(results.Result):
         Whether the search was interrupted; what was found until then is kept.
     overruled
         The checks of the classifier that its maker overruled.
+    own_files
+        The files of the user's own that the attack was loaded from, and their SHA-256.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class AttackResult(results.Result):
     invalid: dict[int, str] = field(default_factory=dict)
     interrupted: bool = False
     overruled: tuple[str, ...] = ()
+    own_files: dict[str, str] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -110,6 +113,7 @@ class AttackResult(results.Result):
             lines.append("interrupted: examples not searched to the end count as standing")
         if self.overruled:
             lines.append(f"checks overruled: {', '.join(self.overruled)}")
+        lines += [f"own code: {name}, SHA-256 {digest}" for name, digest in self.own_files.items()]
         return "\n".join(lines)
 
     def _unsearched(self) -> int:
@@ -130,6 +134,7 @@ class AttackResult(results.Result):
             "interrupted": self.interrupted,
             "passes": dict(zip(("forward", "backward"), self.ledger.passes, strict=True)),
             **({"overruled": self.overruled} if self.overruled else {}),
+            **({"own_files": self.own_files} if self.own_files else {}),
         }
         return results.jsonable(document)
 

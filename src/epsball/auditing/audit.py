@@ -1,6 +1,6 @@
 """`audit`: the whole chain, per example, with evidence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,8 @@ from epsball.auditing.links import AttackLink, CertificateLink, LimitLink, Natur
 from epsball.auditing.result import Audit
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
-from epsball.certificates import ALIASES, AUTO, METHODS, MethodName, Semantics
+from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
+from epsball.certificates.own_bound import own_bound
 from epsball.classifier import Classifier
 from epsball.errors import lookup
 from epsball.files import write_json
@@ -42,7 +43,7 @@ def audit(
     precision: Precision = "float32",
     batch_size: int | None = None,
     seed: int = 0,
-    certificates: MethodName | NoCertificates = "auto",
+    certificates: MethodName | NoCertificates | str | Method | Callable[..., LowerBounds] = "auto",
     semantics: Semantics = "float32",
     limit: bool = True,
     folder: str | Path | None = None,
@@ -73,8 +74,8 @@ def audit(
     seed
         Seed of every draw.
     certificates, semantics
-        Method and claim of `epsball.certify`, or ``"none"``. With ``"auto"`` a network that cannot be
-        captured or bounded is audited without certificates, and the chain says why.
+        Method and claim of `epsball.certify`, your own bounds too, or ``"none"``. With ``"auto"`` a network that
+        cannot be captured or bounded is audited without certificates, and the chain says why.
     limit
         Whether the optimal adversarial risk of the examples is measured; that needs two classes
         and all examples in memory, and is left out above `LIMIT_BYTES` of them.
@@ -106,17 +107,15 @@ def audit(
     ['certified', 'broken', 'misclassified']
     """
     chosen = effort_of(effort, budget)
-    lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
+    proved_by = own_bound(certificates) or _registered(str(certificates))
     method = chosen.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)
     dataset = datasets.load(data)
     before = classifier.passes.forward
     subject = Subject.of(classifier, dataset, ball, seed)
-    proving = CertificateLink(
-        method=ALIASES.get(certificates, certificates), semantics=semantics, budget=chosen.certificate_passes
-    )
-    uncertified = "not asked for" if certificates == NO_CERTIFICATES else proving.refusal(subject)
+    proving = CertificateLink(method=proved_by, semantics=semantics, budget=chosen.certificate_passes)
+    uncertified = "not asked for" if proved_by == NO_CERTIFICATES else proving.refusal(subject)
     guards = Ledger.overhead("guards", classifier.passes.forward - before)
     links: list[Link] = [
         NaturalLink(),
@@ -126,6 +125,12 @@ def audit(
     ]
     run = _Run(subject=subject, links=links, guards=guards, folder=_run_folder(folder, subject, links))
     return run.finish(list(run.shards()), uncertified)
+
+
+def _registered(certificates: str) -> str:
+    """Return the stored name of a registered method, of the cascade, or of no certificates."""
+    lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
+    return ALIASES.get(certificates, certificates)
 
 
 def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link]) -> RunFolder | None:

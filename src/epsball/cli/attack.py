@@ -37,7 +37,7 @@ class Search:
     Parameters
     ----------
     method
-        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
+        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5; FILE.py:NAME is one of your own.
     stop
         first: an example leaves at its first witness; never: the method runs to its end.
     budget

@@ -8,9 +8,8 @@ from cyclopts import Parameter
 
 from epsball import auditing
 from epsball import data as datasets
-from epsball.auditing.audit import NoCertificates
 from epsball.auditing.effort import EffortName
-from epsball.certificates import MethodName, Semantics
+from epsball.certificates import Semantics
 from epsball.cli.common import (
     BatchSize,
     Common,
@@ -45,9 +44,9 @@ class Options:
     effort
         quick, standard or full: the attack, where none is named, and the passes spent on certificates.
     attack
-        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
+        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5; FILE.py:NAME is one of your own.
     certificates
-        Method of the certificates (as for certify), auto for the cascade, or none.
+        Method of the certificates (as for certify, FILE.py:NAME too), auto for the cascade, or none.
     semantics
         What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
@@ -60,7 +59,7 @@ class Options:
     precision: Precision = "float32"
     batch_size: BatchSize = None
     stochastic: Stochastic = False
-    certificates: MethodName | NoCertificates = "auto"
+    certificates: str = "auto"
     semantics: Semantics = "float32"
     limit: bool = True
 

@@ -38,7 +38,8 @@ def certify(
     data
         The data it is certified on.
     method
-        interval, lipschitz, crown-ibp, forward, crown or optimised; auto runs them in the order of their cost.
+        interval, lipschitz, crown-ibp, forward, crown or optimised; auto runs them in the order of their cost;
+        FILE.py:NAME[,option=value]... is one of your own.
     semantics
         float32: the claim is about the deployed network; real: about the function of its weights.
     budget

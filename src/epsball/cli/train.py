@@ -118,7 +118,7 @@ def train_command(
     ----------
     objective
         NAME[,option=value]..: standard, pgd, fgsm-rs, free, trades, mart, kgb17, stability,
-        input-gradient, cascade, or awp,objective=NAME.
+        input-gradient, cascade, or awp,objective=NAME; FILE.py:NAME is one of your own.
     model
         The architecture, or a model to start from.
     data
