@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from pages import ROOT, blocks, commands, put
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()

@@ -6,9 +6,9 @@ import runpy
 import shlex
 
 import pytest
-from pages import ROOT, blocks, commands, put
 
 from epsball.cli import main
+from pages import ROOT, blocks, commands, put
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 

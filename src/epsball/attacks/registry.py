@@ -80,8 +80,9 @@ def gradient_free() -> list[str]:
 def resolve(method: str | Attack) -> Attack:
     """Return the attack of a text ``NAME[,option=value]...``, or the object itself.
 
-    NAME is registered, or ``FILE.py:NAME`` one of your own. Options are the numbers and texts among the attack's fields: ``pgd,steps=100,restarts=5``. An object of
-    another package that has a name and a call, but is not an `Attack`, comes back as a `ThirdPartyAttack`.
+    NAME is registered, or ``FILE.py:NAME`` one of your own. Options are the numbers and texts among the attack's
+    fields: ``pgd,steps=100,restarts=5``. An object of another package that has a name and a call, but is not an
+    `Attack`, comes back as a `ThirdPartyAttack`.
 
     Raises
     ------

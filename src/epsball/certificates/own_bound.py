@@ -74,7 +74,7 @@ def own_bound(method: object) -> OwnBound | None:
 
 def _with_options(found: Any, text: str, options: Mapping[str, str]) -> OwnBound:
     method = found if isinstance(found, Method) else None
-    bound = found if method is None else method.bound
+    bound: Any = found if method is None else method.bound
     if isinstance(bound, type) or not callable(bound) or not takes(bound, "problem"):
         raise InputError(
             f"{text} is not a bound: a bound is a function of a Problem that returns LowerBounds, or an "

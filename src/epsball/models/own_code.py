@@ -47,6 +47,8 @@ def own_object(text: str, what: str) -> Callable[..., Any] | None:
     named = _NAMED.fullmatch(text)
     if named is None:
         return None
+    if not named["name"]:
+        raise InputError(f"{text} names a file; say which {what} in it, as in {named['file']}:NAME.")
     return public_function(_module(Path(named["file"]).expanduser(), what), named["name"])
 
 
@@ -69,8 +71,11 @@ def made(kind: Callable[..., Any], text: str, what: str, **options: Any) -> Any:
     Raises
     ------
     InputError
-        If it cannot be called so, or fails.
+        If it is an abstract class, cannot be called so, or fails.
     """
+    missing = sorted(getattr(kind, "__abstractmethods__", ()))
+    if missing:
+        raise InputError(f"{text} is an abstract class: it does not define {', '.join(missing)}. Define it.")
     try:
         inspect.signature(kind).bind(**options)
     except TypeError as error:
