@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -74,7 +74,7 @@ def own_bound(method: object) -> OwnBound | None:
 
 def _with_options(found: Any, text: str, options: Mapping[str, str]) -> OwnBound:
     method = found if isinstance(found, Method) else None
-    bound: Any = found if method is None else method.bound
+    bound = found if method is None else method.bound
     if isinstance(bound, type) or not callable(bound) or not takes(bound, "problem"):
         raise InputError(
             f"{text} is not a bound: a bound is a function of a Problem that returns LowerBounds, or an "
@@ -90,7 +90,7 @@ def _with_options(found: Any, text: str, options: Mapping[str, str]) -> OwnBound
     values = read_options(f"the bound '{name}'", defaults, options)
     checked = partial(_checked, bound, name, **values)
     entered = Method(bound=checked) if method is None else replace(method, bound=checked)
-    return OwnBound(name=name, bound=bound, method=entered, options=values)
+    return OwnBound(name=name, bound=cast("Callable[..., LowerBounds]", bound), method=entered, options=values)
 
 
 def _checked(bound: Callable[..., LowerBounds], name: str, problem: Problem, **options: Any) -> LowerBounds:
