@@ -97,12 +97,36 @@ def test_ctrl_c_keeps_what_was_found():
             query.logits(found.x_adv[query.index])
             raise KeyboardInterrupt
 
-    result = attack(classifier, x, y, Ball("linf", 0.4), method=Interrupted(), batch_size=20)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        attack(classifier, x, y, Ball("linf", 0.4), method=Interrupted(), batch_size=20)
+    result = stop.value.partial
     assert result.interrupted
     assert torch.equal(result.broken[:20], found.broken[:20])
     assert found.broken[:20].any()
     assert not result.broken[20:].any()
+    assert result.margin[20:].isnan().all()
+    assert len(result.x_adv) == 60
     assert "interrupted" in str(result)
+    assert result.invalid == {}
+
+
+def test_an_interruption_ends_the_callers_loop():
+    def logits(inner, x):
+        calls.append(len(x))
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return inner(x)
+
+    def loop(method):
+        for radius in (0.01, 0.02, 0.03):
+            attack(Classifier(Wrapped(logits, mlp())), x, y, Ball("linf", radius), method=method)
+
+    _, x, y = case(20)
+    for method in ("pgd,steps=5", "apgd,steps=5", "square,queries=20"):
+        calls: list[int] = []
+        with pytest.raises(KeyboardInterrupt):
+            loop(method)
+        assert len(calls) <= 12 + 2  # the candidates of the batch in progress are verified
 
 
 def test_examples_with_non_finite_logits_are_set_aside_with_their_reason():

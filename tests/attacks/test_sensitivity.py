@@ -82,7 +82,9 @@ def test_ctrl_c_keeps_the_settings_that_are_finished(calls):
         return inner(x)
 
     _, x, y = small()
-    result = sensitivity(Classifier(Wrapped(logits, mlp())), x, y, Ball("linf", 0.1))
+    with pytest.raises(KeyboardInterrupt) as stop:
+        sensitivity(Classifier(Wrapped(logits, mlp())), x, y, Ball("linf", 0.1))
+    result = stop.value.partial
     assert result.interrupted
     assert len(result.settings) == (0 if calls == 8 else 2)
     assert str(result).endswith("interrupted: the settings that follow are missing")

@@ -224,7 +224,7 @@ def test_limit_keeps_to_the_memory_and_says_what_an_interruption_costs(monkeypat
 
     monkeypatch.setattr("epsball.cli.limit.optimal_risk", interrupted)
     assert main(["limit", "digits,first=100", "--radii", "0.5"]) == 130
-    assert "interrupted; nothing of this limit is kept" in capsys.readouterr().err
+    assert "interrupted; a limit does not go on from there" in capsys.readouterr().err
 
 
 def test_similarity_of_a_model_with_itself_is_one(card, tmp_path, capsys):

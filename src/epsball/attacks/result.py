@@ -32,6 +32,8 @@ class AttackResult(results.Result):
     margin
         z_y - max_{j != y} z_j at `x_adv` by the canonical pass, also where the search ran in
         another precision; NaN where invalid.
+    natural
+        The same at the examples themselves.
     nearest, distance
         The nearest verified adversarial point and its distance from its example, in the ball's
         norm; the example itself and NaN where there is none. Minimum-norm attacks find such points
@@ -45,7 +47,8 @@ class AttackResult(results.Result):
         Why an example was set aside without a witness, by position: the model gave NaN or
         infinite logits.
     interrupted
-        Whether the search was interrupted; what was found until then is kept.
+        Whether the search was interrupted: what was found until then, as the exception's `partial`. Examples not
+        reached have no margin and count as correct and standing.
     overruled
         The checks of the classifier that its maker overruled.
     own_files
@@ -58,12 +61,14 @@ class AttackResult(results.Result):
     >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
     >>> print(eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method="fgsm"))
     accuracy under attack 0.0000 [0.0000, 0.9750] (0 of 1)
+    natural accuracy 1.0000 [0.0250, 1.0000] (1 of 1)
     passes: 112 forward, 16 backward
     """
 
     x_adv: Float[Tensor, "n *shape"]
     broken: Bool[Tensor, " n"]
     margin: Float64[Tensor, " n"]
+    natural: Float64[Tensor, " n"]
     nearest: Float[Tensor, "n *shape"]
     distance: Float64[Tensor, " n"]
     by: Sequence[str | None]
@@ -79,16 +84,20 @@ class AttackResult(results.Result):
         return float((~self.broken).double().mean())
 
     @property
+    def natural_accuracy(self) -> float:
+        """Accuracy at the examples themselves (invalid ones count as correct)."""
+        return float((~(self.natural <= 0)).double().mean())
+
+    @property
     def curve(self) -> AccuracyCurve:
         """Accuracy against radius; beyond the ball it holds for minimum-norm attacks under ``stop="never"`` only."""
         return AccuracyCurve.of(self.distance)
 
     def __str__(self) -> str:
-        n, unbroken = len(self.broken), int((~self.broken).sum())
-        interval = clopper_pearson(unbroken, n)
         forwards, backwards = self.ledger.passes
         lines = [
-            f"accuracy under attack {self.accuracy:.4f} {interval} ({unbroken} of {n})",
+            _share("accuracy under attack", ~self.broken),
+            _share("natural accuracy", ~(self.natural <= 0)),
             f"passes: {forwards} forward, {backwards} backward",
         ]
         bad = int(self.ledger.bad_gradients.sum())
@@ -126,6 +135,7 @@ class AttackResult(results.Result):
         """Return everything but the points as JSON's types."""
         document = {
             "accuracy": self.accuracy,
+            "natural_accuracy": self.natural_accuracy,
             "broken": self.broken,
             "margin": self.margin,
             "distance": self.distance,
@@ -153,3 +163,8 @@ class AttackResult(results.Result):
         axes.axvline(0.0, color="black", linewidth=0.8, linestyle=":")
         axes.set(xlabel="margin left by the attack", ylabel="share of examples above", ylim=(0, 1))
         return figure
+
+
+def _share(name: str, flags: Tensor) -> str:
+    count, n = int(flags.sum()), len(flags)
+    return f"{name} {count / n:.4f} {clopper_pearson(count, n)} ({count} of {n})"

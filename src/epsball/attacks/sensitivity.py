@@ -15,6 +15,7 @@ from epsball.attacks.parts.starts import StartName
 from epsball.attacks.wrappers.step_norm import StepNorm
 from epsball.ball import Ball
 from epsball.classifier import Classifier
+from epsball.interruption import carrying
 from epsball.statistics import Interval, clopper_pearson
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Sensitivity(results.Result):
     settings
         The settings, by option.
     interrupted
-        Whether the comparison was interrupted; the settings finished before are kept.
+        Whether the comparison was interrupted: the settings finished before, as the exception's `partial`.
 
     Examples
     --------
@@ -183,20 +184,17 @@ def sensitivity(
     """
     base = PGD(steps=10) if base is None else base
     wanted = list(_settings(base, ball, steps, factors, starts, restarts))
-    settings: list[Setting] = []
-    interrupted = False
-    for number, (option, value, method) in enumerate(wanted, start=1):
-        result = attack(classifier, x, y, ball, method=method, seed=seed)
-        interrupted = result.interrupted
-        if interrupted:
-            break
-        _, forwards, backwards = result.ledger.summary().get(method.name, (0, 0, 0))
-        standing = int((~result.broken).sum())
-        counts = {"standing": standing, "examples": len(x), "forwards": forwards, "backwards": backwards}
-        settings.append(Setting(option=option, value=value, **counts))
-        progress.report("sensitivity", number, len(wanted))
     words = f"PGD with {base.steps} steps of {base.step_size}, start {base.start}, restarts {base.restarts}"
-    return Sensitivity(base=words, settings=tuple(settings), interrupted=interrupted)
+    settings: list[Setting] = []
+    with carrying(lambda: Sensitivity(base=words, settings=tuple(settings), interrupted=True)):
+        for number, (option, value, method) in enumerate(wanted, start=1):
+            result = attack(classifier, x, y, ball, method=method, seed=seed)
+            _, forwards, backwards = result.ledger.summary().get(method.name, (0, 0, 0))
+            standing = int((~result.broken).sum())
+            counts = {"standing": standing, "examples": len(x), "forwards": forwards, "backwards": backwards}
+            settings.append(Setting(option=option, value=value, **counts))
+            progress.report("sensitivity", number, len(wanted))
+    return Sensitivity(base=words, settings=tuple(settings))
 
 
 def _settings(

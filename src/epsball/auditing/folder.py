@@ -51,6 +51,10 @@ class RunFolder:
     def _file(self, kind: str, shard: int, suffix: str) -> Path:
         return self.path / f"{kind}-{shard:05d}.{suffix}"
 
+    def parts(self, shard: int) -> Path:
+        """Return the folder of what the batches of a shard found, until the shard is done."""
+        return self.path / f"parts-{shard:05d}"
+
     def load(self, shard: int) -> ShardEvidence | None:
         """Return a finished shard, or None if it is not done; its witnesses are read on demand."""
         if not self._file("evidence", shard, "arrow").exists():

@@ -36,6 +36,9 @@ class Audit(Result):
         The classifier audited, and the names of the data's classes, if it has any.
     folder
         Where the run was written, or None.
+    interrupted
+        Whether it was interrupted: what is known until then, as the exception's `partial`. Examples without a search
+        count as standing, those without a bound as uncertified.
 
     Examples
     --------
@@ -57,6 +60,7 @@ class Audit(Result):
     classifier: Classifier
     class_names: Sequence[str] | None
     folder: Path | None
+    interrupted: bool = False
 
     @property
     def witnesses(self) -> Witnesses:
@@ -75,13 +79,25 @@ class Audit(Result):
         return Witnesses(index=index, x=x, x_adv=x_adv)
 
     def __str__(self) -> str:
-        overruled = self.classifier.overruled
-        return "\n".join([str(self.chain), *([f"\nchecks overruled: {', '.join(overruled)}"] if overruled else [])])
+        lines = [str(self.chain)]
+        if self.classifier.overruled:
+            lines.append(f"\nchecks overruled: {', '.join(self.classifier.overruled)}")
+        if self.interrupted:
+            lines.append(
+                f"\ninterrupted: this is about the first {self.chain.total} examples; those not searched count as "
+                "standing, those not bounded as uncertified"
+            )
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
         """Return the chain, and the folder of the evidence, as JSON's types."""
-        overruled = {"overruled": list(self.classifier.overruled)} if self.classifier.overruled else {}
-        return {**self.chain.to_json(), "folder": None if self.folder is None else str(self.folder), **overruled}
+        document: dict[str, object] = {
+            **self.chain.to_json(),
+            "folder": None if self.folder is None else str(self.folder),
+        }
+        if self.classifier.overruled:
+            document["overruled"] = list(self.classifier.overruled)
+        return document | ({"interrupted": True} if self.interrupted else {})
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return the evidence."""

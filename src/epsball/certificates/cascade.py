@@ -43,14 +43,17 @@ class CascadeResult:
         Whether the logits' own bounds keep the predicted one above all others (the chapter's criterion).
     passes, seconds
         Cost of each example.
+    by
+        For each example that became stable, by number, the method that made it so.
     proofs
-        For each example that became stable, by number, what proves it.
+        What proves it, likewise.
     """
 
     margins: dict[str, Tensor]
     separated: Tensor
     passes: Tensor
     seconds: Tensor
+    by: dict[int, str] = field(default_factory=dict)
     proofs: dict[int, Proof] = field(default_factory=dict)
 
     @classmethod
@@ -63,20 +66,19 @@ class CascadeResult:
             seconds=torch.zeros(n, dtype=torch.float64),
         )
 
-    def include(self, rows: Tensor, batch: "CascadeResult") -> dict[int, Proof]:
-        """Take over what was found for some of the examples; return their proofs by their numbers here."""
+    def include(self, rows: Tensor, batch: "CascadeResult") -> None:
+        """Take over what was found for some of the examples, without the proofs."""
         for name, bounds in batch.margins.items():
             self.margins[name][rows] = bounds
         self.separated[rows], self.passes[rows], self.seconds[rows] = batch.separated, batch.passes, batch.seconds
-        proofs = {int(rows[at]): proof for at, proof in batch.proofs.items()}
-        self.proofs |= proofs
-        return proofs
+        self.by |= {int(rows[at]): method for at, method in batch.by.items()}
 
     def forget(self, rows: Tensor) -> None:
         """Take back what was found for some of the examples, (n,) of bool: nothing is known of them."""
         for bounds in self.margins.values():
             bounds[rows & ~bounds.isnan()] = -torch.inf
         self.separated &= ~rows
+        self.by = {row: method for row, method in self.by.items() if not bool(rows[row])}
         self.proofs = {row: proof for row, proof in self.proofs.items() if not bool(rows[row])}
 
     def best(self) -> Tensor:
@@ -140,6 +142,7 @@ def _note(
     stable = least > 0
     for at in torch.nonzero(stable)[:, 0].tolist():
         row = int(rows[at])
+        found.by[row] = name
         found.proofs[row] = Proof(
             method=name,
             predicted=int(predicted[row]),

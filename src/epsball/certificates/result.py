@@ -56,6 +56,9 @@ class Certificates(results.Result):
         The checks of the classifier that its maker overruled.
     own_files
         For each bound of the user's own, by name, the files it was loaded from and their SHA-256.
+    interrupted
+        Whether it was interrupted: the batches finished before, as the exception's `partial`. The other examples count
+        as not certified.
 
     Examples
     --------
@@ -82,6 +85,7 @@ class Certificates(results.Result):
     not_replayable: str | None = None
     overruled: tuple[str, ...] = ()
     own_files: dict[str, dict[str, str]] = field(default_factory=dict)
+    interrupted: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -104,6 +108,9 @@ class Certificates(results.Result):
             lines.append(f"checks overruled: {', '.join(self.overruled)}")
         for files in self.own_files.values():
             lines += [f"own code: {name}, SHA-256 {digest}" for name, digest in files.items()]
+        if self.interrupted:
+            unbounded = int(self.margin.isnan().sum()) - len(self.invalid)
+            lines.append(f"interrupted: {unbounded} of {n} examples have no bound and count as not certified")
         return "\n".join(lines)
 
     def _by_method(self) -> list[list[object]]:

@@ -77,7 +77,7 @@ def _run(arguments: list[str], console: Console) -> Output:
     except EpsballError as error:
         return _failed(f"error: {error}", error.exit_code)
     except KeyboardInterrupt as interruption:
-        kept = str(interruption) or "with --out, the finished parts are kept there"
+        kept = str(interruption) or "nothing was found yet"
         return _failed(f"interrupted; {kept}", INTERRUPTED)
     return done if isinstance(done, Output) else Output("")
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from epsball import attacks
 from epsball import data as datasets
 from epsball.cli.common import (
-    INTERRUPTED,
     BatchSize,
     Common,
     Data,
@@ -20,10 +19,10 @@ from epsball.cli.common import (
     Perturbation,
     Precision,
     Stochastic,
+    finished_or_partial,
     load_subject,
     output,
 )
-from epsball.cli.progress import showing_progress
 from epsball.cli.sources import Sources
 from epsball.errors import InputError
 from epsball.files import write_atomically
@@ -78,8 +77,8 @@ def attack(
     subject = load_subject(model, data, ball, common, stochastic=search.stochastic)
     method = sources.method(search.method, subject, common)
     x, y = subject.dataset[:]
-    with showing_progress():
-        result = attacks.attack(
+    result, code = finished_or_partial(
+        lambda: attacks.attack(
             subject.classifier,
             datasets.as_pixels(x),
             y,
@@ -90,7 +89,9 @@ def attack(
             precision=search.precision,
             budget=search.budget,
             batch_size=search.batch_size,
-        )
+        ),
+        "an attack does not go on from there; an audit with --out does",
+    )
     notes: dict[str, str] = {}
     if out is not None:
         notes["points"] = str(out)
@@ -100,11 +101,12 @@ def attack(
     if isinstance(method, attacks.Collision):
         notes["collisions"] = str(method.meetings(datasets.as_pixels(x), y, subject.ball))
     heading = f"{search.method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes, code=INTERRUPTED if result.interrupted else 0)
+    return output(result, common, heading=heading, notes=notes, code=code)
 
 
 def write_points(out: Path, result: attacks.AttackResult, positions: Tensor) -> None:
     """Write points, verdicts, margins and distances, and the positions of the examples in their data."""
     names = ("x_adv", "broken", "margin", "nearest", "distance")
     points = {**{name: getattr(result, name) for name in names}, "index": positions}
-    write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))
+    plain = {name: tensor.cpu().contiguous() for name, tensor in points.items()}
+    write_atomically(out, save(plain, {"interrupted": str(result.interrupted).lower()}))

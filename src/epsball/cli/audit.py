@@ -20,6 +20,7 @@ from epsball.cli.common import (
     Precision,
     Stochastic,
     Subject,
+    finished_or_partial,
     load_model,
     load_subject,
     output,
@@ -94,8 +95,8 @@ def audit(
     other = None if reference is None else load_model(reference, subject.dataset, common)
     # Before the audit: a reference that cannot be compared is refused at once, not after hours.
     compared = None if other is None else _similarity(subject, other)
-    with showing_progress():
-        result = auditing.audit(
+    result, code = finished_or_partial(
+        lambda: auditing.audit(
             subject.classifier,
             subject.dataset,
             subject.ball,
@@ -108,7 +109,11 @@ def audit(
             semantics=options.semantics,
             limit=options.limit,
             folder=out,
-        )
+        ),
+        "with --out a run is kept, and the same command goes on from there"
+        if out is None
+        else f"the same command goes on from what is kept in {out}",
+    )
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
     if other is not None and compared is not None:
         if out is not None:
@@ -117,7 +122,7 @@ def audit(
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
         notes["similarity"] = compared.to_json() if common.json else text
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes)
+    return output(result, common, heading=heading, notes=notes, code=code)
 
 
 def _similarity(subject: Subject, other: LoadedModel) -> Similarity:

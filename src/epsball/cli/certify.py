@@ -5,8 +5,7 @@ from typing import Literal
 
 from epsball import certificates
 from epsball import data as datasets
-from epsball.cli.common import Common, Output, Perturbation, load_subject, output, png
-from epsball.cli.progress import showing_progress
+from epsball.cli.common import Common, Output, Perturbation, finished_or_partial, load_subject, output, png
 from epsball.files import write_atomically, write_json
 from epsball.results import arrow_bytes
 
@@ -51,8 +50,8 @@ def certify(
     """
     subject = load_subject(model, data, ball, common, stochastic=False)
     x, y = subject.dataset[:]
-    with showing_progress():
-        result = certificates.certify(
+    result, code = finished_or_partial(
+        lambda: certificates.certify(
             subject.classifier,
             datasets.as_pixels(x),
             y,
@@ -62,7 +61,9 @@ def certify(
             budget=budget,
             max_memory=max_memory,
             folder=out,
-        )
+        ),
+        "certify does not go on from there; an audit with --out does",
+    )
     notes: dict[str, str] = {}
     if out is not None:
         write_json(out / "certificates.json", result.to_json())
@@ -70,4 +71,4 @@ def certify(
         write_atomically(out / "certificates.png", png(result.plot()))
         notes["written"] = f"{out}, {len(result.files)} certificates"
     heading = f"{method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes)
+    return output(result, common, heading=heading, notes=notes, code=code)

@@ -3,11 +3,10 @@
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from cyclopts import Parameter
@@ -21,10 +20,13 @@ from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.generator_state import preserved
+from epsball.interruption import partial_of
 from epsball.results import png as png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 INTERRUPTED = 130
 """Exit code of an interrupted command."""
@@ -133,13 +135,20 @@ class Output:
     code: int = 0
 
 
-@contextmanager
-def interruption_message(message: str) -> Iterator[None]:
-    """Let an interruption inside the block say what becomes of the work done."""
+def finished_or_partial(call: Callable[[], T], how_to_go_on: str) -> tuple[T, int]:
+    """Return what a verb returns and the exit code 0; where it is interrupted, what it found and 130.
+
+    Where it found nothing, the interruption goes on with `how_to_go_on` as its text.
+    """
     try:
-        yield
+        with showing_progress():
+            return call(), 0
     except KeyboardInterrupt as interruption:
-        raise KeyboardInterrupt(message) from interruption
+        found = partial_of(interruption)
+        if found is None:
+            raise KeyboardInterrupt(how_to_go_on) from interruption
+        print(f"interrupted; {how_to_go_on}", file=sys.stderr)
+        return cast("T", found), INTERRUPTED
 
 
 def figure_format(out: Path) -> str:

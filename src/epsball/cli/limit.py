@@ -6,8 +6,7 @@ from typing import Literal
 
 from epsball import data as datasets
 from epsball.ball import parse_radius
-from epsball.cli.common import Common, Output, figure_format, interruption_message, output, png, say, write_figure
-from epsball.cli.progress import showing_progress
+from epsball.cli.common import Common, Output, figure_format, finished_or_partial, output, png, say, write_figure
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.limits import optimal_risk
@@ -58,23 +57,24 @@ def limit(
     x, y = dataset[:]
     if pairs is not None:
         figure_format(pairs)
-    with (
-        showing_progress(),
-        interruption_message("nothing of this limit is kept; smaller radii or fewer examples take less time"),
-    ):
-        room = None if max_memory is None else int(max_memory * 2**30)
-        result = optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence, max_memory=room)
-        warning = result.sample_curve(seed=common.seed).warning if len(y) >= _QUARTERS else None
+    room = None if max_memory is None else int(max_memory * 2**30)
+    result, code = finished_or_partial(
+        lambda: optimal_risk(x, y, norm=norm, radii=wanted, confidence=confidence, max_memory=room),
+        "a limit does not go on from there; smaller radii or fewer examples take less time",
+    )
+    warning = None
+    if len(y) >= _QUARTERS and not code:
+        warning = result.sample_curve(seed=common.seed).warning
     notes = {"warning": warning} if warning else {}
     if out is not None:
         write_json(out / "limit.json", {**result.to_json(), **notes})
         write_atomically(out / "limit.arrow", arrow_bytes(result.to_arrow()))
         write_atomically(out / "limit.png", png(result.plot()))
         notes["written"] = str(out)
-    if pairs is not None:
+    if pairs is not None and not code:
         write_figure(hard_pairs(datasets.as_pixels(x), y, norm, result.optimum(wanted[-1])), pairs)
         notes["pairs"] = str(pairs)
-    return output(result, common, heading=f"optimal adversarial risk of {data}", notes=notes)
+    return output(result, common, heading=f"optimal adversarial risk of {data}", notes=notes, code=code)
 
 
 def parse_radii(text: str) -> list[Fraction]:

@@ -1,5 +1,6 @@
 """``epsball figure minimum-norm``."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,8 +10,16 @@ from epsball import data as datasets
 from epsball.attacks.accuracy_curve import AccuracyCurve, plot_curves
 from epsball.attacks.registry import resolve
 from epsball.ball import Ball
-from epsball.cli.common import INTERRUPTED, Common, Data, Model, Output, figure_format, load_subject, write_figure
-from epsball.cli.progress import showing_progress
+from epsball.cli.common import (
+    Common,
+    Data,
+    Model,
+    Output,
+    figure_format,
+    finished_or_partial,
+    load_subject,
+    write_figure,
+)
 from epsball.errors import InputError
 
 _COMMON = Common()
@@ -41,17 +50,18 @@ def minimum_norm(
     figure_format(out)
     subject = load_subject(model, data, ball, common, stochastic=False)
     x, y = subject.dataset[:]
-    distances, interrupted = {}, False
-    with showing_progress():
-        for name in method or _defined_for(subject.ball):
-            _check_minimum_norm(name)
-            result = attacks.attack(
-                subject.classifier, datasets.as_pixels(x), y, subject.ball, method=name, seed=common.seed, stop="never"
-            )
-            distances[name] = result.distance.nan_to_num(nan=torch.inf)
-            interrupted = result.interrupted
-            if interrupted:
-                break
+    names = method or tuple(_defined_for(subject.ball))
+    for name in names:
+        _check_minimum_norm(name)
+    distances, code = {}, 0
+    for name in names:
+        search = partial(attacks.attack, subject.classifier, datasets.as_pixels(x), y, subject.ball, method=name)
+        result, code = finished_or_partial(
+            partial(search, seed=common.seed, stop="never"), "fewer examples take less time"
+        )
+        distances[f"{name}, interrupted" if code else name] = result.distance.nan_to_num(nan=torch.inf)
+        if code:
+            break
     distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)
     curves = {name: AccuracyCurve.of(distance) for name, distance in distances.items()}
     figure = plot_curves(curves, f"{subject.ball.norm} radius")
@@ -62,9 +72,9 @@ def minimum_norm(
         [(name, curve.median, curve.at(radius)) for name, curve in curves.items()],
     )
     lines = [f"{model}, {len(y)} examples of {data}", "", table, f"written: {out}"]
-    if interrupted:
+    if code:
         lines.append("interrupted: the last attack did not end, and those that follow are missing")
-    return Output("\n".join(lines), INTERRUPTED if interrupted else 0)
+    return Output("\n".join(lines), code)
 
 
 def _defined_for(ball: Ball) -> list[str]:

@@ -5,18 +5,17 @@ from pathlib import Path
 from epsball import attacks
 from epsball import data as datasets
 from epsball.cli.common import (
-    INTERRUPTED,
     Common,
     Data,
     Model,
     Output,
     Perturbation,
     Stochastic,
+    finished_or_partial,
     load_subject,
     output,
     png,
 )
-from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically, write_json
 
 _COMMON = Common()
@@ -46,19 +45,21 @@ def sensitivity(
     """
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
     x, y = subject.dataset[:]
-    with showing_progress():
-        result = attacks.sensitivity(
+    result, code = finished_or_partial(
+        lambda: attacks.sensitivity(
             subject.classifier,
             datasets.as_pixels(x),
             y,
             subject.ball,
             base=attacks.PGD(steps=steps),
             seed=common.seed,
-        )
+        ),
+        "fewer examples take less time",
+    )
     notes: dict[str, str] = {}
     if out is not None:
         write_json(out / "sensitivity.json", result.to_json())
         write_atomically(out / "sensitivity.png", png(result.plot()))
         notes["written"] = str(out)
     heading = f"sensitivity of PGD on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes, code=INTERRUPTED if result.interrupted else 0)
+    return output(result, common, heading=heading, notes=notes, code=code)

@@ -132,10 +132,7 @@ def _pixels(dataset: datasets.Dataset) -> Tensor:
 def _attacked(
     classifier: Classifier, x: Tensor, y: Tensor, ball: Ball, batch_size: int | None, common: Common
 ) -> Tensor:
-    found = attack(classifier, x, y, ball, stop="never", seed=common.seed, batch_size=batch_size)
-    if found.interrupted:
-        raise KeyboardInterrupt
-    return found.x_adv
+    return attack(classifier, x, y, ball, stop="never", seed=common.seed, batch_size=batch_size).x_adv
 
 
 def _classifier(text: str, dataset: datasets.Dataset, ball: Ball | None, common: Common) -> Classifier:

@@ -11,9 +11,8 @@ from torch import nn
 
 from epsball import training
 from epsball.ball import Ball
-from epsball.cli.common import Common, Output, load_data, load_model, output
+from epsball.cli.common import Common, Output, finished_or_partial, load_data, load_model, output
 from epsball.cli.configuration import flags_text, from_file
-from epsball.cli.progress import showing_progress
 from epsball.data import Dataset
 from epsball.errors import InputError
 from epsball.files import write_atomically
@@ -149,8 +148,8 @@ def train_command(
     first, resolved = training.join().first, run.out / RESOLVED
     if first and not resolved.exists():
         write_atomically(resolved, flags_text(flags).encode())
-    with showing_progress():
-        result = training.train(
+    result, code = finished_or_partial(
+        lambda: training.train(
             loaded.module,
             dataset,
             **what,
@@ -159,11 +158,13 @@ def train_command(
             save_every=run.save_every,
             override=run.override,
             tensorboard=run.tensorboard,
-        )
+        ),
+        f"the same command goes on from the last checkpoint in {run.out}",
+    )
     if not first:
         return Output("")
     write_atomically(resolved, flags_text(flags).encode())
-    return output(result, common, heading=heading, notes={"written": str(result.checkpoint)})
+    return output(result, common, heading=heading, notes={"written": str(result.checkpoint)}, code=code)
 
 
 def _network(text: str, dataset: Dataset, ball: Ball | None, common: Common) -> nn.Module:

@@ -92,6 +92,8 @@ class OptimalRisk(Result):
         What the numbers are about.
     problem
         The sample and its conflicts, from which the methods compute.
+    interrupted
+        Whether the computation was interrupted: the radii finished before, as the exception's `partial`.
 
     Examples
     --------
@@ -110,6 +112,7 @@ class OptimalRisk(Result):
     hard: Int8[np.ndarray, "k n"]
     scope: str
     problem: Problem = field(repr=False)
+    interrupted: bool = False
 
     @property
     def radii(self) -> tuple[Fraction, ...]:
@@ -170,7 +173,9 @@ class OptimalRisk(Result):
             ]
             for limit, column in zip(self.curve, self.hard, strict=True)
         ]
-        return f"{self.scope}\n{text_table(header, rows)}"
+        known = f"interrupted: what follows radius {float(self.radii[-1]):g}, and the class pairs, are missing"
+        missing = [known] if self.interrupted else []
+        return "\n".join([self.scope, text_table(header, rows), *missing])
 
     def to_json(self) -> dict[str, Any]:
         """Return the result made of JSON's types, without `hard`."""
@@ -182,6 +187,7 @@ class OptimalRisk(Result):
                 "scope": self.scope,
                 "curve": curve,
                 "pairs": self.pairs,
+                **({"interrupted": True} if self.interrupted else {}),
             }
         )
 

@@ -47,7 +47,8 @@ class Similarity(Result):
     undefined_a, undefined_b
         Layers in which the estimator sees no variation: their similarity is not defined.
     notes
-        Outputs of the networks that could not be compared, and why.
+        Outputs of the networks that could not be compared, why a layer's similarity is undefined, and where rounding
+        of a layer's features is worth knowing.
 
     Examples
     --------

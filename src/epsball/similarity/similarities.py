@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 from epsball.errors import InputError
+from epsball.interruption import carrying
 from epsball.results import Result, text_table
 from epsball.similarity.heatmap import heatmaps
 from epsball.similarity.hsic import Estimator
@@ -118,7 +119,7 @@ def similarities(
     rows = Rows(data, "data")
     check_rows(rows, rows)
     method = kernel_named(kernel)
-    with ExitStack() as stack:
+    with carrying(lambda: None), ExitStack() as stack:
         sides = [prepare(stack, model, rows, layers, method, estimator, name) for name, model in networks.items()]
         pairs = list(combinations_with_replacement(sides, 2))
         found = measure(pairs, method, estimator, batch_size=batch_size, max_memory=max_memory)

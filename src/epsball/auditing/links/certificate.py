@@ -15,6 +15,7 @@ from epsball.auditing.link import Columns, Findings, Link, RunFindings
 from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
 from epsball.auditing.subject import Shard, Subject
 from epsball.certificates import AUTO, METHODS, Certificates, Certification, Semantics, methods_of
+from epsball.certificates.certify import predictions_of
 from epsball.certificates.own_bound import OwnBound
 from epsball.data import as_pixels
 from epsball.errors import AssumptionError, ModelError, UnsupportedOperation
@@ -99,8 +100,8 @@ class CertificateLink(Link):
         before = subject.classifier.passes.forward
         cheap = tuple(method for method in methods if method not in EXPENSIVE)
         parts = [
-            (rows, self._certificates(shard, rows, names))
-            for rows, names in ((rows_of(full), methods), (rows_of(~full), cheap))
+            (rows, self._certificates(shard, rows, names, part))
+            for rows, names, part in ((rows_of(full), methods, "bounds"), (rows_of(~full), cheap, "cheap-bounds"))
             if len(rows)
         ]
         guards = Ledger.overhead("guards", subject.classifier.passes.forward - before)
@@ -119,11 +120,13 @@ class CertificateLink(Link):
             return full, Ledger.empty()
         subject = shard.subject
         with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
-            result = search_rows(shard, evidence, right, self.screening)
+            result = search_rows(shard, evidence, right, self.screening, "screening")
         full[right] = ~result.broken.cpu()
         return full | sampled(shard, ~full, self.share, self.fewest), in_shard(result.ledger, shard)
 
-    def _certificates(self, shard: Shard, rows: Tensor, methods: tuple[str | OwnBound, ...]) -> Certificates:
+    def _certificates(
+        self, shard: Shard, rows: Tensor, methods: tuple[str | OwnBound, ...], name: str
+    ) -> Certificates:
         subject = shard.subject
         run = Certification(
             verifier=subject.verifier(self.semantics),
@@ -133,8 +136,12 @@ class CertificateLink(Link):
             max_memory=self.max_memory,
         )
         folder = None if shard.folder is None else shard.folder / "certificates"
-        numbers = shard.positions[rows].tolist()
-        return run.certificates(subject.classifier, shard.x[rows], shard.y[rows], folder=folder, numbers=numbers)
+        x, y, numbers = shard.x[rows], shard.y[rows], shard.positions[rows].tolist()
+        predictions = shard.parts.kept(f"{name}: predictions", lambda: predictions_of(subject.classifier, x))
+        if predictions is None:
+            predictions = torch.full_like(y, -1), torch.zeros(len(y), subject.classes, dtype=torch.float64)
+        options = {"folder": folder, "numbers": numbers, "predictions": predictions}
+        return run.certificates(subject.classifier, x, y, keep=shard.parts.bounds(name, shard.rows[rows]), **options)
 
     def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
         """Return certified accuracy, a lower end: what is not certified counts against it."""

@@ -35,6 +35,12 @@ class NaturalLink(Link):
 
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Judge the examples themselves."""
+        found = shard.parts.kept("natural", lambda: self._judged(shard))
+        if found is None:
+            raise KeyboardInterrupt
+        return found
+
+    def _judged(self, shard: Shard) -> Findings:
         classifier = shard.subject.classifier
         judge = Judge(classifier)
         with preserved(shard.subject.seed if classifier.stochastic else None), classifier.in_use():
