@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from epsball import data as datasets
 from epsball import progress
@@ -26,8 +25,7 @@ from epsball.certificates import ALIASES, AUTO, METHODS, MethodName, Semantics
 from epsball.classifier import Classifier
 from epsball.errors import lookup
 from epsball.files import write_json
-
-NoCertificates = Literal["none"]
+from epsball.names import NoCertificates
 
 NO_CERTIFICATES: NoCertificates = "none"
 

@@ -15,6 +15,7 @@ from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output
+from epsball.cli.complaints import complaint
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.limit import limit
@@ -73,7 +74,7 @@ def _run(arguments: list[str], console: Console) -> Output:
     try:
         done = app(arguments, console=console, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return _failed(f"error: {error}\nSee 'epsball --help' and 'epsball COMMAND --help'.", 2)
+        return _failed(f"error: {complaint(error)}", 2)
     except EpsballError as error:
         return _failed(f"error: {error}", error.exit_code)
     except KeyboardInterrupt as interruption:

@@ -2,15 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from epsball import auditing
-from epsball import data as datasets
-from epsball.auditing.audit import NoCertificates
-from epsball.auditing.effort import EffortName
-from epsball.certificates import MethodName, Semantics
 from epsball.cli.common import (
     BatchSize,
     Common,
@@ -18,18 +13,20 @@ from epsball.cli.common import (
     Model,
     Output,
     Perturbation,
-    Precision,
+    SearchPrecision,
     Stochastic,
     Subject,
     load_model,
     load_subject,
     output,
-    png,
 )
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically
-from epsball.models import LoadedModel
-from epsball.similarity import Similarity, cka
+from epsball.names import EffortName, MethodName, NoCertificates, Semantics
+
+if TYPE_CHECKING:
+    from epsball.models import LoadedModel
+    from epsball.similarity import Similarity
 
 REFERENCE_ROWS = 1000
 """Examples on which representations are compared with a reference."""
@@ -43,9 +40,9 @@ class Options:
     Parameters
     ----------
     effort
-        quick, standard or full: the attack, where none is named, and the passes spent on certificates.
+        The attack, where none is named, and the passes spent on certificates.
     attack
-        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
+        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5; by default that of the effort.
     certificates
         Method of the certificates (as for certify), auto for the cascade, or none.
     semantics
@@ -57,7 +54,7 @@ class Options:
     # --budget is the old name, until 0.3.
     effort: Annotated[EffortName, Parameter(name=("--effort", "--budget"))] = "quick"
     attack: str | None = None
-    precision: Precision = "float32"
+    precision: SearchPrecision = "float32"
     batch_size: BatchSize = None
     stochastic: Stochastic = False
     certificates: MethodName | NoCertificates = "auto"
@@ -91,6 +88,8 @@ def audit(
     out
         Folder of the run.
     """
+    from epsball import auditing
+
     subject = load_subject(model, data, ball, common, stochastic=options.stochastic)
     other = None if reference is None else load_model(reference, subject.dataset, common)
     # Before the audit: a reference that cannot be compared is refused at once, not after hours.
@@ -113,6 +112,8 @@ def audit(
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
     if other is not None and compared is not None:
         if out is not None:
+            from epsball.results import png
+
             write_atomically(out / "similarity.csv", compared.to_csv().encode())
             write_atomically(out / "similarity.png", png(compared.plot()))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
@@ -121,8 +122,11 @@ def audit(
     return output(result, common, heading=heading, notes=notes)
 
 
-def _similarity(subject: Subject, other: LoadedModel) -> Similarity:
+def _similarity(subject: Subject, other: "LoadedModel") -> "Similarity":
     """Return the cross-similarity of the audited model and a reference."""
+    from epsball import data as datasets
+    from epsball.similarity import cka
+
     classifier = other.classifier(low=subject.ball.low, high=subject.ball.high)
     x, _ = subject.dataset[:REFERENCE_ROWS]
     with showing_progress():

@@ -1,4 +1,8 @@
-"""What several commands share: naming model, data and ball, showing progress, printing results."""
+"""What several commands share: naming model, data and ball, showing progress, printing results.
+
+The modules of the commands import torch and the pillars inside the functions that need them: help and
+complaints about a command line load nothing heavy.
+"""
 
 import io
 import json
@@ -7,36 +11,47 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
-import torch
 from cyclopts import Parameter
 
-from epsball import data as datasets
-from epsball import models
-from epsball.ball import Ball
-from epsball.classifier import Classifier
-from epsball.cli.fitting import fitting
+from epsball import ball_text
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically
-from epsball.generator_state import preserved
-from epsball.results import png as png
+from epsball.names import Precision
 
 if TYPE_CHECKING:
+    import torch
     from matplotlib.figure import Figure
+
+    from epsball import models
+    from epsball.ball import Ball
+    from epsball.classifier import Classifier
+    from epsball.data import Dataset
 
 INTERRUPTED = 130
 """Exit code of an interrupted command."""
 
-Model = Annotated[str, Parameter(help="The model under test.")]
-Data = Annotated[str, Parameter(help="The data it is tested on.")]
-Perturbation = Annotated[str, Parameter(help="The perturbation set, NORM:RADIUS.")]
+
+def _check_ball(_: object, text: str | None) -> None:
+    if text is not None:
+        ball_text.check(text)
+
+
+AS_BALL = Parameter(validator=_check_ball)
+"""Refuses a text that names no ball, before anything is loaded."""
+
+Model = Annotated[str, Parameter(help="The model under test, as in cnn_a@weights.pt or card.json.")]
+Data = Annotated[str, Parameter(help="The data it is tested on, as in digits or idx:FOLDER,split=test,first=100.")]
+Perturbation = Annotated[str, AS_BALL, Parameter(help="The perturbation set, NORM:RADIUS, as in linf:8/255 or l2:0.5.")]
 Stochastic = Annotated[bool, Parameter(help="The model draws random numbers; it is judged over repetitions.")]
-Precision = Annotated[
-    Literal["float32", "bf16"], Parameter(help="Of the search, float32 or bf16; verdicts are always given in float32.")
+SearchPrecision = Annotated[
+    Precision, Parameter(help="Arithmetic of the search; verdicts are always given in float32.")
 ]
-BatchSize = Annotated[int | None, Parameter(help="Examples searched together.")]
+BatchSize = Annotated[int | None, Parameter(help="Examples searched together; by default as many as fit.")]
+FigureFile = Annotated[Path, Parameter(help="The figure's file: .png, .svg or .pdf, as in figure.png.")]
+Folder = Annotated[Path | None, Parameter(help="Folder of the results.")]
 
 
 @Parameter(name="*")
@@ -72,18 +87,23 @@ class Result(Protocol):
 class Subject:
     """What a command is about: a classifier, data and a ball."""
 
-    classifier: Classifier
-    dataset: datasets.Dataset
-    ball: Ball
+    classifier: "Classifier"
+    dataset: "Dataset"
+    ball: "Ball"
 
 
-def load_model(text: str, dataset: datasets.Dataset, common: Common) -> models.LoadedModel:
+def load_model(text: str, dataset: "Dataset", common: Common) -> "models.LoadedModel":
     """Return the model a text names, on its device; the data give shape and classes where the text does not."""
     return load_model_for(text, dataset.shape, dataset.classes, common)
 
 
-def load_model_for(text: str, shape: tuple[int, ...] | None, classes: int | None, common: Common) -> models.LoadedModel:
+def load_model_for(
+    text: str, shape: tuple[int, ...] | None, classes: int | None, common: Common
+) -> "models.LoadedModel":
     """Return the model a text names, on its device, for inputs of a shape and a number of classes, if known."""
+    from epsball import models
+    from epsball.generator_state import preserved
+
     with preserved(common.seed), showing_progress():
         loaded = models.load(text, shape=shape, classes=classes)
     say(loaded.notes)
@@ -91,8 +111,11 @@ def load_model_for(text: str, shape: tuple[int, ...] | None, classes: int | None
     return loaded
 
 
-def load_data(text: str, model: str, common: Common, *, split: str | None = None) -> datasets.Dataset:
+def load_data(text: str, model: str, common: Common, *, split: str | None = None) -> "Dataset":
     """Return the data a text names, in the layout that a model takes; what was inferred is printed."""
+    from epsball import data as datasets
+    from epsball.cli.fitting import fitting
+
     dataset = fitting(model, datasets.load(text, split=split), common.seed)
     say(dataset.notes)
     return dataset
@@ -106,6 +129,8 @@ def say(notes: Iterable[str]) -> None:
 
 def load_subject(model: str, data: str, ball: str, common: Common, *, stochastic: bool) -> Subject:
     """Return what three texts name; the classifier lives in the ball's box."""
+    from epsball.ball import Ball
+
     perturbation = Ball.parse(ball)
     dataset = load_data(data, model, common)
     loaded = load_model(model, dataset, common)
@@ -113,7 +138,9 @@ def load_subject(model: str, data: str, ball: str, common: Common, *, stochastic
     return Subject(classifier=classifier, dataset=dataset, ball=perturbation)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str) -> "torch.device":
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

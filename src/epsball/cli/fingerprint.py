@@ -5,11 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from epsball.certificates import REAL, Verifier
-from epsball.certificates.replay.files import model_file_name
 from epsball.cli.common import Common, Model, Output, load_model_for
 from epsball.errors import InputError
-from epsball.models.option_values import shape as shape_of
 
 _COMMON = Common()
 _Shape = Annotated[str | None, Parameter(help="Shape of one input, as in 1x28x28, if the model does not say it.")]
@@ -22,6 +19,10 @@ def fingerprint(model: Model, /, *, shape: _Shape = None, classes: _Classes = No
     It is a SHA-256 over the captured network and every one of its weights. epsball replay --model-hash
     accepts only certificates of that model.
     """
+    from epsball.certificates import REAL, Verifier
+    from epsball.certificates.replay.files import model_file_name
+    from epsball.models.option_values import shape as shape_of
+
     loaded = load_model_for(model, None if shape is None else shape_of(shape), classes, common)
     if loaded.shape is None:
         raise InputError(f"{model} does not say the shape of its inputs; give it, as in --shape 1x28x28.")

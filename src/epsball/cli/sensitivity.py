@@ -1,20 +1,16 @@
 """``epsball sensitivity``."""
 
-from pathlib import Path
-
-from epsball import attacks
-from epsball import data as datasets
 from epsball.cli.common import (
     INTERRUPTED,
     Common,
     Data,
+    Folder,
     Model,
     Output,
     Perturbation,
     Stochastic,
     load_subject,
     output,
-    png,
 )
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically, write_json
@@ -30,7 +26,7 @@ def sensitivity(
     ball: Perturbation,
     steps: int = 10,
     stochastic: Stochastic = False,
-    out: Path | None = None,
+    out: Folder = None,
     common: Common = _COMMON,
 ) -> Output:
     """Show how accuracy under PGD changes with steps, step size, start, restarts and the geometry of steps.
@@ -41,9 +37,11 @@ def sensitivity(
     ----------
     steps
         K of the attack from which each setting differs in one option.
-    out
-        Folder of the results.
     """
+    from epsball import attacks
+    from epsball import data as datasets
+    from epsball.results import png
+
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
     x, y = subject.dataset[:]
     with showing_progress():

@@ -9,9 +9,9 @@ from epsball.checks import check_count
 from epsball.classifier.normalise import Statistics
 from epsball.files import write_atomically
 from epsball.generator_state import preserved
+from epsball.recipe import Recipe
 from epsball.results import png
 from epsball.training.engine.optimisers import MakeOptimiser
-from epsball.training.engine.recipe import Recipe
 from epsball.training.engine.step import Stepper
 from epsball.training.loop import Loop
 from epsball.training.objectives.objective import Objective
