@@ -4,10 +4,11 @@ The modules of the commands import torch and the pillars inside the functions th
 complaints about a command line load nothing heavy.
 """
 
+import inspect
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +159,16 @@ class Output:
 
     text: str
     code: int = 0
+
+
+def flowing(text: str) -> str:
+    """Return a text whose paragraphs are one line each, for a terminal of any width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def described(command: Callable[..., object]) -> str:
+    """Return what a command's docstring says before its parameters."""
+    return (inspect.getdoc(command) or "").partition("\n\nParameters\n")[0]
 
 
 @contextmanager

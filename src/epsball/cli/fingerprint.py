@@ -1,6 +1,7 @@
 """``epsball fingerprint``."""
 
 import json
+import re
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -9,7 +10,17 @@ from epsball.cli.common import Common, Model, Output, load_model_for
 from epsball.errors import InputError
 
 _COMMON = Common()
-_Shape = Annotated[str | None, Parameter(help="Shape of one input, as in 1x28x28, if the model does not say it.")]
+
+
+def _check_shape(_: object, text: str | None) -> None:
+    if text is not None and not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text.lower()):
+        raise InputError(f"the shape is '{text}'; write the sizes of one input, as in 1x28x28.")
+
+
+_Shape = Annotated[
+    str | None,
+    Parameter(validator=_check_shape, help="Shape of one input, as in 1x28x28, if the model does not say it."),
+]
 _Classes = Annotated[int | None, Parameter(help="Number of classes, for an architecture built to measure.")]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from epsball.cli.common import AS_BALL, Common, Output, load_data, load_model, output
+from epsball.cli.common import AS_BALL, Common, Output, described, flowing, load_data, load_model, output
 from epsball.cli.configuration import flags_text, from_file
 from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
@@ -183,3 +183,6 @@ def _network(text: str, dataset: "Dataset", ball: "Ball | None", common: Common)
     loaded = load_model(text, dataset, common)
     low, high = (0.0, 1.0) if ball is None else (ball.low, ball.high)
     return loaded.classifier(low=low, high=high).network
+
+
+train.help = flowing(described(train_command))
