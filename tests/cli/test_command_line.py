@@ -1,13 +1,19 @@
 """What the command line says about itself, and to what is wrong with a command line."""
 
+import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from cyclopts import App
 
+import epsball as eb
 from epsball.cli import main
 from epsball.cli.app import app
+from epsball.data.loading import KINDS
+from epsball.models.architectures import ARCHITECTURES
 
 
 def commands(node: App, *path: str):
@@ -122,3 +128,54 @@ def test_a_wrong_command_line_is_told_what_is_wrong(case, capsys):
 def test_the_help_that_is_named_is_that_of_the_command(capsys):
     main(["figure", "gaussian", "--out"])
     assert capsys.readouterr().err.endswith("See 'epsball figure gaussian --help'.\n")
+
+
+def listed(capsys, *subject):
+    """Return the names that `epsball list` prints, by subject."""
+    assert main(["list", *subject, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    return {name: {entry["name"] for entry in entries} for name, entries in document.items()}
+
+
+def test_list_prints_what_is_registered_one_line_each(capsys):
+    names = listed(capsys)
+    assert names["attacks"] >= {*eb.attacks.ATTACKS, "collision", "transfer"}
+    assert names["objectives"] == set(eb.training.OBJECTIVES)
+    assert names["methods"] == {"auto", *eb.certificates.METHODS}
+    assert names["models"] >= {*ARCHITECTURES, "FILE.onnx", "timm:NAME"}
+    assert {name.partition(":")[0] for name in names["data"]} == set(KINDS)
+    assert listed(capsys, "methods") == {"methods": names["methods"]}
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in set().union(*names.values()):
+        own = [line for line in lines if line.split()[:1] == [name]]
+        assert own, name
+        assert all(line.endswith(".") and len(line.split()) > 3 for line in own)
+
+
+def test_attacks_of_other_packages_are_listed_without_being_loaded(capsys, monkeypatch):
+    point = EntryPoint(name="theirs", value="nowhere:Theirs", group="epsball.attacks")
+    monkeypatch.setattr("epsball.attacks.registry.entry_points", lambda group: [point])
+    assert main(["list", "attacks"]) == 0
+    assert "Of another package: nowhere:Theirs." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions_are_written_for_every_shell(shell, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert main(["--install-completion", "--shell", shell]) == 0
+    assert "completions are in" in capsys.readouterr().out
+    files = [file for file in tmp_path.rglob("*epsball*") if file.is_file()]
+    assert len(files) == 1
+    assert all(word in files[0].read_text() for word in ("certify", "alpha-crown", "one-cycle"))
+
+
+def test_bash_completes_options_and_choices(tmp_path, capsys):
+    script = tmp_path / "epsball.sh"
+    assert main(["--install-completion", "--shell", "bash", "--output", str(script)]) == 0
+    capsys.readouterr()
+    asked = (
+        f"source {script}; COMP_WORDS=(epsball attack m d --stop ''); COMP_CWORD=5; _epsball; echo ${{COMPREPLY[*]}}"
+    )
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["first", "never"]

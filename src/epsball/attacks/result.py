@@ -11,6 +11,7 @@ from torch import Tensor
 from epsball import results
 from epsball.attacks.accuracy_curve import AccuracyCurve
 from epsball.attacks.engine.ledger import Ledger
+from epsball.risk import natural_accuracy
 from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class AttackResult(results.Result):
     margin
         z_y - max_{j != y} z_j at `x_adv` by the canonical pass, also where the search ran in
         another precision; NaN where invalid.
+    natural
+        The same at the examples themselves; NaN where the model gave no verdict there.
     nearest, distance
         The nearest verified adversarial point and its distance from its example, in the ball's
         norm; the example itself and NaN where there is none. Minimum-norm attacks find such points
@@ -55,6 +58,7 @@ class AttackResult(results.Result):
     >>> classifier = eb.Classifier(torch.nn.Identity())
     >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
     >>> print(eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method="fgsm"))
+    natural accuracy      1.0000 [0.0250, 1.0000] (1 of 1)
     accuracy under attack 0.0000 [0.0000, 0.9750] (0 of 1)
     passes: 112 forward, 16 backward
     """
@@ -62,6 +66,7 @@ class AttackResult(results.Result):
     x_adv: Float[Tensor, "n *shape"]
     broken: Bool[Tensor, " n"]
     margin: Float64[Tensor, " n"]
+    natural: Float64[Tensor, " n"]
     nearest: Float[Tensor, "n *shape"]
     distance: Float64[Tensor, " n"]
     by: Sequence[str | None]
@@ -76,6 +81,11 @@ class AttackResult(results.Result):
         return float((~self.broken).double().mean())
 
     @property
+    def natural_accuracy(self) -> float:
+        """Accuracy at the examples themselves (invalid ones count as correct)."""
+        return natural_accuracy(self.natural > 0, self.natural.isnan()).value
+
+    @property
     def curve(self) -> AccuracyCurve:
         """Accuracy against radius; beyond the ball it holds for minimum-norm attacks under ``stop="never"`` only."""
         return AccuracyCurve.of(self.distance)
@@ -84,7 +94,9 @@ class AttackResult(results.Result):
         n, unbroken = len(self.broken), int((~self.broken).sum())
         interval = clopper_pearson(unbroken, n)
         forwards, backwards = self.ledger.passes
+        natural = natural_accuracy(self.natural > 0, self.natural.isnan())
         lines = [
+            f"natural accuracy      {natural} ({round(natural.value * n)} of {n})",
             f"accuracy under attack {self.accuracy:.4f} {interval} ({unbroken} of {n})",
             f"passes: {forwards} forward, {backwards} backward",
         ]
@@ -121,6 +133,7 @@ class AttackResult(results.Result):
     def to_json(self) -> dict[str, object]:
         """Return everything but the points as JSON's types."""
         document = {
+            "natural_accuracy": self.natural_accuracy,
             "accuracy": self.accuracy,
             "broken": self.broken,
             "margin": self.margin,

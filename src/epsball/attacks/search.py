@@ -190,15 +190,16 @@ def _collect(
 ) -> AttackResult:
     records = [record for record, _ in chunks]
     device = examples.x.device
-    x_adv, margin, broken, nearest, distance, failed = (
+    x_adv, natural, margin, broken, nearest, distance, failed = (
         torch.cat([getattr(record, name) for record in records]).to(device)
-        for name in ("point", "margin", "broken", "nearest", "distance", "failed")
+        for name in ("point", "natural", "margin", "broken", "nearest", "distance", "failed")
     )
     for record in records:
         if not bool(record.ball.contains(record.point, record.x).all()):
             raise EpsballError("a stored point lies outside its ball: a bug in epsball. Please report it.")
     return AttackResult(
         x_adv=x_adv,
+        natural=natural,
         broken=broken,
         margin=torch.where(failed & ~broken, torch.nan, margin),
         nearest=nearest,

@@ -16,6 +16,7 @@ from epsball.cli.card import card
 from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output, described, flowing
 from epsball.cli.complaints import complaint
+from epsball.cli.completion import installation
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.limit import limit
@@ -53,6 +54,7 @@ for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarit
 app.command(train)
 app.command(figure)
 app.command(list_names, name="list")
+app.command(installation(app), name="--install-completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
