@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from epsball import data as datasets
 from epsball import progress
@@ -30,8 +29,7 @@ from epsball.classifier import Classifier
 from epsball.errors import lookup
 from epsball.files import write_json
 from epsball.interruption import carrying
-
-NoCertificates = Literal["none"]
+from epsball.names import NoCertificates
 
 NO_CERTIFICATES: NoCertificates = "none"
 

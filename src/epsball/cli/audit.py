@@ -2,14 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from epsball import auditing
-from epsball import data as datasets
-from epsball.auditing.effort import EffortName
-from epsball.certificates import Semantics
 from epsball.cli.common import (
     BatchSize,
     Common,
@@ -17,19 +13,22 @@ from epsball.cli.common import (
     Model,
     Output,
     Perturbation,
-    Precision,
+    SearchPrecision,
     Stochastic,
     Subject,
+    bound_or,
     finished_or_partial,
     load_model,
     load_subject,
     output,
-    png,
 )
 from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically
-from epsball.models import LoadedModel
-from epsball.similarity import Similarity, cka
+from epsball.names import EffortName, Semantics
+
+if TYPE_CHECKING:
+    from epsball.models import LoadedModel
+    from epsball.similarity import Similarity
 
 REFERENCE_ROWS = 1000
 """Examples on which representations are compared with a reference."""
@@ -43,11 +42,11 @@ class Options:
     Parameters
     ----------
     effort
-        quick, standard or full: the attack, where none is named, and the passes spent on certificates.
+        The attack, where none is named, and the passes spent on certificates.
     attack
-        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5; FILE.py:NAME is one of your own.
+        An attack NAME[,option=value]..., as in pgd,steps=100, or FILE.py:NAME; by default that of the effort.
     certificates
-        Method of the certificates (as for certify, FILE.py:NAME too), auto for the cascade, or none.
+        Method of the certificates, as for certify, or none.
     semantics
         What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
@@ -57,10 +56,10 @@ class Options:
     # --budget is the old name, until 0.3.
     effort: Annotated[EffortName, Parameter(name=("--effort", "--budget"))] = "quick"
     attack: str | None = None
-    precision: Precision = "float32"
+    precision: SearchPrecision = "float32"
     batch_size: BatchSize = None
     stochastic: Stochastic = False
-    certificates: str = "auto"
+    certificates: Annotated[str, bound_or("none")] = "auto"
     semantics: Semantics = "float32"
     limit: bool = True
 
@@ -91,6 +90,8 @@ def audit(
     out
         Folder of the run.
     """
+    from epsball import auditing
+
     subject = load_subject(model, data, ball, common, stochastic=options.stochastic)
     other = None if reference is None else load_model(reference, subject.dataset, common)
     # Before the audit: a reference that cannot be compared is refused at once, not after hours.
@@ -117,6 +118,8 @@ def audit(
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
     if other is not None and compared is not None:
         if out is not None:
+            from epsball.results import png
+
             write_atomically(out / "similarity.csv", compared.to_csv().encode())
             write_atomically(out / "similarity.png", png(compared.plot()))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
@@ -125,8 +128,11 @@ def audit(
     return output(result, common, heading=heading, notes=notes, code=code)
 
 
-def _similarity(subject: Subject, other: LoadedModel) -> Similarity:
+def _similarity(subject: Subject, other: "LoadedModel") -> "Similarity":
     """Return the cross-similarity of the audited model and a reference."""
+    from epsball import data as datasets
+    from epsball.similarity import cka
+
     classifier = other.classifier(low=subject.ball.low, high=subject.ball.high)
     x, _ = subject.dataset[:REFERENCE_ROWS]
     with showing_progress():

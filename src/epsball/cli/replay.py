@@ -24,7 +24,7 @@ def replay(certificate: Path, /, *more: Path, model_hash: _Hash = None) -> Outpu
     Parameters
     ----------
     certificate
-        A file that epsball certify or epsball audit wrote.
+        A file that epsball certify or epsball audit wrote with --out, as in OUT/certificate-000000.json.gz.
     more
         Further files.
     """

@@ -10,9 +10,9 @@ from epsball.classifier.normalise import Statistics
 from epsball.files import write_atomically
 from epsball.generator_state import preserved
 from epsball.interruption import carrying
+from epsball.recipe import Recipe
 from epsball.results import png
 from epsball.training.engine.optimisers import MakeOptimiser
-from epsball.training.engine.recipe import Recipe
 from epsball.training.engine.step import Stepper
 from epsball.training.loop import Loop
 from epsball.training.objectives.objective import Objective

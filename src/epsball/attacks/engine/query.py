@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -15,13 +15,12 @@ from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.pass_counts import PassCounter
 from epsball.attacks.engine.record import Record, first_lowest
 from epsball.classifier.margins import margins
+from epsball.names import Stop
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Maps (logits, points, rows) to one loss per row; ``rows`` None means one row per example, in order.
 
 Its gradient is taken through the logits and through the points themselves."""
-
-Stop = Literal["first", "never"]
 
 STOPS: tuple[Stop, ...] = get_args(Stop)
 

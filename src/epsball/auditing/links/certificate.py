@@ -124,9 +124,7 @@ class CertificateLink(Link):
         full[right] = ~result.broken.cpu()
         return full | sampled(shard, ~full, self.share, self.fewest), in_shard(result.ledger, shard)
 
-    def _certificates(
-        self, shard: Shard, rows: Tensor, methods: tuple[str | OwnBound, ...], name: str
-    ) -> Certificates:
+    def _certificates(self, shard: Shard, rows: Tensor, methods: tuple[str | OwnBound, ...], name: str) -> Certificates:
         subject = shard.subject
         run = Certification(
             verifier=subject.verifier(self.semantics),
