@@ -1,5 +1,6 @@
 """`audit`: the whole chain, per example, with evidence."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from epsball.errors import lookup
 from epsball.files import write_json
 from epsball.interruption import carrying
 from epsball.names import NoCertificates
+
+_LOG = logging.getLogger(__name__)
 
 NO_CERTIFICATES: NoCertificates = "none"
 
@@ -176,15 +179,29 @@ class _Run:
     def _gather(self, shards: list[ShardEvidence]) -> None:
         """Add the evidence of each shard: from the folder if it is there, else from the links."""
         total = len(self.subject.dataset)
+        self._say_resumed(total)
         for number, start in enumerate(range(0, total, SHARD)):
             stop = min(start + SHARD, total)
             done = None if self.folder is None else self.folder.load(number)
             if done is None:
+                progress.report("examples audited", start, total)
                 self._add_shard(number, slice(start, stop), shards)
+                progress.report("examples audited", stop, total)
+                _LOG.debug("examples %d to %d are audited", start, stop - 1)
             else:
                 shards.append(done)
                 self._parts(number).remove()
-            progress.report("examples audited", stop, total)
+
+    def _say_resumed(self, total: int) -> None:
+        """Say what earlier calls have done, if any."""
+        if self.folder is None:
+            return
+        shards = [number for number in range(-(-total // SHARD)) if self.folder.done(number)]
+        examples = sum(min(SHARD, total - number * SHARD) for number in shards)
+        batches = sum(self.folder.parts_done(number) for number in range(-(-total // SHARD)) if number not in shards)
+        if shards or batches:
+            more = f", and {batches} batches of the next" if batches else ""
+            _LOG.info("resumed: %d of %d examples were audited before%s (%s)", examples, total, more, self.folder.path)
 
     def _add_shard(self, number: int, rows: slice, shards: list[ShardEvidence]) -> None:
         """Add the evidence of a shard; if that is interrupted, what its finished batches found."""

@@ -14,13 +14,14 @@ from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
-from epsball.cli.common import INTERRUPTED, Output, described, flowing
+from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
 from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
+from epsball.cli.progress import Loudness, showing
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
@@ -82,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str], console: Console) -> Output:
     try:
-        done = app(arguments, console=console, exit_on_error=False, print_error=False)
+        command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
+        loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
+        with showing(loudness), called_by(arguments):
+            done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
         return _failed(f"error: {complaint(error)}", 2)
     except EpsballError as error:

@@ -1,5 +1,6 @@
 """``epsball attack``."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,7 +97,8 @@ def attack(
             budget=search.budget,
             batch_size=search.batch_size,
         ),
-        "an attack does not go on from there; an audit with --out does",
+        "an attack does not go on from there; an audit does: "
+        + shlex.join(["epsball", "audit", model, data, "--ball", ball, "--attack", search.method, "--out", "FOLDER"]),
     )
     notes: dict[str, str] = {}
     if out is not None:

@@ -21,10 +21,10 @@ from epsball.cli.common import (
     load_model,
     load_subject,
     output,
+    same_command,
 )
-from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically
-from epsball.names import EffortName, Semantics
+from epsball.names import EffortName, MethodName, NoCertificates, Semantics
 
 if TYPE_CHECKING:
     from epsball.models import LoadedModel
@@ -59,7 +59,7 @@ class Options:
     precision: SearchPrecision = "float32"
     batch_size: BatchSize = None
     stochastic: Stochastic = False
-    certificates: Annotated[str, bound_or("none")] = "auto"
+    certificates: Annotated[MethodName | NoCertificates | str, bound_or("none")] = "auto"
     semantics: Semantics = "float32"
     limit: bool = True
 
@@ -111,9 +111,9 @@ def audit(
             limit=options.limit,
             folder=out,
         ),
-        "with --out a run is kept, and the same command goes on from there"
+        f"without --out nothing is kept; with it a run goes on: {same_command('--out', 'FOLDER')}"
         if out is None
-        else f"the same command goes on from what is kept in {out}",
+        else f"what is finished is kept in {out}; go on with: {same_command()}",
     )
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
     if other is not None and compared is not None:
@@ -135,5 +135,4 @@ def _similarity(subject: Subject, other: "LoadedModel") -> "Similarity":
 
     classifier = other.classifier(low=subject.ball.low, high=subject.ball.high)
     x, _ = subject.dataset[:REFERENCE_ROWS]
-    with showing_progress():
-        return cka(subject.classifier, classifier, datasets.as_pixels(x))
+    return cka(subject.classifier, classifier, datasets.as_pixels(x))

@@ -1,5 +1,6 @@
 """``epsball certify``."""
 
+import shlex
 from typing import Annotated
 
 from epsball.cli.common import (
@@ -15,7 +16,7 @@ from epsball.cli.common import (
     output,
 )
 from epsball.files import write_atomically, write_json
-from epsball.names import Semantics
+from epsball.names import MethodName, Semantics
 
 _COMMON = Common()
 
@@ -26,7 +27,7 @@ def certify(
     /,
     *,
     ball: Perturbation,
-    method: Annotated[str, bound_or()] = "auto",
+    method: Annotated[MethodName | str, bound_or()] = "auto",
     semantics: Semantics = "float32",
     budget: int | None = None,
     max_memory: int | None = None,
@@ -68,7 +69,8 @@ def certify(
             max_memory=max_memory,
             folder=out,
         ),
-        "certify does not go on from there; an audit with --out does",
+        "certify does not go on from there; an audit does: "
+        + shlex.join(["epsball", "audit", model, data, "--ball", ball, "--certificates", method, "--out", "FOLDER"]),
     )
     notes: dict[str, str] = {}
     if out is not None:

@@ -7,8 +7,12 @@ complaints about a command line load nothing heavy.
 import inspect
 import io
 import json
+import logging
+import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, cast, get_args, runtime_checkable
@@ -16,11 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, cast, get_a
 from cyclopts import Parameter
 
 from epsball import ball_text
-from epsball.cli.progress import showing_progress
+from epsball.cli.progress import Loudness
 from epsball.errors import InputError, lookup
 from epsball.files import write_atomically
 from epsball.interruption import partial_of
 from epsball.names import MethodName, Precision
+from epsball.progress import doing
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +38,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LOG = logging.getLogger(__name__)
+
 INTERRUPTED = 130
 """Exit code of an interrupted command."""
+
+_CALL: ContextVar[tuple[str, ...]] = ContextVar("call", default=())
+
+
+@contextmanager
+def called_by(arguments: Iterable[str]) -> Iterator[None]:
+    """Let `same_command` know the arguments of the command that runs inside the block."""
+    token = _CALL.set(tuple(arguments))
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
+def same_command(*more: str) -> str:
+    """Return the command that is running, as a shell takes it, with further arguments."""
+    return shlex.join(["epsball", *_CALL.get(), *more])
 
 
 def _check_ball(_: object, text: str | None) -> None:
@@ -70,8 +94,8 @@ Folder = Annotated[Path | None, Parameter(help="Folder of the results.")]
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Common:
-    """Options of every command.
+class Common(Loudness):
+    """Options of every command that runs a model or reads data.
 
     Parameters
     ----------
@@ -118,7 +142,7 @@ def load_model_for(
     from epsball import models
     from epsball.generator_state import preserved
 
-    with preserved(common.seed), showing_progress():
+    with preserved(common.seed), doing(f"loading {text}"):
         loaded = models.load(text, shape=shape, classes=classes)
     say(loaded.notes)
     loaded.module.to(_device(common.device))
@@ -130,7 +154,8 @@ def load_data(text: str, model: str, common: Common, *, split: str | None = None
     from epsball import data as datasets
     from epsball.cli.fitting import fitting
 
-    dataset = fitting(model, datasets.load(text, split=split), common.seed)
+    with doing(f"reading {text}"):
+        dataset = fitting(model, datasets.load(text, split=split), common.seed)
     say(dataset.notes)
     return dataset
 
@@ -138,7 +163,7 @@ def load_data(text: str, model: str, common: Common, *, split: str | None = None
 def say(notes: Iterable[str]) -> None:
     """Print what was inferred, one line each."""
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        _LOG.info(note)
 
 
 def load_subject(model: str, data: str, ball: str, common: Common, *, stochastic: bool) -> Subject:
@@ -190,8 +215,7 @@ def finished_or_partial(call: Callable[[], T], how_to_go_on: str) -> tuple[T, in
     Where it found nothing, the interruption goes on with `how_to_go_on` as its text.
     """
     try:
-        with showing_progress():
-            return call(), 0
+        return call(), 0
     except KeyboardInterrupt as interruption:
         found = partial_of(interruption)
         if found is None:

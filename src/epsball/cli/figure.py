@@ -9,6 +9,7 @@ from cyclopts import App
 
 from epsball.cli.common import FigureFile, Output, write_figure
 from epsball.cli.minimum_norm import minimum_norm
+from epsball.cli.progress import Loudness
 from epsball.errors import InputError
 from epsball.names import NormName
 
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
     from epsball.ball import Ball
 
+_LOUDNESS = Loudness()
+
 figure = App(name="figure", help="Draw a figure of the chapter into a PNG or SVG file.", help_format="plaintext")
 figure.command(minimum_norm)
 
 
 @figure.command
-def overlap(*, out: FigureFile, norm: NormName = "l2") -> Output:
+def overlap(*, out: FigureFile, norm: NormName = "l2", loudness: Loudness = _LOUDNESS) -> Output:
     """Figure 17.3: disjoint and meeting neighbourhoods.
 
     Parameters
@@ -44,6 +47,7 @@ def gaussian(
     means: tuple[float, float] = (-1.0, 1.0),
     variances: tuple[float, float] = (1.0, 1.0),
     priors: tuple[float, float] = (0.5, 0.5),
+    loudness: Loudness = _LOUDNESS,
 ) -> Output:
     """Section 17.6.3: two Gaussians, the risk of every threshold, and the optimal risk over radii.
 
@@ -69,7 +73,7 @@ def gaussian(
 
 
 @figure.command
-def risk(*runs: Path, out: FigureFile) -> Output:
+def risk(*runs: Path, out: FigureFile, loudness: Loudness = _LOUDNESS) -> Output:
     """Figure 17.4: the risk of a classifier and what the data allow, over radii, and the cross-entropy likewise.
 
     Parameters

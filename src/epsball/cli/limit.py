@@ -19,6 +19,7 @@ from epsball.cli.common import (
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.names import NormName
+from epsball.progress import doing
 from epsball.radius import parse_radius
 
 _COMMON = Common()
@@ -73,7 +74,8 @@ def limit(
     from epsball.results import arrow_bytes, png
 
     wanted = parse_radii(radii)
-    dataset = datasets.load(data)
+    with doing(f"reading {data}"):
+        dataset = datasets.load(data)
     say(dataset.notes)
     x, y = dataset[:]
     if pairs is not None:

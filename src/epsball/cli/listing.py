@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import Parameter
 
 from epsball.cli.common import Output
+from epsball.cli.progress import Loudness
 
 Subject = Literal["attacks", "objectives", "methods", "models", "data"]
 SUBJECTS: tuple[Subject, ...] = get_args(Subject)
 
+_LOUDNESS = Loudness()
 _Subject = Annotated[Subject | None, Parameter(help="What to list; without it, everything.")]
 _Json = Annotated[bool, Parameter(help="Print one JSON document to standard output instead of text.", negative=())]
 
@@ -58,7 +60,7 @@ class Listing:
         return "\n\n".join(_table(subject, entries) for subject, entries in self.entries.items())
 
 
-def list_names(subject: _Subject = None, /, *, json: _Json = False) -> Output:
+def list_names(subject: _Subject = None, /, *, json: _Json = False, loudness: Loudness = _LOUDNESS) -> Output:
     """List attacks, training objectives, methods of certificates, models and data, one line each."""
     wanted = SUBJECTS if subject is None else (subject,)
     listing = Listing(entries={name: list(_SOURCES[name]()) for name in wanted})

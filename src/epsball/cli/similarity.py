@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from epsball.cli.common import AS_BALL, Common, Folder, Output, load_data, load_model, output
-from epsball.cli.progress import showing_progress
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.names import Estimator, KernelName
@@ -93,14 +92,13 @@ def similarity(
     models = [_classifier(text, dataset, ball, common) for text in texts]
     options = comparison.options()
     notes: dict[str, Any] = {}
-    with showing_progress():
-        if also:
-            result = similarities(dict(zip(texts, models, strict=True)), _pixels(dataset), **options)
-        else:
-            result = _compared(models, dataset, ball, common, options)
-            if elsewhere is not None:
-                moved = shift(result, _compared(models, load_data(elsewhere, model_a, common), ball, common, options))
-                notes["shift"] = moved.to_json() if common.json else f"on {elsewhere}\n{moved}"
+    if also:
+        result = similarities(dict(zip(texts, models, strict=True)), _pixels(dataset), **options)
+    else:
+        result = _compared(models, dataset, ball, common, options)
+        if elsewhere is not None:
+            moved = shift(result, _compared(models, load_data(elsewhere, model_a, common), ball, common, options))
+            notes["shift"] = moved.to_json() if common.json else f"on {elsewhere}\n{moved}"
     if out is not None:
         _write(result, out)
         notes["written"] = str(out)

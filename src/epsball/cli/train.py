@@ -18,6 +18,7 @@ from epsball.cli.common import (
     load_data,
     load_model,
     output,
+    same_command,
 )
 from epsball.cli.configuration import flags_text, from_file
 from epsball.errors import InputError
@@ -182,7 +183,7 @@ def train_command(
             override=run.override,
             tensorboard=run.tensorboard,
         ),
-        f"the same command goes on from the last checkpoint in {run.out}",
+        f"the last checkpoint is kept in {run.out}; go on with: {same_command()}",
     )
     if not first:
         return Output("")
