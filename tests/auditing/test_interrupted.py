@@ -1,17 +1,13 @@
 """Ctrl-C in an audit: it reaches the caller, costs one batch at most, and the run goes on to the same bytes."""
 
-import random
 from importlib import import_module
 
-import numpy as np
 import pytest
 import torch
 
 import epsball as eb
 from auditing.cases import BALL, case
-from epsball import Classifier
 from epsball.attacks import PGD
-from helpers import mlp
 
 
 class Stopping(PGD):
@@ -33,9 +29,9 @@ def audited(monkeypatch):
     monkeypatch.setattr(import_module("epsball.auditing.audit"), "SHARD", 40)
     monkeypatch.setattr(import_module("epsball.certificates.certify"), "BATCH", 10)
     monkeypatch.setattr("epsball.auditing.fingerprint.STORED_TYPES", {Stopping: "stopping"}, raising=True)
-    deterministic, x, y = case(60)
+    classifier, x, y = case(60)
 
-    def audit(stop_at=0, classifier=deterministic, **options):
+    def audit(stop_at=0, **options):
         Stopping.calls, Stopping.stop_at = 0, stop_at
         settings = {"attack": Stopping(steps=5), "batch_size": 10, "certificates": "interval", "limit": False}
         return eb.audit(classifier, (x, y), BALL, **{**settings, **options})
@@ -60,29 +56,6 @@ def test_an_interruption_costs_one_batch_and_the_run_ends_with_the_same_bytes(au
     for name in names:
         if name.suffix in (".arrow", ".safetensors"):
             assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
-
-
-class Noisy(torch.nn.Module):
-    """A network that draws from the generators of torch, NumPy and Python."""
-
-    def __init__(self):
-        super().__init__()
-        self.module = mlp()
-
-    def forward(self, x):
-        drawn = float(np.random.normal()) + random.random()  # noqa: NPY002
-        return self.module(x) + 0.05 * torch.randn(len(x), 4) * drawn
-
-
-def test_a_stochastic_model_draws_on_where_it_was(audited, tmp_path):
-    classifier, options = Classifier(Noisy(), stochastic=True), {"certificates": "none"}
-    whole = audited(classifier=classifier, **options)
-    calls = Stopping.calls
-    with pytest.raises(KeyboardInterrupt):
-        audited(3, classifier=classifier, folder=tmp_path / "run", **options)
-    again = audited(classifier=classifier, folder=tmp_path / "run", **options)
-    assert Stopping.calls == calls - 2
-    assert again.evidence.equals(whole.evidence)
 
 
 def test_without_a_folder_what_is_known_travels_on_the_exception(audited):

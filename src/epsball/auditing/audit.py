@@ -222,8 +222,10 @@ class _Run:
 
     def _parts(self, number: int) -> Parts:
         """Return the parts of a shard."""
-        folder = None if self.folder is None else self.folder.parts(number)
-        return Parts(folder, stochastic=self.subject.classifier.stochastic)
+        # A stochastic model draws on from batch to batch, so a run that resumes begins the shard again.
+        if self.folder is None or self.subject.classifier.stochastic:
+            return Parts(None)
+        return Parts(self.folder.parts(number))
 
     def _joined(self, shards: Sequence[ShardEvidence], *, interrupted: bool) -> Audit:
         """Join the shards, ask each link about the whole run, and write what it adds up to.

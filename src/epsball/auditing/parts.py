@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
 
-import numpy as np
 from jaxtyping import Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -17,7 +16,6 @@ from epsball.attacks import AttackResult, Ledger
 from epsball.attacks.engine.ledger import NUMBERS
 from epsball.certificates.cascade import CascadeResult
 from epsball.files import write_atomically
-from epsball.generator_state import generator_states, restore_generators
 
 T = TypeVar("T")
 
@@ -40,9 +38,6 @@ class Parts:
     ----------
     folder
         Where they are written until the shard is done, or None.
-    stochastic
-        Whether the model draws random numbers, which go on from batch to batch: the generators' states after each
-        batch are then written too, and restored when it is read.
 
     Attributes
     ----------
@@ -50,8 +45,8 @@ class Parts:
         Whether only what was found is returned, and nothing more is computed: after an interruption.
     """
 
-    def __init__(self, folder: Path | None, *, stochastic: bool = False) -> None:
-        self._folder, self._stochastic = folder, stochastic
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
         self._found: dict[str, Any] = {}
         self.closed = False
 
@@ -78,13 +73,10 @@ class Parts:
         if self._folder is None or name in self._found:
             return self.kept(name, compute)
         path = self._folder / f"{name}.safetensors"
-        kept = _read(path, form, generators=self._stochastic) if path.exists() else None
+        kept = _read(path, form) if path.exists() else None
         found = self.kept(name, compute) if kept is None else kept
         if kept is None and found is not None and not getattr(found, "interrupted", False):
             tensors, document = form.written(found)
-            if self._stochastic:
-                states, words = _generators_written()
-                tensors, document = tensors | states, document | words
             plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
             write_atomically(path, save(plain, {"document": json.dumps(document)}))
             del self._found[name]
@@ -104,38 +96,14 @@ def _named(name: str, index: Int64[Tensor, " n"]) -> str:
     return f"{name}-{int(index[0]):06d}-{digest:08x}"
 
 
-def _read(path: Path, form: Form, *, generators: bool) -> Any:
+def _read(path: Path, form: Form) -> Any:
     """Return the part in a file; None if it cannot be read, so that it is found again."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            document = json.loads(file.metadata()["document"])
-        found = form.read(tensors, document)
-        if generators:
-            restore_generators(_generators_read(tensors, document))
-        return found
+            return form.read(tensors, json.loads(file.metadata()["document"]))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
-
-
-def _generators_written() -> Content:
-    states = generator_states()
-    kind, words, *rest = states["numpy"]
-    cuda = {f"generator.cuda.{number}": state for number, state in enumerate(states["cuda"])}
-    document = {"python": states["python"], "numpy": [kind, words.tolist(), *rest], "cuda": len(cuda)}
-    return {"generator.torch": states["torch"], **cuda}, {"generators": document}
-
-
-def _generators_read(tensors: dict[str, Tensor], document: dict[str, Any]) -> dict[str, Any]:
-    words = document["generators"]
-    version, python, gauss = words["python"]
-    kind, numpy, *rest = words["numpy"]
-    return {
-        "torch": tensors["generator.torch"],
-        "cuda": [tensors[f"generator.cuda.{number}"] for number in range(words["cuda"])],
-        "python": (version, tuple(python), gauss),
-        "numpy": (kind, np.array(numpy, dtype=np.uint32), *rest),
-    }
 
 
 _POINTS = ("x_adv", "broken", "margin", "natural", "nearest", "distance")
