@@ -15,7 +15,7 @@ from torch import Tensor
 
 from epsball import results
 from epsball.errors import InputError
-from epsball.statistics import Interval, clopper_pearson
+from epsball.statistics import Bound, Interval, clopper_pearson
 
 if TYPE_CHECKING:
     import pyarrow
@@ -103,6 +103,26 @@ class RiskDecomposition(results.Result):
     def to_json(self) -> dict[str, object]:
         """Return the three brackets as JSON's types."""
         return results.jsonable(self)
+
+
+def natural_accuracy(correct: Bool[Tensor, " n"], failed: Bool[Tensor, " n"]) -> Bound:
+    """Return natural accuracy as an upper end: an example without a verdict counts for it.
+
+    Parameters
+    ----------
+    correct
+        Whether the example itself is classified correctly (margin > 0).
+    failed
+        Whether the model gave no verdict at the example itself: the interval covers both cases.
+
+    Examples
+    --------
+    >>> print(natural_accuracy(torch.tensor([True, True, False, False]), torch.tensor([False, False, False, True])))
+    0.7500 [0.0676, 0.9937]
+    """
+    low, high, n = int(correct.sum()), int((correct | failed).sum()), len(correct)
+    interval = Interval(clopper_pearson(low, n).low, clopper_pearson(high, n).high)
+    return Bound(value=high / n, interval=interval, scope="distribution")
 
 
 def decompose(

@@ -231,3 +231,26 @@ def test_the_result_prints_and_exports():
     assert axes.get_xlabel() == "margin left by the attack"
     assert axes.get_ylabel() == "share of all 20 examples at or above"
     assert axes.lines[0].get_ydata()[0] == 1.0
+
+
+def test_natural_accuracy_stands_beside_accuracy_under_attack_and_its_passes_have_a_row():
+    classifier, x, y = case()
+    y[:5] = (y[:5] + 1) % 10
+    result = attack(classifier, x, y, BALL, method=PGD(steps=3))
+    logits = classifier.logits(x)
+    right = logits.argmax(1) == y
+    assert torch.equal(result.natural > 0, right)
+    assert result.natural_accuracy == result.to_json()["natural_accuracy"] == 0.75
+    assert str(result).splitlines()[0] == "natural accuracy      0.7500 [0.5090, 0.9134] (15 of 20)"
+    assert result.ledger.summary()["natural"] == (20, 20, 0)
+
+
+def test_an_example_without_a_verdict_counts_for_natural_accuracy_and_widens_its_interval():
+    module = Wrapped(lambda inner, x: torch.where(x[:, :1] == 1.0, torch.nan, inner(x)), mlp())
+    x, _ = examples(20)
+    x[3, 0] = 1.0
+    y = mlp()(x).argmax(1)
+    result = attack(Classifier(module), x, y, BALL, method=PGD(steps=3))
+    assert result.natural.isnan().tolist() == [i == 3 for i in range(20)]
+    assert result.natural_accuracy == 1.0 >= result.accuracy
+    assert "natural accuracy      1.0000 [0.7513, 1.0000] (20 of 20)" in str(result)

@@ -104,7 +104,10 @@ def attack(
         index = torch.arange(len(x), device=x.device)
         found = search(classifier, Examples(x=x, y=y, index=index, total=len(x), classes=classes), ball, options)
         result = dataclasses.replace(
-            found, ledger=Ledger.concatenate([guards, found.ledger]), overruled=classifier.overruled
+            found,
+            ledger=Ledger.concatenate([guards, found.ledger]),
+            overruled=classifier.overruled,
+            own_files=registry.files_of(options.method),
         )
         if result.interrupted:
             raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from torch import Tensor
 from epsball import figures, results
 from epsball.attacks.accuracy_curve import AccuracyCurve
 from epsball.attacks.engine.ledger import Ledger
+from epsball.risk import natural_accuracy
 from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class AttackResult(results.Result):
         z_y - max_{j != y} z_j at `x_adv` by the canonical pass, also where the search ran in
         another precision; NaN where invalid.
     natural
-        The same at the examples themselves.
+        The same at the examples themselves; NaN where the model gave no verdict there, or was not asked.
     nearest, distance
         The nearest verified adversarial point and its distance from its example, in the ball's
         norm; the example itself and NaN where there is none. Minimum-norm attacks find such points
@@ -51,6 +52,8 @@ class AttackResult(results.Result):
         reached have no margin and count as correct and standing.
     overruled
         The checks of the classifier that its maker overruled.
+    own_files
+        The files of the user's own that the attack was loaded from, and their SHA-256.
 
     Examples
     --------
@@ -58,8 +61,8 @@ class AttackResult(results.Result):
     >>> classifier = eb.Classifier(torch.nn.Identity())
     >>> x, y = torch.tensor([[0.9, 0.3, 0.2]]), torch.tensor([0])
     >>> print(eb.attack(classifier, x, y, eb.Ball("linf", 0.4), method="fgsm"))
+    natural accuracy      1.0000 [0.0250, 1.0000] (1 of 1)
     accuracy under attack 0.0000 [0.0000, 0.9750] (0 of 1)
-    natural accuracy 1.0000 [0.0250, 1.0000] (1 of 1)
     passes: 112 forward, 16 backward
     """
 
@@ -74,6 +77,7 @@ class AttackResult(results.Result):
     invalid: dict[int, str] = field(default_factory=dict)
     interrupted: bool = False
     overruled: tuple[str, ...] = ()
+    own_files: dict[str, str] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -83,7 +87,7 @@ class AttackResult(results.Result):
     @property
     def natural_accuracy(self) -> float:
         """Accuracy at the examples themselves (invalid ones count as correct)."""
-        return float((~(self.natural <= 0)).double().mean())
+        return natural_accuracy(self.natural > 0, self.natural.isnan()).value
 
     @property
     def curve(self) -> AccuracyCurve:
@@ -92,9 +96,10 @@ class AttackResult(results.Result):
 
     def __str__(self) -> str:
         forwards, backwards = self.ledger.passes
+        natural = natural_accuracy(self.natural > 0, self.natural.isnan())
         lines = [
+            f"natural accuracy      {natural} ({round(natural.value * len(self.natural))} of {len(self.natural)})",
             _share("accuracy under attack", ~self.broken),
-            _share("natural accuracy", ~(self.natural <= 0)),
             f"passes: {forwards} forward, {backwards} backward",
         ]
         bad = int(self.ledger.bad_gradients.sum())
@@ -119,6 +124,7 @@ class AttackResult(results.Result):
             lines.append("interrupted: examples not searched to the end count as standing")
         if self.overruled:
             lines.append(f"checks overruled: {', '.join(self.overruled)}")
+        lines += [f"own code: {name}, SHA-256 {digest}" for name, digest in self.own_files.items()]
         return "\n".join(lines)
 
     def _unsearched(self) -> int:
@@ -130,8 +136,8 @@ class AttackResult(results.Result):
     def to_json(self) -> dict[str, object]:
         """Return everything but the points as JSON's types."""
         document = {
-            "accuracy": self.accuracy,
             "natural_accuracy": self.natural_accuracy,
+            "accuracy": self.accuracy,
             "broken": self.broken,
             "margin": self.margin,
             "distance": self.distance,
@@ -140,6 +146,7 @@ class AttackResult(results.Result):
             "interrupted": self.interrupted,
             "passes": dict(zip(("forward", "backward"), self.ledger.passes, strict=True)),
             **({"overruled": self.overruled} if self.overruled else {}),
+            **({"own_files": self.own_files} if self.own_files else {}),
         }
         return results.jsonable(document)
 

@@ -116,12 +116,15 @@ class _Work:
         found = None
         try:
             if not self.interrupted:
+                self._report(rows.start)
                 found = keep(rows, lambda: self._chunk(rows))
-                done, total = min(rows.stop, len(self.examples.x)), len(self.examples.x)
-                progress.report(self.options.method.name, done, total)
+                self._report(min(rows.stop, len(self.examples.x)))
         except KeyboardInterrupt:
             self.interrupted = True
         return self._unsearched(rows) if found is None else found
+
+    def _report(self, done: int) -> None:
+        progress.report(self.options.method.name, done, len(self.examples.x))
 
     def _chunk(self, rows: slice) -> AttackResult:
         """Return what is found on one chunk; after an interruption, what was found until then."""
@@ -204,6 +207,7 @@ class _Work:
             budget=options.budget,
             total=examples.total,
             classes=examples.classes,
+            on_leave=lambda left: self._report(rows.start + left),
         )
         try:
             options.method(query, self.ball, keys=self._keys_by_index(record, rows))

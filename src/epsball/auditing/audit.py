@@ -1,10 +1,10 @@
 """`audit`: the whole chain, per example, with evidence."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from epsball import data as datasets
 from epsball import progress
@@ -24,13 +24,15 @@ from epsball.auditing.parts import Parts
 from epsball.auditing.result import Audit
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
-from epsball.certificates import ALIASES, AUTO, METHODS, MethodName, Semantics
+from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
+from epsball.certificates.own_bound import own_bound
 from epsball.classifier import Classifier
 from epsball.errors import lookup
 from epsball.files import write_json
 from epsball.interruption import carrying
+from epsball.names import NoCertificates
 
-NoCertificates = Literal["none"]
+_LOG = logging.getLogger(__name__)
 
 NO_CERTIFICATES: NoCertificates = "none"
 
@@ -45,7 +47,7 @@ def audit(
     precision: Precision = "float32",
     batch_size: int | None = None,
     seed: int = 0,
-    certificates: MethodName | NoCertificates = "auto",
+    certificates: MethodName | NoCertificates | str | Method | Callable[..., LowerBounds] = "auto",
     semantics: Semantics = "float32",
     limit: bool = True,
     folder: str | Path | None = None,
@@ -76,8 +78,8 @@ def audit(
     seed
         Seed of every draw.
     certificates, semantics
-        Method and claim of `epsball.certify`, or ``"none"``. With ``"auto"`` a network that cannot be
-        captured or bounded is audited without certificates, and the chain says why.
+        Method and claim of `epsball.certify`, your own bounds too, or ``"none"``. With ``"auto"`` a network that
+        cannot be captured or bounded is audited without certificates, and the chain says why.
     limit
         Whether the optimal adversarial risk of the examples is measured; that needs two classes
         and all examples in memory, and is left out above `LIMIT_BYTES` of them.
@@ -111,7 +113,7 @@ def audit(
     ['certified', 'broken', 'misclassified']
     """
     chosen = effort_of(effort, budget)
-    lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
+    proved_by = own_bound(certificates) or _registered(str(certificates))
     method = chosen.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)
@@ -119,10 +121,8 @@ def audit(
         dataset = datasets.load(data)
         before = classifier.passes.forward
         subject = Subject.of(classifier, dataset, ball, seed)
-        proving = CertificateLink(
-            method=ALIASES.get(certificates, certificates), semantics=semantics, budget=chosen.certificate_passes
-        )
-        uncertified = "not asked for" if certificates == NO_CERTIFICATES else proving.refusal(subject)
+        proving = CertificateLink(method=proved_by, semantics=semantics, budget=chosen.certificate_passes)
+        uncertified = "not asked for" if proved_by == NO_CERTIFICATES else proving.refusal(subject)
         guards = Ledger.overhead("guards", classifier.passes.forward - before)
         links: list[Link] = [
             NaturalLink(),
@@ -132,6 +132,12 @@ def audit(
         ]
         where = _run_folder(folder, subject, links)
     return _Run(subject=subject, links=links, guards=guards, folder=where, uncertified=uncertified).result()
+
+
+def _registered(certificates: str) -> str:
+    """Return the stored name of a registered method, of the cascade, or of no certificates."""
+    lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
+    return ALIASES.get(certificates, certificates)
 
 
 def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link]) -> RunFolder | None:
@@ -173,15 +179,29 @@ class _Run:
     def _gather(self, shards: list[ShardEvidence]) -> None:
         """Add the evidence of each shard: from the folder if it is there, else from the links."""
         total = len(self.subject.dataset)
+        self._say_resumed(total)
         for number, start in enumerate(range(0, total, SHARD)):
             stop = min(start + SHARD, total)
             done = None if self.folder is None else self.folder.load(number)
             if done is None:
+                progress.report("examples audited", start, total)
                 self._add_shard(number, slice(start, stop), shards)
+                progress.report("examples audited", stop, total)
+                _LOG.debug("examples %d to %d are audited", start, stop - 1)
             else:
                 shards.append(done)
                 self._parts(number).remove()
-            progress.report("examples audited", stop, total)
+
+    def _say_resumed(self, total: int) -> None:
+        """Say what earlier calls have done, if any."""
+        if self.folder is None:
+            return
+        shards = [number for number in range(-(-total // SHARD)) if self.folder.done(number)]
+        examples = sum(min(SHARD, total - number * SHARD) for number in shards)
+        batches = sum(self.folder.parts_done(number) for number in range(-(-total // SHARD)) if number not in shards)
+        if shards or batches:
+            more = f", and {batches} batches of the next" if batches else ""
+            _LOG.info("resumed: %d of %d examples were audited before%s (%s)", examples, total, more, self.folder.path)
 
     def _add_shard(self, number: int, rows: slice, shards: list[ShardEvidence]) -> None:
         """Add the evidence of a shard; if that is interrupted, what its finished batches found."""

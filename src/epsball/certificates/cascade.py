@@ -1,7 +1,7 @@
 """The cascade: methods in the order of their cost, each example stopping at its first certificate."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.problem import LowerBounds, Problem
-from epsball.certificates.registry import METHODS
+from epsball.certificates.registry import Method
 from epsball.certificates.specification import separated
 
 
@@ -57,7 +57,7 @@ class CascadeResult:
     proofs: dict[int, Proof] = field(default_factory=dict)
 
     @classmethod
-    def nothing(cls, n: int, names: Sequence[str]) -> "CascadeResult":
+    def nothing(cls, n: int, names: Iterable[str]) -> "CascadeResult":
         """Return what is known of n examples before any method ran."""
         return cls(
             margins={name: torch.full((n,), torch.nan, dtype=torch.float64) for name in names},
@@ -88,7 +88,11 @@ class CascadeResult:
 
 
 def run_cascade(
-    problem: Problem, predicted: Tensor, names: Sequence[str], *, budget: int | None = None
+    problem: Problem,
+    predicted: Tensor,
+    methods: Mapping[str, Method],
+    *,
+    budget: int | None = None,
 ) -> CascadeResult:
     """Run the methods over a batch, each on the examples that none before it made stable.
 
@@ -98,19 +102,19 @@ def run_cascade(
         What is bounded: the margins of the predicted classes.
     predicted
         The predicted class of each example.
-    names
-        The methods, cheapest first.
+    methods
+        The methods by name, cheapest first.
     budget
         Passes an example may cost; a method that would exceed it is not run. What `optimised` spends on intermediate
         slopes is counted, but not known before.
     """
-    found = CascadeResult.nothing(len(problem), names)
+    found = CascadeResult.nothing(len(problem), methods)
     boxes: Mapping[str, Box] = {}
     rows = torch.arange(len(problem))
-    for name in names:
+    for name, method in methods.items():
         if not len(rows):
             break
-        price = METHODS[name].cost(problem.take(rows), boxes)
+        price = method.cost(problem.take(rows), boxes)
         if budget is not None:
             keep = found.passes[rows] + price <= budget
             rows, price, boxes = rows[keep], price[keep], _taken(boxes, keep)
@@ -118,7 +122,7 @@ def run_cascade(
             break
         begun = time.process_time()
         # Each method starts from scratch: the checker, told one method, could not derive what another handed on.
-        bounds = METHODS[name](problem.take(rows))
+        bounds = method(problem.take(rows))
         stable = _note(found, name, rows, bounds, problem, predicted)
         found.passes[rows] += price
         for at, more in bounds.passes.items():

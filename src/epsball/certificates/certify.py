@@ -14,9 +14,10 @@ from epsball.ball import Ball
 from epsball.certificates.arithmetic import Arithmetic, Semantics, arithmetic_of
 from epsball.certificates.cascade import CascadeResult, run_cascade
 from epsball.certificates.domain import Domain
-from epsball.certificates.problem import Problem
+from epsball.certificates.own_bound import NOT_REPLAYABLE, OwnBound, own_bound
+from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import propagate
-from epsball.certificates.registry import AUTO, METHODS, MethodName, methods_of
+from epsball.certificates.registry import AUTO, METHODS, Method, MethodName, methods_of
 from epsball.certificates.replay.export import export_certificate
 from epsball.certificates.replay.files import ModelFile, write_model
 from epsball.certificates.result import Certificates
@@ -27,6 +28,7 @@ from epsball.classifier.guards import usable
 from epsball.classifier.margins import margins
 from epsball.errors import InputError, SoundnessError, UnsupportedOperation
 from epsball.interruption import carrying
+from epsball.models.own_code import own_files
 
 BATCH = 32
 """Examples bounded together."""
@@ -38,7 +40,7 @@ def certify(
     y: Int64[Tensor, " n"],
     ball: Ball,
     *,
-    method: MethodName = AUTO,
+    method: MethodName | str | Method | Callable[..., LowerBounds] = AUTO,
     semantics: Semantics = "float32",
     budget: int | None = None,
     max_memory: int | None = None,
@@ -57,7 +59,8 @@ def certify(
     method
         ``"interval"`` (or ``"ibp"``), ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"`` or ``"optimised"``
         (or ``"alpha-crown"``). ``"auto"`` runs those that fit in the order of their cost; each example stops at its
-        first certificate.
+        first certificate. One of your own is a function of a `Problem`, a `Method` made of one, or
+        ``FILE.py:NAME[,option=value]...``.
     semantics
         ``"float32"``: the claim is about the deployed network, in IEEE float32 with sums in any order.
         ``"real"``: about the real-valued function of its weights.
@@ -107,7 +110,8 @@ def certify(
         if classes < 2:
             raise InputError("the model has one logit; a margin needs two.")
         verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
-    methods = methods_of(method, verifier.bounded, ball.norm)
+    own = own_bound(method)
+    methods = methods_of(str(method), verifier.bounded, ball.norm) if own is None else (own,)
     run = Certification(verifier=verifier, ball=ball, methods=methods, budget=budget, max_memory=max_memory)
     found = run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
     return replace(found, overruled=classifier.overruled)
@@ -131,7 +135,8 @@ class Certification:
     Parameters
     ----------
     verifier, ball, methods, budget, max_memory
-        The network and the claim, the perturbation set, and the options of `certify`.
+        The network and the claim, the perturbation set, and the options of `certify`; a method is a registered name or
+        the user's own.
 
     Examples
     --------
@@ -145,9 +150,23 @@ class Certification:
 
     verifier: Verifier
     ball: Ball
-    methods: tuple[str, ...]
+    methods: tuple[str | OwnBound, ...]
     budget: int | None = None
     max_memory: int | None = None
+
+    @property
+    def _entered(self) -> dict[str, Method]:
+        """The methods by name, in their order."""
+        return dict((m.name, m.method) if isinstance(m, OwnBound) else (m, METHODS[m]) for m in self.methods)
+
+    @property
+    def _own(self) -> tuple[OwnBound, ...]:
+        return tuple(method for method in self.methods if isinstance(method, OwnBound))
+
+    @property
+    def _not_replayable(self) -> str | None:
+        """Why no certificate can be replayed, or None."""
+        return NOT_REPLAYABLE if self._own else self.verifier.not_replayable
 
     def certificates(
         self,
@@ -165,7 +184,7 @@ class Certification:
         with carrying(lambda: None):
             predicted, logits = predictions or predictions_of(classifier, x)
             self._check_finite(logits, predicted, numbers)
-            found = CascadeResult.nothing(n, self.methods)
+            found = CascadeResult.nothing(n, self._entered)
             model = self._write_model(folder)
         files: dict[int, Path] = {}
 
@@ -189,7 +208,7 @@ class Certification:
         options = {"arithmetic": verifier.arithmetic, "max_memory": self.max_memory}
         places = verifier.places(predicted)
         problem = Problem.of(verifier.bounded, domain, places, **options)
-        found = run_cascade(problem, places, self.methods, budget=self.budget)
+        found = run_cascade(problem, places, self._entered, budget=self.budget)
         if verifier.finite is not None and verifier.finite.beside is not None:
             last = propagate(verifier.finite.beside, domain, verifier.arithmetic).boxes[verifier.finite.beside.output]
             found.forget(~last.magnitude.isfinite().all(dim=1))
@@ -213,7 +232,7 @@ class Certification:
 
     def _write_model(self, folder: Path | None) -> ModelFile | None:
         """Write the model file; return None where no certificate is written."""
-        if folder is None or self.verifier.not_replayable is not None:
+        if folder is None or self._not_replayable is not None:
             return None
         folder.mkdir(parents=True, exist_ok=True)
         return write_model(self.verifier.graph, folder)
@@ -237,7 +256,8 @@ class Certification:
             assumptions=self.verifier.assumptions,
             invalid=dict.fromkeys(torch.nonzero(predicted < 0)[:, 0].tolist(), "non-finite logits"),
             files=files,
-            not_replayable=self.verifier.not_replayable,
+            not_replayable=self._not_replayable,
+            own_files={method.name: own_files(method.bound) or {} for method in self._own},
             interrupted=interrupted,
         )
 
@@ -249,7 +269,7 @@ def _names(folder: Path, rows: Tensor, numbers: Sequence[int]) -> dict[int, Path
 
 def _replayable(found: CascadeResult) -> list[int]:
     """Return the positions of the examples with a certificate that can be replayed."""
-    return [at for at, method in found.by.items() if METHODS[method].replay is not None]
+    return [at for at, method in found.by.items() if method in METHODS and METHODS[method].replay is not None]
 
 
 def predictions_of(classifier: Classifier, x: Tensor) -> Predictions:

@@ -54,6 +54,8 @@ class Certificates(results.Result):
         Why no certificate of this network can be replayed, or None.
     overruled
         The checks of the classifier that its maker overruled.
+    own_files
+        For each bound of the user's own, by name, the files it was loaded from and their SHA-256.
     interrupted
         Whether it was interrupted: the batches finished before, as the exception's `partial`. The other examples count
         as not certified.
@@ -82,6 +84,7 @@ class Certificates(results.Result):
     files: dict[int, Path] = field(default_factory=dict)
     not_replayable: str | None = None
     overruled: tuple[str, ...] = ()
+    own_files: dict[str, dict[str, str]] = field(default_factory=dict)
     interrupted: bool = False
 
     @property
@@ -103,6 +106,8 @@ class Certificates(results.Result):
             lines.append(f"not replayable: {self.not_replayable}")
         if self.overruled:
             lines.append(f"checks overruled: {', '.join(self.overruled)}")
+        for files in self.own_files.values():
+            lines += [f"own code: {name}, SHA-256 {digest}" for name, digest in files.items()]
         if self.interrupted:
             unbounded = int(self.margin.isnan().sum()) - len(self.invalid)
             lines.append(f"interrupted: {unbounded} of {n} examples have no bound and count as not certified")
@@ -116,8 +121,9 @@ class Certificates(results.Result):
         """Return everything as JSON's types."""
         document = {name: getattr(self, name) for name in self.__dataclass_fields__}
         document["files"] = {row: str(path) for row, path in self.files.items()}
-        if not self.overruled:
-            del document["overruled"]
+        for name in ("overruled", "own_files"):  # Only where there is something to say.
+            if not document[name]:
+                del document[name]
         return results.jsonable({"accuracy": self.accuracy, **document})
 
     def to_arrow(self) -> "pyarrow.Table":

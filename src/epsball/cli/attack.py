@@ -1,15 +1,12 @@
 """``epsball attack``."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
-from safetensors.torch import save
-from torch import Tensor
 
-from epsball import attacks
-from epsball import data as datasets
 from epsball.cli.common import (
     BatchSize,
     Common,
@@ -17,7 +14,7 @@ from epsball.cli.common import (
     Model,
     Output,
     Perturbation,
-    Precision,
+    SearchPrecision,
     Stochastic,
     finished_or_partial,
     load_subject,
@@ -26,6 +23,12 @@ from epsball.cli.common import (
 from epsball.cli.sources import Sources
 from epsball.errors import InputError
 from epsball.files import write_atomically
+from epsball.names import Stop
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from epsball.attacks import AttackResult
 
 
 @Parameter(name="*")
@@ -36,16 +39,17 @@ class Search:
     Parameters
     ----------
     method
-        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
+        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5; epsball list attacks names them.
+        FILE.py:NAME is one of your own.
     stop
         first: an example leaves at its first witness; never: the method runs to its end.
     budget
-        Most passes per example.
+        Most passes per example; by default the method's own end.
     """
 
     method: str = "pgd"
-    stop: Literal["first", "never"] = "first"
-    precision: Precision = "float32"
+    stop: Stop = "first"
+    precision: SearchPrecision = "float32"
     budget: int | None = None
     batch_size: BatchSize = None
     stochastic: Stochastic = False
@@ -72,6 +76,9 @@ def attack(
     out
         A .safetensors file for the points, verdicts, margins and distances.
     """
+    from epsball import attacks
+    from epsball import data as datasets
+
     if out is not None and out.suffix != ".safetensors":
         raise InputError(f"--out is {out}; points are written as a .safetensors file.")
     subject = load_subject(model, data, ball, common, stochastic=search.stochastic)
@@ -90,7 +97,8 @@ def attack(
             budget=search.budget,
             batch_size=search.batch_size,
         ),
-        "an attack does not go on from there; an audit with --out does",
+        "an attack does not go on from there; an audit does: "
+        + shlex.join(["epsball", "audit", model, data, "--ball", ball, "--attack", search.method, "--out", "FOLDER"]),
     )
     notes: dict[str, str] = {}
     if out is not None:
@@ -104,8 +112,10 @@ def attack(
     return output(result, common, heading=heading, notes=notes, code=code)
 
 
-def write_points(out: Path, result: attacks.AttackResult, positions: Tensor) -> None:
+def write_points(out: Path, result: "AttackResult", positions: "Tensor") -> None:
     """Write points, verdicts, margins and distances, and the positions of the examples in their data."""
+    from safetensors.torch import save
+
     names = ("x_adv", "broken", "margin", "nearest", "distance")
     points = {**{name: getattr(result, name) for name in names}, "index": positions}
     plain = {name: tensor.cpu().contiguous() for name, tensor in points.items()}

@@ -2,32 +2,55 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from epsball import data as datasets
-from epsball.ball import parse_radius
-from epsball.cli.common import Common, Output, figure_format, finished_or_partial, output, png, say, write_figure
+from cyclopts import Parameter
+
+from epsball.cli.common import (
+    Common,
+    Folder,
+    Output,
+    figure_format,
+    finished_or_partial,
+    output,
+    say,
+    write_figure,
+)
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
-from epsball.limits import optimal_risk
-from epsball.limits.figures import hard_pairs
-from epsball.results import arrow_bytes
+from epsball.names import NormName
+from epsball.progress import doing
+from epsball.radius import parse_radius
 
 _COMMON = Common()
 _MOST_RADII = 10_000
 _QUARTERS = 4
 
 
+def _check_radii(_: object, text: str) -> None:
+    parse_radii(text)
+
+
+_Data = Annotated[str, Parameter(help="The data, two classes or more, as in digits,first=500.")]
+_Radii = Annotated[
+    str,
+    Parameter(
+        validator=_check_radii,
+        help="One radius, several with commas, or LOW:HIGH:STEP, in pixels, as in 8/255,16/255 or 0:5:0.25.",
+    ),
+]
+
+
 def limit(
-    data: str,
+    data: _Data,
     /,
     *,
-    radii: str,
-    norm: Literal["linf", "l2", "l1"] = "l2",
+    radii: _Radii,
+    norm: NormName = "l2",
     confidence: float = 0.95,
     max_memory: float | None = None,
     pairs: Path | None = None,
-    out: Path | None = None,
+    out: Folder = None,
     common: Common = _COMMON,
 ) -> Output:
     """Compute the optimal adversarial risk of a data set: what no classifier can beat.
@@ -36,23 +59,24 @@ def limit(
 
     Parameters
     ----------
-    data
-        The data; two classes or more.
-    radii
-        One radius, several with commas, or LOW:HIGH:STEP, in pixels, as in 0:5:0.25 or 8/255,16/255.
     norm
-        linf, l2 or l1.
+        The norm that measures the radii.
     confidence
-        Of the lower bound for the distribution.
+        Of the lower bound for the distribution, between 0 and 1.
     max_memory
         GiB that conflicts may take; default: what this machine has. The need is estimated before the work.
     pairs
         Image file for the nearest pairs that an optimal adversary merges at the largest radius.
-    out
-        Folder of the results.
     """
+    from epsball import data as datasets
+    from epsball.limits import optimal_risk
+    from epsball.limits.figures import hard_pairs
+    from epsball.figures import png
+    from epsball.results import arrow_bytes
+
     wanted = parse_radii(radii)
-    dataset = datasets.load(data)
+    with doing(f"reading {data}"):
+        dataset = datasets.load(data)
     say(dataset.notes)
     x, y = dataset[:]
     if pairs is not None:

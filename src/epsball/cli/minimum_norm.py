@@ -2,27 +2,25 @@
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from epsball import attacks, results
-from epsball import data as datasets
-from epsball.attacks.accuracy_curve import AccuracyCurve, plot_curves
-from epsball.attacks.registry import resolve
-from epsball.ball import Ball
 from epsball.cli.common import (
     Common,
     Data,
+    FigureFile,
     Model,
     Output,
+    Perturbation,
     figure_format,
     finished_or_partial,
     load_subject,
     write_figure,
 )
 from epsball.errors import InputError
-from epsball.figures import radius_label
+
+if TYPE_CHECKING:
+    from epsball.attacks.accuracy_curve import AccuracyCurve
+    from epsball.ball import Ball
 
 _COMMON = Common()
 
@@ -32,8 +30,8 @@ def minimum_norm(
     data: Data,
     /,
     *,
-    ball: str,
-    out: Path,
+    ball: Perturbation,
+    out: FigureFile,
     method: tuple[str, ...] = (),
     common: Common = _COMMON,
 ) -> Output:
@@ -41,14 +39,17 @@ def minimum_norm(
 
     Parameters
     ----------
-    ball
-        NORM:RADIUS; the norm and the box count, and for restarts of FAB the radius.
-    out
-        The file, .png, .svg or .pdf.
     method
-        Minimum-norm attacks NAME[,option=value]...; may be given several times (default: all that
-        define the norm).
+        A minimum-norm attack NAME[,option=value]..., as in ddn,steps=100; may be given several times.
+        By default all that define the norm.
     """
+    import torch
+
+    from epsball import attacks, results
+    from epsball import data as datasets
+    from epsball.attacks.accuracy_curve import AccuracyCurve, plot_curves
+    from epsball.figures import radius_label
+
     figure_format(out)
     subject = load_subject(model, data, ball, common, stochastic=False)
     x, y = subject.dataset[:]
@@ -80,8 +81,10 @@ def minimum_norm(
     return Output("\n".join(lines), code)
 
 
-def distinct(curves: Mapping[str, AccuracyCurve]) -> dict[str, AccuracyCurve]:
+def distinct(curves: Mapping[str, "AccuracyCurve"]) -> "dict[str, AccuracyCurve]":
     """Return each curve once, under all names that it has."""
+    import torch
+
     found: dict[str, AccuracyCurve] = {}
     for name, curve in curves.items():
         same = [other for other, drawn in found.items() if torch.equal(drawn.distance, curve.distance)]
@@ -91,12 +94,17 @@ def distinct(curves: Mapping[str, AccuracyCurve]) -> dict[str, AccuracyCurve]:
     return found
 
 
-def _defined_for(ball: Ball) -> list[str]:
+def _defined_for(ball: "Ball") -> list[str]:
     """Return the registered minimum-norm attacks that define the ball's norm."""
+    from epsball import attacks
+    from epsball.attacks.registry import resolve
+
     return [name for name in attacks.ATTACKS if resolve(name).domain == "box" and ball.norm in resolve(name).norms]
 
 
 def _check_minimum_norm(name: str) -> None:
     """Raise InputError if the attack looks only into the ball."""
+    from epsball.attacks.registry import resolve
+
     if resolve(name).domain != "box":
         raise InputError(f"'{name}' searches one ball only; a curve needs a minimum-norm attack, such as ddn or fmn.")

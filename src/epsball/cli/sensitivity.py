@@ -1,12 +1,9 @@
 """``epsball sensitivity``."""
 
-from pathlib import Path
-
-from epsball import attacks
-from epsball import data as datasets
 from epsball.cli.common import (
     Common,
     Data,
+    Folder,
     Model,
     Output,
     Perturbation,
@@ -14,7 +11,6 @@ from epsball.cli.common import (
     finished_or_partial,
     load_subject,
     output,
-    png,
 )
 from epsball.files import write_atomically, write_json
 
@@ -29,7 +25,7 @@ def sensitivity(
     ball: Perturbation,
     steps: int = 10,
     stochastic: Stochastic = False,
-    out: Path | None = None,
+    out: Folder = None,
     common: Common = _COMMON,
 ) -> Output:
     """Show how accuracy under PGD changes with steps, step size, start, restarts and the geometry of steps.
@@ -40,9 +36,11 @@ def sensitivity(
     ----------
     steps
         K of the attack from which each setting differs in one option.
-    out
-        Folder of the results.
     """
+    from epsball import attacks
+    from epsball import data as datasets
+    from epsball.figures import png
+
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
     x, y = subject.dataset[:]
     result, code = finished_or_partial(

@@ -27,6 +27,9 @@ KINDS: dict[str, Callable[..., Dataset]] = {
 }
 """The function behind each kind: it takes the path, and its keywords are the kind's options."""
 
+PATHLESS = ("digits",)
+"""The kinds that take no path."""
+
 _SELECTION = ("first", "indices")
 
 
@@ -81,7 +84,7 @@ def _from_text(text: str, default_split: str) -> Dataset:
             + nearest(kind, KINDS)
         )
     opener = lookup(KINDS, kind, "kind of data:")
-    if not path and kind != "digits":
+    if not path and kind not in PATHLESS:
         raise InputError(f"data text '{text}' has no path; write {kind}:PATH.")
     own = [name for name in inspect.signature(opener).parameters if name != "path"]
     for option in options:

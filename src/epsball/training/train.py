@@ -11,8 +11,8 @@ from epsball.figures import png
 from epsball.files import write_atomically
 from epsball.generator_state import preserved
 from epsball.interruption import carrying
+from epsball.recipe import Recipe
 from epsball.training.engine.optimisers import MakeOptimiser
-from epsball.training.engine.recipe import Recipe
 from epsball.training.engine.step import Stepper
 from epsball.training.loop import Loop
 from epsball.training.objectives.objective import Objective

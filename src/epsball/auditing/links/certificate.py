@@ -16,6 +16,7 @@ from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
 from epsball.auditing.subject import Shard, Subject
 from epsball.certificates import AUTO, METHODS, Certificates, Certification, Semantics, methods_of
 from epsball.certificates.certify import predictions_of
+from epsball.certificates.own_bound import OwnBound
 from epsball.data import as_pixels
 from epsball.errors import AssumptionError, ModelError, UnsupportedOperation
 from epsball.generator_state import preserved
@@ -63,7 +64,7 @@ class CertificateLink(Link):
         **{f"certificate.{method}.margin": "double" for method in METHODS},
     }
 
-    method: str = AUTO
+    method: str | OwnBound = AUTO
     semantics: Semantics = "float32"
     budget: int | None = None
     max_memory: int | None = None
@@ -94,7 +95,7 @@ class CertificateLink(Link):
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Certify the shard's examples."""
         subject = shard.subject
-        methods = methods_of(self.method, subject.verifier(self.semantics).bounded, subject.ball.norm)
+        methods = self._methods(subject)
         full, screened = self._full(shard, evidence)
         before = subject.classifier.passes.forward
         cheap = tuple(method for method in methods if method not in EXPENSIVE)
@@ -105,6 +106,11 @@ class CertificateLink(Link):
         ]
         guards = Ledger.overhead("guards", subject.classifier.passes.forward - before)
         return Findings(columns=_columns(full, parts), ledger=Ledger.concatenate([guards, screened]))
+
+    def _methods(self, subject: Subject) -> tuple[str | OwnBound, ...]:
+        if isinstance(self.method, OwnBound):
+            return (self.method,)
+        return methods_of(self.method, subject.verifier(self.semantics).bounded, subject.ball.norm)
 
     def _full(self, shard: Shard, evidence: Columns) -> tuple[Tensor, Ledger]:
         """Return which examples get all methods, and what it cost to find out."""
@@ -118,7 +124,7 @@ class CertificateLink(Link):
         full[right] = ~result.broken.cpu()
         return full | sampled(shard, ~full, self.share, self.fewest), in_shard(result.ledger, shard)
 
-    def _certificates(self, shard: Shard, rows: Tensor, methods: tuple[str, ...], name: str) -> Certificates:
+    def _certificates(self, shard: Shard, rows: Tensor, methods: tuple[str | OwnBound, ...], name: str) -> Certificates:
         subject = shard.subject
         run = Certification(
             verifier=subject.verifier(self.semantics),
@@ -159,10 +165,10 @@ def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]]) -> Colu
     for rows, found in parts:
         for name in (*flags, "margin", "passes"):
             columns[f"certificate.{name}"][rows] = getattr(found, name)
-        for method, bounds in found.margins.items():
-            columns[f"certificate.{method}.margin"][rows] = bounds
+        for method in METHODS.keys() & found.margins:  # Of the user's own bound there is the margin only.
+            columns[f"certificate.{method}.margin"][rows] = found.margins[method]
         for row, method in zip(rows.tolist(), found.method, strict=True):
             columns["certificate.method"][row] = method
-            replayable = method is not None and METHODS[method].replay is not None and found.not_replayable is None
+            replayable = method in METHODS and METHODS[method].replay is not None and found.not_replayable is None
             columns["certificate.replayable"][row] = replayable
     return columns
