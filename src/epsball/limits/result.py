@@ -170,7 +170,10 @@ class OptimalRisk(Result):
             ]
             for limit, column in zip(self.curve, self.hard, strict=True)
         ]
-        return f"{self.scope}\n{text_table(header, rows)}"
+        lines = [self.scope, text_table(header, rows)]
+        if any(_low(limit.distribution) <= 0 for limit in self.curve):
+            lines.append("where distribution is 0 nothing is known of the source: the risk of the sample is too small")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result made of JSON's types, without `hard`."""
