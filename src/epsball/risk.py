@@ -223,7 +223,7 @@ class Quantities(results.Result):
     --------
     >>> print(Quantities(gap=Interval(0.0, 0.1), excess=Interval(0.0, 0.3), optimal=UNKNOWN))
     quantity  interval
-    --------  ----------------
+    --------  ---------------------------------------------------------------------------
     gap       [0.0000, 0.1000]
     excess    [0.0000, 0.3000]
     optimal   [0.0000, 1.0000]: nothing is known, the data give no bound for their source
