@@ -11,6 +11,7 @@ from epsball import Classifier, certify, models
 from epsball.attacks import PGD, attack
 from epsball.ball import Ball
 from epsball.certificates import METHODS, Certificates
+from epsball.certificates.cascade import CascadeResult
 from epsball.errors import AssumptionError, InputError, ModelError, UnsupportedOperation
 from epsball_replay import replay
 from graph.onnx_models import with_head
@@ -348,3 +349,17 @@ def test_certificates_of_overlapping_maxima_are_accepted(norm, tmp_path):
     found = certify(Classifier(net), x, net(x).argmax(1), ball, method="crown-ibp", folder=tmp_path)
     assert found.files
     assert all(replay(path).stable for path in found.files.values())
+
+
+def test_where_no_bound_is_known_the_reason_is_said(examples):
+    classifier, x, y, ball = network(), *examples, Ball("linf", 0.02)
+    found = certify(classifier, x, y, ball, budget=1)
+    assert f"nothing is known of {len(x)} of {len(x)} examples: no method was run on them" in str(found)
+    assert "nothing is known" not in str(certify(classifier, x, y, ball, method="interval"))
+
+
+def test_a_bound_that_knows_nothing_is_minus_infinity():
+    found = CascadeResult.nothing(3, ["interval", "crown"])
+    found.margins["interval"][:2] = -torch.inf
+    found.margins["crown"][1] = 0.5
+    assert found.best().nan_to_num(nan=7.0, neginf=-torch.inf).tolist() == [-torch.inf, 0.5, 7.0]

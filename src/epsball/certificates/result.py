@@ -26,7 +26,8 @@ class Certificates(results.Result):
         The predicted class p of each example.
     margin
         The largest lower bound, over the methods run, of min over j != p of z_p - z_j on the whole
-        ball; NaN where there is no prediction or no method was run. It is about p, not about the label.
+        ball; NaN where there is no prediction or no method was run, -inf where the methods run know nothing.
+        It is about p, not about the label.
     stable
         Whether margin > 0: no point of the ball is given another class.
     certified
@@ -102,6 +103,7 @@ class Certificates(results.Result):
             "",
             results.text_table(["method", "examples", "first stable by it"], self._by_method()),
         ]
+        lines += self._unknown()
         if self.not_replayable is not None:
             lines.append(f"not replayable: {self.not_replayable}")
         if self.overruled:
@@ -112,6 +114,19 @@ class Certificates(results.Result):
             unbounded = int(self.margin.isnan().sum()) - len(self.invalid)
             lines.append(f"interrupted: {unbounded} of {n} examples have no bound and count as not certified")
         return "\n".join(lines)
+
+    def _unknown(self) -> list[str]:
+        """Return why there is no bound for some examples."""
+        unrun = int(self.margin.isnan().sum()) - len(self.invalid)
+        infinite = int((self.margin == -torch.inf).sum())
+        said = [
+            (len(self.invalid), next(iter(self.invalid.values()), "")),
+            (unrun, "no method was run on them, for their budget pays for none"),
+            (infinite, "every bound is -infinity: intermediate values may overflow, or have no finite bound"),
+        ]
+        return [
+            f"nothing is known of {count} of {len(self.margin)} examples: {why}" for count, why in said if count > 0
+        ]
 
     def _by_method(self) -> list[list[object]]:
         first = [name for name in self.method if name is not None]

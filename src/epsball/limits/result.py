@@ -174,9 +174,14 @@ class OptimalRisk(Result):
             ]
             for limit, column in zip(self.curve, self.hard, strict=True)
         ]
-        known = f"interrupted: what follows radius {float(self.radii[-1]):g}, and the class pairs, are missing"
-        missing = [known] if self.interrupted else []
-        return "\n".join([self.scope, text_table(header, rows), *missing])
+        lines = [self.scope, text_table(header, rows)]
+        if self.interrupted:
+            lines.append(
+                f"interrupted: what follows radius {float(self.radii[-1]):g}, and the class pairs, are missing"
+            )
+        if any(_low(limit.distribution) <= 0 for limit in self.curve):
+            lines.append("where distribution is 0 nothing is known of the source: the risk of the sample is too small")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result made of JSON's types, without `hard`."""
