@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -13,11 +13,10 @@ from epsball.attacks.engine.thin_convolutions import ThinConvolutions
 from epsball.classifier import Classifier
 from epsball.deployed_state import DeployedState
 from epsball.errors import ModelError
+from epsball.names import Precision
 
 FEWEST_ROWS = 16
 """Batches are padded to this many rows: in smaller ones a row's logits depend on the batch size on the CPU."""
-
-Precision = Literal["float32", "bf16"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -15,13 +15,12 @@ from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.pass_counts import PassCounter
 from epsball.attacks.engine.record import Record, first_lowest
 from epsball.classifier.margins import margins
+from epsball.names import Stop
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Maps (logits, points, rows) to one loss per row; ``rows`` None means one row per example, in order.
 
 Its gradient is taken through the logits and through the points themselves."""
-
-Stop = Literal["first", "never"]
 
 STOPS: tuple[Stop, ...] = get_args(Stop)
 
@@ -49,6 +48,11 @@ class Query:
     counter
         Passes and lowest margins, for the ledger.
 
+    Parameters
+    ----------
+    on_leave
+        Told how many examples have left whenever some do.
+
     Examples
     --------
     An attack gets it from `epsball.attack`:
@@ -74,6 +78,7 @@ class Query:
         budget: int | None,
         total: int,
         classes: int,
+        on_leave: Callable[[int], None] | None = None,
     ) -> None:
         self._evaluator, self._judge, self._record = evaluator, judge, record
         self._first, self._budget = stop == "first", budget
@@ -85,6 +90,7 @@ class Query:
         self.neighbourhood = record.ball.at(self.x)
         self.going_on: Tensor | None = None
         self.total, self.classes = total, classes
+        self._on_leave = on_leave
 
     def begin(self, restart: int) -> None:
         """Start the ledger's rows of another restart.
@@ -315,6 +321,8 @@ class Query:
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
         self.neighbourhood = self.neighbourhood.take(kept)
         self.going_on = kept
+        if self._on_leave is not None:
+            self._on_leave(len(self._record.x) - len(kept))
 
 
 def select_rows(affordable: Tensor | None, points: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
