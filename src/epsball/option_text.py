@@ -77,7 +77,7 @@ def read_options(owner: str, defaults: Mapping[str, object], options: Mapping[st
     for name, text in options.items():
         if not readable:
             raise InputError(f"{owner} takes no {name}, nor any other option as text; leave it out.")
-        default = lookup(readable, name, f"option of {owner}")
+        default = lookup(readable, name, f"option of {owner}:")
         kind = type(default)
         try:
             values[name] = kind(text)  # pyright: ignore[reportCallIssue]

@@ -227,7 +227,10 @@ def test_the_result_prints_and_exports():
     assert result.to_arrow().num_rows == 20
     assert result.to_json()["passes"]["forward"] == classifier.passes.forward - 20
     assert result.ledger.to_arrow().column_names[0] == "index"
-    assert result.plot().axes[0].get_xlabel() == "margin left by the attack"
+    (axes,) = result.plot().axes
+    assert axes.get_xlabel() == "margin left by the attack"
+    assert axes.get_ylabel() == "share of all 20 examples at or above"
+    assert axes.lines[0].get_ydata()[0] == 1.0
 
 
 def test_natural_accuracy_stands_beside_accuracy_under_attack_and_its_passes_have_a_row():

@@ -3,10 +3,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import epsball as eb
 from epsball.cli import main
+from epsball.cli.minimum_norm import distinct
 
 pytestmark = pytest.mark.usefixtures("short_audits")
 
@@ -264,6 +266,12 @@ def test_an_audit_shows_the_similarity_with_a_reference(card, capsys):
     arguments = ["audit", str(card), "digits,first=20", "--ball", "linf:0.1", "--reference", str(card)]
     assert main([*arguments, "--attack", "fgsm", "--certificates", "none"]) == 0
     assert f"with {card}" in capsys.readouterr().out
+
+
+def test_a_curve_that_is_another_is_drawn_once():
+    one, two = (eb.attacks.AccuracyCurve.of(torch.tensor(d, dtype=torch.float64)) for d in ([0.1, 0.2], [0.3, 0.4]))
+    curves = {"ddn": one, "fmn": two, "the nearest of all": one}
+    assert list(distinct(curves)) == ["fmn", "ddn = the nearest of all"]
 
 
 def test_the_figure_of_minimum_norms_by_command(card, tmp_path, capsys, monkeypatch):

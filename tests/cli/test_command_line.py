@@ -61,6 +61,10 @@ LIGHT = {
     "an unknown command": ["atack", "mlp", "digits"],
     "a wrong choice": ["certify", "mlp", "digits", "--ball", "linf:0.1", "--method", "crwn"],
     "a wrong number": ["train", "pgd", "mlp", "digits", "--out", "x", "--epochs", "many"],
+    "a wrong seed": ["attack", "mlp", "digits", "--ball", "linf:0.1", "--seed", "-3"],
+    "a wrong figure": ["figure", "overlap", "--out", "a.jpg"],
+    "a wrong file of points": ["attack", "mlp", "digits", "--ball", "linf:0.1", "--out", "x.pt"],
+    "a wrong shape": ["fingerprint", "mlp", "--shape", "1xa"],
     "wrong radii": ["limit", "digits", "--radii", "0:1"],
 }
 

@@ -34,7 +34,7 @@ def test_training_learns_and_its_record_shows_it():
     assert result.classifier.module.training
     assert "under attack" in str(result)
     assert result.to_arrow().num_rows == 3
-    assert len(result.plot().axes) == 3
+    assert len(result.plot().axes) in (2, 3), "a panel of quantities only where there was time for certificates"
 
 
 @pytest.mark.slow

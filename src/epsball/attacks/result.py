@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from epsball import results
+from epsball import figures, results
 from epsball.attacks.accuracy_curve import AccuracyCurve
 from epsball.attacks.engine.ledger import Ledger
 from epsball.risk import natural_accuracy
@@ -156,14 +156,25 @@ class AttackResult(results.Result):
         return results.arrow_table(columns)
 
     def plot(self) -> "Figure":
-        """Draw the distribution of the margins left by the attack."""
-        figure = results.new_figure()
+        """Draw the share of examples whose margin, at the worst point found, is at least a threshold."""
+        known, n = self.margin[~self.margin.isnan()], len(self.margin)
+        if not len(known):
+            return figures.nothing_drawn("no example has a margin")
+        figure = figures.new_figure()
         axes = figure.subplots()
-        margins = self.margin[~self.margin.isnan()].cpu().sort().values
-        share = 1 - (1 + margins.new_tensor(range(len(margins)))) / max(1, len(margins))
-        axes.step(margins.numpy(), share.numpy(), where="post")
-        axes.axvline(0.0, color="black", linewidth=0.8, linestyle=":")
-        axes.set(xlabel="margin left by the attack", ylabel="share of examples above", ylim=(0, 1))
+        figures.draw_survival(
+            axes, known, n, color=figures.BLUE, linewidth=1.8, label="margin at the worst point found"
+        )
+        unbroken = int((~self.broken).sum())
+        interval = clopper_pearson(unbroken, n)
+        spread = [[self.accuracy - interval.low], [interval.high - self.accuracy]]
+        point = {"fmt": "o", "color": figures.BLACK, "markersize": 5, "capsize": 4}
+        label = f"accuracy under attack: {unbroken} of {n}, 95% interval"
+        axes.errorbar([0.0], [self.accuracy], spread, label=label, **point)
+        figures.draw_zero(axes)
+        axes.set(xlabel="margin left by the attack", ylabel=f"share of all {n} examples at or above")
+        axes.set_ylim(-0.02, 1.02)
+        axes.legend(frameon=False, fontsize=figures.SMALL)
         return figure
 
 

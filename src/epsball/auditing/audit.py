@@ -252,6 +252,7 @@ class _Run:
             classifier=self.subject.classifier,
             class_names=self.subject.dataset.class_names,
             folder=None if self.folder is None else self.folder.path,
+            ball=self.subject.ball,
             interrupted=interrupted,
         )
         if self.folder is not None and not interrupted:

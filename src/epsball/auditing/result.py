@@ -10,6 +10,7 @@ import torch
 from epsball.auditing.chain import Chain
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.figure import SHOWN, witness_figure
+from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.results import Result
 
@@ -36,6 +37,8 @@ class Audit(Result):
         The classifier audited, and the names of the data's classes, if it has any.
     folder
         Where the run was written, or None.
+    ball
+        The perturbation set.
     interrupted
         Whether it was interrupted: what is known until then, as the exception's `partial`. Examples without a search
         count as standing, those without a bound as uncertified.
@@ -60,6 +63,7 @@ class Audit(Result):
     classifier: Classifier
     class_names: Sequence[str] | None
     folder: Path | None
+    ball: Ball | None = None
     interrupted: bool = False
 
     @property
@@ -104,8 +108,8 @@ class Audit(Result):
         return self.evidence
 
     def plot(self) -> "Figure":
-        """Draw the first broken examples: clean, witness, magnified difference."""
+        """Draw the first broken examples: clean, witness, signed difference."""
         first = self._first(SHOWN)
         labels = dict(zip(self.evidence["index"].to_pylist(), self.evidence["label"].to_pylist(), strict=True))
         y = torch.tensor([labels[i] for i in first.index.tolist()], dtype=torch.int64)
-        return witness_figure(self.classifier, first.x, y, first.x_adv, first.index, self.class_names)
+        return witness_figure(self.classifier, first.x, y, first.x_adv, first.index, self.class_names, self.ball)

@@ -84,7 +84,7 @@ class CascadeResult:
     def best(self) -> Tensor:
         """Return the largest lower bound over the methods run, (n,); NaN where none was."""
         every = torch.stack(list(self.margins.values()))
-        return every.nan_to_num(nan=-torch.inf).amax(dim=0).masked_fill(every.isnan().all(dim=0), torch.nan)
+        return every.masked_fill(every.isnan(), -torch.inf).amax(dim=0).masked_fill(every.isnan().all(dim=0), torch.nan)
 
 
 def run_cascade(

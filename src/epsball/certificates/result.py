@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from epsball import results
+from epsball.certificates.figure import certificates_figure
 from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Certificates(results.Result):
         The predicted class p of each example.
     margin
         The largest lower bound, over the methods run, of min over j != p of z_p - z_j on the whole
-        ball; NaN where there is no prediction or no method was run. It is about p, not about the label.
+        ball; NaN where there is no prediction or no method was run, -inf where the methods run know nothing.
+        It is about p, not about the label.
     stable
         Whether margin > 0: no point of the ball is given another class.
     certified
@@ -102,6 +103,7 @@ class Certificates(results.Result):
             "",
             results.text_table(["method", "examples", "first stable by it"], self._by_method()),
         ]
+        lines += self._unknown()
         if self.not_replayable is not None:
             lines.append(f"not replayable: {self.not_replayable}")
         if self.overruled:
@@ -112,6 +114,19 @@ class Certificates(results.Result):
             unbounded = int(self.margin.isnan().sum()) - len(self.invalid)
             lines.append(f"interrupted: {unbounded} of {n} examples have no bound and count as not certified")
         return "\n".join(lines)
+
+    def _unknown(self) -> list[str]:
+        """Return why there is no bound for some examples."""
+        unrun = int(self.margin.isnan().sum()) - len(self.invalid)
+        infinite = int((self.margin == -torch.inf).sum())
+        said = [
+            (len(self.invalid), next(iter(self.invalid.values()), "")),
+            (unrun, "no method was run on them, for their budget pays for none"),
+            (infinite, "every bound is -infinity: intermediate values may overflow, or have no finite bound"),
+        ]
+        return [
+            f"nothing is known of {count} of {len(self.margin)} examples: {why}" for count, why in said if count > 0
+        ]
 
     def _by_method(self) -> list[list[object]]:
         first = [name for name in self.method if name is not None]
@@ -133,24 +148,12 @@ class Certificates(results.Result):
         return results.arrow_table({**columns, "method": list(self.method), **bounds, "passes": self.passes})
 
     def plot(self) -> "Figure":
-        """Draw the share of examples whose certified margin exceeds a threshold: by all methods, and by each.
+        """Draw the share of examples whose certified margin is at least a threshold.
 
-        A method's curve is about the examples it was run on, whose number stands beside its name: in the cascade,
-        those that no earlier method made stable.
+        Over all examples by the best bound, and for each method over those it was run on: in the cascade, those that no
+        earlier method made stable.
         """
-        figure = results.new_figure()
-        axes = figure.subplots()
-        curves = {f"{name} (run on {int((~bounds.isnan()).sum())})": bounds for name, bounds in self.margins.items()}
-        for label, bounds in {"the best of all": self.margin, **curves}.items():
-            known = bounds[bounds.isfinite()].sort().values
-            if len(known):
-                share = torch.arange(len(known), 0, -1, dtype=torch.float64) / len(bounds)
-                thick = {"color": "black", "linewidth": 2.0} if bounds is self.margin else {}
-                axes.step(known.numpy(), share.numpy(), where="pre", label=label, **thick)
-        axes.axvline(0.0, color="black", linewidth=0.8, linestyle=":")
-        axes.set(xlabel="certified margin", ylabel="share of examples at or above", ylim=(0, 1))
-        figure.legend(loc="outside right upper", frameon=False)
-        return figure
+        return certificates_figure(self.margin, self.stable, self.margins, self.method)
 
 
 def _proportion(name: str, flags: Tensor) -> str:

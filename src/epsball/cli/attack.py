@@ -76,11 +76,12 @@ def attack(
     out
         A .safetensors file for the points, verdicts, margins and distances.
     """
+    if out is not None and out.suffix != ".safetensors":
+        raise InputError(f"--out is {out}; points are written as a .safetensors file.")
+
     from epsball import attacks
     from epsball import data as datasets
 
-    if out is not None and out.suffix != ".safetensors":
-        raise InputError(f"--out is {out}; points are written as a .safetensors file.")
     subject = load_subject(model, data, ball, common, stochastic=search.stochastic)
     method = sources.method(search.method, subject, common)
     x, y = subject.dataset[:]

@@ -118,10 +118,10 @@ def audit(
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
     if other is not None and compared is not None:
         if out is not None:
-            from epsball.results import png
+            from epsball.figures import png
 
             write_atomically(out / "similarity.csv", compared.to_csv().encode())
-            write_atomically(out / "similarity.png", png(compared.plot()))
+            write_atomically(out / "similarity.png", png(compared.plot((model, other.text))))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
         notes["similarity"] = compared.to_json() if common.json else text
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"

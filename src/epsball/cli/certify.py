@@ -53,7 +53,8 @@ def certify(
     """
     from epsball import certificates
     from epsball import data as datasets
-    from epsball.results import arrow_bytes, png
+    from epsball.figures import png
+    from epsball.results import arrow_bytes
 
     subject = load_subject(model, data, ball, common, stochastic=False)
     x, y = subject.dataset[:]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, cast, get_a
 from cyclopts import Parameter
 
 from epsball import ball_text
+from epsball.checks import check_seed
 from epsball.cli.progress import Loudness
 from epsball.errors import InputError, nearest
 from epsball.files import write_atomically
@@ -89,7 +90,19 @@ SearchPrecision = Annotated[
     Precision, Parameter(help="Arithmetic of the search; verdicts are always given in float32.")
 ]
 BatchSize = Annotated[int | None, Parameter(help="Examples searched together; by default as many as fit.")]
-FigureFile = Annotated[Path, Parameter(help="The figure's file: .png, .svg or .pdf, as in figure.png.")]
+
+
+def _check_figure(_: object, out: Path) -> None:
+    figure_format(out)
+
+
+def _check_seed(_: object, seed: int) -> None:
+    check_seed(seed)
+
+
+FigureFile = Annotated[
+    Path, Parameter(validator=_check_figure, help="The figure's file: .png, .svg or .pdf, as in figure.png.")
+]
 Folder = Annotated[Path | None, Parameter(help="Folder of the results.")]
 
 
@@ -108,7 +121,7 @@ class Common(Loudness):
         Print one JSON document to standard output instead of text.
     """
 
-    seed: int = 0
+    seed: Annotated[int, Parameter(validator=_check_seed)] = 0
     device: str = "auto"
     json: Annotated[bool, Parameter(negative=())] = False
 

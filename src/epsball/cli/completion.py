@@ -29,7 +29,7 @@ def installation(app: App) -> Callable[..., Output]:
             written = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
         except ShellDetectionError as error:
             raise InputError("the shell cannot be told; name it, as in --shell bash.") from error
-        how = "open a new terminal to use them" if output is None else f"load them with: source {written}"
+        how = "open a new terminal to use them" if output is None else "load them from there"
         return Output(f"completions are in {written}; {how}.")
 
     return install_completion

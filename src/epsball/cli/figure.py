@@ -93,15 +93,23 @@ def risk(*runs: Path, out: FigureFile, loudness: Loudness = _LOUDNESS) -> Output
         raise InputError(f"the runs are in the norms {', '.join(sorted(norms))}; give runs of one norm.")
     if len({(subject["network"], subject["data"]) for _, _, subject in audits}) > 1:
         raise InputError("the runs are of different classifiers or data; give audits of one.")
-    chains = [chain for _, chain, _ in audits]
+    radii, chains = [float(ball.radius) for ball, _, _ in audits], [chain for _, chain, _ in audits]
+    if radii[0] > 0:
+        # The limit without an adversary stands in every run; of the classifier, natural accuracy does.
+        first = chains[0]["limit"]
+        still = {"value": first["risk"]["value"] - first["excess"]}
+        radii, chains = [0.0, *radii], [{"places": {}, "limit": {"risk": still}}, *chains]
+    places = {"under_attack": "accuracy under attack", "certified": "certified accuracy"}
+    measured = {name: _risks(chains, place) for name, place in places.items()}
     drawn = risk_figure(
-        np.array([float(ball.radius) for ball, _, _ in audits]),
+        np.array(radii),
         np.array([chain["limit"]["risk"]["value"] for chain in chains]),
-        natural=1.0 - chains[0]["places"]["natural accuracy"]["value"],
-        under_attack=_risks(chains, "accuracy under attack"),
-        certified=_risks(chains, "certified accuracy"),
+        natural=1.0 - chains[-1]["places"]["natural accuracy"]["value"],
+        under_attack=measured["under_attack"][0],
+        certified=measured["certified"][0],
         cross_entropy=_cross_entropies(chains),
-        unit=norms.pop(),
+        intervals={name: (low, high) for name, (_, low, high) in measured.items()},
+        unit=f"({norms.pop()}, pixels of [0, 1])",
     )
     return _written(drawn, out, "")
 
@@ -120,12 +128,17 @@ def _read(run: Path) -> "tuple[Ball, dict[str, Any], dict[str, Any]]":
     return ball, chain, subject
 
 
-def _risks(chains: Sequence[dict[str, Any]], place: str) -> "np.ndarray | None":
-    """Return 1 - the accuracy of a place, NaN where it was not measured; None if it never was."""
+def _risks(chains: Sequence[dict[str, Any]], place: str) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+    """Return 1 - the accuracy of a place with the ends of its interval, NaN where it was not measured."""
     import numpy as np
 
-    values = [1.0 - c["places"][place]["value"] if place in c["places"] else np.nan for c in chains]
-    return None if all(np.isnan(values)) else np.array(values)
+    unknown = {"value": np.nan, "interval": {"low": np.nan, "high": np.nan}}
+    found = [chain["places"].get(place, unknown) for chain in chains]
+    value, high, low = (
+        1.0 - np.array([one["value"] if end is None else one["interval"][end] for one in found], dtype=np.float64)
+        for end in (None, "low", "high")
+    )
+    return value, low, high
 
 
 def _cross_entropies(chains: Sequence[dict[str, Any]]) -> "tuple[np.ndarray, np.ndarray] | None":

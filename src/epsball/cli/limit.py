@@ -69,9 +69,10 @@ def limit(
         Image file for the nearest pairs that an optimal adversary merges at the largest radius.
     """
     from epsball import data as datasets
+    from epsball.figures import png
     from epsball.limits import optimal_risk
     from epsball.limits.figures import hard_pairs
-    from epsball.results import arrow_bytes, png
+    from epsball.results import arrow_bytes
 
     wanted = parse_radii(radii)
     with doing(f"reading {data}"):

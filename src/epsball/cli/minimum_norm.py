@@ -1,5 +1,6 @@
 """``epsball figure minimum-norm``."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from epsball.cli.common import (
 from epsball.errors import InputError
 
 if TYPE_CHECKING:
+    from epsball.attacks.accuracy_curve import AccuracyCurve
     from epsball.ball import Ball
 
 _COMMON = Common()
@@ -46,6 +48,7 @@ def minimum_norm(
     from epsball import attacks, results
     from epsball import data as datasets
     from epsball.attacks.accuracy_curve import AccuracyCurve, plot_curves
+    from epsball.figures import radius_label
 
     figure_format(out)
     subject = load_subject(model, data, ball, common, stochastic=False)
@@ -62,9 +65,10 @@ def minimum_norm(
         distances[f"{name}, interrupted" if code else name] = result.distance.nan_to_num(nan=torch.inf)
         if code:
             break
-    distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)
+    if len(distances) > 1:
+        distances["the nearest of all"] = torch.stack(list(distances.values())).amin(0)
     curves = {name: AccuracyCurve.of(distance) for name, distance in distances.items()}
-    figure = plot_curves(curves, f"{subject.ball.norm} radius")
+    figure = plot_curves(distinct(curves), radius_label(subject.ball.norm), nearest=len(distances) > 1)
     write_figure(figure, out)
     radius = float(subject.ball.radius)
     table = results.text_table(
@@ -75,6 +79,19 @@ def minimum_norm(
     if code:
         lines.append("interrupted: the last attack did not end, and those that follow are missing")
     return Output("\n".join(lines), code)
+
+
+def distinct(curves: Mapping[str, "AccuracyCurve"]) -> "dict[str, AccuracyCurve]":
+    """Return each curve once, under all names that it has."""
+    import torch
+
+    found: dict[str, AccuracyCurve] = {}
+    for name, curve in curves.items():
+        same = [other for other, drawn in found.items() if torch.equal(drawn.distance, curve.distance)]
+        for other in same:
+            del found[other]
+        found[" = ".join([*same, name])] = curve
+    return found
 
 
 def _defined_for(ball: "Ball") -> list[str]:

@@ -39,7 +39,7 @@ def sensitivity(
     """
     from epsball import attacks
     from epsball import data as datasets
-    from epsball.results import png
+    from epsball.figures import png
 
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
     x, y = subject.dataset[:]

@@ -100,7 +100,7 @@ def similarity(
             moved = shift(result, _compared(models, load_data(elsewhere, model_a, common), ball, common, options))
             notes["shift"] = moved.to_json() if common.json else f"on {elsewhere}\n{moved}"
     if out is not None:
-        _write(result, out)
+        _write(result, out, (model_a, model_b if ball is None else f"{model_b} on adversarial examples"))
         notes["written"] = str(out)
     return output(result, common, heading=f"{' and '.join(texts)} on {data}", notes=notes)
 
@@ -117,14 +117,16 @@ def _compared(
     return cka(first, second, x, x_b, **options)
 
 
-def _write(result: "Similarity | Similarities", folder: Path) -> None:
-    from epsball.results import arrow_bytes, png
+def _write(result: "Similarity | Similarities", folder: Path, names: tuple[str, str]) -> None:
+    from epsball.figures import png
+    from epsball.results import arrow_bytes
     from epsball.similarity import Similarity
 
     if isinstance(result, Similarity):
         write_atomically(folder / "similarity.csv", result.to_csv().encode())
     write_atomically(folder / "similarity.arrow", arrow_bytes(result.to_arrow()))
-    write_atomically(folder / "similarity.png", png(result.plot()))
+    figure = result.plot(names) if isinstance(result, Similarity) else result.plot()
+    write_atomically(folder / "similarity.png", png(figure))
 
 
 def _pixels(dataset: "Dataset") -> "Tensor":

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from epsball.data.cifar10 import open_cifar10
@@ -81,7 +82,7 @@ def _from_text(text: str, default_split: str) -> Dataset:
     if kind not in KINDS and ":" not in head:
         raise InputError(
             f"data text '{head}' does not name a kind; write KIND:PATH with KIND one of {', '.join(KINDS)}."
-            + nearest(kind, KINDS)
+            + (_as_path(head) or nearest(kind, KINDS))
         )
     opener = lookup(KINDS, kind, "kind of data:")
     if not path and kind not in PATHLESS:
@@ -98,6 +99,14 @@ def _from_text(text: str, default_split: str) -> Dataset:
     selected = select(data, first=options.get("first"), indices=options.get("indices"))
     shown = {"split": data.split} if data.split else {}
     return replace(selected, name=",".join([head, *(f"{k}={v}" for k, v in {**shown, **options}.items())]))
+
+
+def _as_path(head: str) -> str:
+    """Return how a text that is a path is written as data."""
+    path = Path(head).expanduser()
+    if path.is_dir():
+        return f" It is a folder: write idx:{head}, cifar10:{head} or folder:{head}, by what is in it."
+    return f" It is a file: write npz:{head}." if path.suffix == ".npz" and path.is_file() else ""
 
 
 def _opened(opener: Callable[..., Dataset], path: str, arguments: dict[str, str], head: str) -> Dataset:

@@ -63,8 +63,10 @@ class Similarities(Result):
 
     def plot(self) -> "Figure":
         """Return the heatmaps of all pairs on one colour scale."""
-        panels = {a if a == b else f"{a} (up) and {b}": found for (a, b), found in self.pairs.items()}
-        return heatmaps(panels, columns=math.ceil(math.sqrt(len(panels))))
+        titles = {(a, b): a if a == b else f"{a} (up) and {b}" for a, b in self.pairs}
+        panels = {titles[names]: found for names, found in self.pairs.items()}
+        names = {title: pair for pair, title in titles.items()}
+        return heatmaps(panels, columns=math.ceil(math.sqrt(len(panels))), names=names)
 
     def __str__(self) -> str:
         header = ("network", "and", "mean", "mean of equal layers", "mean off the diagonal", "mean of the last third")

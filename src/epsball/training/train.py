@@ -7,11 +7,11 @@ import torch
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.classifier.normalise import Statistics
+from epsball.figures import png
 from epsball.files import write_atomically
 from epsball.generator_state import preserved
 from epsball.interruption import carrying
 from epsball.recipe import Recipe
-from epsball.results import png
 from epsball.training.engine.optimisers import MakeOptimiser
 from epsball.training.engine.step import Stepper
 from epsball.training.loop import Loop
