@@ -17,6 +17,7 @@ from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
+from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
@@ -42,7 +43,20 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure):
+for verb in (
+    audit,
+    attack,
+    certify,
+    replay,
+    fingerprint,
+    train,
+    card,
+    limit,
+    similarity,
+    sensitivity,
+    landscape,
+    figure,
+):
     app.command(verb)
 
 

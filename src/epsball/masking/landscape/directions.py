@@ -1,9 +1,9 @@
 """Directions by name: displacements that lead from x to points of ball and box."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from epsball.attacks.parts.tensors import column
@@ -34,6 +34,21 @@ _INDEPENDENT = 1e-4
 """Share of its length that a direction must have outside the first one to span a plane with it."""
 
 
+def parsed(text: str) -> tuple[DirectionName, DirectionName]:
+    """Return the two directions that a text names, as in ``gradient,random``.
+
+    Raises
+    ------
+    InputError
+        If it does not name two known ones.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if len(names) != 2:
+        raise InputError(f"directions are '{text}'; give two names, as in gradient,random.")
+    known: dict[str, DirectionName] = {name: name for name in get_args(DirectionName)}
+    return lookup(known, names[0], "direction"), lookup(known, names[1], "direction")
+
+
 def name_of(direction: Direction) -> str:
     """Return the name of a direction, ``given`` for a tensor."""
     if isinstance(direction, Tensor):
@@ -56,8 +71,7 @@ def random_displacement(subject: Subject, keys: Keys) -> Float[Tensor, "n *shape
 def curved_displacement(subject: Subject) -> Float[Tensor, "n *shape"]:
     """Return displacements along the margin's largest curvature, to the side on which the box leaves more room."""
     v = curvature(subject.margin, subject.ball, subject.keys).direction.double()
-    size = length(rows_of(v), subject.around.norm.order)
-    step = subject.around.radius * v / column(size.masked_fill(size == 0, 1.0), v)
+    step = at_radius(subject, v)
     up, down = (_displacement(subject, (subject.x + sign * step).to(subject.x.dtype)) for sign in (1.0, -1.0))
     longer = up.flatten(1).square().sum(1) >= down.flatten(1).square().sum(1)
     return torch.where(column(longer, up), up, down)
@@ -84,10 +98,15 @@ def _displacement(subject: Subject, points: Tensor) -> Float[Tensor, "n *shape"]
     return subject.around.project(points).double() - subject.x.double()
 
 
+def radii(subject: Subject, v: Float[Tensor, "n *shape"]) -> Float64[Tensor, " n"]:
+    """Return the lengths of displacements in the ball's norm, in radii."""
+    return length(rows_of(v), subject.around.norm.order) / subject.around.radius
+
+
 def at_radius(subject: Subject, v: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
     """Return displacements scaled to the radius in the ball's norm; zero ones stay zero."""
-    size = length(rows_of(v), subject.around.norm.order)
-    return v * column(subject.around.radius / size.masked_fill(size == 0, 1.0), v)
+    size = radii(subject, v)
+    return v / column(size.masked_fill(size == 0, 1.0), v)
 
 
 def orthogonal(

@@ -27,6 +27,8 @@ class Line:
         Coordinates in radii (m,).
     margin, loss, predicted
         The model's answers (m,).
+    end
+        Coordinate of the point to which the direction leads.
     inside
         The least and largest e with x + e v in N(x).
     slope, bend
@@ -38,6 +40,7 @@ class Line:
     margin: Float64[Tensor, " m"]
     loss: Float64[Tensor, " m"]
     predicted: Int64[Tensor, " m"]
+    end: float
     inside: tuple[float, float]
     slope: dict[FunctionName, float]
     bend: dict[FunctionName, float]
@@ -47,7 +50,10 @@ def lines(sweep: Sweep, subject: Subject, span: Plane, axis: Float64[Tensor, " k
     """Return the slices of each example along both directions, as they were before the second was made orthogonal."""
     half = FINER * (len(axis) // 2)
     e = torch.arange(-half, half + 1, dtype=torch.float64) * (float(axis[-1]) / half)
-    first, second = ([_line(sweep, subject, v, i, e) for i in range(len(subject))] for v in span.lines)
+    first, second = (
+        [_line(sweep, subject, v, i, e, float(span.ends[i, k])) for i in range(len(subject))]
+        for k, v in enumerate(span.lines)
+    )
     for ways, v in ((first, span.lines[0]), (second, span.lines[1])):
         for function, terms in _expansions(subject, v).items():
             for i, line in enumerate(ways):
@@ -55,13 +61,16 @@ def lines(sweep: Sweep, subject: Subject, span: Plane, axis: Float64[Tensor, " k
     return list(zip(first, second, strict=True))
 
 
-def _line(sweep: Sweep, subject: Subject, v: Float[Tensor, "n *shape"], i: int, e: Float64[Tensor, " m"]) -> Line:
+def _line(
+    sweep: Sweep, subject: Subject, v: Float[Tensor, "n *shape"], i: int, e: Float64[Tensor, " m"], end: float
+) -> Line:
     heights = sweep.heights(i, (v[i], torch.zeros_like(v[i])), e, torch.zeros_like(e))
     return Line(
         e=e,
         margin=heights.margin,
         loss=heights.loss,
         predicted=heights.predicted,
+        end=end,
         inside=_inside(subject, v[i], i),
         slope={},
         bend={},

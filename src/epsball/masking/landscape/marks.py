@@ -87,9 +87,7 @@ class Found:
     def notes(self, replaced: Bool[Tensor, "n 2"]) -> tuple[str, ...]:
         """Return what a reader has to know, one sentence each."""
         notes = [
-            _counted(
-                self._saturated, "FGSM's point follows the margin, since the cross-entropy's gradient is zero"
-            ),
+            _counted(self._saturated, "FGSM's point follows the margin, since the cross-entropy's gradient is zero"),
             _counted(~self.fgsm.known, "no FGSM's point, since the gradient is zero or does not reach the input"),
             _counted(~self._broken, f"no witness was found by {self._method.name}: the lowest margin found is marked"),
         ]

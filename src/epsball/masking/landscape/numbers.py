@@ -52,9 +52,9 @@ class Numbers:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def numbers(subject: Subject, points: Float[Tensor, "n *shape"], given: Float[Tensor, "n *shape"]) -> dict[
-    FunctionName, Numbers
-]:
+def numbers(
+    subject: Subject, points: Float[Tensor, "n *shape"], given: Float[Tensor, "n *shape"]
+) -> dict[FunctionName, Numbers]:
     """Return the numbers of the margin and of the cross-entropy.
 
     Parameters

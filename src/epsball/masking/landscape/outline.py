@@ -13,18 +13,17 @@ Polygon = Float[np.ndarray, "k 2"]
 
 _CHORDS = 720
 _TINY = 1e-9
-_SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+"""The corners of [-1, 1]^2, counter-clockwise."""
 
 
 def box_outline(ball: Ball, x: Tensor, v1: Tensor, v2: Tensor, reach: float) -> Polygon:
     """Return the part of the square [-reach, reach]^2 whose points x + e1 v1 + e2 v2 lie in the box."""
-    square = reach * _SQUARE
+    square = reach * SQUARE
     if ball.low is None or ball.high is None:
         return square
     normals, centre = _columns(v1, v2), x.detach().cpu().double().flatten().numpy()
-    return clipped(
-        square, np.concatenate([normals, -normals]), np.concatenate([ball.high - centre, centre - ball.low])
-    )
+    return clipped(square, np.concatenate([normals, -normals]), np.concatenate([ball.high - centre, centre - ball.low]))
 
 
 def ball_outline(ball: Ball, v1: Tensor, v2: Tensor) -> Polygon:
@@ -35,7 +34,7 @@ def ball_outline(ball: Ball, v1: Tensor, v2: Tensor) -> Polygon:
     if ball.norm == "linf":
         # norm_2 <= sqrt(d) norm_inf bounds both coordinates.
         reach = radius * math.sqrt(len(normals)) / np.linalg.norm(normals, axis=0).min()
-        return clipped(reach * _SQUARE, np.concatenate([normals, -normals]), np.full(2 * len(normals), radius))
+        return clipped(reach * SQUARE, np.concatenate([normals, -normals]), np.full(2 * len(normals), radius))
     angle = np.linspace(0.0, 2 * math.pi, _CHORDS, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     # v1 and v2 are orthogonal, but need not be equally long.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from epsball.attacks.parts.tensors import column
 from epsball.errors import InputError
-from epsball.masking.landscape.directions import at_radius, orthogonal, random_displacement
+from epsball.masking.landscape.directions import at_radius, orthogonal, radii, random_displacement
 from epsball.masking.landscape.subject import Subject
 
 _TRIES = 3
@@ -26,6 +26,8 @@ class Plane:
         Displacements, orthogonal, as long as the radius in the ball's norm: coordinates are in radii.
     lines
         The two directions as they were asked for, before the second was made orthogonal, as long as the radius.
+    ends
+        Where on the lines the points lie to which the directions led, in radii (n, 2).
     replaced
         Where a direction was zero or parallel to the other, so that a random one took its place (n, 2).
     """
@@ -34,6 +36,7 @@ class Plane:
     v1: Float[Tensor, "n *shape"]
     v2: Float[Tensor, "n *shape"]
     lines: tuple[Float[Tensor, "n *shape"], Float[Tensor, "n *shape"]]
+    ends: Float64[Tensor, "n 2"]
     replaced: Bool[Tensor, "n 2"]
 
     def coordinates(self, points: Float[Tensor, "n *shape"]) -> tuple[Float64[Tensor, "n 2"], Float64[Tensor, " n"]]:
@@ -60,8 +63,8 @@ def plane(subject: Subject, first: Tensor, second: Tensor) -> Plane:
     """
     if subject.x[0].numel() < 2:
         raise InputError("the inputs have one coordinate; a landscape is drawn in a plane, which needs two.")
-    first, lost = _independent(subject, first, None)
-    first = at_radius(subject, first)
+    found, lost = _independent(subject, first, None)
+    first = at_radius(subject, found)
     line, parallel = _independent(subject, second, first)
     rest, _ = orthogonal(first, line)
     dtype = subject.x.dtype
@@ -70,6 +73,7 @@ def plane(subject: Subject, first: Tensor, second: Tensor) -> Plane:
         v1=first.to(dtype),
         v2=at_radius(subject, rest).to(dtype),
         lines=(first.to(dtype), at_radius(subject, line).to(dtype)),
+        ends=torch.stack([radii(subject, v) for v in (found, line)], dim=1),
         replaced=torch.stack([lost, parallel], dim=1),
     )
 

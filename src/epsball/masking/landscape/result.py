@@ -88,9 +88,7 @@ class Landscape(results.Result):
         header = ("example", "label", "function", "f(x)", "radius*norm", "to FGSM", "1st", "2nd", "gamma", "curvature")
         header = (*header, "bend", "cosine")
         rows = [
-            (i, int(self.y[i]), name, *_row(found, i))
-            for i in range(len(self))
-            for name, found in self.numbers.items()
+            (i, int(self.y[i]), name, *_row(found, i)) for i in range(len(self)) for name, found in self.numbers.items()
         ]
         where = [
             f"example {i}: {mark.name} at ({mark.e1:.3f}, {mark.e2:.3f}), {100 * mark.off:.1f}% off the plane, "
@@ -144,16 +142,13 @@ class Landscape(results.Result):
         """Draw slices, map and surface, one row per example (the first eight, if it is not said which)."""
         from epsball.masking.landscape.drawing.overview import overview
 
-        return overview(self, quantity, self._chosen(examples))
+        return overview({"": self}, quantity, range(min(MOST_DRAWN, len(self))) if examples is None else examples)
 
     def to_html(self, title: str = "Landscape") -> str:
         """Return one page without network: figures of margin and cross-entropy, numbers and notes."""
         from epsball.masking.landscape.drawing.page import page
 
-        return page(self, title, self._chosen(None))
-
-    def _chosen(self, examples: Sequence[int] | None) -> list[int]:
-        return list(range(min(MOST_DRAWN, len(self)))) if examples is None else list(examples)
+        return page({"": self}, title)
 
 
 def _row(found: Numbers, i: int) -> tuple[float, ...]:

@@ -20,8 +20,8 @@ from epsball.masking.landscape.subject import Subject
 CACHE = 2 * 2**20
 """Bytes that the widest layer's input and output may take on the CPU: larger batches leave its cache and are slower."""
 
-MOST_ROWS = {"cpu": 256}
-"""Beyond it nothing is gained."""
+MOST_ON_CPU, MOST_ON_GPU = 256, 65536
+"""Points per pass beyond which nothing is gained."""
 
 _SHARE_OF_MEMORY = 0.25
 """Share of a device's free memory for the widest layer; others live beside it."""
@@ -121,12 +121,10 @@ def rows_that_fit(classifier: Classifier, x: Float[Tensor, "n *shape"]) -> int:
     with torch.no_grad(), widest:
         classifier.forward(x[:1].expand(FEWEST_ROWS, *x.shape[1:]))
     per_row = max(widest.bytes / FEWEST_ROWS, x[0].numel() * x.element_size())
-    if x.device.type == "cuda":
-        room = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(x.device)[0]
-    else:
-        room = CACHE
+    on_gpu = x.device.type == "cuda"
+    room = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(x.device)[0] if on_gpu else CACHE
     blocks = int(room / per_row / FEWEST_ROWS)
-    return FEWEST_ROWS * max(1, min(blocks, MOST_ROWS.get(x.device.type, 2**16) // FEWEST_ROWS))
+    return FEWEST_ROWS * max(1, min(blocks, (MOST_ON_GPU if on_gpu else MOST_ON_CPU) // FEWEST_ROWS))
 
 
 class _Widest(TorchFunctionMode):
@@ -163,5 +161,3 @@ def spaced(reach: float, points: int) -> Float64[Tensor, " points"]:
     """Return coordinates from -reach to reach that hold 0 exactly; ``points`` is odd."""
     half = points // 2
     return torch.arange(-half, half + 1, dtype=torch.float64) * (reach / half)
-
-
