@@ -8,7 +8,7 @@ from torch import Tensor
 
 from epsball.ball import Ball
 
-Polygon = Float[np.ndarray, "k 2"]
+Polygon = Float[np.ndarray, "_ 2"]
 """Corners in order, in the coordinates of the plane; empty where nothing is inside."""
 
 _CHORDS = 720

@@ -15,15 +15,23 @@ if TYPE_CHECKING:
 
     from epsball.masking.landscape.result import Landscape, Quantity
 
+_LONGEST = 26
+"""Characters of a title that fit over a panel."""
+
 
 def overview(landscapes: Mapping[str, "Landscape"], quantity: "Quantity", examples: Sequence[int]) -> "Figure":
     """Draw examples of one or several classifiers, row under row, each under its classifier's title."""
     wanted = [
-        (landscape, i, f"{title}, example {i}" if title else f"example {i}")
+        (landscape, i, f"{_short(title)}, example {i}" if title else f"example {i}")
         for i in examples
         for title, landscape in landscapes.items()
     ]
     return rows(wanted, quantity)
+
+
+def _short(title: str) -> str:
+    """Return a title that fits over one panel: the end of a long one."""
+    return title if len(title) <= _LONGEST else f"…{title[1 - _LONGEST :]}"
 
 
 def rows(wanted: Sequence[tuple["Landscape", int, str]], quantity: "Quantity") -> "Figure":
