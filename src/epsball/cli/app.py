@@ -19,6 +19,7 @@ from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
+from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
 from epsball.cli.progress import Loudness, showing
@@ -50,7 +51,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarity, sensitivity):
+for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
     app.command(verb, help=flowing(described(verb)))
 app.command(train)
 app.command(figure)
