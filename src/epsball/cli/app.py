@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -28,6 +29,7 @@ from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
 from epsball.errors import EpsballError
+from epsball.option_text import is_own
 
 HELP = """How robust is a classifier really, provably, and compared with what is possible at all.
 
@@ -92,10 +94,21 @@ def _run(arguments: list[str], console: Console) -> Output:
         return _failed(f"error: {complaint(error)}", 2)
     except EpsballError as error:
         return _failed(f"error: {error}", error.exit_code)
+    except Exception as error:
+        place = _in_own_code(error)
+        if place is None:
+            raise
+        return _failed(f"error: {place}: {type(error).__name__}: {error}. Your own code failed; correct it there.", 2)
     except KeyboardInterrupt as interruption:
         kept = str(interruption) or "nothing was found yet"
         return _failed(f"interrupted; {kept}", INTERRUPTED)
     return done if isinstance(done, Output) else Output("")
+
+
+def _in_own_code(error: Exception) -> str | None:
+    """Return file and line of the user's own code in which an error arose, if it did."""
+    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if is_own(frame[0].f_globals["__name__"])]
+    return f"{frames[-1][0].f_code.co_filename}, line {frames[-1][1]}" if frames else None
 
 
 def _failed(message: str, code: int) -> Output:
