@@ -243,7 +243,7 @@ def test_batches_shrink_with_the_widest_layer():
 def test_out_of_memory_halves_the_batch():
     class Greedy(nn.Module):
         def forward(self, x):
-            if len(x) > 40:
+            if len(x) > 50:
                 raise torch.OutOfMemoryError("too large")
             return x
 

@@ -17,7 +17,7 @@ from epsball.full_precision import full_precision
 from epsball.masking.geometry.surface import cross_entropy
 from epsball.masking.landscape.subject import Subject
 
-CACHE = 2 * 2**20
+CACHE = 4 * 2**20
 """Bytes that the widest layer's input and output may take on the CPU: larger batches leave its cache and are slower."""
 
 MOST_ON_CPU, MOST_ON_GPU = 256, 65536
@@ -42,13 +42,6 @@ class Heights:
     margin: Float64[Tensor, " k"]
     loss: Float64[Tensor, " k"]
     predicted: Int64[Tensor, " k"]
-
-    @classmethod
-    def joined(cls, parts: list["Heights"]) -> "Heights":
-        """Return heights one after the other, on the CPU."""
-        return cls(
-            **{name: torch.cat([getattr(p, name) for p in parts]).cpu() for name in ("margin", "loss", "predicted")}
-        )
 
 
 class Sweep:
@@ -77,30 +70,37 @@ class Sweep:
         x, y = self._subject.x[example], self._subject.y[example]
         v1, v2 = directions
         e1, e2 = (e.to(x.device, x.dtype) for e in (e1, e2))
-        parts: list[Heights] = []
+        logits: list[Tensor] = []
         done = 0
         with torch.no_grad(), full_precision(x.device):
             while done < len(e1):
-                block = slice(done, done + self.rows)
+                # A short rest goes with the block before it: alone it would be padded.
+                rows = self.rows if len(e1) - done >= self.rows + FEWEST_ROWS else len(e1) - done
+                block = slice(done, done + rows)
                 try:
-                    parts.append(self._block(x, y, v1, v2, e1[block], e2[block]))
+                    logits.append(self._at(x, v1, v2, e1[block], e2[block]))
                 except ModelError as error:
                     if not isinstance(error.__cause__, torch.OutOfMemoryError) or self.rows <= FEWEST_ROWS:
                         raise
                     self.rows = max(FEWEST_ROWS, self.rows // 2)
                     continue
                 done = block.stop
-        return Heights.joined(parts)
+            # Once for all points: on small batches these operations would take as long as a small network.
+            return self._read(torch.cat(logits), y.expand(len(e1)))
 
-    def _block(self, x: Tensor, y: Tensor, v1: Tensor, v2: Tensor, e1: Tensor, e2: Tensor) -> Heights:
+    def _at(self, x: Tensor, v1: Tensor, v2: Tensor, e1: Tensor, e2: Tensor) -> Float[Tensor, "k columns"]:
+        """Return logits at the points of a block."""
         column = (-1, *[1] * x.ndim)
         points = torch.addcmul(x, e1.view(column), v1)
-        points.addcmul_(e2.view(column), v2)
-        logits = self._logits(points)
-        labels = y.expand(len(points))
+        # A copy: a model may return the same buffer again.
+        return self._logits(points.addcmul_(e2.view(column), v2)).clone()
+
+    def _read(self, logits: Tensor, labels: Tensor) -> Heights:
         effective = self._classifier.effective_logits(logits, labels)
         return Heights(
-            margin=margins(effective, labels), loss=cross_entropy(effective, labels), predicted=logits.argmax(1)
+            margin=margins(effective, labels).cpu(),
+            loss=cross_entropy(effective, labels).cpu(),
+            predicted=logits.argmax(1).cpu(),
         )
 
     def _logits(self, points: Tensor) -> Tensor:
@@ -137,9 +137,9 @@ class _Widest(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run an operation and measure what goes in and comes out, weights left out."""
+        """Run an operation and measure what goes in and comes out, one entry per row; weights are left out."""
         result = func(*args, **(kwargs or {}))
-        seen = [t for t in (*_tensors(args), *_tensors((result,))) if not isinstance(t, torch.nn.Parameter)]
+        seen = [t for t in (*_tensors(args), *_tensors((result,))) if t.ndim and len(t) == FEWEST_ROWS]
         self.bytes = max(self.bytes, sum(t.numel() * t.element_size() for t in seen))
         return result
 
