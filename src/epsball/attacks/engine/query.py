@@ -85,6 +85,7 @@ class Query:
         self.neighbourhood = record.ball.at(self.x)
         self.going_on: Tensor | None = None
         self.total, self.classes = total, classes
+        self._keeping = True
 
     def begin(self, restart: int) -> None:
         """Start the ledger's rows of another restart.
@@ -122,6 +123,10 @@ class Query:
         """Return each active example's point of lowest margin seen in the ball, and that margin."""
         return self._record.candidates(self._active), self._record.lowest(self._active)
 
+    def bad_gradients(self) -> Int64[Tensor, " n"]:
+        """Return how many gradients of each active example had NaN or infinite entries in this restart."""
+        return self.counter.bad[self._active]
+
     def nearest(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
         """Return each active example's nearest point of the box that looked adversarial, and its distance.
 
@@ -149,6 +154,38 @@ class Query:
         query = copy.copy(self)
         query._evaluator = AveragedEvaluator(self._evaluator, samples, noise)
         return query
+
+    def unrecorded(self) -> "Query":
+        """Return this query without a memory: its passes are counted, what they show is not kept.
+
+        For measurements that must leave the search as it is.
+        """
+        query = copy.copy(self)
+        query._keeping = False
+        return query
+
+    def of(self, rows: Int64[Tensor, " k"]) -> "Query":
+        """Return this query with some of the active examples only; what it finds is kept as ever.
+
+        The examples that it lets leave go from this query by `catch_up`.
+        """
+        query = copy.copy(self)
+        query._keep_rows(rows)
+        query.going_on = None
+        return query
+
+    def catch_up(self) -> None:
+        """Let the examples leave that another view of this search has finished.
+
+        Raises
+        ------
+        SearchEnded
+            If no example is active any more.
+        """
+        self.going_on = None
+        self._leave()
+        if len(self._active) == 0:
+            raise SearchEnded
 
     @contextmanager
     def module(self) -> Iterator[CountingModule]:
@@ -275,6 +312,11 @@ class Query:
         owners = self._owners(rows)
         self.counter.passes(owners, forwards, backwards)
         margin = margins(logits, self._labels(rows))
+        if not self._keeping:
+            self.going_on = None
+            if self._budget is not None:
+                self._leave()
+            return margin
         if self._record.nearest_candidates:
             size = logits.masked_fill(logits == -torch.inf, 0.0).abs().amax(1)
             self._record.propose_nearest(owners, points, margin, size, self._evaluator.rounding)
@@ -311,10 +353,13 @@ class Query:
         if bool(staying.all()):
             return
         kept = torch.nonzero(staying)[:, 0]
+        self._keep_rows(kept)
+        self.going_on = kept
+
+    def _keep_rows(self, kept: Tensor) -> None:
         self._active = self._active[kept]
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
         self.neighbourhood = self.neighbourhood.take(kept)
-        self.going_on = kept
 
 
 def select_rows(affordable: Tensor | None, points: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
