@@ -2,15 +2,15 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from epsball.attacks.engine.counting_module import CountingModule
-from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluated, Evaluator, GradientNoise
+from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluated, Evaluator, GradientMode, GradientNoise
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.pass_counts import PassCounter
 from epsball.attacks.engine.record import Record, first_lowest
@@ -153,6 +153,18 @@ class Query:
         """
         query = copy.copy(self)
         query._evaluator = AveragedEvaluator(self._evaluator, samples, noise)
+        return query
+
+    def differentiated_by(self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]) -> "Query":
+        """Return this query with gradients taken in another mode; values and verdicts are the same.
+
+        Parameters
+        ----------
+        mode
+            Maps the network to the block in which it runs where gradients are asked for.
+        """
+        query = copy.copy(self)
+        query._evaluator = self._evaluator.differentiated_by(mode)
         return query
 
     def unrecorded(self) -> "Query":
