@@ -11,6 +11,7 @@ from torch import Tensor
 from epsball import results
 from epsball.attacks.accuracy_curve import AccuracyCurve
 from epsball.attacks.engine.ledger import Ledger
+from epsball.attacks.gradient_hints import gradient_hints
 from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class AttackResult(results.Result):
         Whether the search was interrupted; what was found until then is kept.
     overruled
         The checks of the classifier that its maker overruled.
+    notes
+        What the attack found out about the model's gradients.
 
     Examples
     --------
@@ -69,6 +72,7 @@ class AttackResult(results.Result):
     invalid: dict[int, str] = field(default_factory=dict)
     interrupted: bool = False
     overruled: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -88,16 +92,8 @@ class AttackResult(results.Result):
             f"accuracy under attack {self.accuracy:.4f} {interval} ({unbroken} of {n})",
             f"passes: {forwards} forward, {backwards} backward",
         ]
-        bad = int(self.ledger.bad_gradients.sum())
-        if bad:
-            lines.append(f"{bad} input gradients had NaN or infinite entries, taken as 0: robustness may be overstated")
-        zero = int(self.ledger.zero_gradients.sum())
-        asked = int(self.ledger.backwards[self.ledger.index >= 0].sum())
-        if 2 * zero > asked:
-            lines.append(
-                f"{zero} of {asked} input gradients were exactly zero: robustness may be overstated; try "
-                "'second-order', or an attack that needs no gradient, such as 'square' or 'hop-skip-jump'"
-            )
+        lines += gradient_hints(self.ledger, torch.nonzero(~self.broken)[:, 0])
+        lines += self.notes
         unsearched = self._unsearched()
         if unsearched:
             lines.append(
@@ -129,6 +125,7 @@ class AttackResult(results.Result):
             "invalid": self.invalid,
             "interrupted": self.interrupted,
             "passes": dict(zip(("forward", "backward"), self.ledger.passes, strict=True)),
+            **({"notes": self.notes} if self.notes else {}),
             **({"overruled": self.overruled} if self.overruled else {}),
         }
         return results.jsonable(document)

@@ -151,7 +151,9 @@ class _Work:
         except SearchEnded:
             pass
         except NoGradientError as error:
-            raise NoGradientError(f"{error} Gradient-free: {', '.join(gradient_free())}.") from error
+            raise NoGradientError(
+                f"{error} The attack 'adaptive' finds one by itself. Gradient-free: {', '.join(gradient_free())}."
+            ) from error
         except KeyboardInterrupt:
             self.interrupted = True
         return query.counter.ledger()
@@ -212,4 +214,5 @@ def _collect(
             if position in set(record.index[~record.broken].tolist())
         },
         interrupted=interrupted,
+        notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
     )

@@ -23,6 +23,7 @@ from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
 from epsball.errors import EpsballError
+from epsball.interface import command_line
 
 HELP = """How robust is a classifier really, provably, and compared with what is possible at all.
 
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str], console: Console) -> Output:
     try:
-        done = app(arguments, console=console, exit_on_error=False, print_error=False)
+        with command_line():
+            done = app(arguments, console=console, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _failed(f"error: {error}\nSee 'epsball --help' and 'epsball COMMAND --help'.", 2)
     except EpsballError as error:

@@ -152,7 +152,7 @@ class SurrogateGradients(TorchFunctionMode):
     def _keep(self, exact: Tensor, smooth: Any) -> bool:
         """Hold a stand-in of a tensor; return whether it is one."""
         shadow = smooth if isinstance(smooth, Shadow) else Shadow(value=smooth) if isinstance(smooth, Tensor) else None
-        if shadow is None or not shadow.value.requires_grad and shadow.members is None:
+        if shadow is None or (not shadow.value.requires_grad and shadow.members is None):
             return False
         values = exact.detach().dequantize() if exact.is_quantized else exact.detach()
         value = shadow.value
@@ -336,9 +336,8 @@ class SurrogateGradients(TorchFunctionMode):
         if base in SURROGATES and base != "__getitem__":
             plain = {key: value for key, value in kwargs.items() if key != "inplace"}
             return self._stand_in(base, _out_of_place(func, base), args, plain, exact)
-        if base == "__setitem__" and isinstance(rest[0], Tensor) and rest[0].dtype == torch.bool:
-            if rest[0].shape == target.shape and (not isinstance(rest[1], Tensor) or rest[1].ndim == 0):
-                return self._stand_in("masked_fill", func, args, {}, exact)
+        if base == "__setitem__" and _fills_by_mask(*args):
+            return self._stand_in("masked_fill", func, args, {}, exact)
         with self._differentiating():
             try:
                 start = self._effective(target).clone()
@@ -469,6 +468,12 @@ def _in_place(name: str, kwargs: dict[str, Any]) -> bool:
     if kwargs.get("inplace") is True or name == "__setitem__" or name in _IN_PLACE:
         return True
     return name.endswith("_") and not name.endswith("__")
+
+
+def _fills_by_mask(target: Tensor, mask: Any, value: Any) -> bool:
+    """Return whether target[mask] = value puts one number where a mask holds."""
+    masked = isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == target.shape
+    return masked and (not isinstance(value, Tensor) or value.ndim == 0)
 
 
 def _without_underscore(name: str) -> str:
