@@ -82,6 +82,6 @@ def _first_hand(ledger: Ledger) -> Bool[Tensor, " rows"]:
 def _went_on(ledger: Ledger, own: Bool[Tensor, " rows"]) -> str:
     """Return the components that went on without the model's gradients, if the attack has some made for that."""
     names: Sequence[str] = [name for name in dict.fromkeys(ledger.attack) if bool((own & ledger.of(name)).any())]
-    if not any(name.startswith(("surrogate ", "square 1000")) for name in names):
+    if not any(name.startswith(("surrogate ", "square trial")) for name in names):
         return ""
     return ", ".join(name for name in names if name.startswith(WITHOUT_GRADIENTS))

@@ -84,7 +84,7 @@ class Adaptive(Attack):
             self._follow_up(query, ball, keys, torch.nonzero(suspects.flags[query.index])[:, 0])
 
     def _follow_up(self, query: Query, ball: Ball, keys: Keys, rows: Tensor) -> None:
-        follow_up(query, ball, keys, rows, patience=self.patience, most=self.most)
+        follow_up(query, ball, keys, rows, queries=self.queries, patience=self.patience, most=self.most)
 
 
 def _among(query: Query, positions: Tensor) -> Tensor:

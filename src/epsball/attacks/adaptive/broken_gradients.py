@@ -53,12 +53,16 @@ class BrokenGradients(Attack):
 
     Parameters
     ----------
+    queries
+        Proposals of Square under surrogate gradients; what needs no gradient scales with it. The numbers above are
+        those of 300.
     patience, most
         Of `epsball.attacks.composed.multi_start.MultiStart`.
     """
 
     name: ClassVar[str] = "broken gradients"
 
+    queries: int = 300
     patience: float = 3.0
     most: int = 70
 
@@ -68,7 +72,7 @@ class BrokenGradients(Attack):
 
 
 def follow_up(
-    query: Query, ball: Ball, keys: Keys, rows: Int64[Tensor, " k"], *, patience: float = 3.0, most: int = 70
+    query: Query, ball: Ball, keys: Keys, rows: Int64[Tensor, " k"], *, queries: int, patience: float, most: int
 ) -> None:
     """Run `BrokenGradients` on some of the active examples; for a random model on averaged gradients, and shorter."""
     if len(rows) == 0:
@@ -76,7 +80,7 @@ def follow_up(
     view = query.of(rows)
     if query.stochastic:
         view, most = view.averaged(RANDOM_SAMPLES, GradientNoise()), min(most, RANDOM_MOST)
-    plan = BrokenGradients(patience=patience, most=most)
+    plan = BrokenGradients(queries=queries, patience=patience, most=most)
     with suppress(SearchEnded):
         plan(view, ball, keys=keys.derive(plan.name))
     query.catch_up()
@@ -115,14 +119,18 @@ class _Course:
     def _pursue(self, gradient: str, chosen: Bool[Tensor, " total"]) -> None:
         """Run the rest of the ensemble under a gradient, where it moved the margin."""
         shots = MultiStart(patience=self.plan.patience, most=self.plan.most)
-        for attack in (TargetedAPGD(steps=7, loss="targeted-margin"), Square(queries=300, polish=20), shots):
+        for attack in (
+            TargetedAPGD(steps=7, loss="targeted-margin"),
+            Square(queries=self.plan.queries, polish=20),
+            shots,
+        ):
             self._stage(f"{gradient} {attack.name}", attack, self._rows(chosen), gradient)
 
     def _square(self) -> None:
         """Run Square, and for longer where it is promising."""
-        self._stage("square 1000", Square(queries=1000), self._everyone())
+        self._stage("square trial", Square(queries=self._scaled(1000)), self._everyone())
         promising = self.query.best()[1] <= _NEAR_ENOUGH * self.query.natural
-        self._stage("square 4000", Square(queries=4000), torch.nonzero(promising)[:, 0])
+        self._stage("square at length", Square(queries=self._scaled(4000)), torch.nonzero(promising)[:, 0])
 
     def _estimate(self) -> None:
         """Run attacks on estimated gradients, and for longer where a trial made progress."""
@@ -131,20 +139,24 @@ class _Course:
             share /= self.query.x[0].numel() ** 0.5
         trials: tuple[tuple[Attack, Attack], ...] = (
             (
-                SPSA(steps=20, pairs=16, delta=0.5 * share, learning_rate=0.2 * share),
-                SPSA(steps=60, pairs=32, delta=0.5 * share, learning_rate=0.1 * share),
+                SPSA(steps=self._scaled(20), pairs=16, delta=0.5 * share, learning_rate=0.2 * share),
+                SPSA(steps=self._scaled(60), pairs=32, delta=0.5 * share, learning_rate=0.1 * share),
             ),
             (
-                NES(steps=20, pairs=12, sigma=0.25 * share, loss="margin"),
-                NES(steps=40, pairs=25, sigma=0.25 * share, loss="margin"),
+                NES(steps=self._scaled(20), pairs=12, sigma=0.25 * share, loss="margin"),
+                NES(steps=self._scaled(40), pairs=25, sigma=0.25 * share, loss="margin"),
             ),
         )
         for trial, long in trials:
             before = self._by_position(self.query.best()[1])
             reached = self._stage(f"{trial.name} trial", trial, self._everyone())
             natural = self._by_position(self.query.natural)
-            worth = (reached <= torch.maximum(_PROGRESS * before, natural * 0)) | (reached <= _PROGRESS * natural)
+            worth = (reached <= _PROGRESS * before) | (reached <= _PROGRESS * natural)
             self._stage(long.name, long, self._rows(worth & (reached < torch.inf)))
+
+    def _scaled(self, number: int) -> int:
+        """Return a number of steps or queries, stated for 300 queries of the ensemble's Square, for this plan's."""
+        return max(1, number * self.plan.queries // 300)
 
     # Parts ----------------------------------------------------------------------------------------------------
 

@@ -82,7 +82,8 @@ class Ensemble(StagedAttack):
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Run the stages, and then what broken gradients need."""
         suspects = self.search(query, ball, keys)
-        follow_up(query, ball, keys, suspects.rows(suspect=True), patience=self.patience, most=self.most)
+        rows = suspects.rows(suspect=True)
+        follow_up(query, ball, keys, rows, queries=self.queries, patience=self.patience, most=self.most)
 
     def search(self, query: Query, ball: Ball, keys: Keys, *, check: bool = True) -> Suspects:
         """Run the stages, none on an example whose gradient was exactly zero; return whose gradients are broken.
