@@ -39,7 +39,7 @@ def gradient_hints(ledger: Ledger, standing: Int64[Tensor, " k"], *, keyword: st
         useless = sum(useless for _, useless, _ in components)
         asked = sum(asked for _, _, asked in components)
         names = ", ".join(name for name, _, _ in components)
-        fact = f"{useless} of {asked} input gradients on standing examples {what} ({names})"
+        fact = f"{useless} of {asked} input gradients {what} on standing examples ({names})"
         if went_on:
             lines.append(f"{fact}; went on with {went_on}")
         else:

@@ -10,7 +10,6 @@ from epsball.attacks import bpda
 from epsball.attacks.adaptive.surrogate_gradients import surrogate_gradients
 from helpers import Wrapped
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
 
 

@@ -98,10 +98,12 @@ class _Course:
         """Run all of them; SearchEnded where no example is left."""
         query = self.query
         before = self._by_position(query.best()[1])
-        reached = {SURROGATE: self._race(SURROGATE)}
-        if self.custom:
-            reached[TRUSTED] = self._race(TRUSTED)
-        self._say()
+        try:
+            reached = {SURROGATE: self._race(SURROGATE)}
+            if self.custom:
+                reached[TRUSTED] = self._race(TRUSTED)
+        finally:
+            self._say()
         best = torch.stack(list(reached.values())).amin(0)
         chosen = torch.zeros_like(best, dtype=torch.bool)
         for gradient, margin in reached.items():
