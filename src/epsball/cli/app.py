@@ -29,6 +29,7 @@ from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
 from epsball.errors import EpsballError
+from epsball.interface import command_line
 from epsball.option_text import is_own
 
 HELP = """How robust is a classifier really, provably, and compared with what is possible at all.
@@ -88,7 +89,7 @@ def _run(arguments: list[str], console: Console) -> Output:
     try:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
-        with showing(loudness), called_by(arguments):
+        with showing(loudness), called_by(arguments), command_line():
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
         return _failed(f"error: {complaint(error)}", 2)
