@@ -23,9 +23,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "negative": torch.neg,
     "relu": torch.relu,
     "leaky_relu": functional.leaky_relu,
-    "elu": lambda x, alpha, scale, input_scale: torch.where(
-        x > 0, scale * x, scale * alpha * torch.expm1(input_scale * x)
-    ),
+    "elu": torch.ops.aten.elu.default,
     "gelu": functional.gelu,
     "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
     "silu": functional.silu,
