@@ -1,8 +1,8 @@
 """Classes masked by a logit of -infinity at every input: they never win, so certificates are about the others.
 
-A constant that holds -infinity is added to the logits, as a bias too, or moved among them. `without_masked_classes` finds these
-classes and returns the network without them, in which an affine layer has no rows for them: its certificates are those
-of a network that never had these classes.
+A constant that holds -infinity is added to the logits, as a bias too, or moved among them. `without_masked_classes`
+finds these classes and returns the network without them, in which an affine layer has no rows for them: its
+certificates are those of a network that never had these classes.
 """
 
 import math
@@ -145,8 +145,9 @@ def _infinite_bias(node: Node, graph: Graph) -> Tensor | None:
 def _log_of_zero(node: Node, graph: Graph, found: dict[str, Tensor]) -> Tensor | None:
     """Return where a logarithm is of a softmax's 0: of an entry of -infinity."""
     source = graph[node.inputs[0]]
-    entries = found.get(source.inputs[0]) if isinstance(source.kind, Softmax) else None
-    return None if entries is None else _unless_all(entries, source.kind.axis)
+    if not isinstance(source.kind, Softmax) or source.inputs[0] not in found:
+        return None
+    return _unless_all(found[source.inputs[0]], source.kind.axis)
 
 
 def _unless_all(entries: Tensor, axis: int) -> Tensor:
