@@ -170,6 +170,7 @@ class _Work:
             ledger=ledger,
             invalid={position: reason for position, reason in record.reasons.items() if position in standing},
             interrupted=interrupted,
+            notes=tuple(dict.fromkeys(record.notes)),
         )
 
     def _completed(self, part: Callable[[], T]) -> T:
@@ -214,7 +215,9 @@ class _Work:
         except SearchEnded:
             pass
         except NoGradientError as error:
-            raise NoGradientError(f"{error} Gradient-free: {', '.join(gradient_free())}.") from error
+            raise NoGradientError(
+                f"{error} The attack 'adaptive' finds one by itself. Gradient-free: {', '.join(gradient_free())}."
+            ) from error
         except KeyboardInterrupt:
             self.interrupted = True
         return query.counter.ledger()
@@ -261,4 +264,5 @@ def _joined(chunks: Sequence[AttackResult], *, interrupted: bool) -> AttackResul
         ledger=Ledger.concatenate([Ledger.overhead("padding", forwards, backwards), ledger.only(~padding)]),
         invalid={position: reason for chunk in chunks for position, reason in chunk.invalid.items()},
         interrupted=interrupted,
+        notes=tuple(dict.fromkeys(note for chunk in chunks for note in chunk.notes)),
     )

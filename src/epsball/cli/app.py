@@ -20,6 +20,7 @@ from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
+from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
 from epsball.cli.progress import Loudness, showing
@@ -28,6 +29,7 @@ from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
 from epsball.errors import EpsballError
+from epsball.interface import command_line
 from epsball.option_text import is_own
 
 HELP = """How robust is a classifier really, provably, and compared with what is possible at all.
@@ -52,7 +54,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarity, sensitivity):
+for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
     app.command(verb, help=flowing(described(verb)))
 app.command(train)
 app.command(figure)
@@ -87,7 +89,7 @@ def _run(arguments: list[str], console: Console) -> Output:
     try:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
-        with showing(loudness), called_by(arguments):
+        with showing(loudness), called_by(arguments), command_line():
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
         return _failed(f"error: {complaint(error)}", 2)

@@ -3,7 +3,8 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import get_args
+from contextlib import AbstractContextManager
+from typing import Protocol, get_args
 
 import torch
 from jaxtyping import Float
@@ -26,6 +27,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Evaluated = tuple[Tensor, list[Tensor], list[Tensor]]
 
 
+class GradientMode(Protocol):
+    """What changes how a network is differentiated while it runs, and leaves its values alone."""
+
+    def attached(self, output: Tensor) -> Tensor:
+        """Return the network's output with its gradient."""
+        ...
+
+
 class Evaluator:
     """The model as a search runs it, in the requested precision; verdicts never come from here.
 
@@ -39,6 +48,8 @@ class Evaluator:
 
     Attributes
     ----------
+    gradient_mode
+        Makes the block in which the network runs where gradients are asked for; None: as it is.
     padding
         Passes (forward, backward) spent on padded rows.
     repeats
@@ -62,6 +73,7 @@ class Evaluator:
         self.network = _copied(classifier) if self.reduced else classifier.network
         self._state = DeployedState(self.network) if self.reduced else None
         self._channels_last = self.reduced or any(isinstance(m, nn.MaxPool2d) for m in self.network.modules())
+        self.gradient_mode: Callable[[nn.Module], AbstractContextManager[GradientMode]] | None = None
         self.padding = [0, 0]
         self.rounding = math.sqrt(torch.finfo(torch.bfloat16 if self.reduced else self._dtype).eps)
 
@@ -80,8 +92,7 @@ class Evaluator:
         # A loss's own dependence on the points must not count as a gradient of the model.
         beside = leaf.detach().requires_grad_()
         with torch.enable_grad():
-            with ThinConvolutions():
-                logits = _first(self._run(leaf), n)
+            logits = _first(self._differentiably(leaf), n)
             values = [loss(logits, _first(beside, n)) for loss in losses]
             gradients = []
             for i, value in enumerate(values):
@@ -89,6 +100,20 @@ class Evaluator:
                 gradient = self.classifier.gradient(value, leaf, beside, keep=i + 1 < len(values))
                 gradients.append(_first(gradient, n).contiguous())
         return logits.detach(), [value.detach() for value in values], gradients
+
+    def _differentiably(self, leaf: Tensor) -> Tensor:
+        """Return logits with a graph."""
+        if self.gradient_mode is None:
+            with ThinConvolutions():
+                return self._run(leaf)
+        with ThinConvolutions(), self.gradient_mode(self.network) as mode:
+            return mode.attached(self._run(leaf))
+
+    def differentiated_by(self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]) -> "Evaluator":
+        """Return this evaluator with gradients taken in another mode."""
+        evaluator = copy.copy(self)
+        evaluator.gradient_mode = mode
+        return evaluator
 
     def _padded(self, points: Tensor) -> Tensor:
         missing = FEWEST_ROWS - len(points)
@@ -174,6 +199,12 @@ class AveragedEvaluator:
         self._evaluator, self._samples, self._noise = evaluator, samples, noise
         self.repeats = samples * evaluator.repeats
         self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
+
+    def differentiated_by(
+        self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]
+    ) -> "AveragedEvaluator":
+        """Return this evaluator with gradients taken in another mode."""
+        return AveragedEvaluator(self._evaluator.differentiated_by(mode), self._samples, self._noise)
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return logits of one evaluation."""
