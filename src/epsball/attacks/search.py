@@ -116,9 +116,7 @@ class _Work:
         found = None
         try:
             if not self.interrupted:
-                self._report(rows.start)
                 found = keep(rows, lambda: self._chunk(rows))
-                self._report(min(rows.stop, len(self.examples.x)))
         except KeyboardInterrupt:
             self.interrupted = True
         return self._unsearched(rows) if found is None else found
@@ -128,6 +126,7 @@ class _Work:
 
     def _chunk(self, rows: slice) -> AttackResult:
         """Return what is found on one chunk; after an interruption, what was found until then."""
+        self._report(rows.start)  # Only of what is computed: chunks kept from before count for no rate.
         before = self._padding()
         record, natural = self._open(rows)
         searched = self._search(record, rows)
@@ -135,6 +134,7 @@ class _Work:
         forwards, backwards = (now - then for now, then in zip(self._padding(), before, strict=True))
         padding = Ledger.overhead("padding", forwards, backwards)
         ledger = Ledger.concatenate([padding, natural, searched, verified])
+        self._report(min(rows.stop, len(self.examples.x)))
         return self._result(record, ledger, interrupted=self.interrupted)
 
     def _unsearched(self, rows: slice) -> AttackResult:

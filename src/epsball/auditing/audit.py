@@ -201,7 +201,7 @@ class _Run:
         examples = sum(min(SHARD, total - number * SHARD) for number in shards)
         batches = sum(self.folder.parts_done(number) for number in range(-(-total // SHARD)) if number not in shards)
         if shards or batches:
-            more = f", and {batches} batches of the next" if batches else ""
+            more = f", and {batches} batch{'es' * (batches > 1)} of the next" if batches else ""
             _LOG.info("resumed: %d of %d examples were audited before%s (%s)", examples, total, more, self.folder.path)
 
     def _add_shard(self, number: int, rows: slice, shards: list[ShardEvidence]) -> None:
