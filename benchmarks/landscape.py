@@ -18,7 +18,7 @@ import epsball as eb
 import harness
 from epsball.files import write_json
 from epsball.masking.landscape.subject import Subject
-from epsball.masking.landscape.sweep import Sweep, grid, spaced
+from epsball.masking.landscape.sweep import Sweep, spaced
 from epsball.results import jsonable, text_table
 
 ROWS = (16, 64, 256)
@@ -65,12 +65,13 @@ def measure(network: str, repetitions: int, seed: int) -> Outcome:
     module = eb.models.load(network, shape=shape, classes=10).module.eval().requires_grad_(False)
     classifier, x, y = eb.Classifier(module), torch.rand(1, *shape), torch.tensor([0])
     v1, v2 = (0.1 * torch.randn(shape) for _ in range(2))
-    e1, e2 = grid(spaced(1.5, POINTS[network]))
+    axis = spaced(1.5, POINTS[network])
+    e1, e2 = axis.repeat(len(axis)), axis.repeat_interleave(len(axis))
     points = x + e1.float().view(-1, 1, 1, 1) * v1 + e2.float().view(-1, 1, 1, 1) * v2
     with classifier.in_use():
         sweep = Sweep(Subject.of(classifier, x, y, eb.Ball("linf", 0.1), 0))
         runs = {f"bare {rows}": bare(module, points, rows) for rows in sorted({*ROWS, sweep.rows})}
-        runs["landscape"] = lambda: sweep.heights(0, (v1, v2), e1, e2)
+        runs["landscape"] = lambda: sweep.heights(0, (v1, v2), axis, axis)
         seconds = harness.interleaved(runs, repetitions, seed)
     best = min((name for name in runs if name != "landscape"), key=lambda name: harness.Spread.of(seconds[name]).median)
     same = f"bare {sweep.rows}"

@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import epsball as eb
 from epsball.masking.geometry import Surface, curvature, expansion, gradient_agreement, local_linearity
+from epsball.masking.geometry.surface import cross_entropy
 from epsball.randomness import Keys
 from masking.geometry.surfaces import DIMENSIONS, SoftplusNet, centres, quadratic, surface_of, symmetric
 
@@ -175,9 +177,18 @@ def test_examples_do_not_depend_on_their_company():
     torch.testing.assert_close(whole.value[2:3], alone.value)
 
 
+def test_cross_entropy_and_its_gradient_are_torchs():
+    logits = torch.tensor([[1.0, 2.0, -0.5], [3.0, 3.0, 3.0], [0.5, -torch.inf, 0.1]], requires_grad=True)
+    y = torch.tensor([0, 2, 2])
+    mine, its = cross_entropy(logits, y), functional.cross_entropy(logits.double(), y, reduction="none")
+    torch.testing.assert_close(mine, its)
+    gradients = [torch.autograd.grad(value.sum(), logits)[0] for value in (mine, its)]
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
 def test_cross_entropy_of_saturated_logits_is_not_rounded_to_zero():
     classifier = eb.Classifier(nn.Identity(), low=None, high=None)
-    x = torch.tensor([[20.0, 0.0]])
+    x = torch.tensor([[60.0, 0.0]])
     surface = Surface.of(classifier, x, torch.tensor([0]), "cross-entropy")
     with classifier.in_use():
-        assert math.isclose(float(surface.values(x)), math.exp(-20), rel_tol=1e-6)
+        assert math.isclose(float(surface.values(x)), math.exp(-60), rel_tol=1e-6)

@@ -252,6 +252,6 @@ def test_out_of_memory_halves_the_batch():
     with classifier.in_use():
         sweep = Sweep(Subject.of(classifier, x, y, eb.Ball("linf", 0.1), 0), 256)
         e = spaced(1.0, 101)
-        heights = sweep.heights(0, (torch.ones(3), torch.zeros(3)), e, torch.zeros_like(e))
+        heights = sweep.heights(0, (torch.ones(3), torch.zeros(3)), e, torch.zeros(1, dtype=torch.float64))
     assert sweep.rows == 32
     assert len(heights.margin) == 101

@@ -7,7 +7,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
-from torch.nn import functional
 
 from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluator, GradientNoise
 from epsball.classifier import Classifier
@@ -21,8 +20,14 @@ Function = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Float[Tensor, "m classes"], y: Int64[Tensor, " m"]) -> Float64[Tensor, " m"]:
-    """Return -log softmax(z)_y in float64, in which it does not round to 0 where one class wins by 17 or more."""
-    return functional.cross_entropy(logits.double(), y, reduction="none")
+    """Return -log softmax(z)_y = z_t - z_y + log(1 + sum_{j != t} exp(z_j - z_t)) in float64, t the largest logit.
+
+    In this form it does not round to 0 where one class wins by far.
+    """
+    z = logits.double()
+    top, t = z.max(dim=1, keepdim=True)
+    others = (z - top).exp().scatter(1, t, 0.0).sum(1)
+    return (top - z.gather(1, y[:, None]))[:, 0] + others.log1p()
 
 
 FUNCTIONS: dict[str, Function] = {"margin": margins, "cross-entropy": cross_entropy}

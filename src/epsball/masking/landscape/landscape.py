@@ -20,7 +20,7 @@ from epsball.masking.landscape.outline import box_outline, neighbourhood_outline
 from epsball.masking.landscape.plane import plane
 from epsball.masking.landscape.result import QUANTITIES, Landscape
 from epsball.masking.landscape.subject import Subject
-from epsball.masking.landscape.sweep import Sweep, grid, spaced
+from epsball.masking.landscape.sweep import Sweep, spaced
 from epsball.plain import plain
 from epsball.randomness import check_seed
 
@@ -117,9 +117,8 @@ def _landscape(
     found = Found(subject, attack, directions)
     span = plane(subject, *(found.displacement(direction) for direction in directions))
     sweep, heights = Sweep(subject, rows), []
-    e1, e2 = grid(axis)
     for i in range(len(subject)):
-        heights.append(sweep.heights(i, (span.v1[i], span.v2[i]), e1, e2))
+        heights.append(sweep.heights(i, (span.v1[i], span.v2[i]), axis, axis))
         progress.report("landscape", i + 1, len(subject))
     shape = (len(subject), len(axis), len(axis))
     maps = {name: torch.stack([getattr(h, name) for h in heights]).view(shape) for name in QUANTITIES}

@@ -64,7 +64,7 @@ def lines(sweep: Sweep, subject: Subject, span: Plane, axis: Float64[Tensor, " k
 def _line(
     sweep: Sweep, subject: Subject, v: Float[Tensor, "n *shape"], i: int, e: Float64[Tensor, " m"], end: float
 ) -> Line:
-    heights = sweep.heights(i, (v[i], torch.zeros_like(v[i])), e, torch.zeros_like(e))
+    heights = sweep.heights(i, (v[i], torch.zeros_like(v[i])), e, torch.zeros(1, dtype=torch.float64))
     return Line(
         e=e,
         margin=heights.margin,

@@ -60,8 +60,9 @@ class Landscape(results.Result):
     >>> import torch, epsball as eb
     >>> classifier = eb.Classifier(torch.nn.Identity())
     >>> x, y = torch.tensor([[0.6, 0.3, 0.2]]), torch.tensor([0])
-    >>> print(eb.landscape(classifier, x, y, eb.Ball("linf", 0.1), points=5))  # doctest: +ELLIPSIS
-    example  label  function       f(x)     radius*norm  ...
+    >>> result = eb.landscape(classifier, x, y, eb.Ball("linf", 0.1), points=5)
+    >>> [(mark.name, round(mark.e1, 3), round(mark.margin, 3)) for mark in result.marks[0]]
+    [('FGSM', 1.0, 0.1), ('lowest margin found', 1.0, 0.1)]
     """
 
     axis: Float64[Tensor, " k"]

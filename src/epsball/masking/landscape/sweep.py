@@ -63,40 +63,49 @@ class Sweep:
         self,
         example: int,
         directions: tuple[Float[Tensor, " *shape"], Float[Tensor, " *shape"]],
-        e1: Float64[Tensor, " k"],
-        e2: Float64[Tensor, " k"],
+        e1: Float64[Tensor, " a"],
+        e2: Float64[Tensor, " b"],
     ) -> Heights:
-        """Return the model's answers at the points of coordinates e1, e2, for one example."""
+        """Return the model's answers for one example at all pairs of coordinates (b a,); e1 changes first."""
         x, y = self._subject.x[example], self._subject.y[example]
-        v1, v2 = directions
-        e1, e2 = (e.to(x.device, x.dtype) for e in (e1, e2))
+        along, beside = (_multiples(e.to(x.device, x.dtype), v) for e, v in zip((e1, e2), directions, strict=True))
         logits: list[Tensor] = []
         done = 0
         with torch.no_grad(), full_precision(x.device):
-            while done < len(e1):
-                # A short rest goes with the block before it: alone it would be padded.
-                rows = self.rows if len(e1) - done >= self.rows + FEWEST_ROWS else len(e1) - done
-                block = slice(done, done + rows)
+            while done < len(along) * len(beside):
+                across, down = self._block(done, len(along), len(beside))
+                # One addition per coordinate of a point: the multiples are there.
+                points = ((x + beside[down])[:, None] + along[across]).flatten(0, 1)
                 try:
-                    logits.append(self._at(x, v1, v2, e1[block], e2[block]))
+                    # A copy: a model may return the same buffer again.
+                    logits.append(self._logits(points).clone())
                 except ModelError as error:
                     if not isinstance(error.__cause__, torch.OutOfMemoryError) or self.rows <= FEWEST_ROWS:
                         raise
                     self.rows = max(FEWEST_ROWS, self.rows // 2)
                     continue
-                done = block.stop
+                done += len(points)
             # Once for all points: on small batches these operations would take as long as a small network.
-            return self._read(torch.cat(logits), y.expand(len(e1)))
+            everything = torch.cat(logits)
+            return self._read(everything, y.expand(len(everything)))
 
-    def _at(self, x: Tensor, v1: Tensor, v2: Tensor, e1: Tensor, e2: Tensor) -> Float[Tensor, "k columns"]:
-        """Return logits at the points of a block."""
-        column = (-1, *[1] * x.ndim)
-        points = torch.addcmul(x, e1.view(column), v1)
-        # A copy: a model may return the same buffer again.
-        return self._logits(points.addcmul_(e2.view(column), v2)).clone()
+    def _block(self, done: int, width: int, height: int) -> tuple[slice, slice]:
+        """Return the next points as slices of e1 and of e2: a part of one row of the grid, or several rows.
+
+        A rest of fewer than `FEWEST_ROWS` points goes with those before it: alone it would be padded.
+        """
+        row, column = divmod(done, width)
+        if column == 0 and self.rows >= width:
+            least = -(-FEWEST_ROWS // width)
+            count = max(self.rows // width, least)
+            rest = height - row
+            return slice(0, width), slice(row, row + (count if rest >= count + least else rest))
+        rest = width - column
+        count = self.rows if rest >= self.rows + FEWEST_ROWS else rest
+        return slice(column, column + count), slice(row, row + 1)
 
     def _read(self, logits: Tensor, labels: Tensor) -> Heights:
-        effective = self._classifier.effective_logits(logits, labels)
+        effective = self._classifier.effective_logits(logits, labels).double()
         return Heights(
             margin=margins(effective, labels).cpu(),
             loss=cross_entropy(effective, labels).cpu(),
@@ -113,6 +122,11 @@ class Sweep:
         count = self._classifier.repetitions
         total = sum(self._classifier.forward(points).double().softmax(1) for _ in range(count))
         return torch.log(torch.as_tensor(total) / count)
+
+
+def _multiples(e: Float[Tensor, " k"], v: Float[Tensor, " *shape"]) -> Float[Tensor, "k *shape"]:
+    """Return e v for each e."""
+    return e.view(-1, *[1] * v.ndim) * v
 
 
 def rows_that_fit(classifier: Classifier, x: Float[Tensor, "n *shape"]) -> int:
@@ -150,11 +164,6 @@ def _tensors(values: tuple[Any, ...]) -> Iterator[Tensor]:
             yield value
         elif isinstance(value, list | tuple):
             yield from _tensors(tuple(value))
-
-
-def grid(axis: Float64[Tensor, " k"]) -> tuple[Float64[Tensor, " kk"], Float64[Tensor, " kk"]]:
-    """Return e1 and e2 of a square grid, flat; e1 changes first."""
-    return axis.repeat(len(axis)), axis.repeat_interleave(len(axis))
 
 
 def spaced(reach: float, points: int) -> Float64[Tensor, " points"]:
