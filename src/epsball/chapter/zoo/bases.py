@@ -1,9 +1,17 @@
-"""The trained networks of the zoo: at most twelve, each within ten CPU-minutes."""
+"""The trained networks of the zoo: twelve, and two fine-tuned from them, each within ten CPU-minutes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-DataName = Literal["mnist", "cifar10"]
+from torch import nn
+
+from epsball.masking.zoo.published.thermometer import Thermometer
+
+DataName = Literal["mnist", "cifar10", "digits"]
+
+TEMPERATURE = 100.0
+"""Of distillation (Papernot et al., IEEE S&P 2016)."""
 
 FGSM = "pgd,steps=1,step_size=radius,start=none"
 """One step from the example itself, the training that collapses (Wong, Rice and Kolter, ICLR 2020, section 5)."""
@@ -27,6 +35,12 @@ class Base:
         Options of `epsball.training.Recipe`.
     examples
         Images of the training set, from the first.
+    start
+        The network it is fine-tuned from, or None.
+    source
+        The network that its objective looks at: cascade training's source, distillation's teacher.
+    encoder
+        Makes the module that stands in front while it is trained, or None.
     shows
         What the zoo has it for.
     """
@@ -39,6 +53,9 @@ class Base:
     shows: str
     recipe: dict[str, Any] = field(default_factory=dict)
     examples: int = 20_000
+    start: str | None = None
+    source: str | None = None
+    encoder: Callable[[], nn.Module] | None = None
 
 
 def _adam(epochs: int, lr: float = 2e-3, **more: Any) -> dict[str, Any]:
@@ -131,15 +148,6 @@ BASES = (
         recipe=_adam(5, precision="float32"),
     ),
     Base(
-        name="mnist-fgsm",
-        data="mnist",
-        model=_MNIST,
-        objective=FGSM,
-        ball="linf:0.3",
-        shows="one-step training that collapses",
-        recipe=_adam(8),
-    ),
-    Base(
         name="cifar-fgsm-rs",
         data="cifar10",
         model=f"{_CIFAR},batch_norm=true",
@@ -147,5 +155,46 @@ BASES = (
         ball="linf:8/255",
         shows="one-step training from a random start, batch norm",
         recipe=_adam(10, augment="flip"),
+    ),
+    Base(
+        name="digits-standard",
+        data="digits",
+        model=_MNIST,
+        objective="standard",
+        ball="linf:0.15",
+        shows="plain training, behind PixelDefend",
+        recipe=_adam(30, precision="float32", holdout=0.05),
+    ),
+    Base(
+        name="cifar-thermometer",
+        data="cifar10",
+        model=_CIFAR,
+        objective="standard",
+        ball="linf:8/255",
+        shows="plain training on thermometer codes (BRRG18)",
+        recipe=_adam(8, augment="flip"),
+        encoder=Thermometer,
+    ),
+    Base(
+        name="cifar-cascade",
+        data="cifar10",
+        model=f"{_CIFAR},batch_norm=true",
+        objective="cascade",
+        ball="linf:0.015",
+        shows="fine-tuned by cascade training (NKM17)",
+        recipe=_adam(5, lr=1e-3, augment="flip"),
+        start="cifar-standard",
+        source="cifar-fgsm-rs",
+    ),
+    Base(
+        name="mnist-distilled",
+        data="mnist",
+        model=_MNIST,
+        objective="distillation",
+        ball="linf:0.15",
+        shows="fine-tuned by distillation at temperature 100",
+        recipe=_adam(6),
+        start="mnist-standard",
+        source="mnist-standard",
     ),
 )

@@ -1,74 +1,72 @@
-"""Trains the zoo's networks, one folder each; what is there already is not trained again."""
+"""Trains the zoo's networks and parts, one folder each; what is there already is not trained again."""
 
-import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors.torch import save as to_bytes
+from torch import nn
 
 from epsball import data as datasets
 from epsball import models, progress, training
 from epsball.ball import Ball
-from epsball.chapter.zoo.bases import BASES, Base, DataName
-from epsball.errors import InputError, lookup
+from epsball.chapter.zoo.bases import BASES, TEMPERATURE, Base
+from epsball.chapter.zoo.distillation import Distillation
+from epsball.chapter.zoo.loading import write_functions
+from epsball.chapter.zoo.parts import PARTS, Part, part_facts, train_part
+from epsball.chapter.zoo.places import CODES, FACTS, Folders, data_text, is_trained, network, trained
+from epsball.data import Dataset
+from epsball.errors import lookup
 from epsball.files import write_atomically, write_json
 from epsball.generator_state import preserved
+from epsball.models.card import Card
 
-INDEX, FACTS = "INDEX.txt", "facts.json"
-KINDS: dict[DataName, str] = {"mnist": "idx", "cifar10": "cifar10"}
-"""The kind of text that reads each data set."""
+INDEX = "INDEX.txt"
 
 _MEASURED = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A trained network of the zoo.
-
-    Parameters
-    ----------
-    base
-        How it was trained.
-    model, data
-        The texts of the network and of its test set.
-    natural
-        Accuracy on the first 1,000 test images.
-    seconds
-        CPU time of its training.
-    """
-
-    base: Base
-    model: str
-    data: str
-    natural: float
-    seconds: float
-
-
-def find(names: Iterable[str]) -> tuple[Base, ...]:
-    """Return the bases of these names in the order of training; all of them if there are none.
+def find(names: Iterable[str]) -> tuple[Base | Part, ...]:
+    """Return the networks and parts of these names, with what they stand on before them; all if there are none.
 
     Raises
     ------
     InputError
-        If no base has a name.
+        If nothing has a name.
     """
-    known = {base.name: base for base in BASES}
-    chosen = {lookup(known, name, "network of the zoo:").name for name in names}
-    return tuple(base for base in BASES if not chosen or base.name in chosen)
+    known: dict[str, Base | Part] = {item.name: item for item in (*BASES, *PARTS)}
+    wanted = {lookup(known, name, "network of the zoo:").name for name in names} or set(known)
+    while missing := {name for item in wanted for name in _needs(known[item])} - wanted:
+        wanted |= missing
+    return tuple(known[name] for name in _in_order(known) if name in wanted)
 
 
-def train_bases(bases: Iterable[Base], folders: Mapping[DataName, Path], out: Path, seed: int = 0) -> list[Trained]:
-    """Train networks one after another, resuming what was interrupted, and write the index after each.
+def _needs(item: Base | Part) -> set[str]:
+    needed = (item.network,) if isinstance(item, Part) else (item.start, item.source)
+    return {name for name in needed if name is not None}
+
+
+def _in_order(known: dict[str, Base | Part]) -> list[str]:
+    """Return the names as listed, each after those it needs."""
+    order: list[str] = []
+    while len(order) < len(known):
+        order += [name for name, item in known.items() if name not in order and _needs(item) <= set(order)]
+    return order
+
+
+def train_all(items: Iterable[Base | Part], folders: Folders, out: Path, seed: int = 0) -> None:
+    """Train networks and parts one after another, resuming what was interrupted, and write the index after each.
 
     Parameters
     ----------
-    bases
-        The networks.
+    items
+        Networks and parts, each after those it needs.
     folders
         Folder of each data set.
     out
-        A folder per network is written there, as `epsball.training.train` does, and the index.
+        A folder for each is written there, as `epsball.training.train` does, and the index.
     seed
         Seed of the trainings.
 
@@ -77,54 +75,92 @@ def train_bases(bases: Iterable[Base], folders: Mapping[DataName, Path], out: Pa
     InputError
         If a data set has no folder, or a network's folder holds another training.
     """
-    chosen = tuple(bases)
-    for base in chosen:
-        if base.data not in folders:
-            raise InputError(f"{base.name} is trained on {base.data}, and no folder of it is given: --{base.data} DIR.")
-    done = []
-    for number, base in enumerate(chosen):
+    chosen = tuple(items)
+    for item in chosen:
+        data_text(item.data, folders)
+    for number, item in enumerate(chosen):
         progress.report("networks of the zoo", number, len(chosen))
-        done.append(train_base(base, folders[base.data], out / base.name, seed))
+        if isinstance(item, Part):
+            train_part(item, folders, out, seed)
+        else:
+            train_base(item, folders, out, seed)
         write_atomically(out / INDEX, index(out, folders).encode())
+    write_functions(out)
     progress.report("networks of the zoo", len(chosen), len(chosen))
-    return done
 
 
-def train_base(base: Base, source: Path, folder: Path, seed: int = 0) -> Trained:
-    """Train one network in its folder, or return it if it is there."""
-    text = f"{KINDS[base.data]}:{source}"
+def train_base(base: Base, folders: Folders, out: Path, seed: int = 0) -> None:
+    """Train one network in its folder."""
+    text, folder = data_text(base.data, folders), out / base.name
     dataset = datasets.load(f"{text},split=train,first={base.examples}")
-    with preserved(seed):
-        loaded = models.load(base.model, shape=dataset.shape, classes=dataset.classes)
+    module, architecture = _module(base, dataset, out, seed)
+    ball = Ball.parse(base.ball)
     begun = time.process_time()
     result = training.train(
-        loaded.module,
+        module,
         dataset,
-        objective=training.resolve(base.objective, Ball.parse(base.ball)),
-        ball=Ball.parse(base.ball),
+        objective=_objective(base, ball, out),
+        ball=ball,
         recipe=training.Recipe(seed=seed, **base.recipe),
-        architecture=loaded.architecture,
+        architecture="" if base.encoder is not None else architecture,
         folder=folder,
     )
-    facts = folder / FACTS
-    if not facts.exists():
-        x, y = datasets.load(f"{text},split=test,first={_MEASURED}")[:]
-        natural = float((result.classifier.logits(x).argmax(1) == y).float().mean())
-        write_json(facts, {"natural": natural, "seconds": time.process_time() - begun})
-    return _trained(base, folder, source)
+    if is_trained(base, out):
+        return
+    if base.encoder is not None:
+        _write_codes(folder, architecture, module, result.card)
+    x, y = datasets.load(f"{text},split=test,first={_MEASURED}")[:]
+    natural = float((result.classifier.logits(x).argmax(1) == y).float().mean())
+    write_json(folder / FACTS, {"natural": natural, "seconds": time.process_time() - begun})
 
 
-def _trained(base: Base, folder: Path, source: Path | None) -> Trained:
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    data = f"{KINDS[base.data]}:{source or 'DIR'}"
-    return Trained(base=base, model=str(folder / "card.json"), data=data, **facts)
+def _module(base: Base, dataset: Dataset, out: Path, seed: int) -> tuple[nn.Module, str]:
+    """Return the module to train, behind its encoder if it has one, and the architecture's text."""
+    if base.start is not None:
+        return network(base.start, out), base.model
+    encoder = None if base.encoder is None else base.encoder()
+    shape = dataset.shape if encoder is None else tuple(encoder(torch.zeros(1, *dataset.shape)).shape[1:])
+    with preserved(seed):
+        loaded = models.load(base.model, shape=shape, classes=dataset.classes)
+    module = loaded.module if encoder is None else nn.Sequential(encoder, loaded.module)
+    return module, loaded.architecture
 
 
-def index(out: Path, folders: Mapping[DataName, Path]) -> str:
-    """Return a table of the networks found under a folder, one line each, columns separated by tabs."""
-    there = [base for base in BASES if (out / base.name / FACTS).exists()]
+def _objective(base: Base, ball: Ball, out: Path) -> Any:
+    source = None if base.source is None else network(base.source, out)
+    if base.objective == Distillation.name and source is not None:
+        return Distillation(teacher=source, temperature=TEMPERATURE)
+    return training.resolve(base.objective, ball, source=source)
+
+
+def _write_codes(folder: Path, architecture: str, module: nn.Module, card: Card) -> None:
+    """Write weights and card of the network behind the encoder, which takes codes."""
+    encoder, inner = module.children()
+    weights = Path(CODES).with_suffix(".safetensors").name
+    content = {name: tensor.detach().contiguous() for name, tensor in inner.state_dict().items()}
+    write_atomically(folder / weights, to_bytes(content))
+    codes = Card(
+        architecture=architecture,
+        weights=weights,
+        mean=None,
+        std=None,
+        shape=tuple(encoder(torch.zeros(1, *card.shape)).shape[1:]),
+        classes=card.classes,
+        training={**card.training, "codes": str(encoder)},
+    )
+    write_json(folder / CODES, codes.to_json())
+
+
+def index(out: Path, folders: Folders) -> str:
+    """Return a table of what is found under a folder, one line each, columns separated by tabs."""
     rows = [("name", "model", "data", "ball", "natural accuracy", "what")]
-    for base in there:
-        kept = _trained(base, out / base.name, folders.get(base.data))
-        rows.append((base.name, kept.model, kept.data, base.ball, f"{kept.natural:.3f}", base.shows))
+    for base in (base for base in BASES if is_trained(base, out)):
+        kept = trained(base, out)
+        text = data_text(base.data, folders) if base.data in folders or base.data == "digits" else base.data
+        rows.append((base.name, kept.model, text, base.ball, f"{kept.natural:.3f}", base.shows))
+    for part in PARTS:
+        facts = part_facts(part, out)
+        if facts is not None:
+            measured = ", ".join(f"{name} {value:.3f}" for name, value in facts.items() if name != "seconds")
+            rows.append((part.name, "(a part)", part.data, "", measured, part.shows))
     return "".join("\t".join(row) + "\n" for row in rows)
