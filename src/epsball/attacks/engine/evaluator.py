@@ -175,7 +175,9 @@ class AveragedEvaluator:
         Forwards per gradient.
     """
 
-    def __init__(self, evaluator: "Evaluator | AveragedEvaluator | BorrowedGradients", samples: int, noise: GradientNoise) -> None:
+    def __init__(
+        self, evaluator: "Evaluator | AveragedEvaluator | BorrowedGradients", samples: int, noise: GradientNoise
+    ) -> None:
         self._evaluator, self._samples, self._noise = evaluator, samples, noise
         self.repeats = samples * evaluator.repeats
         self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
