@@ -36,7 +36,7 @@ def train_command(
     from epsball.chapter.zoo.bases import DataName
 
     given: dict[DataName, Path | None] = {"mnist": mnist, "cifar10": cifar10}
-    folders = {name: folder for name, folder in given.items() if folder is not None}
+    folders: dict[DataName, Path] = {name: folder for name, folder in given.items() if folder is not None}
     with showing_progress():
         training.train_all(training.find(names), folders, out, common.seed)
     rows = training.rows(out, folders)
