@@ -22,9 +22,9 @@ def test_the_search_is_that_of_a_model_with_stand_ins_and_the_verdict_is_the_mod
     y = defended(x).argmax(1)
     network = nn.Sequential(bpda(defended[0]), net)
     classifier = Classifier(defended)
-    method = BorrowedGradients(network=network, method="pgd,steps=10")
+    method = BorrowedGradients(network=network, method="pgd,steps=10,start=none")
     result = attack(classifier, x, y, BALL, method=method)
-    direct = attack(Classifier(network), x, y, BALL, method="pgd,steps=10")
+    direct = attack(Classifier(network), x, y, BALL, method="pgd,steps=10,start=none")
     assert torch.equal(result.x_adv, direct.x_adv)
     assert torch.equal(defended(result.x_adv).argmax(1) != y, result.broken)
     assert result.accuracy < attack(classifier, x, y, BALL, method="pgd,steps=10").accuracy
@@ -36,7 +36,7 @@ def test_points_that_break_only_the_lender_do_not_count():
     net = mlp()
     x, _ = examples(20)
     y = net(x).argmax(1)
-    deaf = Wrapped(lambda inner, z: inner(torch.zeros_like(z)) * 0 + nn.functional.one_hot(y[:1], 4), net)
+    deaf = Wrapped(lambda inner, z: inner(torch.zeros_like(z)) * 0 + 5 * nn.functional.one_hot(y[:1], 4), net)
     right = y == y[0]
     result = attack(Classifier(deaf), x[right], y[right], BALL, method=BorrowedGradients(network=net, method="pgd"))
     assert result.accuracy == 1.0
@@ -54,6 +54,6 @@ def test_passes_are_all_counted_and_the_lender_is_left_as_it_was():
     assert all(p.requires_grad for p in lender.parameters())
 
 
-def test_what_is_not_a_module_is_refused():
+def test_what_is_not_a_module_is_refused(as_users_run):
     with pytest.raises(ModelError, match="give a torch.nn.Module"):
         BorrowedGradients(network=torch.relu)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from epsball import Ball, Classifier, InputError, attack
+from epsball import Ball, Classifier, InputError, attack, data
 from epsball.errors import NoGradientError
 from epsball.masking.zoo import DEFENCES, defence
 from epsball.masking.zoo.published.local_dimension import DimensionDetector
@@ -30,30 +30,30 @@ TRAINED = ("NKM17", "distillation", "fgsm-training")
 """Those that are a way of training: on the plain network they are nothing."""
 
 
-def built(name, networks, digits):
+def built(name, networks):
     item = DEFENCES[name]
     part = {"digits-prior": networks["prior"], None: None}.get(item.part, "detector")
     if part == "detector":
-        part = detector(networks["digits"], digits[0])
+        part = detector(networks["digits"])
     return item.build(networks[NETWORK.get(name, "digits")], part)
 
 
-def detector(network, x):
+def detector(network):
     """Return a detector fitted to clean digits and those of PGD."""
-    made = DimensionDetector(network, x[:25].clone(), neighbours=10)
-    y = Classifier(network).logits(x).argmax(1)
-    found = attack(Classifier(network), x, y, BALL, method="pgd,steps=10", stop="never").x_adv
+    x, y = data.load("digits,split=train")[:300]
+    made = DimensionDetector(network, x[:100], neighbours=20)
+    found = attack(Classifier(network), x[100:200], y[100:200], BALL, method="pgd,steps=10", stop="never").x_adv
     with torch.no_grad():
-        made.fit(made.dimensions(x[25:]), made.dimensions(found))
-        made.calibrate(made.dimensions(x[25:]), 0.1)
+        made.fit(made.dimensions(x[100:200]), made.dimensions(found))
+        made.calibrate(made.dimensions(x[200:]), 0.1)
     return made
 
 
 @pytest.mark.parametrize("name", [name for name in DEFENCES if name not in TRAINED])
 def test_the_adaptive_attack_breaks_it(name, networks, digits):
-    x, y = digits[0][:24], digits[1][:24]
+    x, y = digits[0][:16], digits[1][:16]
     torch.manual_seed(0)
-    classifier = built(name, networks, digits)
+    classifier = built(name, networks)
     assert float((classifier.logits(x).argmax(1) == y).double().mean()) >= 0.7
     broken = attack(classifier, x, y, BALL, method=DEFENCES[name].adaptive(classifier))
     assert broken.accuracy <= 0.15
@@ -61,8 +61,8 @@ def test_the_adaptive_attack_breaks_it(name, networks, digits):
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_naive_pgd_is_misled(name, networks, digits):
-    x, y = digits[0][:24], digits[1][:24]
-    classifier = built(name, networks, digits)
+    x, y = digits[0][:16], digits[1][:16]
+    classifier = built(name, networks)
     try:
         misled = attack(classifier, x, y, BALL, method="pgd,steps=20")
     except NoGradientError:

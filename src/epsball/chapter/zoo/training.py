@@ -101,7 +101,7 @@ def train_base(base: Base, folders: Folders, out: Path, seed: int = 0) -> None:
         module,
         dataset,
         objective=_objective(base, ball, out),
-        ball=ball,
+        ball=None if base.encoder is not None else ball,  # PGD after each epoch finds no gradient behind codes
         recipe=training.Recipe(seed=seed, **base.recipe),
         architecture="" if base.encoder is not None else architecture,
         folder=folder,

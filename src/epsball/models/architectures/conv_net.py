@@ -45,10 +45,10 @@ def conv_net(
     batch_norm
         Whether a batch normalisation stands between each convolution and its activation.
     """
-    step = 2 ** len(widths)
-    channels, height, width = image_shape("conv_net", shape, least=step, multiple=step)
     if not widths or min(*widths, hidden) < 1:
         raise InputError(f"conv_net has widths {widths} and {hidden} hidden units; each is at least 1.")
+    step = 2 ** len(widths)
+    channels, height, width = image_shape("conv_net", shape, least=step, multiple=step)
     activate = lookup(ACTIVATIONS, activation, "activation")
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise((channels, *widths)):

@@ -20,8 +20,8 @@ def defended(network: nn.Module) -> Classifier:
     return Classifier(network)
 
 
-class SmoothedThenQueries(StagedAttack):
-    """PGD with gradients averaged over points around the iterate, which smooths the jumps; then `Ensemble`.
+class EnsembleThenSmoothed(StagedAttack):
+    """`Ensemble`; then PGD with gradients averaged over points around the iterate, which smooths the jumps.
 
     Tramer et al. (section 5) average finite differences at random points around the iterate; gradients at such
     points cost less.
@@ -36,7 +36,7 @@ class SmoothedThenQueries(StagedAttack):
         Points per gradient.
     """
 
-    name = "smoothed then ensemble"
+    name = "ensemble then smoothed"
 
     def __init__(self, network: nn.Module, sigma: float, samples: int) -> None:
         inner = expectation_over_transformation("pgd,steps=40,loss=margin", samples=samples)
@@ -44,12 +44,12 @@ class SmoothedThenQueries(StagedAttack):
 
     def stages(self, ball: Ball) -> tuple[Attack, ...]:
         """Return the attacks it is made of, in order."""
-        return self.smoothed, Ensemble()
+        return Ensemble(), self.smoothed
 
 
 def smoothed(classifier: Classifier) -> Attack:
     """Return the attack on a classifier of `defended`."""
-    return SmoothedThenQueries(classifier.network, sigma=0.02, samples=20)
+    return EnsembleThenSmoothed(classifier.network, sigma=0.02, samples=20)
 
 
 DEFENCE = Defence(
