@@ -8,8 +8,10 @@ Writes what was measured after each defence, and goes on where it stopped; `--pr
 
 import argparse
 import json
+import statistics
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from epsball.errors import EpsballError
 from epsball.files import write_json
 from epsball.masking.zoo import DEFENCES, Defence
 from epsball.statistics import clopper_pearson
-from harness import single_threaded
+from harness import interleaved, single_threaded
 
 NAIVE = "pgd,steps=20"
 AUTOMATIC = "adaptive"
@@ -40,8 +42,12 @@ def main() -> None:
     parser.add_argument("--columns", nargs="*", default=["naive", "adaptive", "automatic"])
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/zoo.json"))
     parser.add_argument("--print", action="store_true")
+    parser.add_argument("--decoding", action="store_true", help="time PixelDefend only")
     options = parser.parse_args()
     single_threaded()
+    if options.decoding:
+        print(json.dumps(decoding(options.zoo, options.count)))
+        return
     measured: dict[str, Any] = json.loads(options.output.read_text()) if options.output.exists() else {}
     if not options.print:
         folders: Folders = {"mnist": options.mnist, "cifar10": options.cifar10}
@@ -80,6 +86,16 @@ def under(
         return {"standing": int(natural.sum()), "refused": str(error)}
     forward, backward = result.ledger.passes
     return {"standing": int((natural & ~result.broken).sum()), "forward": forward, "backward": backward}
+
+
+def decoding(zoo: Path, count: int) -> dict[str, Any]:
+    """Return CPU seconds of purifying digits pixel by pixel, of one forward pass of the prior, and of the network."""
+    purify, network = defended("SKN18", zoo).module.children()
+    x, _ = eb.data.load("digits")[:count]
+    runs = {"purified": purify, "prior": purify.get_submodule("prior"), "network": network}
+    with torch.no_grad():
+        seconds = interleaved({name: partial(run, x) for name, run in runs.items()}, repetitions=7, seed=0)
+    return {"count": count, "seconds": {name: statistics.median(times) for name, times in seconds.items()}}
 
 
 def table(measured: dict[str, Any]) -> str:
