@@ -29,6 +29,12 @@ HIDDEN = [
 TRAINED = ("NKM17", "distillation", "fgsm-training")
 """Those that are a way of training: on the plain network they are nothing."""
 
+COSTLY = ("MLW18", "DAL18")
+
+
+def slow(name):
+    return pytest.param(name, marks=pytest.mark.slow)
+
 
 def built(name, networks):
     item = DEFENCES[name]
@@ -49,7 +55,7 @@ def detector(network):
     return made
 
 
-@pytest.mark.parametrize("name", [name for name in DEFENCES if name not in TRAINED])
+@pytest.mark.parametrize("name", [*(n for n in DEFENCES if n not in {*TRAINED, *COSTLY}), *map(slow, COSTLY)])
 def test_the_adaptive_attack_breaks_it(name, networks, digits):
     x, y = digits[0][:16], digits[1][:16]
     torch.manual_seed(0)
