@@ -43,8 +43,9 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure, zoo):
+for verb in (audit, attack, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure):
     app.command(verb)
+app.command(zoo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,6 @@ from pathlib import Path
 from cyclopts import App
 
 from epsball.cli.common import Common, Output
-from epsball.cli.progress import showing_progress
 from epsball.results import text_table
 
 _COMMON = Common()
@@ -37,8 +36,7 @@ def train_command(
 
     given: dict[DataName, Path | None] = {"mnist": mnist, "cifar10": cifar10}
     folders: dict[DataName, Path] = {name: folder for name, folder in given.items() if folder is not None}
-    with showing_progress():
-        training.train_all(training.find(names), folders, out, common.seed)
+    training.train_all(training.find(names), folders, out, common.seed)
     rows = training.rows(out, folders)
     return Output(json.dumps(rows, indent=2) if common.json else training.tabbed(rows).rstrip("\n"))
 
