@@ -67,11 +67,11 @@ def train_part(part: Part, folders: Folders, out: Path, seed: int = 0) -> None:
     folder = out / part.name
     if (folder / FACTS).exists():
         return
-    x, y = datasets.load(f"{data_text(part.data, folders)},split=train")[:_SEEN]
+    images, y = datasets.load(f"{data_text(part.data, folders)},split=train")[:_SEEN]
     begun = time.process_time()
     with preserved(seed):
         module = part.empty(out)
-        facts = part.fit(module, x, y)
+        facts = part.fit(module, datasets.as_pixels(images), y)
     write_atomically(folder / WEIGHTS, to_bytes(_own(module)))
     write_json(folder / FACTS, {**facts, "seconds": time.process_time() - begun})
 
