@@ -66,14 +66,21 @@ def measure(defence: Defence, column: str, zoo: Path, folders: Folders, count: i
         warnings.simplefilter("ignore", eb.data.IncompleteData)
         x, y = eb.data.load(data_text(by_name(defence.base).data, folders))[:count]
     classifier = defended(defence.name, zoo)
-    torch.manual_seed(0)
-    natural = classifier.logits(x).argmax(1) == y
+    natural = predicted(classifier, x) == y
     method = {"naive": NAIVE, "automatic": AUTOMATIC}.get(column) or defence.adaptive(classifier)
     begun = time.process_time()
     entry = under(classifier, x, y, natural, eb.Ball.parse(defence.ball), method)
     entry["seconds"] = round(time.process_time() - begun, 1)
     print(defence.name, column, entry, flush=True)
     return {"ball": defence.ball, "count": count, "natural": int(natural.sum()), column: entry}
+
+
+def predicted(classifier: eb.Classifier, x: Tensor) -> Tensor:
+    """Return the predictions, those of a random classifier by the mean softmax over its repetitions, as in verdicts."""
+    torch.manual_seed(0)
+    repetitions = classifier.repetitions if classifier.stochastic else 1
+    passes = [classifier.logits(x).double().softmax(1) for _ in range(repetitions)]
+    return torch.stack(passes).mean(0).argmax(1)
 
 
 def under(
