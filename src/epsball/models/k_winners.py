@@ -23,7 +23,7 @@ class KWinnersTakeAll(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> KWinnersTakeAll(share=0.5)(torch.tensor([[3.0, -1.0, 2.0, 0.5]]))
+    >>> KWinnersTakeAll(share=0.5)(torch.tensor([[3.0, 1.0, 2.0, 0.5]]))
     tensor([[3., 0., 2., 0.]])
     """
 
