@@ -28,6 +28,7 @@ from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
+from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
 from epsball.interface import command_line
 from epsball.option_text import is_own
@@ -58,6 +59,7 @@ for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarit
     app.command(verb, help=flowing(described(verb)))
 app.command(train)
 app.command(figure)
+app.command(zoo)
 app.command(list_names, name="list")
 app.command(installation(app), name="--install-completion")
 

@@ -10,11 +10,19 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from epsball.attacks.engine.counting_module import CountingModule
-from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluated, Evaluator, GradientMode, GradientNoise
+from epsball.attacks.engine.evaluator import (
+    AveragedEvaluator,
+    BorrowedGradients,
+    Evaluated,
+    Evaluator,
+    GradientMode,
+    GradientNoise,
+)
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.pass_counts import PassCounter
 from epsball.attacks.engine.record import Record, first_lowest
 from epsball.classifier.margins import margins
+from epsball.errors import InputError
 from epsball.names import Stop
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -69,7 +77,7 @@ class Query:
 
     def __init__(
         self,
-        evaluator: Evaluator | AveragedEvaluator,
+        evaluator: Evaluator | AveragedEvaluator | BorrowedGradients,
         judge: Judge,
         record: Record,
         *,
@@ -167,6 +175,20 @@ class Query:
         """
         query = copy.copy(self)
         query._evaluator = AveragedEvaluator(self._evaluator, samples, noise)
+        return query
+
+    def borrowing(self, network: nn.Module) -> "Query":
+        """Return this query with the losses and gradients of another network; logits alone stay the model's.
+
+        Parameters
+        ----------
+        network
+            Maps raw inputs to logits, in evaluation mode with frozen parameters.
+        """
+        query = copy.copy(self)
+        if not isinstance(self._evaluator, Evaluator):
+            raise InputError("gradients are averaged already; borrow them first, then average.")
+        query._evaluator = BorrowedGradients(self._evaluator, network)
         return query
 
     def differentiated_by(self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]) -> "Query":
