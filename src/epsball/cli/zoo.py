@@ -6,7 +6,6 @@ from pathlib import Path
 from cyclopts import App
 
 from epsball.cli.common import Common, Output
-from epsball.results import text_table
 
 _COMMON = Common()
 
@@ -25,7 +24,7 @@ def train_command(
     Parameters
     ----------
     names
-        Networks to train; `epsball zoo list` prints them.
+        Networks to train; epsball zoo list prints them.
     out
         Folder of the networks.
     mnist
@@ -49,6 +48,7 @@ def list_command(*, common: Common = _COMMON) -> Output:
     from epsball.chapter.zoo.bases import BASES
     from epsball.chapter.zoo.parts import PARTS
     from epsball.masking.zoo import DEFENCES
+    from epsball.results import text_table
 
     networks = [(base.name, base.objective, base.ball, base.shows) for base in BASES]
     networks += [(part.name, "", "", part.shows) for part in PARTS]
