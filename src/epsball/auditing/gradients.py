@@ -35,6 +35,10 @@ def _positions(evidence: "pyarrow.Table") -> torch.Tensor:
 
 def _ledger(table: "pyarrow.Table") -> Ledger:
     columns = {name: table[name].to_pylist() for name in table.column_names}
-    floats = {"margin": torch.tensor(columns.pop("margin"), dtype=torch.float64)}
+    margin = torch.tensor(
+        [torch.nan if margin is None else margin for margin in columns.pop("margin")], dtype=torch.float64
+    )
     names = columns.pop("attack")
-    return Ledger(attack=names, **floats, **{name: torch.tensor(v, dtype=torch.int64) for name, v in columns.items()})
+    return Ledger(
+        attack=names, margin=margin, **{name: torch.tensor(v, dtype=torch.int64) for name, v in columns.items()}
+    )
