@@ -166,3 +166,13 @@ def test_there_is_no_hint_where_nothing_stands():
     module, x, _ = case("rounding")
     y = (module(x).argmax(1) + 1) % 4
     assert "overstated" not in str(attack(Classifier(module), x, y, BALL, method="pgd,steps=3"))
+
+
+@pytest.mark.parametrize("budget", [2, 60, 183])
+def test_a_budget_holds_on_the_way(budget):
+    module, x, y = case("permuted")
+    result = attack(Classifier(module), x[:6], y[:6], Ball("linf", 0.02), method=SMALL["ensemble"], budget=budget)
+    own = result.ledger.searching()
+    spent = torch.zeros(6, dtype=torch.int64)
+    spent.index_add_(0, result.ledger.index[own], (result.ledger.forwards + result.ledger.backwards)[own])
+    assert (spent <= budget).all()

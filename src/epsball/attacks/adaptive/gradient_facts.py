@@ -74,8 +74,8 @@ class GradientFacts:
 def gradient_facts(query: Query, keys: Keys) -> GradientFacts:
     """Return what the gradients at the active examples are worth.
 
-    Costs 17 forwards and two backwards per example, counted; the search is left as it is, and no example leaves
-    but for its budget.
+    Costs 17 forwards and two backwards per example, counted; the search is left as it is. An example that
+    cannot pay has no facts.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from epsball.attacks.adaptive.broken_gradients import follow_up
 from epsball.attacks.adaptive.gradient_facts import gradient_facts
@@ -106,7 +107,7 @@ class Ensemble(StagedAttack):
         suspects, flat = Suspects(query), Suspects(query)
         for number, stage in enumerate(stages):
             if check and number == CHECKED:
-                self._check(query, keys, suspects)
+                self._check(query, keys, suspects, flat.rows(suspect=False))
             left = flat.run(stage, ball, keys.derive(number, stage.name), flat.rows(suspect=False))
             if number == 0 and not flat.absent and len(left):
                 # The cross-entropy saturates before the margin does.
@@ -123,15 +124,15 @@ class Ensemble(StagedAttack):
         """Return the stages for a model that draws random numbers: those of AutoAttack's version rand, and Square."""
         return (APGD(), APGD(loss="dlr"), Square(queries=self.queries, polish=20))
 
-    def _check(self, query: Query, keys: Keys, suspects: Suspects) -> None:
+    def _check(self, query: Query, keys: Keys, suspects: Suspects, rows: Tensor) -> None:
         """Flag examples whose margin changes otherwise than the gradient says."""
-        rows = torch.arange(len(query.index), device=query.index.device)
+        if len(rows) == 0:
+            return
         query.begin_stage("gradient check")
-        try:
-            facts = gradient_facts(query.of(rows), keys.derive("gradient check"))
-        finally:
-            query.catch_up()
-        suspects.flags[query.index[facts.misleading]] = True
+        view = query.of(rows)
+        facts = gradient_facts(view, keys.derive("gradient check"))
+        suspects.flags[view.index[facts.misleading]] = True
+        query.catch_up()
 
     def stages(self, ball: Ball) -> tuple[Attack, ...]:
         """Return the attacks it is made of, in order."""

@@ -206,7 +206,8 @@ class Query:
     def unrecorded(self) -> "Query":
         """Return this query without a memory: its passes are counted, what they show is not kept.
 
-        For measurements that must leave the search as it is.
+        For measurements that must leave the search as it is. No example leaves this view: where the budget allows no
+        further call, its answers are NaN.
         """
         query = copy.copy(self)
         query._keeping = False
@@ -400,8 +401,6 @@ class Query:
         margin = margins(logits, self._labels(rows))
         if not self._keeping:
             self.going_on = None
-            if self._budget is not None:
-                self._leave()
             return margin
         if self._record.nearest_candidates:
             size = logits.masked_fill(logits == -torch.inf, 0.0).abs().amax(1)

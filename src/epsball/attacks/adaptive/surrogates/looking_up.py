@@ -60,7 +60,7 @@ def _looked_up(call: Call, table: Tensor, index: Tensor, shadow: Shadow) -> Tens
     exact = table[index]
     members = shadow.members
     if members is not None and members.ndim == index.ndim + 1 and members.shape[-1] == len(table):
-        return moved(exact, torch.tensordot(members, table.detach(), dims=1))
+        return moved(exact, (members @ table.detach().reshape(len(table), -1)).view(exact.shape))
     after, before = (index + 1).clamp(max=len(table) - 1), (index - 1).clamp(min=0)
     slope = 0.5 * (table[after] - table[before]).detach()
     return moved(exact, shadow.value.view(*index.shape, *[1] * (exact.ndim - index.ndim)) * slope)
