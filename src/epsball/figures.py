@@ -16,6 +16,9 @@ BLACK, GREY = "#222222", "#6B6B6B"
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 """The colours of Okabe and Ito (2008) but yellow, which is too light for lines on white."""
 
+YELLOW, LIGHT_GREY = "#F0E442", "#999999"
+"""For areas only."""
+
 SEQUENTIAL, DIVERGING = "magma", "RdBu_r"
 """Colour maps of even lightness: of shares, and of signed numbers, blue below 0 and red above."""
 

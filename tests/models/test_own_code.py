@@ -8,6 +8,7 @@ import torch
 import epsball as eb
 from epsball.attacks.registry import files_of, resolve
 from epsball.certificates.own_bound import own_bound
+from epsball.cli import main
 from epsball.errors import EpsballError, InputError
 from epsball.models.own_code import own_files
 
@@ -214,3 +215,11 @@ def test_what_is_wrong_with_a_bound_is_named(name, error, words, own):
         eb.certify(CLASSIFIER, X, Y, BALL, method=f"{own}:{name}")
     assert isinstance(raised.value, error)
     assert own_bound("crown") is None
+
+
+def test_an_attack_that_fails_on_the_way_is_named_by_file_and_line(own, capsys):
+    content = OWN.replace("query.logits(", "query.logitz(")
+    own.write_text(content)
+    assert main(["attack", "mlp", "digits,first=4", "--ball", "linf:0.1", "--method", f"{own}:Nudge"]) == 2
+    line = content[: content.index("query.logitz")].count("\n") + 1
+    assert f"{own}, line {line}: AttributeError" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from torch import Tensor
 from epsball import figures, results
 from epsball.attacks.accuracy_curve import AccuracyCurve
 from epsball.attacks.engine.ledger import Ledger
+from epsball.attacks.gradient_hints import gradient_hints
 from epsball.risk import natural_accuracy
 from epsball.statistics import clopper_pearson
 
@@ -54,6 +55,8 @@ class AttackResult(results.Result):
         The checks of the classifier that its maker overruled.
     own_files
         The files of the user's own that the attack was loaded from, and their SHA-256.
+    notes
+        What the attack found out about the model's gradients.
 
     Examples
     --------
@@ -78,6 +81,7 @@ class AttackResult(results.Result):
     interrupted: bool = False
     overruled: tuple[str, ...] = ()
     own_files: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -102,16 +106,8 @@ class AttackResult(results.Result):
             _share("accuracy under attack", ~self.broken),
             f"passes: {forwards} forward, {backwards} backward",
         ]
-        bad = int(self.ledger.bad_gradients.sum())
-        if bad:
-            lines.append(f"{bad} input gradients had NaN or infinite entries, taken as 0: robustness may be overstated")
-        zero = int(self.ledger.zero_gradients.sum())
-        asked = int(self.ledger.backwards[self.ledger.index >= 0].sum())
-        if 2 * zero > asked:
-            lines.append(
-                f"{zero} of {asked} input gradients were exactly zero: robustness may be overstated; try "
-                "'second-order', or an attack that needs no gradient, such as 'square' or 'hop-skip-jump'"
-            )
+        lines += gradient_hints(self.ledger, torch.nonzero(~self.broken)[:, 0])
+        lines += self.notes
         unsearched = self._unsearched()
         if unsearched:
             lines.append(
@@ -145,6 +141,7 @@ class AttackResult(results.Result):
             "invalid": self.invalid,
             "interrupted": self.interrupted,
             "passes": dict(zip(("forward", "backward"), self.ledger.passes, strict=True)),
+            **({"notes": self.notes} if self.notes else {}),
             **({"overruled": self.overruled} if self.overruled else {}),
             **({"own_files": self.own_files} if self.own_files else {}),
         }

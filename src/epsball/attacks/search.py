@@ -116,9 +116,7 @@ class _Work:
         found = None
         try:
             if not self.interrupted:
-                self._report(rows.start)
                 found = keep(rows, lambda: self._chunk(rows))
-                self._report(min(rows.stop, len(self.examples.x)))
         except KeyboardInterrupt:
             self.interrupted = True
         return self._unsearched(rows) if found is None else found
@@ -128,6 +126,7 @@ class _Work:
 
     def _chunk(self, rows: slice) -> AttackResult:
         """Return what is found on one chunk; after an interruption, what was found until then."""
+        self._report(rows.start)  # Only of what is computed: chunks kept from before count for no rate.
         before = self._padding()
         record, natural = self._open(rows)
         searched = self._search(record, rows)
@@ -135,6 +134,7 @@ class _Work:
         forwards, backwards = (now - then for now, then in zip(self._padding(), before, strict=True))
         padding = Ledger.overhead("padding", forwards, backwards)
         ledger = Ledger.concatenate([padding, natural, searched, verified])
+        self._report(min(rows.stop, len(self.examples.x)))
         return self._result(record, ledger, interrupted=self.interrupted)
 
     def _unsearched(self, rows: slice) -> AttackResult:
@@ -170,6 +170,7 @@ class _Work:
             ledger=ledger,
             invalid={position: reason for position, reason in record.reasons.items() if position in standing},
             interrupted=interrupted,
+            notes=tuple(dict.fromkeys(record.notes)),
         )
 
     def _completed(self, part: Callable[[], T]) -> T:
@@ -214,7 +215,9 @@ class _Work:
         except SearchEnded:
             pass
         except NoGradientError as error:
-            raise NoGradientError(f"{error} Gradient-free: {', '.join(gradient_free())}.") from error
+            raise NoGradientError(
+                f"{error} The attack 'adaptive' finds one by itself. Gradient-free: {', '.join(gradient_free())}."
+            ) from error
         except KeyboardInterrupt:
             self.interrupted = True
         return query.counter.ledger()
@@ -261,4 +264,5 @@ def _joined(chunks: Sequence[AttackResult], *, interrupted: bool) -> AttackResul
         ledger=Ledger.concatenate([Ledger.overhead("padding", forwards, backwards), ledger.only(~padding)]),
         invalid={position: reason for chunk in chunks for position, reason in chunk.invalid.items()},
         interrupted=interrupted,
+        notes=tuple(dict.fromkeys(note for chunk in chunks for note in chunk.notes)),
     )

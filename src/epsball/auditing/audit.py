@@ -18,6 +18,7 @@ from epsball.auditing.effort import SHARD, EffortName, effort_of
 from epsball.auditing.evidence import ShardEvidence, gather, with_columns
 from epsball.auditing.fingerprint import describe, identity
 from epsball.auditing.folder import RunFolder
+from epsball.auditing.gradients import GRADIENT_SCHEMA, gradient_columns, gradient_notes
 from epsball.auditing.link import Link
 from epsball.auditing.links import AttackLink, CertificateLink, LimitLink, NaturalLink
 from epsball.auditing.parts import Parts
@@ -200,7 +201,7 @@ class _Run:
         examples = sum(min(SHARD, total - number * SHARD) for number in shards)
         batches = sum(self.folder.parts_done(number) for number in range(-(-total // SHARD)) if number not in shards)
         if shards or batches:
-            more = f", and {batches} batches of the next" if batches else ""
+            more = f", and {batches} batch{'es' * (batches > 1)} of the next" if batches else ""
             _LOG.info("resumed: %d of %d examples were audited before%s (%s)", examples, total, more, self.folder.path)
 
     def _add_shard(self, number: int, rows: slice, shards: list[ShardEvidence]) -> None:
@@ -244,10 +245,12 @@ class _Run:
             evidence = with_columns(evidence, found.columns, link.run_schema)
             if self.folder is not None and found.columns:
                 self.folder.write_table(f"{link.name}.arrow", evidence.select(["index", *found.columns]))
+        ledger = pyarrow.concat_tables([shard.ledger for shard in shards])
+        evidence = with_columns(evidence, gradient_columns(evidence, ledger), GRADIENT_SCHEMA)
         result = Audit(
-            chain=chain_of(evidence, findings, self.uncertified),
+            chain=chain_of(evidence, findings, self.uncertified, gradient_notes(evidence, ledger)),
             evidence=evidence,
-            ledger=pyarrow.concat_tables([shard.ledger for shard in shards]),
+            ledger=ledger,
             shards=shards,
             classifier=self.subject.classifier,
             class_names=self.subject.dataset.class_names,

@@ -60,6 +60,8 @@ class Chain(results.Result):
         The classifier's adversarial cross-entropy against the least possible, where it was measured.
     uncertified
         Why there are no certificates, where there are none.
+    notes
+        What to know about the numbers: gradients that the attack could not use.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class Chain(results.Result):
     limit: Limit | None = None
     cross_entropy: CrossEntropy | None = None
     uncertified: str | None = None
+    notes: Sequence[str] = ()
 
     @property
     def robust_accuracy(self) -> tuple[float, float]:
@@ -126,6 +129,7 @@ class Chain(results.Result):
             str(self.decomposition),
             "",
             "verdicts: " + ", ".join(f"{count} {name}" for name, count in self.verdicts.items()),
+            *self.notes,
         ]
         return "\n".join(lines)
 
@@ -175,11 +179,17 @@ class Chain(results.Result):
                 "missed witness": self.missed_witness,
                 "verdicts": dict(self.verdicts),
                 "total": self.total,
+                **({"notes": list(self.notes)} if self.notes else {}),
             }
         )
 
 
-def chain_of(evidence: "pyarrow.Table", findings: Sequence[RunFindings], uncertified: str | None = None) -> Chain:
+def chain_of(
+    evidence: "pyarrow.Table",
+    findings: Sequence[RunFindings],
+    uncertified: str | None = None,
+    notes: Sequence[str] = (),
+) -> Chain:
     """Return the chain of an evidence table, with what the links say about all its examples."""
     bounds: dict[str, Bound] = {}
     further: dict[str, Any] = {}
@@ -198,5 +208,6 @@ def chain_of(evidence: "pyarrow.Table", findings: Sequence[RunFindings], uncerti
         verdicts={entry["values"]: entry["counts"] for entry in evidence["verdict"].value_counts().to_pylist()},
         total=len(evidence),
         uncertified=uncertified,
+        notes=notes,
         **further,
     )

@@ -32,6 +32,7 @@ STORED_AS = "stored as"
 
 STORED_TYPES: dict[type, str] = {
     attacks.APGD: "gradient.apgd.APGD",
+    attacks.Adaptive: "adaptive.adaptive.Adaptive",
     attacks.AutoAttack: "autoattack.AutoAttack",
     attacks.CarliniWagner: "minimum_norm.carlini_wagner.CarliniWagner",
     attacks.CarliniWagnerLinf: "minimum_norm.carlini_wagner_linf.CarliniWagnerLinf",

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,14 +116,37 @@ def _require_same(record: Path, now: dict[str, Any]) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another folder.") from error
     present = now["identity"]
-    different = [key for key in {**then, **present} if then.get(key) != present.get(key)]
-    shown = [f"{key}: there {then.get(key)!r}, now {present.get(key)!r}" for key in different]
-    if not different and not same_probe(probe, now["probe"]):
+    shown = list(_differences(then, present))
+    if not shown and not same_probe(probe, now["probe"]):
         shown = ["the model's code: its first margins differ, though its weights are the same"]
     if shown:
         raise InputError(
             f"{record.parent} holds another run ({'; '.join(shown)}). Choose another folder, or delete it."
         )
+
+
+def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Yield what differs between two records, down to the option of the link that differs."""
+    if then == now:
+        return
+    if not isinstance(then, dict) or not isinstance(now, dict):
+        yield f"{name}: there {_shown(then)}, now {_shown(now)}"
+        return
+    if then.get("type") != now.get("type"):
+        yield f"{name}: there {_shown(then)}, now {_shown(now)}"
+        return
+    for key in {**then, **now}:
+        yield from _differences(then.get(key), now.get(key), f"{name}.{key}" if name else key)
+
+
+def _shown(value: Any) -> str:
+    """Return a recorded value in a few words: a method by its class and options."""
+    if value is None:
+        return "none"
+    if isinstance(value, dict) and "type" in value:
+        options = ", ".join(f"{key}={_shown(item)}" for key, item in value.items() if key != "type")
+        return f"{str(value['type']).rpartition('.')[2]}({options})"
+    return repr(value)
 
 
 def _read_arrow(path: Path) -> "pyarrow.Table":

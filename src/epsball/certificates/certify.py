@@ -195,11 +195,11 @@ class Certification:
         with carrying(lambda: result(interrupted=True)):
             for rows in _batches(torch.nonzero(predicted >= 0)[:, 0]):
                 names = {} if folder is None or model is None else _names(folder, rows, numbers)
-                batch = keep(rows, partial(self._batch, x[rows], predicted[rows], names, model))
+                compute = partial(self._batch, x[rows], predicted[rows], names, model)
+                batch = keep(rows, partial(_reported, compute, int(rows[0]), int(rows[-1]) + 1, n))
                 if batch is not None:
                     found.include(rows, batch)
                     files |= {int(rows[at]): names[at] for at in _replayable(batch) if names}
-                progress.report("examples bounded", int(rows[-1]) + 1, n)
         return result(interrupted=False)
 
     def _batch(self, x: Tensor, predicted: Tensor, names: Mapping[int, Path], model: ModelFile | None) -> CascadeResult:
@@ -265,6 +265,14 @@ class Certification:
 def _names(folder: Path, rows: Tensor, numbers: Sequence[int]) -> dict[int, Path]:
     """Return the certificate files of a batch, by position in it."""
     return {at: folder / f"certificate-{numbers[row]:06d}.json.gz" for at, row in enumerate(rows.tolist())}
+
+
+def _reported(compute: Callable[[], CascadeResult], start: int, stop: int, total: int) -> CascadeResult:
+    """Return the bounds of a batch, reporting it: batches kept from before are not reported and count for no rate."""
+    progress.report("examples bounded", start, total)
+    found = compute()
+    progress.report("examples bounded", stop, total)
+    return found
 
 
 def _replayable(found: CascadeResult) -> list[int]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 

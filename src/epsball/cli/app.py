@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -19,6 +20,7 @@ from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
+from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
 from epsball.cli.progress import Loudness, showing
@@ -26,7 +28,10 @@ from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
+from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
+from epsball.interface import command_line
+from epsball.option_text import is_own
 
 HELP = """How robust is a classifier really, provably, and compared with what is possible at all.
 
@@ -50,10 +55,11 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarity, sensitivity):
+for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
     app.command(verb, help=flowing(described(verb)))
 app.command(train)
 app.command(figure)
+app.command(zoo)
 app.command(list_names, name="list")
 app.command(installation(app), name="--install-completion")
 
@@ -85,16 +91,27 @@ def _run(arguments: list[str], console: Console) -> Output:
     try:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
-        with showing(loudness), called_by(arguments):
+        with showing(loudness), called_by(arguments), command_line():
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
         return _failed(f"error: {complaint(error)}", 2)
     except EpsballError as error:
         return _failed(f"error: {error}", error.exit_code)
+    except Exception as error:
+        place = _in_own_code(error)
+        if place is None:
+            raise
+        return _failed(f"error: {place}: {type(error).__name__}: {error}. Your own code failed; correct it there.", 2)
     except KeyboardInterrupt as interruption:
         kept = str(interruption) or "nothing was found yet"
         return _failed(f"interrupted; {kept}", INTERRUPTED)
     return done if isinstance(done, Output) else Output("")
+
+
+def _in_own_code(error: Exception) -> str | None:
+    """Return file and line of the user's own code in which an error arose, if it did."""
+    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if is_own(frame[0].f_globals["__name__"])]
+    return f"{frames[-1][0].f_code.co_filename}, line {frames[-1][1]}" if frames else None
 
 
 def _failed(message: str, code: int) -> Output:

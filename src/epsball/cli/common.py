@@ -22,7 +22,7 @@ from cyclopts import Parameter
 from epsball import ball_text
 from epsball.checks import check_seed
 from epsball.cli.progress import Loudness
-from epsball.errors import InputError, lookup
+from epsball.errors import InputError, nearest
 from epsball.files import write_atomically
 from epsball.interruption import partial_of
 from epsball.names import MethodName, Precision
@@ -75,8 +75,9 @@ def bound_or(*others: str) -> Parameter:
     """Return the parameter of a bound: a registered one, one of `others`, or FILE.py:NAME."""
 
     def check(_: object, text: str) -> None:
-        if ".py" not in text:
-            lookup(dict.fromkeys((*get_args(MethodName), *others)), text, "method")
+        known = (*get_args(MethodName), *others)
+        if ".py" not in text and text not in known:
+            raise InputError(f"is '{text}'; it is one of {', '.join(known)}.{nearest(text, known)}")
 
     return Parameter(validator=check)
 

@@ -31,7 +31,8 @@ def _fact(error: CycloptsError) -> str:
         case MissingArgumentError(argument=Argument() as argument):
             return _missing(error, argument)
         case ValidationError(argument=Argument() as argument):
-            return f"{_place(argument)}: {error.exception_message}"
+            said = error.exception_message
+            return f"{_place(argument)}{' ' if said.startswith('is ') else ': '}{said}"
         case CoercionError(argument=Argument() as argument):
             return _wrong_value(error, argument)
         case UnknownOptionError():

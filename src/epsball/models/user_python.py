@@ -16,8 +16,7 @@ from typing import Any
 
 from epsball.errors import EpsballError, InputError, ModelError, nearest
 from epsball.models.file_kind import require_file
-
-_PREFIX = "_epsball_model_"
+from epsball.option_text import OWN_MODULE, is_own
 
 
 @contextmanager
@@ -55,7 +54,7 @@ def imported(
 
 def module_name(path: Path, version: str = "") -> str:
     """Return the name in ``sys.modules`` of a file's module."""
-    return f"{_PREFIX}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}{version}"
+    return f"{OWN_MODULE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}{version}"
 
 
 @contextmanager
@@ -99,7 +98,7 @@ def _neighbours_importable(folder: Path) -> Iterator[None]:
         if entry in sys.path:
             sys.path.remove(entry)
         for name in set(sys.modules) - before:
-            if not name.startswith(_PREFIX) and _is_neighbour(folder, name):
+            if not is_own(name) and _is_neighbour(folder, name):
                 del sys.modules[name]
 
 
