@@ -22,6 +22,7 @@ from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
+from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
 
 HELP = """How robust is a classifier really, provably, and compared with what is possible at all.
@@ -42,7 +43,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure):
+for verb in (audit, attack, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure, zoo):
     app.command(verb)
 
 

@@ -91,6 +91,10 @@ class Evaluator:
                 gradients.append(_first(gradient, n).contiguous())
         return logits.detach(), [value.detach() for value in values], gradients
 
+    def borrow(self, network: nn.Module) -> None:
+        """Run another network of the same inputs from now on, in the dtype of the model."""
+        self.network, self.reduced, self._state = network, False, None
+
     def _padded(self, points: Tensor) -> Tensor:
         missing = FEWEST_ROWS - len(points)
         if missing <= 0:
@@ -171,7 +175,7 @@ class AveragedEvaluator:
         Forwards per gradient.
     """
 
-    def __init__(self, evaluator: "Evaluator | AveragedEvaluator", samples: int, noise: GradientNoise) -> None:
+    def __init__(self, evaluator: "Evaluator | AveragedEvaluator | BorrowedGradients", samples: int, noise: GradientNoise) -> None:
         self._evaluator, self._samples, self._noise = evaluator, samples, noise
         self.repeats = samples * evaluator.repeats
         self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
@@ -203,6 +207,39 @@ class AveragedEvaluator:
         for mean, square in zip(means, squares, strict=True):
             self._noise.add(mean, (square / pairs).sqrt())
         return softmax.log().to(points.dtype), values, means
+
+
+class BorrowedGradients:
+    """An evaluator whose losses and gradients are those of another network, and whose logits are the model's own.
+
+    Parameters
+    ----------
+    evaluator
+        Evaluates the model.
+    network
+        Maps inputs to logits as the model does, in evaluation mode with frozen parameters; its passes count as
+        the model's.
+
+    Attributes
+    ----------
+    repeats
+        Forwards per gradient.
+    """
+
+    repeats = 1
+
+    def __init__(self, evaluator: Evaluator, network: nn.Module) -> None:
+        self._evaluator, self._lender = evaluator, copy.copy(evaluator)
+        self._lender.borrow(network)
+        self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
+
+    def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Return the model's logits."""
+        return self._evaluator.logits(points)
+
+    def gradients(self, points: Float[Tensor, "n *shape"], losses: Sequence[Loss]) -> Evaluated:
+        """Return logits, losses and gradients of the other network."""
+        return self._lender.gradients(points, losses)
 
 
 def _first(values: Tensor, n: int) -> Tensor:

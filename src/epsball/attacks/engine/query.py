@@ -7,14 +7,21 @@ from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from epsball.attacks.engine.counting_module import CountingModule
-from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluated, Evaluator, GradientNoise
+from epsball.attacks.engine.evaluator import (
+    AveragedEvaluator,
+    BorrowedGradients,
+    Evaluated,
+    Evaluator,
+    GradientNoise,
+)
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.pass_counts import PassCounter
 from epsball.attacks.engine.record import Record, first_lowest
 from epsball.classifier.margins import margins
+from epsball.errors import InputError
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Maps (logits, points, rows) to one loss per row; ``rows`` None means one row per example, in order.
@@ -65,7 +72,7 @@ class Query:
 
     def __init__(
         self,
-        evaluator: Evaluator | AveragedEvaluator,
+        evaluator: Evaluator | AveragedEvaluator | BorrowedGradients,
         judge: Judge,
         record: Record,
         *,
@@ -186,6 +193,20 @@ class Query:
         self._leave()
         if len(self._active) == 0:
             raise SearchEnded
+
+    def borrowing(self, network: nn.Module) -> "Query":
+        """Return this query with the losses and gradients of another network; logits alone stay the model's.
+
+        Parameters
+        ----------
+        network
+            Maps raw inputs to logits, in evaluation mode with frozen parameters.
+        """
+        query = copy.copy(self)
+        if not isinstance(self._evaluator, Evaluator):
+            raise InputError("gradients are averaged already; borrow them first, then average.")
+        query._evaluator = BorrowedGradients(self._evaluator, network)
+        return query
 
     @contextmanager
     def module(self) -> Iterator[CountingModule]:

@@ -1,0 +1,55 @@
+"""``epsball zoo``."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+from epsball.chapter.zoo import training
+from epsball.chapter.zoo.bases import BASES, DataName
+from epsball.chapter.zoo.parts import PARTS
+from epsball.cli.common import Common, Output
+from epsball.cli.progress import showing_progress
+from epsball.masking.zoo import DEFENCES
+from epsball.results import text_table
+
+_COMMON = Common()
+
+zoo = App(name="zoo", help="Networks behind published and home-made defences.", help_format="plaintext")
+
+
+@zoo.command(name="train")
+def train_command(
+    *names: str, out: Path, mnist: Path | None = None, cifar10: Path | None = None, common: Common = _COMMON
+) -> Output:
+    """Train networks of the zoo, all of them by default.
+
+    OUT/NAME/card.json names the network in every other command, OUT/zoo.py:NAME a defended one; OUT/INDEX.txt lists
+    what is done. The same command goes on after a kill, and trains nothing twice.
+
+    Parameters
+    ----------
+    names
+        Networks to train; `epsball zoo list` prints them.
+    out
+        Folder of the networks.
+    mnist, cifar10
+        Folders of the data sets' files.
+    """
+    given: dict[DataName, Path | None] = {"mnist": mnist, "cifar10": cifar10}
+    folders = {name: folder for name, folder in given.items() if folder is not None}
+    with showing_progress():
+        training.train_all(training.find(names), folders, out, common.seed)
+    return Output(training.index(out, folders).rstrip("\n"))
+
+
+@zoo.command(name="list")
+def list_command() -> Output:
+    """Print the networks that are trained, and the defences built on them."""
+    networks = [(base.name, base.objective, base.ball, base.shows) for base in BASES]
+    networks += [(part.name, "", "", part.shows) for part in PARTS]
+    defences = [(d.name, d.base, d.ball, d.does) for d in DEFENCES.values()]
+    tables = [
+        text_table(("network", "objective", "ball", "what"), networks),
+        text_table(("defence", "network", "ball", "what it does"), defences),
+    ]
+    return Output("\n\n".join(tables))
