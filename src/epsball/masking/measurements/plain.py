@@ -130,7 +130,7 @@ class _Kind:
     def tried_to_the_end(self, trial: Trial) -> PlainRace:
         """Try the plain attack on what the brief one left, chunk by chunk, while it can be paid."""
         method, standing, tried, dearest = PlainPGD(), [], 0, RESTARTS * (2 * STEPS + 1)
-        for chunk in self.rows.split(CHUNK):
+        for chunk in self.rows.split(CHUNK) if len(self.rows) else ():
             before = trial.spent
             allowed = trial.left(1.0 if trial.suspicious else SHARE) // dearest
             if tried and allowed < len(chunk):
