@@ -49,7 +49,8 @@ class _Approximated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return forward(x), with the gradient of surrogate(x)."""
-        with torch.no_grad():
+        # Out of sight of automatic surrogate gradients: the user's own surrogate counts.
+        with torch.no_grad(), torch._C.DisableTorchFunction():
             exact = self.exact(x)
         if not torch.is_grad_enabled():
             return exact
@@ -59,10 +60,11 @@ class _Approximated(nn.Module):
                 f"the surrogate returns {tuple(smooth.shape)} and the defence {tuple(exact.shape)}; a gradient "
                 "needs the same shape on both. Give a surrogate of the defence's output."
             )
-        return _Grafted.apply(exact, smooth)
+        with torch._C.DisableTorchFunction():
+            return Grafted.apply(exact, smooth)
 
 
-class _Grafted(torch.autograd.Function):
+class Grafted(torch.autograd.Function):
     """The first argument, with the gradient going to the second."""
 
     @staticmethod

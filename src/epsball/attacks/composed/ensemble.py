@@ -3,12 +3,26 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
+from epsball.attacks.adaptive.broken_gradients import BrokenGradients
+from epsball.attacks.adaptive.gradient_facts import gradient_facts
+from epsball.attacks.adaptive.suspects import Suspects
 from epsball.attacks.black_box.square import Square
 from epsball.attacks.composed.multi_start import MultiStart
+from epsball.attacks.engine.evaluator import GradientNoise
+from epsball.attacks.engine.query import Query
 from epsball.attacks.gradient.apgd import APGD, TargetedAPGD
 from epsball.attacks.parts.attack import Attack, StagedAttack
 from epsball.ball import Ball
 from epsball.checks import check_counts, check_positive
+from epsball.randomness import Keys
+
+CHECKED = 2
+"""The stage before which gradients are compared with differences, on what the ones before it left unbroken."""
+
+SAMPLES = 20
+"""Evaluations per gradient of a model that draws random numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +72,36 @@ class Ensemble(StagedAttack):
     def __post_init__(self) -> None:
         check_counts(self, "queries", "most")
         check_positive("patience", self.patience)
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Run the stages, those that need gradients where there are some, and what broken gradients need."""
+        if query.stochastic:
+            query = query.averaged(SAMPLES, GradientNoise())
+        suspects, flat = Suspects(query), Suspects(query)
+        for number, stage in enumerate(self.stages(ball)):
+            if number == CHECKED and not query.stochastic:
+                self._check(query, keys, suspects)
+            left = flat.run(stage, ball, keys.derive(number, stage.name), flat.rows(suspect=False))
+            if number == 0 and not flat.absent and len(left):
+                flags = torch.isin(query.index, left)
+                rescaled = APGD(steps=20, loss="rescaled-cross-entropy")
+                left = flat.run(rescaled, ball, keys.derive(rescaled.name), torch.nonzero(flags)[:, 0])
+            flat.flags[left] = True
+        suspects.flags |= flat.flags
+        rows = suspects.rows(suspect=True)
+        if len(rows):
+            plan = BrokenGradients(patience=self.patience, most=self.most)
+            plan(query.of(rows), ball, keys=keys.derive(plan.name))
+
+    def _check(self, query: Query, keys: Keys, suspects: Suspects) -> None:
+        """Flag examples whose margin changes otherwise than the gradient says."""
+        rows = torch.arange(len(query.index), device=query.index.device)
+        query.begin_stage("gradient check")
+        try:
+            facts = gradient_facts(query.of(rows), keys.derive("gradient check"))
+        finally:
+            query.catch_up()
+        suspects.flags[query.index[facts.misleading]] = True
 
     def stages(self, ball: Ball) -> tuple[Attack, ...]:
         """Return the attacks it is made of, in order."""

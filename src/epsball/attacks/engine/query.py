@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, get_args
 
 import torch
@@ -15,6 +15,7 @@ from epsball.attacks.engine.evaluator import (
     BorrowedGradients,
     Evaluated,
     Evaluator,
+    GradientMode,
     GradientNoise,
 )
 from epsball.attacks.engine.judge import Judge
@@ -92,7 +93,7 @@ class Query:
         self.neighbourhood = record.ball.at(self.x)
         self.going_on: Tensor | None = None
         self.total, self.classes = total, classes
-        self._keeping = True
+        self._keeping, self._leaving_flat = True, False
 
     def begin(self, restart: int) -> None:
         """Start the ledger's rows of another restart.
@@ -134,6 +135,14 @@ class Query:
         """Return how many gradients of each active example had NaN or infinite entries in this restart."""
         return self.counter.bad[self._active]
 
+    def lowest_seen(self) -> Float64[Tensor, " n"]:
+        """Return the lowest margin that this restart saw in each active example's ball; infinite at first."""
+        return self.counter.lowest[self._active]
+
+    def note(self, fact: str) -> None:
+        """Note something about the model that the result is to say."""
+        self._record.notes[fact] = None
+
     def nearest(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
         """Return each active example's nearest point of the box that looked adversarial, and its distance.
 
@@ -162,6 +171,18 @@ class Query:
         query._evaluator = AveragedEvaluator(self._evaluator, samples, noise)
         return query
 
+    def differentiated_by(self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]) -> "Query":
+        """Return this query with gradients taken in another mode; values and verdicts are the same.
+
+        Parameters
+        ----------
+        mode
+            Maps the network to the block in which it runs where gradients are asked for.
+        """
+        query = copy.copy(self)
+        query._evaluator = self._evaluator.differentiated_by(mode)
+        return query
+
     def unrecorded(self) -> "Query":
         """Return this query without a memory: its passes are counted, what they show is not kept.
 
@@ -180,6 +201,25 @@ class Query:
         query._keep_rows(rows)
         query.going_on = None
         return query
+
+    def leaving_flat(self) -> "Query":
+        """Return this query with examples leaving at a call in which all their gradients are exactly zero.
+
+        They leave the view only; `epsball.attack` and this query still hold them.
+        """
+        query = copy.copy(self)
+        query._leaving_flat = True
+        return query
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the model draws random numbers."""
+        return self._evaluator.classifier.stochastic
+
+    def scripted(self) -> list[str]:
+        """Return the names of the model's parts that are TorchScript, whose operations Python does not see."""
+        parts = self._evaluator.classifier.network.named_modules()
+        return [name or "the model" for name, part in parts if isinstance(part, torch.jit.ScriptModule)][:3]
 
     def catch_up(self) -> None:
         """Let the examples leave that another view of this search has finished.
@@ -288,7 +328,10 @@ class Query:
         logits, values, gradients = self._evaluator.gradients(asked, bound)
         logits = effective(logits, y)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
+        flat = self._flat(gradients, kept_rows) if self._leaving_flat else None
         self._observe(asked, logits, kept_rows, forwards=repeats, backwards=repeats * len(losses))
+        if flat is not None:
+            self._let_go(flat)
         return (
             scatter_rows(logits, affordable, torch.nan),
             [scatter_rows(value, affordable, torch.nan) for value in values],
@@ -327,6 +370,22 @@ class Query:
             return gradient
         self.counter.gradients(owners, ~gradient.flatten(1).any(1), ~gradient.flatten(1).isfinite().all(1))
         return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def _flat(self, gradients: list[Tensor], rows: Tensor | None) -> Int64[Tensor, " k"] | None:
+        """Return the positions of the examples all of whose gradients are exactly zero; None if there are none."""
+        some = torch.stack([gradient.flatten(1).any(1) for gradient in gradients]).any(0)
+        if bool(some.all()):
+            return None
+        index = self.index if rows is None else self.index[rows]
+        return index[~some & ~torch.isin(index, index[some])].unique()
+
+    def _let_go(self, positions: Tensor) -> None:
+        """Let examples leave this view, after those that a call let leave."""
+        staying = torch.nonzero(~torch.isin(self.index, positions))[:, 0]
+        if len(staying) == len(self.index):
+            return
+        self.going_on = staying if self.going_on is None else self.going_on[staying]
+        self._keep_rows(staying)
 
     def _observe(self, points: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int) -> Tensor:
         """Record what a call cost and found, and let examples leave; return the margins."""
