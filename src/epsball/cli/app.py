@@ -15,6 +15,7 @@ from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output
+from epsball.cli.diagnose import diagnose
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.limit import limit
@@ -43,7 +44,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure, zoo):
+for verb in (audit, attack, diagnose, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure, zoo):
     app.command(verb)
 
 
