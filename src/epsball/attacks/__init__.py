@@ -1,8 +1,11 @@
 """Attacks: one file per method; the search verifies what they find and keeps the ledger."""
 
 from epsball.attacks.accuracy_curve import AccuracyCurve as AccuracyCurve
+from epsball.attacks.adaptive import GradientFacts as GradientFacts
 from epsball.attacks.adaptive import bpda as bpda
+from epsball.attacks.adaptive import gradient_facts as gradient_facts
 from epsball.attacks.adaptive import rejecting as rejecting
+from epsball.attacks.adaptive.adaptive import Adaptive as Adaptive
 from epsball.attacks.attack import attack as attack
 from epsball.attacks.black_box.collision import Collision as Collision
 from epsball.attacks.black_box.hop_skip_jump import HopSkipJump as HopSkipJump

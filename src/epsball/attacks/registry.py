@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
+from epsball.attacks.adaptive.adaptive import Adaptive
 from epsball.attacks.black_box.hop_skip_jump import HopSkipJump
 from epsball.attacks.black_box.nes import NES
 from epsball.attacks.black_box.spsa import SPSA
@@ -52,6 +53,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "autoattack": AutoAttack,
     "autoattack-rand": RandomisedAutoAttack,
     "ensemble": Ensemble,
+    "adaptive": Adaptive,
     "second-order": SecondOrder,
     "spsa": SPSA,
     "nes": NES,

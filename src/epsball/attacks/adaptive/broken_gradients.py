@@ -15,6 +15,7 @@ from epsball.attacks.black_box.nes import NES
 from epsball.attacks.black_box.spsa import SPSA
 from epsball.attacks.black_box.square import Square
 from epsball.attacks.composed.multi_start import MultiStart
+from epsball.attacks.engine.evaluator import GradientNoise
 from epsball.attacks.engine.query import Query, SearchEnded
 from epsball.attacks.gradient.apgd import APGD, TargetedAPGD
 from epsball.attacks.parts.attack import Attack
@@ -25,6 +26,9 @@ from epsball.randomness import Keys
 
 SURROGATE, TRUSTED = "surrogate", "trusted"
 """Names of the gradients: custom functions differentiated through their forward, or by their own backward."""
+
+RANDOM_SAMPLES, RANDOM_MOST = 5, 8
+"""For models that draw random numbers: evaluations per gradient, and most runs of `MultiStart`."""
 
 _PROGRESS = 0.9
 """A trial that leaves at most this share of the margin that was there before it earns a long run."""
@@ -61,6 +65,21 @@ class BrokenGradients(Attack):
     def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
         """Search the neighbourhoods of the active examples."""
         _Course(self, query, ball, keys).run()
+
+
+def follow_up(
+    query: Query, ball: Ball, keys: Keys, rows: Int64[Tensor, " k"], *, patience: float = 3.0, most: int = 70
+) -> None:
+    """Run `BrokenGradients` on some of the active examples; for a random model on averaged gradients, and shorter."""
+    if len(rows) == 0:
+        return
+    view = query.of(rows)
+    if query.stochastic:
+        view, most = view.averaged(RANDOM_SAMPLES, GradientNoise()), min(most, RANDOM_MOST)
+    plan = BrokenGradients(patience=patience, most=most)
+    with suppress(SearchEnded):
+        plan(view, ball, keys=keys.derive(plan.name))
+    query.catch_up()
 
 
 class _Course:
