@@ -1,15 +1,12 @@
 """``epsball zoo``."""
 
+import json
 from pathlib import Path
 
 from cyclopts import App
 
-from epsball.chapter.zoo import training
-from epsball.chapter.zoo.bases import BASES, DataName
-from epsball.chapter.zoo.parts import PARTS
 from epsball.cli.common import Common, Output
 from epsball.cli.progress import showing_progress
-from epsball.masking.zoo import DEFENCES
 from epsball.results import text_table
 
 _COMMON = Common()
@@ -35,21 +32,32 @@ def train_command(
     mnist, cifar10
         Folders of the data sets' files.
     """
+    from epsball.chapter.zoo import training
+    from epsball.chapter.zoo.bases import DataName
+
     given: dict[DataName, Path | None] = {"mnist": mnist, "cifar10": cifar10}
     folders = {name: folder for name, folder in given.items() if folder is not None}
     with showing_progress():
         training.train_all(training.find(names), folders, out, common.seed)
-    return Output(training.index(out, folders).rstrip("\n"))
+    rows = training.rows(out, folders)
+    return Output(json.dumps(rows, indent=2) if common.json else training.tabbed(rows).rstrip("\n"))
 
 
 @zoo.command(name="list")
-def list_command() -> Output:
+def list_command(*, common: Common = _COMMON) -> Output:
     """Print the networks that are trained, and the defences built on them."""
+    from epsball.chapter.zoo.bases import BASES
+    from epsball.chapter.zoo.parts import PARTS
+    from epsball.masking.zoo import DEFENCES
+
     networks = [(base.name, base.objective, base.ball, base.shows) for base in BASES]
     networks += [(part.name, "", "", part.shows) for part in PARTS]
     defences = [(d.name, d.base, d.ball, d.does) for d in DEFENCES.values()]
-    tables = [
-        text_table(("network", "objective", "ball", "what"), networks),
-        text_table(("defence", "network", "ball", "what it does"), defences),
-    ]
-    return Output("\n\n".join(tables))
+    headers = ("network", "objective", "ball", "what"), ("defence", "network", "ball", "what it does")
+    if common.json:
+        named = [
+            [dict(zip(header, row, strict=True)) for row in rows]
+            for header, rows in zip(headers, (networks, defences), strict=True)
+        ]
+        return Output(json.dumps({"networks": named[0], "defences": named[1]}, indent=2))
+    return Output("\n\n".join([text_table(headers[0], networks), text_table(headers[1], defences)]))

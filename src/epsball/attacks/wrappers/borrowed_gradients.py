@@ -1,4 +1,4 @@
-"""Any attack on a model, with the gradients of another network: backward pass differentiable approximation as a whole."""
+"""Any attack on a model, with the gradients of another network."""
 
 from dataclasses import dataclass
 

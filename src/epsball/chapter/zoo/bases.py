@@ -1,4 +1,4 @@
-"""The trained networks of the zoo: twelve, and two fine-tuned from them, each within ten CPU-minutes."""
+"""The trained networks of the zoo: twelve, and three fine-tuned from them, each within ten CPU-minutes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ TEMPERATURE = 100.0
 """Of distillation (Papernot et al., IEEE S&P 2016)."""
 
 FGSM = "pgd,steps=1,step_size=radius,start=none"
-"""One step from the example itself, the training that collapses (Wong, Rice and Kolter, ICLR 2020, section 5)."""
+"""One step from the example itself, the training that may collapse (Wong, Rice and Kolter, ICLR 2020, section 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Base:
     recipe
         Options of `epsball.training.Recipe`.
     examples
-        Images of the training set, from the first.
+        Images of the training set, from the first; None is all of them.
     start
         The network it is fine-tuned from, or None.
     source
@@ -52,7 +52,7 @@ class Base:
     ball: str
     shows: str
     recipe: dict[str, Any] = field(default_factory=dict)
-    examples: int = 20_000
+    examples: int | None = 20_000
     start: str | None = None
     source: str | None = None
     encoder: Callable[[], nn.Module] | None = None
@@ -117,7 +117,7 @@ BASES = (
         model=_CIFAR,
         objective=FGSM,
         ball="linf:8/255",
-        shows="one-step training that collapses",
+        shows="one-step training",
         recipe=_adam(12, augment="flip"),
     ),
     Base(
@@ -164,6 +164,7 @@ BASES = (
         ball="linf:0.15",
         shows="plain training, behind PixelDefend",
         recipe=_adam(30, precision="float32", holdout=0.05),
+        examples=None,
     ),
     Base(
         name="cifar-thermometer",
@@ -196,5 +197,15 @@ BASES = (
         recipe=_adam(6),
         start="mnist-standard",
         source="mnist-standard",
+    ),
+    Base(
+        name="mnist-fgsm",
+        data="mnist",
+        model=_MNIST,
+        objective=FGSM,
+        ball="linf:0.3",
+        shows="fine-tuned by one-step training until it collapses",
+        recipe=_adam(6, lr=1e-3),
+        start="mnist-standard",
     ),
 )

@@ -28,6 +28,9 @@ WEIGHTS = "part.safetensors"
 REFERENCES, FITTED, REJECTED = 100, 500, 0.05
 """Images of the detector's reference batch; images it is fitted to; share of clean images it rejects."""
 
+_SEEN = 5000
+"""Training images a part may see, from the first."""
+
 Facts = dict[str, Any]
 
 
@@ -64,7 +67,7 @@ def train_part(part: Part, folders: Folders, out: Path, seed: int = 0) -> None:
     folder = out / part.name
     if (folder / FACTS).exists():
         return
-    x, y = datasets.load(f"{data_text(part.data, folders)},split=train,first=5000")[:]
+    x, y = datasets.load(f"{data_text(part.data, folders)},split=train")[:_SEEN]
     begun = time.process_time()
     with preserved(seed):
         module = part.empty(out)
@@ -138,12 +141,8 @@ def _fit_detector(detector: DimensionDetector, x: Tensor, y: Tensor) -> Facts:
         detector.fit(torch.cat([natural, noisy]), adversarial)
         fresh = x[REFERENCES + FITTED : REFERENCES + 3 * FITTED]
         detector.calibrate(detector.dimensions(fresh), REJECTED)
-        found = float((_score(detector, adversarial) > 0).double().mean())
+        found = float((detector.score(adversarial) > 0).double().mean())
     return {"adversarial images of PGD rejected": found, "clean images rejected": REJECTED}
-
-
-def _score(detector: DimensionDetector, dimensions: Tensor) -> Tensor:
-    return ((dimensions - detector.mean) / detector.spread) @ detector.weight + detector.bias
 
 
 def _empty_detector(out: Path) -> nn.Module:

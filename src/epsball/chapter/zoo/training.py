@@ -84,7 +84,7 @@ def train_all(items: Iterable[Base | Part], folders: Folders, out: Path, seed: i
             train_part(item, folders, out, seed)
         else:
             train_base(item, folders, out, seed)
-        write_atomically(out / INDEX, index(out, folders).encode())
+        write_atomically(out / INDEX, tabbed(rows(out, folders)).encode())
     write_functions(out)
     progress.report("networks of the zoo", len(chosen), len(chosen))
 
@@ -92,7 +92,8 @@ def train_all(items: Iterable[Base | Part], folders: Folders, out: Path, seed: i
 def train_base(base: Base, folders: Folders, out: Path, seed: int = 0) -> None:
     """Train one network in its folder."""
     text, folder = data_text(base.data, folders), out / base.name
-    dataset = datasets.load(f"{text},split=train,first={base.examples}")
+    first = "" if base.examples is None else f",first={base.examples}"
+    dataset = datasets.load(f"{text},split=train{first}")
     module, architecture = _module(base, dataset, out, seed)
     ball = Ball.parse(base.ball)
     begun = time.process_time()
@@ -109,7 +110,7 @@ def train_base(base: Base, folders: Folders, out: Path, seed: int = 0) -> None:
         return
     if base.encoder is not None:
         _write_codes(folder, architecture, module, result.card)
-    x, y = datasets.load(f"{text},split=test,first={_MEASURED}")[:]
+    x, y = datasets.load(f"{text},split=test")[:_MEASURED]
     natural = float((result.classifier.logits(x).argmax(1) == y).float().mean())
     write_json(folder / FACTS, {"natural": natural, "seconds": time.process_time() - begun})
 
@@ -151,16 +152,26 @@ def _write_codes(folder: Path, architecture: str, module: nn.Module, card: Card)
     write_json(folder / CODES, codes.to_json())
 
 
-def index(out: Path, folders: Folders) -> str:
-    """Return a table of what is found under a folder, one line each, columns separated by tabs."""
-    rows = [("name", "model", "data", "ball", "natural accuracy", "what")]
+def rows(out: Path, folders: Folders) -> list[dict[str, str]]:
+    """Return what is found under a folder, one row each."""
+    found = []
     for base in (base for base in BASES if is_trained(base, out)):
         kept = trained(base, out)
         text = data_text(base.data, folders) if base.data in folders or base.data == "digits" else base.data
-        rows.append((base.name, kept.model, text, base.ball, f"{kept.natural:.3f}", base.shows))
+        found.append(_row(base.name, kept.model, text, base.ball, f"{kept.natural:.3f}", base.shows))
     for part in PARTS:
         facts = part_facts(part, out)
         if facts is not None:
             measured = ", ".join(f"{name} {value:.3f}" for name, value in facts.items() if name != "seconds")
-            rows.append((part.name, "(a part)", part.data, "", measured, part.shows))
-    return "".join("\t".join(row) + "\n" for row in rows)
+            found.append(_row(part.name, "(a part)", part.data, "", measured, part.shows))
+    return found
+
+
+def _row(*cells: str) -> dict[str, str]:
+    return dict(zip(("name", "model", "data", "ball", "natural accuracy", "what"), cells, strict=True))
+
+
+def tabbed(found: list[dict[str, str]]) -> str:
+    """Return rows as lines with a head, columns separated by tabs."""
+    head = list(_row(*[""] * 6))
+    return "".join("\t".join(line) + "\n" for line in (head, *(list(row.values()) for row in found)))

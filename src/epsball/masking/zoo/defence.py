@@ -11,8 +11,8 @@ from epsball.classifier import Classifier
 from epsball.errors import InputError
 
 Masking = Literal["shattered", "stochastic", "vanishing", "wrong", "none"]
-"""Why gradients mislead: there are none or steps hide them; they are random; they underflow or are exactly zero; they are
-those of something else; or they do not mislead (Athalye, Carlini and Wagner, ICML 2018, section 3, but for "wrong")."""
+"""Why gradients mislead: there are none or steps hide them; they are random; they underflow or are exactly zero;
+they are those of something else; or they do not mislead (Athalye, Carlini and Wagner, ICML 2018, section 3)."""
 
 
 @dataclass(frozen=True, kw_only=True)

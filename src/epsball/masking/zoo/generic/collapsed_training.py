@@ -9,8 +9,8 @@ DEFENCE = Defence(
     paper="Goodfellow, Shlens and Szegedy, ICLR 2015; its collapse: Wong, Rice and Kolter, ICLR 2020, section 5",
     does="Is trained on examples of the fast gradient sign method, until it folds its loss over around that one step.",
     masking="vanishing",
-    base="cifar-fgsm",
-    ball="linf:8/255",
+    base="mnist-fgsm",
+    ball="linf:0.3",
     defend=lambda network: Classifier(network),
     adaptive=lambda defended: Ensemble(),
 )

@@ -84,6 +84,10 @@ class JPEG(nn.Module):
     torch.Size([2, 3, 12, 20])
     """
 
+    transform: Tensor
+    tables: Tensor
+    colours: Tensor
+
     def __init__(self, quality: int = 50) -> None:
         super().__init__()
         if quality not in range(1, 101):

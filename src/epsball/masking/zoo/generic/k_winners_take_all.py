@@ -2,10 +2,14 @@
 
 from torch import nn
 
-from epsball.attacks import Attack
+from epsball.attacks import Attack, Ensemble, expectation_over_transformation
+from epsball.attacks.parts.attack import StagedAttack
+from epsball.attacks.wrappers.borrowed_gradients import BorrowedGradients
+from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.masking.zoo.defence import Defence
+from epsball.masking.zoo.generic.noise import Noise
 from epsball.models.k_winners import KWinnersTakeAll
 
 
@@ -16,8 +20,36 @@ def defended(network: nn.Module) -> Classifier:
     return Classifier(network)
 
 
+class SmoothedThenQueries(StagedAttack):
+    """PGD with gradients averaged over points around the iterate, which smooths the jumps; then `Ensemble`.
+
+    Tramer et al. (section 5) average finite differences at random points around the iterate; gradients at such
+    points cost less.
+
+    Parameters
+    ----------
+    network
+        The defended network.
+    sigma
+        Standard deviation of the points around the iterate.
+    samples
+        Points per gradient.
+    """
+
+    name = "smoothed then ensemble"
+
+    def __init__(self, network: nn.Module, sigma: float, samples: int) -> None:
+        inner = expectation_over_transformation("pgd,steps=40,loss=margin", samples=samples)
+        self.smoothed = BorrowedGradients(network=nn.Sequential(Noise(sigma), network), method=inner)
+
+    def stages(self, ball: Ball) -> tuple[Attack, ...]:
+        """Return the attacks it is made of, in order."""
+        return self.smoothed, Ensemble()
+
+
 def smoothed(classifier: Classifier) -> Attack:
-    raise NotImplementedError
+    """Return the attack on a classifier of `defended`."""
+    return SmoothedThenQueries(classifier.network, sigma=0.02, samples=20)
 
 
 DEFENCE = Defence(

@@ -15,8 +15,8 @@ from epsball.masking.zoo.input_transformation import in_front
 class RandomResizing(nn.Module):
     """Shrink the images to a random size and pad them with zeros at a random place, one draw per batch.
 
-    Xie et al. enlarge 299 pixels to 299..330 and pad to 331; the networks here have a fixed input size, so the images are
-    shrunk instead.
+    Xie et al. enlarge 299 pixels to 299..330 and pad to 331; the networks here have a fixed input size, so the images
+    are shrunk instead.
 
     Parameters
     ----------

@@ -19,7 +19,8 @@ class Rounding(nn.Module):
 
     References
     ----------
-    Xu, Evans and Qi, "Feature squeezing: detecting adversarial examples in deep neural networks", NDSS 2018, section 4.1.
+    Xu, Evans and Qi, "Feature squeezing: detecting adversarial examples in deep neural networks", NDSS 2018,
+    section 4.1.
 
     Examples
     --------

@@ -56,9 +56,13 @@ class DimensionDetector(nn.Module):
     Ma et al., "Characterizing adversarial subspaces using local intrinsic dimensionality", ICLR 2018, section 4.
     """
 
-    def __init__(
-        self, network: nn.Module, references: Float[Tensor, "m *shape"], neighbours: int = NEIGHBOURS
-    ) -> None:
+    references: Tensor
+    weight: Tensor
+    mean: Tensor
+    spread: Tensor
+    bias: Tensor
+
+    def __init__(self, network: nn.Module, references: Float[Tensor, "m *shape"], neighbours: int = NEIGHBOURS) -> None:
         super().__init__()
         if not isinstance(network, nn.Sequential):
             raise ModelError(f"the network is a {type(network).__name__}; the detector needs a torch.nn.Sequential.")
@@ -73,7 +77,11 @@ class DimensionDetector(nn.Module):
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
         """Return D(x)."""
-        return ((self.dimensions(x) - self.mean) / self.spread) @ self.weight + self.bias
+        return self.score(self.dimensions(x))
+
+    def score(self, dimensions: Float[Tensor, "n layers"]) -> Float[Tensor, " n"]:
+        """Return b + sum_l w_l (LID_l - m_l) / s_l for local dimensions."""
+        return ((dimensions - self.mean) / self.spread) @ self.weight + self.bias
 
     def dimensions(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n layers"]:
         """Return the local dimension of each input in each layer."""
@@ -110,8 +118,7 @@ class DimensionDetector(nn.Module):
 
     def calibrate(self, clean: Float[Tensor, "n layers"], rejected: float) -> None:
         """Move b so that this share of clean inputs is rejected."""
-        score = ((clean - self.mean) / self.spread) @ self.weight
-        self.bias.copy_(-score.quantile(1 - rejected))
+        self.bias.sub_(self.score(clean).quantile(1 - rejected))
 
     def _activations(self, x: Tensor) -> Sequence[Tensor]:
         outputs = []

@@ -15,9 +15,11 @@ class MaskedConvolution(nn.Conv2d):
 
     References
     ----------
-    Van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel recurrent neural networks", ICML 2016, section 3.4 (masks A, strict,
-    and B).
+    Van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel recurrent neural networks", ICML 2016, section 3.4 (mask A is
+    the strict one, B the other).
     """
+
+    mask: Tensor
 
     def __init__(self, inputs: int, outputs: int, side: int, *, strict: bool) -> None:
         super().__init__(inputs, outputs, side, padding=side // 2)
@@ -26,9 +28,9 @@ class MaskedConvolution(nn.Conv2d):
         mask[side // 2, : side // 2 + (not strict)] = 1.0
         self.register_buffer("mask", mask, persistent=False)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
+    def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h w"]:
         """Return the convolution with the masked weights."""
-        return functional.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+        return functional.conv2d(input, self.weight * self.mask, self.bias, padding=self.padding)
 
     def rows(self) -> Float[Tensor, "d taps"]:
         """Return the weights that the mask leaves, one row per filter, in the order of `patch`."""
@@ -109,10 +111,11 @@ class Decoder:
     width: int
 
     def __post_init__(self) -> None:
-        self._weights = [(layer.rows(), layer.bias) for layer in self.prior.convolutions]
+        self._layers = [layer for layer in self.prior.convolutions if isinstance(layer, MaskedConvolution)]
+        self._weights = [(layer.rows(), layer.bias) for layer in self._layers]
         head = self.prior.head
         self._head = head.weight.flatten(1), head.bias
-        self._maps = [self._empty(layer) for layer in self.prior.convolutions]
+        self._maps = [self._empty(layer) for layer in self._layers]
 
     def _empty(self, layer: MaskedConvolution) -> Tensor:
         half = layer.kernel_size[0] // 2
@@ -122,7 +125,7 @@ class Decoder:
     def logits(self, i: int, j: int) -> Float[Tensor, "n v"]:
         """Return the logits of pixel (i, j); those before it must have been set."""
         h = None
-        for number, (layer, (weight, bias)) in enumerate(zip(self.prior.convolutions, self._weights, strict=True)):
+        for number, (layer, (weight, bias)) in enumerate(zip(self._layers, self._weights, strict=True)):
             if h is not None:
                 half = layer.kernel_size[0] // 2
                 self._maps[number][:, :, i + half, j + half] = h
@@ -132,5 +135,5 @@ class Decoder:
 
     def set(self, i: int, j: int, pixels: Float[Tensor, " n"]) -> None:
         """Fix pixel (i, j) of each image."""
-        half = self.prior.convolutions[0].kernel_size[0] // 2
+        half = self._layers[0].kernel_size[0] // 2
         self._maps[0][:, 0, i + half, j + half] = pixels

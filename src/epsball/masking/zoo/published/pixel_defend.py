@@ -12,7 +12,7 @@ from epsball.masking.zoo.input_transformation import in_front, through
 from epsball.masking.zoo.published.pixel_cnn import Decoder, PixelCNN
 
 RADIUS = 0.15
-"""epsilon_defend here: the radius it is attacked at."""
+"""epsilon_defend for digits of 17 values."""
 
 
 class PixelDefend(nn.Module):
@@ -40,6 +40,8 @@ class PixelDefend(nn.Module):
     >>> bool(((purify(x) - x).abs() <= 0.1 + 1e-6).all())
     True
     """
+
+    grid: Tensor
 
     def __init__(self, prior: PixelCNN, radius: float = RADIUS) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ DEFENCE = Defence(
     masking="shattered",
     base="digits-standard",
     part="digits-prior",
-    ball="linf:0.15",
+    ball="linf:0.2",
     defend=purified,
     adaptive=through,
     published=9,

@@ -62,7 +62,8 @@ class Thermometer(nn.Module):
 def smooth_encoder(defended: Classifier) -> Attack:
     """Return the attack with the smooth encoder in the backward pass (Athalye, Carlini and Wagner, section 5.1)."""
     encoder, _ = defended.module.children()
-    return through(defended, encoder.smooth)
+    smooth = encoder.smooth if isinstance(encoder, Thermometer) else None
+    return through(defended, smooth)
 
 
 DEFENCE = Defence(
