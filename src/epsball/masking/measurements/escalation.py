@@ -41,8 +41,7 @@ def escalation(trial: Trial) -> list[Attempt]:
     if not trial.suspicious:
         return attempts
     if distrusted(trial):
-        if "adaptive" in registry.known():
-            attempts.append(_attempt(trial, registry.resolve("adaptive"), "adaptive", ADAPTIVE_SHARE))
+        attempts.append(_attempt(trial, registry.resolve("adaptive"), "adaptive", ADAPTIVE_SHARE))
         attempts.append(_attempt(trial, Square(queries=QUERIES), "square", QUERIES_SHARE))
     else:
         attempts.append(_attempt(trial, SecondOrder(steps=4), "second-order", CURVED_SHARE))
