@@ -84,18 +84,33 @@ def diagnose(
     >>> eb.diagnose(eb.Classifier(network), x, x.argmax(1), eb.Ball("linf", 0.05)).verdict
     'sound'
     """
+    options = {"evaluation": evaluation, "surrogate": surrogate, "fewest": fewest, "seed": seed}
+    return diagnosis_of(trial_of(classifier, x, y, ball, **options))
+
+
+def trial_of(
+    classifier: Classifier,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    *,
+    evaluation: str | Attack | None = None,
+    surrogate: Classifier | None = None,
+    fewest: int = 50,
+    seed: int = 0,
+) -> Trial:
+    """Check the arguments of `diagnose`, run the ensemble, and return what is to be examined."""
     check_count("fewest", fewest, unit="correct examples")
     check_seed(seed)
     examined = None if evaluation is None else resolve(evaluation)
     check_subject(classifier, ball)
     if surrogate is not None and not isinstance(surrogate, Classifier):
         raise InputError(f"the surrogate is a {type(surrogate).__name__}; give a Classifier.")
-    subject = _Subject.of(classifier, classifier.pixels(x), y, seed)
-    method = Ensemble()
+    subject, method = _Subject.of(classifier, classifier.pixels(x), y, seed), Ensemble()
     result = attack(subject.classifier, x, y, ball, method=method, seed=seed)
     if result.interrupted:
         raise KeyboardInterrupt
-    trial = Trial(
+    return Trial(
         classifier=subject.classifier,
         x=subject.classifier.pixels(x).cpu(),
         y=y.cpu().long(),
@@ -109,7 +124,6 @@ def diagnose(
         random=subject.classifier.stochastic,
         batch=subject.batch,
     )
-    return diagnosis_of(trial)
 
 
 def diagnosis_of(trial: Trial) -> Diagnosis:

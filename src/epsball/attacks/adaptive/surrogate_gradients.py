@@ -152,7 +152,7 @@ class SurrogateGradients(TorchFunctionMode):
     def _keep(self, exact: Tensor, smooth: Any) -> bool:
         """Hold a stand-in of a tensor; return whether it is one."""
         shadow = smooth if isinstance(smooth, Shadow) else Shadow(value=smooth) if isinstance(smooth, Tensor) else None
-        if shadow is None or not shadow.value.requires_grad and shadow.members is None:
+        if shadow is None or (not shadow.value.requires_grad and shadow.members is None):
             return False
         values = exact.detach().dequantize() if exact.is_quantized else exact.detach()
         value = shadow.value
