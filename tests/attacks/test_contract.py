@@ -23,6 +23,7 @@ SMALL = {
     "apgd-t": "apgd-t,steps=15,targets=2",
     "square": "square,queries=80",
     "ensemble": "ensemble,queries=20,most=2",
+    "adaptive": "adaptive,queries=20,most=2",
     "carlini-wagner": "carlini-wagner,searches=2,steps=20,step_size=0.05,constant=1.0",
     "carlini-wagner-linf": "carlini-wagner-linf,steps=4,step_size=0.05,constant=0.1,least=0.05",
     "ddn": "ddn,steps=20",

@@ -49,6 +49,7 @@ STORED_ATTACKS = {
     "autoattack": ("autoattack", "autoattack.AutoAttack", ""),
     "autoattack-rand": ("autoattack-rand", "autoattack.RandomisedAutoAttack", ""),
     "ensemble": ("ensemble", "ensemble.Ensemble", "most patience queries"),
+    "adaptive": ("adaptive", "adaptive.adaptive.Adaptive", "most patience queries transfer"),
     "second-order": ("second-order", "gradient.second_order.SecondOrder", "krylov loss restarts samples steps"),
     "spsa": ("spsa", "black_box.spsa.SPSA", "delta learning_rate loss pairs steps"),
     "nes": ("nes", "black_box.nes.NES", "loss pairs sigma step_size steps"),
@@ -191,7 +192,7 @@ def test_a_run_folder_has_these_files_and_its_files_these_keys(full):
     assert set(json.loads(gzip.decompress((folder / "certificates" / names[0]).read_bytes()))) == CERTIFICATE_KEYS
     columns = [name for link in COLUMNS for name in link.schema if name != "natural.prediction"]
     first = ["index", "label", "prediction", "verdict", "invalid.reason"]
-    assert set(full.evidence.column_names) == {*first, *columns, "limit.hard"}
+    assert set(full.evidence.column_names) == {*first, *columns, "attack.gradients", "limit.hard"}
     assert full.ledger.column_names == LEDGER
     rows = {"guards", "natural", "pgd-3", "pgd-10", "verification", "padding"}
     assert set(full.ledger["attack"].to_pylist()) == rows

@@ -1,8 +1,11 @@
 """Attacks: one file per method; the search verifies what they find and keeps the ledger."""
 
 from epsball.attacks.accuracy_curve import AccuracyCurve as AccuracyCurve
+from epsball.attacks.adaptive import GradientFacts as GradientFacts
 from epsball.attacks.adaptive import bpda as bpda
+from epsball.attacks.adaptive import gradient_facts as gradient_facts
 from epsball.attacks.adaptive import rejecting as rejecting
+from epsball.attacks.adaptive.adaptive import Adaptive as Adaptive
 from epsball.attacks.attack import attack as attack
 from epsball.attacks.black_box.collision import Collision as Collision
 from epsball.attacks.black_box.hop_skip_jump import HopSkipJump as HopSkipJump
@@ -37,6 +40,7 @@ from epsball.attacks.registry import ATTACKS as ATTACKS
 from epsball.attacks.result import AttackResult as AttackResult
 from epsball.attacks.sensitivity import Sensitivity as Sensitivity
 from epsball.attacks.sensitivity import sensitivity as sensitivity
+from epsball.attacks.wrappers.borrowed_gradients import BorrowedGradients as BorrowedGradients
 from epsball.attacks.wrappers.expectation import ExpectationOverTransformation as ExpectationOverTransformation
 from epsball.attacks.wrappers.expectation import expectation_over_transformation as expectation_over_transformation
 from epsball.attacks.wrappers.other_libraries import from_art as from_art

@@ -10,7 +10,7 @@ from epsball import results
 from epsball.auditing.evidence import flags
 from epsball.auditing.link import RunFindings
 from epsball.limits import Limit, missed_witness
-from epsball.risk import RiskDecomposition, decompose
+from epsball.risk import UNDECIDED, RiskDecomposition, decompose
 from epsball.statistics import Bound
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Chain(results.Result):
         The classifier's adversarial cross-entropy against the least possible, where it was measured.
     uncertified
         Why there are no certificates, where there are none.
+    notes
+        What to know about the numbers: gradients that the attack could not use.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class Chain(results.Result):
     limit: Limit | None = None
     cross_entropy: CrossEntropy | None = None
     uncertified: str | None = None
+    notes: Sequence[str] = ()
 
     @property
     def robust_accuracy(self) -> tuple[float, float]:
@@ -114,7 +117,7 @@ class Chain(results.Result):
 
     def __str__(self) -> str:
         low, high = self.robust_accuracy
-        between = f"between {low:.4f} and {high:.4f}"
+        between = f"between {low:.4f} and {high:.4f}" + (f": {UNDECIDED}" if (low, high) == (0.0, 1.0) else "")
         lines = [
             f"   {CERTIFIED:<29}{self._place(CERTIFIED)}",
             f"<= {'robust accuracy':<29}{between}",
@@ -126,6 +129,7 @@ class Chain(results.Result):
             str(self.decomposition),
             "",
             "verdicts: " + ", ".join(f"{count} {name}" for name, count in self.verdicts.items()),
+            *self.notes,
         ]
         return "\n".join(lines)
 
@@ -137,8 +141,15 @@ class Chain(results.Result):
 
     def _place(self, name: str) -> str:
         if name in self.places:
-            return str(self.places[name])
+            place = self.places[name]
+            trivial = place.interval is not None and place.interval.is_trivial
+            return f"{place}: nothing is known of the source, {self._unknown(name)}" if trivial else str(place)
         return f"not measured ({self.uncertified})" if name == CERTIFIED and self.uncertified else "not measured"
+
+    def _unknown(self, name: str) -> str:
+        if name == LIMIT:
+            return f"the risk of these {self.total} examples is too small to bound its own"
+        return "the model gave no verdict on any example"
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return one row per place that was measured: its value and its interval for the distribution."""
@@ -168,11 +179,17 @@ class Chain(results.Result):
                 "missed witness": self.missed_witness,
                 "verdicts": dict(self.verdicts),
                 "total": self.total,
+                **({"notes": list(self.notes)} if self.notes else {}),
             }
         )
 
 
-def chain_of(evidence: "pyarrow.Table", findings: Sequence[RunFindings], uncertified: str | None = None) -> Chain:
+def chain_of(
+    evidence: "pyarrow.Table",
+    findings: Sequence[RunFindings],
+    uncertified: str | None = None,
+    notes: Sequence[str] = (),
+) -> Chain:
     """Return the chain of an evidence table, with what the links say about all its examples."""
     bounds: dict[str, Bound] = {}
     further: dict[str, Any] = {}
@@ -191,5 +208,6 @@ def chain_of(evidence: "pyarrow.Table", findings: Sequence[RunFindings], uncerti
         verdicts={entry["values"]: entry["counts"] for entry in evidence["verdict"].value_counts().to_pylist()},
         total=len(evidence),
         uncertified=uncertified,
+        notes=notes,
         **further,
     )

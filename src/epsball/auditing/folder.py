@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,9 +52,21 @@ class RunFolder:
     def _file(self, kind: str, shard: int, suffix: str) -> Path:
         return self.path / f"{kind}-{shard:05d}.{suffix}"
 
+    def parts(self, shard: int) -> Path:
+        """Return the folder of what the batches of a shard found, until the shard is done."""
+        return self.path / f"parts-{shard:05d}"
+
+    def done(self, shard: int) -> bool:
+        """Return whether a shard is finished."""
+        return self._file("evidence", shard, "arrow").exists()
+
+    def parts_done(self, shard: int) -> int:
+        """Return how many batches of an unfinished shard are there."""
+        return sum(1 for _ in self.parts(shard).glob("*.safetensors"))
+
     def load(self, shard: int) -> ShardEvidence | None:
         """Return a finished shard, or None if it is not done; its witnesses are read on demand."""
-        if not self._file("evidence", shard, "arrow").exists():
+        if not self.done(shard):
             return None
         try:
             table = _read_arrow(self._file("evidence", shard, "arrow"))
@@ -103,14 +116,37 @@ def _require_same(record: Path, now: dict[str, Any]) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another folder.") from error
     present = now["identity"]
-    different = [key for key in {**then, **present} if then.get(key) != present.get(key)]
-    shown = [f"{key}: there {then.get(key)!r}, now {present.get(key)!r}" for key in different]
-    if not different and not same_probe(probe, now["probe"]):
+    shown = list(_differences(then, present))
+    if not shown and not same_probe(probe, now["probe"]):
         shown = ["the model's code: its first margins differ, though its weights are the same"]
     if shown:
         raise InputError(
             f"{record.parent} holds another run ({'; '.join(shown)}). Choose another folder, or delete it."
         )
+
+
+def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Yield what differs between two records, down to the option of the link that differs."""
+    if then == now:
+        return
+    if not isinstance(then, dict) or not isinstance(now, dict):
+        yield f"{name}: there {_shown(then)}, now {_shown(now)}"
+        return
+    if then.get("type") != now.get("type"):
+        yield f"{name}: there {_shown(then)}, now {_shown(now)}"
+        return
+    for key in {**then, **now}:
+        yield from _differences(then.get(key), now.get(key), f"{name}.{key}" if name else key)
+
+
+def _shown(value: Any) -> str:
+    """Return a recorded value in a few words: a method by its class and options."""
+    if value is None:
+        return "none"
+    if isinstance(value, dict) and "type" in value:
+        options = ", ".join(f"{key}={_shown(item)}" for key, item in value.items() if key != "type")
+        return f"{str(value['type']).rpartition('.')[2]}({options})"
+    return repr(value)
 
 
 def _read_arrow(path: Path) -> "pyarrow.Table":

@@ -9,18 +9,17 @@ from cyclopts import Parameter
 from epsball.cli.common import (
     Common,
     Data,
+    Folder,
     Model,
     Output,
     Perturbation,
     Stochastic,
     Subject,
-    interruption_message,
     load_model,
     load_subject,
     output,
     write_figure,
 )
-from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def landscape(
     against: str | None = None,
     view: View = _VIEW,
     stochastic: Stochastic = False,
-    out: Path | None = None,
+    out: Folder = None,
     common: Common = _COMMON,
 ) -> Output:
     """Show margin, loss and class in a plane around examples, with what the gradient predicts there.
@@ -78,8 +77,6 @@ def landscape(
     ----------
     against
         Another model, drawn beside the first on the same examples.
-    out
-        Folder of the results.
     """
     from epsball.checks import check_count
 
@@ -90,8 +87,7 @@ def landscape(
         low, high = subject.ball.low, subject.ball.high
         other = load_model(against, subject.dataset, common).classifier(low=low, high=high, stochastic=stochastic)
         classifiers[against if against != model else f"{against} again"] = other
-    with showing_progress(), interruption_message("nothing of these landscapes is kept; fewer points take less time"):
-        result = _result({title: _look(classifier, subject, view, common) for title, classifier in classifiers.items()})
+    result = _result({title: _look(classifier, subject, view, common) for title, classifier in classifiers.items()})
     count, total = min(view.examples, len(subject.dataset)), len(subject.dataset)
     notes = {} if count == total else {"drawn": f"{count} of {total} examples; --examples N draws more"}
     heading = f"landscape of {' and '.join(classifiers)}, {count} examples of {data}, {subject.ball}"

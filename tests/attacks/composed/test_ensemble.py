@@ -30,7 +30,7 @@ def test_the_cost_of_an_example_that_never_breaks_is_the_one_stated():
     assert not result.broken.any()
     own = result.ledger.searching()
     passes = (result.ledger.forwards + result.ledger.backwards)[own].sum()
-    assert passes == 5 * (41 + 136 + 342 + 4 * 41)
+    assert passes == 5 * (41 + 136 + 19 + 342 + 4 * 41)
 
 
 @pytest.mark.parametrize(("share", "runs"), [(1.0, 4), (0.5, 8), (0.01, 20)])
@@ -48,7 +48,7 @@ def test_components_are_named_in_the_ledger_and_the_result():
     classifier, x, y = case()
     result = attack(classifier, x, y, Ball("linf", 0.1), method=Ensemble(queries=20, most=4))
     assert set(result.ledger.summary()) <= {
-        "guards", "padding", "natural", "verification", "apgd-ce", "apgd-t", "square", "shots"
+        "guards", "padding", "natural", "verification", "gradient check", "apgd-ce", "apgd-t", "square", "shots"
     }  # fmt: skip
     assert set(result.by) <= {None, "apgd-ce", "apgd-t", "square", "shots"}
     assert [by is not None for by in result.by] == result.broken.tolist()

@@ -3,12 +3,26 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
+from epsball.attacks.adaptive.broken_gradients import follow_up
+from epsball.attacks.adaptive.gradient_facts import gradient_facts
+from epsball.attacks.adaptive.suspects import Suspects
 from epsball.attacks.black_box.square import Square
 from epsball.attacks.composed.multi_start import MultiStart
+from epsball.attacks.engine.evaluator import GradientNoise
+from epsball.attacks.engine.query import Query
 from epsball.attacks.gradient.apgd import APGD, TargetedAPGD
 from epsball.attacks.parts.attack import Attack, StagedAttack
 from epsball.ball import Ball
 from epsball.checks import check_counts, check_positive
+from epsball.randomness import Keys
+
+CHECKED = 2
+"""The stage before which gradients are compared with differences, on what the ones before it left unbroken."""
+
+SAMPLES = 20
+"""Evaluations per gradient of a model that draws random numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +36,14 @@ class Ensemble(StagedAttack):
     4. `MultiStart`: short runs from structured starts, while the number of runs times rho, the remaining
        margin as a share of the example's own, is below ``patience``.
 
-    With ten classes an example that never breaks costs 41 + 136 + 342 passes and 41 per run: 683 where
-    nothing lowers its margin, at most 3,389. AutoAttack takes about 9,760.
+    Where gradients are broken it goes on by itself. An example whose gradient is exactly zero at the first point of
+    a stage leaves all that need one; after the second stage the gradients at the standing examples are compared with
+    differences of the margin (`gradient_facts`, 19 passes). Both kinds get `BrokenGradients` at the end. For a
+    model that draws random numbers the stages are those of AutoAttack's version rand, and Square, each gradient
+    the mean over 20 evaluations.
+
+    With ten classes an example that never breaks costs 41 + 136 + 19 + 342 passes and 41 per run: 702 where
+    nothing lowers its margin, at most 3,408. AutoAttack takes about 9,760.
 
     Parameters
     ----------
@@ -58,6 +78,60 @@ class Ensemble(StagedAttack):
     def __post_init__(self) -> None:
         check_counts(self, "queries", "most")
         check_positive("patience", self.patience)
+
+    def __call__(self, query: Query, ball: Ball, *, keys: Keys) -> None:
+        """Run the stages, and then what broken gradients need."""
+        suspects = self.search(query, ball, keys)
+        rows = suspects.rows(suspect=True)
+        follow_up(query, ball, keys, rows, queries=self.queries, patience=self.patience, most=self.most)
+
+    def search(self, query: Query, ball: Ball, keys: Keys, *, check: bool = True) -> Suspects:
+        """Run the stages, none on an example whose gradient was exactly zero; return whose gradients are broken.
+
+        Parameters
+        ----------
+        query, ball, keys
+            As for every attack.
+        check
+            Whether gradients are compared with differences on the way.
+
+        Raises
+        ------
+        SearchEnded
+            If no example is active any more.
+        """
+        stages = self.stages(ball)
+        if query.stochastic:
+            query, stages, check = query.averaged(SAMPLES, GradientNoise()), self._for_random_models(), False
+        suspects, flat = Suspects(query), Suspects(query)
+        for number, stage in enumerate(stages):
+            if check and number == CHECKED:
+                self._check(query, keys, suspects)
+            left = flat.run(stage, ball, keys.derive(number, stage.name), flat.rows(suspect=False))
+            if number == 0 and not flat.absent and len(left):
+                # The cross-entropy saturates before the margin does.
+                rescaled = APGD(steps=20, loss="rescaled-cross-entropy")
+                rows = torch.nonzero(torch.isin(query.index, left))[:, 0]
+                left = flat.run(rescaled, ball, keys.derive(rescaled.name), rows)
+            flat.flags[left] = True
+        suspects.flags |= flat.flags
+        if flat.absent:
+            query.note("no gradient reaches the input")
+        return suspects
+
+    def _for_random_models(self) -> tuple[Attack, ...]:
+        """Return the stages for a model that draws random numbers: those of AutoAttack's version rand, and Square."""
+        return (APGD(), APGD(loss="dlr"), Square(queries=self.queries, polish=20))
+
+    def _check(self, query: Query, keys: Keys, suspects: Suspects) -> None:
+        """Flag examples whose margin changes otherwise than the gradient says."""
+        rows = torch.arange(len(query.index), device=query.index.device)
+        query.begin_stage("gradient check")
+        try:
+            facts = gradient_facts(query.of(rows), keys.derive("gradient check"))
+        finally:
+            query.catch_up()
+        suspects.flags[query.index[facts.misleading]] = True
 
     def stages(self, ball: Ball) -> tuple[Attack, ...]:
         """Return the attacks it is made of, in order."""

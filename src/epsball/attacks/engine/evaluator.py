@@ -3,7 +3,8 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from contextlib import AbstractContextManager
+from typing import Protocol, get_args
 
 import torch
 from jaxtyping import Float
@@ -13,11 +14,10 @@ from epsball.attacks.engine.thin_convolutions import ThinConvolutions
 from epsball.classifier import Classifier
 from epsball.deployed_state import DeployedState
 from epsball.errors import ModelError
+from epsball.names import Precision
 
 FEWEST_ROWS = 16
 """Batches are padded to this many rows: in smaller ones a row's logits depend on the batch size on the CPU."""
-
-Precision = Literal["float32", "bf16"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -25,6 +25,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps (logits, points) to one loss per row."""
 
 Evaluated = tuple[Tensor, list[Tensor], list[Tensor]]
+
+
+class GradientMode(Protocol):
+    """What changes how a network is differentiated while it runs, and leaves its values alone."""
+
+    def attached(self, output: Tensor) -> Tensor:
+        """Return the network's output with its gradient."""
+        ...
 
 
 class Evaluator:
@@ -40,6 +48,8 @@ class Evaluator:
 
     Attributes
     ----------
+    gradient_mode
+        Makes the block in which the network runs where gradients are asked for; None: as it is.
     padding
         Passes (forward, backward) spent on padded rows.
     repeats
@@ -63,6 +73,7 @@ class Evaluator:
         self.network = _copied(classifier) if self.reduced else classifier.network
         self._state = DeployedState(self.network) if self.reduced else None
         self._channels_last = self.reduced or any(isinstance(m, nn.MaxPool2d) for m in self.network.modules())
+        self.gradient_mode: Callable[[nn.Module], AbstractContextManager[GradientMode]] | None = None
         self.padding = [0, 0]
         self.rounding = math.sqrt(torch.finfo(torch.bfloat16 if self.reduced else self._dtype).eps)
 
@@ -81,8 +92,7 @@ class Evaluator:
         # A loss's own dependence on the points must not count as a gradient of the model.
         beside = leaf.detach().requires_grad_()
         with torch.enable_grad():
-            with ThinConvolutions():
-                logits = _first(self._run(leaf), n)
+            logits = _first(self._differentiably(leaf), n)
             values = [loss(logits, _first(beside, n)) for loss in losses]
             gradients = []
             for i, value in enumerate(values):
@@ -90,6 +100,24 @@ class Evaluator:
                 gradient = self.classifier.gradient(value, leaf, beside, keep=i + 1 < len(values))
                 gradients.append(_first(gradient, n).contiguous())
         return logits.detach(), [value.detach() for value in values], gradients
+
+    def borrow(self, network: nn.Module) -> None:
+        """Run another network of the same inputs from now on, in the dtype of the model."""
+        self.network, self.reduced, self._state = network, False, None
+
+    def _differentiably(self, leaf: Tensor) -> Tensor:
+        """Return logits with a graph."""
+        if self.gradient_mode is None:
+            with ThinConvolutions():
+                return self._run(leaf)
+        with ThinConvolutions(), self.gradient_mode(self.network) as mode:
+            return mode.attached(self._run(leaf))
+
+    def differentiated_by(self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]) -> "Evaluator":
+        """Return this evaluator with gradients taken in another mode."""
+        evaluator = copy.copy(self)
+        evaluator.gradient_mode = mode
+        return evaluator
 
     def _padded(self, points: Tensor) -> Tensor:
         missing = FEWEST_ROWS - len(points)
@@ -171,10 +199,18 @@ class AveragedEvaluator:
         Forwards per gradient.
     """
 
-    def __init__(self, evaluator: "Evaluator | AveragedEvaluator", samples: int, noise: GradientNoise) -> None:
+    def __init__(
+        self, evaluator: "Evaluator | AveragedEvaluator | BorrowedGradients", samples: int, noise: GradientNoise
+    ) -> None:
         self._evaluator, self._samples, self._noise = evaluator, samples, noise
         self.repeats = samples * evaluator.repeats
         self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
+
+    def differentiated_by(
+        self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]
+    ) -> "AveragedEvaluator":
+        """Return this evaluator with gradients taken in another mode."""
+        return AveragedEvaluator(self._evaluator.differentiated_by(mode), self._samples, self._noise)
 
     def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return logits of one evaluation."""
@@ -203,6 +239,47 @@ class AveragedEvaluator:
         for mean, square in zip(means, squares, strict=True):
             self._noise.add(mean, (square / pairs).sqrt())
         return softmax.log().to(points.dtype), values, means
+
+
+class BorrowedGradients:
+    """An evaluator whose losses and gradients are those of another network, and whose logits are the model's own.
+
+    Parameters
+    ----------
+    evaluator
+        Evaluates the model.
+    network
+        Maps inputs to logits as the model does, in evaluation mode with frozen parameters; its passes count as
+        the model's.
+
+    Attributes
+    ----------
+    repeats
+        Forwards per gradient.
+    """
+
+    repeats = 1
+
+    def __init__(self, evaluator: Evaluator, network: nn.Module) -> None:
+        self._evaluator, self._lender = evaluator, copy.copy(evaluator)
+        self._lender.borrow(network)
+        self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
+
+    def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Return the model's logits."""
+        return self._evaluator.logits(points)
+
+    def gradients(self, points: Float[Tensor, "n *shape"], losses: Sequence[Loss]) -> Evaluated:
+        """Return logits, losses and gradients of the other network."""
+        return self._lender.gradients(points, losses)
+
+    def differentiated_by(
+        self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]
+    ) -> "BorrowedGradients":
+        """Return this evaluator with the other network's gradients taken in another mode."""
+        evaluator = copy.copy(self)
+        evaluator._lender = self._lender.differentiated_by(mode)
+        return evaluator
 
 
 def _first(values: Tensor, n: int) -> Tensor:

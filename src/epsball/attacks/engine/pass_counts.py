@@ -18,6 +18,8 @@ class PassCounter:
         The attack whose passes are being counted.
     lowest
         The lowest margin seen inside the ball in this restart (float64), infinite at first.
+    bad
+        Input gradients of this restart with NaN or infinite entries.
     """
 
     def __init__(self, index: Int64[Tensor, " n"], attack: str) -> None:
@@ -42,12 +44,12 @@ class PassCounter:
         self.lowest = torch.full(self.index.shape, torch.inf, dtype=torch.float64, device=self.index.device)
         self._forwards, self._backwards = torch.zeros_like(self.index), torch.zeros_like(self.index)
         self._owners, self._each = self.index[:0], (0, 0)
-        self._zero, self._bad = torch.zeros_like(self.index), torch.zeros_like(self.index)
+        self._zero, self.bad = torch.zeros_like(self.index), torch.zeros_like(self.index)
 
     def _close(self) -> None:
         self._enter()
         rows = torch.nonzero(self._forwards)[:, 0]
-        columns = [self.index, self.lowest, self._forwards, self._backwards, self._zero, self._bad]
+        columns = [self.index, self.lowest, self._forwards, self._backwards, self._zero, self.bad]
         self._finished.append((self.attack, self._restart, [column[rows] for column in columns]))
 
     def begin(self, restart: int, attack: str | None = None) -> None:
@@ -91,7 +93,7 @@ class PassCounter:
     def gradients(self, owners: Int64[Tensor, " m"], zero: Bool[Tensor, " m"], bad: Bool[Tensor, " m"]) -> None:
         """Count gradients that were exactly zero, and those with NaN or infinite entries."""
         self._zero.index_add_(0, owners, zero.long())
-        self._bad.index_add_(0, owners, bad.long())
+        self.bad.index_add_(0, owners, bad.long())
 
     def ledger(self) -> Ledger:
         """Return the rows of all attacks and restarts."""

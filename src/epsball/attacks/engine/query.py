@@ -2,26 +2,33 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Literal, get_args
+from contextlib import AbstractContextManager, contextmanager
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from epsball.attacks.engine.counting_module import CountingModule
-from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluated, Evaluator, GradientNoise
+from epsball.attacks.engine.evaluator import (
+    AveragedEvaluator,
+    BorrowedGradients,
+    Evaluated,
+    Evaluator,
+    GradientMode,
+    GradientNoise,
+)
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.pass_counts import PassCounter
 from epsball.attacks.engine.record import Record, first_lowest
 from epsball.classifier.margins import margins
+from epsball.errors import InputError
+from epsball.names import Stop
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Maps (logits, points, rows) to one loss per row; ``rows`` None means one row per example, in order.
 
 Its gradient is taken through the logits and through the points themselves."""
-
-Stop = Literal["first", "never"]
 
 STOPS: tuple[Stop, ...] = get_args(Stop)
 
@@ -49,6 +56,11 @@ class Query:
     counter
         Passes and lowest margins, for the ledger.
 
+    Parameters
+    ----------
+    on_leave
+        Told how many examples have left whenever some do.
+
     Examples
     --------
     An attack gets it from `epsball.attack`:
@@ -65,7 +77,7 @@ class Query:
 
     def __init__(
         self,
-        evaluator: Evaluator | AveragedEvaluator,
+        evaluator: Evaluator | AveragedEvaluator | BorrowedGradients,
         judge: Judge,
         record: Record,
         *,
@@ -74,6 +86,7 @@ class Query:
         budget: int | None,
         total: int,
         classes: int,
+        on_leave: Callable[[int], None] | None = None,
     ) -> None:
         self._evaluator, self._judge, self._record = evaluator, judge, record
         self._first, self._budget = stop == "first", budget
@@ -85,6 +98,8 @@ class Query:
         self.neighbourhood = record.ball.at(self.x)
         self.going_on: Tensor | None = None
         self.total, self.classes = total, classes
+        self._on_leave = on_leave
+        self._keeping, self._leaving_flat = True, False
 
     def begin(self, restart: int) -> None:
         """Start the ledger's rows of another restart.
@@ -122,6 +137,18 @@ class Query:
         """Return each active example's point of lowest margin seen in the ball, and that margin."""
         return self._record.candidates(self._active), self._record.lowest(self._active)
 
+    def bad_gradients(self) -> Int64[Tensor, " n"]:
+        """Return how many gradients of each active example had NaN or infinite entries in this restart."""
+        return self.counter.bad[self._active]
+
+    def lowest_seen(self) -> Float64[Tensor, " n"]:
+        """Return the lowest margin that this restart saw in each active example's ball; infinite at first."""
+        return self.counter.lowest[self._active]
+
+    def note(self, fact: str) -> None:
+        """Note something about the model that the result is to say."""
+        self._record.notes[fact] = None
+
     def nearest(self) -> tuple[Tensor, Float64[Tensor, " n"]]:
         """Return each active example's nearest point of the box that looked adversarial, and its distance.
 
@@ -149,6 +176,83 @@ class Query:
         query = copy.copy(self)
         query._evaluator = AveragedEvaluator(self._evaluator, samples, noise)
         return query
+
+    def borrowing(self, network: nn.Module) -> "Query":
+        """Return this query with the losses and gradients of another network; logits alone stay the model's.
+
+        Parameters
+        ----------
+        network
+            Maps raw inputs to logits, in evaluation mode with frozen parameters.
+        """
+        query = copy.copy(self)
+        if not isinstance(self._evaluator, Evaluator):
+            raise InputError("gradients are averaged already; borrow them first, then average.")
+        query._evaluator = BorrowedGradients(self._evaluator, network)
+        return query
+
+    def differentiated_by(self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]) -> "Query":
+        """Return this query with gradients taken in another mode; values and verdicts are the same.
+
+        Parameters
+        ----------
+        mode
+            Maps the network to the block in which it runs where gradients are asked for.
+        """
+        query = copy.copy(self)
+        query._evaluator = self._evaluator.differentiated_by(mode)
+        return query
+
+    def unrecorded(self) -> "Query":
+        """Return this query without a memory: its passes are counted, what they show is not kept.
+
+        For measurements that must leave the search as it is.
+        """
+        query = copy.copy(self)
+        query._keeping = False
+        return query
+
+    def of(self, rows: Int64[Tensor, " k"]) -> "Query":
+        """Return this query with some of the active examples only; what it finds is kept as ever.
+
+        The examples that it lets leave go from this query by `catch_up`.
+        """
+        query = copy.copy(self)
+        query._keep_rows(rows)
+        query.going_on = None
+        return query
+
+    def leaving_flat(self) -> "Query":
+        """Return this query with examples leaving at a call in which all their gradients are exactly zero.
+
+        They leave the view only; `epsball.attack` and this query still hold them.
+        """
+        query = copy.copy(self)
+        query._leaving_flat = True
+        return query
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the model draws random numbers."""
+        return self._evaluator.classifier.stochastic
+
+    def scripted(self) -> list[str]:
+        """Return the names of the model's parts that are TorchScript, whose operations Python does not see."""
+        parts = self._evaluator.classifier.network.named_modules()
+        return [name or "the model" for name, part in parts if isinstance(part, torch.jit.ScriptModule)][:3]
+
+    def catch_up(self) -> None:
+        """Let the examples leave that another view of this search has finished.
+
+        Raises
+        ------
+        SearchEnded
+            If no example is active any more.
+        """
+        self.going_on = None
+        self._leave()
+        if len(self._active) == 0:
+            raise SearchEnded
 
     @contextmanager
     def module(self) -> Iterator[CountingModule]:
@@ -230,7 +334,10 @@ class Query:
         logits, values, gradients = self._evaluator.gradients(asked, bound)
         logits = effective(logits, y)
         gradients = [self._cleaned(gradient, self._owners(kept_rows)) for gradient in gradients]
+        flat = self._flat(gradients, kept_rows) if self._leaving_flat else None
         self._observe(asked, logits, kept_rows, forwards=repeats, backwards=repeats * len(losses))
+        if flat is not None:
+            self._let_go(flat)
         return (
             scatter_rows(logits, affordable, torch.nan),
             [scatter_rows(value, affordable, torch.nan) for value in values],
@@ -270,11 +377,32 @@ class Query:
         self.counter.gradients(owners, ~gradient.flatten(1).any(1), ~gradient.flatten(1).isfinite().all(1))
         return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
+    def _flat(self, gradients: list[Tensor], rows: Tensor | None) -> Int64[Tensor, " k"] | None:
+        """Return the positions of the examples all of whose gradients are exactly zero; None if there are none."""
+        some = torch.stack([gradient.flatten(1).any(1) for gradient in gradients]).any(0)
+        if bool(some.all()):
+            return None
+        index = self.index if rows is None else self.index[rows]
+        return index[~some & ~torch.isin(index, index[some])].unique()
+
+    def _let_go(self, positions: Tensor) -> None:
+        """Let examples leave this view, after those that a call let leave."""
+        staying = torch.nonzero(~torch.isin(self.index, positions))[:, 0]
+        if len(staying) == len(self.index):
+            return
+        self.going_on = staying if self.going_on is None else self.going_on[staying]
+        self._keep_rows(staying)
+
     def _observe(self, points: Tensor, logits: Tensor, rows: Tensor | None, *, forwards: int, backwards: int) -> Tensor:
         """Record what a call cost and found, and let examples leave; return the margins."""
         owners = self._owners(rows)
         self.counter.passes(owners, forwards, backwards)
         margin = margins(logits, self._labels(rows))
+        if not self._keeping:
+            self.going_on = None
+            if self._budget is not None:
+                self._leave()
+            return margin
         if self._record.nearest_candidates:
             size = logits.masked_fill(logits == -torch.inf, 0.0).abs().amax(1)
             self._record.propose_nearest(owners, points, margin, size, self._evaluator.rounding)
@@ -311,10 +439,15 @@ class Query:
         if bool(staying.all()):
             return
         kept = torch.nonzero(staying)[:, 0]
+        self._keep_rows(kept)
+        self.going_on = kept
+
+    def _keep_rows(self, kept: Tensor) -> None:
         self._active = self._active[kept]
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
         self.neighbourhood = self.neighbourhood.take(kept)
-        self.going_on = kept
+        if self._on_leave is not None:
+            self._on_leave(len(self._record.x) - len(kept))
 
 
 def select_rows(affordable: Tensor | None, points: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -75,6 +75,8 @@ class Record:
         Whether the budget allows no further call.
     judged
         Canonical passes after the natural one.
+    notes
+        What attacks noted about the model, in order.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Record:
         self.judged = torch.zeros_like(index)
         self._candidate, self._lowest = x.clone(), natural.clone()
         self._pending = torch.zeros_like(self.broken)
+        self.notes: dict[str, None] = {}
         self._attacks: list[str] = []
         self._proposer, self._finder = torch.full_like(index, -1), torch.full_like(index, -1)
 

@@ -8,19 +8,30 @@ import torch
 from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
+from epsball.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+)
+from epsball.figures import SMALL as SMALL
+
 if TYPE_CHECKING:
     from epsball.masking.geometry.surface import FunctionName
     from epsball.masking.landscape.marks import Mark
     from epsball.masking.landscape.result import Landscape, Quantity
 
-BLACK, GREY = "#222222", "#6B6B6B"
-_LABEL = "#56B4E9"
-_OTHERS = ("#E69F00", "#D55E00", "#CC79A7", "#009E73", "#F0E442", "#0072B2")
-_REST = "#999999"
-"""The colours of Okabe and Ito (2008): the label's class, the most frequent others, and all that follow."""
+_LABEL, _OTHERS, _REST = SKY, (ORANGE, VERMILION, PURPLE, GREEN, YELLOW, BLUE), LIGHT_GREY
+"""Colours of the label's class, of the most frequent others, and of all that follow."""
 
-SMALL, TINY = 8.5, 7.5
-"""Sizes of titles, and of ticks and legends, in points."""
+TINY = 7.5
+"""Size of ticks and legends, in points."""
 
 AXIS = {"margin": "margin  $z_y - \\max_{j \\neq y} z_j$", "loss": "cross-entropy (nats)"}
 FUNCTION: "dict[Quantity, FunctionName]" = {"margin": "margin", "loss": "cross-entropy"}

@@ -1,4 +1,4 @@
-"""Tools for adaptive attacks on defended models: another gradient for a module, and a detector beside a network."""
+"""`bpda`: a module with the values of one function and the gradient of another."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +49,8 @@ class _Approximated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return forward(x), with the gradient of surrogate(x)."""
-        with torch.no_grad():
+        # Out of sight of automatic surrogate gradients: the user's own surrogate counts.
+        with torch.no_grad(), torch._C.DisableTorchFunction():
             exact = self.exact(x)
         if not torch.is_grad_enabled():
             return exact
@@ -59,10 +60,11 @@ class _Approximated(nn.Module):
                 f"the surrogate returns {tuple(smooth.shape)} and the defence {tuple(exact.shape)}; a gradient "
                 "needs the same shape on both. Give a surrogate of the defence's output."
             )
-        return _Grafted.apply(exact, smooth)
+        with torch._C.DisableTorchFunction():
+            return Grafted.apply(exact, smooth)
 
 
-class _Grafted(torch.autograd.Function):
+class Grafted(torch.autograd.Function):
     """The first argument, with the gradient going to the second."""
 
     @staticmethod
@@ -74,47 +76,3 @@ class _Grafted(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor]:
         """Return the gradient to the stand-in."""
         return None, grad_outputs[0]
-
-
-def rejecting(network: nn.Module, detector: Callable[[Tensor], Tensor]) -> nn.Module:
-    """Return a module of the network's logits z and one for rejection, max_j z_j + D(x).
-
-    The rejection is the largest logit exactly where the detector's score D(x) is positive, and both
-    parts have gradients. An attack on ``Classifier(rejecting(f, D), rejects=True)`` is adaptive: its
-    losses rise only where an input is misclassified and not detected. (Carlini and Wagner's combined logit
-    (D + 1) max_j z_j needs positive logits; this one does not.)
-
-    Parameters
-    ----------
-    network
-        Maps inputs (n, *shape) to logits (n, classes).
-    detector
-        Maps inputs to scores (n,), positive where an input is to be rejected.
-
-    References
-    ----------
-    Carlini and Wagner, "Adversarial examples are not easily detected", AISec 2017, section 3.4.
-
-    Examples
-    --------
-    >>> import torch, epsball as eb
-    >>> defended = eb.attacks.rejecting(torch.nn.Identity(), lambda x: x.amax(1) - 0.8)
-    >>> defended(torch.tensor([[0.9, 0.3]]))
-    tensor([[0.9000, 0.3000, 1.0000]])
-    """
-    return _Rejecting(network, detector)
-
-
-class _Rejecting(nn.Module):
-    def __init__(self, network: nn.Module, detector: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.network, self.detector = network, detector
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (n, classes + 1)."""
-        z, score = self.network(x), self.detector(x)
-        if score.shape != z.shape[:1]:
-            raise ModelError(
-                f"the detector returns {tuple(score.shape)} for {len(z)} inputs; give one score each, ({len(z)},)."
-            )
-        return torch.cat([z, z.amax(1, keepdim=True) + score[:, None]], dim=1)
