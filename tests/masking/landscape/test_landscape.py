@@ -29,8 +29,8 @@ def examples(module, count=3):
     return x, module(x).argmax(1)
 
 
-def small(module, text="linf:1/10", **options):
-    x, y = examples(module)
+def small(module, text="linf:1/10", count=3, **options):
+    x, y = examples(module, count)
     return eb.landscape(eb.Classifier(module), x, y, eb.Ball.parse(text), **{"points": 9, "method": "pgd", **options})
 
 
@@ -215,20 +215,20 @@ def test_directions_by_text():
 
 
 def test_tables_json_and_pages_stand_alone():
-    result = small(linear(), "linf:3/10")
+    result = small(linear(), "linf:3/10", count=1)
     json.dumps(result.to_json(), allow_nan=False)
     table, points = result.to_arrow(), result.points()
-    assert len(table) == 3
+    assert len(table) == 1
     assert "margin.gamma" in table.column_names
     assert "witness.e1" in table.column_names
-    assert len(points) == 3 * 81
+    assert len(points) == 81
     assert points.column("margin").to_pylist()[9 * 4 + 4] == float(result.margin[0, 4, 4])
     both = Landscapes(by_title={"<one>": result, "two": result})
     page = both.to_html("pair")
     assert "&lt;one&gt;" in page
     assert "<script" not in page
     assert "src=" not in page
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 2
     assert "witness" in str(both)
 
 
