@@ -72,7 +72,7 @@ class SurrogateGradients(TorchFunctionMode):
     >>> with SurrogateGradients():
     ...     y = 2 * x.detach().round()
     >>> y, torch.autograd.grad(y.sum(), x)
-    (tensor([0., 4.], grad_fn=<GraftedBackward>), (tensor([2., 2.]),))
+    (tensor([0., 4.], grad_fn=<MulBackward0>), (tensor([2., 2.]),))
     """
 
     def __init__(self, *, trusting: bool = False) -> None:
