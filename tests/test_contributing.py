@@ -9,19 +9,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from pages import ROOT, blocks, commands, put
+
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
-
-_BLOCK = re.compile(r"^```(python|diff) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"^    python -m pytest (.+)$", re.MULTILINE)
-
-
-def applied(source: str, hunk: str) -> str:
-    """Return a text with a hunk applied; the lines that are not new stand in the text exactly once."""
-    lines = hunk.splitlines()
-    before, after = ("\n".join(line[1:] for line in lines if not line.startswith(mark)) for mark in "+-")
-    assert source.count(before) == 1, f"the page's lines stand {source.count(before)} times in the file:\n{before}"
-    return source.replace(before, after)
+COMMANDS = commands(PAGE, "python -m pytest")
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +22,12 @@ def house(tmp_path_factory) -> Path:
     for folder in ("src", "tests"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
-    blocks = _BLOCK.findall(PAGE)
-    assert {path.split("/")[2] for _, path, _ in blocks} >= {"attacks", "certificates", "training"}
-    for kind, name, body in blocks:
-        path = copy / name
-        path.write_text(body if kind == "python" else applied(path.read_text(), body))
+    assert {path.split("/")[2] for _, path, _ in blocks(PAGE)} >= {"attacks", "certificates", "training"}
+    put(PAGE, copy)
     return copy
 
 
-@pytest.mark.parametrize("arguments", _COMMAND.findall(PAGE))
+@pytest.mark.parametrize("arguments", COMMANDS)
 def test_a_recipe_of_the_page_passes_the_tests_it_names(house, arguments):
     paths = os.pathsep.join([str(house / "src"), str(house / "tests")])
     done = subprocess.run(
@@ -55,4 +43,5 @@ def test_a_recipe_of_the_page_passes_the_tests_it_names(house, arguments):
 
 
 def test_the_page_names_a_command_for_each_recipe():
-    assert len(_COMMAND.findall(PAGE)) == len({name.split("/")[2] for _, name, _ in _BLOCK.findall(PAGE)})
+    places = {name.split("/")[2] for _, name, _ in blocks(PAGE)}
+    assert len(COMMANDS) == len({room for room in places if not room.endswith(".py")})

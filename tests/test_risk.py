@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsball import InputError
-from epsball.risk import decompose
+from epsball.risk import Bracket, decompose, three_quantities
 
 
 @st.composite
@@ -76,3 +76,14 @@ def test_without_certificates_the_gap_may_have_either_sign_and_the_optimum_is_at
     assert found.gap.low < 0 < found.gap.high
     certified = Bracket.of_counts(10, 20, 100)
     assert three_quantities(certified, certified).optimal.high == certified.interval.high
+
+
+def test_where_nothing_is_known_the_reason_is_said():
+    right, none = torch.ones(5, dtype=torch.bool), torch.zeros(5, dtype=torch.bool)
+    lines = str(decompose(right, none)).splitlines()
+    reason = ": nothing is known, no witness was found and no example is certified"
+    assert [line.endswith(reason) for line in lines[2:]] == [False, True, True]
+    assert "nothing is known" not in str(decompose(right, none, certified=right))
+    assert "the model gave no verdict on any example" in str(decompose(none, none, failed=right))
+    said = str(three_quantities(Bracket.of_counts(0, 5, 5), Bracket.of_counts(0, 5, 5)))
+    assert [("nothing is known" in line) for line in said.splitlines()[2:]] == [True, True, True]

@@ -55,7 +55,7 @@ CASES: dict[str, Callable[[], object]] = {
     "a detached input": attack(lambda net, x: net(x.detach()).requires_grad_() * 1),
     "a model that fails": attack(lambda net, x: net(x[:, :, :5])),
     "a function for a model": lambda: eb.Classifier(lambda x: x),
-    "uint8 inputs": on((X * 255).byte(), Y),
+    "inputs of whole numbers, other than uint8": on((X * 255).int(), Y),
     "inputs 0..255": on(X * 255, Y),
     "normalised inputs": on((X - 0.3) / 0.35, Y),
     "inputs just outside the box": on(X + 1e-7, Y),

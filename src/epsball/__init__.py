@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from epsball import errors as errors
     from epsball import graph as graph
     from epsball import limits as limits
+    from epsball import masking as masking
     from epsball import models as models
     from epsball import pixels as pixels
     from epsball import results as results
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from epsball.errors import UnsupportedOperation as UnsupportedOperation
     from epsball.limits import OptimalRisk as OptimalRisk
     from epsball.limits import optimal_risk as optimal_risk
+    from epsball.masking.landscape import Landscape as Landscape
+    from epsball.masking.landscape import landscape as landscape
     from epsball.similarity import Similarities as Similarities
     from epsball.similarity import Similarity as Similarity
     from epsball.similarity import cka as cka
@@ -70,6 +73,7 @@ _HOMES = {
     "EpsballError": "errors",
     "InputError": "errors",
     "Interval": "statistics",
+    "Landscape": "masking.landscape",
     "MissingExtra": "errors",
     "ModelError": "errors",
     "Normalise": "classifier",
@@ -84,6 +88,7 @@ _HOMES = {
     "audit": "auditing",
     "certify": "certificates",
     "cka": "similarity",
+    "landscape": "masking.landscape",
     "optimal_risk": "limits",
     "sensitivity": "attacks",
     "similarities": "similarity",
@@ -99,6 +104,7 @@ _ROOMS = (
     "errors",
     "graph",
     "limits",
+    "masking",
     "models",
     "pixels",
     "results",

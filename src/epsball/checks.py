@@ -47,3 +47,9 @@ def check_share(name: str, value: float) -> None:
     """Raise InputError unless `value` lies strictly between 0 and 1."""
     if not 0 < value < 1:
         raise InputError(f"{name} is {value!r}; it must lie strictly between 0 and 1.")
+
+
+def check_seed(seed: int) -> None:
+    """Raise InputError unless `seed` is a whole number from 0 to 2^63 - 1."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed!r}; it must be a whole number from 0 to 2^63 - 1.")

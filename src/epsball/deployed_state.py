@@ -1,9 +1,10 @@
 """The state on which a module's outputs may depend, as it was at one moment: compared and restored cheaply."""
 
 import sys
-from collections import deque
+from collections import UserDict, UserList, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from operator import is_
 from types import MethodType, SimpleNamespace
 from typing import Any
@@ -22,6 +23,9 @@ _UNSEEN = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called", "_non_persist
 """How the names of a module's registers of hooks end: hooks belong to whoever registered them."""
 
 _REGISTERS = ("_parameters", "_buffers", "_modules")
+
+_DEPTH = 3
+"""How many plain objects may lie inside each other: a model may know a whole program that trains it."""
 
 
 class DeployedState:
@@ -111,6 +115,8 @@ class DeployedState:
         """Hold what a value is made of."""
         if isinstance(value, MethodType):
             value = value.__self__
+        if isinstance(value, partial):
+            value = (value.func, value.args, value.keywords)
         if id(value) in self._known:
             return
         if isinstance(value, torch.jit.ScriptModule):
@@ -123,7 +129,7 @@ class DeployedState:
             self._known[id(value)] = value
             for key, item in enumerate(value):
                 self._see(f"{name}[{key}]", item, depth)
-        elif isinstance(value, nn.Module) or (depth == 0 and _is_plain(value)):
+        elif isinstance(value, nn.Module) or (depth < _DEPTH and _is_plain(value)):
             self._known[id(value)] = value
             self._contain(name, vars(value), depth if isinstance(value, nn.Module) else depth + 1, attributes=True)
 
@@ -150,7 +156,7 @@ class DeployedState:
 
 def _is_plain(value: object) -> bool:
     """Return whether a value is an instance of a class of the model's own code, with attributes."""
-    if isinstance(value, SimpleNamespace):
+    if isinstance(value, SimpleNamespace | UserDict | UserList):
         return True
     package = type(value).__module__.partition(".")[0]
     own = package == "__main__" or package not in _FOREIGN

@@ -8,6 +8,21 @@ from epsball.errors import InputError, lookup
 _OPTION = re.compile(r",\s*([A-Za-z_][A-Za-z0-9_]*)\s*=")
 
 
+OWN_MODULE = "_epsball_model_"
+"""How the modules of users' own files, ``FILE.py:NAME``, are named in ``sys.modules``."""
+
+
+def is_own(module: str) -> bool:
+    """Return whether a module is a user's own file.
+
+    Examples
+    --------
+    >>> is_own("epsball.attacks")
+    False
+    """
+    return module.startswith(OWN_MODULE)
+
+
 def split_options(text: str) -> tuple[str, dict[str, str]]:
     """Split ``HEAD[,key=value]...`` into the head and its options, in the order written.
 
@@ -77,7 +92,7 @@ def read_options(owner: str, defaults: Mapping[str, object], options: Mapping[st
     for name, text in options.items():
         if not readable:
             raise InputError(f"{owner} takes no {name}, nor any other option as text; leave it out.")
-        default = lookup(readable, name, f"option of {owner}")
+        default = lookup(readable, name, f"option of {owner}:")
         kind = type(default)
         try:
             values[name] = kind(text)  # pyright: ignore[reportCallIssue]

@@ -13,10 +13,20 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def report(what: str, done: int, total: int) -> None:
-    """Tell the listener, if there is one, that `done` of `total` units of `what` are done."""
+    """Tell the listener, if there is one, that `done` of `total` units of `what` are done; 0 where it is not known."""
     listener = _listener.get()
     if listener is not None:
         listener(what, done, total)
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Tell the listener, if there is one, that `what` is done inside the block: work without a count."""
+    report(what, 0, 0)
+    try:
+        yield
+    finally:
+        report(what, 1, 1)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What all results share: how they print, and their tables, JSON-ready values, Arrow tables and figures."""
+"""What all results share: how they print, and their tables, JSON-ready values and Arrow tables."""
 
 import dataclasses
 import html
@@ -14,11 +14,12 @@ import numpy as np
 from torch import Tensor
 
 from epsball.errors import MissingExtra
+from epsball.figures import new_figure as new_figure  # old name, until 0.3
+from epsball.figures import png as png  # old name, until 0.3
 
 if TYPE_CHECKING:
     import pandas
     import pyarrow
-    from matplotlib.figure import Figure
 
 SCREEN = 40
 """Lines that a result shows of itself where it is not printed in full."""
@@ -191,17 +192,3 @@ def arrow_bytes(table: "pyarrow.Table") -> bytes:
     with pyarrow.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
-
-
-def new_figure(width: float = 6.4, height: float = 4.0) -> "Figure":
-    """Return an empty matplotlib figure (inches) that belongs to no global state."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def png(figure: "Figure") -> bytes:
-    """Return a figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=120, format="png")
-    return buffer.getvalue()

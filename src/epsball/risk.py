@@ -15,10 +15,14 @@ from torch import Tensor
 
 from epsball import results
 from epsball.errors import InputError
-from epsball.statistics import Interval, clopper_pearson
+from epsball.statistics import Bound, Interval, clopper_pearson
 
 if TYPE_CHECKING:
     import pyarrow
+
+
+UNDECIDED = "no witness was found and no example is certified"
+"""Why nothing is known of a robust risk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +87,15 @@ class RiskDecomposition(results.Result):
     robust: Bracket
 
     def __str__(self) -> str:
-        rows = [(name, str(getattr(self, name))) for name in ("natural", "boundary", "robust")]
+        rows = [(name, self._said(name)) for name in ("natural", "boundary", "robust")]
         return results.text_table(("risk", "low..high [95% interval]"), rows)
+
+    def _said(self, name: str) -> str:
+        bracket: Bracket = getattr(self, name)
+        if not bracket.interval.is_trivial:
+            return str(bracket)
+        none = "the model gave no verdict on any example"
+        return f"{bracket}: nothing is known, {none if self.natural.interval.is_trivial else UNDECIDED}"
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return one row per risk: both ends on the sample, and the interval for the distribution."""
@@ -103,6 +114,26 @@ class RiskDecomposition(results.Result):
     def to_json(self) -> dict[str, object]:
         """Return the three brackets as JSON's types."""
         return results.jsonable(self)
+
+
+def natural_accuracy(correct: Bool[Tensor, " n"], failed: Bool[Tensor, " n"]) -> Bound:
+    """Return natural accuracy as an upper end: an example without a verdict counts for it.
+
+    Parameters
+    ----------
+    correct
+        Whether the example itself is classified correctly (margin > 0).
+    failed
+        Whether the model gave no verdict at the example itself: the interval covers both cases.
+
+    Examples
+    --------
+    >>> print(natural_accuracy(torch.tensor([True, True, False, False]), torch.tensor([False, False, False, True])))
+    0.7500 [0.0676, 0.9937]
+    """
+    low, high, n = int(correct.sum()), int((correct | failed).sum()), len(correct)
+    interval = Interval(clopper_pearson(low, n).low, clopper_pearson(high, n).high)
+    return Bound(value=high / n, interval=interval, scope="distribution")
 
 
 def decompose(
@@ -168,6 +199,9 @@ def decompose(
 UNKNOWN = Interval(0.0, 1.0)
 """The interval of an unknown risk."""
 
+NO_BOUND = "the data give no bound for their source"
+"""Why nothing is known of an optimal risk."""
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Quantities(results.Result):
@@ -189,10 +223,10 @@ class Quantities(results.Result):
     --------
     >>> print(Quantities(gap=Interval(0.0, 0.1), excess=Interval(0.0, 0.3), optimal=UNKNOWN))
     quantity  interval
-    --------  ----------------
+    --------  ---------------------------------------------------------------------------
     gap       [0.0000, 0.1000]
     excess    [0.0000, 0.3000]
-    optimal   [0.0000, 1.0000]
+    optimal   [0.0000, 1.0000]: nothing is known, the data give no bound for their source
     """
 
     gap: Interval
@@ -200,7 +234,12 @@ class Quantities(results.Result):
     optimal: Interval
 
     def __str__(self) -> str:
-        rows = [(name, str(getattr(self, name))) for name in ("gap", "excess", "optimal")]
+        unknown = {"excess": "no example is certified, and the optimal risk may be 0", "optimal": NO_BOUND}
+        gap = ": nothing is known, the training data and the others may have any risk"
+        rows = [("gap", f"{self.gap}{gap if (self.gap.low, self.gap.high) == (-1.0, 1.0) else ''}")]
+        for name, reason in unknown.items():
+            interval: Interval = getattr(self, name)
+            rows.append((name, f"{interval}: nothing is known, {reason}" if interval.is_trivial else str(interval)))
         return results.text_table(("quantity", "interval"), rows)
 
     def to_arrow(self) -> "pyarrow.Table":

@@ -37,6 +37,11 @@ class Interval:
     def __str__(self) -> str:
         return f"[{self.low:.4f}, {self.high:.4f}]"
 
+    @property
+    def is_trivial(self) -> bool:
+        """Whether it holds for any proportion: nothing is known."""
+        return self.low <= 0.0 and self.high >= 1.0
+
     def complement(self) -> "Interval":
         """Return the interval of 1 - p for p in this one."""
         return Interval(1.0 - self.high, 1.0 - self.low)

@@ -111,13 +111,14 @@ class Derivation:
         return np.where(slack > 0, ends[0], low), np.where(slack > 0, ends[1], high)
 
     def _lines(self, node: Node, slopes: tuple[Array | None, Array | None]) -> Step:
+        require(
+            node.kind not in ("Multiply", "Divide"),
+            f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor "
+            "must be constant on the ball. Certify without certificate files, or write the network without that node.",
+        )
         (name,) = node.inputs
         if node.kind in ("MaxPool", "Max"):
             return lines.maximum(node, self.network.nodes[name].shape, *self.ranges[name])
-        require(
-            node.kind in ("Elementwise", "PReLU"),
-            f"node {node.name}, a {node.kind}, is not replayed: no input is constant.",
-        )
         require(node.shape == self.network.nodes[name].shape, f"node {node.name} has not the shape of its input.")
         ulps = self.certificate.assumptions["ulps"]
         return lines.curve(node, self.network.parameters, *self.ranges[name], slopes, ulps)

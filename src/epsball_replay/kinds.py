@@ -69,14 +69,20 @@ ATTRIBUTES: dict[str, dict[str, Rule]] = {
 }
 """By kind the rule of each attribute."""
 
+_TAKEN = {"Input": 0, "Constant": 0, **dict.fromkeys(("Add", "Subtract", "Multiply", "Divide"), 2)}
+"""Values that a node takes; of the kinds that are not here, one, and a Concatenate any number from one on."""
+
 FUNCTIONS = {"relu": 0, "abs": 0, "negative": 0, "sigmoid": 0, "tanh": 0, "leaky_relu": 1, "clamp": 2}
 """Functions of one variable by name, with the number of their arguments."""
 
 
-def fault(kind: Any, attributes: Any) -> str | None:
-    """Return what is wrong with a node's kind or attributes, or None."""
+def fault(kind: Any, attributes: Any, inputs: Any) -> str | None:
+    """Return what is wrong with a node's kind, attributes or number of inputs, or None."""
     if type(kind) is not str or kind not in ATTRIBUTES:
         return f"is a {kind}, which is not replayed"
+    taken = max(len(inputs), 1) if kind == "Concatenate" else _TAKEN.get(kind, 1)
+    if len(inputs) != taken:
+        return f"of the kind {kind} takes {taken} value{'s' if taken != 1 else ''}; the file gives it {len(inputs)}"
     rules = ATTRIBUTES[kind]
     if type(attributes) is not dict or attributes.keys() != rules.keys():
         return f"is a {kind}, whose attributes are {', '.join(rules) or 'none'}; the file has {list(attributes)}"

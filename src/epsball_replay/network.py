@@ -86,7 +86,7 @@ def read_network(path: Path) -> Network:
     for name, kind, attributes, inputs, shape in described["nodes"]:
         require(type(name) is str and name not in nodes, f"the model names a node {name!r}, or names it twice.")
         require(nodes.keys() >= set(inputs), f"node {name} of the model is out of order.")
-        wrong = fault(kind, attributes)
+        wrong = fault(kind, attributes, inputs)
         require(wrong is None, f"node {name} {wrong}.")
         whole = type(shape) is list and all(type(n) is int and n > 0 for n in shape)
         require(whole and math.prod(shape) <= _LARGEST_VALUE, f"node {name} cannot have the shape {shape}.")
@@ -96,12 +96,13 @@ def read_network(path: Path) -> Network:
         # Nor could a hash be that of two files of which one holds a parameter of any name.
         require(name in named, f"no node of the model has the parameter {name}.")
         _check_parameter(name, array)
-    (source,) = (node for node in nodes.values() if node.kind == "Input")
+    sources = [node for node in nodes.values() if node.kind == "Input"]
+    require(len(sources) == 1, f"the model has {len(sources)} inputs; a certificate is about networks of one.")
     output = nodes[described["output"]]
     require(len(output.shape) == 1 and output.size > 1, "the output must be a vector of at least two logits.")
     # Or the hash of this name and of the first parameter's could be that of two other names.
     require(" " not in output.name, f"the output {output.name!r} has a name with a space, which is not replayed.")
-    return Network(nodes, source, output, arrays, _fingerprint(described, arrays))
+    return Network(nodes, sources[0], output, arrays, _fingerprint(described, arrays))
 
 
 def distinct_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -31,3 +31,12 @@ def test_curves_are_drawn_inside_the_axes(distances):
     assert [line.get_label() for line in axes.lines] == ["ddn", "fmn"]
     assert axes.get_ylim()[1] > 1
     assert all(axes.get_ylim()[0] <= height < axes.get_ylim()[1] for height in axes.lines[0].get_ydata())
+
+
+def test_a_curve_begins_with_natural_accuracy_and_has_its_interval():
+    curve = AccuracyCurve.of(torch.tensor([0.0, 0.2, 0.4, math.nan], dtype=torch.float64))
+    figure = curve.plot()
+    (axes,) = figure.axes
+    assert axes.lines[0].get_xydata()[0].tolist() == [0.0, 0.75]
+    assert axes.get_ylabel() == "accuracy under attack (4 examples)"
+    assert [text.get_text() for text in figure.legends[0].texts][-1] == "95% interval of 'accuracy under attack'"

@@ -97,12 +97,36 @@ def test_ctrl_c_keeps_what_was_found():
             query.logits(found.x_adv[query.index])
             raise KeyboardInterrupt
 
-    result = attack(classifier, x, y, Ball("linf", 0.4), method=Interrupted(), batch_size=20)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        attack(classifier, x, y, Ball("linf", 0.4), method=Interrupted(), batch_size=20)
+    result = stop.value.partial
     assert result.interrupted
     assert torch.equal(result.broken[:20], found.broken[:20])
     assert found.broken[:20].any()
     assert not result.broken[20:].any()
+    assert result.margin[20:].isnan().all()
+    assert len(result.x_adv) == 60
     assert "interrupted" in str(result)
+    assert result.invalid == {}
+
+
+def test_an_interruption_ends_the_callers_loop():
+    def logits(inner, x):
+        calls.append(len(x))
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return inner(x)
+
+    def loop(method):
+        for radius in (0.01, 0.02, 0.03):
+            attack(Classifier(Wrapped(logits, mlp())), x, y, Ball("linf", radius), method=method)
+
+    _, x, y = case(20)
+    for method in ("pgd,steps=5", "apgd,steps=5", "square,queries=20"):
+        calls: list[int] = []
+        with pytest.raises(KeyboardInterrupt):
+            loop(method)
+        assert len(calls) <= 12 + 2  # the candidates of the batch in progress are verified
 
 
 def test_examples_with_non_finite_logits_are_set_aside_with_their_reason():
@@ -203,4 +227,30 @@ def test_the_result_prints_and_exports():
     assert result.to_arrow().num_rows == 20
     assert result.to_json()["passes"]["forward"] == classifier.passes.forward - 20
     assert result.ledger.to_arrow().column_names[0] == "index"
-    assert result.plot().axes[0].get_xlabel() == "margin left by the attack"
+    (axes,) = result.plot().axes
+    assert axes.get_xlabel() == "margin left by the attack"
+    assert axes.get_ylabel() == "share of all 20 examples at or above"
+    assert axes.lines[0].get_ydata()[0] == 1.0
+
+
+def test_natural_accuracy_stands_beside_accuracy_under_attack_and_its_passes_have_a_row():
+    classifier, x, y = case()
+    y[:5] = (y[:5] + 1) % 10
+    result = attack(classifier, x, y, BALL, method=PGD(steps=3))
+    logits = classifier.logits(x)
+    right = logits.argmax(1) == y
+    assert torch.equal(result.natural > 0, right)
+    assert result.natural_accuracy == result.to_json()["natural_accuracy"] == 0.75
+    assert str(result).splitlines()[0] == "natural accuracy      0.7500 [0.5090, 0.9134] (15 of 20)"
+    assert result.ledger.summary()["natural"] == (20, 20, 0)
+
+
+def test_an_example_without_a_verdict_counts_for_natural_accuracy_and_widens_its_interval():
+    module = Wrapped(lambda inner, x: torch.where(x[:, :1] == 1.0, torch.nan, inner(x)), mlp())
+    x, _ = examples(20)
+    x[3, 0] = 1.0
+    y = mlp()(x).argmax(1)
+    result = attack(Classifier(module), x, y, BALL, method=PGD(steps=3))
+    assert result.natural.isnan().tolist() == [i == 3 for i in range(20)]
+    assert result.natural_accuracy == 1.0 >= result.accuracy
+    assert "natural accuracy      1.0000 [0.7513, 1.0000] (20 of 20)" in str(result)

@@ -116,3 +116,11 @@ def test_masked_labels_and_single_open_classes_break_no_search(name):
     result = attack(Classifier(module), x, y, ball, method=method, stop="never")
     assert result.broken[:4].tolist() == [False, False, True, True]
     assert (result.margin[:2] == torch.inf).all()
+
+
+@pytest.mark.parametrize("name", ["apgd-t,steps=2", "fab,steps=2"])
+def test_nothing_breaks_examples_of_the_only_class_that_is_not_masked(name):
+    module = Wrapped(lambda m, x: m(x) + torch.tensor([-torch.inf, 0.0, -torch.inf]), mlp(classes=3))
+    x = torch.rand(4, 16, generator=torch.Generator().manual_seed(3))
+    found = attack(Classifier(module), x, torch.ones(4, dtype=torch.int64), BALLS["linf"], method=name)
+    assert found.accuracy == 1.0

@@ -47,7 +47,11 @@ def test_it_prints_exports_and_draws():
     assert "each setting differs from PGD with 10 steps" in str(result)
     assert result.to_arrow().num_rows == len(result.settings) == 7
     assert result.to_json()["settings"][0]["option"] == "steps"
-    labels = [axes.get_xlabel() for axes in result.plot().axes]
+    figure = result.plot()
+    assert figure.axes[0].get_ylabel() == "accuracy under attack"
+    assert f"{len(x)} examples" in figure.get_suptitle().replace("\n", " ")
+    assert all(axes.lines[0].get_linestyle() == "None" for axes in figure.axes), "values between settings mean nothing"
+    labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels == ["steps K", "step size, in radius / K", "start", "restarts", "norm whose direction is taken"]
 
 
@@ -82,7 +86,9 @@ def test_ctrl_c_keeps_the_settings_that_are_finished(calls):
         return inner(x)
 
     _, x, y = small()
-    result = sensitivity(Classifier(Wrapped(logits, mlp())), x, y, Ball("linf", 0.1))
+    with pytest.raises(KeyboardInterrupt) as stop:
+        sensitivity(Classifier(Wrapped(logits, mlp())), x, y, Ball("linf", 0.1))
+    result = stop.value.partial
     assert result.interrupted
     assert len(result.settings) == (0 if calls == 8 else 2)
     assert str(result).endswith("interrupted: the settings that follow are missing")

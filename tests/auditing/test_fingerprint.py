@@ -27,10 +27,10 @@ def test_runs_that_differ_in_what_decides_them_are_distinguished(tmp_path):
 
     run("loss", method=PGD(steps=2, loss=scaled(1.0)))
     run("loss", method=PGD(steps=2, loss=scaled(1.0)))
-    with pytest.raises(InputError, match="links: there"):
+    with pytest.raises(InputError, match="links.attack.method"):
         run("loss", method=PGD(steps=2, loss=scaled(2.0)))
     run("start", method=PGD(steps=2, start=x))
-    with pytest.raises(InputError, match="links: there"):
+    with pytest.raises(InputError, match="links.attack.method"):
         run("start", method=PGD(steps=2, start=x.flip(0)))
     run("noise", stochastic=True, repetitions=2)
     with pytest.raises(InputError, match="stochastic: there 2, now 3"):

@@ -1,5 +1,7 @@
 """`certify`: the cascade, its results, and the certificates it writes."""
 
+import dataclasses
+
 import pytest
 import torch
 from onnx import helper
@@ -9,6 +11,7 @@ from epsball import Classifier, certify, models
 from epsball.attacks import PGD, attack
 from epsball.ball import Ball
 from epsball.certificates import METHODS, Certificates
+from epsball.certificates.cascade import CascadeResult
 from epsball.errors import AssumptionError, InputError, ModelError, UnsupportedOperation
 from epsball_replay import replay
 from graph.onnx_models import with_head
@@ -179,11 +182,38 @@ def test_results_print_and_go_to_json_and_arrow(cascade):
     assert "certified accuracy" in str(cascade)
     assert cascade.to_json()["accuracy"] == cascade.accuracy
     assert cascade.to_arrow().num_rows == n
-    axes = cascade.plot().axes[0]
-    drawn = {line.get_label(): len(line.get_xdata()) for line in axes.get_lines()}
-    assert drawn["the best of all"] == n
-    left = int((~cascade.margins["crown"].isnan()).sum())
-    assert drawn[f"crown (run on {left})"] == left < n
+
+
+def test_the_figure_shows_shares_of_the_examples_each_method_was_run_on(cascade):
+    n, figure = len(cascade.margin), cascade.plot()
+    figure.draw_without_rendering()
+    whole, parts = figure.axes
+    assert [whole.get_ylabel(), parts.get_ylabel()] == [
+        f"share of all {n} examples",
+        "share of the examples it was run on",
+    ]
+    best = next(line for line in whole.lines if line.get_label() == "best bound of all methods")
+    assert best.get_ydata()[0] == pytest.approx(int(cascade.margin.isfinite().sum()) / n)
+    stable = [text.get_text() for text in whole.get_legend().texts][-1]
+    assert stable == f"stable (margin > 0): {int(cascade.stable.sum())} of {n}, 95% interval"
+    run = {name: int((~bounds.isnan()).sum()) for name, bounds in cascade.margins.items()}
+    assert run["crown"] < n, "a cascade of which the later methods see fewer examples"
+    curves = [line for line in parts.lines if "run on" in str(line.get_label())]
+    assert [line.get_label().split(",")[0] for line in curves] == [f"{k}: run on {m}" for k, m in run.items() if m]
+    assert all(line.get_ydata()[0] == 1.0 for line in curves)
+
+
+def test_one_method_is_drawn_once(examples):
+    x, _ = examples
+    clf = network()
+    figure = certify(clf, x, clf.logits(x).argmax(1), Ball("linf", 0.01), method="interval").plot()
+    (axes,) = figure.axes
+    assert next(text.get_text() for text in axes.get_legend().texts) == "interval"
+
+
+def test_certificates_without_bounds_say_so(cascade):
+    none = dataclasses.replace(cascade, margins={"crown": torch.full_like(cascade.margin, torch.nan)})
+    assert none.plot().axes[0].texts[0].get_text() == "no example has a bound"
 
 
 def test_memory_is_a_positive_number_of_bytes(examples):
@@ -319,3 +349,17 @@ def test_certificates_of_overlapping_maxima_are_accepted(norm, tmp_path):
     found = certify(Classifier(net), x, net(x).argmax(1), ball, method="crown-ibp", folder=tmp_path)
     assert found.files
     assert all(replay(path).stable for path in found.files.values())
+
+
+def test_where_no_bound_is_known_the_reason_is_said(examples):
+    classifier, x, y, ball = network(), *examples, Ball("linf", 0.02)
+    found = certify(classifier, x, y, ball, budget=1)
+    assert f"nothing is known of {len(x)} of {len(x)} examples: no method was run on them" in str(found)
+    assert "nothing is known" not in str(certify(classifier, x, y, ball, method="interval"))
+
+
+def test_a_bound_that_knows_nothing_is_minus_infinity():
+    found = CascadeResult.nothing(3, ["interval", "crown"])
+    found.margins["interval"][:2] = -torch.inf
+    found.margins["crown"][1] = 0.5
+    assert found.best().nan_to_num(nan=7.0, neginf=-torch.inf).tolist() == [-torch.inf, 0.5, 7.0]

@@ -104,6 +104,45 @@ def test_what_follows_the_mask_is_that_of_the_finite_logits(name, x):
     assert torch.equal(found.margin, expected.margin)
 
 
+def test_a_bias_may_mask(x):
+    net = body()
+    plain = Classifier(bare(net))
+    expected = certify(plain, x, plain.logits(x).argmax(1), Ball("linf", "1/20"))
+    net[2].bias.data += MASK
+    masked = Classifier(net)
+    found = certify(masked, x, masked.logits(x).argmax(1), Ball("linf", "1/20"))
+    assert torch.equal(found.margin, expected.margin)
+    assert without_masked_classes(capture(net, (4,))).masked == (0, 3)
+
+
+def test_a_bias_masks_only_what_is_finite_itself():
+    net = nn.Linear(2, 3)
+    net.weight.data = torch.tensor([[3e38, 3e38], [1.0, 0.0], [0.0, 1.0]])
+    net.bias.data = torch.tensor([-INFINITY, 0.0, 0.0])
+    x, y = torch.tensor([[0.2, 0.1], [0.9, 0.2]]), torch.tensor([1, 1])
+    found = certify(Classifier(net), x, y, Ball("linf", "1/100"))
+    assert found.stable.tolist() == [True, False]
+
+
+def test_a_minimum_masks(x):
+    net = body()
+    limits = torch.where(HIDDEN, -INFINITY, INFINITY)
+    masked, plain = Classifier(Wrapped(lambda net, x: torch.minimum(net(x), limits), net)), Classifier(bare(net))
+    found = certify(masked, x, masked.logits(x).argmax(1), Ball("linf", "1/20"))
+    expected = certify(plain, x, plain.logits(x).argmax(1), Ball("linf", "1/20"))
+    assert torch.equal(found.margin, expected.margin)
+
+
+def test_a_logarithm_of_a_masked_softmax_is_that_of_the_finite_logits(x):
+    net = body()
+    masked = Classifier(Wrapped(lambda net, x: (net(x) + MASK).softmax(1).log(), net))
+    plain = Classifier(Wrapped(lambda net, x: net(x).softmax(1).log(), bare(net)))
+    arguments = {"ball": Ball("linf", "1/20"), "semantics": "real"}
+    found = certify(masked, x, masked.logits(x).argmax(1), **arguments)
+    expected = certify(plain, x, plain.logits(x).argmax(1), **arguments)
+    assert torch.equal(found.margin, expected.margin)
+
+
 def test_an_example_whose_label_is_masked_is_not_certified_and_no_file_is_written(x, tmp_path):
     found = certify(
         Classifier(Wrapped(MASKED["buffer"], body())),

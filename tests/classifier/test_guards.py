@@ -8,6 +8,7 @@ from torch import nn
 
 import epsball as eb
 from epsball import Ball, Classifier, InputError, ModelError
+from epsball.classifier import guards
 from helpers import Wrapped, examples, linear, mlp
 
 BALL = Ball("linf", 0.1)
@@ -104,3 +105,9 @@ def test_a_models_text_overrules_checks():
 def test_what_cannot_be_overruled_is_refused(arguments, as_users_run):
     with pytest.raises(InputError):
         Classifier(mlp(), **arguments)
+
+
+@pytest.mark.parametrize("x", [torch.rand(3, 4).to_sparse(), torch.rand(3, 4, device="meta")], ids=["sparse", "meta"])
+def test_tensors_without_dense_numbers_are_refused(x):
+    with pytest.raises(InputError, match="dense tensors of numbers"):
+        guards.check_inputs(x, 0.0, 1.0)

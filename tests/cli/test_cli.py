@@ -3,10 +3,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import epsball as eb
 from epsball.cli import main
+from epsball.cli.minimum_norm import distinct
 
 pytestmark = pytest.mark.usefixtures("short_audits")
 
@@ -148,9 +150,9 @@ def test_the_effort_has_two_spellings(capsys, monkeypatch):
         assert main([*arguments, *flags]) == 130
     assert asked == ["quick", "standard", "full"]
     assert main([*arguments, "--effort", "full", "--budget", "quick"]) == 2
-    assert "specified multiple times" in capsys.readouterr().err
+    assert "are one option" in capsys.readouterr().err
     assert main([*arguments, "--effort", "quik"]) == 2
-    assert 'Did you mean "quick"' in capsys.readouterr().err
+    assert "Did you mean 'quick'" in capsys.readouterr().err
 
 
 def test_what_a_model_prints_does_not_spoil_the_json(tmp_path, capsys):
@@ -222,9 +224,9 @@ def test_limit_keeps_to_the_memory_and_says_what_an_interruption_costs(monkeypat
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("epsball.cli.limit.optimal_risk", interrupted)
+    monkeypatch.setattr("epsball.limits.optimal_risk", interrupted)
     assert main(["limit", "digits,first=100", "--radii", "0.5"]) == 130
-    assert "interrupted; nothing of this limit is kept" in capsys.readouterr().err
+    assert "interrupted; a limit does not go on from there" in capsys.readouterr().err
 
 
 def test_similarity_of_a_model_with_itself_is_one(card, tmp_path, capsys):
@@ -264,6 +266,12 @@ def test_an_audit_shows_the_similarity_with_a_reference(card, capsys):
     arguments = ["audit", str(card), "digits,first=20", "--ball", "linf:0.1", "--reference", str(card)]
     assert main([*arguments, "--attack", "fgsm", "--certificates", "none"]) == 0
     assert f"with {card}" in capsys.readouterr().out
+
+
+def test_a_curve_that_is_another_is_drawn_once():
+    one, two = (eb.attacks.AccuracyCurve.of(torch.tensor(d, dtype=torch.float64)) for d in ([0.1, 0.2], [0.3, 0.4]))
+    curves = {"ddn": one, "fmn": two, "the nearest of all": one}
+    assert list(distinct(curves)) == ["fmn", "ddn = the nearest of all"]
 
 
 def test_the_figure_of_minimum_norms_by_command(card, tmp_path, capsys, monkeypatch):

@@ -57,6 +57,7 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             r"'digit' does not name a kind; write KIND:PATH with KIND one of digits, .*Did you mean 'digits'\?",
         ),
         ("folder/with/pictures", "does not name a kind"),
+        (str(Path(__file__).parent), "It is a folder: write idx:.*cifar10:.*or folder:"),
         ("cifar:data", r"unknown kind of data: 'cifar'; known: digits, .* Did you mean 'cifar10'\?"),
         ("idx", "data text 'idx' has no path; write idx:PATH"),
         ("npz:", "has no path; write npz:PATH"),

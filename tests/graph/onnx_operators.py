@@ -27,6 +27,35 @@ OPERATORS = {
     "mean": ([node("Mean", "a", "x")], {"a": weights(6)}, 72, (8, 13), IMAGE),
     "thresholded_relu": ([node("ThresholdedRelu", alpha=0.0)], {}, 72, (10,), IMAGE),
     "shrink": ([node("Shrink", lambd=0.3, bias=0.3)], {}, 72, (9,), IMAGE),
+    "thresholded_jump": ([node("ThresholdedRelu", alpha=0.3)], {}, 72, (10,), IMAGE),
+    "thresholded_below": ([node("ThresholdedRelu", alpha=-0.3)], {}, 72, (10,), IMAGE),
+    "shrink_jump": ([node("Shrink", lambd=0.3, bias=-0.1)], {}, 72, (9,), IMAGE),
+    "shrink_negative": ([node("Shrink", lambd=-0.3, bias=0.1)], {}, 72, (9,), IMAGE),
+    **{
+        name.lower(): (
+            [node(name, "c", outputs=("m",)), helper.make_node("Cast", ["m"], ["y"], to=1)],
+            {"c": np.float32(0.5)},
+            72,
+            (16,),
+            IMAGE,
+        )
+        for name in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")
+    },
+    "where_varying": (
+        [
+            node("Greater", "c", outputs=("a",)),
+            node("Less", "d", outputs=("b",)),
+            helper.make_node("And", ["a", "b"], ["inside"]),
+            helper.make_node("Not", ["inside"], ["outside"]),
+            helper.make_node("Or", ["outside", "a"], ["m"]),
+            helper.make_node("Neg", ["x"], ["n"]),
+            helper.make_node("Where", ["m", "x", "n"], ["y"]),
+        ],
+        {"c": np.float32(0.3), "d": np.float32(0.6)},
+        72,
+        (9, 16),
+        IMAGE,
+    ),
     "swish": ([node("Swish", alpha=0.7)], {}, 72, (24,), IMAGE),
     "prelu_each": ([node("PRelu", "a")], {"a": weights(*IMAGE)}, 72, (7, 9), IMAGE),
     "prelu_columns": ([node("PRelu", "a")], {"a": weights(6)}, 72, (16,), IMAGE),

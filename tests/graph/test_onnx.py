@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import helper
 
-from epsball import progress
+from epsball import Ball, Classifier, certify, progress
 from epsball.errors import EpsballError, InputError, ModelError, UnsupportedOperation
 from epsball.graph import GraphModule, operations
 from epsball.graph.onnx import read_onnx, runtime
@@ -134,8 +134,11 @@ def _external(path: Path, name: str) -> Path:
         ([node("Resize", "", "s", mode="cubic")], {"s": np.array([1, 1, 2, 2], np.float32)}, "cubic"),
         ([node("Pow", "p")], {"p": np.arange(6, dtype=np.float32)}, "exponents differ"),
         ([node("Pow", "p")], {"p": np.float32(0)}, "1 everywhere"),
-        ([node("ThresholdedRelu", alpha=0.3)], {}, "jumps from 0 to 0.3"),
-        ([node("Shrink", lambd=0.3)], {}, "jumps by 0.3"),
+        (
+            [node("Greater", "c", outputs=("m",)), helper.make_node("Where", ["m", "x", "i"], ["y"])],
+            {"c": np.float32(0.5), "i": np.float32(-np.inf)},
+            "depends on the input",
+        ),
         ([node("RandomNormalLike")], {}, "random"),
         ([node("Cast", to=10)], {}, "leaves float32"),
     ],
@@ -393,3 +396,17 @@ def test_windows_drawn_at_random_are_read_or_named(tmp_path: Path, monkeypatch) 
             continue
         read += 1
     assert read > 40
+
+
+@pytest.mark.usefixtures("few_points")
+@pytest.mark.parametrize("name", ["elu", "celu", "selu", "where_varying", "shrink_jump"])
+def test_what_is_read_can_be_certified(tmp_path: Path, as_users_run, name: str) -> None:
+    nodes, arrays, width, opsets, shape = OPERATORS[name]
+    graph = read_onnx(with_head(tmp_path / "net.onnx", nodes, arrays, ("n", *shape), width, opsets[0]))
+    classifier = Classifier(GraphModule(graph))
+    x = torch.full((1, *shape), 0.9)
+    found = certify(classifier, x, classifier.logits(x).argmax(1), Ball("linf", "1/1000"), method="interval")
+    around = (x + 0.001 * torch.rand(200, *shape).sub(0.5).sign()).clamp(0, 1)
+    first = classifier.logits(around).gather(1, found.predicted.expand(200).unsqueeze(1))
+    others = classifier.logits(around).scatter(1, found.predicted.expand(200).unsqueeze(1), -torch.inf).amax(1)
+    assert -1e3 < float(found.margin) <= float((first[:, 0] - others).min()) + 1e-6

@@ -6,7 +6,8 @@ import torch
 from matplotlib.figure import Figure
 
 from epsball.errors import InputError
-from epsball.limits.figures import overlap_figure, pairs_figure, risk_figure
+from epsball.limits.curve_figure import limit_figure, risk_figure
+from epsball.limits.figures import overlap_figure, pairs_figure
 from epsball.limits.gaussian import UnivariateGaussian, gaussian_curve
 
 RADII = np.linspace(0.0, 4.0, 9)
@@ -70,11 +71,47 @@ def test_risk_figure_shades_what_is_avoidable() -> None:
     measured = next(line for line in figure.axes[0].lines if line.get_label() == "1 − accuracy under attack")
     assert measured.get_xdata().tolist() == [0.0, 1.0, 2.0]
     assert figure.axes[0].get_xlabel() == "radius ε (l2)"
+    assert [line.get_linestyle() for line in figure.axes[0].lines if len(line.get_xdata()) > 2] == ["None"] * 4
+    widths = {bar.get_width() for bar in figure.axes[0].patches}
+    assert max(widths) < 0.1, "bars stand at the radii that were measured, and nothing between them"
 
 
 def test_risk_figure_shows_a_missed_witness() -> None:
     texts = labels(risk_figure(RADII, OPTIMAL, under_attack=np.full(9, 0.1)))
     assert "missed by the attack, at least" in texts
+
+
+def test_risk_figure_draws_the_intervals_given() -> None:
+    attacked = np.full(9, 0.1)
+    figure = risk_figure(
+        RADII, OPTIMAL, under_attack=attacked, intervals={"under_attack": (attacked / 2, attacked * 2)}
+    )
+    texts = labels(figure)
+    assert "95% interval of 1 − accuracy under attack" in texts
+    (whiskers,) = [part for part in figure.axes[0].collections if hasattr(part, "get_segments")]
+    assert whiskers.get_segments()[3][:, 1].tolist() == [0.05, 0.2]
+
+
+def test_the_limit_is_drawn_at_its_radii_and_between_them_as_far_as_it_is_known() -> None:
+    low, high = np.array([0.1, 0.3]), np.array([0.1, 0.4])
+    figure = limit_figure(np.array([1.0, 2.0]), low, high, low / 2, zero=0.05, norm="l2", examples=40)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "radius ε (l2, pixels of [0, 1])"
+    limit = next(line for line in axes.lines if line.get_label() == "L* of this sample of 40")
+    assert limit.get_xydata().tolist() == [[0.0, 0.05], [1.0, 0.1], [2.0, 0.3]], "radius 0 is there without being asked"
+    assert limit.get_linestyle() == "None"
+    between = axes.collections[0].get_paths()[0].vertices.tolist()
+    assert [0.0, 0.05] in between
+    assert [0.0, 0.1] in between
+    assert [2.0, 0.1] in between
+    assert [2.0, 0.4] in between
+
+
+def test_a_limit_of_0_says_so() -> None:
+    zero = np.zeros(2)
+    axes = limit_figure(np.array([0.0, 1.0]), zero, zero, zero, zero=0.0, norm="linf", examples=9).axes[0]
+    assert axes.texts[0].get_text().startswith("0 at every radius")
 
 
 def test_risk_figure_of_the_limit_alone() -> None:

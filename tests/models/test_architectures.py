@@ -32,6 +32,30 @@ def test_parameter_counts_are_the_published_ones(name, shape, parameters):
         assert count(ARCHITECTURES[name](shape, 10)) == parameters
 
 
+def test_conv_net_is_cnn_a_by_default_and_has_the_layers_it_is_given():
+    plain, published = ARCHITECTURES["conv_net"](MNIST, 10), ARCHITECTURES["cnn_a"](MNIST, 10)
+    plain.load_state_dict(published.state_dict())
+    x = torch.rand(2, *MNIST)
+    assert torch.equal(plain(x), published(x))
+    module = ARCHITECTURES["conv_net"](CIFAR, 10, widths=(4, 6, 8), hidden=5, activation="gelu", batch_norm=True)
+    expected = [nn.Conv2d, nn.BatchNorm2d, nn.GELU] * 3 + [nn.Flatten, nn.Linear, nn.GELU, nn.Linear]
+    assert [type(layer) for layer in module] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"activation": "rleu"}, "Did you mean 'relu'"),
+        ({"widths": ()}, "widths"),
+        ({"hidden": 0}, "hidden units"),
+        ({"widths": (4,) * 4}, "multiples of 16"),
+    ],
+)
+def test_conv_net_refuses_what_it_cannot_build(options, words):
+    with pytest.raises(InputError, match=words):
+        ARCHITECTURES["conv_net"](MNIST, 10, **options)
+
+
 def test_mlp_has_the_layers_it_is_given():
     assert count(ARCHITECTURES["mlp"]((1, 8, 8), 3, hidden=(5, 7))) == (64 + 1) * 5 + (5 + 1) * 7 + (7 + 1) * 3
     assert count(ARCHITECTURES["mlp"]((4,), 3, hidden=())) == (4 + 1) * 3

@@ -23,7 +23,7 @@ def test_an_architecture_is_built_to_the_datas_measure_or_the_texts():
     ("text", "error", "words"),
     [
         ("preactresnet18", InputError, "no architecture 'preactresnet18'. Did you mean 'preact_resnet18'"),
-        ("cnn_a", InputError, "cnn_a needs 'shape'.*taken from the data"),
+        ("cnn_a", InputError, "cnn_a needs 'shape' and 'classes': add ,shape=1x28x28,classes=10 .*taken from the data"),
         ("mlp,hiden=4", InputError, "no option 'hiden'. Did you mean 'hidden'"),
         ("mlp,hidden=4,shape=4,classes=2,ignore=head", InputError, "is about a file of weights, and none is named"),
         ("mlp@nowhere.pth,shape=4,classes=2", InputError, "no file nowhere.pth"),

@@ -62,7 +62,7 @@ def test_the_text_goes_before_the_data():
     [
         ({"widht": "7"}, "no option 'widht'. Did you mean 'width'"),
         ({"width": "wide"}, "width=wide cannot be read .* width=10"),
-        ({}, "build needs 'shape': add ,shape=1x28x28"),
+        ({}, "build needs 'shape' and 'classes': add ,shape=1x28x28,classes=10"),
     ],
 )
 def test_wrong_options_are_named(options, words):

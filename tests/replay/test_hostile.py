@@ -203,6 +203,37 @@ def test_a_hostile_file_is_a_named_error(name, forger):
         replay(forger.forged(HOSTILE[name]))
 
 
+def square_of_the_input(kind: str):
+    """Insert z * z or z / z for a value z of the network: a product of two values that no rule bounds."""
+
+    def change(data, graph, arrays):
+        graph["nodes"].insert(3, ["product", kind, {}, ["n1", "n1"], [3, 2, 2]])
+        graph["nodes"][4][3] = ["product"]
+
+    return change
+
+
+@pytest.mark.parametrize("kind", ["Multiply", "Divide"])
+def test_a_product_or_quotient_of_two_values_is_refused_by_name(kind, forger):
+    with pytest.raises(ReplayError, match=f"node product, a {kind} of n1 and n1, is not replayed") as caught:
+        replay(forger.forged(square_of_the_input(kind)))
+    assert caught.value.__cause__ is None, "refused by a rule, not by what failed on the way"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (node(2, 3, ["n0", "x"]), "node n1 of the kind Elementwise takes 1 value; the file gives it 2"),
+        (node(2, 3, []), "node n1 of the kind Elementwise takes 1 value; the file gives it 0"),
+        (HOSTILE["two inputs of the network"], "the model has 2 inputs"),
+    ],
+)
+def test_a_wrong_number_of_values_is_refused_by_name(change, message, forger):
+    with pytest.raises(ReplayError, match=message) as caught:
+        replay(forger.forged(change))
+    assert caught.value.__cause__ is None
+
+
 def test_the_same_file_without_a_change_is_accepted(forger):
     assert replay(forger.forged(lambda data, graph, arrays: None)).accepted
 

@@ -172,6 +172,7 @@ def test_constant_features_are_undefined_and_named():
     assert found.undefined_b == ()
     assert found.matrix.isnan().tolist() == [[False], [True], [True]]
     assert "undefined in a" in str(found)
+    assert "model_a: layer '1': undefined: its features are constant" in found.notes
     assert found.to_json()["matrix"][1] == [None]
 
 
@@ -180,6 +181,37 @@ def test_a_single_deviating_row_is_undefined_for_the_debiased_estimator():
     X[11] = 1.0
     found = cka(nn.Identity(), nn.Identity(), X, drawn(30, 6))
     assert found.undefined_a == ("output",)
+    assert "as where only one row differs" in found.notes[0]
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+@pytest.mark.parametrize("estimator", ["debiased", "plain"])
+@pytest.mark.parametrize("batch_size", [None, 12])
+def test_an_offset_changes_nothing_but_what_it_rounds(kernel, estimator, batch_size):
+    """float32 features with an offset of a million: the number of what they store, computed without it in float64."""
+    x, other, options = drawn(50, 7), drawn(50, 7, seed=1), {"kernel": kernel, "estimator": estimator}
+    y = x + other
+    offset = torch.tensor([1e6, -1e6, 1e5, 3e6, 0.0, 1e4, 1e2])
+    stored = x + offset
+    found = cka(nn.Identity(), nn.Identity(), stored, y, batch_size=batch_size, **options)
+    exact = cka(
+        nn.Identity(), nn.Identity(), stored.double() - offset.double(), y.double(), batch_size=batch_size, **options
+    )
+    torch.testing.assert_close(found.matrix, exact.matrix, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.error, exact.error, rtol=0, atol=1e-6)
+    if kernel == "linear":
+        torch.testing.assert_close(found.shifted, exact.shifted, rtol=0, atol=1e-6)
+
+
+def test_features_that_rounding_has_made_are_undefined_and_say_so():
+    """Around 1e7 float32 stores whole numbers: what is left of the features is rounding."""
+    found = cka(nn.Identity(), nn.Identity(), drawn(50, 7) + 1e7, drawn(50, 7))
+    assert found.undefined_a == ("output",)
+    assert found.matrix.isnan().all()
+    assert "model_a: layer 'output': undefined: rounding" in str(found)
+    coarse = cka(nn.Identity(), nn.Identity(), drawn(50, 7) + 1e6, drawn(50, 7))
+    assert coarse.undefined_a == ()
+    assert "are rounded to" in coarse.notes[0]
 
 
 class Poisoned(nn.Module):

@@ -1,5 +1,7 @@
 """Block Gram matrices against whole ones."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from epsball.similarity import gram
-from epsball.similarity.gram import BlockGram, amplitude, columns, group_bounds, linear_gram
+from epsball.similarity.gram import BlockGram, columns, group_bounds, linear_gram, variation
 
 
 def whole(block: BlockGram) -> Tensor:
@@ -75,15 +77,36 @@ def test_squared_distances_and_pairs():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_amplitude_tells_constants_from_features(dtype):
+def test_variation_tells_constants_from_features(dtype):
     constant = torch.full((8, 5000), 0.1).to(dtype)
-    assert amplitude(constant) == 0.0
+    assert variation(constant).undefined == "its features are constant"
     varying = constant.clone()
     varying[3, 4999] = 0.4
-    assert amplitude(varying) > 0.1
+    assert variation(varying).peak > 0.1
+    assert variation(varying).undefined is None
 
 
-def test_amplitude_of_a_constant_that_was_rounded_differently_is_zero():
+def test_a_constant_that_was_rounded_differently_does_not_vary():
     values = torch.full((6, 10), 100.0)
     values[2] = torch.nextafter(values[2], torch.tensor(200.0))
-    assert amplitude(values) == 0.0
+    assert "rounding" in variation(values).undefined
+
+
+def test_a_feature_that_only_rounding_moves_does_not_hide_those_that_vary_more():
+    values = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    values[:, 0] = 100.0
+    values[::2, 0] = torch.nextafter(values[0, 0], torch.tensor(200.0))
+    assert variation(values).undefined is None
+    assert variation(values).remark is None
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("offset", [0.0, 1e4, 1e6])
+def test_the_gram_of_features_with_an_offset_is_that_of_what_they_store(scale, offset):
+    X = (torch.randn(30, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + offset) * scale
+    X = X.to(torch.float32)
+    rest = X.double() - X.double().mean(0)
+    rest = (rest - rest.mean(0)) / scale
+    found = whole(linear_gram(X, group_bounds(30, 10), 2.0 ** round(math.log2(1 / scale))))
+    ratio = (2.0 ** round(math.log2(1 / scale)) * scale) ** 2
+    torch.testing.assert_close(found / ratio, rest @ rest.T, rtol=1e-5, atol=1e-4)

@@ -37,6 +37,14 @@ def test_the_layers_of_a_run_upwards_on_one_colour_scale():
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == list(made(5, 7).layers_a)
     assert [ax.get_title() for ax in figure.axes[:2]] == ["one", "two"]
+    assert {ax.get_xlabel() for ax in figure.axes[:2]} == {"layers of the second network, input to output"}
+    assert {ax.get_ylabel() for ax in figure.axes[:2]} == {"layers of the first network, input to output"}
+
+
+def test_axes_have_the_names_of_the_networks():
+    axes = made(3, 3).plot(names=("standard", "robust")).axes[0]
+    assert axes.get_ylabel() == "layers of standard, input to output"
+    assert axes.get_xlabel() == "layers of robust, input to output"
 
 
 def test_the_names_of_many_layers_do_not_overlap():

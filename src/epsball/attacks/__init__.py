@@ -40,6 +40,7 @@ from epsball.attacks.registry import ATTACKS as ATTACKS
 from epsball.attacks.result import AttackResult as AttackResult
 from epsball.attacks.sensitivity import Sensitivity as Sensitivity
 from epsball.attacks.sensitivity import sensitivity as sensitivity
+from epsball.attacks.wrappers.borrowed_gradients import BorrowedGradients as BorrowedGradients
 from epsball.attacks.wrappers.expectation import ExpectationOverTransformation as ExpectationOverTransformation
 from epsball.attacks.wrappers.expectation import expectation_over_transformation as expectation_over_transformation
 from epsball.attacks.wrappers.other_libraries import from_art as from_art

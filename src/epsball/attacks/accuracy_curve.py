@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from epsball import results
+from epsball import figures, results
+from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:
     import pyarrow
@@ -49,6 +50,12 @@ class AccuracyCurve(results.Result):
         """The least radius at which at most half of the examples are unbroken; infinite if there is none."""
         return float(self.distance[(len(self.distance) - 1) // 2])
 
+    def steps(self, widest: float) -> tuple[list[float], list[float]]:
+        """Return the radii from 0 to `widest` at which accuracy falls, and the accuracy from each on."""
+        inside = self.distance[(self.distance > 0) & (self.distance < widest)].unique().tolist()
+        radii = [0.0, *inside, widest]
+        return radii, [self.at(radius) for radius in radii]
+
     def to_arrow(self) -> "pyarrow.Table":
         """Return the radii at which accuracy falls, and the accuracy from there on."""
         radius = self.distance[self.distance.isfinite()].unique()
@@ -68,23 +75,45 @@ class AccuracyCurve(results.Result):
 
     def plot(self) -> "Figure":
         """Draw the curve."""
-        return plot_curves({"accuracy under attack": self}, "radius")
+        return plot_curves({"accuracy under attack": self}, "radius ε (in the norm of the ball)")
 
 
-def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str) -> "Figure":
-    """Draw the curves of several attacks on one axis; the lowest at each radius is the tightest bound."""
-    figure = results.new_figure()
+def plot_curves(curves: Mapping[str, AccuracyCurve], unit: str, *, nearest: bool = False) -> "Figure":
+    """Draw the curves of several attacks on one axis; the lowest at each radius is the tightest bound.
+
+    The curves begin at radius 0, with natural accuracy. Where curves coincide, the wider, earlier one shows under the
+    narrower. Around the last one lies its exact 95% interval, at each radius on its own.
+
+    Parameters
+    ----------
+    curves
+        The curves by name.
+    unit
+        The label of the axis of radii.
+    nearest
+        Whether the last curve is of the nearest points of all attacks: it is drawn in black.
+    """
+    figure = figures.new_figure(7.2 if len(curves) > 1 else 6.0, 4.2)
     axes = figure.subplots()
     finite = torch.cat([curve.distance[curve.distance.isfinite()] for curve in curves.values()])
     widest = 1.05 * float(finite.quantile(0.95)) if len(finite) and float(finite.max()) > 0 else 1.0
     for number, (name, curve) in enumerate(curves.items()):
-        inside = curve.distance[curve.distance <= widest]
-        radius = torch.cat([torch.zeros(1, dtype=torch.float64), inside, torch.tensor([widest], dtype=torch.float64)])
-        accuracy = [curve.at(float(r)) for r in radius]
-        style = ("-", "--", "-.", ":")[number // 7 % 4]
-        width = 1.0 + 3.0 * (1 - (number + 1) / len(curves))  # where curves coincide, the wider one shows
-        axes.step(radius.numpy(), accuracy, where="post", label=name, linewidth=width, linestyle=style)
-    axes.set(xlabel=unit, ylabel="accuracy under attack", xlim=(0, widest), ylim=(0, 1.02))
-    if len(curves) > 1:
-        figure.legend(loc="outside right upper", frameon=False)
+        radius, accuracy = curve.steps(widest)
+        width = 1.4 + 2.6 * (1 - (number + 1) / len(curves))
+        last = number == len(curves) - 1
+        black: dict[str, Any] = {"color": figures.BLACK, "linestyle": "-"}
+        style = black if nearest and last else figures.line_style(number)
+        axes.step(radius, accuracy, where="post", label=name, linewidth=width, **style)
+        if last:
+            n = len(curve.distance)
+            intervals = [clopper_pearson(round(share * n), n) for share in accuracy]
+            ends = ([interval.low for interval in intervals], [interval.high for interval in intervals])
+            band = {"color": style["color"], "alpha": 0.15, "linewidth": 0.0, "label": f"95% interval of '{name}'"}
+            axes.fill_between(radius, *ends, step="post", **band)
+    n = max(len(curve.distance) for curve in curves.values())
+    axes.set(xlabel=unit, ylabel=f"accuracy under attack ({n} examples)", xlim=(0, widest), ylim=(0, 1.02))
+    if not len(finite):
+        axes.text(0.5, 0.5, "no adversarial point was found", ha="center", transform=axes.transAxes)
+    place = "outside right upper" if len(curves) > 1 else "outside lower center"
+    figure.legend(loc=place, frameon=False, fontsize=figures.SMALL, ncols=2 if len(curves) == 1 else 1)
     return figure

@@ -16,6 +16,7 @@ from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.generator_state import preserved
+from epsball.interruption import carrying
 from epsball.plain import plain
 
 
@@ -73,6 +74,8 @@ def attack(
         If data, labels, ball or options break a rule.
     ModelError
         If the model does not behave as a classifier, or passes no gradient that is needed.
+    KeyboardInterrupt
+        If it is interrupted; its `partial` is the `AttackResult` of what was found until then, or None.
 
     Examples
     --------
@@ -94,14 +97,21 @@ def attack(
     check_subject(classifier, ball)
     x, y = classifier.pixels(x), plain(y) if isinstance(y, Tensor) else y
     before = classifier.passes.forward
-    with preserved(seed if classifier.stochastic else None), classifier.in_use():
+    result: AttackResult | None = None
+    with carrying(lambda: result), preserved(seed if classifier.stochastic else None), classifier.in_use():
         classes = classifier.check(x, y)
         guards = Ledger.overhead("guards", classifier.passes.forward - before)
         index = torch.arange(len(x), device=x.device)
-        result = search(classifier, Examples(x=x, y=y, index=index, total=len(x), classes=classes), ball, options)
-    return dataclasses.replace(
-        result, ledger=Ledger.concatenate([guards, result.ledger]), overruled=classifier.overruled
-    )
+        found = search(classifier, Examples(x=x, y=y, index=index, total=len(x), classes=classes), ball, options)
+        result = dataclasses.replace(
+            found,
+            ledger=Ledger.concatenate([guards, found.ledger]),
+            overruled=classifier.overruled,
+            own_files=registry.files_of(options.method),
+        )
+        if result.interrupted:
+            raise KeyboardInterrupt
+    return result
 
 
 def check_subject(classifier: object, ball: object) -> None:

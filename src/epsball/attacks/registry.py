@@ -1,9 +1,9 @@
 """Attacks by name, with options as text: ours, and those that installed packages register."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from epsball.attacks.adaptive.adaptive import Adaptive
 from epsball.attacks.black_box.hop_skip_jump import HopSkipJump
@@ -25,6 +25,7 @@ from epsball.attacks.minimum_norm.fmn import FMN
 from epsball.attacks.minimum_norm.pdpgd import PDPGD
 from epsball.attacks.parts.attack import Attack, ThirdPartyAttack, as_attack
 from epsball.errors import InputError, lookup
+from epsball.models.own_code import made, own_files, own_object, takes
 from epsball.option_text import read_options, split_options
 
 Options = TypeVar("Options")
@@ -81,8 +82,9 @@ def gradient_free() -> list[str]:
 def resolve(method: str | Attack) -> Attack:
     """Return the attack of a text ``NAME[,option=value]...``, or the object itself.
 
-    Options are the numbers and texts among the attack's fields: ``pgd,steps=100,restarts=5``. An object of
-    another package that has a name and a call, but is not an `Attack`, comes back as a `ThirdPartyAttack`.
+    NAME is registered, or ``FILE.py:NAME`` one of your own. Options are the numbers and texts among the attack's
+    fields: ``pgd,steps=100,restarts=5``. An object of another package that has a name and a call, but is not an
+    `Attack`, comes back as a `ThirdPartyAttack`.
 
     Raises
     ------
@@ -91,6 +93,9 @@ def resolve(method: str | Attack) -> Attack:
     """
     if isinstance(method, str):
         name, options = split_options(method)
+        kind = own_object(name, "attack")
+        if kind is not None:
+            return with_options(_of_own_code(kind, name), name, options)
         own = {**ATTACKS, **NEED_OBJECTS}
         source = own[name] if name in own else lookup({**known(), **NEED_OBJECTS}, name, "attack")
         if isinstance(source, str):
@@ -100,6 +105,32 @@ def resolve(method: str | Attack) -> Attack:
     if attack is None:
         raise InputError(f"method is {method!r}; give an attack such as PGD(steps=40), or the name of one.")
     return attack
+
+
+def _of_own_code(kind: Callable[..., Any], text: str) -> Attack:
+    """Return an attack of the user's own with its default options.
+
+    Raises
+    ------
+    InputError
+        If it is not an attack.
+    """
+    own = made(kind, text, "attack")
+    attack, name = as_attack(own), getattr(own, "name", None)
+    if attack is None or not isinstance(name, str) or not takes(own, "query", "ball", keys="keys"):
+        raise InputError(
+            f"{text} is not an attack: an attack is a class that inherits from epsball.attacks.Attack, with a name and "
+            "__call__(self, query, ball, *, keys)."
+        )
+    return attack
+
+
+def files_of(attack: Attack) -> dict[str, str]:
+    """Return the files of the user's own from which an attack, and those it is made of, were loaded, with SHA-256."""
+    own = attack.attack if isinstance(attack, ThirdPartyAttack) else attack
+    parts = [getattr(own, field.name) for field in dataclasses.fields(own)] if dataclasses.is_dataclass(own) else []
+    found = [files_of(part) for part in parts if isinstance(part, Attack)]
+    return {name: digest for files in (own_files(own) or {}, *found) for name, digest in files.items()}
 
 
 def _made(name: str, source: type[Attack] | EntryPoint) -> Attack:

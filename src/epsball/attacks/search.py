@@ -1,8 +1,8 @@
 """The search over chunks of examples, and the verification of what it finds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float64, Int64
@@ -75,19 +75,28 @@ class Examples:
     natural: Float64[Tensor, " n"] | None = None
 
 
-def search(classifier: Classifier, examples: Examples, ball: Ball, options: Options) -> AttackResult:
-    """Return what a method finds on checked examples, verified and accounted for."""
+Keep = Callable[[slice, Callable[[], AttackResult]], AttackResult | None]
+"""``keep(rows, chunk)`` returns what ``chunk()`` finds on some rows, or what was kept of it; None: not to be run."""
+
+
+def _compute(rows: slice, chunk: Callable[[], AttackResult]) -> AttackResult:
+    return chunk()
+
+
+def search(
+    classifier: Classifier, examples: Examples, ball: Ball, options: Options, keep: Keep = _compute
+) -> AttackResult:
+    """Return what a method finds on checked examples, verified and accounted for.
+
+    An interruption ends it: the result is then marked `interrupted`, and has nothing on the chunks that follow.
+    """
     options.method.check_norm(ball)
     evaluator, judge = Evaluator(classifier, options.precision), Judge(classifier)
     keys = Keys.of_examples(examples.x, examples.y.long(), options.seed).derive(options.method.name)
     size = options.batch_size or CHUNK.get(classifier.device.type, CHUNK["cpu"])
     work = _Work(ball=ball, options=options, evaluator=evaluator, judge=judge, examples=examples, keys=keys)
-    chunks: list[tuple[Record, Ledger]] = []
-    for start in range(0, len(examples.x), size):
-        chunks.append(work.chunk(slice(start, start + size)))
-        progress.report(options.method.name, min(start + size, len(examples.x)), len(examples.x))
-    padding = Ledger.overhead("padding", evaluator.padding[0] + judge.padding, evaluator.padding[1])
-    return _collect(examples, chunks, padding, work.interrupted)
+    chunks = [work.kept(slice(start, start + size), keep) for start in range(0, len(examples.x), size)]
+    return _joined(chunks, interrupted=work.interrupted or any(chunk.interrupted for chunk in chunks))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -102,14 +111,67 @@ class _Work:
     keys: Keys
     interrupted: bool = False
 
-    def chunk(self, rows: slice) -> tuple[Record, Ledger]:
-        """Search one chunk; after an interruption only the examples themselves are judged."""
-        record, natural = self._completed(lambda: self._open(rows))
-        parts = [natural]
-        if not self.interrupted:
-            parts.append(self._search(record, rows))
-        parts.append(self._completed(lambda: self._settle(record)))
-        return record, Ledger.concatenate(parts)
+    def kept(self, rows: slice, keep: Keep) -> AttackResult:
+        """Return what is found on one chunk, or was kept; after an interruption, what is known without a search."""
+        found = None
+        try:
+            if not self.interrupted:
+                found = keep(rows, lambda: self._chunk(rows))
+        except KeyboardInterrupt:
+            self.interrupted = True
+        return self._unsearched(rows) if found is None else found
+
+    def _report(self, done: int) -> None:
+        progress.report(self.options.method.name, done, len(self.examples.x))
+
+    def _chunk(self, rows: slice) -> AttackResult:
+        """Return what is found on one chunk; after an interruption, what was found until then."""
+        self._report(rows.start)  # Only of what is computed: chunks kept from before count for no rate.
+        before = self._padding()
+        record, natural = self._open(rows)
+        searched = self._search(record, rows)
+        verified = self._completed(lambda: self._settle(record))
+        forwards, backwards = (now - then for now, then in zip(self._padding(), before, strict=True))
+        padding = Ledger.overhead("padding", forwards, backwards)
+        ledger = Ledger.concatenate([padding, natural, searched, verified])
+        self._report(min(rows.stop, len(self.examples.x)))
+        return self._result(record, ledger, interrupted=self.interrupted)
+
+    def _unsearched(self, rows: slice) -> AttackResult:
+        """Return what is known of a chunk that was not reached: the natural margins, if they were known before."""
+        x, y, index = self._rows(rows)
+        natural = self.examples.natural
+        margin = torch.full((len(x),), torch.nan, dtype=torch.float64) if natural is None else natural[rows]
+        record = Record(self.ball, x, y, index, margin.to(x.device))
+        if natural is None:
+            record.reasons.clear()
+        return self._result(record, Ledger.empty(), interrupted=True)
+
+    def _padding(self) -> tuple[int, int]:
+        """Return the passes spent on padded rows so far, forward and backward."""
+        return self.evaluator.padding[0] + self.judge.padding, self.evaluator.padding[1]
+
+    def _result(self, record: Record, ledger: Ledger, *, interrupted: bool) -> AttackResult:
+        if not bool(record.ball.contains(record.point, record.x).all()):
+            raise EpsballError("a stored point lies outside its ball: a bug in epsball. Please report it.")
+        device, standing = self.examples.x.device, set(record.index[~record.broken].tolist())
+        tensors = {
+            "x_adv": record.point,
+            "broken": record.broken,
+            "margin": torch.where(record.failed & ~record.broken, torch.nan, record.margin),
+            "natural": record.natural,
+            "nearest": record.nearest,
+            "distance": record.distance,
+        }
+        columns: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return AttackResult(
+            **columns,
+            by=record.by,
+            ledger=ledger,
+            invalid={position: reason for position, reason in record.reasons.items() if position in standing},
+            interrupted=interrupted,
+            notes=tuple(dict.fromkeys(record.notes)),
+        )
 
     def _completed(self, part: Callable[[], T]) -> T:
         """Run a short part to its end; if it is interrupted, note that and run it again."""
@@ -121,9 +183,7 @@ class _Work:
 
     def _open(self, rows: slice) -> tuple[Record, Ledger]:
         """Return a chunk's record, which begins with the natural margins, and their ledger rows."""
-        x = self.judge.classifier.to_model(self.examples.x[rows].detach())
-        y = self.examples.y[rows].to(x.device, torch.int64)
-        index = self.examples.index[rows].to(x.device)
+        x, y, index = self._rows(rows)
         box = self.options.method.domain == "box"
         if self.examples.natural is not None:
             natural = self.examples.natural[rows].to(x.device)
@@ -132,10 +192,13 @@ class _Work:
         cost = torch.full_like(index, self.judge.cost)
         return Record(self.ball, x, y, index, natural, box=box), Ledger.judged(index, "natural", natural, cost)
 
+    def _rows(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Return examples, labels and positions of a chunk as the model takes them."""
+        x = self.judge.classifier.to_model(self.examples.x[rows].detach())
+        return x, self.examples.y[rows].to(x.device, torch.int64), self.examples.index[rows].to(x.device)
+
     def _search(self, record: Record, rows: slice) -> Ledger:
         options, examples = self.options, self.examples
-        if self.interrupted:
-            return Ledger.empty()
         query = Query(
             self.evaluator,
             self.judge,
@@ -145,6 +208,7 @@ class _Work:
             budget=options.budget,
             total=examples.total,
             classes=examples.classes,
+            on_leave=lambda left: self._report(rows.start + left),
         )
         try:
             options.method(query, self.ball, keys=self._keys_by_index(record, rows))
@@ -187,32 +251,18 @@ class _Work:
             record.confirm_nearest(entries, points, canonical, self.judge.cost)
 
 
-def _collect(
-    examples: Examples, chunks: list[tuple[Record, Ledger]], padding: Ledger, interrupted: bool
-) -> AttackResult:
-    records = [record for record, _ in chunks]
-    device = examples.x.device
-    x_adv, margin, broken, nearest, distance, failed = (
-        torch.cat([getattr(record, name) for record in records]).to(device)
-        for name in ("point", "margin", "broken", "nearest", "distance", "failed")
-    )
-    for record in records:
-        if not bool(record.ball.contains(record.point, record.x).all()):
-            raise EpsballError("a stored point lies outside its ball: a bug in epsball. Please report it.")
+def _joined(chunks: Sequence[AttackResult], *, interrupted: bool) -> AttackResult:
+    """Return the results of consecutive chunks as one; their padded rows are counted together."""
+    names = ("x_adv", "broken", "margin", "natural", "nearest", "distance")
+    ledger = Ledger.concatenate([chunk.ledger for chunk in chunks])
+    padding = ledger.of("padding")
+    forwards, backwards = (int(passes[padding].sum()) for passes in (ledger.forwards, ledger.backwards))
+    columns: dict[str, Any] = {name: torch.cat([getattr(chunk, name) for chunk in chunks]) for name in names}
     return AttackResult(
-        x_adv=x_adv,
-        broken=broken,
-        margin=torch.where(failed & ~broken, torch.nan, margin),
-        nearest=nearest,
-        distance=distance,
-        by=[name for record in records for name in record.by],
-        ledger=Ledger.concatenate([padding, *(ledger for _, ledger in chunks)]),
-        invalid={
-            position: reason
-            for record in records
-            for position, reason in record.reasons.items()
-            if position in set(record.index[~record.broken].tolist())
-        },
+        **columns,
+        by=[name for chunk in chunks for name in chunk.by],
+        ledger=Ledger.concatenate([Ledger.overhead("padding", forwards, backwards), ledger.only(~padding)]),
+        invalid={position: reason for chunk in chunks for position, reason in chunk.invalid.items()},
         interrupted=interrupted,
-        notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
+        notes=tuple(dict.fromkeys(note for chunk in chunks for note in chunk.notes)),
     )

@@ -1,5 +1,6 @@
 """Sensitivity: accuracy under one attack as its options change, one at a time."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from epsball import progress, results
+from epsball import figures, progress, results
 from epsball.attacks.attack import attack
 from epsball.attacks.gradient.pgd import PGD
 from epsball.attacks.parts.attack import NORMS, Attack
@@ -15,6 +16,7 @@ from epsball.attacks.parts.starts import StartName
 from epsball.attacks.wrappers.step_norm import StepNorm
 from epsball.ball import Ball
 from epsball.classifier import Classifier
+from epsball.interruption import carrying
 from epsball.statistics import Interval, clopper_pearson
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class Sensitivity(results.Result):
     settings
         The settings, by option.
     interrupted
-        Whether the comparison was interrupted; the settings finished before are kept.
+        Whether the comparison was interrupted: the settings finished before, as the exception's `partial`.
 
     Examples
     --------
@@ -116,9 +118,14 @@ class Sensitivity(results.Result):
 
     def plot(self) -> "Figure":
         """Draw accuracy against each option, one panel per option, on one scale."""
-        options = list(dict.fromkeys(setting.option for setting in self.settings)) or [""]
-        figure = results.new_figure(2.8 * len(options), 3.4)
-        figure.suptitle(f"one option changed at a time, from {self.base}", fontsize="medium")
+        options = list(dict.fromkeys(setting.option for setting in self.settings))
+        if not options:
+            return figures.nothing_drawn("no setting was finished")
+        figure = figures.new_figure(2.6 * len(options) + 0.6, 3.6)
+        heading = (
+            f"accuracy with 95% intervals, {self.settings[0].examples} examples; one option changed, from {self.base}"
+        )
+        figure.suptitle(textwrap.fill(heading, 40 * len(options)), fontsize="medium")
         panels = figure.subplots(1, len(options), sharey=True, squeeze=False)[0]
         for axes, option in zip(panels, options, strict=True):
             settings = self.of(option)
@@ -127,13 +134,13 @@ class Sensitivity(results.Result):
                 [a - s.interval.low for a, s in zip(y, settings, strict=True)],
                 [s.interval.high - a for a, s in zip(y, settings, strict=True)],
             ]
-            ordered = option in ("steps", "step size", "restarts")
-            axes.errorbar(range(len(y)), y, spread, marker="o", capsize=3, linestyle="-" if ordered else "none")
+            axes.errorbar(range(len(y)), y, spread, fmt="o", markersize=5, color=figures.BLUE, capsize=3)
             axes.set_xticks(range(len(y)), [setting.value for setting in settings], fontsize="small")
             axes.set_xlabel(_LABELS.get(option, option))
             axes.margins(x=0.15)
             axes.grid(axis="y", alpha=0.3)
         panels[0].set_ylabel("accuracy under attack")
+        panels[0].set_ylim(-0.02, max(0.1, min(1.02, 1.1 * max(s.interval.high for s in self.settings))))
         return figure
 
 
@@ -183,20 +190,17 @@ def sensitivity(
     """
     base = PGD(steps=10) if base is None else base
     wanted = list(_settings(base, ball, steps, factors, starts, restarts))
-    settings: list[Setting] = []
-    interrupted = False
-    for number, (option, value, method) in enumerate(wanted, start=1):
-        result = attack(classifier, x, y, ball, method=method, seed=seed)
-        interrupted = result.interrupted
-        if interrupted:
-            break
-        _, forwards, backwards = result.ledger.summary().get(method.name, (0, 0, 0))
-        standing = int((~result.broken).sum())
-        counts = {"standing": standing, "examples": len(x), "forwards": forwards, "backwards": backwards}
-        settings.append(Setting(option=option, value=value, **counts))
-        progress.report("sensitivity", number, len(wanted))
     words = f"PGD with {base.steps} steps of {base.step_size}, start {base.start}, restarts {base.restarts}"
-    return Sensitivity(base=words, settings=tuple(settings), interrupted=interrupted)
+    settings: list[Setting] = []
+    with carrying(lambda: Sensitivity(base=words, settings=tuple(settings), interrupted=True)):
+        for number, (option, value, method) in enumerate(wanted, start=1):
+            result = attack(classifier, x, y, ball, method=method, seed=seed)
+            _, forwards, backwards = result.ledger.summary().get(method.name, (0, 0, 0))
+            standing = int((~result.broken).sum())
+            counts = {"standing": standing, "examples": len(x), "forwards": forwards, "backwards": backwards}
+            settings.append(Setting(option=option, value=value, **counts))
+            progress.report("sensitivity", number, len(wanted))
+    return Sensitivity(base=words, settings=tuple(settings))
 
 
 def _settings(

@@ -1,9 +1,10 @@
 """`audit`: the whole chain, per example, with evidence."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from epsball import data as datasets
 from epsball import progress
@@ -20,15 +21,19 @@ from epsball.auditing.folder import RunFolder
 from epsball.auditing.gradients import GRADIENT_SCHEMA, gradient_columns, gradient_notes
 from epsball.auditing.link import Link
 from epsball.auditing.links import AttackLink, CertificateLink, LimitLink, NaturalLink
+from epsball.auditing.parts import Parts
 from epsball.auditing.result import Audit
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
-from epsball.certificates import ALIASES, AUTO, METHODS, MethodName, Semantics
+from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
+from epsball.certificates.own_bound import own_bound
 from epsball.classifier import Classifier
 from epsball.errors import lookup
 from epsball.files import write_json
+from epsball.interruption import carrying
+from epsball.names import NoCertificates
 
-NoCertificates = Literal["none"]
+_LOG = logging.getLogger(__name__)
 
 NO_CERTIFICATES: NoCertificates = "none"
 
@@ -43,7 +48,7 @@ def audit(
     precision: Precision = "float32",
     batch_size: int | None = None,
     seed: int = 0,
-    certificates: MethodName | NoCertificates = "auto",
+    certificates: MethodName | NoCertificates | str | Method | Callable[..., LowerBounds] = "auto",
     semantics: Semantics = "float32",
     limit: bool = True,
     folder: str | Path | None = None,
@@ -53,7 +58,7 @@ def audit(
 
     The data are read in shards, so that they need not fit into memory. With a folder each
     finished shard is on disk, witnesses stay there, and the same call with the same folder
-    resumes after a kill; an interruption costs the shard in progress.
+    resumes after a kill or an interruption, which costs the batch in progress.
 
     Parameters
     ----------
@@ -74,8 +79,8 @@ def audit(
     seed
         Seed of every draw.
     certificates, semantics
-        Method and claim of `epsball.certify`, or ``"none"``. With ``"auto"`` a network that cannot be
-        captured or bounded is audited without certificates, and the chain says why.
+        Method and claim of `epsball.certify`, your own bounds too, or ``"none"``. With ``"auto"`` a network that
+        cannot be captured or bounded is audited without certificates, and the chain says why.
     limit
         Whether the optimal adversarial risk of the examples is measured; that needs two classes
         and all examples in memory, and is left out above `LIMIT_BYTES` of them.
@@ -94,6 +99,8 @@ def audit(
         If data, ball, options or model break a rule.
     SoundnessError
         If an example is both broken and certified.
+    KeyboardInterrupt
+        If it is interrupted; its `partial` is the `Audit` of what is known until then, None where nothing is.
 
     Examples
     --------
@@ -107,26 +114,31 @@ def audit(
     ['certified', 'broken', 'misclassified']
     """
     chosen = effort_of(effort, budget)
-    lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
+    proved_by = own_bound(certificates) or _registered(str(certificates))
     method = chosen.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)
-    dataset = datasets.load(data)
-    before = classifier.passes.forward
-    subject = Subject.of(classifier, dataset, ball, seed)
-    proving = CertificateLink(
-        method=ALIASES.get(certificates, certificates), semantics=semantics, budget=chosen.certificate_passes
-    )
-    uncertified = "not asked for" if certificates == NO_CERTIFICATES else proving.refusal(subject)
-    guards = Ledger.overhead("guards", classifier.passes.forward - before)
-    links: list[Link] = [
-        NaturalLink(),
-        *([proving] if uncertified is None else []),
-        AttackLink(method=method, precision=precision, batch_size=batch_size),
-        *([LimitLink()] if limit else []),
-    ]
-    run = _Run(subject=subject, links=links, guards=guards, folder=_run_folder(folder, subject, links))
-    return run.finish(list(run.shards()), uncertified)
+    with carrying(lambda: None):
+        dataset = datasets.load(data)
+        before = classifier.passes.forward
+        subject = Subject.of(classifier, dataset, ball, seed)
+        proving = CertificateLink(method=proved_by, semantics=semantics, budget=chosen.certificate_passes)
+        uncertified = "not asked for" if proved_by == NO_CERTIFICATES else proving.refusal(subject)
+        guards = Ledger.overhead("guards", classifier.passes.forward - before)
+        links: list[Link] = [
+            NaturalLink(),
+            *([proving] if uncertified is None else []),
+            AttackLink(method=method, precision=precision, batch_size=batch_size),
+            *([LimitLink()] if limit else []),
+        ]
+        where = _run_folder(folder, subject, links)
+    return _Run(subject=subject, links=links, guards=guards, folder=where, uncertified=uncertified).result()
+
+
+def _registered(certificates: str) -> str:
+    """Return the stored name of a registered method, of the cascade, or of no certificates."""
+    lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
+    return ALIASES.get(certificates, certificates)
 
 
 def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link]) -> RunFolder | None:
@@ -148,36 +160,86 @@ class _Run:
         Passes that the checks made.
     folder
         Where it is written, or None.
+    uncertified
+        Why there are no certificates, where there are none.
     """
 
     subject: Subject
     links: Sequence[Link]
     guards: Ledger
     folder: RunFolder | None
+    uncertified: str | None
 
-    def shards(self) -> Iterator[ShardEvidence]:
-        """Yield the evidence of each shard: from the folder if it is there, else from the links."""
+    def result(self) -> Audit:
+        """Return the audit; an interruption carries the audit of what is known until then."""
+        shards: list[ShardEvidence] = []
+        with carrying(lambda: self._joined(shards, interrupted=True) if shards else None):
+            self._gather(shards)
+            return self._joined(shards, interrupted=False)
+
+    def _gather(self, shards: list[ShardEvidence]) -> None:
+        """Add the evidence of each shard: from the folder if it is there, else from the links."""
         total = len(self.subject.dataset)
+        self._say_resumed(total)
         for number, start in enumerate(range(0, total, SHARD)):
             stop = min(start + SHARD, total)
             done = None if self.folder is None else self.folder.load(number)
             if done is None:
-                done = self._shard(number, slice(start, stop))
-            progress.report("examples audited", stop, total)
-            yield done
+                progress.report("examples audited", start, total)
+                self._add_shard(number, slice(start, stop), shards)
+                progress.report("examples audited", stop, total)
+                _LOG.debug("examples %d to %d are audited", start, stop - 1)
+            else:
+                shards.append(done)
+                self._parts(number).remove()
 
-    def _shard(self, number: int, rows: slice) -> ShardEvidence:
-        shard = self.subject.shard(rows, None if self.folder is None else self.folder.path)
-        found = gather(self.links, shard, self.guards if number == 0 else Ledger.empty())
-        return found if self.folder is None else self.folder.store(number, found)
+    def _say_resumed(self, total: int) -> None:
+        """Say what earlier calls have done, if any."""
+        if self.folder is None:
+            return
+        shards = [number for number in range(-(-total // SHARD)) if self.folder.done(number)]
+        examples = sum(min(SHARD, total - number * SHARD) for number in shards)
+        batches = sum(self.folder.parts_done(number) for number in range(-(-total // SHARD)) if number not in shards)
+        if shards or batches:
+            more = f", and {batches} batch{'es' * (batches > 1)} of the next" if batches else ""
+            _LOG.info("resumed: %d of %d examples were audited before%s (%s)", examples, total, more, self.folder.path)
 
-    def finish(self, shards: Sequence[ShardEvidence], uncertified: str | None) -> Audit:
-        """Join the shards, ask each link about the whole run, and write what it adds up to."""
+    def _add_shard(self, number: int, rows: slice, shards: list[ShardEvidence]) -> None:
+        """Add the evidence of a shard; if that is interrupted, what its finished batches found."""
+        folder, parts = self.folder, self._parts(number)
+        shard = self.subject.shard(rows, None if folder is None else folder.path, parts)
+        guards = self.guards if number == 0 else Ledger.empty()
+        try:
+            found = gather(self.links, shard, guards)
+        except KeyboardInterrupt:
+            parts.closed = True
+            with suppress(KeyboardInterrupt):  # nothing of the shard is known
+                shards.append(gather(self.links, shard, guards))
+            raise
+        shards.append(found)
+        if folder is not None:
+            shards[-1] = folder.store(number, found)
+            parts.remove()
+
+    def _parts(self, number: int) -> Parts:
+        """Return the parts of a shard."""
+        # A stochastic model draws on from batch to batch, so a run that resumes begins the shard again.
+        if self.folder is None or self.subject.classifier.stochastic:
+            return Parts(None)
+        return Parts(self.folder.parts(number))
+
+    def _joined(self, shards: Sequence[ShardEvidence], *, interrupted: bool) -> Audit:
+        """Join the shards, ask each link about the whole run, and write what it adds up to.
+
+        Where the run was interrupted, links that need all examples are left out and nothing is written.
+        """
         import pyarrow
 
         evidence = pyarrow.concat_tables([shard.table for shard in shards])
         findings = []
         for link in self.links:
+            if interrupted and link.run_schema:
+                continue
             found = link.on_run(self.subject, evidence)
             findings.append(found)
             evidence = with_columns(evidence, found.columns, link.run_schema)
@@ -186,15 +248,17 @@ class _Run:
         ledger = pyarrow.concat_tables([shard.ledger for shard in shards])
         evidence = with_columns(evidence, gradient_columns(evidence, ledger), GRADIENT_SCHEMA)
         result = Audit(
-            chain=chain_of(evidence, findings, uncertified, gradient_notes(evidence, ledger)),
+            chain=chain_of(evidence, findings, self.uncertified, gradient_notes(evidence, ledger)),
             evidence=evidence,
             ledger=ledger,
             shards=shards,
             classifier=self.subject.classifier,
             class_names=self.subject.dataset.class_names,
             folder=None if self.folder is None else self.folder.path,
+            ball=self.subject.ball,
+            interrupted=interrupted,
         )
-        if self.folder is not None:
+        if self.folder is not None and not interrupted:
             write_json(self.folder.path / "chain.json", result.to_json())
             self.folder.draw("witnesses.png", result.plot())
         return result

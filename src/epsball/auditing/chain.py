@@ -10,7 +10,7 @@ from epsball import results
 from epsball.auditing.evidence import flags
 from epsball.auditing.link import RunFindings
 from epsball.limits import Limit, missed_witness
-from epsball.risk import RiskDecomposition, decompose
+from epsball.risk import UNDECIDED, RiskDecomposition, decompose
 from epsball.statistics import Bound
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Chain(results.Result):
 
     def __str__(self) -> str:
         low, high = self.robust_accuracy
-        between = f"between {low:.4f} and {high:.4f}"
+        between = f"between {low:.4f} and {high:.4f}" + (f": {UNDECIDED}" if (low, high) == (0.0, 1.0) else "")
         lines = [
             f"   {CERTIFIED:<29}{self._place(CERTIFIED)}",
             f"<= {'robust accuracy':<29}{between}",
@@ -141,8 +141,15 @@ class Chain(results.Result):
 
     def _place(self, name: str) -> str:
         if name in self.places:
-            return str(self.places[name])
+            place = self.places[name]
+            trivial = place.interval is not None and place.interval.is_trivial
+            return f"{place}: nothing is known of the source, {self._unknown(name)}" if trivial else str(place)
         return f"not measured ({self.uncertified})" if name == CERTIFIED and self.uncertified else "not measured"
+
+    def _unknown(self, name: str) -> str:
+        if name == LIMIT:
+            return f"the risk of these {self.total} examples is too small to bound its own"
+        return "the model gave no verdict on any example"
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return one row per place that was measured: its value and its interval for the distribution."""

@@ -2,13 +2,10 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 from epsball.attacks import Attack, Ensemble
 from epsball.errors import InputError, lookup
-
-EffortName = Literal["quick", "standard", "full"]
-"""The efforts by name."""
+from epsball.names import EffortName as EffortName
 
 
 @dataclass(frozen=True, kw_only=True)

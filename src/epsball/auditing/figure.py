@@ -1,4 +1,4 @@
-"""The figure of witnesses: the example, the witness, and their difference magnified."""
+"""The figure of witnesses: the example, the witness, and their signed difference with its scale."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from epsball import results
+from epsball.ball import Ball
 from epsball.classifier import Classifier
+from epsball.figures import BLUE, DIVERGING, GREY, SMALL, new_figure, nothing_drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,11 +25,13 @@ def witness_figure(
     x_adv: Float[Tensor, "n *shape"],
     index: Int64[Tensor, " n"],
     class_names: Sequence[str] | None = None,
+    ball: Ball | None = None,
 ) -> "Figure":
-    """Draw up to six examples in columns: clean, witness, and the difference about grey.
+    """Draw up to six examples in columns: clean, witness, and the signed difference.
 
-    The difference is magnified by one factor for all, stated in the figure. Inputs that are
-    not images are drawn as curves over their coordinates.
+    The difference has one scale for all, drawn beside it: of images with one channel blue is darker and red is lighter
+    than the example; of colour images each channel is drawn about grey. Inputs that are not images are drawn as
+    curves over their coordinates.
 
     Parameters
     ----------
@@ -38,6 +41,8 @@ def witness_figure(
         Examples, labels, witnesses, and the positions written above them.
     class_names
         Names to write instead of class numbers.
+    ball
+        The perturbation set, for the title and the distances of the witnesses.
 
     Examples
     --------
@@ -50,12 +55,13 @@ def witness_figure(
     '#7: 0'
     """
     if len(x) == 0:
-        return _empty()
+        return nothing_drawn("no broken example")
     x, y, x_adv, index = (tensor[:SHOWN].cpu() for tensor in (x, y, x_adv, index))
     wrong = classifier.logits(x_adv).argmax(1).tolist()
     difference = x_adv.double() - x.double()
     largest = float(difference.abs().max()) or 1.0
-    figure = results.new_figure(1.6 * len(x) + 0.9, 5.4)
+    figure = new_figure(1.6 * len(x) + 1.5, 5.8)
+    figure.suptitle("Verified witnesses" if ball is None else f"Verified witnesses in {ball}", fontsize="medium")
     axes = figure.subplots(3, len(x), squeeze=False)
     low, high = _range(classifier, x, x_adv)
 
@@ -65,20 +71,16 @@ def witness_figure(
     for column in range(len(x)):
         _draw(axes[0][column], x[column], low, high)
         _draw(axes[1][column], x_adv[column], low, high)
-        _draw(axes[2][column], difference[column], -largest, largest)
-        axes[0][column].set_title(f"#{int(index[column])}: {named(int(y[column]))}", fontsize=9)
-        axes[1][column].set_title(f"classified {named(wrong[column])}", fontsize=9)
-    names = ("example", "witness", f"difference,\n{(high - low) / (2 * largest):.3g} times")
-    for row, name in zip(axes, names, strict=True):
-        row[0].set_ylabel(name, fontsize=9)
-    return figure
-
-
-def _empty() -> "Figure":
-    figure = results.new_figure(4.0, 1.0)
-    axes = figure.subplots()
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, "no broken example", ha="center", va="center")
+        _draw(axes[2][column], difference[column], -largest, largest, signed=True)
+        axes[0][column].set_title(f"#{int(index[column])}: {named(int(y[column]))}", fontsize=SMALL)
+        axes[1][column].set_title(f"classified {named(wrong[column])}", fontsize=SMALL)
+        if ball is not None:
+            distance = float(ball.distance(x[column : column + 1], x_adv[column : column + 1]))
+            axes[2][column].set_title(f"{ball.norm} distance {distance:.3g}", fontsize=SMALL)
+    for row, name in zip(axes, ("example", "witness", "witness − example"), strict=True):
+        row[0].set_ylabel(name, fontsize="small")
+    for row, ends in zip(axes, ((low, high), (low, high), (-largest, largest)), strict=True):
+        _draw_scale(row, *ends)
     return figure
 
 
@@ -88,15 +90,39 @@ def _range(classifier: Classifier, x: Tensor, x_adv: Tensor) -> tuple[float, flo
     return float(torch.minimum(x, x_adv).min()), float(torch.maximum(x, x_adv).max())
 
 
-def _draw(axes: "Axes", values: Tensor, low: float, high: float) -> None:
+def _draw(axes: "Axes", values: Tensor, low: float, high: float, *, signed: bool = False) -> None:
     """Draw one input: an image for shapes (h, w), (1, h, w) and (3, h, w), a curve otherwise."""
     axes.set(xticks=[], yticks=[])
     image = values[0] if values.ndim == 3 and values.shape[0] == 1 else values
     if image.ndim == 2:
-        axes.imshow(image.numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        colours = DIVERGING if signed else "gray"
+        axes.imshow(image.numpy(), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
     elif image.ndim == 3 and image.shape[0] == 3:
         scaled = ((image - low) / (high - low)).clamp(0, 1)
         axes.imshow(scaled.permute(1, 2, 0).numpy(), interpolation="nearest")
     else:
-        axes.plot(values.flatten().numpy(), linewidth=0.8)
-        axes.set_ylim(low, high)
+        if signed:
+            axes.axhline(0.0, color=GREY, linewidth=0.6)
+        axes.plot(values.flatten().numpy(), linewidth=0.9, color=BLUE)
+        room = 0.04 * (high - low)
+        axes.set_ylim(low - room, high + room)
+
+
+def _draw_scale(row: "Sequence[Axes]", low: float, high: float) -> None:
+    """Say what the values of a row are: by a colour bar beside images, by the axis of curves."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    last = row[-1]
+    ticks = [low, (low + high) / 2, high]
+    texts = [f"{tick:.3g}" if low >= 0 else f"{tick:+.3g}" if tick else "0" for tick in ticks]
+    if not last.images:
+        row[0].set_yticks(ticks, texts, fontsize="x-small")
+        return
+    coloured = last.images[0].get_array().ndim == 3  # pyright: ignore[reportOptionalMemberAccess]
+    colours = "gray" if coloured or low >= 0 else DIVERGING
+    place = last.inset_axes((1.06, 0.0, 0.09, 1.0))
+    bar = last.figure.colorbar(ScalarMappable(Normalize(low, high), colours), cax=place)
+    bar.set_ticks(ticks, labels=texts, fontsize="x-small")
+    if coloured:
+        bar.set_label("each channel", fontsize="x-small")

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from types import CodeType
 from typing import Any
@@ -18,10 +18,12 @@ from epsball.attacks.engine.judge import Judge
 from epsball.attacks.parts.attack import ThirdPartyAttack
 from epsball.attacks.wrappers.other_libraries import OtherLibraryAttack
 from epsball.auditing.subject import Subject
+from epsball.certificates.own_bound import OwnBound
 from epsball.classifier.guards import PROBED
 from epsball.data import as_pixels
 from epsball.errors import InputError
 from epsball.generator_state import preserved
+from epsball.models.own_code import own_files, own_name
 
 _TOLERANCE = 1e-3
 
@@ -69,7 +71,8 @@ def identity(value: Any) -> Any:
     """Return a value of an option as JSON's types, equal for equal options.
 
     Tensors become their shape and hash, functions their code, defaults and what they close
-    over (the values of globals they read are not covered), dataclasses their fields.
+    over (the values of globals they read are not covered), dataclasses their fields. What was loaded from a file
+    of the user's has the hashes of its files too.
 
     Raises
     ------
@@ -86,31 +89,46 @@ def identity(value: Any) -> Any:
         return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest}
     if isinstance(value, ThirdPartyAttack):
         return identity(value.attack)
+    if isinstance(value, OwnBound):
+        code = _files(value.bound) or {"code": identity(value.bound)}
+        return {"bound": own_name(value.bound), **code, "options": _of_each(value.options)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
             field.metadata.get(STORED_AS, field.name): identity(getattr(value, field.name))
             for field in dataclasses.fields(value)
         }
-        return {"type": _stored_type(type(value)), **fields}
+        return {"type": _stored_type(type(value)), **_files(value), **fields}
     if isinstance(value, list | tuple):
         return [identity(item) for item in value]
     if inspect.isfunction(value):
         return _of_function(value)
+    if own_files(value) is not None and not isinstance(value, type):
+        return {"type": own_name(type(value)), **_files(value), **_of_each(vars(value))}
     raise InputError(
         f"an option is {value!r}, which a run folder cannot record; use numbers, texts, tensors, dataclasses or "
         "plain functions, or run without a folder."
     )
 
 
+def _of_each(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: identity(value) for name, value in values.items()}
+
+
+def _files(value: object) -> dict[str, Any]:
+    """Return the hashes of the user's files that a value was loaded from; nothing for any other value."""
+    files = own_files(value)
+    return {} if files is None else {"files": files}
+
+
 def _stored_type(kind: type) -> str:
     stored = STORED_TYPES.get(kind)
-    return f"{kind.__module__}.{kind.__qualname__}" if stored is None else f"epsball.attacks.{stored}"
+    return own_name(kind) if stored is None else f"epsball.attacks.{stored}"
 
 
 def _of_function(function: Callable[..., Any]) -> dict[str, Any]:
     cells = function.__closure__ or ()
     return {
-        "function": f"{function.__module__}.{function.__qualname__}",
+        "function": own_name(function),
         "code": _of_code(function.__code__),
         "defaults": identity(function.__defaults__),
         "keywords": identity(sorted((function.__kwdefaults__ or {}).items())),

@@ -52,9 +52,21 @@ class RunFolder:
     def _file(self, kind: str, shard: int, suffix: str) -> Path:
         return self.path / f"{kind}-{shard:05d}.{suffix}"
 
+    def parts(self, shard: int) -> Path:
+        """Return the folder of what the batches of a shard found, until the shard is done."""
+        return self.path / f"parts-{shard:05d}"
+
+    def done(self, shard: int) -> bool:
+        """Return whether a shard is finished."""
+        return self._file("evidence", shard, "arrow").exists()
+
+    def parts_done(self, shard: int) -> int:
+        """Return how many batches of an unfinished shard are there."""
+        return sum(1 for _ in self.parts(shard).glob("*.safetensors"))
+
     def load(self, shard: int) -> ShardEvidence | None:
         """Return a finished shard, or None if it is not done; its witnesses are read on demand."""
-        if not self._file("evidence", shard, "arrow").exists():
+        if not self.done(shard):
             return None
         try:
             table = _read_arrow(self._file("evidence", shard, "arrow"))

@@ -34,11 +34,6 @@ def _positions(evidence: "pyarrow.Table") -> torch.Tensor:
 
 
 def _ledger(table: "pyarrow.Table") -> Ledger:
-    columns = {name: table[name].to_pylist() for name in table.column_names}
-    margin = torch.tensor(
-        [torch.nan if margin is None else margin for margin in columns.pop("margin")], dtype=torch.float64
-    )
-    names = columns.pop("attack")
-    return Ledger(
-        attack=names, margin=margin, **{name: torch.tensor(v, dtype=torch.int64) for name, v in columns.items()}
-    )
+    """Return a ledger as it was written; a margin that is missing there is NaN."""
+    columns = {name: torch.from_numpy(table[name].to_numpy().copy()) for name in table.column_names if name != "attack"}
+    return Ledger(attack=table["attack"].to_pylist(), **columns)

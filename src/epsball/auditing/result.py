@@ -10,6 +10,7 @@ import torch
 from epsball.auditing.chain import Chain
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.figure import SHOWN, witness_figure
+from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.results import Result
 
@@ -36,6 +37,11 @@ class Audit(Result):
         The classifier audited, and the names of the data's classes, if it has any.
     folder
         Where the run was written, or None.
+    ball
+        The perturbation set.
+    interrupted
+        Whether it was interrupted: what is known until then, as the exception's `partial`. Examples without a search
+        count as standing, those without a bound as uncertified.
 
     Examples
     --------
@@ -57,6 +63,8 @@ class Audit(Result):
     classifier: Classifier
     class_names: Sequence[str] | None
     folder: Path | None
+    ball: Ball | None = None
+    interrupted: bool = False
 
     @property
     def witnesses(self) -> Witnesses:
@@ -75,21 +83,33 @@ class Audit(Result):
         return Witnesses(index=index, x=x, x_adv=x_adv)
 
     def __str__(self) -> str:
-        overruled = self.classifier.overruled
-        return "\n".join([str(self.chain), *([f"\nchecks overruled: {', '.join(overruled)}"] if overruled else [])])
+        lines = [str(self.chain)]
+        if self.classifier.overruled:
+            lines.append(f"\nchecks overruled: {', '.join(self.classifier.overruled)}")
+        if self.interrupted:
+            lines.append(
+                f"\ninterrupted: this is about the first {self.chain.total} examples; those not searched count as "
+                "standing, those not bounded as uncertified"
+            )
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
         """Return the chain, and the folder of the evidence, as JSON's types."""
-        overruled = {"overruled": list(self.classifier.overruled)} if self.classifier.overruled else {}
-        return {**self.chain.to_json(), "folder": None if self.folder is None else str(self.folder), **overruled}
+        document: dict[str, object] = {
+            **self.chain.to_json(),
+            "folder": None if self.folder is None else str(self.folder),
+        }
+        if self.classifier.overruled:
+            document["overruled"] = list(self.classifier.overruled)
+        return document | ({"interrupted": True} if self.interrupted else {})
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return the evidence."""
         return self.evidence
 
     def plot(self) -> "Figure":
-        """Draw the first broken examples: clean, witness, magnified difference."""
+        """Draw the first broken examples: clean, witness, signed difference."""
         first = self._first(SHOWN)
         labels = dict(zip(self.evidence["index"].to_pylist(), self.evidence["label"].to_pylist(), strict=True))
         y = torch.tensor([labels[i] for i in first.index.tolist()], dtype=torch.int64)
-        return witness_figure(self.classifier, first.x, y, first.x_adv, first.index, self.class_names)
+        return witness_figure(self.classifier, first.x, y, first.x_adv, first.index, self.class_names, self.ball)

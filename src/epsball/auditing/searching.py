@@ -20,6 +20,7 @@ def search_rows(
     evidence: Columns,
     rows: Int64[Tensor, " m"],
     method: Attack,
+    name: str,
     *,
     y: Int64[Tensor, " m"] | None = None,
     precision: Precision = "float32",
@@ -27,10 +28,12 @@ def search_rows(
 ) -> AttackResult:
     """Attack some rows of the shard: away from their labels or, where `y` is given, from those classes.
 
+    What each chunk finds is kept under `name` among the shard's parts.
+
     Raises
     ------
     KeyboardInterrupt
-        If the search was interrupted.
+        If the search is interrupted now; where it was before, the rest counts as not searched.
     """
     subject = shard.subject
     options = Options(method=method, seed=subject.seed, precision=precision, batch_size=batch_size)
@@ -42,8 +45,8 @@ def search_rows(
         classes=subject.classes,
         natural=evidence["natural.margin"][rows] if y is None else None,
     )
-    result = search(subject.classifier, examples, subject.ball, options)
-    if result.interrupted:
+    result = search(subject.classifier, examples, subject.ball, options, shard.parts.attack(name, examples.index))
+    if result.interrupted and not shard.parts.closed:
         raise KeyboardInterrupt
     return result
 

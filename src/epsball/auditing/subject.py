@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from epsball.auditing.parts import Parts
 from epsball.ball import Ball
 from epsball.certificates import Semantics, Verifier, arithmetic_of
 from epsball.classifier import Classifier
@@ -50,13 +51,15 @@ class Subject:
             self._verifiers[semantics] = Verifier.of(self.classifier, tuple(self.dataset.shape), arithmetic)
         return self._verifiers[semantics]
 
-    def shard(self, rows: slice, folder: Path | None = None) -> "Shard":
+    def shard(self, rows: slice, folder: Path | None = None, parts: Parts | None = None) -> "Shard":
         """Return a run of the examples, its inputs checked."""
         x, y = self.dataset[rows]
         x = as_pixels(x)
         check_inputs(x, self.classifier.low, self.classifier.high, first=rows.start)
         positions, numbers = self.dataset.positions[rows], torch.arange(rows.start, rows.stop)
-        return Shard(subject=self, x=x, y=y, positions=positions, rows=numbers, folder=folder)
+        return Shard(
+            subject=self, x=x, y=y, positions=positions, rows=numbers, parts=parts or Parts(None), folder=folder
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,6 +76,8 @@ class Shard:
         Positions in the source of the data.
     rows
         Positions in the audited data set: an attack's per-example fields are indexed by them.
+    parts
+        What its finished batches found.
     folder
         The run's folder, if it has one.
     """
@@ -82,4 +87,5 @@ class Shard:
     y: Int64[Tensor, " n"]
     positions: Int64[Tensor, " n"]
     rows: Int64[Tensor, " n"]
+    parts: Parts
     folder: Path | None = None

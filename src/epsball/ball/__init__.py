@@ -2,6 +2,6 @@
 
 from epsball.ball._ball import Ball, NormName
 from epsball.ball.neighbourhood import Neighbourhood
-from epsball.ball.radius import parse_radius
+from epsball.radius import parse_radius
 
 __all__ = ["Ball", "Neighbourhood", "NormName", "parse_radius"]

@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from epsball.ball import _text
+from epsball import ball_text
 from epsball.ball._checks import check_centre, check_finite, check_floats, check_pair
 from epsball.ball.exact import float_above, float_below
 from epsball.ball.l1 import L1
@@ -17,22 +16,13 @@ from epsball.ball.l2 import L2
 from epsball.ball.linf import LINF
 from epsball.ball.neighbourhood import Neighbourhood, scatter
 from epsball.ball.norm import Norm, length, pieces, rows_of
-from epsball.ball.radius import format_radius, parse_radius
-from epsball.errors import InputError, nearest
+from epsball.errors import InputError
+from epsball.names import NormName
+from epsball.radius import format_radius, parse_radius
 from epsball.randomness import Keys
-
-NormName = Literal["linf", "l2", "l1"]
-"""The norms by name, for signatures and fields of other rooms too."""
 
 NORMS: dict[NormName, Norm] = {"linf": LINF, "l2": L2, "l1": L1}
 _DUAL: dict[NormName, NormName] = {"linf": "l1", "l2": "l2", "l1": "linf"}
-
-
-def _known(norm: object) -> NormName:
-    """Return the name of a norm, or raise InputError if it is none of `NORMS`."""
-    if not isinstance(norm, str) or norm not in NORMS:
-        raise InputError(f"norm is {norm!r}; the norms are {', '.join(NORMS)}.{nearest(str(norm).lower(), NORMS)}")
-    return norm
 
 
 @dataclass(frozen=True)
@@ -84,34 +74,14 @@ class Ball:
         high: float | int | None = 1.0,
     ) -> None:
         values = {
-            "norm": _known(norm),
+            "norm": ball_text.known_norm(norm),
             "radius": parse_radius(radius),
             "low": None if low is None else float(low),
             "high": None if high is None else float(high),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        self._check_box()
-
-    def _check_box(self) -> None:
-        """Raise InputError unless the box has two finite ends or none and the radius suits it."""
-        if self.low is None and self.high is None:
-            return
-        if self.low is None or self.high is None:
-            raise InputError(f"the box is low={self.low}, high={self.high}; give both ends, or None for both (no box).")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise InputError(
-                f"the box is low={self.low}, high={self.high}; it needs finite ends with low < high, "
-                "or None for both (no box)."
-            )
-        width = Fraction(self.high) - Fraction(self.low)
-        if self.norm == "linf" and self.radius >= 2 * width:
-            levels = self.radius * width
-            hint = f"; did you mean {levels}/255?" if levels.denominator == 1 and levels < 2 * 255 * width else "."
-            raise InputError(
-                f"radius {format_radius(self.radius)} exceeds the box [{self.low:g}, {self.high:g}] (an linf radius "
-                f"is less than twice its width, in the units of the pixels){hint}"
-            )
+        ball_text.check_box(self.norm, self.radius, self.low, self.high)
 
     @classmethod
     def parse(cls, text: str) -> "Ball":
@@ -125,11 +95,11 @@ class Ball:
         InputError
             If the text has another form, or the ball it names is not valid.
         """
-        norm, radius, box = _text.read(text)
-        return cls(_known(norm), radius, **box)
+        norm, radius, box = ball_text.read(text)
+        return cls(ball_text.known_norm(norm), radius, **box)
 
     def __str__(self) -> str:
-        return _text.write(self.norm, format_radius(self.radius), self.low, self.high)
+        return ball_text.write(self.norm, format_radius(self.radius), self.low, self.high)
 
     @property
     def _norm(self) -> Norm:

@@ -1,14 +1,11 @@
 """The rounding a bound has to cover: the verifier's own, and that of the deployed network."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from epsball.errors import AssumptionError, lookup
-
-Semantics = Literal["float32", "real"]
-"""What a certificate is about: the deployed float32 network, or the real-valued function of its weights."""
+from epsball.names import Semantics
 
 
 @dataclass(frozen=True, kw_only=True)

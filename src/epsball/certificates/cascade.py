@@ -1,7 +1,7 @@
 """The cascade: methods in the order of their cost, each example stopping at its first certificate."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.problem import LowerBounds, Problem
-from epsball.certificates.registry import METHODS
+from epsball.certificates.registry import Method
 from epsball.certificates.specification import separated
 
 
@@ -43,18 +43,21 @@ class CascadeResult:
         Whether the logits' own bounds keep the predicted one above all others (the chapter's criterion).
     passes, seconds
         Cost of each example.
+    by
+        For each example that became stable, by number, the method that made it so.
     proofs
-        For each example that became stable, by number, what proves it.
+        What proves it, likewise.
     """
 
     margins: dict[str, Tensor]
     separated: Tensor
     passes: Tensor
     seconds: Tensor
+    by: dict[int, str] = field(default_factory=dict)
     proofs: dict[int, Proof] = field(default_factory=dict)
 
     @classmethod
-    def nothing(cls, n: int, names: Sequence[str]) -> "CascadeResult":
+    def nothing(cls, n: int, names: Iterable[str]) -> "CascadeResult":
         """Return what is known of n examples before any method ran."""
         return cls(
             margins={name: torch.full((n,), torch.nan, dtype=torch.float64) for name in names},
@@ -63,30 +66,33 @@ class CascadeResult:
             seconds=torch.zeros(n, dtype=torch.float64),
         )
 
-    def include(self, rows: Tensor, batch: "CascadeResult") -> dict[int, Proof]:
-        """Take over what was found for some of the examples; return their proofs by their numbers here."""
+    def include(self, rows: Tensor, batch: "CascadeResult") -> None:
+        """Take over what was found for some of the examples, without the proofs."""
         for name, bounds in batch.margins.items():
             self.margins[name][rows] = bounds
         self.separated[rows], self.passes[rows], self.seconds[rows] = batch.separated, batch.passes, batch.seconds
-        proofs = {int(rows[at]): proof for at, proof in batch.proofs.items()}
-        self.proofs |= proofs
-        return proofs
+        self.by |= {int(rows[at]): method for at, method in batch.by.items()}
 
     def forget(self, rows: Tensor) -> None:
         """Take back what was found for some of the examples, (n,) of bool: nothing is known of them."""
         for bounds in self.margins.values():
             bounds[rows & ~bounds.isnan()] = -torch.inf
         self.separated &= ~rows
+        self.by = {row: method for row, method in self.by.items() if not bool(rows[row])}
         self.proofs = {row: proof for row, proof in self.proofs.items() if not bool(rows[row])}
 
     def best(self) -> Tensor:
         """Return the largest lower bound over the methods run, (n,); NaN where none was."""
         every = torch.stack(list(self.margins.values()))
-        return every.nan_to_num(nan=-torch.inf).amax(dim=0).masked_fill(every.isnan().all(dim=0), torch.nan)
+        return every.masked_fill(every.isnan(), -torch.inf).amax(dim=0).masked_fill(every.isnan().all(dim=0), torch.nan)
 
 
 def run_cascade(
-    problem: Problem, predicted: Tensor, names: Sequence[str], *, budget: int | None = None
+    problem: Problem,
+    predicted: Tensor,
+    methods: Mapping[str, Method],
+    *,
+    budget: int | None = None,
 ) -> CascadeResult:
     """Run the methods over a batch, each on the examples that none before it made stable.
 
@@ -96,19 +102,19 @@ def run_cascade(
         What is bounded: the margins of the predicted classes.
     predicted
         The predicted class of each example.
-    names
-        The methods, cheapest first.
+    methods
+        The methods by name, cheapest first.
     budget
         Passes an example may cost; a method that would exceed it is not run. What `optimised` spends on intermediate
         slopes is counted, but not known before.
     """
-    found = CascadeResult.nothing(len(problem), names)
+    found = CascadeResult.nothing(len(problem), methods)
     boxes: Mapping[str, Box] = {}
     rows = torch.arange(len(problem))
-    for name in names:
+    for name, method in methods.items():
         if not len(rows):
             break
-        price = METHODS[name].cost(problem.take(rows), boxes)
+        price = method.cost(problem.take(rows), boxes)
         if budget is not None:
             keep = found.passes[rows] + price <= budget
             rows, price, boxes = rows[keep], price[keep], _taken(boxes, keep)
@@ -116,7 +122,7 @@ def run_cascade(
             break
         begun = time.process_time()
         # Each method starts from scratch: the checker, told one method, could not derive what another handed on.
-        bounds = METHODS[name](problem.take(rows))
+        bounds = method(problem.take(rows))
         stable = _note(found, name, rows, bounds, problem, predicted)
         found.passes[rows] += price
         for at, more in bounds.passes.items():
@@ -136,6 +142,7 @@ def _note(
     stable = least > 0
     for at in torch.nonzero(stable)[:, 0].tolist():
         row = int(rows[at])
+        found.by[row] = name
         found.proofs[row] = Proof(
             method=name,
             predicted=int(predicted[row]),

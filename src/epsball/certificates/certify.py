@@ -1,7 +1,8 @@
 """`certify`: certificates of a classifier's predictions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor
 from epsball import progress
 from epsball.ball import Ball
 from epsball.certificates.arithmetic import Arithmetic, Semantics, arithmetic_of
-from epsball.certificates.cascade import CascadeResult, Proof, run_cascade
+from epsball.certificates.cascade import CascadeResult, run_cascade
 from epsball.certificates.domain import Domain
-from epsball.certificates.problem import Problem
+from epsball.certificates.own_bound import NOT_REPLAYABLE, OwnBound, own_bound
+from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import propagate
-from epsball.certificates.registry import AUTO, METHODS, MethodName, methods_of
+from epsball.certificates.registry import AUTO, METHODS, Method, MethodName, methods_of
 from epsball.certificates.replay.export import export_certificate
 from epsball.certificates.replay.files import ModelFile, write_model
 from epsball.certificates.result import Certificates
@@ -25,6 +27,8 @@ from epsball.classifier import Classifier
 from epsball.classifier.guards import usable
 from epsball.classifier.margins import margins
 from epsball.errors import InputError, SoundnessError, UnsupportedOperation
+from epsball.interruption import carrying
+from epsball.models.own_code import own_files
 
 BATCH = 32
 """Examples bounded together."""
@@ -36,7 +40,7 @@ def certify(
     y: Int64[Tensor, " n"],
     ball: Ball,
     *,
-    method: MethodName = AUTO,
+    method: MethodName | str | Method | Callable[..., LowerBounds] = AUTO,
     semantics: Semantics = "float32",
     budget: int | None = None,
     max_memory: int | None = None,
@@ -55,7 +59,8 @@ def certify(
     method
         ``"interval"`` (or ``"ibp"``), ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"`` or ``"optimised"``
         (or ``"alpha-crown"``). ``"auto"`` runs those that fit in the order of their cost; each example stops at its
-        first certificate.
+        first certificate. One of your own is a function of a `Problem`, a `Method` made of one, or
+        ``FILE.py:NAME[,option=value]...``.
     semantics
         ``"float32"``: the claim is about the deployed network, in IEEE float32 with sums in any order.
         ``"real"``: about the real-valued function of its weights.
@@ -80,6 +85,8 @@ def certify(
         If reduced precision is on, or kernels beyond the error analysis can be reached.
     SoundnessError
         If a bound exceeds the margin that the model itself has at x: a bug.
+    KeyboardInterrupt
+        If it is interrupted; its `partial` is the `Certificates` of the batches finished before, None before the first.
 
     Examples
     --------
@@ -97,15 +104,28 @@ def certify(
     budget, max_memory = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (budget, max_memory))
     check_count("budget", budget, unit="passes per example", optional=True)
     check_count("max_memory", max_memory, unit="bytes", optional=True)
-    x = classifier.pixels(x)
-    classes = classifier.check(x, y)
-    if classes < 2:
-        raise InputError("the model has one logit; a margin needs two.")
-    verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
-    methods = methods_of(method, verifier.bounded, ball.norm)
+    with carrying(lambda: None):
+        x = classifier.pixels(x)
+        classes = classifier.check(x, y)
+        if classes < 2:
+            raise InputError("the model has one logit; a margin needs two.")
+        verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
+    own = own_bound(method)
+    methods = methods_of(str(method), verifier.bounded, ball.norm) if own is None else (own,)
     run = Certification(verifier=verifier, ball=ball, methods=methods, budget=budget, max_memory=max_memory)
     found = run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
     return replace(found, overruled=classifier.overruled)
+
+
+Keep = Callable[[Tensor, Callable[[], CascadeResult]], CascadeResult | None]
+"""``keep(rows, batch)`` returns what ``batch()`` finds on some rows, or what was kept of it; None: not to be run."""
+
+Predictions = tuple[Tensor, Tensor]
+"""The predicted class of each example, -1 where there is none, and the logits in float64."""
+
+
+def _compute(rows: Tensor, batch: Callable[[], CascadeResult]) -> CascadeResult:
+    return batch()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +135,8 @@ class Certification:
     Parameters
     ----------
     verifier, ball, methods, budget, max_memory
-        The network and the claim, the perturbation set, and the options of `certify`.
+        The network and the claim, the perturbation set, and the options of `certify`; a method is a registered name or
+        the user's own.
 
     Examples
     --------
@@ -129,9 +150,23 @@ class Certification:
 
     verifier: Verifier
     ball: Ball
-    methods: tuple[str, ...]
+    methods: tuple[str | OwnBound, ...]
     budget: int | None = None
     max_memory: int | None = None
+
+    @property
+    def _entered(self) -> dict[str, Method]:
+        """The methods by name, in their order."""
+        return dict((m.name, m.method) if isinstance(m, OwnBound) else (m, METHODS[m]) for m in self.methods)
+
+    @property
+    def _own(self) -> tuple[OwnBound, ...]:
+        return tuple(method for method in self.methods if isinstance(method, OwnBound))
+
+    @property
+    def _not_replayable(self) -> str | None:
+        """Why no certificate can be replayed, or None."""
+        return NOT_REPLAYABLE if self._own else self.verifier.not_replayable
 
     def certificates(
         self,
@@ -141,32 +176,46 @@ class Certification:
         *,
         folder: Path | None = None,
         numbers: Sequence[int] | None = None,
+        predictions: Predictions | None = None,
+        keep: Keep = _compute,
     ) -> Certificates:
         """Return the certificates of all examples, bounded batch by batch; `numbers` name them and their files."""
         n, numbers = len(x), numbers or range(len(x))
-        predicted, logits = _predictions(classifier, x)
-        self._check_finite(logits, predicted, numbers)
-        found = CascadeResult.nothing(n, self.methods)
+        with carrying(lambda: None):
+            predicted, logits = predictions or predictions_of(classifier, x)
+            self._check_finite(logits, predicted, numbers)
+            found = CascadeResult.nothing(n, self._entered)
+            model = self._write_model(folder)
         files: dict[int, Path] = {}
-        model = self._write_model(folder)
-        for rows in _batches(torch.nonzero(predicted >= 0)[:, 0]):
-            proofs = found.include(rows, self._bounded(x[rows], predicted[rows]))
-            if folder is not None and model is not None:
-                named = {row: folder / f"certificate-{numbers[row]:06d}.json.gz" for row in proofs}
-                files |= self._export(proofs, named, model)
-            progress.report("examples bounded", int(rows[-1]) + 1, n)
-        _alarm(found.best(), logits, predicted, self.verifier.arithmetic, numbers)
-        return self._result(found, predicted, y.cpu(), files)
 
-    def _bounded(self, x: Tensor, predicted: Tensor) -> CascadeResult:
+        def result(*, interrupted: bool) -> Certificates:
+            _alarm(found.best(), logits, predicted, self.verifier.arithmetic, numbers)
+            return self._result(found, predicted, y.cpu(), files, interrupted=interrupted)
+
+        with carrying(lambda: result(interrupted=True)):
+            for rows in _batches(torch.nonzero(predicted >= 0)[:, 0]):
+                names = {} if folder is None or model is None else _names(folder, rows, numbers)
+                compute = partial(self._batch, x[rows], predicted[rows], names, model)
+                batch = keep(rows, partial(_reported, compute, int(rows[0]), int(rows[-1]) + 1, n))
+                if batch is not None:
+                    found.include(rows, batch)
+                    files |= {int(rows[at]): names[at] for at in _replayable(batch) if names}
+        return result(interrupted=False)
+
+    def _batch(self, x: Tensor, predicted: Tensor, names: Mapping[int, Path], model: ModelFile | None) -> CascadeResult:
+        """Return the bounds of a batch, its certificates written."""
         verifier, domain = self.verifier, Domain.of(self.ball, x)
         options = {"arithmetic": verifier.arithmetic, "max_memory": self.max_memory}
         places = verifier.places(predicted)
         problem = Problem.of(verifier.bounded, domain, places, **options)
-        found = run_cascade(problem, places, self.methods, budget=self.budget)
+        found = run_cascade(problem, places, self._entered, budget=self.budget)
         if verifier.finite is not None and verifier.finite.beside is not None:
             last = propagate(verifier.finite.beside, domain, verifier.arithmetic).boxes[verifier.finite.beside.output]
             found.forget(~last.magnitude.isfinite().all(dim=1))
+        if model is not None:
+            for at in _replayable(found):
+                export_certificate(names[at], found.proofs[at], self.ball, model)
+        found.proofs.clear()
         return found
 
     def _check_finite(self, logits: Tensor, predicted: Tensor, numbers: Sequence[int]) -> None:
@@ -183,29 +232,23 @@ class Certification:
 
     def _write_model(self, folder: Path | None) -> ModelFile | None:
         """Write the model file; return None where no certificate is written."""
-        if folder is None or self.verifier.not_replayable is not None:
+        if folder is None or self._not_replayable is not None:
             return None
         folder.mkdir(parents=True, exist_ok=True)
         return write_model(self.verifier.graph, folder)
 
-    def _export(self, proofs: Mapping[int, Proof], named: Mapping[int, Path], model: ModelFile) -> dict[int, Path]:
-        """Write the certificates of a batch that can be replayed; return their files."""
-        kept = {row: proof for row, proof in proofs.items() if METHODS[proof.method].replay is not None}
-        for row, proof in kept.items():
-            export_certificate(named[row], proof, self.ball, model)
-        return {row: named[row] for row in kept}
-
-    def _result(self, found: CascadeResult, predicted: Tensor, y: Tensor, files: dict[int, Path]) -> Certificates:
+    def _result(
+        self, found: CascadeResult, predicted: Tensor, y: Tensor, files: dict[int, Path], *, interrupted: bool
+    ) -> Certificates:
         margin = found.best()
         stable = margin > 0
-        by = {row: proof.method for row, proof in found.proofs.items()}
         return Certificates(
             predicted=predicted,
             margin=margin,
             stable=stable,
             certified=stable & (predicted == y),
             criterion=found.separated,
-            method=tuple(by.get(row) for row in range(len(y))),
+            method=tuple(found.by.get(row) for row in range(len(y))),
             margins=found.margins,
             passes=found.passes,
             seconds=found.seconds,
@@ -213,12 +256,32 @@ class Certification:
             assumptions=self.verifier.assumptions,
             invalid=dict.fromkeys(torch.nonzero(predicted < 0)[:, 0].tolist(), "non-finite logits"),
             files=files,
-            not_replayable=self.verifier.not_replayable,
+            not_replayable=self._not_replayable,
+            own_files={method.name: own_files(method.bound) or {} for method in self._own},
+            interrupted=interrupted,
         )
 
 
-def _predictions(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the predicted class of each example, -1 where there is none, and the logits in float64."""
+def _names(folder: Path, rows: Tensor, numbers: Sequence[int]) -> dict[int, Path]:
+    """Return the certificate files of a batch, by position in it."""
+    return {at: folder / f"certificate-{numbers[row]:06d}.json.gz" for at, row in enumerate(rows.tolist())}
+
+
+def _reported(compute: Callable[[], CascadeResult], start: int, stop: int, total: int) -> CascadeResult:
+    """Return the bounds of a batch, reporting it: batches kept from before are not reported and count for no rate."""
+    progress.report("examples bounded", start, total)
+    found = compute()
+    progress.report("examples bounded", stop, total)
+    return found
+
+
+def _replayable(found: CascadeResult) -> list[int]:
+    """Return the positions of the examples with a certificate that can be replayed."""
+    return [at for at, method in found.by.items() if method in METHODS and METHODS[method].replay is not None]
+
+
+def predictions_of(classifier: Classifier, x: Tensor) -> Predictions:
+    """Return the predictions of the deployed model."""
     with torch.no_grad():
         logits = classifier.logits(x).double().cpu()
     return logits.argmax(dim=1).masked_fill(~usable(logits), -1), logits

@@ -1,8 +1,8 @@
 """Classes masked by a logit of -infinity at every input: they never win, so certificates are about the others.
 
-A constant that holds -infinity is added to the logits, or moved among them. `without_masked_classes` finds these
-classes and returns the network without them, in which an affine layer has no rows for them: its certificates are those
-of a network that never had these classes.
+A constant that holds -infinity is added to the logits, as a bias too, or moved among them. `without_masked_classes`
+finds these classes and returns the network without them, in which an affine layer has no rows for them: its
+certificates are those of a network that never had these classes.
 """
 
 import math
@@ -33,6 +33,7 @@ from epsball.graph.kinds import (
     PReLU,
     Reshape,
     Slice,
+    Softmax,
     Subtract,
 )
 
@@ -118,6 +119,10 @@ def _infinite_entries(node: Node, graph: Graph, found: dict[str, Tensor]) -> Ten
         return _moved(replace(kind, value=border), given)
     if isinstance(kind, _PAIRS):
         return _infinite_pair(node, graph, given)
+    if isinstance(kind, Linear):
+        return _infinite_bias(node, graph)
+    if isinstance(kind, Elementwise) and kind.function == "log":
+        return _log_of_zero(node, graph, found)
     if not found.keys() & set(node.inputs):
         return None
     if isinstance(kind, _MOVES):
@@ -125,8 +130,28 @@ def _infinite_entries(node: Node, graph: Graph, found: dict[str, Tensor]) -> Ten
     if isinstance(kind, Elementwise) and kind.function == "clamp" and kind.arguments[0] == -math.inf:
         return given[0]
     if isinstance(kind, LogSoftmax):
-        return given[0] & ~given[0].all(dim=kind.axis, keepdim=True)
+        return _unless_all(given[0], kind.axis)
     return None
+
+
+def _infinite_bias(node: Node, graph: Graph) -> Tensor | None:
+    """Return where the bias of a layer of vectors is -infinity."""
+    kind: Any = node.kind
+    if kind.bias is None or len(node.shape) != 1 or node.inputs[0] in graph.constant:
+        return None
+    return graph.parameters[kind.bias].cpu() == -math.inf
+
+
+def _log_of_zero(node: Node, graph: Graph, found: dict[str, Tensor]) -> Tensor | None:
+    """Return where a logarithm is of a softmax's 0: of an entry of -infinity."""
+    source = graph[node.inputs[0]]
+    if not isinstance(source.kind, Softmax) or source.inputs[0] not in found:
+        return None
+    return _unless_all(found[source.inputs[0]], source.kind.axis)
+
+
+def _unless_all(entries: Tensor, axis: int) -> Tensor:
+    return entries & ~entries.all(dim=axis, keepdim=True)
 
 
 def _moved(kind, given: Sequence[Tensor]) -> Tensor:
@@ -140,6 +165,8 @@ def _infinite_pair(node: Node, graph: Graph, given: Sequence[Tensor]) -> Tensor 
     if isinstance(node.kind, Add):
         bounded = all(value is None or bool((value < math.inf).all()) for value in others)
         return first | second if bounded else None
+    if isinstance(node.kind, Minimum):
+        return first | second
     if isinstance(node.kind, Subtract):
         signed = (others[0], None if others[1] is None else -others[1])
         bounded = all(value is None or bool((value < math.inf).all()) for value in signed)
@@ -178,6 +205,7 @@ class _Selection:
     nodes: dict[str, Node] = field(init=False)
     parameters: dict[str, Tensor] = field(init=False)
     summed: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    products: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.nodes = {node.name: node for node in self.graph.nodes}
@@ -232,7 +260,8 @@ class _Selection:
             Linear: self._linear,
             Elementwise: self._same,
             PReLU: self._prelu,
-            LogSoftmax: self._log_softmax,
+            LogSoftmax: self._softmax,
+            Softmax: self._softmax,
             Concatenate: self._concatenated,
             Expand: self._expanded,
         }
@@ -256,6 +285,10 @@ class _Selection:
 
     def _linear(self, node: Node, entries: tuple[int, ...]) -> str:
         kind: Any = node.kind
+        lost = torch.nonzero(self.infinite[node.name]).flatten().tolist() if node.name in self.infinite else []
+        if lost:
+            weight = self._parameter(kind.weight, tuple(lost))
+            self.products.append(self._add(node, Linear(weight=weight, bias=None), node.inputs, tuple(lost)))
         bias = None if kind.bias is None else self._parameter(kind.bias, entries)
         return self._add(node, Linear(weight=self._parameter(kind.weight, entries), bias=bias), node.inputs, entries)
 
@@ -278,13 +311,18 @@ class _Selection:
         for part, other in (tuple(parts), tuple(parts[::-1]))[: 2 if isinstance(node.kind, Add) else 1]:
             if isinstance(node.kind, Add | Subtract) and self._is_zero(other):
                 return part
+        # Nor does infinity as the other of a minimum change it.
+        for part, other in (tuple(parts), tuple(parts[::-1])) if isinstance(node.kind, Minimum) else ():
+            value = _constant(self.ending_in(other), other)
+            if value is not None and bool((value == math.inf).all()):
+                return part
         return self._add(node, node.kind, tuple(parts), entries)
 
     def _is_zero(self, name: str) -> bool:
         value = _constant(self.ending_in(name), name)
         return value is not None and not bool(value.any())
 
-    def _log_softmax(self, node: Node, entries: tuple[int, ...]) -> str | None:
+    def _softmax(self, node: Node, entries: tuple[int, ...]) -> str | None:
         """Leave entries of -infinity out of the sum of exponentials: they are 0 in it."""
         masked = self.infinite.get(node.inputs[0])
         rest = [i for i in range(*node.shape) if i not in entries]
@@ -312,7 +350,7 @@ class _Selection:
 
     def beside(self) -> Graph | None:
         """Return the network of what -infinity was added to, as one vector, or None."""
-        parts = [self.of(name, lost) for name, lost in list(self.summed.items()) if lost]
+        parts = [*self.products, *(self.of(name, lost) for name, lost in list(self.summed.items()) if lost)]
         if not parts:
             return None
         count = sum(self.nodes[name].shape[0] for name in parts)

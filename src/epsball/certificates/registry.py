@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,10 +18,7 @@ from epsball.certificates.propagation import Propagation
 from epsball.errors import UnsupportedOperation, lookup
 from epsball.graph import Graph
 from epsball.graph.kinds import Elementwise, PReLU
-
-MethodName = Literal[
-    "auto", "interval", "ibp", "lipschitz", "crown-ibp", "forward", "crown", "optimised", "alpha-crown"
-]
+from epsball.names import MethodName as MethodName
 
 
 @dataclass(frozen=True, kw_only=True)

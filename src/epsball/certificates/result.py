@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from epsball import results
+from epsball.certificates.figure import certificates_figure
 from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Certificates(results.Result):
         The predicted class p of each example.
     margin
         The largest lower bound, over the methods run, of min over j != p of z_p - z_j on the whole
-        ball; NaN where there is no prediction or no method was run. It is about p, not about the label.
+        ball; NaN where there is no prediction or no method was run, -inf where the methods run know nothing.
+        It is about p, not about the label.
     stable
         Whether margin > 0: no point of the ball is given another class.
     certified
@@ -54,6 +56,11 @@ class Certificates(results.Result):
         Why no certificate of this network can be replayed, or None.
     overruled
         The checks of the classifier that its maker overruled.
+    own_files
+        For each bound of the user's own, by name, the files it was loaded from and their SHA-256.
+    interrupted
+        Whether it was interrupted: the batches finished before, as the exception's `partial`. The other examples count
+        as not certified.
 
     Examples
     --------
@@ -79,6 +86,8 @@ class Certificates(results.Result):
     files: dict[int, Path] = field(default_factory=dict)
     not_replayable: str | None = None
     overruled: tuple[str, ...] = ()
+    own_files: dict[str, dict[str, str]] = field(default_factory=dict)
+    interrupted: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -95,11 +104,30 @@ class Certificates(results.Result):
             "",
             results.text_table(["method", "examples", "first stable by it"], self._by_method()),
         ]
+        lines += self._unknown()
         if self.not_replayable is not None:
             lines.append(f"not replayable: {self.not_replayable}")
         if self.overruled:
             lines.append(f"checks overruled: {', '.join(self.overruled)}")
+        for files in self.own_files.values():
+            lines += [f"own code: {name}, SHA-256 {digest}" for name, digest in files.items()]
+        if self.interrupted:
+            unbounded = int(self.margin.isnan().sum()) - len(self.invalid)
+            lines.append(f"interrupted: {unbounded} of {n} examples have no bound and count as not certified")
         return "\n".join(lines)
+
+    def _unknown(self) -> list[str]:
+        """Return why there is no bound for some examples."""
+        unrun = int(self.margin.isnan().sum()) - len(self.invalid)
+        infinite = int((self.margin == -torch.inf).sum())
+        said = [
+            (len(self.invalid), next(iter(self.invalid.values()), "")),
+            (unrun, "no method was run on them, for their budget pays for none"),
+            (infinite, "every bound is -infinity: intermediate values may overflow, or have no finite bound"),
+        ]
+        return [
+            f"nothing is known of {count} of {len(self.margin)} examples: {why}" for count, why in said if count > 0
+        ]
 
     def _by_method(self) -> list[list[object]]:
         first = [name for name in self.method if name is not None]
@@ -109,8 +137,9 @@ class Certificates(results.Result):
         """Return everything as JSON's types."""
         document = {name: getattr(self, name) for name in self.__dataclass_fields__}
         document["files"] = {row: str(path) for row, path in self.files.items()}
-        if not self.overruled:
-            del document["overruled"]
+        for name in ("overruled", "own_files"):  # Only where there is something to say.
+            if not document[name]:
+                del document[name]
         return results.jsonable({"accuracy": self.accuracy, **document})
 
     def to_arrow(self) -> "pyarrow.Table":
@@ -120,24 +149,12 @@ class Certificates(results.Result):
         return results.arrow_table({**columns, "method": list(self.method), **bounds, "passes": self.passes})
 
     def plot(self) -> "Figure":
-        """Draw the share of examples whose certified margin exceeds a threshold: by all methods, and by each.
+        """Draw the share of examples whose certified margin is at least a threshold.
 
-        A method's curve is about the examples it was run on, whose number stands beside its name: in the cascade,
-        those that no earlier method made stable.
+        Over all examples by the best bound, and for each method over those it was run on: in the cascade, those that no
+        earlier method made stable.
         """
-        figure = results.new_figure()
-        axes = figure.subplots()
-        curves = {f"{name} (run on {int((~bounds.isnan()).sum())})": bounds for name, bounds in self.margins.items()}
-        for label, bounds in {"the best of all": self.margin, **curves}.items():
-            known = bounds[bounds.isfinite()].sort().values
-            if len(known):
-                share = torch.arange(len(known), 0, -1, dtype=torch.float64) / len(bounds)
-                thick = {"color": "black", "linewidth": 2.0} if bounds is self.margin else {}
-                axes.step(known.numpy(), share.numpy(), where="pre", label=label, **thick)
-        axes.axvline(0.0, color="black", linewidth=0.8, linestyle=":")
-        axes.set(xlabel="certified margin", ylabel="share of examples at or above", ylim=(0, 1))
-        figure.legend(loc="outside right upper", frameon=False)
-        return figure
+        return certificates_figure(self.margin, self.stable, self.margins, self.method)
 
 
 def _proportion(name: str, flags: Tensor) -> str:

@@ -26,6 +26,11 @@ def check_inputs(x: Tensor, low: float | None, high: float | None, first: int = 
     if not isinstance(x, Tensor):
         raise InputError(f"x is a {type(x).__name__}; pass a torch tensor, torch.as_tensor(x).")
     x = x.detach()
+    if x.layout != torch.strided or x.is_meta:
+        raise InputError(
+            f"x is {'on the meta device, without values' if x.is_meta else f'of layout {x.layout}'}; "
+            "a classifier takes dense tensors of numbers: x.to_dense(), or the data themselves."
+        )
     if x.dtype == torch.uint8:
         raise InputError(
             "x is uint8, 0..255; a classifier takes floats in its box. "

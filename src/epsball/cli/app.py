@@ -2,11 +2,12 @@
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from epsball._version import __version__
@@ -14,22 +15,32 @@ from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
-from epsball.cli.common import INTERRUPTED, Output
+from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
+from epsball.cli.complaints import complaint
+from epsball.cli.completion import installation
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
+from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
+from epsball.cli.listing import list_names
+from epsball.cli.progress import Loudness, showing
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.train import train
+from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
 from epsball.interface import command_line
+from epsball.option_text import is_own
 
 HELP = """How robust is a classifier really, provably, and compared with what is possible at all.
 
-MODEL is NAME[@WEIGHTS][,mean=..][,std=..][,ARG=..]: an architecture, FILE.py:function, a .pt2 file, timm:NAME, or a
-card written by training. DATA is KIND:PATH[,split=test][,first=1000][,indices=FILE]; KIND is digits, idx, cifar10,
-npz, folder or hf. BALL is NORM:RADIUS, as in linf:8/255 or l2:0.5, in pixels of [0, 1].
+MODEL is NAME[@WEIGHTS][,mean=..][,std=..][,ARG=..]: an architecture, FILE.py:function, a .pt2 or .onnx file,
+timm:NAME, hf:NAME, or a card written by training. DATA is KIND:PATH[,split=test][,first=1000][,indices=FILE]; KIND
+is digits, idx, cifar10, npz, folder or hf. The ball is NORM:RADIUS, as in linf:8/255 or l2:0.5, in pixels of [0, 1].
+epsball list names what there is.
+
+For example: epsball attack cnn_a@weights.pt idx:mnist,first=100 --ball linf:0.1
 
 Exit codes: 0 done, 1 failed, 2 bad input, 3 bad model, 4 unsupported operation, 5 missing extra, 6 bad certificate,
 7 broken assumption, 8 contradiction between a witness and a certificate, 130 interrupted.
@@ -37,14 +48,20 @@ Exit codes: 0 done, 1 failed, 2 bad input, 3 bad model, 4 unsupported operation,
 
 app = App(
     name="epsball",
-    help=HELP,
+    help=flowing(HELP),
     version=__version__,
     help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=()),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, train, card, limit, similarity, sensitivity, figure):
-    app.command(verb)
+for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
+    app.command(verb, help=flowing(described(verb)))
+app.command(train)
+app.command(figure)
+app.command(zoo)
+app.command(list_names, name="list")
+app.command(installation(app), name="--install-completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,16 +89,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str], console: Console) -> Output:
     try:
-        with command_line():
-            done = app(arguments, console=console, exit_on_error=False, print_error=False)
+        command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
+        loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
+        with showing(loudness), called_by(arguments), command_line():
+            done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
-        return _failed(f"error: {error}\nSee 'epsball --help' and 'epsball COMMAND --help'.", 2)
+        return _failed(f"error: {complaint(error)}", 2)
     except EpsballError as error:
         return _failed(f"error: {error}", error.exit_code)
+    except Exception as error:
+        place = _in_own_code(error)
+        if place is None:
+            raise
+        return _failed(f"error: {place}: {type(error).__name__}: {error}. Your own code failed; correct it there.", 2)
     except KeyboardInterrupt as interruption:
-        kept = str(interruption) or "with --out, the finished parts are kept there"
+        kept = str(interruption) or "nothing was found yet"
         return _failed(f"interrupted; {kept}", INTERRUPTED)
     return done if isinstance(done, Output) else Output("")
+
+
+def _in_own_code(error: Exception) -> str | None:
+    """Return file and line of the user's own code in which an error arose, if it did."""
+    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if is_own(frame[0].f_globals["__name__"])]
+    return f"{frames[-1][0].f_code.co_filename}, line {frames[-1][1]}" if frames else None
 
 
 def _failed(message: str, code: int) -> Output:

@@ -1,32 +1,34 @@
 """``epsball attack``."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
-from safetensors.torch import save
-from torch import Tensor
 
-from epsball import attacks
-from epsball import data as datasets
 from epsball.cli.common import (
-    INTERRUPTED,
     BatchSize,
     Common,
     Data,
     Model,
     Output,
     Perturbation,
-    Precision,
+    SearchPrecision,
     Stochastic,
+    finished_or_partial,
     load_subject,
     output,
 )
-from epsball.cli.progress import showing_progress
 from epsball.cli.sources import Sources
 from epsball.errors import InputError
 from epsball.files import write_atomically
+from epsball.names import Stop
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from epsball.attacks import AttackResult
 
 
 @Parameter(name="*")
@@ -37,16 +39,17 @@ class Search:
     Parameters
     ----------
     method
-        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
+        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5; epsball list attacks names them.
+        FILE.py:NAME is one of your own.
     stop
         first: an example leaves at its first witness; never: the method runs to its end.
     budget
-        Most passes per example.
+        Most passes per example; by default the method's own end.
     """
 
     method: str = "pgd"
-    stop: Literal["first", "never"] = "first"
-    precision: Precision = "float32"
+    stop: Stop = "first"
+    precision: SearchPrecision = "float32"
     budget: int | None = None
     batch_size: BatchSize = None
     stochastic: Stochastic = False
@@ -75,11 +78,15 @@ def attack(
     """
     if out is not None and out.suffix != ".safetensors":
         raise InputError(f"--out is {out}; points are written as a .safetensors file.")
+
+    from epsball import attacks
+    from epsball import data as datasets
+
     subject = load_subject(model, data, ball, common, stochastic=search.stochastic)
     method = sources.method(search.method, subject, common)
     x, y = subject.dataset[:]
-    with showing_progress():
-        result = attacks.attack(
+    result, code = finished_or_partial(
+        lambda: attacks.attack(
             subject.classifier,
             datasets.as_pixels(x),
             y,
@@ -90,7 +97,10 @@ def attack(
             precision=search.precision,
             budget=search.budget,
             batch_size=search.batch_size,
-        )
+        ),
+        "an attack does not go on from there; an audit does: "
+        + shlex.join(["epsball", "audit", model, data, "--ball", ball, "--attack", search.method, "--out", "FOLDER"]),
+    )
     notes: dict[str, str] = {}
     if out is not None:
         notes["points"] = str(out)
@@ -100,11 +110,14 @@ def attack(
     if isinstance(method, attacks.Collision):
         notes["collisions"] = str(method.meetings(datasets.as_pixels(x), y, subject.ball))
     heading = f"{search.method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes, code=INTERRUPTED if result.interrupted else 0)
+    return output(result, common, heading=heading, notes=notes, code=code)
 
 
-def write_points(out: Path, result: attacks.AttackResult, positions: Tensor) -> None:
+def write_points(out: Path, result: "AttackResult", positions: "Tensor") -> None:
     """Write points, verdicts, margins and distances, and the positions of the examples in their data."""
+    from safetensors.torch import save
+
     names = ("x_adv", "broken", "margin", "nearest", "distance")
     points = {**{name: getattr(result, name) for name in names}, "index": positions}
-    write_atomically(out, save({name: tensor.cpu().contiguous() for name, tensor in points.items()}))
+    plain = {name: tensor.cpu().contiguous() for name, tensor in points.items()}
+    write_atomically(out, save(plain, {"interrupted": str(result.interrupted).lower()}))

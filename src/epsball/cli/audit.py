@@ -2,15 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from epsball import auditing
-from epsball import data as datasets
-from epsball.auditing.audit import NoCertificates
-from epsball.auditing.effort import EffortName
-from epsball.certificates import MethodName, Semantics
 from epsball.cli.common import (
     BatchSize,
     Common,
@@ -18,18 +13,22 @@ from epsball.cli.common import (
     Model,
     Output,
     Perturbation,
-    Precision,
+    SearchPrecision,
     Stochastic,
     Subject,
+    bound_or,
+    finished_or_partial,
     load_model,
     load_subject,
     output,
-    png,
+    same_command,
 )
-from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically
-from epsball.models import LoadedModel
-from epsball.similarity import Similarity, cka
+from epsball.names import EffortName, MethodName, NoCertificates, Semantics
+
+if TYPE_CHECKING:
+    from epsball.models import LoadedModel
+    from epsball.similarity import Similarity
 
 REFERENCE_ROWS = 1000
 """Examples on which representations are compared with a reference."""
@@ -43,11 +42,11 @@ class Options:
     Parameters
     ----------
     effort
-        quick, standard or full: the attack, where none is named, and the passes spent on certificates.
+        The attack, where none is named, and the passes spent on certificates.
     attack
-        An attack NAME[,option=value]..., as in pgd,steps=100,restarts=5.
+        An attack NAME[,option=value]..., as in pgd,steps=100, or FILE.py:NAME; by default that of the effort.
     certificates
-        Method of the certificates (as for certify), auto for the cascade, or none.
+        Method of the certificates, as for certify, or none.
     semantics
         What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
@@ -57,10 +56,10 @@ class Options:
     # --budget is the old name, until 0.3.
     effort: Annotated[EffortName, Parameter(name=("--effort", "--budget"))] = "quick"
     attack: str | None = None
-    precision: Precision = "float32"
+    precision: SearchPrecision = "float32"
     batch_size: BatchSize = None
     stochastic: Stochastic = False
-    certificates: MethodName | NoCertificates = "auto"
+    certificates: Annotated[MethodName | NoCertificates | str, bound_or("none")] = "auto"
     semantics: Semantics = "float32"
     limit: bool = True
 
@@ -91,12 +90,14 @@ def audit(
     out
         Folder of the run.
     """
+    from epsball import auditing
+
     subject = load_subject(model, data, ball, common, stochastic=options.stochastic)
     other = None if reference is None else load_model(reference, subject.dataset, common)
     # Before the audit: a reference that cannot be compared is refused at once, not after hours.
     compared = None if other is None else _similarity(subject, other)
-    with showing_progress():
-        result = auditing.audit(
+    result, code = finished_or_partial(
+        lambda: auditing.audit(
             subject.classifier,
             subject.dataset,
             subject.ball,
@@ -109,21 +110,29 @@ def audit(
             semantics=options.semantics,
             limit=options.limit,
             folder=out,
-        )
+        ),
+        f"without --out nothing is kept; with it a run goes on: {same_command('--out', 'FOLDER')}"
+        if out is None
+        else f"what is finished is kept in {out}; go on with: {same_command()}",
+    )
     notes: dict[str, Any] = {} if out is None else {"evidence": str(out)}
     if other is not None and compared is not None:
         if out is not None:
+            from epsball.figures import png
+
             write_atomically(out / "similarity.csv", compared.to_csv().encode())
-            write_atomically(out / "similarity.png", png(compared.plot()))
+            write_atomically(out / "similarity.png", png(compared.plot((model, other.text))))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
         notes["similarity"] = compared.to_json() if common.json else text
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes)
+    return output(result, common, heading=heading, notes=notes, code=code)
 
 
-def _similarity(subject: Subject, other: LoadedModel) -> Similarity:
+def _similarity(subject: Subject, other: "LoadedModel") -> "Similarity":
     """Return the cross-similarity of the audited model and a reference."""
+    from epsball import data as datasets
+    from epsball.similarity import cka
+
     classifier = other.classifier(low=subject.ball.low, high=subject.ball.high)
     x, _ = subject.dataset[:REFERENCE_ROWS]
-    with showing_progress():
-        return cka(subject.classifier, classifier, datasets.as_pixels(x))
+    return cka(subject.classifier, classifier, datasets.as_pixels(x))

@@ -1,11 +1,12 @@
 """``epsball card``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from epsball.cli.common import Common, Output, output
-from epsball.models.card import Card, read_card
-from epsball.results import text_table
+
+if TYPE_CHECKING:
+    from epsball.models.card import Card
 
 _COMMON = Common()
 
@@ -13,7 +14,7 @@ _COMMON = Common()
 class _Shown:
     """A card as a result: a table, or its JSON."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: "Card") -> None:
         self.card = card
 
     def to_json(self) -> dict[str, Any]:
@@ -21,6 +22,8 @@ class _Shown:
         return self.card.to_json()
 
     def __str__(self) -> str:
+        from epsball.results import text_table
+
         document = self.card.to_json()
         training = document.pop("training")
         history = training.pop("history", [])
@@ -39,8 +42,10 @@ def card(path: Path, /, *, common: Common = _COMMON) -> Output:
     Parameters
     ----------
     path
-        A card.json or best.json written by training.
+        A file card.json or best.json written by training, as in runs/first/card.json.
     """
+    from epsball.models.card import read_card
+
     return output(_Shown(read_card(path)), common, heading=f"{path}", notes={})
 
 

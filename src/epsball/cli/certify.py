@@ -1,29 +1,37 @@
 """``epsball certify``."""
 
-from pathlib import Path
-from typing import Literal
+import shlex
+from typing import Annotated
 
-from epsball import certificates
-from epsball import data as datasets
-from epsball.cli.common import Common, Output, Perturbation, load_subject, output, png
-from epsball.cli.progress import showing_progress
+from epsball.cli.common import (
+    Common,
+    Data,
+    Folder,
+    Model,
+    Output,
+    Perturbation,
+    bound_or,
+    finished_or_partial,
+    load_subject,
+    output,
+)
 from epsball.files import write_atomically, write_json
-from epsball.results import arrow_bytes
+from epsball.names import MethodName, Semantics
 
 _COMMON = Common()
 
 
 def certify(
-    model: str,
-    data: str,
+    model: Model,
+    data: Data,
     /,
     *,
     ball: Perturbation,
-    method: str = "auto",
-    semantics: Literal["float32", "real"] = "float32",
+    method: Annotated[MethodName | str, bound_or()] = "auto",
+    semantics: Semantics = "float32",
     budget: int | None = None,
     max_memory: int | None = None,
-    out: Path | None = None,
+    out: Folder = None,
     common: Common = _COMMON,
 ) -> Output:
     """Prove, example by example, that no point of the ball is given another class.
@@ -33,35 +41,38 @@ def certify(
 
     Parameters
     ----------
-    model
-        The model to certify.
-    data
-        The data it is certified on.
     method
-        interval, lipschitz, crown-ibp, forward, crown or optimised; auto runs them in the order of their cost.
+        The bound; auto runs those that fit in the order of their cost, on what is not certified yet. epsball list
+        methods names them; FILE.py:NAME[,option=value]... is one of your own.
     semantics
         float32: the claim is about the deployed network; real: about the function of its weights.
     budget
-        Most passes per example.
+        Most passes per example; by default no limit.
     max_memory
         Bytes that the rows of backward bounds may take at a time.
-    out
-        Folder of the results.
     """
+    from epsball import certificates
+    from epsball import data as datasets
+    from epsball.figures import png
+    from epsball.results import arrow_bytes
+
     subject = load_subject(model, data, ball, common, stochastic=False)
     x, y = subject.dataset[:]
-    with showing_progress():
-        result = certificates.certify(
+    result, code = finished_or_partial(
+        lambda: certificates.certify(
             subject.classifier,
             datasets.as_pixels(x),
             y,
             subject.ball,
-            method=method,  # pyright: ignore[reportArgumentType]
+            method=method,
             semantics=semantics,
             budget=budget,
             max_memory=max_memory,
             folder=out,
-        )
+        ),
+        "certify does not go on from there; an audit does: "
+        + shlex.join(["epsball", "audit", model, data, "--ball", ball, "--certificates", method, "--out", "FOLDER"]),
+    )
     notes: dict[str, str] = {}
     if out is not None:
         write_json(out / "certificates.json", result.to_json())
@@ -69,4 +80,4 @@ def certify(
         write_atomically(out / "certificates.png", png(result.plot()))
         notes["written"] = f"{out}, {len(result.files)} certificates"
     heading = f"{method} on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes)
+    return output(result, common, heading=heading, notes=notes, code=code)

@@ -1,48 +1,115 @@
-"""What several commands share: naming model, data and ball, showing progress, printing results."""
+"""What several commands share: naming model, data and ball, showing progress, printing results.
 
+The modules of the commands import torch and the pillars inside the functions that need them: help and
+complaints about a command line load nothing heavy.
+"""
+
+import inspect
 import io
 import json
+import logging
+import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, cast, get_args, runtime_checkable
 
-import torch
 from cyclopts import Parameter
 
-from epsball import data as datasets
-from epsball import models
-from epsball.ball import Ball
-from epsball.classifier import Classifier
-from epsball.cli.fitting import fitting
-from epsball.cli.progress import showing_progress
-from epsball.errors import InputError
+from epsball import ball_text
+from epsball.checks import check_seed
+from epsball.cli.progress import Loudness
+from epsball.errors import InputError, nearest
 from epsball.files import write_atomically
-from epsball.generator_state import preserved
-from epsball.results import png as png
+from epsball.interruption import partial_of
+from epsball.names import MethodName, Precision
+from epsball.progress import doing
 
 if TYPE_CHECKING:
+    import torch
     from matplotlib.figure import Figure
+
+    from epsball import models
+    from epsball.ball import Ball
+    from epsball.classifier import Classifier
+    from epsball.data import Dataset
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """Exit code of an interrupted command."""
 
-Model = Annotated[str, Parameter(help="The model under test.")]
-Data = Annotated[str, Parameter(help="The data it is tested on.")]
-Perturbation = Annotated[str, Parameter(help="The perturbation set, NORM:RADIUS.")]
+_CALL: ContextVar[tuple[str, ...]] = ContextVar("call", default=())
+
+
+@contextmanager
+def called_by(arguments: Iterable[str]) -> Iterator[None]:
+    """Let `same_command` know the arguments of the command that runs inside the block."""
+    token = _CALL.set(tuple(arguments))
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
+def same_command(*more: str) -> str:
+    """Return the command that is running, as a shell takes it, with further arguments."""
+    return shlex.join(["epsball", *_CALL.get(), *more])
+
+
+def _check_ball(_: object, text: str | None) -> None:
+    if text is not None:
+        ball_text.check(text)
+
+
+AS_BALL = Parameter(validator=_check_ball)
+"""Refuses a text that names no ball, before anything is loaded."""
+
+
+def bound_or(*others: str) -> Parameter:
+    """Return the parameter of a bound: a registered one, one of `others`, or FILE.py:NAME."""
+
+    def check(_: object, text: str) -> None:
+        known = (*get_args(MethodName), *others)
+        if ".py" not in text and text not in known:
+            raise InputError(f"is '{text}'; it is one of {', '.join(known)}.{nearest(text, known)}")
+
+    return Parameter(validator=check)
+
+
+Model = Annotated[str, Parameter(help="The model under test, as in cnn_a@weights.pt or card.json.")]
+Data = Annotated[str, Parameter(help="The data it is tested on, as in digits or idx:FOLDER,split=test,first=100.")]
+Perturbation = Annotated[str, AS_BALL, Parameter(help="The perturbation set, NORM:RADIUS, as in linf:8/255 or l2:0.5.")]
 Stochastic = Annotated[bool, Parameter(help="The model draws random numbers; it is judged over repetitions.")]
-Precision = Annotated[
-    Literal["float32", "bf16"], Parameter(help="Of the search, float32 or bf16; verdicts are always given in float32.")
+SearchPrecision = Annotated[
+    Precision, Parameter(help="Arithmetic of the search; verdicts are always given in float32.")
 ]
-BatchSize = Annotated[int | None, Parameter(help="Examples searched together.")]
+BatchSize = Annotated[int | None, Parameter(help="Examples searched together; by default as many as fit.")]
+
+
+def _check_figure(_: object, out: Path) -> None:
+    figure_format(out)
+
+
+def _check_seed(_: object, seed: int) -> None:
+    check_seed(seed)
+
+
+FigureFile = Annotated[
+    Path, Parameter(validator=_check_figure, help="The figure's file: .png, .svg or .pdf, as in figure.png.")
+]
+Folder = Annotated[Path | None, Parameter(help="Folder of the results.")]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Common:
-    """Options of every command.
+class Common(Loudness):
+    """Options of every command that runs a model or reads data.
 
     Parameters
     ----------
@@ -54,7 +121,7 @@ class Common:
         Print one JSON document to standard output instead of text.
     """
 
-    seed: int = 0
+    seed: Annotated[int, Parameter(validator=_check_seed)] = 0
     device: str = "auto"
     json: Annotated[bool, Parameter(negative=())] = False
 
@@ -72,28 +139,37 @@ class Result(Protocol):
 class Subject:
     """What a command is about: a classifier, data and a ball."""
 
-    classifier: Classifier
-    dataset: datasets.Dataset
-    ball: Ball
+    classifier: "Classifier"
+    dataset: "Dataset"
+    ball: "Ball"
 
 
-def load_model(text: str, dataset: datasets.Dataset, common: Common) -> models.LoadedModel:
+def load_model(text: str, dataset: "Dataset", common: Common) -> "models.LoadedModel":
     """Return the model a text names, on its device; the data give shape and classes where the text does not."""
     return load_model_for(text, dataset.shape, dataset.classes, common)
 
 
-def load_model_for(text: str, shape: tuple[int, ...] | None, classes: int | None, common: Common) -> models.LoadedModel:
+def load_model_for(
+    text: str, shape: tuple[int, ...] | None, classes: int | None, common: Common
+) -> "models.LoadedModel":
     """Return the model a text names, on its device, for inputs of a shape and a number of classes, if known."""
-    with preserved(common.seed), showing_progress():
+    from epsball import models
+    from epsball.generator_state import preserved
+
+    with preserved(common.seed), doing(f"loading {text}"):
         loaded = models.load(text, shape=shape, classes=classes)
     say(loaded.notes)
     loaded.module.to(_device(common.device))
     return loaded
 
 
-def load_data(text: str, model: str, common: Common, *, split: str | None = None) -> datasets.Dataset:
+def load_data(text: str, model: str, common: Common, *, split: str | None = None) -> "Dataset":
     """Return the data a text names, in the layout that a model takes; what was inferred is printed."""
-    dataset = fitting(model, datasets.load(text, split=split), common.seed)
+    from epsball import data as datasets
+    from epsball.cli.fitting import fitting
+
+    with doing(f"reading {text}"):
+        dataset = fitting(model, datasets.load(text, split=split), common.seed)
     say(dataset.notes)
     return dataset
 
@@ -101,11 +177,13 @@ def load_data(text: str, model: str, common: Common, *, split: str | None = None
 def say(notes: Iterable[str]) -> None:
     """Print what was inferred, one line each."""
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        _LOG.info(note)
 
 
 def load_subject(model: str, data: str, ball: str, common: Common, *, stochastic: bool) -> Subject:
     """Return what three texts name; the classifier lives in the ball's box."""
+    from epsball.ball import Ball
+
     perturbation = Ball.parse(ball)
     dataset = load_data(data, model, common)
     loaded = load_model(model, dataset, common)
@@ -113,7 +191,9 @@ def load_subject(model: str, data: str, ball: str, common: Common, *, stochastic
     return Subject(classifier=classifier, dataset=dataset, ball=perturbation)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str) -> "torch.device":
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -133,13 +213,29 @@ class Output:
     code: int = 0
 
 
-@contextmanager
-def interruption_message(message: str) -> Iterator[None]:
-    """Let an interruption inside the block say what becomes of the work done."""
+def flowing(text: str) -> str:
+    """Return a text whose paragraphs are one line each, for a terminal of any width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def described(command: Callable[..., object]) -> str:
+    """Return what a command's docstring says before its parameters."""
+    return (inspect.getdoc(command) or "").partition("\n\nParameters\n")[0]
+
+
+def finished_or_partial(call: Callable[[], T], how_to_go_on: str) -> tuple[T, int]:
+    """Return what a verb returns and the exit code 0; where it is interrupted, what it found and 130.
+
+    Where it found nothing, the interruption goes on with `how_to_go_on` as its text.
+    """
     try:
-        yield
+        return call(), 0
     except KeyboardInterrupt as interruption:
-        raise KeyboardInterrupt(message) from interruption
+        found = partial_of(interruption)
+        if found is None:
+            raise KeyboardInterrupt(how_to_go_on) from interruption
+        print(f"interrupted; {how_to_go_on}", file=sys.stderr)
+        return cast("T", found), INTERRUPTED
 
 
 def figure_format(out: Path) -> str:

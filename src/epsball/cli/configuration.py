@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
@@ -35,6 +34,8 @@ def read_flags(path: Path) -> dict[str, Any]:
     InputError
         If it cannot be read, is not YAML, or a value is not a number, a text, true or false.
     """
+    import yaml
+
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -49,5 +50,7 @@ def read_flags(path: Path) -> dict[str, Any]:
 
 def flags_text(flags: dict[str, Any]) -> str:
     """Return flags as a YAML file that `read_flags` reads; flags that are None are left out."""
+    import yaml
+
     given = {key.replace("_", "-"): value for key, value in flags.items() if value is not None}
     return yaml.safe_dump(given, sort_keys=False, allow_unicode=True)

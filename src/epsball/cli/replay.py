@@ -7,15 +7,16 @@ from cyclopts import Parameter
 
 from epsball import progress
 from epsball.cli.common import Output
-from epsball.cli.progress import showing_progress
+from epsball.cli.progress import Loudness
 from epsball.errors import CertificateError, MissingExtra
 
+_LOUDNESS = Loudness()
 _Hash = Annotated[
     str | None, Parameter(help="Fingerprint of the model that the certificates must be about (epsball fingerprint).")
 ]
 
 
-def replay(certificate: Path, /, *more: Path, model_hash: _Hash = None) -> Output:
+def replay(certificate: Path, /, *more: Path, model_hash: _Hash = None, loudness: Loudness = _LOUDNESS) -> Output:
     """Check certificate files with the independent checker, which knows neither epsball nor PyTorch.
 
     It derives the bounds anew from the network in the model file beside the certificate, and
@@ -24,7 +25,7 @@ def replay(certificate: Path, /, *more: Path, model_hash: _Hash = None) -> Outpu
     Parameters
     ----------
     certificate
-        A file that epsball certify or epsball audit wrote.
+        A file that epsball certify or epsball audit wrote with --out, as in OUT/certificate-000000.json.gz.
     more
         Further files.
     """
@@ -40,16 +41,15 @@ def replay(certificate: Path, /, *more: Path, model_hash: _Hash = None) -> Outpu
         progress.report("entries bounded", len(lines) * total + done, len(paths) * total)
 
     try:
-        with showing_progress():
-            for path in paths:
-                try:
-                    verdict = epsball_replay.replay(path, model_hash=model_hash, progress=bounded)
-                except epsball_replay.ReplayError as error:
-                    failed += 1
-                    lines.append(f"{path}: not replayed: {error}")
-                    continue
-                failed += not verdict.accepted
-                lines.append(f"{path}: {verdict}")
+        for path in paths:
+            try:
+                verdict = epsball_replay.replay(path, model_hash=model_hash, progress=bounded)
+            except epsball_replay.ReplayError as error:
+                failed += 1
+                lines.append(f"{path}: not replayed: {error}")
+                continue
+            failed += not verdict.accepted
+            lines.append(f"{path}: {verdict}")
     except KeyboardInterrupt as interruption:
         so_far = f"{len(lines)} of {len(paths)} certificates were replayed"
         raise KeyboardInterrupt("\n".join([so_far, *lines])) from interruption

@@ -1,22 +1,17 @@
 """``epsball sensitivity``."""
 
-from pathlib import Path
-
-from epsball import attacks
-from epsball import data as datasets
 from epsball.cli.common import (
-    INTERRUPTED,
     Common,
     Data,
+    Folder,
     Model,
     Output,
     Perturbation,
     Stochastic,
+    finished_or_partial,
     load_subject,
     output,
-    png,
 )
-from epsball.cli.progress import showing_progress
 from epsball.files import write_atomically, write_json
 
 _COMMON = Common()
@@ -30,7 +25,7 @@ def sensitivity(
     ball: Perturbation,
     steps: int = 10,
     stochastic: Stochastic = False,
-    out: Path | None = None,
+    out: Folder = None,
     common: Common = _COMMON,
 ) -> Output:
     """Show how accuracy under PGD changes with steps, step size, start, restarts and the geometry of steps.
@@ -41,24 +36,28 @@ def sensitivity(
     ----------
     steps
         K of the attack from which each setting differs in one option.
-    out
-        Folder of the results.
     """
+    from epsball import attacks
+    from epsball import data as datasets
+    from epsball.figures import png
+
     subject = load_subject(model, data, ball, common, stochastic=stochastic)
     x, y = subject.dataset[:]
-    with showing_progress():
-        result = attacks.sensitivity(
+    result, code = finished_or_partial(
+        lambda: attacks.sensitivity(
             subject.classifier,
             datasets.as_pixels(x),
             y,
             subject.ball,
             base=attacks.PGD(steps=steps),
             seed=common.seed,
-        )
+        ),
+        "fewer examples take less time",
+    )
     notes: dict[str, str] = {}
     if out is not None:
         write_json(out / "sensitivity.json", result.to_json())
         write_atomically(out / "sensitivity.png", png(result.plot()))
         notes["written"] = str(out)
     heading = f"sensitivity of PGD on {model}, {len(subject.dataset)} examples of {data}, {subject.ball}"
-    return output(result, common, heading=heading, notes=notes, code=INTERRUPTED if result.interrupted else 0)
+    return output(result, common, heading=heading, notes=notes, code=code)

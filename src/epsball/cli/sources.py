@@ -1,15 +1,17 @@
 """What an attack may need beside the model under test: a surrogate, or partners."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from epsball import data as datasets
-from epsball.attacks import Attack, Collision, Transfer, registry
-from epsball.classifier import Classifier
 from epsball.cli.common import Common, Subject, load_model
 from epsball.errors import InputError
 from epsball.option_text import split_options
+
+if TYPE_CHECKING:
+    from epsball.attacks import Attack
+    from epsball.classifier import Classifier
 
 
 @Parameter(name="*")
@@ -28,7 +30,7 @@ class Sources:
     surrogate: str | None = None
     pool: str | None = None
 
-    def method(self, text: str, subject: Subject, common: Common) -> str | Attack:
+    def method(self, text: str, subject: Subject, common: Common) -> "str | Attack":
         """Return the attack that a text and these sources name.
 
         Raises
@@ -36,6 +38,9 @@ class Sources:
         InputError
             If a source is missing, or given to an attack that does not use it.
         """
+        from epsball import data as datasets
+        from epsball.attacks import Collision, Transfer, registry
+
         name, options = split_options(text)
         if self.pool is not None and name != "collision":
             raise InputError(f"--pool is {self.pool}, but the method is {name}; partners are for --method collision.")
@@ -54,6 +59,6 @@ class Sources:
             )
         return text
 
-    def _classifier(self, model: str, subject: Subject, common: Common) -> Classifier:
+    def _classifier(self, model: str, subject: Subject, common: Common) -> "Classifier":
         loaded, ball = load_model(model, subject.dataset, common), subject.ball
         return loaded.classifier(low=ball.low, high=ball.high)

@@ -4,23 +4,36 @@ import dataclasses
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from torch import nn
 
-from epsball import training
-from epsball.ball import Ball
-from epsball.cli.common import Common, Output, load_data, load_model, output
+from epsball.cli.common import (
+    AS_BALL,
+    Common,
+    Output,
+    described,
+    finished_or_partial,
+    flowing,
+    load_data,
+    load_model,
+    output,
+    same_command,
+)
 from epsball.cli.configuration import flags_text, from_file
-from epsball.cli.progress import showing_progress
-from epsball.data import Dataset
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.option_text import split_options
+from epsball.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from epsball.ball import Ball
+    from epsball.data import Dataset
 
 _COMMON = Common()
-_RECIPE = training.Recipe()
+_RECIPE = Recipe()
 RESOLVED = "config.yaml"
 _Flag = Annotated[bool, Parameter(negative=())]
 
@@ -35,7 +48,7 @@ class RunOptions:
     Parameters
     ----------
     out
-        Folder of weights, cards, history, logs and checkpoints.
+        Folder of weights, cards, history, logs and checkpoints, as in runs/first.
     save_every
         Steps between two checkpoints.
     override
@@ -63,8 +76,14 @@ class OldOptions:
 
     Parameters
     ----------
-    steps, step_size, start, beta
-        Options of the objective.
+    steps
+        The objective's option steps.
+    step_size
+        The objective's option step_size.
+    start
+        The objective's option start.
+    beta
+        The objective's option beta.
     awp
         The option gamma of awp, put around the objective.
     """
@@ -102,9 +121,9 @@ def train_command(
     data: str,
     *,
     run: RunOptions,
-    ball: str | None = None,
+    ball: Annotated[str | None, AS_BALL] = None,
     source: str | None = None,
-    recipe: Annotated[training.Recipe, Parameter(name="*")] = _RECIPE,
+    recipe: Annotated[Recipe, Parameter(name="*")] = _RECIPE,
     old: OldOptions = _OLD,
     common: Common = _COMMON,
 ) -> Output:
@@ -117,17 +136,21 @@ def train_command(
     Parameters
     ----------
     objective
-        NAME[,option=value]..: standard, pgd, fgsm-rs, free, trades, mart, kgb17, stability,
-        input-gradient, cascade, or awp,objective=NAME.
+        NAME[,option=value]..., as in trades,beta=6 or awp,objective=pgd; epsball list objectives names them.
+        FILE.py:NAME is one of your own.
     model
-        The architecture, or a model to start from.
+        The architecture, or a model to start from, as in small_cnn or resnet.py:build.
     data
-        The training data; its train split is read unless the text says otherwise.
+        The training data, as in digits or cifar10:FOLDER; the train split is read unless the text says otherwise.
     ball
-        The perturbation set trained for and reported on; objectives without one only report on it.
+        The perturbation set trained for and reported on, NORM:RADIUS, as in linf:8/255; objectives without
+        one only report on it.
     source
-        For cascade: the model trained to be robust before.
+        For cascade: the model trained to be robust before, as in card.json.
     """
+    from epsball import training
+    from epsball.ball import Ball
+
     objective = old.folded_into(objective)
     flags = {"objective": objective, "model": model, "data": data, "ball": ball, "source": source}
     flags |= {"save_every": run.save_every, "tensorboard": run.tensorboard, **dataclasses.asdict(recipe)}
@@ -149,8 +172,8 @@ def train_command(
     first, resolved = training.join().first, run.out / RESOLVED
     if first and not resolved.exists():
         write_atomically(resolved, flags_text(flags).encode())
-    with showing_progress():
-        result = training.train(
+    result, code = finished_or_partial(
+        lambda: training.train(
             loaded.module,
             dataset,
             **what,
@@ -159,15 +182,20 @@ def train_command(
             save_every=run.save_every,
             override=run.override,
             tensorboard=run.tensorboard,
-        )
+        ),
+        f"the last checkpoint is kept in {run.out}; go on with: {same_command()}",
+    )
     if not first:
         return Output("")
     write_atomically(resolved, flags_text(flags).encode())
-    return output(result, common, heading=heading, notes={"written": str(result.checkpoint)})
+    return output(result, common, heading=heading, notes={"written": str(result.checkpoint)}, code=code)
 
 
-def _network(text: str, dataset: Dataset, ball: Ball | None, common: Common) -> nn.Module:
+def _network(text: str, dataset: "Dataset", ball: "Ball | None", common: Common) -> "nn.Module":
     """Return a model behind its normalisation."""
     loaded = load_model(text, dataset, common)
     low, high = (0.0, 1.0) if ball is None else (ball.low, ball.high)
     return loaded.classifier(low=low, high=high).network
+
+
+train.help = flowing(described(train_command))

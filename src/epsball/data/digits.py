@@ -21,7 +21,7 @@ from epsball.errors import InputError, lookup
 
 
 def open_digits(path: str, *, split: str) -> Dataset:
-    """Return one part of the digits: float32 (n, 1, 8, 8), positions those in the whole set.
+    """Return one part of the digits in this package: float32 (n, 1, 8, 8), positions those in the whole set.
 
     The parts are fixed and stratified: of the rows ordered by class (and within a class in their
     order), every third is ``test`` (599 rows), the others are ``train`` (1,198).

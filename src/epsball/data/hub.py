@@ -23,7 +23,7 @@ _ROLES = {"image": ["Image"], "label": ["ClassLabel", *_INTEGERS]}
 def open_hub(
     path: str, *, split: str, config: str | None = None, image: str | None = None, label: str | None = None
 ) -> Dataset:
-    """Return one split of a data set; its pictures are decoded on access.
+    """Return one split of a Hugging Face data set; its pictures are decoded on access.
 
     Parameters
     ----------

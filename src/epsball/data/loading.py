@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from epsball.data.cifar10 import open_cifar10
@@ -26,6 +27,9 @@ KINDS: dict[str, Callable[..., Dataset]] = {
     "hf": open_hub,
 }
 """The function behind each kind: it takes the path, and its keywords are the kind's options."""
+
+PATHLESS = ("digits",)
+"""The kinds that take no path."""
 
 _SELECTION = ("first", "indices")
 
@@ -78,10 +82,10 @@ def _from_text(text: str, default_split: str) -> Dataset:
     if kind not in KINDS and ":" not in head:
         raise InputError(
             f"data text '{head}' does not name a kind; write KIND:PATH with KIND one of {', '.join(KINDS)}."
-            + nearest(kind, KINDS)
+            + (_as_path(head) or nearest(kind, KINDS))
         )
     opener = lookup(KINDS, kind, "kind of data:")
-    if not path and kind != "digits":
+    if not path and kind not in PATHLESS:
         raise InputError(f"data text '{text}' has no path; write {kind}:PATH.")
     own = [name for name in inspect.signature(opener).parameters if name != "path"]
     for option in options:
@@ -95,6 +99,14 @@ def _from_text(text: str, default_split: str) -> Dataset:
     selected = select(data, first=options.get("first"), indices=options.get("indices"))
     shown = {"split": data.split} if data.split else {}
     return replace(selected, name=",".join([head, *(f"{k}={v}" for k, v in {**shown, **options}.items())]))
+
+
+def _as_path(head: str) -> str:
+    """Return how a text that is a path is written as data."""
+    path = Path(head).expanduser()
+    if path.is_dir():
+        return f" It is a folder: write idx:{head}, cifar10:{head} or folder:{head}, by what is in it."
+    return f" It is a file: write npz:{head}." if path.suffix == ".npz" and path.is_file() else ""
 
 
 def _opened(opener: Callable[..., Dataset], path: str, arguments: dict[str, str], head: str) -> Dataset:

@@ -31,7 +31,7 @@ MOVES = {
     *(aten.full.default, aten.zeros.default, aten.ones.default, aten.eye.default, aten.scalar_tensor.default),
     *(aten.full_like.default, aten.zeros_like.default, aten.ones_like.default, aten.tril.default, aten.triu.default),
     *(aten.masked_fill.Scalar, aten.masked_fill.Tensor, aten.arange.default, aten.arange.start),
-    aten.arange.start_step,
+    *(aten.arange.start_step, aten.nan_to_num.default),
 }
 """Operators without arithmetic on floats: on constants of the source's code they are computed at capture."""
 

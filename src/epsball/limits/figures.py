@@ -1,4 +1,4 @@
-"""Figures of the limit: overlapping balls, risk over radius, hard pairs."""
+"""Figures of the limit: overlapping balls and hard pairs; those over the radius are in `curve_figure.py`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,18 +10,16 @@ from torch import Tensor
 
 from epsball.ball import Ball, NormName
 from epsball.errors import InputError
+from epsball.figures import BLACK, BLUE, VERMILION, new_figure
 from epsball.limits.conflicts.sample import ORDER
+from epsball.limits.curve_figure import risk_figure as risk_figure
 from epsball.limits.optimal_classifier import Optimum
-from epsball.results import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLASSES = ("#0072B2", "#D55E00")
-BLACK, GREY, RED, GREEN, PURPLE = "#222222", "#777777", "#D55E00", "#009E73", "#AA3377"
-
-Curve = Float[np.ndarray, " radii"]
+CLASSES = (BLUE, VERMILION)
 
 
 def overlap_figure(norm: NormName = "l2", separations: Sequence[float] = (2.6, 1.4)) -> "Figure":
@@ -70,89 +68,6 @@ def _draw_balls(axes: "Axes", outline: Float[np.ndarray, "k 2"], separation: flo
     axes.set_title(f"d(x, x′) = {separation:g}ε {'≤' if meet else '>'} 2ε\n{verdict}", fontsize=10)
     axes.set(xlim=(-separation / 2 - 1.1, separation / 2 + 1.1), ylim=(-1.15, 1.15), aspect="equal")
     axes.set_axis_off()
-
-
-def risk_figure(
-    radii: Curve,
-    optimal: Curve,
-    *,
-    lower: Curve | None = None,
-    natural: float | None = None,
-    under_attack: Curve | None = None,
-    certified: Curve | None = None,
-    cross_entropy: tuple[Curve, Curve] | None = None,
-    unit: str = "",
-) -> "Figure":
-    """Return the optimal risk over the radius, compared with what a classifier reaches.
-
-    Where the risk under attack exceeds L*, at least the difference is avoidable; where it falls below L*,
-    the attack missed at least the difference. Between it and one minus certified accuracy nothing is decided.
-
-    Parameters
-    ----------
-    radii
-        (radii,) ascending.
-    optimal
-        (radii,) L* of the sample.
-    lower
-        (radii,) the lower bound of the distribution's L*.
-    natural
-        The classifier's risk without an adversary.
-    under_attack, certified
-        (radii,) one minus accuracy under attack, and one minus certified accuracy: the lower and the
-        upper end of the classifier's robust risk. NaN where not measured.
-    cross_entropy
-        Two curves (radii,) of the adversarial cross-entropy, for a second panel: what the data force on
-        every classifier, and what the attack showed of this one. NaN where not measured.
-    unit
-        Unit of the radius, for the axis.
-    """
-    panels = 1 if cross_entropy is None else 2
-    figure = new_figure(6.4 * panels, 4.2)
-    axes, *beside = figure.subplots(1, panels, squeeze=False)[0]
-    if cross_entropy is not None:
-        _draw_cross_entropy(beside[0], radii, *cross_entropy, unit)
-    axes.plot(radii, optimal, color=BLACK, linewidth=2.0, label="optimal risk L* of the sample")
-    if lower is not None:
-        axes.plot(radii, lower, ":", color=BLACK, linewidth=1.2, label="lower bound for the distribution")
-    attacked = _draw_measured(axes, radii, under_attack, "o-", RED, "1 − accuracy under attack")
-    uncertified = _draw_measured(axes, radii, certified, "v-", GREEN, "1 − certified accuracy")
-    _shade(axes, radii, optimal, attacked, RED, "avoidable error, at least")
-    _shade(axes, radii, attacked, optimal, PURPLE, "missed by the attack, at least")
-    _shade(axes, radii, np.fmax(attacked, optimal), uncertified, GREEN, "undecided")
-    if natural is not None:
-        axes.axhline(natural, color=GREY, linestyle="--", linewidth=1.0, label="natural risk")
-    top = axes.get_ylim()[1]
-    axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="risk", ylim=(-0.02 * top, top))
-    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8.5, loc="outside lower center", ncols=2)
-    return figure
-
-
-def _draw_cross_entropy(axes: "Axes", radii: Curve, optimal: Curve, shown: Curve, unit: str) -> None:
-    """Draw both lower ends of the adversarial cross-entropy; the difference is avoidable."""
-    forced = _draw_measured(axes, radii, optimal, ".-", BLACK, "forced by the data, on every classifier")
-    shown = _draw_measured(axes, radii, shown, "o-", RED, "shown by the attack, of this classifier")
-    _shade(axes, radii, forced, shown, RED, "avoidable, at least")
-    axes.set(xlabel=f"radius ε {unit}".strip(), ylabel="adversarial cross-entropy (nats)")
-    axes.set_ylim(bottom=0.0)
-    axes.legend(frameon=False, fontsize=8.5)
-
-
-def _draw_measured(axes: "Axes", radii: Curve, values: Curve | None, style: str, colour: str, label: str) -> Curve:
-    """Draw a curve through the measured points; return it at all radii between them, NaN elsewhere."""
-    known = np.zeros(len(radii), bool) if values is None else ~np.isnan(values)
-    if values is None or not known.any():
-        return np.full(len(radii), np.nan)
-    axes.plot(radii[known], values[known], style, color=colour, markersize=4, linewidth=1.2, label=label)
-    return np.interp(radii, radii[known], values[known], left=np.nan, right=np.nan)
-
-
-def _shade(axes: "Axes", radii: Curve, low: Curve, high: Curve, colour: str, label: str) -> None:
-    """Shade where `high` is above `low`."""
-    above = high > low
-    if above.any():
-        shade = {"where": above, "color": colour, "label": label, "alpha": 0.15, "linewidth": 0.0}
-        axes.fill_between(radii, low, high, interpolate=True, **shade)
 
 
 def pairs_figure(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from epsball.ball import NormName
+from epsball.interruption import carrying
 from epsball.limits.conflicts.graph import Meets
 from epsball.limits.conflicts.problem import Problem, check_memory, problem
 from epsball.limits.conflicts.sample import sample
@@ -65,6 +66,8 @@ def optimal_risk(
     ------
     InputError
         If data, labels, weights, radii or norm break a rule, or the memory would not suffice.
+    KeyboardInterrupt
+        If it is interrupted; its `partial` is the `OptimalRisk` at the radii finished before, None before the first.
 
     References
     ----------
@@ -85,20 +88,33 @@ def optimal_risk(
     check_norm(norm)
     wanted = parse_grid(radii)
     grid = wanted if wanted[0] == 0 else (Fraction(0), *wanted)
-    data = sample(x, y, weights)
-    check_memory(data, norm, grid, meets, max_memory)
-    solved = problem(data, norm, grid, meets)
-    found = list(levels(solved, effort))
     skipped = len(grid) - len(wanted)
-    return OptimalRisk(
-        norm=norm if meets is None else getattr(meets, "__name__", "rule"),
-        classes=data.classes,
-        curve=_curve(solved, found, confidence)[skipped:],
-        pairs=_pairs(solved, found)[skipped:],
-        hard=data.to_caller(np.stack([level.status for level in found[skipped:]])),
-        scope=f"L* of this sample: {len(data)} examples of {len(data.classes)} classes, norm {norm}",
-        problem=solved,
-    )
+    with carrying(lambda: None):
+        data = sample(x, y, weights)
+        check_memory(data, norm, grid, meets, max_memory)
+        solved = problem(data, norm, grid, meets)
+    found: list[Level] = []
+
+    def result(pairs: Float64[np.ndarray, "k c c"], *, interrupted: bool) -> OptimalRisk:
+        return OptimalRisk(
+            norm=norm if meets is None else getattr(meets, "__name__", "rule"),
+            classes=data.classes,
+            curve=_curve(solved, found, confidence)[skipped:],
+            pairs=pairs[skipped:],
+            hard=data.to_caller(np.stack([level.status for level in found[skipped:]])),
+            scope=f"L* of this sample: {len(data)} examples of {len(data.classes)} classes, norm {norm}",
+            problem=solved,
+            interrupted=interrupted,
+        )
+
+    def partial() -> OptimalRisk | None:
+        unknown = np.full((len(found), len(data.classes), len(data.classes)), np.nan)
+        return result(unknown, interrupted=True) if len(found) > skipped else None
+
+    with carrying(partial):
+        found.extend(levels(solved, effort))
+        pairs = _pairs(solved, found)
+    return result(pairs, interrupted=False)
 
 
 def _curve(problem: Problem, levels: list[Level], confidence: float) -> tuple[Limit, ...]:

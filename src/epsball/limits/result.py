@@ -10,9 +10,10 @@ from jaxtyping import Float64, Int8
 from epsball.ball import parse_radius
 from epsball.errors import InputError
 from epsball.limits.conflicts.problem import Problem
+from epsball.limits.curve_figure import limit_figure
 from epsball.limits.generalisation import SampleCurve, sample_curve_of
 from epsball.limits.optimal_classifier import LeastFavourable, Losses, Optimum, least_favourable, losses, optimum
-from epsball.results import Result, arrow_table, jsonable, new_figure, text_table
+from epsball.results import Result, arrow_table, jsonable, text_table
 from epsball.statistics import Bound, Interval
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class OptimalRisk(Result):
         What the numbers are about.
     problem
         The sample and its conflicts, from which the methods compute.
+    interrupted
+        Whether the computation was interrupted: the radii finished before, as the exception's `partial`.
 
     Examples
     --------
@@ -110,6 +113,7 @@ class OptimalRisk(Result):
     hard: Int8[np.ndarray, "k n"]
     scope: str
     problem: Problem = field(repr=False)
+    interrupted: bool = False
 
     @property
     def radii(self) -> tuple[Fraction, ...]:
@@ -170,7 +174,14 @@ class OptimalRisk(Result):
             ]
             for limit, column in zip(self.curve, self.hard, strict=True)
         ]
-        return f"{self.scope}\n{text_table(header, rows)}"
+        lines = [self.scope, text_table(header, rows)]
+        if self.interrupted:
+            lines.append(
+                f"interrupted: what follows radius {float(self.radii[-1]):g}, and the class pairs, are missing"
+            )
+        if any(_low(limit.distribution) <= 0 for limit in self.curve):
+            lines.append("where distribution is 0 nothing is known of the source: the risk of the sample is too small")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result made of JSON's types, without `hard`."""
@@ -182,6 +193,7 @@ class OptimalRisk(Result):
                 "scope": self.scope,
                 "curve": curve,
                 "pairs": self.pairs,
+                **({"interrupted": True} if self.interrupted else {}),
             }
         )
 
@@ -207,31 +219,16 @@ class OptimalRisk(Result):
         )
 
     def plot(self) -> "Figure":
-        """Draw L* over the radius, and the bound for the distribution below it."""
-        figure = new_figure()
-        axes = figure.subplots()
-        radii = [float(limit.radius) for limit in self.curve]
-        axes.plot(
-            radii,
-            [limit.risk.value for limit in self.curve],
-            marker="o",
-            markersize=3,
-            label="L* of this sample",
+        """Draw L* at the radii computed, what lies between them, and the bound for the distribution below it."""
+        return limit_figure(
+            np.array([float(limit.radius) for limit in self.curve]),
+            np.array([limit.risk.value for limit in self.curve]),
+            np.array([_high(limit.risk) for limit in self.curve]),
+            np.array([_low(limit.distribution) for limit in self.curve]),
+            zero=self.curve[0].risk.value - self.curve[0].excess,
+            norm=self.norm,
+            examples=self.hard.shape[1],
         )
-        if not all(limit.exact for limit in self.curve):
-            axes.plot(
-                radii,
-                [_high(limit.risk) for limit in self.curve],
-                linestyle=":",
-                label="upper end where not exact",
-            )
-        low = [_low(limit.distribution) for limit in self.curve]
-        axes.plot(radii, low, linestyle="--", label="lower bound for the distribution")
-        axes.set_xlabel(f"radius ({self.norm})")
-        axes.set_ylabel("optimal adversarial risk")
-        axes.set_ylim(bottom=0.0)
-        axes.legend()
-        return figure
 
 
 def _low(bound: Bound) -> float:

@@ -228,6 +228,18 @@ _KINDS: tuple[tuple[Callable[[str], object], Callable[[ModelText, Known], Loaded
     (re.compile(r".+\.json").fullmatch, _card),
 )
 
+FORMS: dict[str, str] = {
+    "FILE.py:function": "What a function of your own returns: FILE.py is run, and the function called.",
+    "FILE.pt2": "A whole model, written by torch.export.save.",
+    "FILE.onnx": "A whole model; with run=onnxruntime one of any operators, without gradients.",
+    "timm:NAME": "A model of timm, with its preprocessing.",
+    "hf:NAME": "An image classifier of Hugging Face, or a folder of one, with its preprocessing and labels.",
+    "torchscript:FILE": "A program of torch.jit.save, which is run; for attacks.",
+    "CARD.json": "A model that training wrote.",
+    "CARD.json@FILE.py:function": "A model that training wrote, of an architecture of your own; FILE.py is run.",
+}
+"""How models that are not one of `ARCHITECTURES` are written."""
+
 
 def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
     for is_kind, loader in _KINDS:
@@ -248,6 +260,5 @@ def _loader(name: str) -> Callable[[ModelText, Known], LoadedModel]:
         )
     raise InputError(
         f"there is no architecture '{name}'.{nearest(name, ARCHITECTURES)} "
-        f"There are {', '.join(ARCHITECTURES)}; or write FILE.py:function, FILE.pt2, FILE.onnx, timm:NAME, hf:NAME, "
-        "CARD.json."
+        f"There are {', '.join(ARCHITECTURES)}; or write {', '.join(FORMS)}."
     )

@@ -102,19 +102,23 @@ def keyword_arguments(
     for key, value in known.items():
         if key in parameters and value is not None:
             arguments.setdefault(key, value)
-    for key, parameter in parameters.items():
-        required = parameter.default is parameter.empty and parameter.kind in (
-            parameter.POSITIONAL_OR_KEYWORD,
-            parameter.KEYWORD_ONLY,
-        )
-        if required and key not in arguments:
-            example = _EXAMPLES.get(key, "VALUE")
-            raise InputError(f"{name} needs '{key}': add ,{key}={example}" + _FROM_DATA.get(key, ""))
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    required = [key for key, p in parameters.items() if p.default is p.empty and p.kind in named]
+    _refuse_missing(name, [key for key in required if key not in arguments])
     return arguments
 
 
+def _refuse_missing(name: str, missing: list[str]) -> None:
+    """Raise InputError if required arguments are missing: all of them, and how each is written."""
+    if not missing:
+        return
+    needs = " and ".join(f"'{key}'" for key in missing)
+    options = "".join(f",{key}={_EXAMPLES.get(key, 'VALUE')}" for key in missing)
+    from_data = " (taken from the data where data are named)" if set(missing) & set(_EXAMPLES) else ""
+    raise InputError(f"{name} needs {needs}: add {options} to its text{from_data}.")
+
+
 _EXAMPLES = {"shape": "1x28x28", "classes": "10"}
-_FROM_DATA = dict.fromkeys(_EXAMPLES, " (taken from the data where data is named).")
 _READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     int: (int, "10"),
     float: (number, "0.5"),

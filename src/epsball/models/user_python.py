@@ -16,35 +16,35 @@ from typing import Any
 
 from epsball.errors import EpsballError, InputError, ModelError, nearest
 from epsball.models.file_kind import require_file
-
-_PREFIX = "_epsball_model_"
+from epsball.option_text import OWN_MODULE, is_own
 
 
 @contextmanager
-def imported(path: Path) -> Iterator[ModuleType]:
+def imported(
+    path: Path, *, owner: str = "model", failure: type[EpsballError] = ModelError, version: str = ""
+) -> Iterator[ModuleType]:
     """Run a Python file as a module of its own, whose neighbours it may import within the block.
 
     The module stays in ``sys.modules`` under a name that no import statement would use, so that
     its classes work (dataclasses, pickling, `inspect`). Neighbours it imported are taken out
-    again: two models may each have their own ``layers.py``.
+    again: two models may each have their own ``layers.py``. A `version` is part of the name.
 
     Raises
     ------
     InputError
         If there is no such file.
     ModelError
-        If running it fails; names the file and the line.
+        If running it fails; names the file and the line. Where `owner` is not a model, `failure` instead.
     """
     require_file(path)
     path = path.resolve()
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    module = ModuleType(f"{_PREFIX}{digest}")
+    module = ModuleType(module_name(path, version))
     module.__file__ = str(path)
     linecache.checkcache(str(path))
     sys.modules[module.__name__] = module
     with _neighbours_importable(path.parent):
         try:
-            with reported(path):
+            with reported(path, owner, failure):
                 exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
         except BaseException:
             sys.modules.pop(module.__name__, None)
@@ -52,16 +52,21 @@ def imported(path: Path) -> Iterator[ModuleType]:
         yield module
 
 
+def module_name(path: Path, version: str = "") -> str:
+    """Return the name in ``sys.modules`` of a file's module."""
+    return f"{OWN_MODULE}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}{version}"
+
+
 @contextmanager
-def reported(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in the user's code into a `ModelError` that names the file and the line."""
+def reported(path: Path, owner: str = "model", failure: type[EpsballError] = ModelError) -> Iterator[None]:
+    """Turn what goes wrong in the user's code into an error that names the file and the line."""
     try:
         yield
     except EpsballError:
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(
-            f"{_place(path, error)}: {type(error).__name__}: {error}. The model's own code failed; correct it there."
+        raise failure(
+            f"{_place(path, error)}: {type(error).__name__}: {error}. The {owner}'s own code failed; correct it there."
         ) from error
 
 
@@ -93,7 +98,7 @@ def _neighbours_importable(folder: Path) -> Iterator[None]:
         if entry in sys.path:
             sys.path.remove(entry)
         for name in set(sys.modules) - before:
-            if not name.startswith(_PREFIX) and _is_neighbour(folder, name):
+            if not is_own(name) and _is_neighbour(folder, name):
                 del sys.modules[name]
 
 

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from typing import Any, get_args
 
 from epsball.errors import InputError
+from epsball.interruption import carrying
 from epsball.similarity.hsic import Estimator
 from epsball.similarity.kernels import KernelLike, Linear, kernel_named
 from epsball.similarity.layers import Choice
@@ -65,6 +66,8 @@ def cka(
         option is out of range.
     ModelError
         If a layer does not run, or its activations are not finite.
+    KeyboardInterrupt
+        If it is interrupted; its `partial` is None: HSIC of a part of the rows is not that of all.
 
     References
     ----------
@@ -87,7 +90,7 @@ def cka(
     rows_b = rows_a if data_b is None or data_b is data else Rows(data_b, "data_b")
     check_rows(rows_a, rows_b)
     method = kernel_named(kernel)
-    with ExitStack() as stack:
+    with carrying(lambda: None), ExitStack() as stack:
         first = prepare(stack, model_a, rows_a, layers, method, estimator, "model_a")
         chosen_b = layers if layers_b is None else layers_b
         same = model_a is model_b and rows_b is rows_a and chosen_b == layers

@@ -18,6 +18,12 @@ COLUMNS = 2048
 ORDINARY = 2.0**16
 """Features between this and its inverse need no scale: their fourth powers neither overflow nor underflow."""
 
+MOST_ROUNDED = 4
+"""Units in the last place by which rounding alone makes a constant feature differ from its mean."""
+
+NOTED = 1 / 64
+"""Rounding above this share of the largest deviation is worth saying."""
+
 
 def group_bounds(rows: int, groups: int) -> list[int]:
     """Return the bounds 0 = b_0 < ... < b_G = rows of nearly equal groups, G = min(rows, groups)."""
@@ -72,37 +78,79 @@ def columns(features: Float[Tensor, "n *shape"]) -> Iterator[Float[Tensor, "n p"
         yield from columns(part)
 
 
-def widened(part: Tensor) -> Tensor:
-    """Return half-precision features in float32; float32 and float64 as they are."""
-    return part if part.dtype == torch.float64 else part.to(torch.float32)
+def centred(part: Float[Tensor, "n p"], scale: float = 1.0) -> Float[Tensor, "n p"]:
+    """Return s (x_i - m) with the mean row m and s = `scale`, in float64.
 
-
-def amplitude(features: Float[Tensor, "n *shape"]) -> float:
-    """Return max |x_ij - m_j| over the features, 0 if none varies.
-
-    The search ends at the first columns for which it is between 1/`ORDINARY` and `ORDINARY`. A feature
-    varies if it differs from its mean by more than 64 units in the last place: rounding alone makes a
-    constant differ by less. Not finite if a feature is not.
+    A provisional mean is subtracted first and the mean of what remains then: the first may be wrong by rounding
+    of the size of a common offset, the second is not. float32 and half-precision features lose nothing by it.
     """
-    peak = 0.0
+    rest = part.to(torch.float64)
+    # Divided before they are summed: the sum of large features would overflow.
+    rest = (rest - (rest / len(rest)).sum(0)).mul_(scale)
+    return rest - rest.mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """How far the features of a layer lie from their means.
+
+    A stored feature is rounded, and so is what a layer computes: one that differs from its mean by at most
+    `MOST_ROUNDED` units in the last place of that mean is not known to vary.
+
+    Parameters
+    ----------
+    peak
+        max |x_ij - m_j| over the features that vary, 0 if none does. Not finite if a feature is not.
+    rounded
+        The same over those that differ from their mean by no more than rounding.
+    step
+        The largest unit in the last place of the mean of a feature that varies.
+    """
+
+    peak: float
+    rounded: float
+    step: float
+
+    @property
+    def undefined(self) -> str | None:
+        """Why the similarity of the features is not defined, or None."""
+        if not max(self.peak, self.rounded) > 0:
+            return "its features are constant"
+        if self.peak > self.rounded or not math.isfinite(self.peak):
+            return None
+        return (
+            f"rounding: most of its variation, {self.rounded:.2g}, is at most {MOST_ROUNDED} units in the last place "
+            "of the features' mean. Subtract the offset before the network, or compute in float64"
+        )
+
+    @property
+    def remark(self) -> str | None:
+        """What rounding does to features that vary, where that is worth saying."""
+        share = self.step / self.peak
+        return f"its features are rounded to {share:.1%} of their largest deviation" if share > NOTED else None
+
+
+def variation(features: Float[Tensor, "n *shape"]) -> Variation:
+    """Return how far features lie from their means."""
+    peak = rounded = step = 0.0
     for part in columns(features):
-        mean = widened(part).mean(0)
-        deviation = (widened(part) - mean).abs_()
-        rounding = 64 * torch.finfo(part.dtype).eps * mean.abs()
-        found = float(torch.where(deviation <= rounding, 0.0, deviation).amax())
-        if not math.isfinite(found):
-            return found
-        peak = max(peak, found)
-        if 1 / ORDINARY <= peak <= ORDINARY:
-            break
-    return peak
+        deviation = centred(part).abs_().amax(0)
+        unit = torch.finfo(part.dtype).eps * part.to(torch.float64).mean(0).abs()
+        if not torch.isfinite(deviation).all():
+            return Variation(peak=math.inf, rounded=0.0, step=0.0)
+        varies = deviation > MOST_ROUNDED * unit
+        peak = max(peak, float(deviation[varies].amax())) if varies.any() else peak
+        step = max(step, float(unit[varies].amax())) if varies.any() else step
+        rounded = max(rounded, float(deviation[~varies].amax())) if not varies.all() else rounded
+    return Variation(peak=peak, rounded=rounded, step=step)
 
 
 def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scale: float) -> BlockGram:
     """Return s^2 <x_i - m, x_j - m> with the batch mean m and s = `scale`, summed in float64.
 
-    The features are centred before they are multiplied, so that an offset cancels before products
-    round; products are computed in the features' precision, a few thousand columns at a time.
+    The features are centred and scaled in float64 before they are multiplied, so that an offset cancels before
+    anything rounds; products are computed in the features' precision, in float32 at least, a few thousand columns
+    at a time.
 
     Parameters
     ----------
@@ -116,12 +164,10 @@ def linear_gram(features: Float[Tensor, "n *shape"], bounds: Sequence[int], scal
     n, groups = len(features), range(len(bounds) - 1)
     slabs = [features.new_zeros(bounds[g + 1] - bounds[g], n - bounds[g], dtype=torch.float64) for g in groups]
     for part in columns(features):
-        part = widened(part)
-        centred = part - part.mean(0)
-        if scale != 1.0:
-            centred *= scale
+        rows = centred(part, scale)
+        rows = rows if part.dtype == torch.float64 else rows.to(torch.float32)
         for g in groups:
-            slabs[g] += centred[bounds[g] : bounds[g + 1]] @ centred[bounds[g] :].T
+            slabs[g] += rows[bounds[g] : bounds[g + 1]] @ rows[bounds[g] :].T
     for slab in slabs:
         # A float product X X' need not be symmetric in its last bit, and HSIC's row sums need symmetry.
         square = slab[:, : len(slab)]

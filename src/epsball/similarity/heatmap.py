@@ -1,13 +1,14 @@
 """Similarity matrices as heatmaps, in the style of the chapter's Figure 17.2."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from epsball.errors import InputError
-from epsball.results import new_figure
+from epsball.figures import SEQUENTIAL, SMALL, new_figure
 from epsball.similarity.structure import LayerMatrix
 
 if TYPE_CHECKING:
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 _LABEL_INCHES = 0.13
 _LEAST_INCHES = 3.0
 _MOST_INCHES = 12.0
+_LETTERS = 16.0
+"""Letters of an axis's name per inch."""
 
 
-def heatmaps(panels: Mapping[str, LayerMatrix], columns: int = 2) -> "Figure":
+def heatmaps(
+    panels: Mapping[str, LayerMatrix], columns: int = 2, names: Mapping[str, tuple[str, str]] | None = None
+) -> "Figure":
     """Draw similarity matrices side by side on one colour scale.
 
     The first network's layers run upwards, the second's to the right, both in execution order.
@@ -33,6 +38,8 @@ def heatmaps(panels: Mapping[str, LayerMatrix], columns: int = 2) -> "Figure":
         Title and matrix of each panel.
     columns
         Panels in a row.
+    names
+        Names of the first and the second network of a panel by its title, for the axes.
 
     Raises
     ------
@@ -56,13 +63,24 @@ def heatmaps(panels: Mapping[str, LayerMatrix], columns: int = 2) -> "Figure":
     side_x = _side(max(len(s.layers_b) for s in panels.values()))
     side_y = _side(max(len(s.layers_a) for s in panels.values()))
     margin = 0.065 * max(len(name) for s in panels.values() for name in (*s.layers_a, *s.layers_b)) + 0.5
-    figure = new_figure(columns * (side_x + margin) + 0.8, rows * (side_y + margin + 0.2))
+    figure = new_figure(columns * (side_x + margin + 0.3) + 0.8, rows * (side_y + margin + 0.5))
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    images = [_panel(ax, title, s) for ax, (title, s) in zip(axes, panels.items(), strict=False)]
+    plain = ("the first network", "the second network")
+    images = [
+        _panel(ax, title, s, (names or {}).get(title, plain))
+        for ax, (title, s) in zip(axes, panels.items(), strict=False)
+    ]
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
+    undefined = any(bool(s.matrix.isnan().any()) for s in panels.values())
     below = any(np.nanmin(s.matrix.numpy(), initial=0.0) < 0 for s in panels.values())
-    figure.colorbar(images[0], ax=list(axes), label="CKA", shrink=0.6, extend="min" if below else "neither")
+    figure.colorbar(
+        images[0],
+        ax=list(axes),
+        label="CKA (hatched: undefined)" if undefined else "CKA",
+        shrink=0.6,
+        extend="min" if below else "neither",
+    )
     return figure
 
 
@@ -70,15 +88,20 @@ def _side(layers: int) -> float:
     return min(_MOST_INCHES, max(_LEAST_INCHES, _LABEL_INCHES * layers))
 
 
-def _panel(ax: "Axes", title: str, similarity: LayerMatrix) -> "AxesImage":
+def _panel(ax: "Axes", title: str, similarity: LayerMatrix, names: tuple[str, str]) -> "AxesImage":
     matrix = np.ma.masked_invalid(similarity.matrix.numpy())
     ax.set_facecolor("0.85")
     if matrix.mask.any():
         ax.fill_between([-0.5, matrix.shape[1] - 0.5], -0.5, matrix.shape[0] - 0.5, hatch="////", fc="0.85", ec="0.6")
-    image = ax.imshow(matrix, origin="lower", vmin=0.0, vmax=1.0, cmap="magma", interpolation="nearest", aspect="auto")
+    image = ax.imshow(
+        matrix, origin="lower", vmin=0.0, vmax=1.0, cmap=SEQUENTIAL, interpolation="nearest", aspect="auto"
+    )
     _name(ax, similarity.layers_b, "x")
     _name(ax, similarity.layers_a, "y")
-    ax.set_title(title, fontsize=9)
+    for axis, name, layers in ((ax.xaxis, names[1], similarity.layers_b), (ax.yaxis, names[0], similarity.layers_a)):
+        room = int(_LETTERS * _side(len(layers)))
+        axis.set_label_text(textwrap.fill(f"layers of {name}, input to output", room), fontsize=SMALL)
+    ax.set_title(title, fontsize=SMALL)
     return image
 
 

@@ -18,15 +18,14 @@ networks learn the same things?", ICLR 2021 (minibatches).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from epsball.names import Estimator
 from epsball.similarity.gram import BlockGram
 
-Estimator = Literal["debiased", "plain"]
 LEAST_ROWS = 4
 """HSIC_1 divides by n - 3."""
 _ROUNDING = 1e-12

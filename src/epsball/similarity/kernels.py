@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
 from epsball.checks import check_positive
 from epsball.errors import InputError, nearest
+from epsball.names import KernelName
 from epsball.similarity.gram import BlockGram
 
 COINCIDENT = 1e-6
@@ -104,7 +105,6 @@ class RBF:
         return BlockGram([torch.expm1(slab / (-2.0 * width**2)) for slab in gram.squared_distances().slabs])
 
 
-KernelName = Literal["linear", "rbf"]
 KernelLike = Kernel | KernelName
 KERNELS: dict[KernelName, Kernel] = {"linear": Linear(), "rbf": RBF()}
 

@@ -62,6 +62,8 @@ class PairSums:
         one = batching.batches == 1
         replicates = (total.cka()[1:] if one else without_each(list(self.parts.values())))[:, :-1, :-1]
         energy = self.energy / batching.rows
+        undefined = {self.second: self.second.undefined(total.self_b[0])}
+        undefined[self.first] = self.first.undefined(total.self_a[0])
         return Similarity(
             matrix=total.cka()[0, :-1, :-1],
             error=jackknife_error(replicates),
@@ -74,10 +76,12 @@ class PairSums:
             batches=batching.batches,
             kernel=str(kernel),
             estimator=estimator,
-            undefined_a=self.first.undefined(total.self_a[0]),
-            undefined_b=self.second.undefined(total.self_b[0]),
+            undefined_a=tuple(undefined[self.first]),
+            undefined_b=tuple(undefined[self.second]),
             notes=tuple(
-                f"{side.name}: {remark}" for side in distinct([self.first, self.second]) for remark in side.remarks
+                f"{side.name}: {note}"
+                for side in distinct([self.first, self.second])
+                for note in side.notes(undefined[side])
             ),
         )
 

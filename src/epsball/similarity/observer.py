@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from epsball.errors import ModelError
 from epsball.full_precision import full_precision
-from epsball.similarity.gram import ORDINARY, BlockGram, amplitude, linear_gram
+from epsball.similarity.gram import ORDINARY, BlockGram, linear_gram, variation
 from epsball.similarity.hsic import Estimator, KernelStack
 from epsball.similarity.kernels import Kernel
 from epsball.similarity.layers import Layer, Output
@@ -44,6 +44,13 @@ class Observer:
         The layers, in the order of the stack.
     kernel, estimator
         What is stored for each layer.
+
+    Attributes
+    ----------
+    undefined
+        For layers that have not varied so far, why their similarity is not defined.
+    remarks
+        For layers that have, what rounding does to them.
     """
 
     def __init__(self, network: Network, layers: Sequence[Layer], kernel: Kernel, estimator: Estimator) -> None:
@@ -52,6 +59,8 @@ class Observer:
         self.estimator: Estimator = estimator
         self._wanted = {layer.output: i for i, layer in enumerate(self.layers)}
         self._fixed: dict[int, _Fixed] = {}
+        self.undefined: dict[str, str] = {}
+        self.remarks: dict[str, str] = {}
 
     def __call__(self, x: Shaped[Tensor, "n *shape"], bounds: list[int]) -> KernelStack:
         """Return the kernels of all layers on one batch, followed by that of the marked rows.
@@ -115,7 +124,7 @@ class Observer:
         features = layer.features(value, bounds[-1]).detach()
         features = features.to(_home(features.device))
         fixed = self._fixed.get(index)
-        scale = fixed.scale if fixed else _scale(layer, features)
+        scale = fixed.scale if fixed else self._measured(layer, features)
         if scale == 0.0:
             return None
         gram = linear_gram(features, bounds, scale)
@@ -125,20 +134,25 @@ class Observer:
             self._fixed[index] = _Fixed(scale, self.kernel.width(gram))
         return gram
 
+    def _measured(self, layer: Layer, features: Tensor) -> float:
+        """Return the scale of a layer's features, 0 if they do not vary; note why, and what rounding does to them."""
+        found = variation(features)
+        if not math.isfinite(found.peak):
+            raise ModelError(_not_finite(layer, features))
+        if found.undefined is not None:
+            self.undefined[layer.name] = found.undefined
+            return 0.0
+        self.undefined.pop(layer.name, None)
+        if found.remark is not None:
+            self.remarks[layer.name] = found.remark
+        return _scale(found.peak)
 
-def _scale(layer: Layer, features: Tensor) -> float:
-    """Return 1, or the power of two near 1/amplitude if fourth powers might overflow or underflow.
 
-    0 if the features do not vary.
-    """
-    peak = amplitude(features)
-    if peak == 0.0:
-        return 0.0
-    if not math.isfinite(peak):
-        raise ModelError(_not_finite(layer, features))
-    exponent = round(math.log2(peak))
-    most = 1000 if features.dtype == torch.float64 else 126
-    return 1.0 if 1 / ORDINARY <= peak <= ORDINARY else 2.0 ** max(-most, min(most, -exponent))
+def _scale(peak: float) -> float:
+    """Return 1, or the power of two near 1/peak if fourth powers might overflow or underflow."""
+    if 1 / ORDINARY <= peak <= ORDINARY:
+        return 1.0
+    return 2.0 ** max(-1000, min(1000, -round(math.log2(peak))))
 
 
 def _not_finite(layer: Layer, features: Tensor) -> str:

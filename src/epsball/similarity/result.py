@@ -47,7 +47,8 @@ class Similarity(Result):
     undefined_a, undefined_b
         Layers in which the estimator sees no variation: their similarity is not defined.
     notes
-        Outputs of the networks that could not be compared, and why.
+        Outputs of the networks that could not be compared, why a layer's similarity is undefined, and where rounding
+        of a layer's features is worth knowing.
 
     Examples
     --------
@@ -119,9 +120,16 @@ class Similarity(Result):
         document = {name: value for name, value in vars(self).items() if name != "replicates"}
         return jsonable({**document, "structure": self.structure()})
 
-    def plot(self) -> "Figure":
-        """Return the heatmap, with the layers of the first network upwards and of the second to the right."""
-        return heatmaps({f"{self.kernel}, {self.estimator}, n = {self.rows}": self})
+    def plot(self, names: tuple[str, str] | None = None) -> "Figure":
+        """Return the heatmap, with the layers of the first network upwards and of the second to the right.
+
+        Parameters
+        ----------
+        names
+            The networks' names, for the axes.
+        """
+        title = f"{self.kernel}, {self.estimator}, n = {self.rows}"
+        return heatmaps({title: self}, names=None if names is None else {title: names})
 
     def __str__(self) -> str:
         rows: list[tuple[str, object]] = [

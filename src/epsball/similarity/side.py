@@ -1,5 +1,6 @@
 """`Side`: one network of a comparison, in use on its rows, with the layers chosen in it."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from epsball.similarity.network import network
 from epsball.similarity.observer import Observer
 from epsball.similarity.probe import find_layers
 from epsball.similarity.rows import Rows, shuffled
+
+_NO_PAIRS = "its kernel has no variation that the estimator sees, as where only one row differs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +58,15 @@ class Side:
             x = self.rows.take(shuffled(len(self.rows))[:count])
             self.observer.fix_width(self.observer.network.to_model(x), group_bounds(count, 1))
 
-    def undefined(self, own: Float64[Tensor, " layers"]) -> tuple[str, ...]:
-        """Return the layers whose HSIC with themselves is 0."""
-        return tuple(name for name, value in zip(self.layers, own.tolist(), strict=False) if value == 0.0)
+    def undefined(self, own: Float64[Tensor, " layers"]) -> dict[str, str]:
+        """Return the layers whose HSIC with themselves is 0, and why."""
+        names = [name for name, value in zip(self.layers, own.tolist(), strict=False) if value == 0.0]
+        return {name: self.observer.undefined.get(name, _NO_PAIRS) for name in names}
+
+    def notes(self, undefined: Mapping[str, str]) -> list[str]:
+        """Return what is to be said of the outputs and layers."""
+        layers = {**self.observer.remarks, **{name: f"undefined: {reason}" for name, reason in undefined.items()}}
+        return [*self.remarks, *(f"layer '{name}': {text}" for name, text in layers.items())]
 
 
 def prepare(

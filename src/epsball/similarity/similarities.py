@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 from epsball.errors import InputError
+from epsball.interruption import carrying
 from epsball.results import Result, text_table
 from epsball.similarity.heatmap import heatmaps
 from epsball.similarity.hsic import Estimator
@@ -62,8 +63,10 @@ class Similarities(Result):
 
     def plot(self) -> "Figure":
         """Return the heatmaps of all pairs on one colour scale."""
-        panels = {a if a == b else f"{a} (up) and {b}": found for (a, b), found in self.pairs.items()}
-        return heatmaps(panels, columns=math.ceil(math.sqrt(len(panels))))
+        titles = {(a, b): a if a == b else f"{a} (up) and {b}" for a, b in self.pairs}
+        panels = {titles[names]: found for names, found in self.pairs.items()}
+        names = {title: pair for pair, title in titles.items()}
+        return heatmaps(panels, columns=math.ceil(math.sqrt(len(panels))), names=names)
 
     def __str__(self) -> str:
         header = ("network", "and", "mean", "mean of equal layers", "mean off the diagonal", "mean of the last third")
@@ -118,7 +121,7 @@ def similarities(
     rows = Rows(data, "data")
     check_rows(rows, rows)
     method = kernel_named(kernel)
-    with ExitStack() as stack:
+    with carrying(lambda: None), ExitStack() as stack:
         sides = [prepare(stack, model, rows, layers, method, estimator, name) for name, model in networks.items()]
         pairs = list(combinations_with_replacement(sides, 2))
         found = measure(pairs, method, estimator, batch_size=batch_size, max_memory=max_memory)

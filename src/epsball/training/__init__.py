@@ -1,6 +1,6 @@
 """Training: objectives, one small file each, and the engine that serves them all."""
 
-from epsball.training.engine.recipe import Recipe as Recipe
+from epsball.recipe import Recipe as Recipe
 from epsball.training.evaluation.epoch import Epoch as Epoch
 from epsball.training.objectives.awp import AWP as AWP
 from epsball.training.objectives.cascade import Cascade as Cascade

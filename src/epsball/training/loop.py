@@ -1,5 +1,6 @@
 """The loop over steps and epochs: training, measuring, logging, checkpoints."""
 
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from epsball.training.records.checkpoint import (
     write_checkpoint,
 )
 from epsball.training.records.log import Log
+
+_LOG = logging.getLogger(__name__)
 
 DRAIN = 50
 """Steps between two readings of the losses."""
@@ -59,6 +62,8 @@ class Loop:
         """Train to the end, from a checkpoint if there is one."""
         if kept is not None:
             self._load(kept)
+            done, total = self.stepper.step, self.stepper.batches.total
+            _LOG.info("resumed: %d of %d steps were done before (%s)", done, total, self.folder)
         batches, writes = self.stepper.batches, self.stepper.task.processes.first
         if writes and self.folder is not None:
             remove_temporary_files(self.folder)
@@ -124,6 +129,8 @@ class Loop:
                 seconds=self.seconds,
             )
             self.history.append(epoch)
+            shown = ("loss", "natural", "under_attack", "seconds")
+            _LOG.debug("epoch %d: %s", epochs, ", ".join(f"{name} {getattr(epoch, name)}" for name in shown))
             if self.folder is not None and task.processes.first:
                 save(self.card, task.classifier.module, self.history, self.folder)
         log.write(stepper.step, _flat(epoch))

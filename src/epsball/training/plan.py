@@ -12,8 +12,8 @@ from epsball import results
 from epsball.ball import Ball
 from epsball.classifier.normalise import Statistics
 from epsball.generator_state import preserved
+from epsball.recipe import Recipe
 from epsball.training.engine.optimisers import MakeOptimiser
-from epsball.training.engine.recipe import Recipe
 from epsball.training.engine.step import Stepper
 from epsball.training.evaluation.certifier import SHARE
 from epsball.training.objectives.objective import Objective

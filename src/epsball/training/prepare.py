@@ -11,9 +11,9 @@ from epsball.classifier import Classifier
 from epsball.classifier.guards import PROBED, check_label_range
 from epsball.classifier.normalise import Statistics
 from epsball.errors import InputError, ModelError
+from epsball.recipe import Recipe
 from epsball.training.engine.batches import split
 from epsball.training.engine.optimisers import MakeOptimiser
-from epsball.training.engine.recipe import Recipe
 from epsball.training.engine.step import Task
 from epsball.training.evaluation.after_epoch import EpochEvaluation
 from epsball.training.objectives.input_gradient import InputGradient

@@ -32,6 +32,8 @@ class Training(results.Result):
         The card's path, or None if no folder was given.
     best
         The path of the card of the best epoch's weights, or None.
+    interrupted
+        Whether the training was interrupted: the epochs measured before, as the exception's `partial`.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Training(results.Result):
     history: tuple[Epoch, ...]
     checkpoint: Path | None
     best: Path | None = None
+    interrupted: bool = False
 
     def __str__(self) -> str:
         header = ("epoch", "loss", "natural", "under attack", "trained on: natural", "under attack", "seconds")
@@ -60,11 +63,14 @@ class Training(results.Result):
         lines = [results.text_table(header, rows), chosen]
         if last.quantities is not None:
             lines += ["", f"last epoch: {last.certificates}", str(last.quantities)]
+        if self.interrupted:
+            lines.append(f"interrupted: epoch {last.epoch} is the last one measured")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
         """Return card, history and paths as JSON's types."""
-        parts = {"card": self.card, "history": self.history, "checkpoint": self.checkpoint, "best": self.best}
+        names = ("card", "history", "checkpoint", "best", "interrupted")
+        parts = {name: getattr(self, name) for name in names}
         return results.jsonable(parts)
 
     def to_arrow(self) -> "pyarrow.Table":

@@ -7,11 +7,12 @@ import torch
 from epsball.ball import Ball
 from epsball.checks import check_count
 from epsball.classifier.normalise import Statistics
+from epsball.figures import png
 from epsball.files import write_atomically
 from epsball.generator_state import preserved
-from epsball.results import png
+from epsball.interruption import carrying
+from epsball.recipe import Recipe
 from epsball.training.engine.optimisers import MakeOptimiser
-from epsball.training.engine.recipe import Recipe
 from epsball.training.engine.step import Stepper
 from epsball.training.loop import Loop
 from epsball.training.objectives.objective import Objective
@@ -95,6 +96,9 @@ def train(
         is damaged, or the disk is full (the older checkpoints stay).
     EpsballError
         If a loss is not finite; the last checkpoint stays in `folder`.
+    KeyboardInterrupt
+        If it is interrupted; its `partial` is the `Training` of the epochs measured before, None before the first.
+        A measurement that was interrupted is not one of them.
 
     Examples
     --------
@@ -108,10 +112,11 @@ def train(
     """
     check_count("save_every", save_every, unit="steps")
     recipe = recipe or Recipe()
-    task, evaluation = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
-    place = None if folder is None else Path(folder)
-    resolved = configuration(task, evaluation.ball, architecture)
-    kept = checkpoint_to_resume(place, resolved, override)
+    with carrying(lambda: None):
+        task, evaluation = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
+        place = None if folder is None else Path(folder)
+        resolved = configuration(task, evaluation.ball, architecture)
+        kept = checkpoint_to_resume(place, resolved, override)
     card = describe(task, resolved)
     with preserved(recipe.seed + task.processes.index):
         loop = Loop(
@@ -123,14 +128,22 @@ def train(
             save_every=save_every,
             tensorboard=tensorboard,
         )
-        loop.go(kept)
-    result = Training(
-        classifier=task.classifier,
-        card=with_history(card, loop.history, LAST),
-        history=tuple(loop.history),
-        checkpoint=None if place is None else place / LAST,
-        best=None if place is None else place / BEST,
-    )
+        with carrying(lambda: _training(loop, interrupted=True) if loop.history else None):
+            loop.go(kept)
+    result = _training(loop, interrupted=False)
     if place is not None and task.processes.first:
         write_atomically(place / FIGURE, png(result.plot()))
     return result
+
+
+def _training(loop: Loop, *, interrupted: bool) -> Training:
+    """Return the training of a loop, of which at least one epoch is measured."""
+    place = loop.folder
+    return Training(
+        classifier=loop.stepper.task.classifier,
+        card=with_history(loop.card, loop.history, LAST),
+        history=tuple(loop.history),
+        checkpoint=None if place is None else place / LAST,
+        best=None if place is None else place / BEST,
+        interrupted=interrupted,
+    )

@@ -1,7 +1,8 @@
 """What is judged is the module as it was given, whatever its passes change."""
 
 import copy
-from collections import deque
+from collections import UserDict, deque
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -70,6 +71,13 @@ MOVES = {
     "number": (0, lambda m: 0.1 * m.shift, _count),
     "namespace": (SimpleNamespace(v=0.0), lambda m: m.shift.v, lambda m: setattr(m.shift, "v", m.shift.v + 0.1)),
     "object": (Part(), lambda m: m.shift.shift, lambda m: m.shift.shift.add_(0.1)),
+    "object in an object": (
+        SimpleNamespace(part=Part()),
+        lambda m: m.shift.part.shift,
+        lambda m: setattr(m.shift.part, "shift", m.shift.part.shift + 0.1),
+    ),
+    "partial": (partial(torch.add, torch.zeros(16)), lambda m: m.shift(0), lambda m: m.shift.args[0].add_(0.1)),
+    "user dictionary": (UserDict(v=0.0), lambda m: m.shift["v"], lambda m: m.shift.update(v=m.shift["v"] + 0.1)),
     "object's number": (Part(), lambda m: 0.1 * m.shift.calls, lambda m: setattr(m.shift, "calls", 1)),
     "hidden module": ([nn.BatchNorm1d(16)], lambda m: m.shift[0].running_mean, lambda m: m.shift[0](torch.rand(9, 16))),
     "parameter": (nn.Parameter(torch.zeros(16)), _parameter, lambda m: m.shift.add_(0.1)),

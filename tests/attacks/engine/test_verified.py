@@ -145,7 +145,9 @@ def test_ctrl_c_while_a_witness_is_recorded_leaves_a_consistent_result(monkeypat
     classifier = Classifier(mlp())
     x, _ = examples(40)
     y = mlp()(x).argmax(1)
-    result = attack(classifier, x, y, Ball("linf", 0.3))
+    with pytest.raises(KeyboardInterrupt) as stop:
+        attack(classifier, x, y, Ball("linf", 0.3))
+    result = stop.value.partial
     assert result.interrupted
     with classifier.in_use():
         assert torch.equal(Judge(classifier).margins(result.x_adv, y), result.margin)

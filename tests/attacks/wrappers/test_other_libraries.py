@@ -89,7 +89,9 @@ def test_the_passes_of_an_interrupted_attack_are_counted():
     module = mlp()
     counter = Counter(module)
     x, y = examples(10)
-    result = attack(Classifier(module), x, y, BALL, method=OtherLibraryAttack(label="slow", run=interrupted))
+    with pytest.raises(KeyboardInterrupt) as stop:
+        attack(Classifier(module), x, y, BALL, method=OtherLibraryAttack(label="slow", run=interrupted))
+    result = stop.value.partial
     assert result.interrupted
     assert result.ledger.passes[0] == counter.rows
 

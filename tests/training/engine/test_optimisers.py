@@ -3,9 +3,9 @@ from typing import get_args
 import pytest
 import torch
 
+from epsball.names import ScheduleName
 from epsball.training import Recipe
 from epsball.training.engine.optimisers import SCHEDULES, make_schedule, recipe_optimiser
-from epsball.training.engine.recipe import ScheduleName
 
 
 def test_the_types_list_every_schedule():

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 import torch
 from jaxtyping import Float
@@ -14,11 +14,10 @@ from epsball.attacks.engine.thin_convolutions import ThinConvolutions
 from epsball.classifier import Classifier
 from epsball.deployed_state import DeployedState
 from epsball.errors import ModelError
+from epsball.names import Precision
 
 FEWEST_ROWS = 16
 """Batches are padded to this many rows: in smaller ones a row's logits depend on the batch size on the CPU."""
-
-Precision = Literal["float32", "bf16"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -101,6 +100,10 @@ class Evaluator:
                 gradient = self.classifier.gradient(value, leaf, beside, keep=i + 1 < len(values))
                 gradients.append(_first(gradient, n).contiguous())
         return logits.detach(), [value.detach() for value in values], gradients
+
+    def borrow(self, network: nn.Module) -> None:
+        """Run another network of the same inputs from now on, in the dtype of the model."""
+        self.network, self.reduced, self._state = network, False, None
 
     def _differentiably(self, leaf: Tensor) -> Tensor:
         """Return logits with a graph."""
@@ -196,7 +199,9 @@ class AveragedEvaluator:
         Forwards per gradient.
     """
 
-    def __init__(self, evaluator: "Evaluator | AveragedEvaluator", samples: int, noise: GradientNoise) -> None:
+    def __init__(
+        self, evaluator: "Evaluator | AveragedEvaluator | BorrowedGradients", samples: int, noise: GradientNoise
+    ) -> None:
         self._evaluator, self._samples, self._noise = evaluator, samples, noise
         self.repeats = samples * evaluator.repeats
         self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
@@ -234,6 +239,47 @@ class AveragedEvaluator:
         for mean, square in zip(means, squares, strict=True):
             self._noise.add(mean, (square / pairs).sqrt())
         return softmax.log().to(points.dtype), values, means
+
+
+class BorrowedGradients:
+    """An evaluator whose losses and gradients are those of another network, and whose logits are the model's own.
+
+    Parameters
+    ----------
+    evaluator
+        Evaluates the model.
+    network
+        Maps inputs to logits as the model does, in evaluation mode with frozen parameters; its passes count as
+        the model's.
+
+    Attributes
+    ----------
+    repeats
+        Forwards per gradient.
+    """
+
+    repeats = 1
+
+    def __init__(self, evaluator: Evaluator, network: nn.Module) -> None:
+        self._evaluator, self._lender = evaluator, copy.copy(evaluator)
+        self._lender.borrow(network)
+        self.classifier, self.rounding = evaluator.classifier, evaluator.rounding
+
+    def logits(self, points: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Return the model's logits."""
+        return self._evaluator.logits(points)
+
+    def gradients(self, points: Float[Tensor, "n *shape"], losses: Sequence[Loss]) -> Evaluated:
+        """Return logits, losses and gradients of the other network."""
+        return self._lender.gradients(points, losses)
+
+    def differentiated_by(
+        self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]
+    ) -> "BorrowedGradients":
+        """Return this evaluator with the other network's gradients taken in another mode."""
+        evaluator = copy.copy(self)
+        evaluator._lender = self._lender.differentiated_by(mode)
+        return evaluator
 
 
 def _first(values: Tensor, n: int) -> Tensor:

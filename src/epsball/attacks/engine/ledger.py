@@ -19,6 +19,9 @@ NO_EXAMPLE = -1
 OVERHEAD = ("natural", "verification", "guards", "padding")
 """The names of rows whose passes are not an attack's."""
 
+NUMBERS = ("index", "restart", "margin", "forwards", "backwards", "zero_gradients", "bad_gradients")
+"""The columns that are tensors: all but the name of the attack."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Ledger(results.Result):
@@ -111,9 +114,13 @@ class Ledger(results.Result):
     @classmethod
     def concatenate(cls, parts: Sequence["Ledger"]) -> "Ledger":
         """Return all rows of several ledgers, in order."""
-        names = ("index", "restart", "margin", "forwards", "backwards", "zero_gradients", "bad_gradients")
-        columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in NUMBERS}
         return cls(attack=[name for part in parts for name in part.attack], **columns)
+
+    def only(self, rows: Bool[Tensor, " rows"]) -> "Ledger":
+        """Return some of the rows."""
+        attack = [name for name, kept in zip(self.attack, rows.tolist(), strict=True) if kept]
+        return Ledger(attack=attack, **{name: getattr(self, name)[rows] for name in NUMBERS})
 
     def __len__(self) -> int:
         return len(self.index)

@@ -3,25 +3,32 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from epsball.attacks.engine.counting_module import CountingModule
-from epsball.attacks.engine.evaluator import AveragedEvaluator, Evaluated, Evaluator, GradientMode, GradientNoise
+from epsball.attacks.engine.evaluator import (
+    AveragedEvaluator,
+    BorrowedGradients,
+    Evaluated,
+    Evaluator,
+    GradientMode,
+    GradientNoise,
+)
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.pass_counts import PassCounter
 from epsball.attacks.engine.record import Record, first_lowest
 from epsball.classifier.margins import margins
+from epsball.errors import InputError
+from epsball.names import Stop
 
 QueryLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Maps (logits, points, rows) to one loss per row; ``rows`` None means one row per example, in order.
 
 Its gradient is taken through the logits and through the points themselves."""
-
-Stop = Literal["first", "never"]
 
 STOPS: tuple[Stop, ...] = get_args(Stop)
 
@@ -49,6 +56,11 @@ class Query:
     counter
         Passes and lowest margins, for the ledger.
 
+    Parameters
+    ----------
+    on_leave
+        Told how many examples have left whenever some do.
+
     Examples
     --------
     An attack gets it from `epsball.attack`:
@@ -65,7 +77,7 @@ class Query:
 
     def __init__(
         self,
-        evaluator: Evaluator | AveragedEvaluator,
+        evaluator: Evaluator | AveragedEvaluator | BorrowedGradients,
         judge: Judge,
         record: Record,
         *,
@@ -74,6 +86,7 @@ class Query:
         budget: int | None,
         total: int,
         classes: int,
+        on_leave: Callable[[int], None] | None = None,
     ) -> None:
         self._evaluator, self._judge, self._record = evaluator, judge, record
         self._first, self._budget = stop == "first", budget
@@ -85,6 +98,7 @@ class Query:
         self.neighbourhood = record.ball.at(self.x)
         self.going_on: Tensor | None = None
         self.total, self.classes = total, classes
+        self._on_leave = on_leave
         self._keeping, self._leaving_flat = True, False
 
     def begin(self, restart: int) -> None:
@@ -161,6 +175,20 @@ class Query:
         """
         query = copy.copy(self)
         query._evaluator = AveragedEvaluator(self._evaluator, samples, noise)
+        return query
+
+    def borrowing(self, network: nn.Module) -> "Query":
+        """Return this query with the losses and gradients of another network; logits alone stay the model's.
+
+        Parameters
+        ----------
+        network
+            Maps raw inputs to logits, in evaluation mode with frozen parameters.
+        """
+        query = copy.copy(self)
+        if not isinstance(self._evaluator, Evaluator):
+            raise InputError("gradients are averaged already; borrow them first, then average.")
+        query._evaluator = BorrowedGradients(self._evaluator, network)
         return query
 
     def differentiated_by(self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]) -> "Query":
@@ -417,6 +445,8 @@ class Query:
         self._active = self._active[kept]
         self.x, self.y, self.index = self.x[kept], self.y[kept], self.index[kept]
         self.neighbourhood = self.neighbourhood.take(kept)
+        if self._on_leave is not None:
+            self._on_leave(len(self._record.x) - len(kept))
 
 
 def select_rows(affordable: Tensor | None, points: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -126,6 +126,8 @@ class TargetedAPGD(Attack):
             query.begin(run)
             target = classes[query.index, run // self.restarts]
             aimed = torch.nonzero(target >= 0)[:, 0]
+            if not len(aimed):
+                continue
             own = keys[query.index[aimed]].derive(run)
             owners = None if len(aimed) == len(target) else aimed
             auto_pgd(RowObjective(query, loss, owners, target[aimed]), ball, own, self.steps)

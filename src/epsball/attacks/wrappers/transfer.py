@@ -57,7 +57,9 @@ class Transfer(Attack):
     def __post_init__(self) -> None:
         if not isinstance(self.surrogate, Classifier):
             raise InputError(f"the surrogate is a {type(self.surrogate).__name__}; give a Classifier.")
-        registry.resolve(self.method)
+        method = registry.resolve(self.method)
+        if registry.files_of(method):  # The object is recorded with the hashes of its files, a text is not.
+            object.__setattr__(self, "method", method)
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]

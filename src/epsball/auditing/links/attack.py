@@ -70,8 +70,11 @@ class AttackLink(Link):
         subject, full = shard.subject, self._full(shard, evidence)
         with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
             parts = [
-                (rows, self._search(shard, evidence, rows, method))
-                for rows, method in ((rows_of(full), self.method), (rows_of(~full), self.check))
+                (rows, self._search(shard, evidence, rows, method, name))
+                for rows, method, name in (
+                    (rows_of(full), self.method, "attack"),
+                    (rows_of(~full), self.check, "check"),
+                )
                 if len(rows)
             ]
             stability = self._stability(shard, evidence)
@@ -88,10 +91,10 @@ class AttackLink(Link):
         return ~certified | sampled(shard, certified, self.share, self.fewest)
 
     def _search(
-        self, shard: Shard, evidence: Columns, rows: Tensor, method: Attack, y: Tensor | None = None
+        self, shard: Shard, evidence: Columns, rows: Tensor, method: Attack, name: str, y: Tensor | None = None
     ) -> AttackResult:
         options = {"precision": self.precision, "batch_size": self.batch_size}
-        return search_rows(shard, evidence, rows, method, y=y, **options)
+        return search_rows(shard, evidence, rows, method, name, y=y, **options)
 
     def _stability(self, shard: Shard, evidence: Columns) -> Ledger:
         """Attack the predictions of stable, misclassified examples: only a wrong certificate can fall."""
@@ -100,7 +103,7 @@ class AttackLink(Link):
         rows = rows_of(stable & (predicted != shard.y))
         if not len(rows):
             return Ledger.empty()
-        result = self._search(shard, evidence, rows, self.check, predicted[rows])
+        result = self._search(shard, evidence, rows, self.check, "stability", predicted[rows])
         check_certificates(shard, evidence, rows, result.x_adv, result.margin)
         return result.ledger
 

@@ -15,6 +15,8 @@ from epsball.auditing.link import Columns, Findings, Link, RunFindings
 from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
 from epsball.auditing.subject import Shard, Subject
 from epsball.certificates import AUTO, METHODS, Certificates, Certification, Semantics, methods_of
+from epsball.certificates.certify import predictions_of
+from epsball.certificates.own_bound import OwnBound
 from epsball.data import as_pixels
 from epsball.errors import AssumptionError, ModelError, UnsupportedOperation
 from epsball.generator_state import preserved
@@ -62,7 +64,7 @@ class CertificateLink(Link):
         **{f"certificate.{method}.margin": "double" for method in METHODS},
     }
 
-    method: str = AUTO
+    method: str | OwnBound = AUTO
     semantics: Semantics = "float32"
     budget: int | None = None
     max_memory: int | None = None
@@ -93,17 +95,22 @@ class CertificateLink(Link):
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Certify the shard's examples."""
         subject = shard.subject
-        methods = methods_of(self.method, subject.verifier(self.semantics).bounded, subject.ball.norm)
+        methods = self._methods(subject)
         full, screened = self._full(shard, evidence)
         before = subject.classifier.passes.forward
         cheap = tuple(method for method in methods if method not in EXPENSIVE)
         parts = [
-            (rows, self._certificates(shard, rows, names))
-            for rows, names in ((rows_of(full), methods), (rows_of(~full), cheap))
+            (rows, self._certificates(shard, rows, names, part))
+            for rows, names, part in ((rows_of(full), methods, "bounds"), (rows_of(~full), cheap, "cheap-bounds"))
             if len(rows)
         ]
         guards = Ledger.overhead("guards", subject.classifier.passes.forward - before)
         return Findings(columns=_columns(full, parts), ledger=Ledger.concatenate([guards, screened]))
+
+    def _methods(self, subject: Subject) -> tuple[str | OwnBound, ...]:
+        if isinstance(self.method, OwnBound):
+            return (self.method,)
+        return methods_of(self.method, subject.verifier(self.semantics).bounded, subject.ball.norm)
 
     def _full(self, shard: Shard, evidence: Columns) -> tuple[Tensor, Ledger]:
         """Return which examples get all methods, and what it cost to find out."""
@@ -113,11 +120,11 @@ class CertificateLink(Link):
             return full, Ledger.empty()
         subject = shard.subject
         with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
-            result = search_rows(shard, evidence, right, self.screening)
+            result = search_rows(shard, evidence, right, self.screening, "screening")
         full[right] = ~result.broken.cpu()
         return full | sampled(shard, ~full, self.share, self.fewest), in_shard(result.ledger, shard)
 
-    def _certificates(self, shard: Shard, rows: Tensor, methods: tuple[str, ...]) -> Certificates:
+    def _certificates(self, shard: Shard, rows: Tensor, methods: tuple[str | OwnBound, ...], name: str) -> Certificates:
         subject = shard.subject
         run = Certification(
             verifier=subject.verifier(self.semantics),
@@ -127,8 +134,12 @@ class CertificateLink(Link):
             max_memory=self.max_memory,
         )
         folder = None if shard.folder is None else shard.folder / "certificates"
-        numbers = shard.positions[rows].tolist()
-        return run.certificates(subject.classifier, shard.x[rows], shard.y[rows], folder=folder, numbers=numbers)
+        x, y, numbers = shard.x[rows], shard.y[rows], shard.positions[rows].tolist()
+        predictions = shard.parts.kept(f"{name}: predictions", lambda: predictions_of(subject.classifier, x))
+        if predictions is None:
+            predictions = torch.full_like(y, -1), torch.zeros(len(y), subject.classes, dtype=torch.float64)
+        options = {"folder": folder, "numbers": numbers, "predictions": predictions}
+        return run.certificates(subject.classifier, x, y, keep=shard.parts.bounds(name, shard.rows[rows]), **options)
 
     def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
         """Return certified accuracy, a lower end: what is not certified counts against it."""
@@ -154,10 +165,10 @@ def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]]) -> Colu
     for rows, found in parts:
         for name in (*flags, "margin", "passes"):
             columns[f"certificate.{name}"][rows] = getattr(found, name)
-        for method, bounds in found.margins.items():
-            columns[f"certificate.{method}.margin"][rows] = bounds
+        for method in METHODS.keys() & found.margins:  # Of the user's own bound there is the margin only.
+            columns[f"certificate.{method}.margin"][rows] = found.margins[method]
         for row, method in zip(rows.tolist(), found.method, strict=True):
             columns["certificate.method"][row] = method
-            replayable = method is not None and METHODS[method].replay is not None and found.not_replayable is None
+            replayable = method in METHODS and METHODS[method].replay is not None and found.not_replayable is None
             columns["certificate.replayable"][row] = replayable
     return columns

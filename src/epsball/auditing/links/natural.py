@@ -15,7 +15,7 @@ from epsball.auditing.link import Columns, Findings, Link, RunFindings
 from epsball.auditing.subject import Shard, Subject
 from epsball.classifier.margins import margins
 from epsball.generator_state import preserved
-from epsball.statistics import Bound, Interval, clopper_pearson
+from epsball.risk import natural_accuracy
 
 if TYPE_CHECKING:
     import pyarrow
@@ -35,6 +35,12 @@ class NaturalLink(Link):
 
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Judge the examples themselves."""
+        found = shard.parts.kept("natural", lambda: self._judged(shard))
+        if found is None:
+            raise KeyboardInterrupt
+        return found
+
+    def _judged(self, shard: Shard) -> Findings:
         classifier = shard.subject.classifier
         judge = Judge(classifier)
         with preserved(shard.subject.seed if classifier.stochastic else None), classifier.in_use():
@@ -57,7 +63,4 @@ class NaturalLink(Link):
     def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
         """Return natural accuracy as an upper end: an example without a verdict counts for it."""
         columns = flags(evidence)
-        correct, failed = columns["natural.correct"], columns["natural.failed"]
-        low, high, n = int(correct.sum()), int((correct | failed).sum()), len(correct)
-        interval = Interval(clopper_pearson(low, n).low, clopper_pearson(high, n).high)
-        return RunFindings(bounds={NATURAL: Bound(value=high / n, interval=interval, scope="distribution")})
+        return RunFindings(bounds={NATURAL: natural_accuracy(columns["natural.correct"], columns["natural.failed"])})

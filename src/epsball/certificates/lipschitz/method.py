@@ -22,7 +22,7 @@ _UP = 1 + 2.0**-45
 
 @old_calls_too
 def lipschitz(problem: Problem) -> LowerBounds:
-    """Bound rows a . z over the ball by a . z(x) - L_a radius.
+    """Bound rows a . z over the ball by a . z(x) - L_a radius, L_a a Lipschitz constant.
 
     L_a is the least of the network's global constant for the row and, where every node is affine or
     a function of one variable, its constant on the ball. Besides, a jump loses its height, and a float32 claim what

@@ -19,13 +19,18 @@ def _clamp(x: Tensor, low: float, high: float) -> Tensor:
     )
 
 
+def _elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+    """Return elu by PyTorch's own operator, which torch.export keeps whole; it takes no numbers beyond float32's."""
+    if _refused_elu(alpha, scale, input_scale) is None:
+        return torch.ops.aten.elu.default(x, alpha, scale, input_scale)
+    return torch.where(x > 0, scale * x, scale * alpha * torch.expm1(input_scale * x))
+
+
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "negative": torch.neg,
     "relu": torch.relu,
     "leaky_relu": functional.leaky_relu,
-    "elu": lambda x, alpha, scale, input_scale: torch.where(
-        x > 0, scale * x, scale * alpha * torch.expm1(input_scale * x)
-    ),
+    "elu": _elu,
     "gelu": functional.gelu,
     "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
     "silu": functional.silu,

@@ -143,25 +143,6 @@ def swish(call: Call) -> Value:
     return operations.multiply(call.builder, call.value(), operations.unary(call.builder, scaled, "sigmoid"))
 
 
-@rule("Shrink")
-def shrink(call: Call) -> Value:
-    """Return x - bias where x > lambd, x + bias where x < -lambd, else 0; without a jump, so with bias = lambd."""
-    width, bias = call.attribute("lambd", 0.5), call.attribute("bias", 0.0)
-    if width != bias or width < 0:
-        call.builder.refuse(f"it jumps by {abs(width - bias):.3g} at {width:.3g}; with bias = lambd >= 0 it does not")
-    call.builder.rewrite()
-    return operations.subtract(call.builder, call.value(), call.unary("clamp", -width, width))
-
-
-@rule("ThresholdedRelu")
-def thresholded_relu(call: Call) -> Value:
-    """Return x where x > alpha, else 0; without a jump, so with alpha = 0."""
-    alpha = call.attribute("alpha", 1.0)
-    if alpha != 0:
-        call.builder.refuse(f"it jumps from 0 to {alpha:.3g} at {alpha:.3g}; with alpha = 0 it does not")
-    return call.unary("relu")
-
-
 @rule("Clip")
 def clip(call: Call) -> Value:
     """Return min(max(x, low), high)."""
@@ -210,12 +191,3 @@ def _exponential(call: Call, exponent: Value) -> Value:
     builder.rewrite()
     logarithm = builder.number(torch.as_tensor(np.log(base)))
     return operations.unary(builder, operations.multiply(builder, exponent, logarithm), "exp")
-
-
-@rule("Where")
-def where(call: Call) -> Value:
-    """Return entries of the second input where the constant first is true, else of the third."""
-    if isinstance(call.given(0), Value):
-        call.builder.refuse("which entries it takes depends on the input, so it may jump")
-    mask = torch.from_numpy(np.array(call.constant(0), dtype=bool))
-    return decompositions.where(call.builder, mask, call.value(1), call.value(2))

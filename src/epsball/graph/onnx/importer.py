@@ -14,6 +14,7 @@ from epsball.graph._graph import Graph
 from epsball.graph.builder import Builder
 from epsball.graph.onnx import (  # noqa: F401 - they fill the table
     affine,
+    choosing,
     elementwise,
     normalisation,
     reductions,

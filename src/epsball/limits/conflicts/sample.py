@@ -15,9 +15,9 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from epsball.ball import NormName
-from epsball.ball.radius import simplest_fraction
 from epsball.errors import InputError
 from epsball.limits.conflicts.bounding_boxes import FEW, curve_position
+from epsball.radius import simplest_fraction
 
 ORDER: dict[NormName, float] = {"linf": np.inf, "l2": 2.0, "l1": 1.0}
 """The p of each norm."""

@@ -146,7 +146,7 @@ def _append(row, levels, count, tally, found, position):
     return position + count
 
 
-@compiled(nogil=True)
+@compiled()
 def scan_l2(products, rows, panel, error, grid, offset, found):
     """Scan a tile whose inner products are known in float32, and return the end of each row of edges.
 
@@ -235,22 +235,22 @@ def _scan(distance, rows, panel, grid, offset, found):
 
 
 # One function per norm and type: numba cannot store what closes over a compiled function on disk.
-@compiled(nogil=True)
+@compiled()
 def _scan_linf_uint8(rows, panel, grid, offset, found):
     return _scan(_largest_gap_uint8, rows, panel, grid, offset, found)
 
 
-@compiled(nogil=True)
+@compiled()
 def _scan_linf_float(rows, panel, grid, offset, found):
     return _scan(_largest_gap_float, rows, panel, grid, offset, found)
 
 
-@compiled(nogil=True)
+@compiled()
 def _scan_l1_uint8(rows, panel, grid, offset, found):
     return _scan(_total_gap_uint8, rows, panel, grid, offset, found)
 
 
-@compiled(nogil=True)
+@compiled()
 def _scan_l1_float(rows, panel, grid, offset, found):
     return _scan(_total_gap_float, rows, panel, grid, offset, found)
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from epsball.limits.figures import BLACK, CLASSES, GREY, PURPLE, RED
+from epsball.figures import BLACK, GREY, PURPLE, SMALL, VERMILION, new_figure
+from epsball.limits.figures import CLASSES
 from epsball.limits.gaussian.univariate import IntervalRule, Optimum, UnivariateGaussian
-from epsball.results import Result, arrow_table, jsonable, new_figure, text_table
+from epsball.results import Result, arrow_table, jsonable, text_table
 
 if TYPE_CHECKING:
     import pyarrow
@@ -84,13 +85,13 @@ class GaussianCurve(Result):
         x = np.linspace(np.min(model.means - reach), np.max(model.means + reach), 1201)
         _draw_densities(densities, model, x, radius)
         _draw_thresholds(thresholds, model, x, radius)
-        optimum.plot(self.radii, self.midpoint, "--", color=RED, label="threshold at the midpoint")
+        optimum.plot(self.radii, self.midpoint, "--", color=VERMILION, label="threshold at the midpoint")
         optimum.plot(self.radii, self.optimal, color=BLACK, linewidth=2.0, label="optimum L*(ε)")
         optimum.axvline(radius, color=GREY, linewidth=0.8, linestyle=":")
         optimum.set(xlabel="radius ε", ylabel="adversarial risk", ylim=(0.0, 1.0))
         optimum.set_title("Optimal risk over the radius", fontsize=10)
         for axes in (densities, thresholds, optimum):
-            axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+            axes.legend(frameon=False, fontsize=SMALL, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         return figure
 
 
@@ -139,6 +140,6 @@ def _draw_thresholds(axes: "Axes", model: UnivariateGaussian, t: Float[np.ndarra
     for eps, (style, colour) in sorted(styles.items()):
         label = f"ε = {eps:.3g}, L* = {model.optimum(eps).risk:.3f}"
         axes.plot(t, model.threshold_risk(t, eps), linestyle=style, color=colour, label=label)
-    axes.axvline(sum(model.means) / 2.0, color=RED, linewidth=0.8, linestyle="--", label="midpoint")
+    axes.axvline(sum(model.means) / 2.0, color=VERMILION, linewidth=0.8, linestyle="--", label="midpoint")
     axes.set(xlabel="threshold t", ylabel="adversarial risk", ylim=(0.0, 1.0))
     axes.set_title("Risk of the rule 1[x > t]", fontsize=10)

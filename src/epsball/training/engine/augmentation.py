@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from epsball.errors import InputError, lookup
+from epsball.errors import InputError
 from epsball.randomness import Keys
+from epsball.recipe import read_augmentation
 
 Augmentation = Callable[[Tensor, Keys], Tensor]
 """Maps images (n, c, h, w) and one key per image to images of the same shape."""
@@ -47,26 +48,14 @@ def cutout(x: Float[Tensor, "n c h w"], keys: Keys, side: int) -> Float[Tensor, 
 
 
 def parse_augmentation(text: str) -> list[Augmentation]:
-    """Return what ``crop=4,flip,cutout=8`` names, in the order written.
-
-    Raises
-    ------
-    InputError
-        If a part is unknown, or its number is not a whole number of at least 1.
-    """
-    return [_parsed(part.strip()) for part in text.split(",")] if text.strip() else []
+    """Return what ``crop=4,flip,cutout=8`` names, in the order written, or raise `InputError`."""
+    return [_named(name, size) for name, size in read_augmentation(text)]
 
 
-def _parsed(part: str) -> Augmentation:
-    name, _, number = part.partition("=")
-    if lookup({"crop": True, "flip": False, "cutout": True}, name, "augmentation"):
-        if not number.isdecimal() or int(number) < 1:
-            raise InputError(f"augment '{part}' needs a whole number of at least 1; write {name}=4.")
-        size = int(number)
-        return (lambda x, keys: pad_crop(x, keys, size)) if name == "crop" else (lambda x, keys: cutout(x, keys, size))
-    if number:
-        raise InputError(f"augment '{part}' takes no number; write flip.")
-    return flip
+def _named(name: str, size: int) -> Augmentation:
+    if name == "flip":
+        return flip
+    return (lambda x, keys: pad_crop(x, keys, size)) if name == "crop" else (lambda x, keys: cutout(x, keys, size))
 
 
 def augment(x: Float[Tensor, "n *shape"], keys: Keys, augmentations: list[Augmentation]) -> Float[Tensor, "n *shape"]:

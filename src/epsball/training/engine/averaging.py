@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from epsball.training.engine.recipe import Recipe
+from epsball.recipe import Recipe
 
 
 class Average:

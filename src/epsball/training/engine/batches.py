@@ -7,7 +7,7 @@ from torch import Tensor
 
 from epsball.errors import InputError
 from epsball.randomness import Keys
-from epsball.training.engine.recipe import Recipe
+from epsball.recipe import Recipe
 
 
 def split(n: int, recipe: Recipe) -> tuple[Tensor, Tensor]:

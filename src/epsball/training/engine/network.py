@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from epsball.attacks.engine.evaluator import lay_out
 from epsball.errors import ModelError
 from epsball.module_state import untouched
-from epsball.training.engine.recipe import Recipe
+from epsball.recipe import Recipe
 
 
 class Network(nn.Module):

@@ -10,7 +10,8 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from epsball.errors import InputError, lookup
-from epsball.training.engine.recipe import OptimiserName, Recipe, ScheduleName
+from epsball.names import OptimiserName, ScheduleName
+from epsball.recipe import Recipe
 
 
 def _constant(progress: float) -> float:

@@ -13,12 +13,12 @@ from epsball.deployed_state import DeployedState
 from epsball.errors import EpsballError, InputError, ModelError
 from epsball.generator_state import preserved
 from epsball.randomness import Keys
+from epsball.recipe import Recipe
 from epsball.training.engine.augmentation import augment, parse_augmentation
 from epsball.training.engine.averaging import Average
 from epsball.training.engine.batches import Batches, number_of_batches
 from epsball.training.engine.network import Network
 from epsball.training.engine.optimisers import MakeOptimiser, make_schedule, recipe_optimiser
-from epsball.training.engine.recipe import Recipe
 from epsball.training.objectives.objective import Context, Losses, Objective, Replaying, require_losses
 from epsball.training.processes import Processes
 

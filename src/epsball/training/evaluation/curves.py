@@ -2,9 +2,9 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from epsball import results
+from epsball.figures import BLACK, BLUE, GREEN, SMALL, VERMILION, legend_above, new_figure
 from epsball.training.evaluation.epoch import Epoch
 
 if TYPE_CHECKING:
@@ -12,71 +12,78 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-QUANTITIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "gap": ("generalisation gap", {"linewidth": 1.0}),
-    "excess": ("excess risk", {"linewidth": 3.0, "alpha": 0.5}),
-    "optimal": ("optimal risk", {"linewidth": 1.0, "linestyle": "--"}),
+QUANTITIES = {
+    "gap": ("generalisation gap", BLUE, "o", -0.12),
+    "excess": ("excess risk", VERMILION, "s", 0.0),
+    "optimal": ("optimal risk", GREEN, "^", 0.12),
 }
-"""Label and line of each: the wide one lies under the dashed one, since their ends often agree."""
+"""Label, colour, marker and place beside the epoch of each: their intervals often share an end."""
+
+ACCURACIES = (
+    ("natural", BLUE, "o", "natural", "seen_natural"),
+    ("under PGD-10", VERMILION, "s", "under_attack", "seen_under_attack"),
+)
+"""Label, colour, marker, and the fields of an epoch held out and trained on."""
 
 
 def draw(history: Sequence[Epoch]) -> "Figure":
-    """Return a figure of a history: solid lines for examples held out, dashed ones for those trained on."""
-    panels = 3 if all(epoch.quantities is not None for epoch in history) else 2
-    figure = results.new_figure(4.2 * panels, 3.6)
+    """Return a figure of a history: training loss, accuracies, and the three quantities where they are known.
+
+    Filled markers and solid lines are of examples held out, open markers and dashed lines of those trained on. Where no
+    epoch has a certificate, nothing is known of two quantities, and a line below the panels says why.
+    """
+    proved = any(epoch.certified and epoch.quantities is not None for epoch in history)
+    panels = 3 if proved else 2
+    figure = new_figure(4.4 * panels, 3.9)
     axes = figure.subplots(1, panels)
     for axis in axes:
         axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlabel("epoch")
     epochs = [epoch.epoch for epoch in history]
-    axes[0].plot(epochs, [epoch.loss for epoch in history], marker=".")
-    axes[0].set(xlabel="epoch", ylabel="training loss")
+    axes[0].plot(epochs, [epoch.loss for epoch in history], color=BLACK, marker="o", markersize=3)
+    axes[0].set(ylabel="training loss (mean per example)")
+    axes[0].set_ylim(bottom=min(0.0, axes[0].get_ylim()[0]))
     _accuracies(axes[1], history, epochs)
-    if panels == 3:
+    if proved:
         _quantities(axes[2], history)
+    elif history[-1].quantities is not None:
+        figure.supxlabel(_nothing_proved(history[-1]), fontsize=SMALL)
     return figure
 
 
 def _accuracies(axis: "Axes", history: Sequence[Epoch], epochs: list[int]) -> None:
-    for colour, label, held, seen in (
-        ("C0", "natural", "natural", "seen_natural"),
-        ("C1", "under PGD-10", "under_attack", "seen_under_attack"),
-    ):
+    for label, colour, mark, held, seen in ACCURACIES:
         if getattr(history[0], held) is not None:
-            axis.plot(epochs, [getattr(e, held) for e in history], color=colour, marker=".", label=label)
-            axis.plot(epochs, [getattr(e, seen) for e in history], color=colour, linestyle="--", linewidth=0.8)
-    proved = [(epoch.epoch, epoch.certified) for epoch in history if epoch.certified]
+            style = {"color": colour, "marker": mark, "markersize": 3.5}
+            axis.plot(epochs, [getattr(e, held) for e in history], label=f"{label}, held out", **style)
+            seen_at = [getattr(e, seen) for e in history]
+            open_marks = {"linestyle": "--", "linewidth": 0.9, "markerfacecolor": "white", **style}
+            axis.plot(epochs, seen_at, label=f"{label}, trained on", **open_marks)
+    proved = [(epoch.epoch, epoch.certified) for epoch in history if epoch.certified is not None]
     if proved:
-        axis.plot(*zip(*proved, strict=True), "C2.-", label="certified")
-    axis.set(xlabel="epoch", ylabel="accuracy: held out, trained on (- -)", ylim=(0, 1))
-    _legend_above(axis)
+        axis.plot(
+            *zip(*proved, strict=True), color=GREEN, linestyle="-.", marker="^", markersize=3.5, label="certified"
+        )
+    axis.set(ylabel="accuracy", ylim=(-0.02, 1.02))
+    legend_above(axis, columns=2)
 
 
 def _quantities(axis: "Axes", history: Sequence[Epoch]) -> None:
-    """Draw the three quantities as bands over the epochs with certificates; if there are none, say why."""
-    proved = [(epoch.epoch, epoch.quantities) for epoch in history if epoch.certified and epoch.quantities]
-    axis.set(xlabel="epoch", ylabel="joint 95% intervals")
-    if not proved:
-        axis.set(xticks=[], yticks=[], xlabel="", ylabel="")
-        axis.text(0.5, 0.5, _nothing_proved(history[-1]), ha="center", va="center", transform=axis.transAxes)
-        return
-    epochs = [epoch for epoch, _ in proved]
-    for i, (name, (label, style)) in enumerate(QUANTITIES.items()):
+    """Draw the intervals of the three quantities at the epochs with certificates; at others they are trivial."""
+    proved = [(e.epoch, e.quantities) for e in history if e.certified and e.quantities is not None]
+    for name, (label, colour, mark, beside) in QUANTITIES.items():
+        at = [epoch + beside for epoch, _ in proved]
         lows, highs = ([getattr(getattr(q, name), end) for _, q in proved] for end in ("low", "high"))
-        axis.fill_between(epochs, lows, highs, color=f"C{i}", alpha=0.15)
-        axis.plot(epochs, lows, color=f"C{i}", marker=".", label=label, **style)
-        axis.plot(epochs, highs, color=f"C{i}", marker=".", **style)
-    axis.axhline(0.0, color="black", linewidth=0.5)
-    _legend_above(axis)
+        axis.vlines(at, lows, highs, color=colour, linewidth=min(1.6, 40.0 / len(at)))
+        for ends, named in ((lows, label), (highs, None)):
+            axis.plot(at, ends, color=colour, marker=mark, markersize=3.5, linestyle="none", label=named)
+    axis.axhline(0.0, color=BLACK, linewidth=0.5)
+    axis.set(ylabel="joint 95% intervals of risks")
+    legend_above(axis, columns=3)
 
 
 def _nothing_proved(last: Epoch) -> str:
-    """Return what is known of the three quantities without certificates, in a few short lines."""
-    optimal = "" if last.quantities is None else f"\n\noptimal risk: at least {last.quantities.optimal.low:.4f}"
-    reason = textwrap.fill(last.certificates, 40)
-    text = "gap and excess risk are not known:\nthe attack bounds robust risks from below only"
-    return f"{text}\n\n{reason}{optimal}"
-
-
-def _legend_above(axis: "Axes") -> None:
-    """Put the legend above the axes, where it hides no line."""
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize="small")
+    """Return what is known of the three quantities without certificates, in short lines."""
+    optimal = "" if last.quantities is None else f" Optimal risk: at least {last.quantities.optimal.low:.4f}."
+    known = "Generalisation gap and excess risk are not known: the attack bounds robust risks from below only"
+    return textwrap.fill(f"{known} ({last.certificates}).{optimal}", 120)

@@ -10,8 +10,8 @@ from epsball.attacks import PGD, attack
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import SoundnessError
+from epsball.recipe import Recipe
 from epsball.risk import Bracket
-from epsball.training.engine.recipe import Recipe
 from epsball.training.processes import Processes
 
 METHOD = PGD(steps=10)

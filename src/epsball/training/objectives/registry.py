@@ -6,6 +6,7 @@ from typing import Any
 
 from epsball.ball import Ball
 from epsball.errors import InputError, lookup, nearest
+from epsball.models.own_code import made, own_object, takes
 from epsball.option_text import read_options, split_options
 from epsball.training.objectives.awp import AWP
 from epsball.training.objectives.cascade import Cascade
@@ -36,12 +37,12 @@ OBJECTIVES: dict[str, type] = {
 
 
 def named(name: str) -> type:
-    """Return the class of objectives registered under a name.
+    """Return the class of objectives registered under a name, or the one that ``FILE.py:NAME`` names.
 
     Raises
     ------
     InputError
-        If no objective has that name.
+        If no objective has that name, or the file holds none.
 
     Examples
     --------
@@ -49,11 +50,26 @@ def named(name: str) -> type:
     >>> eb.training.named("fgsm-rs").__name__
     'FGSMRS'
     """
-    return lookup(OBJECTIVES, name, "objective")
+    own = own_object(name, "objective")
+    if own is None:
+        return lookup(OBJECTIVES, name, "objective")
+    if not isinstance(own, type) or not _is_objective(own):
+        raise InputError(
+            f"{name} is not a class of objectives: one has a name and __call__(self, module, x, y, context), or "
+            "inherits from epsball.training.Adversarial and has a name, search and losses."
+        )
+    return own
+
+
+def _is_objective(kind: type) -> bool:
+    """Return whether a class has a name and a call that gives the losses of a batch."""
+    called = next((vars(base)["__call__"] for base in kind.__mro__ if "__call__" in vars(base)), None)
+    batch = ("self", "module", "x", "y", "context")
+    return isinstance(getattr(kind, "name", None), str) and called is not None and takes(called, *batch)
 
 
 def resolve(objective: str | Objective, ball: Ball | None, **parts: Any) -> Objective:
-    """Return the objective itself, or build the one that a text ``NAME[,option=value]...`` names.
+    """Return the objective itself, or build the one that a text ``NAME[,option=value]...`` names; NAME or FILE.py:NAME.
 
     Parameters
     ----------
@@ -97,7 +113,7 @@ def _wrapped(options: dict[str, str], ball: Ball | None, parts: Mapping[str, Any
 def _built(name: str, options: dict[str, str], ball: Ball | None, parts: Mapping[str, Any]) -> Objective:
     kind = named(name)
     given = {key: part for key, part in parts.items() if part is not None}
-    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    fields = _defaults(kind)
     for key in (*options, *given):
         if key not in fields:
             takes = ", ".join(fields) or "no options"
@@ -110,10 +126,19 @@ def _built(name: str, options: dict[str, str], ball: Ball | None, parts: Mapping
     for key, default in fields.items():
         if key not in values and default is dataclasses.MISSING:
             raise InputError(f"the objective '{name}' needs {key}: give it.")
-    return kind(**values)
+    return kind(**values) if name in OBJECTIVES else made(kind, name, "objective", **values)
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """Return the default of every option, MISSING where it has none; a class that is not a dataclass has no options."""
+    if not dataclasses.is_dataclass(kind):
+        return {}
+    return {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(kind)
+    }
 
 
 def _read(name: str, kind: type, options: Mapping[str, str]) -> dict[str, Any]:
     """Return options given as texts, each read as the type of its field's default."""
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    return read_options(f"the objective '{name}'", defaults, options)
+    return read_options(f"the objective '{name}'", _defaults(kind), options)

@@ -15,6 +15,7 @@ from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.files import write_atomically, write_json
 from epsball.models.card import Card
+from epsball.models.own_code import own_files
 from epsball.results import jsonable
 from epsball.training.engine.optimisers import describe_optimiser
 from epsball.training.engine.step import Task
@@ -82,11 +83,16 @@ def save(card: Card, module: torch.nn.Module, history: Sequence[Epoch], folder: 
 
 
 def options(objective: Objective) -> dict[str, Any]:
-    """Return an objective's name and options in JSON's types; a network is recorded by its fingerprint."""
+    """Return an objective's name and options in JSON's types; a network is recorded by its fingerprint.
+
+    One of the user's own is recorded with the hashes of its files.
+    """
+    files = own_files(objective)
+    named = {"name": objective.name} if files is None else {"name": objective.name, "files": files}
     if not dataclasses.is_dataclass(objective):
-        return {"name": objective.name}
+        return named
     values = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
-    return {"name": objective.name, **{name: _option(value) for name, value in values.items()}}
+    return {**named, **{name: _option(value) for name, value in values.items()}}
 
 
 def _option(value: Any) -> Any:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsball.ball import parse_radius
-from epsball.ball.radius import format_radius, simplest_fraction
 from epsball.errors import InputError
+from epsball.radius import format_radius, simplest_fraction
 
 FINITE = st.floats(0, allow_infinity=False, allow_nan=False)
 

@@ -1,0 +1,1 @@
+"""The chapter's experiments: what is trained and measured for it."""

@@ -1,0 +1,1 @@
+"""Drawings of landscapes: slices, maps, surfaces, and pages of them."""

@@ -1,0 +1,1 @@
+"""Defences of a kind rather than of a paper: one file each."""

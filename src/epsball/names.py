@@ -1,0 +1,41 @@
+"""The values that named options take, as `Literal` types: one place for the library and for the command line.
+
+This module imports nothing heavy, so that the command line's help and its complaints cost next to nothing.
+"""
+
+from typing import Literal
+
+NormName = Literal["linf", "l2", "l1"]
+"""The norms."""
+
+Precision = Literal["float32", "bf16"]
+"""The arithmetic of a search or of a training."""
+
+Stop = Literal["first", "never"]
+"""When an example leaves a search: at its first witness, or when the attack has run to its end."""
+
+Semantics = Literal["float32", "real"]
+"""What a certificate is about: the deployed float32 network, or the real-valued function of its weights."""
+
+MethodName = Literal[
+    "auto", "interval", "ibp", "lipschitz", "crown-ibp", "forward", "crown", "optimised", "alpha-crown"
+]
+"""The methods of certificates."""
+
+NoCertificates = Literal["none"]
+"""An audit without certificates."""
+
+EffortName = Literal["quick", "standard", "full"]
+"""The efforts of an audit."""
+
+KernelName = Literal["linear", "rbf"]
+"""The kernels of a similarity."""
+
+Estimator = Literal["debiased", "plain"]
+"""The estimators of HSIC."""
+
+OptimiserName = Literal["sgd", "adam"]
+"""The optimisers of a training."""
+
+ScheduleName = Literal["constant", "cosine", "piecewise", "one-cycle"]
+"""The schedules of the learning rate."""
