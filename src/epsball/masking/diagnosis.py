@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from epsball import results
+from epsball import figures, results
 from epsball.masking.check import Finding
 from epsball.masking.planted import Power
 from epsball.masking.verdict import Verdict, reasons_of
@@ -154,8 +154,8 @@ class Diagnosis(results.Result):
             [max(0.0, v - i.low) for v, i in zip(values, intervals, strict=True)],
             [max(0.0, i.high - v) for v, i in zip(values, intervals, strict=True)],
         ]
-        colours = ["tab:red" if name == "reported" else "tab:blue" for name in names]
+        colours = [figures.VERMILION if name == "reported" else figures.SKY for name in names]
         axes.barh(names, values, color=colours, xerr=spread, error_kw={"capsize": 3, "linewidth": 0.8})
-        axes.axvline(self.reported, color="black", linestyle=":", linewidth=0.8)
+        axes.axvline(self.reported, color=figures.BLACK, linestyle=":", linewidth=0.8)
         axes.set(xlim=(0, 1), xlabel=f"accuracy on {self.examples} examples", title=f"verdict: {self.verdict}")
         return figure
