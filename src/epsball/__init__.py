@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from epsball.errors import UnsupportedOperation as UnsupportedOperation
     from epsball.limits import OptimalRisk as OptimalRisk
     from epsball.limits import optimal_risk as optimal_risk
+    from epsball.masking import Diagnosis as Diagnosis
+    from epsball.masking import diagnose as diagnose
     from epsball.masking.landscape import Landscape as Landscape
     from epsball.masking.landscape import landscape as landscape
     from epsball.similarity import Similarities as Similarities
@@ -70,6 +72,7 @@ _HOMES = {
     "Certificates": "certificates",
     "Chain": "auditing",
     "Classifier": "classifier",
+    "Diagnosis": "masking",
     "EpsballError": "errors",
     "InputError": "errors",
     "Interval": "statistics",
@@ -88,6 +91,7 @@ _HOMES = {
     "audit": "auditing",
     "certify": "certificates",
     "cka": "similarity",
+    "diagnose": "masking",
     "landscape": "masking.landscape",
     "optimal_risk": "limits",
     "sensitivity": "attacks",

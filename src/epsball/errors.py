@@ -32,6 +32,14 @@ class NoGradientError(ModelError):
     """A model that passes no gradient to its input when one is needed (exit code 3)."""
 
 
+class RandomModelError(ModelError):
+    """A model that answers the same input differently (exit code 3)."""
+
+
+class BatchDependenceError(ModelError):
+    """A model whose logits of an example depend on the rest of its batch (exit code 3)."""
+
+
 class UnsupportedOperation(EpsballError):
     """An operation for which a method has no rule (exit code 4)."""
 

@@ -3,10 +3,12 @@
 import json
 
 import pyarrow
+import pytest
 
 from epsball.cli import main
 
 
+@pytest.mark.slow
 def test_figures_numbers_and_page_are_written(card, surrogate, tmp_path, capsys):
     words = ["landscape", str(card), "digits,split=test", "--ball", "linf:0.1", "--against", str(surrogate)]
     assert main([*words, "--examples", "1", "--points", "9", "--method", "pgd", "--out", str(tmp_path)]) == 0
@@ -18,6 +20,12 @@ def test_figures_numbers_and_page_are_written(card, surrogate, tmp_path, capsys)
     assert "<script" not in (tmp_path / "landscape.html").read_text()
     with pyarrow.ipc.open_file(str(tmp_path / "points.arrow")) as table:
         assert table.read_all().num_rows == 2 * 81
+
+
+def test_numbers_are_printed_without_a_folder(card, capsys):
+    words = ["landscape", str(card), "digits,split=test", "--ball", "linf:0.1", "--examples", "1", "--points", "5"]
+    assert main([*words, "--method", "pgd", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["directions"] == ["gradient", "witness"]
 
 
 def test_a_direction_nobody_knows_is_bad_input(card, capsys):

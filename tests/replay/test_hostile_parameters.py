@@ -191,18 +191,18 @@ def test_every_attribute_is_required_and_none_is_unknown(kind):
         key: list(value) if isinstance(value, tuple) else value
         for key, value in dataclasses.asdict(VALID[kind]).items()  # pyright: ignore[reportArgumentType]
     }
-    assert fault(kind, written) is None
+    assert fault(kind, written, ["x"]) is None
     for key in written:
-        assert fault(kind, {name: value for name, value in written.items() if name != key})
-        assert fault(kind, {**written, key: object()})
-    assert fault(kind, {**written, "other": 1})
+        assert fault(kind, {name: value for name, value in written.items() if name != key}, ["x"])
+        assert fault(kind, {**written, key: object()}, ["x"])
+    assert fault(kind, {**written, "other": 1}, ["x"])
 
 
 def test_a_mode_of_padding_that_is_not_known_is_refused():
     pad = {"widths": [1, 1], "mode": "reflect", "value": 0.0}
-    assert fault("Pad", pad) is None
-    assert fault("Pad", {**pad, "mode": "symmetric"})
-    assert fault("Pad", {**pad, "widths": [1]})
+    assert fault("Pad", pad, ["x"]) is None
+    assert fault("Pad", {**pad, "mode": "symmetric"}, ["x"])
+    assert fault("Pad", {**pad, "widths": [1]}, ["x"])
 
 
 IMPOSSIBLE = {

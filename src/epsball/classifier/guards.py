@@ -10,7 +10,7 @@ from collections.abc import Callable, Container
 import torch
 from torch import Tensor
 
-from epsball.errors import InputError, ModelError
+from epsball.errors import BatchDependenceError, InputError, ModelError, RandomModelError
 
 PROBED = 16
 """Rows on which a model is probed: from 16 on, a row's logits do not depend on the batch size."""
@@ -212,7 +212,7 @@ def difference(a: Tensor, b: Tensor) -> float:
 def _check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> None:
     change = difference(logits, forward(probe))
     if change > tolerance(logits):
-        raise ModelError(
+        raise RandomModelError(
             f"two identical calls differ by {change:.2g} of the logits' size: the model is random even in "
             "evaluation mode, or keeps state outside its attributes (a global variable). Remove that, or pass "
             "stochastic=True to judge by repetitions, or deterministic=True if it is neither."
@@ -226,7 +226,7 @@ def _check_batch_independence(forward: Callable[[Tensor], Tensor], probe: Tensor
     others = (2 * centre - probe[:half]).flip(0)
     change = difference(logits[:half], forward(torch.cat([probe[:half], others]))[:half])
     if change > min(100 * tolerance(logits), 0.1):
-        raise ModelError(
+        raise BatchDependenceError(
             f"the logits of an example change by {change:.2g} of their size with the rest of its batch: batch "
             "statistics in use? Use running statistics (evaluation mode), or another normalisation layer; if rows are "
             "independent all the same, say so: Classifier(..., batch='independent')."

@@ -18,6 +18,7 @@ from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
 from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
+from epsball.cli.diagnose import diagnose
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.landscape import landscape
@@ -55,7 +56,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
+for verb in (audit, attack, diagnose, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
     app.command(verb, help=flowing(described(verb)))
 app.command(train)
 app.command(figure)

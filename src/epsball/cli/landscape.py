@@ -41,7 +41,7 @@ class View:
     examples
         How many of the data's examples, from the first on.
     reach
-        Ends of the axes, in radii.
+        Ends of the axes, in radii; by default 1.5, or farther where a point that is marked lies farther out.
     points
         Points per axis, an odd number.
     """
@@ -49,7 +49,7 @@ class View:
     directions: str = "gradient,witness"
     method: str = "ensemble"
     examples: int = 4
-    reach: float = 1.5
+    reach: float | None = None
     points: int = 61
 
 

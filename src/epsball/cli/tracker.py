@@ -111,7 +111,7 @@ def about(seconds: float) -> str:
 
     Examples
     --------
-    >>> about(3.2), about(47), about(200), about(8000)
+    >>> about(3.2), about(47.0), about(200.0), about(8000.0)
     ('about 4 s', 'about 50 s', 'about 4 min', 'about 2 h 20 min')
     """
     if seconds <= 10:
@@ -130,7 +130,7 @@ def duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> duration(7.6), duration(72), duration(3700)
+    >>> duration(7.6), duration(72.0), duration(3700.0)
     ('7 s', '1 min 12 s', '1 h 1 min')
     """
     whole = int(seconds)

@@ -1,1 +1,4 @@
-"""Gradient masking: the geometry of a classifier's losses around its inputs, and what it says about attacks."""
+"""Gradient masking: whether a robustness number can be trusted, and the geometry of losses around inputs."""
+
+from epsball.masking.diagnose import diagnose as diagnose
+from epsball.masking.diagnosis import Diagnosis as Diagnosis

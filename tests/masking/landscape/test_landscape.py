@@ -29,8 +29,8 @@ def examples(module, count=3):
     return x, module(x).argmax(1)
 
 
-def small(module, text="linf:1/10", **options):
-    x, y = examples(module)
+def small(module, text="linf:1/10", count=3, **options):
+    x, y = examples(module, count)
     return eb.landscape(eb.Classifier(module), x, y, eb.Ball.parse(text), **{"points": 9, "method": "pgd", **options})
 
 
@@ -86,6 +86,13 @@ def test_the_first_direction_leads_to_fgsms_point_and_the_second_to_the_witness(
         assert ways[1].inside[0] < 0 < ways[1].inside[1] <= 1
 
 
+def test_axes_reach_every_point_that_lies_in_the_plane():
+    result = small(linear(), "linf:3/10")
+    assert float(result.axis[-1]) >= 1.5
+    assert all(max(abs(m.e1), abs(m.e2)) < float(result.axis[-1]) for marks in result.marks for m in marks)
+    assert float(small(linear(), reach=2.0).axis[-1]) == 2.0
+
+
 def test_a_given_direction_is_taken_as_it_is():
     direction = torch.zeros(DIMENSIONS)
     direction[4] = -3.0
@@ -97,7 +104,8 @@ def test_a_given_direction_is_taken_as_it_is():
 
 def test_results_do_not_depend_on_batches_and_seeds_fix_draws():
     first, second = (small(linear(), directions=("random", "curvature"), batch_size=rows) for rows in (16, 48))
-    assert torch.equal(first.margin, second.margin)
+    # A matrix product of another number of rows may round differently.
+    torch.testing.assert_close(first.margin, second.margin, rtol=0, atol=1e-6)
     assert torch.equal(first.v1, second.v1)
     other = small(linear(), directions=("random", "curvature"), seed=1)
     assert not torch.equal(first.v1, other.v1)
@@ -207,20 +215,20 @@ def test_directions_by_text():
 
 
 def test_tables_json_and_pages_stand_alone():
-    result = small(linear(), "linf:3/10")
+    result = small(linear(), "linf:3/10", count=1)
     json.dumps(result.to_json(), allow_nan=False)
     table, points = result.to_arrow(), result.points()
-    assert len(table) == 3
+    assert len(table) == 1
     assert "margin.gamma" in table.column_names
     assert "witness.e1" in table.column_names
-    assert len(points) == 3 * 81
+    assert len(points) == 81
     assert points.column("margin").to_pylist()[9 * 4 + 4] == float(result.margin[0, 4, 4])
     both = Landscapes(by_title={"<one>": result, "two": result})
     page = both.to_html("pair")
     assert "&lt;one&gt;" in page
     assert "<script" not in page
     assert "src=" not in page
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 2
     assert "witness" in str(both)
 
 

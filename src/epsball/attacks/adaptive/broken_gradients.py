@@ -49,7 +49,7 @@ class BrokenGradients(Attack):
     3. Square with 1,000 queries, and with 4,000 more where the margin fell to three quarters of the example's own.
     4. SPSA and NES: a short trial each, and a long run where the trial lowered the margin by a tenth.
 
-    An example that never breaks costs at most 16,500 passes.
+    An example that never breaks costs at most 15,600 passes.
 
     Parameters
     ----------

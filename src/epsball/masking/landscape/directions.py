@@ -28,7 +28,7 @@ NAMES: dict[str, str] = {
     "curvature": "of largest curvature",
     "given": "given",
 }
-"""What axes call them."""
+"""What notes call them."""
 
 _INDEPENDENT = 1e-4
 """Share of its length that a direction must have outside the first one to span a plane with it."""

@@ -1,5 +1,8 @@
 """`landscape`: the model along two directions around each example, with the numbers that a picture hides."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,7 +17,7 @@ from epsball.generator_state import preserved
 from epsball.masking.landscape import directions as named
 from epsball.masking.landscape.directions import Direction
 from epsball.masking.landscape.lines import lines
-from epsball.masking.landscape.marks import Found
+from epsball.masking.landscape.marks import Found, Mark
 from epsball.masking.landscape.numbers import numbers
 from epsball.masking.landscape.outline import box_outline, neighbourhood_outline
 from epsball.masking.landscape.plane import plane
@@ -33,7 +36,7 @@ def landscape(
     *,
     directions: tuple[Direction, Direction] = ("gradient", "witness"),
     method: str | Attack = "ensemble",
-    reach: float = 1.5,
+    reach: float | None = None,
     points: int = 61,
     seed: int = 0,
     batch_size: int | None = None,
@@ -57,7 +60,7 @@ def landscape(
     method
         The attack that looks for the witness, as for `attack`.
     reach
-        Ends of the axes, in radii.
+        Ends of the axes, in radii; None: 1.5, or farther if a point that is marked lies farther out.
     points
         Points per axis, odd, so that x is one of them.
     seed
@@ -95,7 +98,7 @@ def landscape(
     with preserved(seed if classifier.stochastic else None), classifier.in_use():
         classifier.check(x, y)
         subject = Subject.of(classifier, x, y, ball, seed)
-        return _landscape(subject, directions, attack, spaced(reach, points), batch_size)
+        return _landscape(subject, directions, attack, reach, points, batch_size)
 
 
 def _check(directions: object, reach: object, points: int, seed: int, batch_size: int | None) -> None:
@@ -103,7 +106,8 @@ def _check(directions: object, reach: object, points: int, seed: int, batch_size
         raise InputError(f"directions are {directions!r}; give two, as in ('gradient', 'witness').")
     for direction in directions:
         named.name_of(direction)
-    check_positive("reach", reach)
+    if reach is not None:
+        check_positive("reach", reach)
     check_count("points", points, unit="points per axis")
     if points < 3 or points % 2 == 0:
         raise InputError(f"points is {points}; give an odd number, at least 3, so that the example is one of them.")
@@ -112,10 +116,17 @@ def _check(directions: object, reach: object, points: int, seed: int, batch_size
 
 
 def _landscape(
-    subject: Subject, directions: tuple[Direction, Direction], attack: Attack, axis: Tensor, rows: int | None
+    subject: Subject,
+    directions: tuple[Direction, Direction],
+    attack: Attack,
+    reach: float | None,
+    points: int,
+    rows: int | None,
 ) -> Landscape:
     found = Found(subject, attack, directions)
     span = plane(subject, *(found.displacement(direction) for direction in directions))
+    marks = found.marks(span)
+    axis = spaced(_reach(marks) if reach is None else reach, points)
     sweep, heights = Sweep(subject, rows), []
     for i in range(len(subject)):
         heights.append(sweep.heights(i, (span.v1[i], span.v2[i]), axis, axis))
@@ -128,7 +139,7 @@ def _landscape(
         axis=axis,
         numbers=numbers(subject, found.fgsm.point, found.witness.point),
         lines=lines(sweep, subject, span, axis),
-        marks=found.marks(span),
+        marks=marks,
         outline=[neighbourhood_outline(*section) for section in sections],
         box=[box_outline(*section, float(axis[-1])) for section in sections],
         directions=(named.name_of(directions[0]), named.name_of(directions[1])),
@@ -139,3 +150,9 @@ def _landscape(
         ball=subject.ball,
         notes=found.notes(span.replaced),
     )
+
+
+def _reach(marks: Sequence[Sequence[Mark]]) -> float:
+    """Return ends of axes, a multiple of 1/4, that leave room around every mark."""
+    farthest = max((max(abs(mark.e1), abs(mark.e2)) for row in marks for mark in row), default=0.0)
+    return max(1.5, math.ceil(4 * 1.05 * farthest) / 4)

@@ -34,8 +34,8 @@ def draw_map(axes: "Axes", landscape: "Landscape", i: int, quantity: "Quantity")
         if max(abs(mark.e1), abs(mark.e2)) <= reach:
             axes.scatter([mark.e1], [mark.e2], zorder=5, **style.marker(mark, IN_PLANE))
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    axes.set_xlabel(style.axis_name(landscape, 0, orthogonal=True), fontsize=style.SMALL)
-    axes.set_ylabel(style.axis_name(landscape, 1, orthogonal=True), fontsize=style.SMALL)
+    axes.set_xlabel(style.axis_name(landscape, 0), fontsize=style.SMALL)
+    axes.set_ylabel(style.axis_name(landscape, 1), fontsize=style.SMALL)
     axes.tick_params(labelsize=style.TINY)
 
 

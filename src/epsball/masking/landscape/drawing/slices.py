@@ -38,7 +38,7 @@ def draw_slice(axes: "Axes", landscape: "Landscape", i: int, k: int, quantity: "
     axes.scatter([0.0], [f[middle]], zorder=5, **style.MARKERS["x"])
     _draw_end(axes, landscape, i, k, f)
     axes.set(xlim=(e[0], e[-1]), ylim=(low, high))
-    axes.set_xlabel(style.axis_name(landscape, k, orthogonal=False), fontsize=style.SMALL)
+    axes.set_xlabel(style.line_name(landscape, k), fontsize=style.SMALL)
     axes.set_ylabel(style.AXIS[quantity], fontsize=style.SMALL)
     axes.tick_params(labelsize=style.TINY)
 

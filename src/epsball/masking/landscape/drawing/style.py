@@ -45,6 +45,16 @@ MARKERS: dict[str, dict[str, Any]] = {
 }
 """Markers of points in the plane; of a point off it the nearest is drawn, grey."""
 
+NAMED = {
+    "gradient": "to FGSM's point",
+    "witness": "to the witness",
+    "second-witness": "to a second witness",
+    "random": "in a random direction",
+    "curvature": "along the largest curvature",
+    "given": "in the given direction",
+}
+"""What axes call the directions."""
+
 NAMES = {"x": "x", "FGSM": "FGSM's point"}
 """What legends call them, where not by their own name."""
 
@@ -111,14 +121,15 @@ def heights(landscape: "Landscape", quantity: "Quantity", i: int) -> Float64[Ten
     return torch.where(values.isfinite(), values, torch.nan)
 
 
-def axis_name(landscape: "Landscape", k: int, *, orthogonal: bool) -> str:
-    """Return the label of an axis."""
-    from epsball.masking.landscape.directions import NAMES as DIRECTIONS
+def line_name(landscape: "Landscape", k: int) -> str:
+    """Return the label of a slice's axis."""
+    return f"radii, {NAMED[landscape.directions[k]]}"
 
-    part = "orthogonal part of the direction " if orthogonal and k == 1 and landscape.directions[1] != "random" else ""
-    name = DIRECTIONS[landscape.directions[k]]
-    name = f"{name} direction" if landscape.directions[k] in ("random", "given") and not part else name
-    return f"$\\epsilon_{k + 1}$ (radii), {part}{name}"
+
+def axis_name(landscape: "Landscape", k: int) -> str:
+    """Return the label of an axis of the plane; the second direction was made orthogonal to the first."""
+    across = ", $\\perp\\epsilon_1$" if k == 1 else ""
+    return f"$\\epsilon_{k + 1}$ (radii), {NAMED[landscape.directions[k]]}{across}"
 
 
 def legend_order(names: Sequence[str]) -> list[str]:

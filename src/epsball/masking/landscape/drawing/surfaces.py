@@ -13,7 +13,7 @@ from epsball.masking.landscape.marks import IN_PLANE
 if TYPE_CHECKING:
     from epsball.masking.landscape.result import Landscape, Quantity
 
-_SIZE = 121
+_SIZE = 81
 _LIFT = 0.012
 _STEEP = 0.6
 _DARKEST = 0.55

@@ -1,0 +1,183 @@
+"""`epsball diagnose` against networks whose masking is known: confusion tables, power, and cost.
+
+    python -m epsball zoo train --out ZOO --mnist DIR --cifar10 DIR
+    python benchmarks/diagnosis.py ZOO [--half 1] [--only NAME ..] [--runs FOLDER]
+    python benchmarks/diagnosis.py --print [--runs FOLDER]
+
+The truth about a network is fixed on the first 200 test images: it is masked where PGD on the cross-entropy, 100 steps
+from 5 starts, stands at least .10 above the best of all attacks known here (PGD itself, the ensemble, what the
+diagnosis tries, and the attack that was written against its defence); it is honest where that is at most .02; between
+the two it is reported and not judged. Each network's measurements are one file, so that a run goes on where it stopped.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import epsball as eb
+from diagnosed_networks import NETWORKS, Network
+from epsball.files import write_json
+from epsball.generator_state import preserved
+from epsball.masking.diagnose import trial_of
+from epsball.masking.measurements.plain import PlainPGD
+from epsball.masking.planted import power
+from epsball.masking.zoo import DEFENCES
+from epsball.statistics import clopper_pearson
+from harness import single_threaded
+
+MASKED, HONEST = 0.10, 0.02
+"""The truth, by the gap between plain PGD and the best attack."""
+
+WEAK = ("pgd,steps=7", "pgd,steps=40")
+"""Weak evaluations, whose power is measured where the network is masked."""
+
+
+def main() -> None:
+    """Measure what is missing, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("zoo", type=Path, nargs="?")
+    parser.add_argument("--half", type=int, choices=(1, 2))
+    parser.add_argument("--only", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/diagnosis"))
+    parser.add_argument("--print", action="store_true")
+    options = parser.parse_args()
+    single_threaded()
+    chosen = [NETWORKS[name] for name in options.only if options.half in (None, NETWORKS[name].half)]
+    if not options.print:
+        for network in chosen:
+            place = options.runs / f"{network.name.replace('/', '_').replace(' ', '__')}.json"
+            if not place.exists():
+                write_json(place, measure(network, options.zoo))
+                print(network.name, flush=True)
+    print(report([json.loads(file.read_text()) for file in sorted(options.runs.glob("*.json"))]))
+
+
+def measure(network: Network, zoo: Path) -> dict[str, Any]:
+    """Return the truth about a network, its diagnosis, and the power of weak evaluations on it."""
+    began = time.process_time()
+    classifier, x, y = network.load(zoo)
+    ball = eb.Ball.parse(network.ball)
+    found = eb.diagnose(classifier, x, y, ball)
+    diagnosed = time.process_time() - began
+    plain = broken_by(classifier, x, y, ball, PlainPGD())
+    best = plain | found.broken
+    if network.defence is not None:
+        left = torch.nonzero(~best)[:, 0]
+        best[left] |= broken_by(classifier, x[left], y[left], ball, DEFENCES[network.defence].adaptive(classifier))
+    gap = float((best.double() - plain.double()).mean())
+    return {
+        "name": network.name,
+        "half": network.half,
+        "truth": {"plain": accuracy(plain), "best": accuracy(best), "gap": gap},
+        "diagnosis": found.to_json(),
+        "weak": weak_powers(classifier, x, y, ball) if gap >= MASKED and not found.random else {},
+        "seconds": {"diagnosis": diagnosed, "all": time.process_time() - began},
+    }
+
+
+def broken_by(classifier: eb.Classifier, x: Tensor, y: Tensor, ball: eb.Ball, method: eb.attacks.Attack) -> Tensor:
+    """Return which examples an attack breaks; none but the misclassified where the model passes no gradient."""
+    if len(x) == 0:
+        return torch.zeros(0, dtype=torch.bool)
+    try:
+        return eb.attack(classifier, x, y, ball, method=method).broken
+    except eb.errors.NoGradientError:
+        return classifier(x).argmax(1) != y
+
+
+def accuracy(broken: Tensor) -> float:
+    """Return the share that stands."""
+    return 1.0 - float(broken.double().mean())
+
+
+def weak_powers(classifier: eb.Classifier, x: Tensor, y: Tensor, ball: eb.Ball) -> dict[str, Any]:
+    """Return how many planted witnesses weak evaluations find."""
+    out = {}
+    for text in WEAK:
+        trial = trial_of(classifier, x, y, ball, evaluation=text)
+        trial.suspicious = True
+        with preserved(), trial.classifier.in_use():
+            found = trial.measured(power)
+        out[text] = None if found is None else {"planted": found.planted, "found": found.found}
+    return out
+
+
+def report(rows: Sequence[dict[str, Any]]) -> str:
+    """Return a line per network, then both halves' tables."""
+    lines = [
+        "| network | half | plain PGD | best | gap | truth | verdict | reasons | reported | power | passes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in sorted(rows, key=lambda row: (row["half"], -row["truth"]["gap"])):
+        found, truth = row["diagnosis"], row["truth"]
+        power = found["power"]
+        lines.append(
+            f"| {row['name']} | {row['half']} | {truth['plain']:.3f} | {truth['best']:.3f} | {truth['gap']:.3f} | "
+            f"{truth_of(row)} | {found['verdict']} | {', '.join(found['reasons'])} | "
+            f"{found['accuracy']['reported']:.3f} | "
+            f"{'' if power is None else f'''{power['found']} of {power['planted']}'''} | {cost(row):.2f} |"
+        )
+    for half in (1, 2):
+        lines += ["", f"## Half {half}", "", *confusion([row for row in rows if row["half"] == half])]
+    return "\n".join([*lines, "", *further(rows)])
+
+
+def truth_of(row: dict[str, Any]) -> str:
+    """Return masked, honest or between."""
+    gap = row["truth"]["gap"]
+    return "masked" if gap >= MASKED - 1e-9 else "honest" if gap <= HONEST + 1e-9 else "between"
+
+
+def cost(row: dict[str, Any]) -> float:
+    """Return all passes over the evaluation's."""
+    passes = row["diagnosis"]["passes"]
+    return passes["all"] / passes["evaluation"]
+
+
+def confusion(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return truth against verdict, with exact intervals of the shares."""
+    lines = ["| truth | sound | suspect | masked |", "| --- | --- | --- | --- |"]
+    for truth in ("honest", "between", "masked"):
+        verdicts = [row["diagnosis"]["verdict"] for row in rows if truth_of(row) == truth]
+        cells = []
+        for verdict in ("sound", "suspect", "masked"):
+            count = verdicts.count(verdict)
+            cells.append(f"{count} {clopper_pearson(count, len(verdicts))}" if verdicts else "0")
+        lines.append(f"| {truth} ({len(verdicts)}) | {' | '.join(cells)} |")
+    return lines
+
+
+def further(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what else is promised: reported accuracy of the masked, power, and cost."""
+    masked = [row for row in rows if truth_of(row) == "masked"]
+    honest = [row for row in rows if truth_of(row) == "honest"]
+    over = [(row["diagnosis"]["accuracy"]["reported"] - row["truth"]["best"], row["name"]) for row in masked]
+    powers = [row["diagnosis"]["power"] for row in honest if row["diagnosis"]["power"]]
+    found, planted = (sum(power[name] for power in powers) for name in ("found", "planted"))
+    lines = []
+    if over:
+        lines.append(f"reported accuracy of masked networks above the best known: at most {max(over)}")
+    if planted:
+        interval = clopper_pearson(found, planted)
+        low = min(power["interval"]["low"] for power in powers)
+        lines.append(
+            f"power on {len(powers)} honest networks: {found} of {planted} {interval}; least lower end {low:.3f}"
+        )
+    for text in WEAK:
+        weak = [(row["weak"][text], row["name"]) for row in masked if row["weak"].get(text)]
+        shares = sorted((power["found"] / power["planted"], name) for power, name in weak)
+        lines.append(f"power of {text} on masked networks: {[(round(share, 2), name) for share, name in shares]}")
+    if honest:
+        lines.append(f"passes on honest networks: at most {max((cost(row), row['name']) for row in honest)}")
+    lines.append(f"passes on all: at most {max(((cost(row), row['name']) for row in rows), default=None)}")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

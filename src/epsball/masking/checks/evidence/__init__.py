@@ -1,0 +1,1 @@
+"""What is known of the evaluation apart from gradients and races."""

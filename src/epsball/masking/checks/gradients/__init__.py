@@ -1,0 +1,1 @@
+"""What gradients are worth, and the shape of the margin."""

@@ -1,0 +1,1 @@
+"""What the model does beside mapping inputs to logits."""

@@ -1,0 +1,40 @@
+"""`examine`: makes the measurements in their order, follows suspicions, and asks the checks."""
+
+from epsball import progress
+from epsball.masking.check import Finding
+from epsball.masking.checks.registry import CHECKS
+from epsball.masking.measurements.ceiling import ceiling
+from epsball.masking.measurements.corners import corners
+from epsball.masking.measurements.escalation import distrusted, escalation
+from epsball.masking.measurements.gradients import gradients
+from epsball.masking.measurements.instability import instability
+from epsball.masking.measurements.path import path
+from epsball.masking.measurements.plain import AT_STAKE, at_stake, plain_race
+from epsball.masking.measurements.shape import shape
+from epsball.masking.measurements.wider import wider
+from epsball.masking.planted import power
+from epsball.masking.trial import Trial
+
+ORDER = (path, wider, instability, shape)
+"""Measurements that decide little, made last of what passes are left: power comes before them."""
+
+
+def examine(trial: Trial) -> tuple[Finding, ...]:
+    """Return the findings of all checks, in their order; for use inside ``classifier.in_use()``.
+
+    First what tells whether the evaluation can be trusted at all. Where it cannot, the attacks that this calls for
+    are tried, and only then it is measured how far plain PGD stands above the best attack.
+    """
+    trial.run_examined()
+    for measure in (gradients, ceiling, corners):
+        trial.measured(measure)
+    trial.suspicious |= distrusted(trial) or trial.measured(corners).fell > 0
+    trial.suspicious |= trial.measured(at_stake) >= AT_STAKE
+    trial.measured(escalation)
+    trial.measured(plain_race)
+    trial.measured(power)
+    for number, measure in enumerate(ORDER):
+        trial.measured(measure)
+        progress.report("diagnosis", number + 1, len(ORDER))
+    trial.accuracy["reported"] = min(trial.accuracy.values())
+    return tuple(Finding.of(check, check.ask(trial)) for check in CHECKS)

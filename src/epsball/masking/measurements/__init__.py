@@ -1,0 +1,1 @@
+"""What checks measure: functions of a trial, each made once and shared."""
