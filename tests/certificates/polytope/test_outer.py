@@ -57,6 +57,7 @@ def problem(seed: int, norm: str, arithmetic=REAL) -> Problem:
     return problem_of(capture(residual(seed), (1, 4, 4)), x, ball, arithmetic=arithmetic)
 
 
+@pytest.mark.slow
 @settings(max_examples=9)
 @given(seed=st.integers(0, 3000))
 def test_with_the_same_intermediate_bounds_the_program_is_nowhere_below_the_ascent_nor_that_below_a_sweep(seed):
