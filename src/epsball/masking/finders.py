@@ -27,4 +27,7 @@ BEGINNINGS: dict[str, Kind] = {
 
 def kind_of(by: str | None) -> Kind:
     """Return how an attack of that name searches: by another gradient, where nothing else is known of it."""
-    return next((kind for begin, kind in BEGINNINGS.items() if (by or "").startswith(begin)), "adaptive")
+    for begin, kind in BEGINNINGS.items():
+        if (by or "").startswith(begin):
+            return kind
+    return "adaptive"

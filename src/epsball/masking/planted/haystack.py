@@ -27,6 +27,12 @@ class Haystack(nn.Module):
         Its norm says which example is nearest.
     """
 
+    centres: Tensor
+    mean: Tensor
+    weight: Tensor
+    threshold: Tensor
+    scale: Tensor
+
     def __init__(self, network: nn.Module, needles: Needles, number: int, x: Tensor, ball: Ball) -> None:
         super().__init__()
         self.network = network
