@@ -361,3 +361,12 @@ def test_many_batches_are_summed_in_at_most_32_parts():
     assert found.replicates.shape == (32, 1, 1)
     exact = cka(model, other, x)
     assert float((found.matrix - exact.matrix).abs()) < 4 * float(found.error)
+
+
+def test_a_network_without_a_representation_is_refused():
+    class Rounded(nn.Module):
+        def forward(self, x):
+            return (10 * x).long()
+
+    with pytest.raises(InputError, match="no layer of model_a returns a floating-point feature vector"):
+        cka(Rounded(), Rounded(), torch.rand(8, 5))

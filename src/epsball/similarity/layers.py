@@ -100,8 +100,13 @@ def select_layers(layers: Sequence[Layer], choice: Choice, modules: Sequence[str
     Raises
     ------
     InputError
-        If the choice is none of these, or a pattern names no layer.
+        If the choice is none of these, a pattern names no layer, or the network has none.
     """
+    if not layers:
+        raise InputError(
+            f"no layer of {model} returns a floating-point feature vector per row, so it has no representation to "
+            "compare. Return the features before they are rounded, converted to integers or summed over the rows."
+        )
     if choice == "all":
         return [layer for layer in layers if not layer.repeats] or list(layers[-1:])
     if choice == "stages":
