@@ -18,7 +18,18 @@ Semantics = Literal["float32", "real"]
 """What a certificate is about: the deployed float32 network, or the real-valued function of its weights."""
 
 MethodName = Literal[
-    "auto", "interval", "ibp", "lipschitz", "crown-ibp", "forward", "crown", "optimised", "alpha-crown"
+    "auto",
+    "interval",
+    "ibp",
+    "lipschitz",
+    "crown-ibp",
+    "forward",
+    "crown",
+    "optimised",
+    "alpha-crown",
+    "wong-kolter",
+    "lp",
+    "lp-tight",
 ]
 """The methods of certificates."""
 
