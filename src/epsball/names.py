@@ -36,6 +36,12 @@ MethodName = Literal[
 NoCertificates = Literal["none"]
 """An audit without certificates."""
 
+NoiseName = Literal["gaussian", "laplace", "uniform"]
+"""The noises of a smoothed classifier."""
+
+ShareBound = Literal["sequence", "fixed"]
+"""How the share of the top class is bounded: at every number of samples at once, or after a fixed number."""
+
 EffortName = Literal["quick", "standard", "full"]
 """The efforts of an audit."""
 
