@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from epsball.attacks import sensitivity as sensitivity
     from epsball.auditing import Audit as Audit
     from epsball.auditing import Chain as Chain
+    from epsball.auditing import Comparison as Comparison
     from epsball.auditing import audit as audit
+    from epsball.auditing import compare as compare
     from epsball.ball import Ball as Ball
     from epsball.certificates import Certificates as Certificates
     from epsball.certificates import certify as certify
@@ -75,6 +77,7 @@ _HOMES = {
     "Certificates": "certificates",
     "Chain": "auditing",
     "Classifier": "classifier",
+    "Comparison": "auditing",
     "Diagnosis": "masking",
     "EpsballError": "errors",
     "InputError": "errors",
@@ -95,6 +98,7 @@ _HOMES = {
     "audit": "auditing",
     "certify": "certificates",
     "cka": "similarity",
+    "compare": "auditing",
     "diagnose": "masking",
     "landscape": "masking.landscape",
     "optimal_risk": "limits",

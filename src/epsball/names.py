@@ -45,6 +45,9 @@ ShareBound = Literal["sequence", "fixed"]
 EffortName = Literal["quick", "standard", "full"]
 """The efforts of an audit."""
 
+TableFormat = Literal["text", "markdown", "latex", "csv", "json"]
+"""How a table is printed."""
+
 KernelName = Literal["linear", "rbf"]
 """The kernels of a similarity."""
 

@@ -69,8 +69,8 @@ class RunFolder:
         if not self.done(shard):
             return None
         try:
-            table = _read_arrow(self._file("evidence", shard, "arrow"))
-            ledger = _read_arrow(self._file("ledger", shard, "arrow"))
+            table = read_arrow(self._file("evidence", shard, "arrow"))
+            ledger = read_arrow(self._file("ledger", shard, "arrow"))
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
         evidence = ShardEvidence(table=table, ledger=ledger, witnesses=lambda: self._witnesses(shard))
@@ -116,7 +116,7 @@ def _require_same(record: Path, now: dict[str, Any]) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another folder.") from error
     present = now["identity"]
-    shown = list(_differences(then, present))
+    shown = list(differences(then, present))
     if not shown and not same_probe(probe, now["probe"]):
         shown = ["the model's code: its first margins differ, though its weights are the same"]
     if shown:
@@ -125,7 +125,7 @@ def _require_same(record: Path, now: dict[str, Any]) -> None:
         )
 
 
-def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
+def differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
     """Yield what differs between two records, down to the option of the link that differs."""
     if then == now:
         return
@@ -136,7 +136,7 @@ def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
         yield f"{name}: there {_shown(then)}, now {_shown(now)}"
         return
     for key in {**then, **now}:
-        yield from _differences(then.get(key), now.get(key), f"{name}.{key}" if name else key)
+        yield from differences(then.get(key), now.get(key), f"{name}.{key}" if name else key)
 
 
 def _shown(value: Any) -> str:
@@ -149,7 +149,8 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def _read_arrow(path: Path) -> "pyarrow.Table":
+def read_arrow(path: Path) -> "pyarrow.Table":
+    """Return the table in an Arrow file."""
     import pyarrow
 
     with pyarrow.OSFile(str(path), "rb") as source:

@@ -16,6 +16,7 @@ from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
+from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
 from epsball.cli.diagnose import diagnose
@@ -64,6 +65,7 @@ for verb in (
     certify,
     replay,
     smooth,
+    compare,
     fingerprint,
     card,
     limit,
