@@ -154,9 +154,12 @@ def test_methods_on_the_command_line(tmp_path, capsys):
     assert "runs: a: 4, b: 4" in capsys.readouterr().out
 
 
-def test_other_attacks_are_noted(tmp_path):
-    a = recorded(tmp_path / "a")
+def test_a_network_is_not_better_under_another_attack(tmp_path):
+    a = recorded(tmp_path / "a", broken=range(30))
     b = recorded(tmp_path / "b", network="b", links={"attack": {"type": "FGSM"}})
+    found = {d.place: d for d in eb.compare([a, b]).differences}["accuracy under attack"]
+    assert found.adjusted < 0.001
+    assert found.better is None
     assert "b was audited otherwise than a (attack: there PGD(), now FGSM())" in str(eb.compare([a, b]))
 
 

@@ -142,12 +142,24 @@ def _notes(runs: Sequence[RecordedRun]) -> Iterator[str]:
 
 def _between_networks(runs: Sequence[RecordedRun]) -> tuple[Difference, ...]:
     found = [
-        Difference(a=a.name, b=b.name, place=place, discordance=Discordance.of(first, second), adjusted=1.0)
+        Difference(
+            a=a.name,
+            b=b.name,
+            place=place,
+            discordance=Discordance.of(first, second),
+            adjusted=1.0,
+            alike=_alike([a, b], place),
+        )
         for a, b in combinations(runs, 2)
         for place, first, second in _pairs(a, b)
     ]
     adjusted = holm([difference.discordance.p for difference in found])
     return tuple(replace(difference, adjusted=p) for difference, p in zip(found, adjusted, strict=True))
+
+
+def _alike(runs: Sequence[RecordedRun], place: str) -> bool:
+    """Return whether a place was measured alike in all runs."""
+    return all(run.measured_by(place) == runs[0].measured_by(place) for run in runs)
 
 
 def _pairs(a: RecordedRun, b: RecordedRun) -> Iterator[tuple[str, Column, Column]]:
@@ -169,7 +181,12 @@ def _between_methods(methods: Mapping[str, Sequence[RecordedRun]]) -> tuple[Meth
             first, second = _values(methods[a], place, first=True), _values(methods[b], place, first=False)
             if first is not None and second is not None:
                 p = _p(first, second)
-                found.append(MethodDifference(a=a, b=b, place=place, values_a=first, values_b=second, p=p, adjusted=p))
+                alike = _alike([*methods[a], *methods[b]], place)
+                found.append(
+                    MethodDifference(
+                        a=a, b=b, place=place, values_a=first, values_b=second, p=p, adjusted=p, alike=alike
+                    )
+                )
     return tuple(_adjusted(found))
 
 

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool
 
+from epsball.auditing.chain import ATTACK, CERTIFIED
 from epsball.auditing.evidence import flags
 from epsball.auditing.folder import read_arrow
 from epsball.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow
+
+_LINKS = {ATTACK: ("attack", "diagnosis"), CERTIFIED: ("certificate",)}
+"""The links that decide a place of the chain."""
 
 Column = Bool[np.ndarray, " n"]
 
@@ -61,6 +65,11 @@ class RecordedRun:
     @cached_property
     def _flags(self) -> dict[str, Column]:
         return {name: column.numpy() for name, column in flags(self.table).items()}
+
+    def measured_by(self, place: str) -> object:
+        """Return what decided a place of the chain: the record of its links; None where nothing could differ."""
+        links = self.identity.get("links", {})
+        return [links.get(name) for name in _LINKS.get(place, ())]
 
     @property
     def natural(self) -> Column:

@@ -38,6 +38,8 @@ class Difference:
         On which examples they differ.
     adjusted
         The p-value, adjusted over places and pairs.
+    alike
+        Whether both were measured alike at this place: by the same attack, or by the same certificates.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class Difference:
     place: str
     discordance: Discordance
     adjusted: float
+    alike: bool = True
 
     @property
     def value(self) -> float:
@@ -65,8 +68,12 @@ class Difference:
 
     @property
     def better(self) -> str | None:
-        """The network that is better at this place, or None: at robust accuracy only where both ends say so."""
-        return _better(self.a, self.b, self.place, self.value, self.adjusted)
+        """The network that is better at this place, or None.
+
+        At robust accuracy only where both ends say so; elsewhere only where both were measured alike: an accuracy
+        under a weaker attack is higher, and no better.
+        """
+        return None if not self.alike else _better(self.a, self.b, self.place, self.value, self.adjusted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +91,8 @@ class MethodDifference:
     p, adjusted
         The exact two-sided p-value over all assignments of the runs, and adjusted over the pairs of methods; None
         where a method has fewer than `SEEDS` runs.
+    alike
+        Whether all runs were measured alike at this place.
 
     Examples
     --------
@@ -100,6 +109,7 @@ class MethodDifference:
     values_b: tuple[float, ...]
     p: float | None
     adjusted: float | None
+    alike: bool = True
 
     @property
     def value(self) -> float:
@@ -109,7 +119,11 @@ class MethodDifference:
     @property
     def better(self) -> str | None:
         """The method that is better at this place, or None."""
-        return None if self.adjusted is None else _better(self.a, self.b, self.place, self.value, self.adjusted)
+        return (
+            None
+            if self.adjusted is None or not self.alike
+            else _better(self.a, self.b, self.place, self.value, self.adjusted)
+        )
 
 
 def _better(a: str, b: str, place: str, value: float, p: float) -> str | None:
@@ -241,7 +255,8 @@ class Comparison(Result):
         }
         adjusted = {"adjusted": np.array([np.nan if d.adjusted is None else d.adjusted for d in found])}
         own = {name: np.array(values) for name, values in own.items()}
-        return arrow_table(shared | own | adjusted | {"better": [d.better for d in found]})
+        last = {"alike": np.array([d.alike for d in found]), "better": [d.better for d in found]}
+        return arrow_table(shared | own | adjusted | last)
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison made of JSON's types."""
