@@ -39,7 +39,7 @@ class Diagnosis(results.Result):
     examples
         Number of examples.
     broken, x_adv
-        Whether a witness is known (n,), and the witnesses that the diagnosis itself found, by position.
+        Whether a witness is known (n,), and the witnesses found of correct examples, by position.
     by
         The attack that found each witness.
     passes, evaluation_passes
@@ -113,6 +113,28 @@ class Diagnosis(results.Result):
         advice = [f"{c.name}: {c.advice}" for c in self.checks if c.severity != "none"]
         return "\n".join([*lines, *(["", "what to do:", *advice] if advice else [])])
 
+    def summary(self) -> str:
+        """Return verdict, power and advice in a few lines, as the audit's chain prints them."""
+        why = f" ({', '.join(self.reasons)})" if self.reasons else ""
+        lines = [
+            f"diagnosis: {self.verdict}{why}" + ("; the model is random" if self.random else ""),
+            f"power of the attack: {self.power or 'not measured'}",
+        ]
+        return "\n".join([*lines, *(f"{c.name}: {c.advice}" for c in self.checks if c.severity != "none")])
+
+    def brief(self) -> dict[str, object]:
+        """Return the same as JSON's types."""
+        return results.jsonable(
+            {
+                "verdict": self.verdict,
+                "reasons": list(self.reasons),
+                "random": self.random,
+                "passes gate": self.passes_gate,
+                "accuracy": dict(self.accuracy),
+                "power": self._power(),
+            }
+        )
+
     def to_arrow(self) -> "pyarrow.Table":
         """Return one row per check."""
         names = ("name", "question", "finding", "measured", "threshold", "source", "severity", "advice")
@@ -122,12 +144,7 @@ class Diagnosis(results.Result):
         """Return everything but the points as JSON's types."""
         return results.jsonable(
             {
-                "verdict": self.verdict,
-                "reasons": list(self.reasons),
-                "random": self.random,
-                "passes gate": self.passes_gate,
-                "accuracy": dict(self.accuracy),
-                "power": self._power(),
+                **self.brief(),
                 "checks": list(self.checks),
                 "examples": self.examples,
                 "broken": self.broken,

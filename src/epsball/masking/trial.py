@@ -22,7 +22,7 @@ T = TypeVar("T")
 ALLOWED = 0.45
 """Passes that a diagnosis may spend, as a share of the evaluation's, while nothing is suspicious."""
 
-ALLOWED_SUSPICIOUS = 0.9
+ALLOWED_SUSPICIOUS = 0.85
 """The same where something is."""
 
 
@@ -137,6 +137,11 @@ class Trial:
         return self.examined.name
 
     @property
+    def asked(self) -> bool:
+        """Whether the examined attack is one that the caller named."""
+        return self.examined_as != self.evaluation.name
+
+    @property
     def correct(self) -> Bool[Tensor, " n"]:
         """Whether the example itself is handled correctly."""
         return self.evaluation.natural > 0
@@ -189,9 +194,9 @@ class Trial:
 
     def run_examined(self) -> None:
         """Run the examined attack by itself, where it is not the evaluation's own; its passes are the caller's wish."""
-        name = self.examined_as
-        if name == self.evaluation.name:
+        if not self.asked:
             return
+        name = self.examined_as
         rows = self.rows(self.correct)
         with suppress(NoGradientError):
             fallen = ~self.correct
