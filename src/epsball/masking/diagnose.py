@@ -19,7 +19,7 @@ from epsball.generator_state import preserved
 from epsball.interruption import carrying
 from epsball.masking.check import Finding
 from epsball.masking.diagnosis import Diagnosis
-from epsball.masking.examination import examine
+from epsball.masking.examination import examine, follow
 from epsball.masking.measurements.plain import NAME, plain_race
 from epsball.masking.planted import power
 from epsball.masking.trial import Evaluation, Trial
@@ -138,6 +138,12 @@ def diagnosis_of(trial: Trial) -> Diagnosis:
     return _summary(trial, findings)
 
 
+def follow_up(trial: Trial) -> None:
+    """Try on further examples of a masked model what such a model calls for; what is found is in the trial."""
+    with preserved(trial.seed if trial.random else None), trial.classifier.in_use():
+        follow(trial)
+
+
 def _summary(trial: Trial, findings: tuple[Finding, ...]) -> Diagnosis:
     reported = trial.accuracy.pop("reported")
     race = trial.measured(plain_race)
@@ -154,6 +160,7 @@ def _summary(trial: Trial, findings: tuple[Finding, ...]) -> Diagnosis:
         x_adv=dict(trial.x_adv),
         passes=trial.evaluation.passes + trial.spent,
         evaluation_passes=trial.evaluation.passes,
+        notes=tuple(trial.notes),
     )
 
 

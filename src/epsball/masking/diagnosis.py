@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -44,6 +45,9 @@ class Diagnosis(results.Result):
         The attack that found each witness.
     passes, evaluation_passes
         Spent in all, and by the evaluation alone.
+    notes
+        What the attacks tried said about the model's gradients: operations that were given surrogates, and those
+        that could not be.
 
     Examples
     --------
@@ -67,6 +71,26 @@ class Diagnosis(results.Result):
     x_adv: Mapping[int, Float[Tensor, "*shape"]]
     passes: int
     evaluation_passes: int
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Diagnosis":
+        """Return the diagnosis that `to_json` wrote; the points are not in it."""
+        power = document["power"]
+        return cls(
+            verdict=document["verdict"],
+            random=document["random"],
+            checks=[Finding.from_json(finding) for finding in document["checks"]],
+            accuracy=document["accuracy"],
+            power=None if power is None else Power.from_json(power),
+            examples=document["examples"],
+            broken=torch.tensor(document["broken"], dtype=torch.bool),
+            by=tuple(document["by"]),
+            x_adv={},
+            passes=document["passes"]["all"],
+            evaluation_passes=document["passes"]["evaluation"],
+            notes=tuple(document.get("notes", ())),
+        )
 
     @property
     def reported(self) -> float:
@@ -111,7 +135,7 @@ class Diagnosis(results.Result):
             ),
         ]
         advice = [f"{c.name}: {c.advice}" for c in self.checks if c.severity != "none"]
-        return "\n".join([*lines, *(["", "what to do:", *advice] if advice else [])])
+        return "\n".join([*lines, *(["", "what to do:", *advice] if advice else []), *self.notes])
 
     def summary(self) -> str:
         """Return verdict, power and advice in a few lines, as the audit's chain prints them."""
@@ -150,13 +174,14 @@ class Diagnosis(results.Result):
                 "broken": self.broken,
                 "by": list(self.by),
                 "passes": {"all": self.passes, "evaluation": self.evaluation_passes},
+                **({"notes": self.notes} if self.notes else {}),
             }
         )
 
     def _power(self) -> dict[str, object] | None:
         if self.power is None:
             return None
-        counts = {name: getattr(self.power, name) for name in ("attack", "planted", "found", "examples")}
+        counts = {name: getattr(self.power, name) for name in ("attack", "planted", "found", "examples", "rows")}
         return {**counts, "share": self.power.share, "interval": self.power.interval}
 
     def plot(self) -> "Figure":

@@ -137,7 +137,8 @@ class AttackLink(Link):
         none = torch.zeros(n, dtype=torch.int64)
         for name in ("forwards", "backwards"):
             columns[f"attack.{name}"] = none.index_add(0, ledger.index[own] - first, getattr(ledger, name)[own])
-        return Findings(columns=columns, invalid=invalid, ledger=in_shard(ledger, shard), x_adv=x_adv)
+        notes = [note for _, result in parts for note in result.notes]
+        return Findings(columns=columns, invalid=invalid, ledger=in_shard(ledger, shard), x_adv=x_adv, notes=notes)
 
     def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
         """Return accuracy under attack, an upper end: examples without a verdict at x count as unbroken."""

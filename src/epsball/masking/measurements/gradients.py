@@ -59,7 +59,7 @@ def gradients(trial: Trial) -> Gradients | None:
     if len(rows) < FEWEST:
         return None
     look = _Look()
-    trial.search(look, rows, stop="never")
+    trial.search(look, rows, stop="never", notes=True)
     return Gradients(rows=rows, facts=_joined(look.found))
 
 

@@ -1,12 +1,14 @@
 """`power`: the share of planted witnesses that an attack finds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from epsball.attacks.search import Examples, Options, search
+from epsball.attacks.search import Examples, Options
 from epsball.classifier import Classifier
 from epsball.errors import NoGradientError
 from epsball.masking.planted.haystack import Haystack
@@ -51,6 +53,12 @@ class Power:
     found: int
     examples: int
     rows: Int64[Tensor, " planted"]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Power":
+        """Return what a diagnosis wrote of it."""
+        rows = torch.tensor(document["rows"], dtype=torch.int64)
+        return cls(rows=rows, **{name: document[name] for name in ("attack", "planted", "found", "examples")})
 
     @property
     def share(self) -> float:
@@ -133,9 +141,10 @@ def _found(trial: Trial, needles: Needles, number: int, here: Int64[Tensor, " m"
     )
     with classifier.in_use():
         try:
-            result = search(classifier, examples, trial.ball, Options(method=trial.examined, seed=trial.seed))
+            options = Options(method=trial.examined, seed=trial.seed, batch_size=trial.batch_size)
+            result = trial.searched(classifier, examples, trial.ball, options)
         except NoGradientError:
             return 0
         finally:
-            trial.elsewhere += classifier.passes.forward + classifier.passes.backward
+            trial.count(classifier.passes.forward, classifier.passes.backward)
     return int(result.broken.sum())
