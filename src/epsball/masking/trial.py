@@ -264,6 +264,8 @@ class Trial:
 
     def attack(self, method: Attack, rows: Int64[Tensor, " m"], *, name: str, budget: int | None = None) -> int:
         """Run an attack that goes into the accuracies by name, on what those before it left; return how many fell."""
+        if len(rows) == 0:
+            return 0
         before = int(self.broken.sum())
         self.search(method, rows, budget=budget)
         self.accuracy[name] = self._share(self.broken)

@@ -204,12 +204,13 @@ class _Course:
         """Return a trial of the ensemble, run on what the named attack left."""
         method, before = Ensemble(), trial.evaluation
         standing = trial.standing().sort().values
-        result = trial.search(method, standing)
+        if len(standing):
+            trial.search(method, standing)
         evaluation = Evaluation(
             natural=before.natural,
             broken=trial.broken.clone(),
             by=list(trial.by),
-            passes=before.passes + sum(result.ledger.passes),
+            passes=before.passes + trial.spent,
             name=method.name,
             earlier={before.name: before.broken},
         )
