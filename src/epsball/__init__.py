@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from epsball import results as results
     from epsball import risk as risk
     from epsball import similarity as similarity
+    from epsball import smoothing as smoothing
     from epsball import statistics as statistics
     from epsball import training as training
     from epsball.attacks import AttackResult as AttackResult
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from epsball.similarity import Similarity as Similarity
     from epsball.similarity import cka as cka
     from epsball.similarity import similarities as similarities
+    from epsball.smoothing import Smoothed as Smoothed
+    from epsball.smoothing import smooth as smooth
     from epsball.statistics import Bound as Bound
     from epsball.statistics import Interval as Interval
     from epsball.training import Training as Training
@@ -84,6 +87,7 @@ _HOMES = {
     "Sensitivity": "attacks",
     "Similarities": "similarity",
     "Similarity": "similarity",
+    "Smoothed": "smoothing",
     "SoundnessError": "errors",
     "Training": "training",
     "UnsupportedOperation": "errors",
@@ -96,6 +100,7 @@ _HOMES = {
     "optimal_risk": "limits",
     "sensitivity": "attacks",
     "similarities": "similarity",
+    "smooth": "smoothing",
     "train": "training",
 }
 _ROOMS = (
@@ -114,6 +119,7 @@ _ROOMS = (
     "results",
     "risk",
     "similarity",
+    "smoothing",
     "statistics",
     "training",
 )

@@ -28,6 +28,7 @@ from epsball.cli.progress import Loudness, showing
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
+from epsball.cli.smooth import smooth
 from epsball.cli.train import train
 from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
@@ -56,7 +57,20 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, diagnose, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
+for verb in (
+    audit,
+    attack,
+    diagnose,
+    certify,
+    replay,
+    smooth,
+    fingerprint,
+    card,
+    limit,
+    similarity,
+    sensitivity,
+    landscape,
+):
     app.command(verb, help=flowing(described(verb)))
 app.command(train)
 app.command(figure)
