@@ -16,7 +16,7 @@ from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
 from epsball.auditing.chain import chain_of
 from epsball.auditing.effort import SHARD, EffortName, effort_of
-from epsball.auditing.evidence import ShardEvidence, Witnesses, gather, with_columns, with_witnesses
+from epsball.auditing.evidence import ShardEvidence, Witnesses, gather, with_columns, with_verdicts, with_witnesses
 from epsball.auditing.fingerprint import describe, identity
 from epsball.auditing.folder import RunFolder
 from epsball.auditing.gradients import (
@@ -29,7 +29,6 @@ from epsball.auditing.gradients import (
 )
 from epsball.auditing.link import Link, RunFindings
 from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
-from epsball.auditing.links.diagnosis import COMPOSED
 from epsball.auditing.parts import Parts
 from epsball.auditing.result import Audit
 from epsball.auditing.subject import Subject
@@ -39,7 +38,6 @@ from epsball.certificates.own_bound import own_bound
 from epsball.classifier import Classifier
 from epsball.errors import lookup
 from epsball.files import write_json
-from epsball.interface import switch
 from epsball.interruption import carrying
 from epsball.names import NoCertificates
 
@@ -150,7 +148,7 @@ def audit(
             AttackLink(method=method, precision=precision, batch_size=batch_size),
         ]
         where = _run_folder(folder, subject, links)
-        undiagnosed = _undiagnosed(diagnosis, method, where)
+        undiagnosed = DiagnosisLink.left_out(diagnosis, method, where)
         if undiagnosed is None:
             links.append(DiagnosisLink(method=method, folder=where, batch_size=batch_size))
         links += [LimitLink()] if limit else []
@@ -163,20 +161,6 @@ def _registered(certificates: str) -> str:
     """Return the stored name of a registered method, of the cascade, or of no certificates."""
     lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
     return ALIASES.get(certificates, certificates)
-
-
-def _undiagnosed(asked: bool | None, method: Attack, folder: RunFolder | None) -> str | None:
-    """Return why there is to be no diagnosis, or None where there is to be one."""
-    there = folder is not None and folder.document("diagnosis.json") is not None
-    if asked or (asked is None and there):
-        return None
-    if asked is not None:
-        return "not asked for"
-    if folder is not None and folder.document("chain.json") is not None:
-        return f"the run in {folder.path} was finished without one; {switch('diagnosis')} makes it"
-    if not isinstance(method, COMPOSED):
-        return f"the attack is '{method.name}'; {switch('diagnosis')} runs the ensemble too, and examines both"
-    return None
 
 
 def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link]) -> RunFolder | None:
@@ -284,7 +268,7 @@ class _Run:
             findings.append(found)
             if found.witnesses is not None:
                 shards = self._with_witnesses(shards, found.witnesses)
-                evidence = _with_verdicts(evidence, shards)
+                evidence = with_verdicts(evidence, shards)
             evidence = with_columns(evidence, found.columns, link.run_schema)
             ledgers += [] if found.ledger is None else [found.ledger.to_arrow()]
             self._write(link, evidence, found)
@@ -329,11 +313,3 @@ class _Run:
         if found.document is not None:
             write_json(self.folder.path / f"{link.name}.json", found.document)
             Parts(self.folder.parts(link.name)).remove()
-
-
-def _with_verdicts(evidence: "pyarrow.Table", shards: Sequence[ShardEvidence]) -> "pyarrow.Table":
-    """Return the evidence with the verdicts that the shards have now."""
-    import pyarrow
-
-    verdicts = pyarrow.chunked_array([chunk for shard in shards for chunk in shard.table["verdict"].chunks])
-    return evidence.set_column(evidence.column_names.index("verdict"), "verdict", verdicts)

@@ -15,6 +15,7 @@ from epsball.attacks import Ledger
 from epsball.auditing.link import Columns, Link
 from epsball.auditing.subject import Shard
 from epsball.errors import EpsballError, SoundnessError
+from epsball.statistics import Bound, clopper_pearson
 
 if TYPE_CHECKING:
     import pyarrow
@@ -173,6 +174,21 @@ def with_witnesses(shard: ShardEvidence, found: Witnesses) -> ShardEvidence:
         ledger=shard.ledger,
         witnesses=lambda: witnesses,
     )
+
+
+def with_verdicts(table: "pyarrow.Table", shards: Sequence[ShardEvidence]) -> "pyarrow.Table":
+    """Return the evidence with the verdicts that its shards have now."""
+    import pyarrow
+
+    verdicts = pyarrow.chunked_array([chunk for shard in shards for chunk in shard.table["verdict"].chunks])
+    return table.set_column(table.column_names.index("verdict"), "verdict", verdicts)
+
+
+def accuracy_under_attack(columns: Mapping[str, Bool[Tensor, " n"]]) -> Bound:
+    """Return accuracy under all attacks, an upper end: examples without a verdict at x count as unbroken."""
+    standing = (columns["natural.correct"] & ~broken_by_any(columns)) | columns["natural.failed"]
+    count, n = int(standing.sum()), len(standing)
+    return Bound(value=count / n, interval=clopper_pearson(count, n), scope="distribution")
 
 
 def broken_by_any(columns: Mapping[str, Bool[Tensor, " n"]]) -> Bool[Tensor, " n"]:
