@@ -162,7 +162,8 @@ class Chain(results.Result):
         if count and ATTACK in self.places:
             by = ", ".join(f"{name}: {number}" for name, number in self.further.items())
             alone = self.places[ATTACK].value + count / self.total
-            lines.insert(1, f"it broke {count} examples that withstood the attack ({by}); without it {alone:.4f}")
+            what = "1 example" if count == 1 else f"{count} examples"
+            lines.insert(1, f"it broke {what} that withstood the attack ({by}); without it {alone:.4f}")
         if self.examined < self.total:
             lines.insert(1, f"examined: {self.examined} of {self.total} examples")
         return ["", *lines]
