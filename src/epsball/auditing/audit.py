@@ -258,7 +258,7 @@ class _Run:
         """
         import pyarrow
 
-        evidence = pyarrow.concat_tables([shard.table for shard in shards])
+        evidence = pyarrow.concat_tables([shard.table for shard in shards]).replace_schema_metadata(None)
         ledgers = [shard.ledger for shard in shards]
         findings = []
         for link in self.links:
