@@ -7,41 +7,19 @@ import pytest
 import torch
 
 import epsball as eb
-from auditing.cases import BALL, case
+from auditing.cases import BALL, COUNT, FAR, NEAR, OPTIONS, case, detached, linear_case
 from epsball.attacks import Ledger
 from epsball.auditing.evidence import VERDICTS
 from epsball.auditing.folder import RunFolder
 from epsball.auditing.links import DiagnosisLink
 from epsball.auditing.subject import Subject
 from epsball.interface import command_line
-from helpers import Wrapped, linear
-
-OPTIONS = {"certificates": "none", "limit": False}
-COUNT = 60
-
-
-NEAR, FAR = eb.Ball("linf", "0.05"), eb.Ball("linf", "0.3")
-"""Balls in which some and all examples of `examples` can be broken."""
-
-
-def examples():
-    """Return a linear network of four classes, points, and the labels it gives them."""
-    generator = torch.Generator().manual_seed(1)
-    network = linear(0.5 * torch.randn(4, 16, generator=generator), torch.zeros(4))
-    x = torch.rand(COUNT, 16, generator=generator)
-    return network, x, network(x).argmax(1)
-
-
-def detached():
-    """Return the network behind what lets no gradient through, points and labels."""
-    network, x, y = examples()
-    return eb.Classifier(Wrapped(lambda module, x: module(x.detach() + 0 * x), network)), x, y
 
 
 @pytest.fixture(scope="module")
 def honest():
     """Return a plain network and its audit."""
-    network, x, y = examples()
+    network, x, y = linear_case()
     classifier = eb.Classifier(network)
     return classifier, eb.audit(classifier, (x, y), NEAR, **OPTIONS)
 
@@ -132,7 +110,7 @@ def test_the_folder_holds_it_and_a_second_call_reads_it(masked):
 
 
 def test_a_finished_run_without_one_is_read_and_says_so(tmp_path):
-    network, x, y = examples()
+    network, x, y = linear_case()
     arguments = (eb.Classifier(network), (x[:20], y[:20]), NEAR)
     options = {"attack": "fgsm", "folder": tmp_path, **OPTIONS}
     eb.audit(*arguments, diagnosis=False, **options)
