@@ -202,7 +202,7 @@ class Program:
         free = np.full(2 * k, np.inf)
         self._solver.addVars(2 * k, -free, free)
         unit, nothing = csr_array(np.eye(k)), csr_array((k, k))
-        gap = csr_array((k, before - np.shape(over.matrix)[1]))
+        gap = csr_array((k, before - over.matrix.shape[1]))  # pyright: ignore[reportOptionalSubscript]
         self._add_rows(hstack([-over.matrix, gap, unit, nothing]), over.constant, over.constant)
         first = self._add_lines(node, places, before)
         self._neurons[node.name] = _Neurons(places, before + k, first)
