@@ -228,7 +228,7 @@ def chain_of(
 ) -> Chain:
     """Return the chain of an evidence table, with what the links say about all its examples."""
     bounds: dict[str, Bound] = {}
-    further: dict[str, Any] = {}
+    further: dict[str, Any] = {"undiagnosed": undiagnosed}
     for found in findings:
         bounds.update(found.bounds)
         further.update(found.chain)
@@ -244,7 +244,6 @@ def chain_of(
         verdicts={entry["values"]: entry["counts"] for entry in evidence["verdict"].value_counts().to_pylist()},
         total=len(evidence),
         uncertified=uncertified,
-        undiagnosed=undiagnosed,
         notes=notes,
         **further,
     )

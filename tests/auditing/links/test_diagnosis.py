@@ -212,3 +212,15 @@ def test_a_document_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "diagnosis.json").write_text("{")
     with pytest.raises(eb.InputError, match="diagnosis.json cannot be read"):
         folder.document("diagnosis.json")
+
+
+def test_a_model_that_cannot_be_examined_keeps_the_number_of_the_attack(monkeypatch):
+    def failing(trial):
+        raise eb.errors.ModelError("the model fails beyond the ball.")
+
+    monkeypatch.setattr("epsball.auditing.examination.diagnosis_of", failing)
+    network, x, y = linear_case()
+    audit = eb.audit(eb.Classifier(network), (x[:20], y[:20]), NEAR, **OPTIONS)
+    assert audit.chain.diagnosis is None
+    assert "diagnosis: not made (the model fails beyond the ball.)" in str(audit)
+    assert 0 < audit.chain.places["accuracy under attack"].value < 1

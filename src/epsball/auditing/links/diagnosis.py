@@ -15,6 +15,7 @@ from epsball.auditing.folder import RunFolder
 from epsball.auditing.link import Columns, Link, RunFindings
 from epsball.auditing.subject import Subject
 from epsball.classifier import Passes
+from epsball.errors import ModelError, UnsupportedOperation, first_line
 from epsball.generator_state import preserved
 from epsball.interface import switch
 from epsball.masking.diagnosis import Diagnosis
@@ -89,8 +90,15 @@ class DiagnosisLink(Link):
             batch_size=self.batch_size,
             most=self.most,
         )
-        with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
-            found = examination.run()
+        before = subject.classifier.passes.copy()
+        try:
+            with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
+                found = examination.run()
+        except (ModelError, UnsupportedOperation) as error:
+            # The attack's number stands, and costs more than what could not be examined.
+            made = subject.classifier.passes - before
+            ledger = Ledger.overhead(self.name, made.forward, made.backward)
+            return RunFindings(chain={"undiagnosed": first_line(error)}, ledger=ledger)
         examination.raise_alarm()
         spent = examination.spent
         document = {**found.to_json(), "spent": {"forward": spent.forward, "backward": spent.backward}}
