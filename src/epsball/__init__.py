@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from epsball.auditing import Audit as Audit
     from epsball.auditing import Chain as Chain
     from epsball.auditing import Comparison as Comparison
+    from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
     from epsball.auditing import compare as compare
+    from epsball.auditing import verify_run as verify_run
     from epsball.ball import Ball as Ball
     from epsball.certificates import Certificates as Certificates
     from epsball.certificates import certify as certify
@@ -87,6 +89,7 @@ _HOMES = {
     "ModelError": "errors",
     "Normalise": "classifier",
     "OptimalRisk": "limits",
+    "RunVerification": "auditing",
     "Sensitivity": "attacks",
     "Similarities": "similarity",
     "Similarity": "similarity",
@@ -106,6 +109,7 @@ _HOMES = {
     "similarities": "similarity",
     "smooth": "smoothing",
     "train": "training",
+    "verify_run": "auditing",
 }
 _ROOMS = (
     "attacks",

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from epsball.auditing.gradients import (
 )
 from epsball.auditing.link import Link, RunFindings
 from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
+from epsball.auditing.manifest import write_manifest
 from epsball.auditing.parts import Parts
 from epsball.auditing.result import Audit
 from epsball.auditing.subject import Subject
@@ -292,6 +293,7 @@ class _Run:
         if self.folder is not None and not interrupted:
             write_json(self.folder.path / "chain.json", result.to_json())
             self.folder.draw("witnesses.png", result.plot())
+            result = replace(result, manifest=write_manifest(self.folder.path))
         return result
 
     def _with_witnesses(self, shards: Sequence[ShardEvidence], found: Witnesses) -> list[ShardEvidence]:

@@ -106,7 +106,7 @@ class RunFolder:
     def columns(self, name: str, columns: Sequence[str]) -> Columns:
         """Return columns of an Arrow file that `write_table` wrote."""
         try:
-            table = _read_arrow(self.path / name)
+            table = read_arrow(self.path / name)
             return {column: table[column].to_pylist() for column in columns}
         except (OSError, ValueError, KeyError) as error:
             raise self._unmade(name, error) from error

@@ -31,6 +31,7 @@ from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.smooth import smooth
 from epsball.cli.train import train
+from epsball.cli.verify_run import verify_run
 from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
 from epsball.interface import command_line
@@ -66,6 +67,7 @@ for verb in (
     replay,
     smooth,
     compare,
+    verify_run,
     fingerprint,
     card,
     limit,

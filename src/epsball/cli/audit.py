@@ -129,6 +129,8 @@ def audit(
             write_atomically(out / "similarity.png", png(compared.plot((model, other.text))))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
         notes["similarity"] = compared.to_json() if common.json else text
+    if result.manifest is not None:
+        notes["manifest"] = result.manifest
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
     return output(result, common, heading=heading, notes=notes, code=code)
 

@@ -17,8 +17,7 @@ from epsball.errors import InputError
 if TYPE_CHECKING:
     import pyarrow
 
-_LINKS = {ATTACK: ("attack", "diagnosis"), CERTIFIED: ("certificate",)}
-"""The links that decide a place of the chain."""
+_CERTIFIED = "certificate.certified"
 
 Column = Bool[np.ndarray, " n"]
 
@@ -63,28 +62,30 @@ class RecordedRun:
         return cls(name=name or folder.name, path=folder, identity=identity, table=_evidence(folder))
 
     @cached_property
-    def _flags(self) -> dict[str, Column]:
-        return {name: column.numpy() for name, column in flags(self.table).items()}
+    def _verdict(self) -> np.ndarray:
+        return np.asarray(self.table["verdict"].to_pylist())
 
     def measured_by(self, place: str) -> object:
-        """Return what decided a place of the chain: the record of its links; None where nothing could differ."""
+        """Return what decided a place of the chain: the records of its links."""
         links = self.identity.get("links", {})
-        return [links.get(name) for name in _LINKS.get(place, ())]
+        if place == ATTACK:
+            return links.get("attack"), (self.path / "diagnosis.json").exists()
+        return links.get("certificate") if place == CERTIFIED else None
 
     @property
     def natural(self) -> Column:
         """Which examples are right; one without a verdict counts, as in the chain's upper ends."""
-        return self._flags["natural.correct"] | self._flags["natural.failed"]
+        return self._verdict != "misclassified"
 
     @property
     def under_attack(self) -> Column:
         """Which are right and have no known witness: the upper end of what is robust."""
-        return self.natural & ~self._flags["attack.broken"]
+        return self.natural & (self._verdict != "broken")
 
     @property
     def certified(self) -> Column | None:
         """Which are right and certified, the lower end of what is robust; None without certificates."""
-        return self._flags.get("certificate.certified")
+        return flags(self.table)[_CERTIFIED].numpy() if _CERTIFIED in self.table.column_names else None
 
 
 def _evidence(folder: Path) -> "pyarrow.Table":
