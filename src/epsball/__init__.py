@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from epsball.auditing import Audit as Audit
     from epsball.auditing import Chain as Chain
     from epsball.auditing import Comparison as Comparison
+    from epsball.auditing import Gate as Gate
     from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
     from epsball.auditing import compare as compare
+    from epsball.auditing import gate as gate
     from epsball.auditing import verify_run as verify_run
     from epsball.ball import Ball as Ball
     from epsball.certificates import Certificates as Certificates
@@ -82,6 +84,7 @@ _HOMES = {
     "Comparison": "auditing",
     "Diagnosis": "masking",
     "EpsballError": "errors",
+    "Gate": "auditing",
     "InputError": "errors",
     "Interval": "statistics",
     "Landscape": "masking.landscape",
@@ -103,6 +106,7 @@ _HOMES = {
     "cka": "similarity",
     "compare": "auditing",
     "diagnose": "masking",
+    "gate": "auditing",
     "landscape": "masking.landscape",
     "optimal_risk": "limits",
     "sensitivity": "attacks",

@@ -5,6 +5,8 @@ from epsball.auditing.chain import Chain as Chain
 from epsball.auditing.comparing import Comparison as Comparison
 from epsball.auditing.comparing import compare as compare
 from epsball.auditing.figure import witness_figure as witness_figure
+from epsball.auditing.gating import Gate as Gate
+from epsball.auditing.gating import gate as gate
 from epsball.auditing.result import Audit as Audit
 from epsball.auditing.verifying import RunVerification as RunVerification
 from epsball.auditing.verifying import verify_run as verify_run

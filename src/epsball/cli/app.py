@@ -22,6 +22,7 @@ from epsball.cli.completion import installation
 from epsball.cli.diagnose import diagnose
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
+from epsball.cli.gate import gate
 from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
@@ -47,7 +48,7 @@ epsball list names what there is.
 For example: epsball attack cnn_a@weights.pt idx:mnist,first=100 --ball linf:0.1
 
 Exit codes: 0 done, 1 failed, 2 bad input, 3 bad model, 4 unsupported operation, 5 missing extra, 6 bad certificate,
-7 broken assumption, 8 contradiction between a witness and a certificate, 130 interrupted.
+7 broken assumption, 8 contradiction between a witness and a certificate, 10 gate failed, 130 interrupted.
 """
 
 app = App(
@@ -68,6 +69,7 @@ for verb in (
     smooth,
     compare,
     verify_run,
+    gate,
     fingerprint,
     card,
     limit,

@@ -1,0 +1,7 @@
+"""The gate: whether a classifier is robust enough, decided on as few examples as the answer needs."""
+
+from epsball.auditing.gating.conditions import Condition
+from epsball.auditing.gating.gate import gate
+from epsball.auditing.gating.result import Decision, Gate
+
+__all__ = ["Condition", "Decision", "Gate", "gate"]

@@ -1,0 +1,221 @@
+"""`gate`: whether a classifier meets least shares, decided on as few examples as the answer needs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import torch
+
+from epsball import data as datasets
+from epsball import progress
+from epsball.attacks import Attack, Ledger
+from epsball.attacks.attack import check_subject
+from epsball.auditing.effort import EFFORTS, EffortName, effort_of
+from epsball.auditing.evidence import gather
+from epsball.auditing.gating.conditions import NAMES, Condition
+from epsball.auditing.gating.result import Answer, Decision, Gate
+from epsball.auditing.link import Link
+from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, NaturalLink
+from epsball.auditing.subject import Subject
+from epsball.ball import Ball
+from epsball.checks import check_share
+from epsball.classifier import Classifier
+from epsball.data import Dataset
+from epsball.errors import InputError
+from epsball.randomness import Keys, check_seed
+from epsball.sequential import Side
+
+if TYPE_CHECKING:
+    import pyarrow
+
+LOOK = 16
+"""Examples between two looks."""
+
+Share = str | int | float | Fraction | None
+
+_ANSWERS: dict[Side | None, Answer] = {"at least": "pass", "below": "fail", None: "cannot tell"}
+
+
+def gate(
+    classifier: Classifier,
+    data: object,
+    ball: Ball,
+    *,
+    min_robust: Share = None,
+    min_certified: Share = None,
+    min_under_attack: Share = None,
+    alpha: float = 0.05,
+    effort: EffortName = "quick",
+    seed: int = 0,
+) -> Gate:
+    """Decide whether a classifier is robust enough, as a check before it is merged or shipped.
+
+    The examples are audited in a random order, which is a function of seed, model, data, ball and effort; every 16 of
+    them each condition is tested by `epsball.sequential.CountTest`, which may be looked at as often as one likes, and
+    the gate ends when all are decided or one has failed. After all examples the answer is exact.
+
+    Parameters
+    ----------
+    classifier, data, ball
+        As for `epsball.audit`.
+    min_robust
+        Least share of robust examples. It passes only where certificates prove it, and fails only where witnesses
+        disprove it.
+    min_certified
+        Least share of examples that are right and certified, at this effort.
+    min_under_attack
+        Least share of examples that are right and not broken, at this effort. Where the diagnosis of gradient masking
+        calls the model masked it never passes; where it is suspect it cannot be told.
+    alpha
+        Probability, at most, of passing wrongly, and of failing wrongly.
+    effort
+        What is spent per example.
+    seed
+        Of the order and of every draw.
+
+    Returns
+    -------
+    Gate
+
+    Raises
+    ------
+    InputError, ModelError
+        If data, ball, options or model break a rule, or no condition is given.
+    SoundnessError
+        If an example is both broken and certified.
+
+    References
+    ----------
+    Waudby-Smith and Ramdas, "Confidence sequences for sampling without replacement", NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> x = torch.rand(64, 2)
+    >>> y = (x[:, 1] > x[:, 0]).long()
+    >>> classifier = eb.Classifier(torch.nn.Flatten())
+    >>> eb.gate(classifier, (x, y), eb.Ball("linf", "0.001"), min_certified="0.5").answer
+    'pass'
+    """
+    asked = dict(zip(NAMES, (min_robust, min_certified, min_under_attack), strict=True))
+    conditions = [Condition.of(name, share) for name, share in asked.items() if share is not None]
+    if not conditions:
+        raise InputError(f"no condition was given; a gate needs one of {', '.join(NAMES)}.")
+    check_share("alpha", alpha)
+    check_seed(seed)
+    check_subject(classifier, ball)
+    chosen = effort_of(effort)
+    dataset = datasets.load(data)
+    about = {
+        "model": classifier.fingerprint(),
+        "data": dataset.fingerprint(),
+        "ball": str(ball),
+        "effort": next(name for name, known in EFFORTS.items() if known == chosen),
+        "seed": seed,
+    }
+    subject = Subject.of(classifier, dataset.only(_order(len(dataset), about)), ball, seed)
+    proving = CertificateLink(budget=chosen.certificate_passes, fewest=1)
+    proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in conditions)
+    refusal = proving.refusal(subject) if proofs_needed else "not asked about"
+    links = [NaturalLink(), *([proving] if refusal is None else []), AttackLink(method=chosen.attack, fewest=1)]
+    run = _Run(subject=subject, links=links, conditions=conditions, alpha=alpha, method=chosen.attack)
+    notes = (f"no certificates: {refusal}",) if proofs_needed and refusal is not None else ()
+    return replace(run.result(), about=about, notes=notes)
+
+
+def _order(total: int, about: dict[str, object]) -> list[int]:
+    """Return a random order of the examples: the same for the same model, data, ball, effort and seed."""
+    text = "\n".join(f"{name}: {value}" for name, value in about.items())
+    return Keys.of_positions(torch.arange(total), 0).derive("gate", text).words.argsort().tolist()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Run:
+    """A gate whose arguments are checked."""
+
+    subject: Subject
+    links: Sequence[Link]
+    conditions: Sequence[Condition]
+    alpha: float
+    method: Attack
+
+    def result(self) -> Gate:
+        """Audit until every condition is decided, or one has failed."""
+        import pyarrow
+
+        tables: list[pyarrow.Table] = []
+        total = len(self.subject.dataset)
+        answers: dict[str, Side | None] = {condition.name: None for condition in self.conditions}
+        for start in range(0, total, LOOK):
+            progress.report("examples audited", start, total)
+            shard = self.subject.shard(slice(start, min(start + LOOK, total)))
+            tables.append(gather(self.links, shard, Ledger.empty()).table)
+            answers = self._answers(pyarrow.concat_tables(_plain(tables)), answers)
+            if "below" in answers.values() or None not in answers.values():
+                break
+        return self._gate(pyarrow.concat_tables(_plain(tables)), answers)
+
+    def _answers(self, evidence: "pyarrow.Table", before: dict[str, Side | None]) -> dict[str, Side | None]:
+        """Return the answers; one that was given stays."""
+        return {
+            condition.name: before[condition.name] or self._answer(condition, evidence) for condition in self.conditions
+        }
+
+    def _answer(self, condition: Condition, evidence: "pyarrow.Table") -> Side | None:
+        counts = _counts(evidence)
+        lower, upper = counts["certified"], counts["certified"] + counts["undecided"]
+        options = {"alpha": self.alpha, "conditions": len(self.conditions)}
+        return condition.answer(lower, upper, len(evidence), len(self.subject.dataset), **options)
+
+    def _gate(self, evidence: "pyarrow.Table", answers: dict[str, Side | None]) -> Gate:
+        counts = _counts(evidence)
+        count = {"lower": counts["certified"], "upper": counts["certified"] + counts["undecided"]}
+        decisions = []
+        for condition in self.conditions:
+            answer = answers[condition.name]
+            decision = Decision(condition=condition, answer=_ANSWERS[answer], counted=count[condition.passes_on])
+            if condition.name == "min_under_attack" and answer == "at least":
+                decision = self._examined(decision, evidence)
+            decisions.append(decision)
+        given = {decision.answer for decision in decisions}
+        final: Answer = "fail" if "fail" in given else "cannot tell" if "cannot tell" in given else "pass"
+        return Gate(
+            answer=final,
+            decisions=tuple(decisions),
+            drawn=len(evidence),
+            total=len(self.subject.dataset),
+            alpha=self.alpha,
+            verdicts=dict(counts),
+            about={},
+        )
+
+    def _examined(self, decision: Decision, evidence: "pyarrow.Table") -> Decision:
+        """Return a decision about what stands under attack after the diagnosis of gradient masking."""
+        subject = self.subject
+        drawn: Dataset = subject.dataset.only(range(len(evidence)))
+        about = Subject.of(subject.classifier, drawn, subject.ball, subject.seed)
+        found = DiagnosisLink(method=self.method).on_run(about, evidence)
+        diagnosis = found.chain["diagnosis"]
+        broken = sum(found.columns["diagnosis.broken"])
+        counted = decision.counted - broken
+        if diagnosis is None or diagnosis.verdict == "suspect":
+            why = "the diagnosis of gradient masking: suspect" if diagnosis else "gradient masking was not examined"
+            return replace(decision, answer="cannot tell", counted=counted, why=why)
+        if diagnosis.verdict == "masked":
+            return replace(decision, answer="fail", counted=counted, why="gradients are masked: the number is no end")
+        if broken:
+            options = {"alpha": self.alpha, "conditions": len(self.conditions)}
+            answer = decision.condition.answer(counted, counted, len(evidence), len(subject.dataset), **options)
+            return replace(decision, answer=_ANSWERS[answer], counted=counted, why="after the diagnosis' own attacks")
+        return decision
+
+
+def _plain(tables: Sequence["pyarrow.Table"]) -> list["pyarrow.Table"]:
+    return [table.replace_schema_metadata(None) for table in tables]
+
+
+def _counts(evidence: "pyarrow.Table") -> Counter[str]:
+    """Return how many examples have each verdict; one without a verdict counts for nothing."""
+    return Counter(evidence["verdict"].to_pylist())

@@ -1,0 +1,156 @@
+"""What a gate answers, for a terminal, a pull request and a test report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from xml.etree import ElementTree
+
+from epsball.auditing.gating.conditions import Condition
+from epsball.radius import format_radius
+from epsball.results import Result, arrow_table, jsonable, text_table
+from epsball.statistics import Interval, clopper_pearson
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Answer = Literal["pass", "fail", "cannot tell"]
+
+FAILED, CANNOT_TELL = 10, 11
+"""Exit codes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The answer to one condition.
+
+    Parameters
+    ----------
+    condition
+        What was asked.
+    answer
+        Whether it is met.
+    counted
+        How many of the examples drawn count for passing.
+    why
+        What decided it, where that was not the count alone.
+    """
+
+    condition: Condition
+    answer: Answer
+    counted: int
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Gate(Result):
+    """Whether a classifier passes.
+
+    Parameters
+    ----------
+    answer
+        ``"pass"``: every condition is met; ``"fail"``: one is not; ``"cannot tell"``: at this effort.
+    decisions
+        One per condition.
+    drawn, total
+        Examples audited, drawn at random, of how many.
+    alpha
+        Probability, at most, of passing wrongly, and of failing wrongly.
+    verdicts
+        Their number by verdict.
+    about
+        What was decided about: hashes, ball, effort, seed.
+    notes
+        What to know beside.
+
+    Examples
+    --------
+    >>> gate = Gate(answer="pass", decisions=(), drawn=16, total=100, alpha=0.05, verdicts={}, about={})
+    >>> gate.passed, gate.exit_code
+    (True, 0)
+    """
+
+    answer: Answer
+    decisions: tuple[Decision, ...]
+    drawn: int
+    total: int
+    alpha: float
+    verdicts: Mapping[str, int]
+    about: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every condition is met."""
+        return self.answer == "pass"
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 10 fail, 11 cannot tell."""
+        return {"pass": 0, "fail": FAILED, "cannot tell": CANNOT_TELL}[self.answer]
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return [
+            (
+                d.condition.name.replace("_", " "),
+                format_radius(d.condition.share),
+                d.answer,
+                f"{d.counted} of {self.drawn}",
+                str(self._of_source(d)),
+                d.why or d.condition.meaning,
+            )
+            for d in self.decisions
+        ]
+
+    def _of_source(self, decision: Decision) -> Interval:
+        """Return a 95% interval for the source of the examples, of what counts for passing; not sequential."""
+        return clopper_pearson(decision.counted, self.drawn)
+
+    def __str__(self) -> str:
+        header = ("condition", "at least", "answer", "counted", "95% of the source", "")
+        return "\n".join([text_table(header, self._rows()), "", *self._sentences()])
+
+    def _sentences(self) -> list[str]:
+        how = "all of them" if self.drawn == self.total else f"{self.drawn} of them, drawn at random"
+        verdicts = ", ".join(f"{count} {name}" for name, count in self.verdicts.items())
+        return [
+            f"{self.answer}: about these {self.total} examples, by {how} ({verdicts})",
+            f"wrong with probability at most {self.alpha:g}" if self.drawn < self.total else "exact for these examples",
+            *self.notes,
+        ]
+
+    def to_markdown(self) -> str:
+        """Return the summary of a step in Markdown."""
+        header = "| condition | at least | answer | counted | 95% of the source | meaning |\n|---|---|---|---|---|---|"
+        rows = [f"| {' | '.join(str(cell) for cell in row)} |" for row in self._rows()]
+        return "\n".join([f"### robustness gate: {self.answer}", "", header, *rows, "", *self._sentences(), ""])
+
+    def to_junit(self) -> str:
+        """Return the answer as a JUnit XML report: one case per condition; what cannot be told is an error."""
+        failed = sum(d.answer == "fail" for d in self.decisions)
+        untold = sum(d.answer == "cannot tell" for d in self.decisions)
+        counts = {"tests": str(len(self.decisions)), "failures": str(failed), "errors": str(untold)}
+        suite = ElementTree.Element("testsuite", {"name": "epsball gate", **counts})
+        for decision, row in zip(self.decisions, self._rows(), strict=True):
+            case = ElementTree.SubElement(
+                suite, "testcase", {"classname": "epsball.gate", "name": decision.condition.name}
+            )
+            said = f"at least {row[1]}: {row[2]}, {row[3]} counted; {row[5]}"
+            if decision.answer != "pass":
+                kind = "failure" if decision.answer == "fail" else "error"
+                ElementTree.SubElement(case, kind, {"message": said})
+        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row per condition."""
+        return arrow_table(
+            {
+                "condition": [d.condition.name for d in self.decisions],
+                "share": [format_radius(d.condition.share) for d in self.decisions],
+                "answer": [d.answer for d in self.decisions],
+                "counted": [str(d.counted) for d in self.decisions],
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer made of JSON's types."""
+        return jsonable({name: getattr(self, name) for name in self.__dataclass_fields__})
