@@ -1,0 +1,215 @@
+"""Branch and bound over the input: boxes are bounded, clipped and halved until each is refuted or holds a witness."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from epsball.certificates import Box, Domain
+from epsball.certificates.linear import refiner
+from epsball.certificates.linear.sweep import final_lines
+from epsball.progress import report
+from epsball.verification.deadline import Deadline
+from epsball.verification.proving.task import Task
+from epsball.verification.search import Search
+
+_FIRST, _MOST = 16, 4096
+_SECONDS = 0.4
+"""What bounding a batch is to take; the number of its boxes follows."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Boxes:
+    """Boxes that are open, each for one conjunction.
+
+    Parameters
+    ----------
+    low, high
+        Their ends, (n, d), float64.
+    case, conjunction
+        The numbers of the case that a box is a part of, and of the conjunction, (n,).
+    """
+
+    low: Tensor
+    high: Tensor
+    case: Tensor
+    conjunction: Tensor
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    def take(self, rows: Tensor | slice) -> "_Boxes":
+        return _Boxes(
+            low=self.low[rows], high=self.high[rows], case=self.case[rows], conjunction=self.conjunction[rows]
+        )
+
+
+class InputSplits:
+    """A branch and bound in one region.
+
+    A box is refuted for a conjunction where one of its rows is above 0 in all of it. Where none is, every row clips it:
+    a row v that is at least L + A . x - least A . x is above 0 where an input j is further than -L / abs(A_j) from the
+    end at which A_j x_j is least. What is left is halved across the input of largest abs(A_j) times width, A being that
+    of the row nearest to 0. Both halves hold their common face, so that they cover the box.
+
+    Parameters
+    ----------
+    task
+        What is to be refuted; its `open` is updated.
+    search
+        Judges the middles of boxes, and the corners at which lines are least.
+
+    Attributes
+    ----------
+    bounded
+        How many boxes were bounded.
+    stuck
+        How many cannot be halved any more, and are not refuted: two neighbouring floats in every input.
+
+    References
+    ----------
+    Wang et al., "Formal security analysis of neural networks using symbolic intervals" (USENIX Security 2018); clipping
+    after Zhou et al., "Clip-and-Verify" (NeurIPS 2025), here by one line at a time.
+    """
+
+    def __init__(self, task: Task, search: Search) -> None:
+        self.task, self.search = task, search
+        self.bounded = self.stuck = 0
+        self._weights = task.all_rows()
+        self._shape = task.graph.input.shape
+        case, conjunction = torch.nonzero(task.open).T
+        ends = [end.flatten(1)[case] for end in task.domain.box]
+        self._stack = [_Boxes(low=ends[0], high=ends[1], case=case, conjunction=conjunction)]
+
+    def run(self, deadline: Deadline) -> bool:
+        """Refute all boxes; return whether that was done, False where some are stuck.
+
+        Raises
+        ------
+        TimeUp
+            If the time is up.
+        Found
+            If a witness was found.
+        """
+        size = _FIRST
+        while self._stack:
+            deadline.check()
+            boxes = self._taken(size)
+            begun = time.perf_counter()
+            self._push(*self._left(boxes))
+            taken = time.perf_counter() - begun
+            self.bounded += len(boxes)
+            report("boxes bounded", self.bounded, 0)
+            if len(boxes) == size:
+                size = max(1, size // 2) if taken > 2 * _SECONDS else min(_MOST, 2 * size) if taken < _SECONDS else size
+        if not self.stuck:
+            self.task.open[:] = False
+        return not self.stuck
+
+    def _taken(self, size: int) -> _Boxes:
+        """Take boxes from the top of the stack."""
+        parts: list[_Boxes] = []
+        while self._stack and size > 0:
+            top = self._stack.pop()
+            if len(top) > size:
+                self._stack.append(top.take(slice(0, len(top) - size)))
+                top = top.take(slice(len(top) - size, len(top)))
+            parts.append(top)
+            size -= len(top)
+        return _joined(parts)
+
+    def _left(self, boxes: _Boxes) -> tuple[_Boxes, Float[Tensor, "n d"], Float[Tensor, " n"]]:
+        """Return what is left of boxes, with the coefficients and the bound of the row nearest to 0 in each."""
+        bounds, lines = self._lines(boxes)
+        open_ = torch.nonzero(~(bounds > 0).any(dim=1))[:, 0]
+        boxes, bounds, lines = boxes.take(open_), bounds[open_], lines[open_]
+        if not len(boxes):
+            return boxes, lines[:, 0], bounds.amax(dim=1)
+        nearest = bounds.argmax(dim=1)
+        row = torch.arange(len(boxes))
+        line, bound = lines[row, nearest], bounds[row, nearest]
+        self._judge(boxes, line)
+        boxes = clipped(boxes, bounds, lines)
+        kept = (boxes.low <= boxes.high).all(dim=1)
+        return boxes.take(kept), line[kept], bound[kept]
+
+    def _lines(self, boxes: _Boxes) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r d"]]:
+        low, high = (end.view(-1, *self._shape) for end in (boxes.low, boxes.high))
+        domain = Domain(box=Box(low, high), centre=0.5 * low + 0.5 * high, norm="linf", radius=0.0)
+        problem = self.task.problem(domain, self._weights[boxes.conjunction])
+        bounds = problem.propagate(refine=refiner(self.task.max_memory))
+        found, lines = final_lines(bounds, problem.specification)
+        return found, lines.flatten(2).nan_to_num(0.0, 0.0, 0.0)
+
+    def _judge(self, boxes: _Boxes, line: Tensor) -> None:
+        """Judge the middles, and the corners at which the lines are least, as floats of the network's type."""
+        region = self.search.region
+        corners = torch.where(line > 0, boxes.low, boxes.high)
+        points = torch.cat([0.5 * boxes.low + 0.5 * boxes.high, corners]).to(region.low.dtype).view(-1, *self._shape)
+        case = boxes.case.repeat(2)
+        points = points.clamp(region.low[case], region.high[case])
+        self.search.at(points[region.searchable[case]])
+
+    def _push(self, boxes: _Boxes, line: Tensor, bound: Tensor) -> None:
+        """Halve boxes and push the halves, the lowest bounds on top."""
+        middle = 0.5 * boxes.low + 0.5 * boxes.high
+        divides = (boxes.low < middle) & (middle < boxes.high)
+        score = (line.abs() * (boxes.high - boxes.low)).masked_fill(~divides, -1.0)
+        best, across = score.max(dim=1)
+        self.stuck += int((best < 0).sum())
+        order = torch.argsort(bound, descending=True)
+        order = order[best[order] >= 0]
+        if not len(order):
+            return
+        boxes, across, middle = boxes.take(order), across[order].unsqueeze(1), middle[order]
+        cut = middle.gather(1, across)
+        self._stack.append(
+            _joined(
+                [
+                    _Boxes(
+                        low=boxes.low,
+                        high=boxes.high.scatter(1, across, cut),
+                        case=boxes.case,
+                        conjunction=boxes.conjunction,
+                    ),
+                    _Boxes(
+                        low=boxes.low.scatter(1, across, cut),
+                        high=boxes.high,
+                        case=boxes.case,
+                        conjunction=boxes.conjunction,
+                    ),
+                ]
+            ).take(_interleaved(len(order)))
+        )
+
+
+def clipped(boxes: _Boxes, bounds: Float[Tensor, "n r"], lines: Float[Tensor, "n r d"]) -> _Boxes:
+    """Return boxes without what lies beyond any row's line; see `InputSplits`.
+
+    The room -L / abs(A_j) is rounded up by 2^-50 of itself, and the new end outward by one float.
+    """
+    room = (-bounds).clamp(min=0).unsqueeze(2) / lines.abs() * (1 + 2.0**-50)
+    room = torch.where(lines == 0, math.inf, room).nan_to_num(math.inf, math.inf)
+    infinity = torch.tensor(math.inf, dtype=room.dtype)
+    highest = torch.where(lines > 0, room, math.inf).amin(dim=1)
+    lowest = torch.where(lines < 0, room, math.inf).amin(dim=1)
+    high = torch.minimum(boxes.high, torch.nextafter(boxes.low + highest, infinity))
+    low = torch.maximum(boxes.low, torch.nextafter(boxes.high - lowest, -infinity))
+    return _Boxes(low=low, high=high, case=boxes.case, conjunction=boxes.conjunction)
+
+
+def _joined(parts: list[_Boxes]) -> _Boxes:
+    return _Boxes(
+        low=torch.cat([part.low for part in parts]),
+        high=torch.cat([part.high for part in parts]),
+        case=torch.cat([part.case for part in parts]),
+        conjunction=torch.cat([part.conjunction for part in parts]),
+    )
+
+
+def _interleaved(count: int) -> Int[Tensor, " n"]:
+    """Return 0, count, 1, count + 1, ...: halves beside each other."""
+    return torch.arange(2 * count).view(2, count).T.flatten()
