@@ -18,6 +18,7 @@ from epsball.graph.onnx import read_onnx
 from epsball.graph.onnx.ending import chosen_output
 from epsball.graph.onnx.file import OnnxFile, read_file
 from epsball.graph.onnx.session import Session
+from epsball.verification.folding import folded
 from epsball.verification.vnnlib import Query
 
 _ELEMENTS = {1: ("float32", torch.float32), 11: ("float64", torch.float64)}
@@ -69,7 +70,7 @@ def read_network(path: str | Path, query: Query) -> Network:
     with _unpacked(path) as file_path:
         file = read_file(file_path)
         shape = _shape(file, query, path)
-        graph = read_onnx(file_path, shape=shape, output="values")
+        graph = folded(read_onnx(file_path, shape=shape, output="values"))
         session = Session(file, [chosen_output(file, "values")[0]], None, rewriting=True)
     element, dtype = _ELEMENTS[file.input.type.tensor_type.elem_type]
     if query.element not in ("real", element):

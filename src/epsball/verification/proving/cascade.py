@@ -9,6 +9,8 @@ from epsball.certificates import METHODS, methods_of
 from epsball.verification.deadline import Deadline
 from epsball.verification.proving.task import Task
 
+_BEFORE_SPLITS = ("interval", "crown")
+
 _AT_ONCE = 64
 """Boxes bounded together."""
 
@@ -25,12 +27,12 @@ def run_cascade(task: Task, deadline: Deadline, *, with_slopes: bool) -> str:
     deadline
         When to stop.
     with_slopes
-        Whether to optimise slopes as well: not worth it where boxes are split.
+        Whether slopes are optimised in the end: not worth it where boxes are split.
     """
-    names = methods_of("auto", task.graph, "linf")
+    names = methods_of("auto", task.graph, "linf") if with_slopes else _BEFORE_SPLITS
     name = names[0]
     best = torch.full((*task.open.shape, task.all_rows().shape[1]), -torch.inf, dtype=torch.float64)
-    for name in names if with_slopes else [n for n in names if n != "optimised"]:
+    for name in names:
         boxes = torch.nonzero(task.open.any(dim=1))[:, 0]
         for part in boxes.split(_AT_ONCE):
             deadline.check()

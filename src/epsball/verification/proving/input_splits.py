@@ -2,15 +2,17 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from epsball.certificates import Box, Domain
+from epsball.certificates import Box, Domain, Propagation
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.sweep import final_lines
+from epsball.graph import Node
 from epsball.progress import report
 from epsball.verification.deadline import Deadline
 from epsball.verification.proving.task import Task
@@ -31,19 +33,26 @@ class _Boxes:
         Their ends, (n, d), float64.
     case, conjunction
         The numbers of the case that a box is a part of, and of the conjunction, (n,).
+    nodes
+        Bounds on some nodes of the network that hold in all of the box, by name.
     """
 
     low: Tensor
     high: Tensor
     case: Tensor
     conjunction: Tensor
+    nodes: Mapping[str, Box] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.low)
 
     def take(self, rows: Tensor | slice) -> "_Boxes":
         return _Boxes(
-            low=self.low[rows], high=self.high[rows], case=self.case[rows], conjunction=self.conjunction[rows]
+            low=self.low[rows],
+            high=self.high[rows],
+            case=self.case[rows],
+            conjunction=self.conjunction[rows],
+            nodes={name: Box(box.low[rows], box.high[rows]) for name, box in self.nodes.items()},
         )
 
 
@@ -123,7 +132,8 @@ class InputSplits:
 
     def _left(self, boxes: _Boxes) -> tuple[_Boxes, Float[Tensor, "n d"], Float[Tensor, " n"]]:
         """Return what is left of boxes, with the coefficients and the bound of the row nearest to 0 in each."""
-        bounds, lines = self._lines(boxes)
+        bounds, lines, nodes = self._lines(boxes)
+        boxes = replace(boxes, nodes=nodes)
         open_ = torch.nonzero(~(bounds > 0).any(dim=1))[:, 0]
         boxes, bounds, lines = boxes.take(open_), bounds[open_], lines[open_]
         if not len(boxes):
@@ -136,13 +146,23 @@ class InputSplits:
         kept = (boxes.low <= boxes.high).all(dim=1)
         return boxes.take(kept), line[kept], bound[kept]
 
-    def _lines(self, boxes: _Boxes) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r d"]]:
+    def _lines(self, boxes: _Boxes) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r d"], dict[str, Box]]:
+        """Return bounds of the rows, their coefficients over the input, and the bounds of nodes that were refined."""
         low, high = (end.view(-1, *self._shape) for end in (boxes.low, boxes.high))
         domain = Domain(box=Box(low, high), centre=0.5 * low + 0.5 * high, norm="linf", radius=0.0)
         problem = self.task.problem(domain, self._weights[boxes.conjunction])
-        bounds = problem.propagate(refine=refiner(self.task.max_memory))
+        refine, nodes = refiner(self.task.max_memory), {}
+
+        def kept(bounds: Propagation, node: Node) -> Box:
+            before = bounds.boxes[node.name]
+            box = refine(bounds, node)
+            if box is not before or node.name in boxes.nodes:
+                nodes[node.name] = box
+            return box
+
+        bounds = problem.propagate(boxes=boxes.nodes, refine=kept)
         found, lines = final_lines(bounds, problem.specification)
-        return found, lines.flatten(2).nan_to_num(0.0, 0.0, 0.0)
+        return found, lines.flatten(2).nan_to_num(0.0, 0.0, 0.0), nodes
 
     def _judge(self, boxes: _Boxes, line: Tensor) -> None:
         """Judge the middles, and the corners at which the lines are least, as floats of the network's type."""
@@ -169,18 +189,8 @@ class InputSplits:
         self._stack.append(
             _joined(
                 [
-                    _Boxes(
-                        low=boxes.low,
-                        high=boxes.high.scatter(1, across, cut),
-                        case=boxes.case,
-                        conjunction=boxes.conjunction,
-                    ),
-                    _Boxes(
-                        low=boxes.low.scatter(1, across, cut),
-                        high=boxes.high,
-                        case=boxes.case,
-                        conjunction=boxes.conjunction,
-                    ),
+                    replace(boxes, high=boxes.high.scatter(1, across, cut)),
+                    replace(boxes, low=boxes.low.scatter(1, across, cut)),
                 ]
             ).take(_interleaved(len(order)))
         )
@@ -198,15 +208,20 @@ def clipped(boxes: _Boxes, bounds: Float[Tensor, "n r"], lines: Float[Tensor, "n
     lowest = torch.where(lines < 0, room, math.inf).amin(dim=1)
     high = torch.minimum(boxes.high, torch.nextafter(boxes.low + highest, infinity))
     low = torch.maximum(boxes.low, torch.nextafter(boxes.high - lowest, -infinity))
-    return _Boxes(low=low, high=high, case=boxes.case, conjunction=boxes.conjunction)
+    return replace(boxes, low=low, high=high)
 
 
 def _joined(parts: list[_Boxes]) -> _Boxes:
+    shared = set.intersection(*(set(part.nodes) for part in parts))
     return _Boxes(
         low=torch.cat([part.low for part in parts]),
         high=torch.cat([part.high for part in parts]),
         case=torch.cat([part.case for part in parts]),
         conjunction=torch.cat([part.conjunction for part in parts]),
+        nodes={
+            name: Box(*(torch.cat(ends) for ends in zip(*(part.nodes[name] for part in parts), strict=True)))
+            for name in shared
+        },
     )
 
 
