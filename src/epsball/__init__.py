@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from epsball import similarity as similarity
     from epsball import statistics as statistics
     from epsball import training as training
+    from epsball import verification as verification
     from epsball.attacks import AttackResult as AttackResult
     from epsball.attacks import Sensitivity as Sensitivity
     from epsball.attacks import attack as attack
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from epsball.statistics import Interval as Interval
     from epsball.training import Training as Training
     from epsball.training import train as train
+    from epsball.verification import Verification as Verification
+    from epsball.verification import verify as verify
 
 
 _HOMES = {
@@ -87,6 +90,7 @@ _HOMES = {
     "SoundnessError": "errors",
     "Training": "training",
     "UnsupportedOperation": "errors",
+    "Verification": "verification",
     "attack": "attacks",
     "audit": "auditing",
     "certify": "certificates",
@@ -97,6 +101,7 @@ _HOMES = {
     "sensitivity": "attacks",
     "similarities": "similarity",
     "train": "training",
+    "verify": "verification",
 }
 _ROOMS = (
     "attacks",
@@ -116,6 +121,7 @@ _ROOMS = (
     "similarity",
     "statistics",
     "training",
+    "verification",
 )
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]

@@ -28,7 +28,9 @@ from epsball.cli.progress import Loudness, showing
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
+from epsball.cli.supports import solver_name, supports
 from epsball.cli.train import train
+from epsball.cli.verify import verify
 from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
 from epsball.interface import command_line
@@ -58,11 +60,14 @@ app = App(
 )
 for verb in (audit, attack, diagnose, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
     app.command(verb, help=flowing(described(verb)))
+app.command(verify, help=flowing(described(verify)))
+app.command(supports, help=flowing(described(supports)))
 app.command(train)
 app.command(figure)
 app.command(zoo)
 app.command(list_names, name="list")
 app.command(installation(app), name="--install-completion")
+app.command(solver_name, name="--name")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -111,7 +111,7 @@ def final_bounds(
 
 
 def final_lines(
-    bounds: Propagation, specification: Float[Tensor, "n r classes"]
+    bounds: Propagation, specification: Float[Tensor, "n r classes"], slopes: Slopes | None = None
 ) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r *shape"]]:
     """Return the lower bounds L of `final_bounds`, and the coefficients A over the input with which they arose.
 
@@ -120,7 +120,7 @@ def final_lines(
     """
     graph = bounds.graph
     fuse_all(bounds)
-    state = Sweep.of(bounds, graph.output, Coefficients(specification))
+    state = Sweep.of(bounds, graph.output, Coefficients(specification), slopes)
     lines = specification.new_zeros(*specification.shape[:2], *graph.input.shape)
     for node in reversed(graph.nodes):
         if node.name in state.pending:

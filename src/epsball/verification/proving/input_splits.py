@@ -11,14 +11,17 @@ from torch import Tensor
 
 from epsball.certificates import Box, Domain, Propagation
 from epsball.certificates.linear import refiner
+from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.sweep import final_lines
 from epsball.graph import Node
 from epsball.progress import report
 from epsball.verification.deadline import Deadline
+from epsball.verification.proving.influence import influence
 from epsball.verification.proving.task import Task
 from epsball.verification.search import Search
 
 _FIRST, _MOST = 16, 4096
+_SHARE = 0.1
 _SECONDS = 0.4
 """What bounding a batch is to take; the number of its boxes follows."""
 
@@ -61,8 +64,8 @@ class InputSplits:
 
     A box is refuted for a conjunction where one of its rows is above 0 in all of it. Where none is, every row clips it:
     a row v that is at least L + A . x - least A . x is above 0 where an input j is further than -L / abs(A_j) from the
-    end at which A_j x_j is least. What is left is halved across the input of largest abs(A_j) times width, A being that
-    of the row nearest to 0. Both halves hold their common face, so that they cover the box.
+    end at which A_j x_j is least. What is left is halved across the input whose width times `influence` on the row
+    nearest to 0 is largest. Both halves hold their common face, so that they cover the box.
 
     Parameters
     ----------
@@ -131,23 +134,23 @@ class InputSplits:
         return _joined(parts)
 
     def _left(self, boxes: _Boxes) -> tuple[_Boxes, Float[Tensor, "n d"], Float[Tensor, " n"]]:
-        """Return what is left of boxes, with the coefficients and the bound of the row nearest to 0 in each."""
-        bounds, lines, nodes = self._lines(boxes)
-        boxes = replace(boxes, nodes=nodes)
+        """Return what is left of boxes, with the influence of each input and the bound of the row nearest to 0."""
+        boxes, bounds, lines, influences = self._bounded(boxes)
         open_ = torch.nonzero(~(bounds > 0).any(dim=1))[:, 0]
-        boxes, bounds, lines = boxes.take(open_), bounds[open_], lines[open_]
-        if not len(boxes):
-            return boxes, lines[:, 0], bounds.amax(dim=1)
-        nearest = bounds.argmax(dim=1)
-        row = torch.arange(len(boxes))
-        line, bound = lines[row, nearest], bounds[row, nearest]
-        self._judge(boxes, line)
-        boxes = clipped(boxes, bounds, lines)
+        boxes, bounds, lines, influences = boxes.take(open_), bounds[open_], lines[open_], influences[open_]
+        if len(boxes):
+            self._judge(boxes, lines[torch.arange(len(boxes)), bounds.argmax(dim=1)])
+            boxes = clipped(boxes, bounds, lines)
         kept = (boxes.low <= boxes.high).all(dim=1)
-        return boxes.take(kept), line[kept], bound[kept]
+        return boxes.take(kept), influences[kept], bounds[kept].amax(dim=1)
 
-    def _lines(self, boxes: _Boxes) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r d"], dict[str, Box]]:
-        """Return bounds of the rows, their coefficients over the input, and the bounds of nodes that were refined."""
+    def _bounded(
+        self, boxes: _Boxes
+    ) -> tuple[_Boxes, Float[Tensor, "n r"], Float[Tensor, "n r d"], Float[Tensor, "n d"]]:
+        """Return the boxes with bounds of their nodes, bounds of the rows, their lines, and the inputs' influence.
+
+        Every row is bounded twice, with the relaxations' own lower slopes and with those of the chords.
+        """
         low, high = (end.view(-1, *self._shape) for end in (boxes.low, boxes.high))
         domain = Domain(box=Box(low, high), centre=0.5 * low + 0.5 * high, norm="linf", radius=0.0)
         problem = self.task.problem(domain, self._weights[boxes.conjunction])
@@ -161,8 +164,19 @@ class InputSplits:
             return box
 
         bounds = problem.propagate(boxes=boxes.nodes, refine=kept)
-        found, lines = final_lines(bounds, problem.specification)
-        return found, lines.flatten(2).nan_to_num(0.0, 0.0, 0.0), nodes
+        found = [final_lines(bounds, problem.specification, slopes) for slopes in ({}, _chord_slopes(bounds))]
+        lines = torch.cat([lines.flatten(2) for _, lines in found], dim=1).nan_to_num(0.0, 0.0, 0.0)
+        lows = torch.cat([low for low, _ in found], dim=1)
+        nearest = lows.argmax(dim=1)
+        columns, number = influence(bounds), torch.arange(len(boxes))
+        if columns is None:
+            size = lines[number, nearest].abs() * (boxes.high - boxes.low)
+            # A line of 0 says nothing about what its relaxations hide: each input counts for a share.
+            moved = (size + _SHARE * size.mean(dim=1, keepdim=True)) / (boxes.high - boxes.low)
+        else:
+            row = problem.specification[number, nearest % problem.specification.shape[1]].abs()
+            moved = (columns * row.unsqueeze(1)).sum(dim=2)
+        return replace(boxes, nodes=nodes), lows, lines, moved.nan_to_num(0.0, 0.0, 0.0)
 
     def _judge(self, boxes: _Boxes, line: Tensor) -> None:
         """Judge the middles, and the corners at which the lines are least, as floats of the network's type."""
@@ -173,11 +187,11 @@ class InputSplits:
         points = points.clamp(region.low[case], region.high[case])
         self.search.at(points[region.searchable[case]])
 
-    def _push(self, boxes: _Boxes, line: Tensor, bound: Tensor) -> None:
+    def _push(self, boxes: _Boxes, influences: Tensor, bound: Tensor) -> None:
         """Halve boxes and push the halves, the lowest bounds on top."""
         middle = 0.5 * boxes.low + 0.5 * boxes.high
         divides = (boxes.low < middle) & (middle < boxes.high)
-        score = (line.abs() * (boxes.high - boxes.low)).masked_fill(~divides, -1.0)
+        score = (influences * (boxes.high - boxes.low)).masked_fill(~divides, -1.0)
         best, across = score.max(dim=1)
         self.stuck += int((best < 0).sum())
         order = torch.argsort(bound, descending=True)
@@ -228,3 +242,9 @@ def _joined(parts: list[_Boxes]) -> _Boxes:
 def _interleaved(count: int) -> Int[Tensor, " n"]:
     """Return 0, count, 1, count + 1, ...: halves beside each other."""
     return torch.arange(2 * count).view(2, count).T.flatten()
+
+
+def _chord_slopes(bounds: Propagation) -> dict[str, Tensor]:
+    """Return for each rectifier the slope of its chord as the lower one."""
+    limits = slope_limits(bounds)
+    return {name: bounds.relaxation(bounds.graph[name]).upper_slope.clamp(*limits[name]) for name in limits}
