@@ -32,7 +32,10 @@ def supports(
     optimised_disjunctive_reasoning: _Asked = False,
     serialise_assignments: _Asked = False,
 ) -> Output:
-    """Say which queries and networks epsball verify takes: one capability of the VNN-LIB standard, as in supports --onnx-operators."""
+    """Say which queries and networks epsball verify takes.
+
+    The option names one capability of the VNN-LIB standard, as in epsball supports --onnx-operators.
+    """
     asked = [name.replace("_", "-") for name, value in locals().items() if value]
     if len(asked) != 1:
         raise InputError(f"{len(asked)} capabilities are asked for; name one, as in --onnx-element-types.")

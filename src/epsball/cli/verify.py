@@ -13,7 +13,7 @@ from epsball.errors import InputError
 from epsball.names import Semantics
 
 if TYPE_CHECKING:
-    from epsball.verification import Query
+    pass
 
 _LOUDNESS = Loudness()
 
@@ -78,9 +78,7 @@ def verify(
     query = verification.read_query(path)
     if name is not None and query.network and name != query.network:
         raise InputError(f"{path} declares the network {query.network}; --network names {name}. Name that one.")
-    found = verification.verify(
-        net, path, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory
-    )
+    found = verification.verify(net, path, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory)
     say(str(found).splitlines())
     if found.witness is not None and serialise_assignments is not None:
         verification.write_assignment(query, found.witness, serialise_assignments)

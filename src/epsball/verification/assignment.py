@@ -19,7 +19,9 @@ def assignment_text(query: Query, witness: Witness) -> str:
     """
     x, y = witness.x.double().flatten().tolist(), witness.outputs
     if query.version == "1.0":
-        pairs = [f"(X_{i} {_decimal(v)})" for i, v in enumerate(x)] + [f"(Y_{i} {_decimal(v)})" for i, v in enumerate(y)]
+        pairs = [f"(X_{i} {_decimal(v)})" for i, v in enumerate(x)] + [
+            f"(Y_{i} {_decimal(v)})" for i, v in enumerate(y)
+        ]
         return "(" + "\n ".join(pairs) + ")"
     return "\n".join([*_tensor_lines(query.input, x), *_tensor_lines(query.output, y)])
 

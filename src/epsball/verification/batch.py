@@ -81,7 +81,15 @@ class BatchVerification(results.Result):
 
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON's types."""
-        return results.jsonable({"counts": self.counts, "instances": self.instances, "answers": self.answers, "seconds": self.seconds, "out": self.out})
+        return results.jsonable(
+            {
+                "counts": self.counts,
+                "instances": self.instances,
+                "answers": self.answers,
+                "seconds": self.seconds,
+                "out": self.out,
+            }
+        )
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return one row per instance."""
@@ -102,8 +110,8 @@ def verify_batch(
     """Verify every instance of a list, and go on where an earlier call stopped.
 
     A line of `out` has the competition's columns: category, network, query, seconds of preparation (0), result (sat,
-    unsat, unknown, timeout or error), seconds. It is on disk before the next instance begins; a line that was cut off is
-    written anew. Witnesses are files in the folder beside it, ``OUT.witnesses/NUMBER.txt``.
+    unsat, unknown, timeout or error), seconds. It is on disk before the next instance begins; a line that was cut off
+    is written anew. Witnesses are files in the folder beside it, ``OUT.witnesses/NUMBER.txt``.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 
-class TimeUp(Exception):  # noqa: N818 - it is no error
+class TimeUp(Exception):
     """Raised where the time is up."""
 
 

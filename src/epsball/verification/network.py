@@ -48,7 +48,7 @@ class Network:
     session: Session
 
     def outputs(self, x: Tensor) -> tuple[float, ...] | None:
-        """Return what onnxruntime computes for one input, (\\*shape); None where a value is not finite."""
+        """Return what onnxruntime computes for one input; None where a value is not finite."""
         values = self.session.run(x.unsqueeze(0).numpy(), alone=True)[0]
         return tuple(values.tolist()) if bool(torch.from_numpy(values).isfinite().all()) else None
 

@@ -43,8 +43,8 @@ class Verification(results.Result):
 
     Examples
     --------
-    >>> found = Verification(answer="unsat", semantics="real", by="crown", seconds=0.1, network="n.onnx", query="q.vnnlib")
-    >>> print(found)
+    >>> files = {"network": "net.onnx", "query": "query.vnnlib"}
+    >>> print(Verification(answer="unsat", semantics="real", by="crown", seconds=0.1, **files))
     unsat by crown, under real semantics, in 0.1 s
     """
 

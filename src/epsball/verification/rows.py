@@ -93,7 +93,9 @@ class Rows:
         weight, last = self.over_output, graph.output
         if self.over_input is not None:
             shape = (self.over_input.shape[1],)
-            nodes.append(Node(name="property_input", kind=kinds.Reshape(shape=shape), inputs=(graph.input.name,), shape=shape))
+            nodes.append(
+                Node(name="property_input", kind=kinds.Reshape(shape=shape), inputs=(graph.input.name,), shape=shape)
+            )
             both = (graph.classes + shape[0],)
             names = (graph.output, "property_input")
             nodes.append(Node(name="property_joined", kind=kinds.Concatenate(axis=0), inputs=names, shape=both))

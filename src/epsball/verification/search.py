@@ -95,7 +95,13 @@ class Search:
             yield part[:, 0], part[:, 1]
 
     def _descend(
-        self, x: Tensor, low: Tensor, high: Tensor, conjunction: Tensor, loss: Callable[[Tensor], Tensor], deadline: Deadline
+        self,
+        x: Tensor,
+        low: Tensor,
+        high: Tensor,
+        conjunction: Tensor,
+        loss: Callable[[Tensor], Tensor],
+        deadline: Deadline,
     ) -> Tensor:
         masks = torch.zeros(len(self.region.conjunctions), len(self.region.rows), dtype=torch.bool)
         for number, rows in enumerate(self.region.conjunctions):
@@ -132,4 +138,3 @@ def _starts(low: Tensor, high: Tensor, number: int, keys: Keys) -> Tensor:
     if number % 3 == 2:
         share = share.round()
     return torch.clamp(low + share * (high - low), low, high)
-

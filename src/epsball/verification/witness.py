@@ -26,7 +26,7 @@ class Witness:
     outputs: tuple[float, ...]
 
 
-class Found(Exception):  # noqa: N818 - it is no error
+class Found(Exception):
     """Raised where a witness is found."""
 
     def __init__(self, witness: Witness) -> None:
@@ -64,6 +64,6 @@ class Judge:
 
 
 def candidates(points: Tensor, gaps: Tensor, tolerance: float, most: int) -> list[Tensor]:
-    """Return the points, (n, \\*shape), of least gap (n,), at most so many, whose gap is within a tolerance of 0."""
+    """Return the points of least gap, at most so many, whose gap is within a tolerance of 0."""
     order = torch.argsort(gaps)[:most]
     return [points[i] for i in order.tolist() if gaps[i] <= tolerance]

@@ -1,7 +1,5 @@
 """The cascade of bounds on whole boxes: each method on what those before it left open."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -11,10 +9,11 @@ from epsball.verification.proving.task import Task
 
 _BEFORE_SPLITS = ("interval", "crown")
 
+_STEPS = 40
+"""Steps for a row alone."""
+
 _AT_ONCE = 64
 """Boxes bounded together."""
-
-Method = Callable[..., Tensor]
 
 
 def run_cascade(task: Task, deadline: Deadline, *, with_slopes: bool) -> str:
@@ -37,7 +36,7 @@ def run_cascade(task: Task, deadline: Deadline, *, with_slopes: bool) -> str:
         for part in boxes.split(_AT_ONCE):
             deadline.check()
             if name == "optimised":
-                _optimise(task, best, part)
+                _optimise(task, best, part, deadline)
             else:
                 _bound(task, best, part, name)
         if task.refuted:
@@ -55,13 +54,24 @@ def _bound(task: Task, best: Tensor, boxes: Tensor, name: str) -> None:
     task.open[boxes] &= ~(best[boxes] > 0).any(dim=2)
 
 
-def _optimise(task: Task, best: Tensor, boxes: Tensor) -> None:
-    """Bound the nearest row of each open conjunction with slopes of its own, box by box."""
+def _optimise(task: Task, best: Tensor, boxes: Tensor, deadline: Deadline) -> None:
+    """Bound the nearest row of each open conjunction with slopes of its own, box by box.
+
+    First all together; then, each alone and with more steps, those that are left, the nearest first: slopes of
+    intermediate bounds are optimised where every row bounded is within reach.
+    """
     weights = task.all_rows()
     for box in boxes.tolist():
+        domain = task.domain.take(torch.tensor([box]))
         left = torch.nonzero(task.open[box])[:, 0]
         nearest = best[box, left].argmax(dim=1)
-        specification = weights[left, nearest].unsqueeze(0)
-        one = torch.tensor([box])
-        found = METHODS["optimised"](task.problem(task.domain.take(one), specification)).rows[0]
+        found = METHODS["optimised"](task.problem(domain, weights[left, nearest].unsqueeze(0))).rows[0]
         task.open[box, left[found > 0]] = False
+        for at in torch.argsort(found, descending=True).tolist():
+            if found[at] > 0:
+                continue
+            deadline.check()
+            alone = task.problem(domain, weights[left[at], nearest[at]].view(1, 1, -1))
+            if not bool((METHODS["optimised"](alone, steps=_STEPS).rows > 0).all()):
+                return
+            task.open[box, left[at]] = False

@@ -8,5 +8,6 @@ def complete(task: Task, deadline: Deadline) -> None:
     """Refute more of a task by branch and bound over neurons; today there is none, and nothing is refuted.
 
     ``task.problem(task.domain.take(boxes), rows)`` is the problem to be decided: the domain of some boxes, and rows of
-    which one per open conjunction (``task.all_rows()``) must be shown above 0. What is shown is entered in ``task.open``.
+    which one per open conjunction (``task.all_rows()``) must be shown above 0. What is shown is entered in
+    ``task.open``.
     """

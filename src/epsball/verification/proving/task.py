@@ -29,7 +29,7 @@ class Task:
     open
         The conjunctions that are not refuted yet, (n, c).
     combinations
-        Further rows over v, (c, k), non-negative combinations of each conjunction's rows; rows of 0 where there is none.
+        Further rows over v, (c, k), non-negative combinations of each conjunction's rows; 0 where there is none.
     max_memory
         Bytes for the rows carried at a time; None is no limit.
     """

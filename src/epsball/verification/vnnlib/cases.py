@@ -64,9 +64,7 @@ def cases_of(query: Query) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     if grouped and len(empty) == len(grouped):
         raise InputError(f"{query.path}, {empty[0]}: no input is asked about. Correct one of them.")
     cases = [
-        bounds.case(query, conjunctions)
-        for bounds, conjunctions in grouped.values()
-        if bounds.contradiction() is None
+        bounds.case(query, conjunctions) for bounds, conjunctions in grouped.values() if bounds.contradiction() is None
     ]
     return tuple(cases), tuple(f"{clash}: that alternative is empty and left out" for clash in empty)
 
@@ -157,11 +155,12 @@ class _Bounds:
         """Return what contradicts itself, with its lines; None where nothing does."""
         for place, high in self._ends[1].items():
             low = self._ends[-1].get(place)
-            if low is not None and (low.value > high.value or (low.value == high.value and (low.strict or high.strict))):
+            if low is not None and (
+                low.value > high.value or (low.value == high.value and (low.strict or high.strict))
+            ):
                 return (
                     f"lines {low.line} and {high.line}: X_{place} is to be at least {_number(low.value)} and at most "
-                    f"{_number(high.value)}"
-                    + ("" if low.value > high.value else ", one of them left out")
+                    f"{_number(high.value)}" + ("" if low.value > high.value else ", one of them left out")
                 )
         return None
 

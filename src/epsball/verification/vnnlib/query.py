@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epsball.errors import InputError, first_line
-from epsball.verification.vnnlib.formula import Formula
+from epsball.verification.vnnlib.expressions import Place
+from epsball.verification.vnnlib.formula import Formula, comparisons
 from epsball.verification.vnnlib.version_1 import read_version_1
 from epsball.verification.vnnlib.version_2 import read_version_2
 
 _VERSION = re.compile(r"(?:\s|;[^\n]*\n)*\(\s*vnnlib-version\s*<\s*(\d+)\.(\d+)\s*>")
 _GZIP = b"\x1f\x8b"
+_LARGEST = 10**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class TensorDeclaration:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Query:
-    """What is asked about a network: is there an input that, with the network's output, satisfies the formula?
+    """What is asked about a network: whether some input, with the network's output, satisfies the formula.
 
     Parameters
     ----------
@@ -100,6 +102,7 @@ def read_query(path: str | Path) -> Query:
         if match[1] != "2":
             raise InputError(f"{path} is of VNN-LIB {version}; versions 1.0 and 2.x are read. Convert it.")
         network, source, result, formula = read_version_2(text, str(path))
+    _check_sizes(formula, Place(str(path)))
     declared = [TensorDeclaration(name=name, element=element, shape=shape) for name, element, shape in (source, result)]
     if declared[0].element.lower() != declared[1].element.lower():
         raise InputError(
@@ -109,6 +112,13 @@ def read_query(path: str | Path) -> Query:
     return Query(
         path=str(path), version=version, network=network, input=declared[0], output=declared[1], formula=formula
     )
+
+
+def _check_sizes(formula: Formula, place: Place) -> None:
+    """Refuse numbers that float32 cannot hold."""
+    for one in comparisons(formula):
+        if any(abs(number) > _LARGEST for number in (one.form.constant, *(c for _, c in one.form.terms))):
+            place.wrong(one.line, "a number is beyond 1e30; inputs and outputs are floats. Correct it.")
 
 
 def _text(path: Path) -> str:

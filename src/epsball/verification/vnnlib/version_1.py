@@ -81,7 +81,7 @@ class _Reader:
         if match is None or plain[1:] != ["Real"]:
             self.place.wrong(
                 command.line,
-                f"'{' '.join(words)}' declares no variable; write (declare-const X_0 Real) for inputs, Y_0 for outputs.",
+                f"'{' '.join(words)}' declares no variable; an input is written (declare-const X_0 Real), an output Y_0.",
             )
         variable = _variable(match)
         if variable in self.declared:
@@ -120,7 +120,8 @@ class _Reader:
         head = expression.head
         if head not in ("+", "-", "*"):
             self.place.unsupported(
-                expression.line, f"terms with '{head}' are not read; a term is a number, a variable, or (+ ..), (- ..), (* ..)."
+                expression.line,
+                f"terms with '{head}' are not read; a term is a number, a variable, or (+ ..), (- ..), (* ..).",
             )
         if not terms:
             self.place.wrong(expression.line, f"'{head}' has no terms; give it at least one.")
