@@ -81,7 +81,7 @@ class _Reader:
         if match is None or plain[1:] != ["Real"]:
             self.place.wrong(
                 command.line,
-                f"'{' '.join(words)}' declares no variable; an input is written (declare-const X_0 Real), an output Y_0.",
+                f"'{' '.join(words)}' declares no variable; inputs are written (declare-const X_0 Real), outputs Y_0.",
             )
         variable = _variable(match)
         if variable in self.declared:
