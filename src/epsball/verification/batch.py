@@ -44,7 +44,7 @@ class Instance:
 
     network: str
     query: str
-    timeout: float
+    timeout: int | float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -102,7 +102,7 @@ def verify_batch(
     instances: str | Path,
     out: str | Path,
     *,
-    timeout: float | None = None,
+    timeout: int | float | None = None,
     semantics: Semantics | None = None,
     seed: int = 0,
     max_memory: int | None = None,

@@ -27,7 +27,7 @@ class Deadline:
     moment: float
 
     @classmethod
-    def after(cls, seconds: float | None) -> "Deadline":
+    def after(cls, seconds: int | float | None) -> "Deadline":
         """Return the deadline in so many seconds from now; None sets none."""
         return cls(math.inf if seconds is None else time.monotonic() + seconds)
 

@@ -53,6 +53,13 @@ class Search:
         scaled = self._scaled(x)
         return torch.stack([scaled[:, list(rows)].amax(dim=1) for rows in self.region.conjunctions], dim=1)
 
+    def real_gaps(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n c"]:
+        """Return the same in float64, of float64 points."""
+        with torch.no_grad():
+            y = self.graph(x, {name: tensor.double() for name, tensor in self.graph.parameters.items()})
+            scaled = self.region.rows.values(x, y) / self.region.rows.scales()
+        return torch.stack([scaled[:, list(rows)].amax(dim=1) for rows in self.region.conjunctions], dim=1)
+
     def _scaled(self, x: Tensor) -> Tensor:
         return self.region.rows.values(x, self.graph(x)) / self.region.rows.scales().to(x.dtype)
 

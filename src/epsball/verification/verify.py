@@ -35,7 +35,7 @@ def verify(
     network: str | Path,
     query: str | Path,
     *,
-    timeout: float | None = None,
+    timeout: int | float | None = None,
     semantics: Semantics | None = None,
     seed: int = 0,
     max_memory: int | None = None,
@@ -188,7 +188,10 @@ class _Run:
         open_ = sum(int(task.open.sum()) for task in self.tasks)
         reason = f"{open_} conjunctions are neither refuted by bounds nor satisfied at a point found"
         if self.stuck:
-            reason += f"; {self.stuck} boxes of neighbouring floats stay open: the property is within rounding there"
+            reason += (
+                f"; {self.stuck} boxes were given up: the query is within rounding there, or real numbers satisfy it "
+                "and no float does"
+            )
         return self.undecided("unknown", reason)
 
     def undecided(self, answer: str, reason: str) -> Verification:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from epsball.certificates import Box, Domain, Propagation
@@ -22,6 +22,9 @@ from epsball.verification.search import Search
 
 _FIRST, _MOST = 16, 4096
 _SHARE = 0.1
+_LEAST = 2.0**-44
+"""Share of the whole box's width below which an input is not halved: bounds change by less than their rounding."""
+
 _SECONDS = 0.4
 """What bounding a batch is to take; the number of its boxes follows."""
 
@@ -79,7 +82,7 @@ class InputSplits:
     bounded
         How many boxes were bounded.
     stuck
-        How many cannot be halved any more, and are not refuted: two neighbouring floats in every input.
+        How many are given up: too small for their bounds' rounding, or without a float of the network's type.
 
     References
     ----------
@@ -94,6 +97,7 @@ class InputSplits:
         self._shape = task.graph.input.shape
         case, conjunction = torch.nonzero(task.open).T
         ends = [end.flatten(1)[case] for end in task.domain.box]
+        self._widths = (task.domain.box.high - task.domain.box.low).flatten(1)
         self._stack = [_Boxes(low=ends[0], high=ends[1], case=case, conjunction=conjunction)]
 
     def run(self, deadline: Deadline) -> bool:
@@ -140,8 +144,12 @@ class InputSplits:
         boxes, bounds, lines, influences = boxes.take(open_), bounds[open_], lines[open_], influences[open_]
         if len(boxes):
             self._judge(boxes, lines[torch.arange(len(boxes)), bounds.argmax(dim=1)])
+            hopeless = self._hopeless(boxes)
+            self.stuck += int(hopeless.sum())
             boxes = clipped(boxes, bounds, lines)
-        kept = (boxes.low <= boxes.high).all(dim=1)
+            kept = (boxes.low <= boxes.high).all(dim=1) & ~hopeless
+        else:
+            kept = open_
         return boxes.take(kept), influences[kept], bounds[kept].amax(dim=1)
 
     def _bounded(
@@ -187,11 +195,21 @@ class InputSplits:
         points = points.clamp(region.low[case], region.high[case])
         self.search.at(points[region.searchable[case]])
 
+    def _hopeless(self, boxes: _Boxes) -> Bool[Tensor, " n"]:
+        """Return which boxes can hold no witness and are satisfied, in real numbers, in their middle."""
+        hopeless = ~self.search.region.searchable[boxes.case]
+        if bool(hopeless.any()):
+            middles = (0.5 * boxes.low + 0.5 * boxes.high).view(-1, *self._shape)
+            gaps = self.search.real_gaps(middles).gather(1, boxes.conjunction.unsqueeze(1))[:, 0]
+            hopeless &= gaps <= 0
+        return hopeless
+
     def _push(self, boxes: _Boxes, influences: Tensor, bound: Tensor) -> None:
         """Halve boxes and push the halves, the lowest bounds on top."""
         middle = 0.5 * boxes.low + 0.5 * boxes.high
-        divides = (boxes.low < middle) & (middle < boxes.high)
-        score = (influences * (boxes.high - boxes.low)).masked_fill(~divides, -1.0)
+        width = boxes.high - boxes.low
+        divides = (boxes.low < middle) & (middle < boxes.high) & (width > _LEAST * self._widths[boxes.case])
+        score = (influences * width).masked_fill(~divides, -1.0)
         best, across = score.max(dim=1)
         self.stuck += int((best < 0).sum())
         order = torch.argsort(bound, descending=True)
