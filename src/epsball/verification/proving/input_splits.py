@@ -113,17 +113,29 @@ class InputSplits:
         size = _FIRST
         while self._stack:
             deadline.check()
-            boxes = self._taken(size)
             begun = time.perf_counter()
-            self._push(*self._left(boxes))
+            done = self.step(size)
             taken = time.perf_counter() - begun
-            self.bounded += len(boxes)
             report("boxes bounded", self.bounded, 0)
-            if len(boxes) == size:
+            if done == size:
                 size = max(1, size // 2) if taken > 2 * _SECONDS else min(_MOST, 2 * size) if taken < _SECONDS else size
         if not self.stuck:
             self.task.open[:] = False
         return not self.stuck
+
+    def step(self, size: int) -> int:
+        """Bound, clip and halve at most so many boxes; return how many."""
+        boxes = self._taken(size)
+        self._push(*self._left(boxes))
+        self.bounded += len(boxes)
+        return len(boxes)
+
+    @property
+    def left(self) -> Box:
+        """The boxes that are open, (n, d)."""
+        nothing = self._widths[:0]
+        ends = ([nothing, *(getattr(boxes, end) for boxes in self._stack)] for end in ("low", "high"))
+        return Box(*map(torch.cat, ends))
 
     def _taken(self, size: int) -> _Boxes:
         """Take boxes from the top of the stack."""
