@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 
-class TimeUp(Exception):
-    """Raised where the time is up."""
+class TimeUp(BaseException):
+    """Raised where the time is up; not an `Exception`, so that no handler of failures takes it for one."""
 
 
 @dataclass(frozen=True)

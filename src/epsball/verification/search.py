@@ -19,6 +19,7 @@ TOLERANCE = 1e-5
 
 STEPS = 40
 _FIRST, _LAST = 0.5, 0.005
+_MOMENTUM = 0.8
 _ENTRIES = 2**23
 _MOST = 512
 _ASKED = 8
@@ -74,9 +75,13 @@ class Search:
     def round(self, number: int, deadline: Deadline) -> Tensor:
         """Search once for each conjunction of each box, from a start of its own; return the last points.
 
-        Round 0 starts from the middles, later ones from uniform draws and corners in turn. Steps are signs of the
-        gradient, in units of the box's widths, and shrink geometrically; where a conjunction has several rows, its
-        largest row descends in even rounds and the sum of its positive rows in odd ones.
+        Round 0 starts from the middles, later ones from uniform draws and corners in turn. Where a conjunction has
+        several rows, its largest row descends, and in every third round the sum of its positive rows. With g_k the
+        gradient and w the box's widths,
+
+            m_k = mu m_(k-1) + g_k / mean abs(g_k),    x_(k+1) = clamp(x_k - s_k w sign(m_k)),
+
+        mu = 0.8, and s_k falls geometrically from 1/2 to 1/200.
 
         Parameters
         ----------
@@ -84,13 +89,17 @@ class Search:
                 The number of the round, which decides its draws.
         deadline
             When to stop.
+
+        References
+        ----------
+        Dong et al., "Boosting adversarial attacks with momentum" (CVPR 2018).
         """
         last = []
         for box, conjunction in self._chunks():
             low, high = self.region.low[box], self.region.high[box]
             mine = Keys.of_positions(box * len(self.region.conjunctions) + conjunction, self.seed).derive(number)
             x = _starts(low, high, number, mine)
-            last.append(self._descend(x, low, high, conjunction, _sum if number % 2 else _largest, deadline))
+            last.append(self._descend(x, low, high, conjunction, _sum if number % 3 == 2 else _largest, deadline))
         return torch.cat(last) if last else self.region.low[:0]
 
     def _chunks(self) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"]]]:
@@ -113,7 +122,7 @@ class Search:
         masks = torch.zeros(len(self.region.conjunctions), len(self.region.rows), dtype=torch.bool)
         for number, rows in enumerate(self.region.conjunctions):
             masks[number, list(rows)] = True
-        mask, width = masks[conjunction], high - low
+        mask, width, momentum = masks[conjunction], high - low, torch.zeros_like(x)
         for step in range(STEPS):
             deadline.check()
             x = x.requires_grad_()
@@ -124,13 +133,20 @@ class Search:
             x = x.detach()
             self.judge.judge(candidates(x, gap, 0.0, 1))
             size = _FIRST * (_LAST / _FIRST) ** (step / (STEPS - 1))
-            x = torch.clamp(x - size * width * torch.nan_to_num(gradient).sign(), low, high)
+            momentum = _MOMENTUM * momentum + _normalised(torch.nan_to_num(gradient))
+            x = torch.clamp(x - size * width * momentum.sign(), low, high)
         self.at(x)
         return x
 
 
 def _largest(rows: Tensor) -> Tensor:
     return rows.amax(dim=1)
+
+
+def _normalised(gradient: Tensor) -> Tensor:
+    """Return gradients divided by the mean size of their entries; 0 stays 0."""
+    mean = gradient.abs().flatten(1).mean(dim=1)
+    return gradient / mean.clamp(min=torch.finfo(gradient.dtype).tiny).view(-1, *(1,) * (gradient.ndim - 1))
 
 
 def _sum(rows: Tensor) -> Tensor:
@@ -142,6 +158,6 @@ def _starts(low: Tensor, high: Tensor, number: int, keys: Keys) -> Tensor:
     if number == 0:
         return torch.clamp(0.5 * low + 0.5 * high, low, high)
     share = keys.uniform(low.shape[1:], low.dtype)
-    if number % 3 == 2:
+    if number % 2 == 0:
         share = share.round()
     return torch.clamp(low + share * (high - low), low, high)
