@@ -18,6 +18,7 @@ from epsball.verification.proving.combinations import combinations
 from epsball.verification.regions import Region, regions_of
 from epsball.verification.result import Verification
 from epsball.verification.search import Search
+from epsball.verification.threads import fitting_threads
 from epsball.verification.vnnlib import Query, cases_of, read_query
 from epsball.verification.witness import Found, Judge, Witness
 
@@ -83,8 +84,9 @@ def verify(
     deadline = Deadline.after(timeout)
     try:
         with deadline.kept():
-            run.read()
-            run.decide(deadline)
+            net = run.read()
+            with fitting_threads(net.graph):
+                run.decide(deadline)
     except Found as found:
         return run.sat(found.witness)
     except TimeUp:
@@ -111,8 +113,8 @@ class _Run:
     net: Network | None = None
     arithmetic: Arithmetic | None = None
 
-    def read(self) -> None:
-        """Read query and network, and set up what is to be done."""
+    def read(self) -> Network:
+        """Read query and network, set up what is to be done, and return the network."""
         query = read_query(self.path)
         cases, notes = cases_of(query)
         net = self.net = read_network(self.network, query)
@@ -127,6 +129,7 @@ class _Run:
             self._note_empty(region, task, net)
             self.tasks.append(task)
             self.searches.append(Search(region=region, graph=net.graph, judge=judge, seed=self.seed))
+        return net
 
     def _note_empty(self, region: Region, task: Task, net: Network) -> None:
         """Note boxes without a float of the network's type, in which there can be no witness."""
