@@ -115,6 +115,25 @@ def test_a_conjunction_is_refuted_by_a_combination_of_its_rows(tmp_path):
     assert (found.answer, found.by, found.boxes) == ("unsat", "interval", 0)
 
 
+def test_many_boxes_with_outputs_of_their_own(tmp_path):
+    """Forty intervals, each with its own threshold; one of them is reached."""
+    net = absolute_value(tmp_path / "net.onnx")
+    parts = [f"(and {between(f'{k / 40}', f'{(k + 1) / 40}')} (>= Y_0 {(k + 1.5) / 40}))" for k in range(40)]
+    path = query(tmp_path / "query.vnnlib", 1, 1, f"(or {' '.join(parts)})")
+    assert eb.verify(net, path, timeout=60).answer == "unsat"
+    reached = parts[17].replace(f"{18.5 / 40}", f"{17.5 / 40}")
+    path = query(tmp_path / "query.vnnlib", 1, 1, f"(or {' '.join([*parts[:17], reached, *parts[18:]])})")
+    found = checked(net, path, timeout=60)
+    assert 17.5 / 40 <= found.witness.x.item() <= 18 / 40
+
+
+def test_threads_are_put_back(tmp_path):
+    before = torch.get_num_threads()
+    net = absolute_value(tmp_path / "net.onnx")
+    eb.verify(net, query(tmp_path / "query.vnnlib", 1, 1, between("0", "1"), "(>= Y_0 1)"), timeout=60)
+    assert torch.get_num_threads() == before
+
+
 def rounding_net(path):
     """Write y = relu(x + 512) - 512: x in real numbers, a multiple of 2^-14 in float32."""
     return network(path, [(np.ones((1, 1)), np.array([512.0])), (np.ones((1, 1)), np.array([-512.0]))])

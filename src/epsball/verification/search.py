@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from epsball.graph import Graph
@@ -72,8 +72,8 @@ class Search:
         self.judge.judge(candidates(x, least, TOLERANCE, _ASKED))
         return gaps
 
-    def round(self, number: int, deadline: Deadline) -> Tensor:
-        """Search once for each conjunction of each box, from a start of its own; return the last points.
+    def round(self, number: int, among: Bool[Tensor, "n c"], deadline: Deadline) -> Tensor:
+        """Search once for each of some conjunctions of boxes, from a start of its own; return the last points.
 
         Round 0 starts from the middles, later ones from uniform draws and corners in turn. Where a conjunction has
         several rows, its largest row descends, and in every third round the sum of its positive rows. With g_k the
@@ -87,6 +87,8 @@ class Search:
         ----------
         number
                 The number of the round, which decides its draws.
+        among
+            Which conjunctions in which boxes: those that are not refuted.
         deadline
             When to stop.
 
@@ -95,20 +97,20 @@ class Search:
         Dong et al., "Boosting adversarial attacks with momentum" (CVPR 2018).
         """
         last = []
-        for box, conjunction in self._chunks():
+        for box, conjunction in self._chunks(among):
             low, high = self.region.low[box], self.region.high[box]
             mine = Keys.of_positions(box * len(self.region.conjunctions) + conjunction, self.seed).derive(number)
             x = _starts(low, high, number, mine)
             last.append(self._descend(x, low, high, conjunction, _sum if number % 3 == 2 else _largest, deadline))
         return torch.cat(last) if last else self.region.low[:0]
 
-    def _chunks(self) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"]]]:
+    def _chunks(self, among: Tensor) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"]]]:
         """Yield boxes and conjunctions, every pair once."""
-        boxes = torch.nonzero(self.region.searchable)[:, 0]
-        pairs = torch.cartesian_prod(boxes, torch.arange(len(self.region.conjunctions))).view(-1, 2)
+        pairs = torch.nonzero(among & self.region.searchable.unsqueeze(1))
         entries = sum(max(1, math.prod(node.shape)) for node in self.graph.nodes)
         for part in pairs.split(max(1, min(_MOST, _ENTRIES // entries))):
-            yield part[:, 0], part[:, 1]
+            if len(part):
+                yield part[:, 0], part[:, 1]
 
     def _descend(
         self,

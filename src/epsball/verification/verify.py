@@ -28,6 +28,9 @@ FEW_INPUTS = 16
 ROUNDS = 30
 """Rounds of search for a witness, where bounds leave something open."""
 
+FEW_REGIONS = 8
+"""Regions beyond which bounds come before the search: most of many are refuted at once."""
+
 _SEEN = 64
 """Random points beside those of the search from which combinations of rows are chosen."""
 
@@ -146,7 +149,9 @@ class _Run:
     def decide(self, deadline: Deadline) -> None:
         """Search and prove until everything is refuted, a witness is found, or nothing is left to try."""
         for task, search in zip(self.tasks, self.searches, strict=True):
-            last = search.round(0, deadline)
+            if len(self.tasks) > FEW_REGIONS:
+                self.by = run_cascade(task, deadline, with_slopes=False)
+            last = search.round(0, task.open, deadline)
             task.combinations = self._combinations(search, last)
         few = [task.region.varying <= FEW_INPUTS for task in self.tasks]
         for task, is_few in zip(self.tasks, few, strict=True):
@@ -160,7 +165,7 @@ class _Run:
             complete(task, deadline)
             for number in range(1, ROUNDS + 1):
                 if not task.refuted:
-                    search.round(number, deadline)
+                    search.round(number, task.open, deadline)
 
     def _combinations(self, search: Search, last: torch.Tensor) -> torch.Tensor:
         """Return combinations of rows, chosen at the last points of the search and at random ones."""
