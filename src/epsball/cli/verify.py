@@ -12,9 +12,6 @@ from epsball.cli.progress import Loudness
 from epsball.errors import InputError
 from epsball.names import Semantics
 
-if TYPE_CHECKING:
-    pass
-
 _LOUDNESS = Loudness()
 
 
