@@ -24,6 +24,8 @@ import epsball as eb
 from diagnosed_networks import NETWORKS, Network
 from epsball.files import write_json
 from epsball.generator_state import preserved
+from epsball.masking.checks.evidence.planted_witnesses import LEAST
+from epsball.masking.checks.race.evaluation import MOST as ABOVE
 from epsball.masking.diagnose import trial_of
 from epsball.masking.measurements.plain import PlainPGD
 from epsball.masking.planted import power
@@ -103,8 +105,10 @@ def weak_powers(classifier: eb.Classifier, x: Tensor, y: Tensor, ball: eb.Ball) 
         trial = trial_of(classifier, x, y, ball, evaluation=text)
         trial.suspicious = True
         with preserved(), trial.classifier.in_use():
+            trial.run_examined()
             found = trial.measured(power)
-        out[text] = None if found is None else {"planted": found.planted, "found": found.found}
+        counts = {} if found is None else {"planted": found.planted, "found": found.found}
+        out[text] = {"accuracy": trial.accuracy.get(trial.examined_as), **counts}
     return out
 
 
@@ -126,6 +130,17 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
     for half in (1, 2):
         lines += ["", f"## Half {half}", "", *confusion([row for row in rows if row["half"] == half])]
     return "\n".join([*lines, "", *further(rows)])
+
+
+def flagged_by_power(found: dict[str, Any]) -> bool:
+    """Return whether an evaluation finds too few planted witnesses."""
+    return bool(found.get("planted")) and found["found"] / found["planted"] < LEAST
+
+
+def above_best(found: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Return whether an evaluation's number is not the lowest that the diagnosis found."""
+    accuracy = found["accuracy"]
+    return accuracy is None or accuracy - row["diagnosis"]["accuracy"]["reported"] >= ABOVE
 
 
 def truth_of(row: dict[str, Any]) -> str:
@@ -170,9 +185,14 @@ def further(rows: Sequence[dict[str, Any]]) -> list[str]:
             f"power on {len(powers)} honest networks: {found} of {planted} {interval}; least lower end {low:.3f}"
         )
     for text in WEAK:
-        weak = [(row["weak"][text], row["name"]) for row in masked if row["weak"].get(text)]
-        shares = sorted((power["found"] / power["planted"], name) for power, name in weak)
-        lines.append(f"power of {text} on masked networks: {[(round(share, 2), name) for share, name in shares]}")
+        weak = [(row["weak"][text], row) for row in masked if row["weak"]]
+        by_power = sum(flagged_by_power(found) for found, _ in weak)
+        either = [flagged_by_power(found) or above_best(found, row) for found, row in weak]
+        missed = [row["name"] for (_, row), flagged in zip(weak, either, strict=True) if not flagged]
+        lines.append(
+            f"{text} on {len(weak)} masked networks: flagged by its power on {by_power}, by power or a number "
+            f"{ABOVE} above the best on {sum(either)}; not flagged: {missed}"
+        )
     if honest:
         lines.append(f"passes on honest networks: at most {max((cost(row), row['name']) for row in honest)}")
     lines.append(f"passes on all: at most {max(((cost(row), row['name']) for row in rows), default=None)}")

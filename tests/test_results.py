@@ -138,6 +138,15 @@ def test_a_data_frame_without_pandas_names_the_extra(monkeypatch) -> None:
         Curve(n=1).to_pandas()
 
 
+def test_a_result_is_a_table_in_markdown():
+    assert Curve(n=2).to_markdown().splitlines() == [
+        "| radius | by_method |",
+        "| ---: | --- |",
+        "| 0.0000 | a_b & <c> |",
+        "| 0.2500 | a_b & <c> |",
+    ]
+
+
 def test_latex_is_a_tabular_with_numbers_to_the_right_and_its_special_characters_escaped() -> None:
     assert Curve(n=2).to_latex().splitlines() == [
         r"\begin{tabular}{rl}",

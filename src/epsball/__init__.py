@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from epsball import results as results
     from epsball import risk as risk
     from epsball import similarity as similarity
+    from epsball import smoothing as smoothing
     from epsball import statistics as statistics
     from epsball import training as training
     from epsball import verification as verification
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
     from epsball.attacks import sensitivity as sensitivity
     from epsball.auditing import Audit as Audit
     from epsball.auditing import Chain as Chain
+    from epsball.auditing import Comparison as Comparison
+    from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
+    from epsball.auditing import compare as compare
+    from epsball.auditing import verify_run as verify_run
     from epsball.ball import Ball as Ball
     from epsball.certificates import Certificates as Certificates
     from epsball.certificates import certify as certify
@@ -57,6 +62,8 @@ if TYPE_CHECKING:
     from epsball.similarity import Similarity as Similarity
     from epsball.similarity import cka as cka
     from epsball.similarity import similarities as similarities
+    from epsball.smoothing import Smoothed as Smoothed
+    from epsball.smoothing import smooth as smooth
     from epsball.statistics import Bound as Bound
     from epsball.statistics import Interval as Interval
     from epsball.training import Training as Training
@@ -75,6 +82,7 @@ _HOMES = {
     "Certificates": "certificates",
     "Chain": "auditing",
     "Classifier": "classifier",
+    "Comparison": "auditing",
     "Diagnosis": "masking",
     "EpsballError": "errors",
     "InputError": "errors",
@@ -84,9 +92,11 @@ _HOMES = {
     "ModelError": "errors",
     "Normalise": "classifier",
     "OptimalRisk": "limits",
+    "RunVerification": "auditing",
     "Sensitivity": "attacks",
     "Similarities": "similarity",
     "Similarity": "similarity",
+    "Smoothed": "smoothing",
     "SoundnessError": "errors",
     "Training": "training",
     "UnsupportedOperation": "errors",
@@ -95,13 +105,16 @@ _HOMES = {
     "audit": "auditing",
     "certify": "certificates",
     "cka": "similarity",
+    "compare": "auditing",
     "diagnose": "masking",
     "landscape": "masking.landscape",
     "optimal_risk": "limits",
     "sensitivity": "attacks",
     "similarities": "similarity",
+    "smooth": "smoothing",
     "train": "training",
     "verify": "verification",
+    "verify_run": "auditing",
 }
 _ROOMS = (
     "attacks",
@@ -119,6 +132,7 @@ _ROOMS = (
     "results",
     "risk",
     "similarity",
+    "smoothing",
     "statistics",
     "training",
     "verification",

@@ -7,6 +7,17 @@ from contextvars import ContextVar
 _COMMAND_LINE: ContextVar[bool] = ContextVar("command_line", default=False)
 
 
+def switch(name: str) -> str:
+    """Return how something is switched on where the message will be read.
+
+    Examples
+    --------
+    >>> switch("diagnosis")
+    'diagnosis=True'
+    """
+    return f"--{name.replace('_', '-')}" if _COMMAND_LINE.get() else f"{name}=True"
+
+
 @contextmanager
 def command_line() -> Iterator[None]:
     """Have messages name options of the command line inside the block."""

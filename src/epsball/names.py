@@ -18,15 +18,35 @@ Semantics = Literal["float32", "real"]
 """What a certificate is about: the deployed float32 network, or the real-valued function of its weights."""
 
 MethodName = Literal[
-    "auto", "interval", "ibp", "lipschitz", "crown-ibp", "forward", "crown", "optimised", "alpha-crown"
+    "auto",
+    "interval",
+    "ibp",
+    "lipschitz",
+    "crown-ibp",
+    "forward",
+    "crown",
+    "optimised",
+    "alpha-crown",
+    "wong-kolter",
+    "lp",
+    "lp-tight",
 ]
 """The methods of certificates."""
 
 NoCertificates = Literal["none"]
 """An audit without certificates."""
 
+NoiseName = Literal["gaussian", "laplace", "uniform"]
+"""The noises of a smoothed classifier."""
+
+ShareBound = Literal["sequence", "fixed"]
+"""How the share of the top class is bounded: at every number of samples at once, or after a fixed number."""
+
 EffortName = Literal["quick", "standard", "full"]
 """The efforts of an audit."""
+
+TableFormat = Literal["text", "markdown", "latex", "csv", "json"]
+"""How a table is printed."""
 
 KernelName = Literal["linear", "rbf"]
 """The kernels of a similarity."""

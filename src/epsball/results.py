@@ -87,6 +87,16 @@ class Result(ABC):
         csv.write_csv(self.to_arrow(), sink, csv.WriteOptions(quoting_style="needed"))
         return sink.getvalue().decode()
 
+    def to_markdown(self) -> str:
+        """Return the table in Markdown, numbers to the right."""
+        table = self.to_arrow()
+        layout = ["---:" if _is_number(field.type) else "---" for field in table.schema]
+        rows = [
+            [format_cell(value).replace("|", r"\|") for value in row] for row in (table.column_names, *_rows(table))
+        ]
+        header, *body = (f"| {' | '.join(row)} |" for row in rows)
+        return "\n".join([header, f"| {' | '.join(layout)} |", *body, ""])
+
     def to_latex(self) -> str:
         """Return the table as a LaTeX tabular with the rules of the package booktabs."""
         table = self.to_arrow()

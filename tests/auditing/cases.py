@@ -3,7 +3,7 @@
 import torch
 
 from epsball import Ball, Classifier
-from helpers import Wrapped, examples, mlp
+from helpers import Wrapped, examples, linear, mlp
 
 BALL = Ball("linf", 0.1)
 ATTACK = "pgd,steps=20"
@@ -31,3 +31,28 @@ class Right(torch.nn.Module):
     def forward(self, x):
         score = 10 * (x.mean(1, keepdim=True) - 0.2)
         return torch.cat([-score, score], 1)
+
+
+OPTIONS = {"certificates": "none", "limit": False}
+"""Options of an audit whose attack is the subject."""
+
+COUNT = 60
+"""Examples of `linear_case`."""
+
+
+NEAR, FAR = Ball("linf", "0.05"), Ball("linf", "0.3")
+"""Balls in which some and all examples of `linear_case` can be broken."""
+
+
+def linear_case():
+    """Return a linear network of four classes, points, and the labels it gives them."""
+    generator = torch.Generator().manual_seed(1)
+    network = linear(0.5 * torch.randn(4, 16, generator=generator), torch.zeros(4))
+    x = torch.rand(COUNT, 16, generator=generator)
+    return network, x, network(x).argmax(1)
+
+
+def detached():
+    """Return the network behind what lets no gradient through, points and labels."""
+    network, x, y = linear_case()
+    return Classifier(Wrapped(lambda module, x: module(x.detach() + 0 * x), network)), x, y

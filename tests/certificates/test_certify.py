@@ -139,6 +139,8 @@ def test_batching_changes_no_bound_beyond_rounding(examples):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("semantics", ["float32", "real"])
 def test_every_genuine_certificate_is_accepted(method, norm, semantics, examples, tmp_path):
+    if norm == "l2" and method in ("lp", "lp-tight"):
+        pytest.skip("an l2 ball has no linear program")
     x, y = examples
     ball = Ball(norm, {"linf": 0.01, "l2": 0.05}[norm])
     found = certify(network(), x[:6], y[:6], ball, method=method, semantics=semantics, folder=tmp_path)

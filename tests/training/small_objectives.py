@@ -12,6 +12,7 @@ SMALL = {
     "mart": "mart,steps=2",
     "awp": "awp,objective=pgd,steps=2",
     "stability": "stability,sigma=0.1,weight=0.5",
+    "gaussian": "gaussian,sigma=0.1,consistency=2,entropy=0.5",
     "input-gradient": "input-gradient,weight=0.1",
     "cascade": "cascade,steps=2",
 }

@@ -12,6 +12,9 @@ from epsball.interface import option
 WITHOUT_GRADIENTS = ("surrogate ", "trusted ", "square", "spsa", "nes", "hop-skip-jump", "transfer", "adaptive")
 """How the names of components begin that do not rest on the model's own gradients."""
 
+SURROGATES = ("surrogate ", "trusted ")
+"""How the names of those begin that take surrogate gradients."""
+
 
 def gradient_hints(ledger: Ledger, standing: Int64[Tensor, " k"], *, keyword: str = "method") -> list[str]:
     """Return one line per kind of useless gradient on the standing examples; none where no example stands.
@@ -76,7 +79,7 @@ def _mostly(
 
 def _first_hand(ledger: Ledger) -> Bool[Tensor, " rows"]:
     """Return which rows are those of components on the model's own gradients."""
-    return torch.tensor([not name.startswith(("surrogate ", "trusted ")) for name in ledger.attack], dtype=torch.bool)
+    return torch.tensor([not name.startswith(SURROGATES) for name in ledger.attack], dtype=torch.bool)
 
 
 def _went_on(ledger: Ledger, own: Bool[Tensor, " rows"]) -> str:

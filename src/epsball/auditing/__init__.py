@@ -2,7 +2,11 @@
 
 from epsball.auditing.audit import audit as audit
 from epsball.auditing.chain import Chain as Chain
+from epsball.auditing.comparing import Comparison as Comparison
+from epsball.auditing.comparing import compare as compare
 from epsball.auditing.figure import witness_figure as witness_figure
 from epsball.auditing.result import Audit as Audit
+from epsball.auditing.verifying import RunVerification as RunVerification
+from epsball.auditing.verifying import verify_run as verify_run
 
 witness_picture = witness_figure  # old name, until 0.3

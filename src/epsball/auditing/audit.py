@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from epsball import data as datasets
 from epsball import progress
@@ -15,12 +16,20 @@ from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
 from epsball.auditing.chain import chain_of
 from epsball.auditing.effort import SHARD, EffortName, effort_of
-from epsball.auditing.evidence import ShardEvidence, gather, with_columns
+from epsball.auditing.evidence import ShardEvidence, Witnesses, gather, with_columns, with_verdicts, with_witnesses
 from epsball.auditing.fingerprint import describe, identity
 from epsball.auditing.folder import RunFolder
-from epsball.auditing.gradients import GRADIENT_SCHEMA, gradient_columns, gradient_notes
-from epsball.auditing.link import Link
-from epsball.auditing.links import AttackLink, CertificateLink, LimitLink, NaturalLink
+from epsball.auditing.gradients import (
+    GRADIENT_SCHEMA,
+    NOTES_SCHEMA,
+    attack_notes,
+    gradient_columns,
+    gradient_notes,
+    notes_columns,
+)
+from epsball.auditing.link import Link, RunFindings
+from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
+from epsball.auditing.manifest import write_manifest
 from epsball.auditing.parts import Parts
 from epsball.auditing.result import Audit
 from epsball.auditing.subject import Subject
@@ -32,6 +41,9 @@ from epsball.errors import lookup
 from epsball.files import write_json
 from epsball.interruption import carrying
 from epsball.names import NoCertificates
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +63,7 @@ def audit(
     certificates: MethodName | NoCertificates | str | Method | Callable[..., LowerBounds] = "auto",
     semantics: Semantics = "float32",
     limit: bool = True,
+    diagnosis: bool | None = None,
     folder: str | Path | None = None,
     budget: EffortName | None = None,
 ) -> Audit:
@@ -84,6 +97,11 @@ def audit(
     limit
         Whether the optimal adversarial risk of the examples is measured; that needs two classes
         and all examples in memory, and is left out above `LIMIT_BYTES` of them.
+    diagnosis
+        Whether it is found out if accuracy under attack can be trusted (`epsball.diagnose`); what is broken on the
+        way lowers it. That takes at most half the attack's passes, or as many where something is suspicious. None:
+        where the attack is the effort's, ``ensemble``, ``adaptive`` or ``autoattack``, and the folder does not
+        hold a finished run without it; with another attack the ensemble is run too, so that is done on demand.
     folder
         Where evidence, ledger, witnesses, chain and figure are written.
     budget
@@ -129,10 +147,15 @@ def audit(
             NaturalLink(),
             *([proving] if uncertified is None else []),
             AttackLink(method=method, precision=precision, batch_size=batch_size),
-            *([LimitLink()] if limit else []),
         ]
         where = _run_folder(folder, subject, links)
-    return _Run(subject=subject, links=links, guards=guards, folder=where, uncertified=uncertified).result()
+        undiagnosed = DiagnosisLink.left_out(diagnosis, method, where)
+        if undiagnosed is None:
+            links.append(DiagnosisLink(method=method, folder=where, batch_size=batch_size))
+        links += [LimitLink()] if limit else []
+    return _Run(
+        subject=subject, links=links, guards=guards, folder=where, uncertified=uncertified, undiagnosed=undiagnosed
+    ).result()
 
 
 def _registered(certificates: str) -> str:
@@ -160,8 +183,8 @@ class _Run:
         Passes that the checks made.
     folder
         Where it is written, or None.
-    uncertified
-        Why there are no certificates, where there are none.
+    uncertified, undiagnosed
+        Why there are no certificates, and no diagnosis, where there are none.
     """
 
     subject: Subject
@@ -169,6 +192,7 @@ class _Run:
     guards: Ledger
     folder: RunFolder | None
     uncertified: str | None
+    undiagnosed: str | None
 
     def result(self) -> Audit:
         """Return the audit; an interruption carries the audit of what is known until then."""
@@ -235,20 +259,28 @@ class _Run:
         """
         import pyarrow
 
-        evidence = pyarrow.concat_tables([shard.table for shard in shards])
+        evidence = pyarrow.concat_tables([shard.table for shard in shards]).replace_schema_metadata(None)
+        ledgers = [shard.ledger for shard in shards]
         findings = []
         for link in self.links:
             if interrupted and link.run_schema:
                 continue
             found = link.on_run(self.subject, evidence)
             findings.append(found)
+            if found.witnesses is not None:
+                shards = self._with_witnesses(shards, found.witnesses)
+                evidence = with_verdicts(evidence, shards)
             evidence = with_columns(evidence, found.columns, link.run_schema)
-            if self.folder is not None and found.columns:
-                self.folder.write_table(f"{link.name}.arrow", evidence.select(["index", *found.columns]))
-        ledger = pyarrow.concat_tables([shard.ledger for shard in shards])
+            ledgers += [] if found.ledger is None else [found.ledger.to_arrow()]
+            self._write(link, evidence, found)
+        ledger = pyarrow.concat_tables(ledgers)
         evidence = with_columns(evidence, gradient_columns(evidence, ledger), GRADIENT_SCHEMA)
+        evidence = with_columns(evidence, notes_columns(shards), NOTES_SCHEMA)
+        notes = [*attack_notes(shards), *(note for found in findings for note in found.notes)]
+        notes = list(dict.fromkeys([*gradient_notes(evidence, ledger), *notes]))
+        undiagnosed = "interrupted" if interrupted and self.undiagnosed is None else self.undiagnosed
         result = Audit(
-            chain=chain_of(evidence, findings, self.uncertified, gradient_notes(evidence, ledger)),
+            chain=chain_of(evidence, findings, self.uncertified, notes, undiagnosed),
             evidence=evidence,
             ledger=ledger,
             shards=shards,
@@ -261,4 +293,25 @@ class _Run:
         if self.folder is not None and not interrupted:
             write_json(self.folder.path / "chain.json", result.to_json())
             self.folder.draw("witnesses.png", result.plot())
+            result = replace(result, manifest=write_manifest(self.folder.path))
         return result
+
+    def _with_witnesses(self, shards: Sequence[ShardEvidence], found: Witnesses) -> list[ShardEvidence]:
+        """Return the shards with further witnesses; those that have some are written again."""
+        new = [with_witnesses(shard, found) for shard in shards]
+        if self.folder is None:
+            return new
+        return [
+            shard if shard is old else self.folder.store(number, shard)
+            for number, (old, shard) in enumerate(zip(shards, new, strict=True))
+        ]
+
+    def _write(self, link: Link, evidence: "pyarrow.Table", found: RunFindings) -> None:
+        """Write what a link found on the whole run, its document last; then what its batches found is not needed."""
+        if self.folder is None:
+            return
+        if found.columns:
+            self.folder.write_table(f"{link.name}.arrow", evidence.select(["index", *found.columns]))
+        if found.document is not None:
+            write_json(self.folder.path / f"{link.name}.json", found.document)
+            Parts(self.folder.parts(link.name)).remove()

@@ -1,15 +1,16 @@
 """The chain: certified accuracy <= robust accuracy <= accuracy under attack, and 1 - optimal risk."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from epsball import results
-from epsball.auditing.evidence import flags
+from epsball.auditing.evidence import broken_by_any, flags
 from epsball.auditing.link import RunFindings
 from epsball.limits import Limit, missed_witness
+from epsball.masking.diagnosis import Diagnosis
 from epsball.risk import UNDECIDED, RiskDecomposition, decompose
 from epsball.statistics import Bound
 
@@ -60,8 +61,16 @@ class Chain(results.Result):
         The classifier's adversarial cross-entropy against the least possible, where it was measured.
     uncertified
         Why there are no certificates, where there are none.
+    diagnosis
+        Whether accuracy under attack can be trusted, where that was looked into.
+    examined
+        Number of examples that the diagnosis examined.
+    further
+        Number of examples that withstood the attack and that the diagnosis broke, by what it broke them with.
+    undiagnosed
+        Why there is no diagnosis, where there is none.
     notes
-        What to know about the numbers: gradients that the attack could not use.
+        What to know about the numbers: gradients that the attack could not use, operations given surrogates.
 
     Examples
     --------
@@ -85,6 +94,10 @@ class Chain(results.Result):
     limit: Limit | None = None
     cross_entropy: CrossEntropy | None = None
     uncertified: str | None = None
+    diagnosis: Diagnosis | None = None
+    examined: int = 0
+    further: Mapping[str, int] = field(default_factory=dict)
+    undiagnosed: str | None = None
     notes: Sequence[str] = ()
 
     @property
@@ -125,6 +138,7 @@ class Chain(results.Result):
             f"<= {NATURAL:<29}{self._place(NATURAL)}",
             f"   robust accuracy <= {LIMIT}: {self._place(LIMIT)}",
             *self._limit_lines(),
+            *self._diagnosis_lines(),
             "",
             str(self.decomposition),
             "",
@@ -138,6 +152,21 @@ class Chain(results.Result):
         lines = [] if avoidable is None else [f"   avoidable error: between {avoidable[0]:.4f} and {avoidable[1]:.4f}"]
         lines += [] if self.cross_entropy is None else [f"   adversarial cross-entropy: {self.cross_entropy}"]
         return lines + ([self.missed_witness] if self.missed_witness else [])
+
+    def _diagnosis_lines(self) -> list[str]:
+        """Return the verdict, what it did to the number, and what to do."""
+        if self.diagnosis is None:
+            return [] if self.undiagnosed is None else ["", f"diagnosis: not made ({self.undiagnosed})"]
+        lines = self.diagnosis.summary().splitlines()
+        count = sum(self.further.values())
+        if count and ATTACK in self.places:
+            by = ", ".join(f"{name}: {number}" for name, number in self.further.items())
+            alone = self.places[ATTACK].value + count / self.total
+            what = "1 example" if count == 1 else f"{count} examples"
+            lines.insert(1, f"it broke {what} that withstood the attack ({by}); without it {alone:.4f}")
+        if self.examined < self.total:
+            lines.insert(1, f"examined: {self.examined} of {self.total} examples")
+        return ["", *lines]
 
     def _place(self, name: str) -> str:
         if name in self.places:
@@ -179,9 +208,15 @@ class Chain(results.Result):
                 "missed witness": self.missed_witness,
                 "verdicts": dict(self.verdicts),
                 "total": self.total,
+                **self._diagnosis_json(),
                 **({"notes": list(self.notes)} if self.notes else {}),
             }
         )
+
+    def _diagnosis_json(self) -> dict[str, object]:
+        if self.diagnosis is None:
+            return {} if self.undiagnosed is None else {"without diagnosis because": self.undiagnosed}
+        return {"diagnosis": {**self.diagnosis.brief(), "examined": self.examined, "further": dict(self.further)}}
 
 
 def chain_of(
@@ -189,10 +224,11 @@ def chain_of(
     findings: Sequence[RunFindings],
     uncertified: str | None = None,
     notes: Sequence[str] = (),
+    undiagnosed: str | None = None,
 ) -> Chain:
     """Return the chain of an evidence table, with what the links say about all its examples."""
     bounds: dict[str, Bound] = {}
-    further: dict[str, Any] = {}
+    further: dict[str, Any] = {"undiagnosed": undiagnosed}
     for found in findings:
         bounds.update(found.bounds)
         further.update(found.chain)
@@ -201,7 +237,7 @@ def chain_of(
         places=bounds,
         decomposition=decompose(
             columns["natural.correct"],
-            columns["attack.broken"],
+            broken_by_any(columns),
             columns.get("certificate.certified"),
             columns["natural.failed"],
         ),

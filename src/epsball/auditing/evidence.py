@@ -1,5 +1,6 @@
 """The evidence: one table with one row per example, gathered from the links shard by shard."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,11 +15,16 @@ from epsball.attacks import Ledger
 from epsball.auditing.link import Columns, Link
 from epsball.auditing.subject import Shard
 from epsball.errors import EpsballError, SoundnessError
+from epsball.statistics import Bound, clopper_pearson
 
 if TYPE_CHECKING:
     import pyarrow
 
 VERDICTS = ("misclassified", "broken", "certified", "undecided", "invalid")
+
+
+_NOTES = b"notes"
+"""Key of a shard's notes in the metadata of its table."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,22 +60,25 @@ def gather(links: Sequence[Link], shard: Shard, guards: Ledger) -> ShardEvidence
     columns: Columns = {}
     schema: dict[str, str] = {}
     invalid: dict[int, str] = {}
+    notes: dict[str, None] = {}
     ledgers = [guards]
     x_adv: dict[int, Tensor] = {}
     for link in links:
         found = link.on_shard(shard, columns)
-        if set(found.columns) != set(link.schema):
+        own = link.schema_of(shard.subject)
+        if set(found.columns) != set(own):
             raise EpsballError(f"the link '{link.name}' gave columns {list(found.columns)}, not those of its schema.")
         columns.update(found.columns)
-        schema.update(link.schema)
+        schema.update(own)
         invalid = {**found.invalid, **invalid}
         ledgers.extend([found.ledger] if found.ledger is not None else [])
         x_adv.update(found.x_adv)
+        notes |= dict.fromkeys(found.notes)
     rows = torch.tensor(sorted(x_adv), dtype=torch.int64)
     stacked = torch.stack([x_adv[row].cpu() for row in rows.tolist()]) if len(rows) else shard.x[:0]
     witnesses = Witnesses(index=shard.positions[rows], x=shard.x[rows], x_adv=stacked)
     return ShardEvidence(
-        table=_table(shard, columns, schema, invalid),
+        table=_with_notes(_table(shard, columns, schema, invalid), list(notes)),
         ledger=_ledger_table(shard, ledgers),
         witnesses=lambda: witnesses,
     )
@@ -91,6 +100,16 @@ def _table(shard: Shard, columns: Columns, schema: Mapping[str, str], invalid: M
     types = {"index": "int64", "label": "int64", "prediction": "int64", "verdict": "string", "invalid.reason": "string"}
     types |= schema
     return table.cast(pyarrow.schema([(name, pyarrow.type_for_alias(types[name])) for name in table.column_names]))
+
+
+def _with_notes(table: "pyarrow.Table", notes: Sequence[str]) -> "pyarrow.Table":
+    """Return the evidence with notes in its schema's metadata; without any, as it is."""
+    return table.replace_schema_metadata({_NOTES: json.dumps(notes)}) if notes else table
+
+
+def notes_of(table: "pyarrow.Table") -> list[str]:
+    """Return what the links noted on a shard."""
+    return json.loads((table.schema.metadata or {}).get(_NOTES, b"[]"))
 
 
 def _ledger_table(shard: Shard, ledgers: Sequence[Ledger]) -> "pyarrow.Table":
@@ -127,6 +146,55 @@ def with_columns(table: "pyarrow.Table", columns: Columns, schema: Mapping[str, 
     for name, values in columns.items():
         table = table.append_column(name, pyarrow.array(values, pyarrow.type_for_alias(schema[name])))
     return table
+
+
+def with_witnesses(shard: ShardEvidence, found: Witnesses) -> ShardEvidence:
+    """Return a shard in which those of its examples that have one of these witnesses are broken by it."""
+    import pyarrow
+
+    place = {index: row for row, index in enumerate(shard.table["index"].to_pylist())}
+    here = torch.tensor([index in place for index in found.index.tolist()], dtype=torch.bool)
+    if not bool(here.any()):
+        return shard
+    verdicts = shard.table["verdict"].to_pylist()
+    for index in found.index[here].tolist():
+        verdicts[place[index]] = "broken"
+    column = shard.table.column_names.index("verdict")
+    known = shard.witnesses()
+    others = ~torch.isin(known.index, found.index)
+    index = torch.cat([known.index[others], found.index[here]])
+    order = torch.tensor([place[i] for i in index.tolist()]).argsort()
+    x, x_adv = (
+        torch.cat([getattr(known, name)[others], getattr(found, name)[here].to(known.x_adv.dtype)])[order]
+        for name in ("x", "x_adv")
+    )
+    witnesses = Witnesses(index=index[order], x=x, x_adv=x_adv)
+    return ShardEvidence(
+        table=shard.table.set_column(column, "verdict", pyarrow.array(verdicts, pyarrow.string())),
+        ledger=shard.ledger,
+        witnesses=lambda: witnesses,
+    )
+
+
+def with_verdicts(table: "pyarrow.Table", shards: Sequence[ShardEvidence]) -> "pyarrow.Table":
+    """Return the evidence with the verdicts that its shards have now."""
+    import pyarrow
+
+    verdicts = pyarrow.chunked_array([chunk for shard in shards for chunk in shard.table["verdict"].chunks])
+    return table.set_column(table.column_names.index("verdict"), "verdict", verdicts)
+
+
+def accuracy_under_attack(columns: Mapping[str, Bool[Tensor, " n"]]) -> Bound:
+    """Return accuracy under all attacks, an upper end: examples without a verdict at x count as unbroken."""
+    standing = (columns["natural.correct"] & ~broken_by_any(columns)) | columns["natural.failed"]
+    count, n = int(standing.sum()), len(standing)
+    return Bound(value=count / n, interval=clopper_pearson(count, n), scope="distribution")
+
+
+def broken_by_any(columns: Mapping[str, Bool[Tensor, " n"]]) -> Bool[Tensor, " n"]:
+    """Return which examples the attack broke, or the diagnosis after it."""
+    broken = columns["attack.broken"]
+    return broken | columns["diagnosis.broken"] if "diagnosis.broken" in columns else broken
 
 
 def flags(table: "pyarrow.Table") -> dict[str, Bool[Tensor, " n"]]:

@@ -17,6 +17,7 @@ from epsball._version import __version__
 from epsball.attacks.engine.judge import Judge
 from epsball.attacks.parts.attack import ThirdPartyAttack
 from epsball.attacks.wrappers.other_libraries import OtherLibraryAttack
+from epsball.auditing.manifest import SCHEMA
 from epsball.auditing.subject import Subject
 from epsball.certificates.own_bound import OwnBound
 from epsball.classifier.guards import PROBED
@@ -167,6 +168,7 @@ def describe(subject: Subject, options: dict[str, Any], shard: int) -> dict[str,
             "epsball": __version__,
         },
         "probe": probe(subject),
+        "schema": SCHEMA,
         "about": {"data": dataset.name, "torch": str(torch.__version__)},
     }
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from safetensors import torch as safetensors
 
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.fingerprint import same_probe
+from epsball.auditing.link import Columns
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.results import arrow_bytes
@@ -52,9 +53,9 @@ class RunFolder:
     def _file(self, kind: str, shard: int, suffix: str) -> Path:
         return self.path / f"{kind}-{shard:05d}.{suffix}"
 
-    def parts(self, shard: int) -> Path:
-        """Return the folder of what the batches of a shard found, until the shard is done."""
-        return self.path / f"parts-{shard:05d}"
+    def parts(self, shard: int | str) -> Path:
+        """Return the folder of what the batches of a shard found, or those of a link on the whole run, until done."""
+        return self.path / f"parts-{shard if isinstance(shard, str) else f'{shard:05d}'}"
 
     def done(self, shard: int) -> bool:
         """Return whether a shard is finished."""
@@ -69,8 +70,8 @@ class RunFolder:
         if not self.done(shard):
             return None
         try:
-            table = _read_arrow(self._file("evidence", shard, "arrow"))
-            ledger = _read_arrow(self._file("ledger", shard, "arrow"))
+            table = read_arrow(self._file("evidence", shard, "arrow"))
+            ledger = read_arrow(self._file("ledger", shard, "arrow"))
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
         evidence = ShardEvidence(table=table, ledger=ledger, witnesses=lambda: self._witnesses(shard))
@@ -102,6 +103,25 @@ class RunFolder:
         """Write a table as an Arrow file."""
         write_atomically(self.path / name, arrow_bytes(table))
 
+    def columns(self, name: str, columns: Sequence[str]) -> Columns:
+        """Return columns of an Arrow file that `write_table` wrote."""
+        try:
+            table = read_arrow(self.path / name)
+            return {column: table[column].to_pylist() for column in columns}
+        except (OSError, ValueError, KeyError) as error:
+            raise self._unmade(name, error) from error
+
+    def document(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON document that was written there; None if it is not there."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text()) if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise self._unmade(name, error) from error
+
+    def _unmade(self, name: str, error: Exception) -> InputError:
+        return InputError(f"{self.path / name} cannot be read ({error}); delete it to have it made again.")
+
     def draw(self, name: str, figure: "Figure") -> None:
         """Write a figure as a PNG file."""
         buffer = io.BytesIO()
@@ -116,7 +136,7 @@ def _require_same(record: Path, now: dict[str, Any]) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another folder.") from error
     present = now["identity"]
-    shown = list(_differences(then, present))
+    shown = list(differences(then, present))
     if not shown and not same_probe(probe, now["probe"]):
         shown = ["the model's code: its first margins differ, though its weights are the same"]
     if shown:
@@ -125,7 +145,7 @@ def _require_same(record: Path, now: dict[str, Any]) -> None:
         )
 
 
-def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
+def differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
     """Yield what differs between two records, down to the option of the link that differs."""
     if then == now:
         return
@@ -136,7 +156,7 @@ def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
         yield f"{name}: there {_shown(then)}, now {_shown(now)}"
         return
     for key in {**then, **now}:
-        yield from _differences(then.get(key), now.get(key), f"{name}.{key}" if name else key)
+        yield from differences(then.get(key), now.get(key), f"{name}.{key}" if name else key)
 
 
 def _shown(value: Any) -> str:
@@ -149,7 +169,8 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def _read_arrow(path: Path) -> "pyarrow.Table":
+def read_arrow(path: Path) -> "pyarrow.Table":
+    """Return the table in an Arrow file."""
     import pyarrow
 
     with pyarrow.OSFile(str(path), "rb") as source:

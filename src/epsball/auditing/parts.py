@@ -112,6 +112,7 @@ _POINTS = ("x_adv", "broken", "margin", "natural", "nearest", "distance")
 def _attack_written(found: AttackResult) -> Content:
     ledger = {f"ledger.{name}": getattr(found.ledger, name) for name in NUMBERS}
     document = {"by": list(found.by), "attack": list(found.ledger.attack), "invalid": found.invalid}
+    document |= {"notes": list(found.notes)} if found.notes else {}
     return {name: getattr(found, name) for name in _POINTS} | ledger, document
 
 
@@ -122,6 +123,7 @@ def _attack_read(tensors: dict[str, Tensor], document: dict[str, Any]) -> Attack
         by=document["by"],
         ledger=Ledger(attack=document["attack"], **{name: tensors[f"ledger.{name}"] for name in NUMBERS}),
         invalid={int(position): reason for position, reason in document["invalid"].items()},
+        notes=tuple(document.get("notes", ())),
     )
 
 

@@ -42,6 +42,8 @@ class Audit(Result):
     interrupted
         Whether it was interrupted: what is known until then, as the exception's `partial`. Examples without a search
         count as standing, those without a bound as uncertified.
+    manifest
+        The hash of the folder's manifest, which stands for every file of the run.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Audit(Result):
     folder: Path | None
     ball: Ball | None = None
     interrupted: bool = False
+    manifest: str | None = None
 
     @property
     def witnesses(self) -> Witnesses:

@@ -17,8 +17,9 @@ A method is a function ``method(problem) -> LowerBounds``. A `Problem` holds
 on, and `LowerBounds.slopes` the lower slopes of every rectifier that was free to choose one, which together are what a
 replay needs.
 
-The methods are `interval` (IBP), `lipschitz`, `crown_ibp`, `forward`, `crown` and `optimised` (alpha-CROWN), by name in
-`METHODS`, where what the cascade and the checker must know of each is entered too.
+The methods are `interval` (IBP), `lipschitz`, `crown_ibp`, `forward`, `crown`, `optimised` (alpha-CROWN),
+`wong_kolter`, `lp` and `lp_tight`, by name in `METHODS`, where what the cascade and the checker must know of each is
+entered too.
 
 `check_deployment` says whether a float32 claim can be made of a module on this machine at all.
 """
@@ -29,7 +30,8 @@ from epsball.certificates.certify import Certification, certify
 from epsball.certificates.deployment import check_deployment
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
-from epsball.certificates.methods import crown, crown_ibp, forward, interval, optimised
+from epsball.certificates.methods import crown, crown_ibp, forward, interval, optimised, wong_kolter
+from epsball.certificates.polytope.outer import lp, lp_tight
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.registry import ALIASES, AUTO, METHODS, Method, MethodName, ReplayPlan, methods_of
@@ -73,6 +75,8 @@ __all__ = [
     "interval",
     "lipschitz",
     "lipschitz_constants",
+    "lp",
+    "lp_tight",
     "margin_rows",
     "margins",
     "methods_of",
@@ -80,4 +84,5 @@ __all__ = [
     "propagate",
     "separated",
     "separations",
+    "wong_kolter",
 ]

@@ -1,18 +1,14 @@
 """The methods: interval, crown-ibp, forward, crown and optimised (alpha-CROWN) bounds on a specification."""
 
-import torch
-from torch import Tensor
-
-from epsball.certificates.box import Box
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.forward import examples_at_once, forward_refiner
+from epsball.certificates.linear.refinement import slope_choices
 from epsball.certificates.linear.sweep import final_bounds, sweep
 from epsball.certificates.problem import LowerBounds, Problem, old_calls_too
 from epsball.certificates.propagation import Propagation
-from epsball.certificates.slopes.final import Schedule, optimised_slopes
+from epsball.certificates.slopes.final import Schedule, optimised_slopes, with_slopes
 from epsball.certificates.slopes.intermediate import with_intermediate_slopes
-from epsball.graph import Graph
 from epsball.graph.kinds import Parameters
 
 STEPS = 10
@@ -91,6 +87,36 @@ def crown(problem: Problem) -> LowerBounds:
     return _swept(problem, problem.propagate(refine=refiner(problem.max_memory)))
 
 
+def wong_kolter(problem: Problem) -> LowerBounds:
+    """Bound like `crown`, with every rectifier's lower line parallel to the chord above it: their dual network.
+
+    For an unstable z in [l, u], u z / (u - l) <= relu(z) <= u (z - l) / (u - l). The dual network's value is what the
+    backward sweep with these lines computes, of neurons too. (Intervals, which it does not use, bound a neuron here
+    where they are tighter.)
+
+    References
+    ----------
+    Wong and Kolter, "Provable defenses against adversarial examples via the convex outer adversarial polytope"
+    (ICML 2018), theorem 1 and algorithm 1.
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, wong_kolter
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> wong_kolter(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
+    """
+    bounds = problem.propagate(refine=refiner(problem.max_memory, lower="parallel"))
+    [parallel] = slope_choices(bounds, "parallel")
+    shape = problem.specification.shape[:2]
+    slopes = {name: slope.expand(*shape, *slope.shape[2:]) for name, slope in parallel.items()}
+    rows = final_bounds(bounds, problem.specification, slopes=slopes, max_memory=problem.max_memory)
+    return LowerBounds(rows=rows, boxes=bounds.boxes, slopes=slopes)
+
+
 @old_calls_too
 def forward(problem: Problem) -> LowerBounds:
     """Bound by one backward sweep of the specification, with intermediate bounds from linear functions of the input.
@@ -115,7 +141,7 @@ def forward(problem: Problem) -> LowerBounds:
     many = examples_at_once(problem.graph, problem.max_memory)
     if len(problem) > many:
         parts = [forward(problem.take(slice(start, start + many))) for start in range(0, len(problem), many)]
-        return _joined(parts, problem.graph)
+        return LowerBounds.joined(parts, problem.graph)
     return _swept(problem, problem.propagate(refine=forward_refiner(problem.max_memory)))
 
 
@@ -149,15 +175,10 @@ def optimised(problem: Problem, *, steps: int = STEPS, step_size: float = 0.25) 
     tensor([[0.3000]], dtype=torch.float64)
     """
     specification, memory, schedule = problem.specification, problem.max_memory, Schedule(steps, step_size)
-    bounds = problem.propagate(refine=refiner(memory, extremes=True))
+    bounds = problem.propagate(refine=refiner(memory, lower="every"))
     without = final_bounds(bounds, specification, max_memory=memory)
     slopes = optimised_slopes(bounds, specification, schedule, memory)
-    rows = final_bounds(bounds, specification, slopes=slopes, max_memory=memory)
-    slopes = {
-        name: torch.where(_rowwise(rows > without, slope), slope, _relaxation_slope(bounds, name))
-        for name, slope in slopes.items()
-    }
-    found = LowerBounds(rows=torch.maximum(without, rows), boxes=bounds.boxes, slopes=slopes)
+    found = with_slopes(bounds, problem, slopes, without)
     return with_intermediate_slopes(bounds, problem, found, without, schedule)
 
 
@@ -165,24 +186,3 @@ def _swept(problem: Problem, bounds: Propagation) -> LowerBounds:
     """Return the bounds of one backward sweep of the specification, given bounds on every node."""
     rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
     return LowerBounds(rows=rows, boxes=bounds.boxes)
-
-
-def _joined(parts: list[LowerBounds], graph: Graph) -> LowerBounds:
-    """Return the bounds of all examples; the boxes of constants are those of any part."""
-    boxes = {
-        name: box
-        if name in graph.constant
-        else Box(*(torch.cat(ends) for ends in zip(*(p.boxes[name] for p in parts), strict=True)))
-        for name, box in parts[0].boxes.items()
-    }
-    return LowerBounds(rows=torch.cat([part.rows for part in parts]), boxes=boxes)
-
-
-def _rowwise(condition: Tensor, like: Tensor) -> Tensor:
-    """Return a condition on rows, (n, r), with the axes of (n, r, *shape)."""
-    return condition.view(*condition.shape, *(1,) * (like.ndim - 2))
-
-
-def _relaxation_slope(bounds: Propagation, name: str) -> Tensor:
-    """Return the lower slopes that a relaxation chose by itself, (n, 1, *shape)."""
-    return bounds.relaxation(bounds.graph[name]).lower_slope

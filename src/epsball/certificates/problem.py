@@ -4,8 +4,10 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Concatenate, ParamSpec
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -118,6 +120,24 @@ class LowerBounds:
     slopes: Mapping[str, Tensor] = field(default_factory=dict)
     neuron_slopes: Mapping[int, Sequence[NeuronSlopes]] = field(default_factory=dict)
     passes: Mapping[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, parts: Sequence["LowerBounds"], graph: Graph) -> "LowerBounds":
+        """Return the bounds of all examples, given those of some after the other; constants have the boxes of any."""
+        boxes = {
+            name: box
+            if name in graph.constant
+            else Box(*(torch.cat(ends) for ends in zip(*(part.boxes[name] for part in parts), strict=True)))
+            for name, box in parts[0].boxes.items()
+        }
+        starts = accumulate((len(part.rows) for part in parts), initial=0)
+        own = [(start, part.neuron_slopes) for start, part in zip(starts, parts, strict=False)]
+        return cls(
+            rows=torch.cat([part.rows for part in parts]),
+            boxes=boxes,
+            slopes={name: torch.cat([part.slopes[name] for part in parts]) for name in parts[0].slopes},
+            neuron_slopes={start + at: neurons for start, part in own for at, neurons in part.items()},
+        )
 
     @property
     def entries(self) -> Mapping[int, Sequence[NeuronSlopes]]:

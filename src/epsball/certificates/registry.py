@@ -10,9 +10,10 @@ from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.linear.forward import forward_passes
-from epsball.certificates.linear.refinement import refinement_passes
+from epsball.certificates.linear.refinement import LowerSlopes, refinement_passes
 from epsball.certificates.lipschitz import lipschitz, lipschitz_constants
-from epsball.certificates.methods import STEPS, crown, crown_ibp, forward, interval, optimised
+from epsball.certificates.methods import STEPS, crown, crown_ibp, forward, interval, optimised, wong_kolter
+from epsball.certificates.polytope.outer import lp, lp_tight
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation
 from epsball.errors import UnsupportedOperation, lookup
@@ -31,19 +32,19 @@ class ReplayPlan:
         Whether the margins are bounded by intervals: all slopes are 0.
     refined
         Whether nodes before a nonlinear function are bounded by backward rows, not by intervals alone.
-    extremes
-        Whether these rows are tried with each of the four choices of lower slopes (`slope_choices`), not with one.
+    lower
+        The lower slopes that these rows are tried with (`slope_choices`).
 
     Examples
     --------
     >>> import epsball as eb
     >>> eb.certificates.METHODS["crown"].replay
-    ReplayPlan(flat=False, refined=True, extremes=False)
+    ReplayPlan(flat=False, refined=True, lower='adaptive')
     """
 
     flat: bool = False
     refined: bool = False
-    extremes: bool = False
+    lower: LowerSlopes = "adaptive"
 
 
 def _always(graph: Graph, norm: str) -> bool:
@@ -90,6 +91,11 @@ class Method:
         return total if self.refinement is None else total + self.refinement(problem.propagate(boxes=boxes))
 
 
+def _when_named(graph: Graph, norm: str) -> bool:
+    """Return False: the method runs where it is asked for by name."""
+    return False
+
+
 def _has_lipschitz_constant(graph: Graph, norm: str) -> bool:
     """Return whether Lipschitz constants are worth a try: for l2 balls, where they can win, if there is one."""
     if norm != "l2":
@@ -121,7 +127,28 @@ METHODS: dict[str, Method] = {
         # Each step carries every row back and forth.
         passes=lambda rows: 2 + rows + 2 * STEPS * rows,
         refinement=refinement_passes,
-        replay=ReplayPlan(refined=True, extremes=True),
+        replay=ReplayPlan(refined=True, lower="every"),
+    ),
+    "wong-kolter": Method(
+        bound=wong_kolter,
+        refinement=refinement_passes,
+        fits=_when_named,
+        replay=ReplayPlan(refined=True, lower="parallel"),
+    ),
+    "lp": Method(
+        bound=lp,
+        # Besides the solver's pivots, which are not passes: each row is carried to the program and swept twice.
+        passes=lambda rows: 2 + 3 * rows,
+        refinement=refinement_passes,
+        fits=_when_named,
+        replay=ReplayPlan(refined=True, lower="every"),
+    ),
+    "lp-tight": Method(
+        bound=lp_tight,
+        passes=lambda rows: 2 + 3 * rows,
+        refinement=lambda bounds: 3 * refinement_passes(bounds),
+        fits=_when_named,
+        replay=ReplayPlan(refined=True, lower="every"),
     ),
 }
 

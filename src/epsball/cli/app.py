@@ -16,6 +16,7 @@ from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
 from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
+from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
 from epsball.cli.diagnose import diagnose
@@ -28,9 +29,11 @@ from epsball.cli.progress import Loudness, showing
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
+from epsball.cli.smooth import smooth
 from epsball.cli.supports import solver_name, supports
 from epsball.cli.train import train
 from epsball.cli.verify import verify
+from epsball.cli.verify_run import verify_run
 from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
 from epsball.interface import command_line
@@ -58,10 +61,25 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (audit, attack, diagnose, certify, replay, fingerprint, card, limit, similarity, sensitivity, landscape):
+for verb in (
+    audit,
+    attack,
+    diagnose,
+    certify,
+    replay,
+    smooth,
+    compare,
+    verify_run,
+    verify,
+    supports,
+    fingerprint,
+    card,
+    limit,
+    similarity,
+    sensitivity,
+    landscape,
+):
     app.command(verb, help=flowing(described(verb)))
-app.command(verify, help=flowing(described(verify)))
-app.command(supports, help=flowing(described(supports)))
 app.command(train)
 app.command(figure)
 app.command(zoo)

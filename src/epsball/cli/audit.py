@@ -51,6 +51,9 @@ class Options:
         What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
         Measure the optimal adversarial risk of the examples, too.
+    diagnosis
+        Find out whether accuracy under attack can be trusted. By default where the attack is the effort's, or one
+        as thorough.
     """
 
     # --budget is the old name, until 0.3.
@@ -62,6 +65,7 @@ class Options:
     certificates: Annotated[MethodName | NoCertificates | str, bound_or("none")] = "auto"
     semantics: Semantics = "float32"
     limit: bool = True
+    diagnosis: bool | None = None
 
 
 _OPTIONS, _COMMON = Options(), Common()
@@ -109,6 +113,7 @@ def audit(
             certificates=options.certificates,
             semantics=options.semantics,
             limit=options.limit,
+            diagnosis=options.diagnosis,
             folder=out,
         ),
         f"without --out nothing is kept; with it a run goes on: {same_command('--out', 'FOLDER')}"
@@ -124,6 +129,8 @@ def audit(
             write_atomically(out / "similarity.png", png(compared.plot((model, other.text))))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
         notes["similarity"] = compared.to_json() if common.json else text
+    if result.manifest is not None:
+        notes["manifest"] = result.manifest
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
     return output(result, common, heading=heading, notes=notes, code=code)
 

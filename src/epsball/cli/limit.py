@@ -1,6 +1,5 @@
 """``epsball limit``."""
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -16,36 +15,23 @@ from epsball.cli.common import (
     say,
     write_figure,
 )
-from epsball.errors import InputError
+from epsball.cli.radii import Radii, parse_radii
 from epsball.files import write_atomically, write_json
 from epsball.names import NormName
 from epsball.progress import doing
-from epsball.radius import parse_radius
 
 _COMMON = Common()
-_MOST_RADII = 10_000
 _QUARTERS = 4
 
 
-def _check_radii(_: object, text: str) -> None:
-    parse_radii(text)
-
-
 _Data = Annotated[str, Parameter(help="The data, two classes or more, as in digits,first=500.")]
-_Radii = Annotated[
-    str,
-    Parameter(
-        validator=_check_radii,
-        help="One radius, several with commas, or LOW:HIGH:STEP, in pixels, as in 8/255,16/255 or 0:5:0.25.",
-    ),
-]
 
 
 def limit(
     data: _Data,
     /,
     *,
-    radii: _Radii,
+    radii: Radii,
     norm: NormName = "l2",
     confidence: float = 0.95,
     max_memory: float | None = None,
@@ -99,25 +85,3 @@ def limit(
         write_figure(hard_pairs(datasets.as_pixels(x), y, norm, result.optimum(wanted[-1])), pairs)
         notes["pairs"] = str(pairs)
     return output(result, common, heading=f"optimal adversarial risk of {data}", notes=notes, code=code)
-
-
-def parse_radii(text: str) -> list[Fraction]:
-    """Return the exact radii of ``a``, ``a,b,...`` or ``low:high:step``.
-
-    Raises
-    ------
-    InputError
-        If the text has another form, or the step is not positive.
-    """
-    parts = text.split(":")
-    if len(parts) == 1:
-        return [parse_radius(part) for part in text.split(",")]
-    if len(parts) != 3:
-        raise InputError(f"radii are '{text}'; give a radius, a,b,c or LOW:HIGH:STEP as in 0:5:0.25.")
-    low, high, step = map(parse_radius, parts)
-    if step <= 0 or high < low:
-        raise InputError(f"radii are '{text}'; need LOW <= HIGH and a positive STEP.")
-    count = int((high - low) / step) + 1
-    if count > _MOST_RADII:
-        raise InputError(f"radii '{text}' are {count} values, more than {_MOST_RADII}; take a larger STEP.")
-    return [low + step * i for i in range(count)]

@@ -1,8 +1,9 @@
 """What a check is: a question about an evaluation, and the finding that answers it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from math import nan
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from epsball.masking.trial import Trial
@@ -101,6 +102,12 @@ class Finding:
             advice=check.advice if answer.outcome == "fails" else "",
             values=dict(answer.values),
         )
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Finding":
+        """Return what a diagnosis wrote of it; a value that is not finite comes back as NaN."""
+        values = {name: nan if value is None else value for name, value in document["values"].items()}
+        return cls(**{**document, "values": values})
 
 
 def inconclusive(why: str) -> Answer:

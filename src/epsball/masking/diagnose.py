@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
@@ -15,9 +16,10 @@ from epsball.classifier import Classifier
 from epsball.classifier.guards import BATCH
 from epsball.errors import BatchDependenceError, InputError, RandomModelError, first_line
 from epsball.generator_state import preserved
+from epsball.interruption import carrying
 from epsball.masking.check import Finding
 from epsball.masking.diagnosis import Diagnosis
-from epsball.masking.examination import examine
+from epsball.masking.examination import examine, follow
 from epsball.masking.measurements.plain import NAME, plain_race
 from epsball.masking.planted import power
 from epsball.masking.trial import Evaluation, Trial
@@ -67,6 +69,8 @@ def diagnose(
     ------
     InputError, ModelError
         As for `epsball.attack`; randomness and dependence on the batch are findings.
+    KeyboardInterrupt
+        If it is interrupted; nothing of it is kept.
 
     References
     ----------
@@ -85,7 +89,8 @@ def diagnose(
     'sound'
     """
     options = {"evaluation": evaluation, "surrogate": surrogate, "fewest": fewest, "seed": seed}
-    return diagnosis_of(trial_of(classifier, x, y, ball, **options))
+    with carrying(lambda: None):  # half an examination is none
+        return diagnosis_of(trial_of(classifier, x, y, ball, **options))
 
 
 def trial_of(
@@ -108,9 +113,7 @@ def trial_of(
         raise InputError(f"the surrogate is a {type(surrogate).__name__}; give a Classifier.")
     subject, method = _Subject.of(classifier, classifier.pixels(x), y, seed), Ensemble()
     result = attack(subject.classifier, x, y, ball, method=method, seed=seed)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    return Trial(
+    trial = Trial(
         classifier=subject.classifier,
         x=subject.classifier.pixels(x).cpu(),
         y=y.cpu().long(),
@@ -124,6 +127,8 @@ def trial_of(
         random=subject.classifier.stochastic,
         batch=subject.batch,
     )
+    trial.x_adv |= {row: result.x_adv[row].cpu() for row in torch.nonzero(trial.broken & trial.correct)[:, 0].tolist()}
+    return trial
 
 
 def diagnosis_of(trial: Trial) -> Diagnosis:
@@ -131,6 +136,12 @@ def diagnosis_of(trial: Trial) -> Diagnosis:
     with preserved(trial.seed if trial.random else None), trial.classifier.in_use():
         findings = examine(trial)
     return _summary(trial, findings)
+
+
+def follow_up(trial: Trial) -> None:
+    """Try on further examples of a masked model what such a model calls for; what is found is in the trial."""
+    with preserved(trial.seed if trial.random else None), trial.classifier.in_use():
+        follow(trial)
 
 
 def _summary(trial: Trial, findings: tuple[Finding, ...]) -> Diagnosis:
@@ -149,6 +160,7 @@ def _summary(trial: Trial, findings: tuple[Finding, ...]) -> Diagnosis:
         x_adv=dict(trial.x_adv),
         passes=trial.evaluation.passes + trial.spent,
         evaluation_passes=trial.evaluation.passes,
+        notes=tuple(trial.notes),
     )
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -39,11 +40,14 @@ class Diagnosis(results.Result):
     examples
         Number of examples.
     broken, x_adv
-        Whether a witness is known (n,), and the witnesses that the diagnosis itself found, by position.
+        Whether a witness is known (n,), and the witnesses found of correct examples, by position.
     by
         The attack that found each witness.
     passes, evaluation_passes
         Spent in all, and by the evaluation alone.
+    notes
+        What the attacks tried said about the model's gradients: operations that were given surrogates, and those
+        that could not be.
 
     Examples
     --------
@@ -67,6 +71,26 @@ class Diagnosis(results.Result):
     x_adv: Mapping[int, Float[Tensor, "*shape"]]
     passes: int
     evaluation_passes: int
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Diagnosis":
+        """Return the diagnosis that `to_json` wrote; the points are not in it."""
+        power = document["power"]
+        return cls(
+            verdict=document["verdict"],
+            random=document["random"],
+            checks=[Finding.from_json(finding) for finding in document["checks"]],
+            accuracy=document["accuracy"],
+            power=None if power is None else Power.from_json(power),
+            examples=document["examples"],
+            broken=torch.tensor(document["broken"], dtype=torch.bool),
+            by=tuple(document["by"]),
+            x_adv={},
+            passes=document["passes"]["all"],
+            evaluation_passes=document["passes"]["evaluation"],
+            notes=tuple(document.get("notes", ())),
+        )
 
     @property
     def reported(self) -> float:
@@ -111,7 +135,29 @@ class Diagnosis(results.Result):
             ),
         ]
         advice = [f"{c.name}: {c.advice}" for c in self.checks if c.severity != "none"]
-        return "\n".join([*lines, *(["", "what to do:", *advice] if advice else [])])
+        return "\n".join([*lines, *(["", "what to do:", *advice] if advice else []), *self.notes])
+
+    def summary(self) -> str:
+        """Return verdict, power and advice in a few lines, as the audit's chain prints them."""
+        why = f" ({', '.join(self.reasons)})" if self.reasons else ""
+        lines = [
+            f"diagnosis: {self.verdict}{why}" + ("; the model is random" if self.random else ""),
+            f"power of the attack: {self.power or 'not measured'}",
+        ]
+        return "\n".join([*lines, *(f"{c.name}: {c.advice}" for c in self.checks if c.severity != "none")])
+
+    def brief(self) -> dict[str, object]:
+        """Return the same as JSON's types."""
+        return results.jsonable(
+            {
+                "verdict": self.verdict,
+                "reasons": list(self.reasons),
+                "random": self.random,
+                "passes gate": self.passes_gate,
+                "accuracy": dict(self.accuracy),
+                "power": self._power(),
+            }
+        )
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return one row per check."""
@@ -122,24 +168,20 @@ class Diagnosis(results.Result):
         """Return everything but the points as JSON's types."""
         return results.jsonable(
             {
-                "verdict": self.verdict,
-                "reasons": list(self.reasons),
-                "random": self.random,
-                "passes gate": self.passes_gate,
-                "accuracy": dict(self.accuracy),
-                "power": self._power(),
+                **self.brief(),
                 "checks": list(self.checks),
                 "examples": self.examples,
                 "broken": self.broken,
                 "by": list(self.by),
                 "passes": {"all": self.passes, "evaluation": self.evaluation_passes},
+                **({"notes": self.notes} if self.notes else {}),
             }
         )
 
     def _power(self) -> dict[str, object] | None:
         if self.power is None:
             return None
-        counts = {name: getattr(self.power, name) for name in ("attack", "planted", "found", "examples")}
+        counts = {name: getattr(self.power, name) for name in ("attack", "planted", "found", "examples", "rows")}
         return {**counts, "share": self.power.share, "interval": self.power.interval}
 
     def plot(self) -> "Figure":

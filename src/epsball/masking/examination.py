@@ -19,6 +19,12 @@ ORDER = (path, wider, instability, shape)
 """Measurements that decide little, made last of what passes are left: power comes before them."""
 
 
+def follow(trial: Trial) -> None:
+    """Try on further examples of a masked model what such a model calls for; for use as `examine`."""
+    trial.suspicious = True
+    trial.measured(escalation)
+
+
 def examine(trial: Trial) -> tuple[Finding, ...]:
     """Return the findings of all checks, in their order; for use inside ``classifier.in_use()``.
 

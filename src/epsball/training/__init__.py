@@ -6,6 +6,7 @@ from epsball.training.objectives.awp import AWP as AWP
 from epsball.training.objectives.cascade import Cascade as Cascade
 from epsball.training.objectives.fgsm_rs import FGSMRS as FGSMRS
 from epsball.training.objectives.free import Free as Free
+from epsball.training.objectives.gaussian import Gaussian as Gaussian
 from epsball.training.objectives.input_gradient import InputGradient as InputGradient
 from epsball.training.objectives.kgb17 import KGB17 as KGB17
 from epsball.training.objectives.mart import MART as MART

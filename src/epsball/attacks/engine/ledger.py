@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NO_EXAMPLE = -1
 """The index of rows that belong to no example: guards and padding."""
 
-OVERHEAD = ("natural", "verification", "guards", "padding")
+OVERHEAD = ("natural", "verification", "guards", "padding", "diagnosis")
 """The names of rows whose passes are not an attack's."""
 
 NUMBERS = ("index", "restart", "margin", "forwards", "backwards", "zero_gradients", "bad_gradients")
@@ -32,7 +32,7 @@ class Ledger(results.Result):
     index
         Position of the example in the call's x; -1 for passes that belong to none.
     attack
-        Name of the attack, or ``natural``, ``verification``, ``guards``, ``padding``.
+        Name of the attack, or ``natural``, ``verification``, ``guards``, ``padding``; in an audit ``diagnosis``.
     restart
         Number of the restart, from 0.
     margin

@@ -11,12 +11,11 @@ from epsball.attacks import PGD, Attack, AttackResult, Ledger
 from epsball.attacks.engine.evaluator import Precision
 from epsball.auditing.alarm import check_certificates
 from epsball.auditing.chain import ATTACK
-from epsball.auditing.evidence import flags
+from epsball.auditing.evidence import accuracy_under_attack, flags
 from epsball.auditing.link import Columns, Findings, Link, RunFindings
 from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
 from epsball.auditing.subject import Shard, Subject
 from epsball.generator_state import preserved
-from epsball.statistics import Bound, clopper_pearson
 
 if TYPE_CHECKING:
     import pyarrow
@@ -137,12 +136,9 @@ class AttackLink(Link):
         none = torch.zeros(n, dtype=torch.int64)
         for name in ("forwards", "backwards"):
             columns[f"attack.{name}"] = none.index_add(0, ledger.index[own] - first, getattr(ledger, name)[own])
-        return Findings(columns=columns, invalid=invalid, ledger=in_shard(ledger, shard), x_adv=x_adv)
+        notes = [note for _, result in parts for note in result.notes]
+        return Findings(columns=columns, invalid=invalid, ledger=in_shard(ledger, shard), x_adv=x_adv, notes=notes)
 
     def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
         """Return accuracy under attack, an upper end: examples without a verdict at x count as unbroken."""
-        columns = flags(evidence)
-        standing = (columns["natural.correct"] & ~columns["attack.broken"]) | columns["natural.failed"]
-        count, n = int(standing.sum()), len(standing)
-        bound = Bound(value=count / n, interval=clopper_pearson(count, n), scope="distribution")
-        return RunFindings(bounds={ATTACK: bound})
+        return RunFindings(bounds={ATTACK: accuracy_under_attack(flags(evidence))})

@@ -59,5 +59,6 @@ def _cross_entropy(found: LinkColumns, evidence: "pyarrow.Table") -> CrossEntrop
     """Compare the least margins seen with the least cross-entropy possible, where that was bounded."""
     if found.cross_entropy is None:
         return None
-    least = np.fmin(*(evidence[name].to_numpy().astype(np.float64) for name in ("natural.margin", "attack.margin")))
+    names = [n for n in ("natural.margin", "attack.margin", "diagnosis.margin") if n in evidence.column_names]
+    least = np.fmin.reduce([evidence[name].to_numpy().astype(np.float64) for name in names])
     return CrossEntropy(classifier=adversarial_cross_entropy(least), optimal=found.cross_entropy)

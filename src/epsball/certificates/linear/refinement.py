@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,17 +19,20 @@ from epsball.certificates.rules.table import RULES, rule_of
 from epsball.graph import Node
 from epsball.graph.kinds import Input
 
+LowerSlopes = Literal["adaptive", "parallel", "every"]
+"""The lower slopes of rectifiers that rows are tried with: those of the relaxations (each of least area), those of the
+chords above (Wong and Kolter's), or both of these and the least and the largest, of which the best bound counts."""
 
-def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
+
+def refiner(max_memory: int | None = None, *, lower: LowerSlopes = "adaptive") -> Refine:
     """Return a `Refine` that bounds, by backward sweeps, every neuron whose bounds a later relaxation gains from.
 
     Parameters
     ----------
     max_memory
         Bytes for the coefficients carried at a time, with their temporaries; at least one row is carried.
-    extremes
-        Whether to sweep three more times, with the least and the largest lower slope of every rectifier and with the
-        slope of its chord, and keep the best bound.
+    lower
+        The lower slopes to try; a sweep for each, and the best bound counts.
     """
     room = room_for(max_memory)
 
@@ -39,7 +42,7 @@ def refiner(max_memory: int | None = None, *, extremes: bool = False) -> Refine:
         if wanted is None or not bool(wanted.any()):
             return box
         fuse_all(bounds)
-        choices = slope_choices(bounds, extremes)
+        choices = slope_choices(bounds, lower)
         low, high = box.low.clone(), box.high.clone()
         for side in (Side(-1.0, high), Side(1.0, low)):
             for window in _windows(node, wanted):
@@ -57,15 +60,15 @@ class Side(NamedTuple):
     end: Tensor
 
 
-def slope_choices(bounds: Propagation, extremes: bool) -> list[dict[str, Tensor]]:
-    """Return the lower slopes to try: the relaxations' own and, where asked for, the chords' and the extremes."""
-    if not extremes:
-        return [{}]
+def slope_choices(bounds: Propagation, lower: LowerSlopes) -> list[dict[str, Tensor]]:
+    """Return the lower slopes to try, each by rectifier, (n, 1, *shape); elsewhere they are the relaxations' own."""
     limits = slope_limits(bounds)
-    if not limits:
+    if lower == "adaptive" or not limits:
         return [{}]
     chords = {name: bounds.relaxation(bounds.graph[name]).upper_slope for name in limits}
     parallel = {name: chord.clamp(*limits[name]) for name, chord in chords.items()}
+    if lower == "parallel":
+        return [parallel]
     return [{}, parallel, *({name: pair[end] for name, pair in limits.items()} for end in (0, 1))]
 
 

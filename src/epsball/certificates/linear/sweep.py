@@ -148,7 +148,7 @@ def carried_to_lines(bounds: Propagation, start: str, rows: Coefficients) -> Swe
         if node.name in state.pending:
             if bounds.form(node) is None:
                 break
-            _step(state, node, state.pending.pop(node.name))
+            carried_over(state, node, state.pending.pop(node.name))
     return state
 
 
@@ -160,11 +160,11 @@ def carried_to_input(state: Sweep, *, stop: Collection[str] = ()) -> Tensor:
             if node.name in stop:
                 _stop_at(state, node, taken)
             else:
-                _step(state, node, taken, stop)
+                carried_over(state, node, taken, stop)
     return _rounded_down(state)
 
 
-def _step(state: Sweep, node: Node, rows: Coefficients, stop: Collection[str] = ()) -> None:
+def carried_over(state: Sweep, node: Node, rows: Coefficients, stop: Collection[str] = ()) -> None:
     """Carry rows over a node to its inputs, and further where the node is fused with an affine one."""
     bounds = state.bounds
     if isinstance(node.kind, Input):

@@ -125,7 +125,7 @@ def certificate_of(proof: Proof, ball: Ball, model: ModelFile) -> Certificate:
         claims=dict(zip(others, map(_lowered, found.rows[0].tolist()), strict=True)),
         refined=refined if plan.refined else (),
         bounds={name: (box.low[0], box.high[0]) for name in refined if (box := found.boxes[name])},
-        slopes=_choices(slopes, slope_choices(bounds, plan.extremes)),
+        slopes=_choices(slopes, slope_choices(bounds, plan.lower)),
         own_slopes=_own_slopes(bounds, found.neuron_slopes.get(0, ())),
         final_slopes={name: _for_rows(pair, found.slopes.get(name)) for name, pair in slopes.items()},
     )

@@ -1,6 +1,7 @@
 """Lower slopes of rectifiers, optimised for each row of a specification."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from torch import Tensor
 from epsball.certificates.arithmetic import PLAIN
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.relaxations import slope_limits
-from epsball.certificates.linear.sweep import chunks, sweep
+from epsball.certificates.linear.sweep import chunks, final_bounds, sweep
+from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation
 
 
@@ -24,6 +26,26 @@ class Schedule(NamedTuple):
     def size(self, step: int) -> float:
         """Return the size of a step."""
         return self.step_size * 0.1 ** (step / max(1, self.steps - 1))
+
+
+def with_slopes(
+    bounds: Propagation,
+    problem: Problem,
+    slopes: Mapping[str, Tensor],
+    without: Float[Tensor, "n r"],
+) -> LowerBounds:
+    """Return the bounds of the rows by slopes of their own, (n, r, *shape), where these are better than without."""
+    rows = final_bounds(bounds, problem.specification, slopes=slopes, max_memory=problem.max_memory)
+    better = rows > without
+    kept = {
+        name: torch.where(
+            better.view(*better.shape, *(1,) * (slope.ndim - 2)),
+            slope,
+            bounds.relaxation(bounds.graph[name]).lower_slope,
+        )
+        for name, slope in slopes.items()
+    }
+    return LowerBounds(rows=torch.maximum(without, rows), boxes=bounds.boxes, slopes=kept)
 
 
 def optimised_slopes(

@@ -84,7 +84,7 @@ def _proved(problem: Problem, slopes: Mapping[str, Tensor], ascent: Ascent) -> L
     Boxes are derived from intervals on, as a reader who has only the slopes derives them, not from earlier boxes.
     """
     neurons = ascent.best_neurons()
-    better = problem.propagate(refine=bounding(neurons, refiner(problem.max_memory, extremes=True)))
+    better = problem.propagate(refine=bounding(neurons, refiner(problem.max_memory, lower="every")))
     limits = slope_limits(better)
     choices = [slopes, ascent.best_final(slopes)]
     choices = [{name: slope.clamp(*limits[name]) for name, slope in choice.items()} for choice in choices]

@@ -75,7 +75,7 @@ def neuron_slopes(bounds: Propagation, room: int) -> list[NeuronSlopes]:
         wanted = _wanted(bounds, node, limits)
         if wanted is None:
             continue
-        found = [_with_slopes(bounds, node, window, neurons, limits) for window, neurons in _by_window(node, wanted)]
+        found = [with_own_slopes(bounds, node, window, neurons, limits) for window, neurons in by_window(node, wanted)]
         room -= sum(slope.numel() for part in found for slope in part.slopes.values())
         if room < 0:
             break
@@ -94,7 +94,7 @@ def _wanted(bounds: Propagation, node: Node, limits: Mapping[str, object]) -> Te
     return (wanted & (low < 0) & (high > 0))[0]
 
 
-def _by_window(node: Node, wanted: Tensor) -> Iterator[tuple[Window | None, Tensor]]:
+def by_window(node: Node, wanted: Tensor) -> Iterator[tuple[Window | None, Tensor]]:
     """Yield windows and the wanted neurons in each."""
     if not spatial(node):
         yield None, torch.nonzero(wanted.flatten()).flatten()
@@ -105,9 +105,10 @@ def _by_window(node: Node, wanted: Tensor) -> Iterator[tuple[Window | None, Tens
         yield window_at(place, node.shape[1:]), neurons
 
 
-def _with_slopes(
+def with_own_slopes(
     bounds: Propagation, node: Node, window: Window | None, neurons: Tensor, limits: Mapping[str, object]
 ) -> NeuronSlopes:
+    """Return neurons of one window with slopes of their own, which are at first those of the relaxations."""
     parts = {name: part for name, part in windows_before(bounds.graph, node, window).items() if name in limits}
     slopes = {}
     for name, part in parts.items():

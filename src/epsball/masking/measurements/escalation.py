@@ -13,6 +13,9 @@ USELESS = 0.2
 ADAPTIVE_SHARE, QUERIES_SHARE, CURVED_SHARE = 0.7, 0.6, 0.3
 """Shares of the evaluation's passes that each attack may take, while they are left."""
 
+RESERVED = 0.2
+"""Share of the evaluation's passes that is left for the race against plain PGD."""
+
 QUERIES = 2000
 
 
@@ -58,7 +61,8 @@ def distrusted(trial: Trial) -> bool:
 def _attempt(trial: Trial, method: Attack, name: str, share: float | None) -> Attempt:
     """Try an attack on what stands, each example with its part of the passes that are left."""
     rows = trial.standing()
-    budget = None if share is None else trial.left(share) // max(1, len(rows))
+    left = max(0, trial.left() - int(RESERVED * trial.evaluation.passes))
+    budget = None if share is None else min(trial.left(share), left) // max(1, len(rows))
     if len(rows) == 0 or budget == 0:
         return Attempt(name=name, tried=0, fell=0)
     try:

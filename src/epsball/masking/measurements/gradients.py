@@ -48,13 +48,18 @@ class Gradients:
 
 
 def gradients(trial: Trial) -> Gradients | None:
-    """Return the facts at as many correct examples as can be paid; None where those are too few."""
+    """Return the facts at as many correct examples as can be paid; None where those are too few, or noise.
+
+    In a random model the differences that gradients are compared with are those of its draws.
+    """
+    if trial.random:
+        return None
     most = min(MOST, trial.left(SHARE) // COST)
     rows = trial.rows(trial.correct, most)
     if len(rows) < FEWEST:
         return None
     look = _Look()
-    trial.search(look, rows, stop="never")
+    trial.search(look, rows, stop="never", notes=True)
     return Gradients(rows=rows, facts=_joined(look.found))
 
 

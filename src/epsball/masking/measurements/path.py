@@ -65,8 +65,8 @@ def path(trial: Trial) -> Path | None:
         return None
     walk, leap = Walk(steps=STEPS, size=rules.DEFAULT), Walk(steps=1, size="radius")
     try:
-        trial.search(walk, rows, stop="never")
-        trial.search(leap, rows, stop="never")
+        trial.search(walk, rows, stop="never", notes=True)
+        trial.search(leap, rows, stop="never", notes=True)
     except NoGradientError:
         return None
     loss, margin = walk.series()

@@ -116,7 +116,8 @@ class _Kind:
 
     @classmethod
     def of(cls, trial: Trial, kind: Bool[Tensor, " n"], most: int | None) -> "_Kind":
-        affordable = trial.left(SHARE) // (2 * BRIEF + 1)
+        # Some are always tried: what was never tried would count as a gap.
+        affordable = max(CHUNK, trial.left(SHARE) // (2 * BRIEF + 1))
         rows = trial.rows(kind, affordable if most is None else min(most, affordable))
         count = int(kind.sum())
         standing = _standing(trial, PlainPGD(steps=BRIEF, restarts=1), rows)

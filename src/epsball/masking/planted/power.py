@@ -1,12 +1,14 @@
 """`power`: the share of planted witnesses that an attack finds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from epsball.attacks.search import Examples, Options, search
+from epsball.attacks.search import Examples, Options
 from epsball.classifier import Classifier
 from epsball.errors import NoGradientError
 from epsball.masking.planted.haystack import Haystack
@@ -17,8 +19,11 @@ from epsball.statistics import Interval, clopper_pearson
 WANTED = 64
 """Needles: where all are found, the lower end of the 95% interval is .944; where all but one, .916."""
 
-MOST, USUAL, FEWEST = 32, 16, 6
-"""Examples in whose balls needles are planted: at most, while they can be paid, and at least."""
+USUAL, FEWEST = 16, 6
+"""Examples in whose balls needles are planted: while they can be paid, and at least."""
+
+LEAST = 24
+"""Needles, at least, for an evaluation that the caller names."""
 
 NEEDLES = 8
 """Most needles per example."""
@@ -49,6 +54,12 @@ class Power:
     examples: int
     rows: Int64[Tensor, " planted"]
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Power":
+        """Return what a diagnosis wrote of it."""
+        rows = torch.tensor(document["rows"], dtype=torch.int64)
+        return cls(rows=rows, **{name: document[name] for name in ("attack", "planted", "found", "examples")})
+
     @property
     def share(self) -> float:
         """Found of planted."""
@@ -68,7 +79,8 @@ def power(trial: Trial) -> Power | None:
     if trial.random or trial.batch:
         return None
     affordable = trial.left() // (COST + SEARCHED * WANTED // USUAL)
-    rows = _apart(trial, min(USUAL, affordable))
+    # Who names an evaluation asks for its power, whatever that costs.
+    rows = _apart(trial, min(USUAL, max(affordable, FEWEST if trial.asked else 0)))
     if len(rows) < FEWEST:
         return None
     needles = plant(trial, rows, min(NEEDLES, -(-WANTED // len(rows))))
@@ -81,7 +93,7 @@ def power(trial: Trial) -> Power | None:
             continue
         found += _found(trial, needles, number, here)
         tried.append(rows[here])
-        if trial.left() < trial.spent - last:
+        if trial.left() < trial.spent - last and (not trial.asked or sum(map(len, tried)) >= LEAST):
             break
     if not tried:
         return None
@@ -100,8 +112,8 @@ def _apart(trial: Trial, most: int) -> Int64[Tensor, " k"]:
     standing = trial.standing()
     others = trial.rows(trial.correct & trial.broken)
     chosen: list[int] = []
-    # Where almost nothing stands there is nothing that an attack may have missed.
-    candidates = torch.cat([standing, others]) if len(standing) >= FEWEST else standing
+    # Where almost nothing stands there is nothing that the evaluation may have missed.
+    candidates = torch.cat([standing, others]) if trial.asked or len(standing) >= FEWEST else standing
     for row in candidates.tolist():
         if len(chosen) >= most:
             break
@@ -129,9 +141,10 @@ def _found(trial: Trial, needles: Needles, number: int, here: Int64[Tensor, " m"
     )
     with classifier.in_use():
         try:
-            result = search(classifier, examples, trial.ball, Options(method=trial.examined, seed=trial.seed))
+            options = Options(method=trial.examined, seed=trial.seed, batch_size=trial.batch_size)
+            result = trial.searched(classifier, examples, trial.ball, options)
         except NoGradientError:
             return 0
         finally:
-            trial.elsewhere += classifier.passes.forward + classifier.passes.backward
+            trial.count(classifier.passes.forward, classifier.passes.backward)
     return int(result.broken.sum())

@@ -12,6 +12,7 @@ from epsball.training.objectives.awp import AWP
 from epsball.training.objectives.cascade import Cascade
 from epsball.training.objectives.fgsm_rs import FGSMRS
 from epsball.training.objectives.free import Free
+from epsball.training.objectives.gaussian import Gaussian
 from epsball.training.objectives.input_gradient import InputGradient
 from epsball.training.objectives.kgb17 import KGB17
 from epsball.training.objectives.mart import MART
@@ -31,6 +32,7 @@ OBJECTIVES: dict[str, type] = {
     "awp": AWP,
     "kgb17": KGB17,
     "stability": Stability,
+    "gaussian": Gaussian,
     "input-gradient": InputGradient,
     "cascade": Cascade,
 }

@@ -12,7 +12,7 @@ def ask(trial: Trial) -> Answer:
     """Count the examples whose gradient misleads."""
     found = trial.measured(gradients)
     if found is None:
-        return inconclusive("too few examples could be looked at")
+        return inconclusive("too few examples could be looked at, or the model is random")
     if found.facts.absent:
         return inconclusive("the model passes no gradient")
     share = float(found.facts.misleading.double().mean())

@@ -12,7 +12,7 @@ def ask(trial: Trial) -> Answer:
     """Count the examples at which the margin's gradient is zero, not finite or absent."""
     found = trial.measured(gradients)
     if found is None:
-        return inconclusive("too few examples could be looked at")
+        return inconclusive("too few examples could be looked at, or the model is random")
     zero, bad = float(found.facts.zero.double().mean()), float(found.facts.bad.double().mean())
     fails = max(zero, bad) >= MOST_VANISHING
     what = (

@@ -1,0 +1,7 @@
+"""Comparing: in what two networks, or two methods of several seeds, differ, by exact tests on the evidence."""
+
+from epsball.auditing.comparing.compare import compare
+from epsball.auditing.comparing.recorded import RecordedRun
+from epsball.auditing.comparing.result import Comparison, Difference, MethodDifference
+
+__all__ = ["Comparison", "Difference", "MethodDifference", "RecordedRun", "compare"]

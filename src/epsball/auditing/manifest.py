@@ -1,0 +1,64 @@
+"""The manifest of a run folder: the hash of every file of the run, and one hash of them all."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from epsball.errors import InputError
+from epsball.files import write_json
+
+NAME = "manifest.json"
+
+SCHEMA = 2
+"""Version of what a run folder holds. 1: no manifest (0.1.0). 2: a manifest; the diagnosis may stand beside."""
+
+_EVIDENCE = ("evidence-*", "ledger-*", "witnesses-*", "certificates/*")
+_OF_A_RUN = (*_EVIDENCE, "run.json", "chain.json", "limit.arrow", "diagnosis.arrow", "diagnosis.json")
+"""Patterns of the files that make a run; figures and what a user puts beside them are no evidence."""
+
+
+def write_manifest(folder: Path) -> str:
+    """Write the manifest of a finished run; return its hash, which stands for every file of the run."""
+    write_json(folder / NAME, {"schema": SCHEMA, "files": {name: hash_of(folder / name) for name in run_files(folder)}})
+    return hash_of(folder / NAME)
+
+
+def run_files(folder: Path) -> list[str]:
+    """Return the names of the files of a run that are in a folder, sorted."""
+    return sorted(set(_matching(folder)))
+
+
+def _matching(folder: Path) -> Iterator[str]:
+    for pattern in _OF_A_RUN:
+        for file in folder.glob(pattern):
+            if file.is_file() and not file.name.startswith("."):
+                yield file.relative_to(folder).as_posix()
+
+
+def hash_of(file: Path) -> str:
+    """Return the SHA-256 of a file's content, as ``sha256:...``."""
+    with file.open("rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a run, or None where it has none.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or was written by a later version.
+    """
+    file = folder / NAME
+    if not file.exists():
+        return None
+    try:
+        manifest = json.loads(file.read_text())
+        schema, files = int(manifest["schema"]), dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} cannot be read ({error}).") from error
+    if schema > SCHEMA:
+        raise InputError(f"{folder} holds a run of schema {schema}; this version knows {SCHEMA}. Update epsball.")
+    return {"schema": schema, "files": files}

@@ -1,0 +1,103 @@
+"""`verify_run`: whether a finished audit holds, checked again from its folder."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from epsball import data as datasets
+from epsball.auditing.verifying import contents, deployed
+from epsball.auditing.verifying.certificates import certificates
+from epsball.auditing.verifying.record import Record
+from epsball.auditing.verifying.result import Finding, RunVerification
+from epsball.certificates import REAL, Verifier
+from epsball.classifier import Classifier
+from epsball.errors import EpsballError, InputError
+
+NEED_BOTH = ("model", "data", "natural pass", "witnesses")
+
+
+def verify_run(
+    folder: str | Path,
+    classifier: Classifier | None = None,
+    data: object = None,
+    *,
+    manifest: str | None = None,
+    runtime: Callable[[Tensor], Tensor] | None = None,
+) -> RunVerification:
+    """Check a finished audit again: its files, its evidence, its chain, its witnesses and its certificates.
+
+    Without the model and the data: that no file was changed, removed or added; that the evidence is complete, and the
+    verdicts and the chain follow from it; that every broken example has a witness in its ball; that the independent
+    checker accepts every certificate. With them also: that they are those of the run, and that natural pass and
+    witnesses are what the deployed model says. The optimal risk is not computed again.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    classifier, data
+        The model that was audited and its data, as `epsball.audit` took them; both or neither.
+    manifest
+        The hash that the audit printed: with it a folder that was made up anew is found.
+    runtime
+        Another runtime of the model, from points to logits, by which witnesses are judged too.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished run, or one of a later schema.
+
+    Examples
+    --------
+    >>> import tempfile, torch, epsball as eb
+    >>> x, y, folder = torch.rand(8, 2), torch.arange(8) % 2, tempfile.mkdtemp()
+    >>> classifier, ball = eb.Classifier(torch.nn.Linear(2, 2)), eb.Ball("linf", 0.1)
+    >>> audit = eb.audit(classifier, (x, y), ball, attack="fgsm", limit=False, folder=folder)
+    >>> eb.verify_run(folder, classifier, (x, y), manifest=audit.manifest).holds
+    True
+    """
+    if (classifier is None) != (data is None):
+        raise InputError("the model was given without the data, or the data without the model; give both or neither.")
+    record = Record.read(folder)
+    return RunVerification(folder=record.folder, findings=tuple(_findings(record, classifier, data, manifest, runtime)))
+
+
+def _findings(
+    record: Record,
+    classifier: Classifier | None,
+    data: object,
+    manifest: str | None,
+    runtime: Callable[[Tensor], Tensor] | None,
+) -> Iterator[Finding]:
+    yield from contents.files(record, manifest)
+    read = list(contents.evidence(record))
+    yield from read
+    if any(finding.check == "evidence" and finding.holds is False for finding in read):
+        return
+    yield from contents.witnesses(record)
+    if classifier is None:
+        for check in NEED_BOTH:
+            yield Finding(check=check, holds=None, detail="needs the model and the data")
+        yield from certificates(record, None, None)
+        return
+    dataset = datasets.load(data)
+    same = list(deployed.subject(record, classifier, dataset))
+    yield from same
+    if not all(finding.holds for finding in same):
+        for check in NEED_BOTH[2:]:
+            yield Finding(check=check, holds=None, detail="the model or the data are not those of the run")
+        return
+    yield from deployed.natural(record, classifier, dataset)
+    yield from deployed.witnesses(record, classifier, dataset, runtime)
+    yield from certificates(record, dataset, _graph_hash(record, classifier, tuple(dataset.shape)))
+
+
+def _graph_hash(record: Record, classifier: Classifier, shape: tuple[int, ...]) -> str | None:
+    """Return the fingerprint of the model's graph, which its certificates must be about; None without certificates."""
+    if not record.flag("certificate.certified").any():
+        return None
+    try:
+        return Verifier.of(classifier, shape, REAL).graph.fingerprint()
+    except EpsballError:
+        return None
