@@ -127,7 +127,7 @@ def final_lines(
             taken = state.pending.pop(node.name)
             if node is graph.input:
                 lines = taken.dense(node.shape).expand_as(lines)
-            _step(state, node, taken)
+            carried_over(state, node, taken)
     return _rounded_down(state), lines
 
 
