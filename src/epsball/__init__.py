@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from epsball import smoothing as smoothing
     from epsball import statistics as statistics
     from epsball import training as training
+    from epsball import verification as verification
     from epsball.attacks import AttackResult as AttackResult
     from epsball.attacks import Sensitivity as Sensitivity
     from epsball.attacks import attack as attack
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
     from epsball.statistics import Interval as Interval
     from epsball.training import Training as Training
     from epsball.training import train as train
+    from epsball.verification import Verification as Verification
+    from epsball.verification import verify as verify
 
 
 _HOMES = {
@@ -100,6 +103,7 @@ _HOMES = {
     "SoundnessError": "errors",
     "Training": "training",
     "UnsupportedOperation": "errors",
+    "Verification": "verification",
     "attack": "attacks",
     "audit": "auditing",
     "certify": "certificates",
@@ -113,6 +117,7 @@ _HOMES = {
     "similarities": "similarity",
     "smooth": "smoothing",
     "train": "training",
+    "verify": "verification",
     "verify_run": "auditing",
 }
 _ROOMS = (
@@ -134,6 +139,7 @@ _ROOMS = (
     "smoothing",
     "statistics",
     "training",
+    "verification",
 )
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]

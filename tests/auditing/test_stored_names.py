@@ -185,7 +185,7 @@ def test_a_run_folder_has_these_files_and_its_files_these_keys(full):
         *("run.json", "certificates", "chain.json", "limit.arrow", "witnesses.png", "manifest.json"),
     }
     run = json.loads((folder / "run.json").read_text())
-    assert set(run) == {"identity", "probe", "about"}
+    assert set(run) == {"identity", "probe", "schema", "about"}
     assert run["identity"] == json.loads((RUN / "run.json").read_text())["identity"]
     names = sorted(path.name for path in (folder / "certificates").glob("*.gz"))
     assert names[0] == "certificate-000001.json.gz"

@@ -1,8 +1,9 @@
 """`Domain`: a superset of N(x) in float64, and the least value of a linear function over it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -10,10 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.ball import Ball, NormName
-from epsball.ball.exact import float_above
+from epsball.ball.exact import float_above, float_below
 from epsball.certificates.box import Box
 from epsball.certificates.tensors import dot
 from epsball.errors import InputError
+
+Ends = Tensor | Sequence[Any]
+"""Ends of boxes: a floating-point tensor, or nested lists of exact numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,42 @@ class Domain:
         return cls(box=Box(low, high), centre=centre, norm=norm, radius=radius)
 
     @classmethod
+    def of_box(cls, lower: Ends, upper: Ends) -> "Domain":
+        """Return the domain of the points x with lower <= x <= upper, entry by entry.
+
+        Floats are taken as they are; of exact numbers the lower ones are rounded down to float64, the upper ones up,
+        so that the domain contains the box.
+
+        Parameters
+        ----------
+        lower, upper
+            The ends, (n, *shape): floating-point tensors, or nested lists of exact numbers (`Fraction`, `int`).
+
+        Raises
+        ------
+        InputError
+            If an end is not finite, or a lower end lies above its upper one.
+
+        Examples
+        --------
+        >>> from fractions import Fraction
+        >>> domain = Domain.of_box([[Fraction(1, 10), 0]], [[Fraction(1, 10), 1]])
+        >>> domain.box.low[0, 0] < domain.box.high[0, 0], domain.box.high[0, 1]
+        (tensor(True), tensor(1., dtype=torch.float64))
+        """
+        box = Box(_outward(lower, float_below), _outward(upper, float_above))
+        if box.low.shape != box.high.shape or box.low.ndim < 1:
+            raise InputError(
+                f"the lower ends are {tuple(box.low.shape)}, the upper ones {tuple(box.high.shape)}; both are "
+                "(n, *shape)."
+            )
+        if not bool((box.low.isfinite() & box.high.isfinite()).all()):
+            raise InputError("the box has ends that are not finite; bounds need a bounded box.")
+        if bool((box.low > box.high).any()):
+            raise InputError("a lower end of the box lies above its upper end: no point is inside. Correct it.")
+        return cls(box=box, centre=0.5 * box.low + 0.5 * box.high, norm="linf", radius=0.0)
+
+    @classmethod
     def at(cls, x: Float[Tensor, "n *shape"], norm: NormName = "linf") -> "Domain":
         """Return the domain of the points x alone."""
         centre = x.detach().to(torch.float64)
@@ -119,3 +159,18 @@ class Domain:
     def magnitude(self) -> Float[Tensor, "n *shape"]:
         """Return m, twice the largest size of a point of either set."""
         return 2 * torch.maximum(self.box.magnitude, self.centre.abs() + self.radius)
+
+
+def _outward(ends: Ends, rounded: Callable[[Fraction, torch.dtype], float]) -> Tensor:
+    """Return the ends in float64: floats as they are, exact numbers rounded."""
+    if isinstance(ends, Tensor):
+        return ends.detach().to(torch.float64)
+
+    def floats(part: Any) -> Any:
+        if isinstance(part, list | tuple):
+            return [floats(entry) for entry in part]
+        if not isinstance(part, Fraction | int):
+            raise InputError(f"an end of the box is {part!r}; ends are exact numbers (Fraction, int), or a tensor.")
+        return rounded(Fraction(part), torch.float64)
+
+    return torch.tensor(floats(ends), dtype=torch.float64)

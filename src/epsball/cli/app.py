@@ -31,7 +31,9 @@ from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.smooth import smooth
+from epsball.cli.supports import solver_name, supports
 from epsball.cli.train import train
+from epsball.cli.verify import verify
 from epsball.cli.verify_run import verify_run
 from epsball.cli.zoo import zoo
 from epsball.errors import EpsballError
@@ -70,6 +72,8 @@ for verb in (
     compare,
     verify_run,
     gate,
+    verify,
+    supports,
     fingerprint,
     card,
     limit,
@@ -83,6 +87,7 @@ app.command(figure)
 app.command(zoo)
 app.command(list_names, name="list")
 app.command(installation(app), name="--install-completion")
+app.command(solver_name, name="--name")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -110,6 +110,27 @@ def final_bounds(
     return torch.cat(found)
 
 
+def final_lines(
+    bounds: Propagation, specification: Float[Tensor, "n r classes"], slopes: Slopes | None = None
+) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r *shape"]]:
+    """Return the lower bounds L of `final_bounds`, and the coefficients A over the input with which they arose.
+
+    With v the rows' values, exactly, at every point x of the domain: v(x) >= L + A . x - least value of A . x over the
+    domain, since L is that least value, rounded down, plus the terms that do not depend on x.
+    """
+    graph = bounds.graph
+    fuse_all(bounds)
+    state = Sweep.of(bounds, graph.output, Coefficients(specification), slopes)
+    lines = specification.new_zeros(*specification.shape[:2], *graph.input.shape)
+    for node in reversed(graph.nodes):
+        if node.name in state.pending:
+            taken = state.pending.pop(node.name)
+            if node is graph.input:
+                lines = taken.dense(node.shape).expand_as(lines)
+            carried_over(state, node, taken)
+    return _rounded_down(state), lines
+
+
 def chunks(bounds: Propagation, specification: Tensor, max_memory: int | None) -> Iterator[slice]:
     """Yield slices of examples whose rows fit into the cache, or into `max_memory`; at least one example each."""
     graph = bounds.graph

@@ -16,8 +16,9 @@ from epsball.graph.value import Value
 
 Function = Callable[[Tensor], Tensor]
 
-READINGS = ("logits", "probabilities")
-"""What the rows of the output are to be: logits, with a final softmax taken off, or what the file returns."""
+READINGS = ("logits", "probabilities", "values")
+"""What the rows of the output are to be: logits, with a final softmax taken off; probabilities, the file's own; or
+the values that the file returns, of any shape and meaning, in row-major order."""
 
 _FLOATS = (1, 10, 11)
 _MOVES = ("Identity", "Cast", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "ZipMap")
@@ -156,7 +157,7 @@ def endings(file: OnnxFile, output: str, reading: str) -> list[Ending]:
         raise InputError(
             f"output=probabilities, but {file.path} ends in no softmax or sigmoid. Leave it out: output=logits."
         )
-    if reading == "probabilities" or found is None:
+    if reading != READINGS[0] or found is None:
         return [plain]
     replaced, options = found
     dropped = {i: None for i in passed if nodes[i].op_type in ("ZipMap", "Normalizer")}
@@ -305,7 +306,7 @@ def rows_of(file: OnnxFile, ending: Ending, width: int, reading: str) -> tuple[R
     notes = (f"its final {ending.taken} is taken off: what is left are logits",) if ending.taken else ()
     if ending.taken == "sigmoid of two scores":
         return Rows(kind="last"), (*notes, "its two scores (-z, z) are read as the logits (0, z)")
-    if width > 1:
+    if width > 1 or reading == "values":
         return Rows(kind="as they are"), notes
     if reading == "probabilities":
         return Rows(kind="share"), ("its one probability p is read as the two (1 - p, p)",)

@@ -1,5 +1,6 @@
 """`read_onnx`: an ONNX file as a graph."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +78,8 @@ def read_onnx(
         last, for lengths that the file leaves open, and for axes of length 1.
     output
         ``"logits"`` (the default), or ``"probabilities"`` to leave the end as it is; the name of
-        an output, if the file has several; or ``"NAME:probabilities"``.
+        an output, if the file has several; or ``"NAME:probabilities"``. ``"values"`` is what the file returns,
+        whatever its shape and meaning, as one row in row-major order.
 
     Raises
     ------
@@ -141,7 +143,7 @@ def _translated(
     if isinstance(scores, Value) and not ending.fits(file.opset, scores):
         return None
     builder.operation, builder.origin = "the output", ""
-    row, reshaped = _row(builder, file, values[ending.output])
+    row, reshaped = _row(builder, file, values[ending.output], reading)
     rows, notes = rows_of(file, ending, row.shape[1], reading)
     graph = builder.finish(rows.applied(builder, row))
     return Translation(graph, ending, rows, values, tuple(fixed), (*reshaped, *notes))
@@ -212,15 +214,16 @@ def import_reference() -> Any:
     return ReferenceEvaluator
 
 
-def _row(builder: Builder, file: OnnxFile, output: Any) -> tuple[Value, tuple[str, ...]]:
+def _row(builder: Builder, file: OnnxFile, output: Any, reading: str) -> tuple[Value, tuple[str, ...]]:
     """Return the output as one row per example, and a note if it is written otherwise.
 
-    In a file for one example, a vector is one row; axes of length 1 beside that of the classes are left out.
+    In a file for one example, a vector is one row; axes of length 1 beside that of the classes are left out. Of values,
+    all axes are.
     """
     if not isinstance(output, Value):
         raise ModelError(f"{file.path} returns the same logits for every input.")
     notes: tuple[str, ...] = ()
-    width = max(output.example, default=1)
+    width = math.prod(output.example) if reading == "values" else max(output.example, default=1)
     if output.rank == 1:
         output = operations.reshape(builder, output, (1, *output.shape))
     elif output.rank > 2 and output.axis == 0 and output.dropped and np.prod(output.example) == width:

@@ -12,7 +12,7 @@ _KINDS = {"tensor(double)": np.float64, "tensor(float16)": np.float16}
 
 
 class Session:
-    """Runs a file on the CPU with one thread, without onnxruntime's own rewriting.
+    """Runs a file on the CPU with one thread, by default without onnxruntime's own rewriting.
 
     Parameters
     ----------
@@ -22,14 +22,19 @@ class Session:
         The names of the tensors that are computed.
     nodes
         What to run in place of the file's nodes; None runs the file as it is.
+    rewriting
+        Whether onnxruntime may rewrite the file's nodes, as it does where nobody says otherwise.
     """
 
-    def __init__(self, file: OnnxFile, outputs: Sequence[str], nodes: Sequence[Any] | None) -> None:
+    def __init__(
+        self, file: OnnxFile, outputs: Sequence[str], nodes: Sequence[Any] | None, *, rewriting: bool = False
+    ) -> None:
         runtime = onnx_package("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if not rewriting:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._file, self._outputs = file, list(outputs)
         try:
             content = str(file.path) if nodes is None else _with_nodes(file, outputs, nodes)

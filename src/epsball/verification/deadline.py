@@ -1,0 +1,74 @@
+"""`Deadline`: when an answer is due, kept also inside long steps."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+
+class TimeUp(BaseException):
+    """Raised where the time is up; not an `Exception`, so that no handler of failures takes it for one."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment of the clock `time.monotonic`; infinite where there is no limit.
+
+    Examples
+    --------
+    >>> Deadline.after(None).left
+    inf
+    """
+
+    moment: float
+
+    @classmethod
+    def after(cls, seconds: int | float | None) -> "Deadline":
+        """Return the deadline in so many seconds from now; None sets none."""
+        return cls(math.inf if seconds is None else time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds left, below 0 once it has passed."""
+        return self.moment - time.monotonic()
+
+    def check(self) -> None:
+        """Raise `TimeUp` if it has passed."""
+        if self.left <= 0:
+            raise TimeUp
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Raise `TimeUp` inside the block when the time is up.
+
+        In the main thread of a system with alarms, wherever the block is; elsewhere, and where somebody else has set an
+        alarm, at its own calls of `check`.
+        """
+        self.check()
+        if not _alarms() or math.isinf(self.moment):
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, _ring)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(self.left, 1e-3))
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def _alarms() -> bool:
+    """Return whether an alarm can be set here that nobody else uses."""
+    return (
+        hasattr(signal, "setitimer")
+        and threading.current_thread() is threading.main_thread()
+        and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    )
+
+
+def _ring(_number: int, _frame: FrameType | None) -> None:
+    raise TimeUp

@@ -1,0 +1,264 @@
+"""``verify``: whether an input satisfies a VNN-LIB query, with a witness or a proof."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from epsball.certificates import FLOAT32, Arithmetic, Domain, arithmetic_of, check_deployment, propagate
+from epsball.certificates.deployment import assumptions_of
+from epsball.checks import check_count, check_positive, check_seed
+from epsball.errors import InputError
+from epsball.names import Semantics
+from epsball.verification.deadline import Deadline, TimeUp
+from epsball.verification.network import Network, read_network
+from epsball.verification.proving import InputSplits, Task, complete, run_cascade
+from epsball.verification.proving.combinations import combinations
+from epsball.verification.regions import Region, regions_of
+from epsball.verification.result import Verification
+from epsball.verification.search import Search
+from epsball.verification.threads import fitting_threads
+from epsball.verification.vnnlib import Query, cases_of, read_query
+from epsball.verification.witness import Found, Judge, Witness
+
+FEW_INPUTS = 16
+"""Inputs up to which boxes are halved before anything else is tried."""
+
+ROUNDS = 30
+"""Rounds of search for a witness, where bounds leave something open."""
+
+FEW_REGIONS = 8
+"""Regions beyond which bounds come before the search: most of many are refuted at once."""
+
+_SEEN = 64
+"""Random points beside those of the search from which combinations of rows are chosen."""
+
+
+def verify(
+    network: str | Path,
+    query: str | Path,
+    *,
+    timeout: int | float | None = None,
+    semantics: Semantics | None = None,
+    seed: int = 0,
+    max_memory: int | None = None,
+) -> Verification:
+    """Decide whether an input exists that, with the network's output, satisfies a query.
+
+    ``sat`` comes with a witness: floats of the network's type that lie in the query's exact box, and for which the
+    outputs that onnxruntime computes on the CPU satisfy the formula exactly, without tolerance. ``unsat`` is a proof by
+    bounds. Where the two kinds of number differ (a witness in float32 where the real-valued network has none), the
+    answer is sat, and `Verification.notes` say so.
+
+    Parameters
+    ----------
+    network
+        An ONNX file, plain or gzipped.
+    query
+        A VNN-LIB file of version 1.0, or of 2.0 with the extra ``vnnlib``, plain or gzipped.
+    timeout
+        Seconds, wall-clock; by default no limit.
+    semantics
+        What ``unsat`` is claimed of: ``"real"``, the real-valued function of the weights on all real inputs of the box;
+        ``"float32"``, what the network computes in float32 on the floats of the box. By default what the query
+        declares, which in version 1.0 is real.
+    seed
+        Of the search.
+    max_memory
+        Bytes that the rows of backward bounds may take at a time.
+
+    Raises
+    ------
+    InputError
+        If a file or an option breaks a stated rule, or query and network do not fit.
+    UnsupportedOperation
+        If the query is not linear, or an operator of the network has no rule.
+    MissingExtra
+        If onnx, onnxruntime or, for version 2.0, vnnlib is not installed.
+    """
+    if timeout is not None:
+        check_positive("timeout", timeout)
+    check_seed(seed)
+    check_count("max_memory", max_memory, unit="bytes", optional=True)
+    if semantics is not None:
+        arithmetic_of(semantics)
+    run = _Run(network=str(network), path=str(query), semantics=semantics, seed=seed, max_memory=max_memory)
+    deadline = Deadline.after(timeout)
+    try:
+        with deadline.kept():
+            net = run.read()
+            with fitting_threads(net.graph):
+                run.decide(deadline)
+    except Found as found:
+        return run.sat(found.witness)
+    except TimeUp:
+        return run.undecided("timed-out", f"the limit of {timeout:g} s was reached")
+    return run.result()
+
+
+@dataclass(kw_only=True, eq=False)
+class _Run:
+    """A verification under way."""
+
+    network: str
+    path: str
+    semantics: Semantics | None
+    seed: int
+    max_memory: int | None
+    started: float = field(default_factory=time.monotonic)
+    notes: list[str] = field(default_factory=list)
+    by: str | None = None
+    boxes: int = 0
+    stuck: int = 0
+    tasks: list[Task] = field(default_factory=list)
+    searches: list[Search] = field(default_factory=list)
+    net: Network | None = None
+    arithmetic: Arithmetic | None = None
+
+    def read(self) -> Network:
+        """Read query and network, set up what is to be done, and return the network."""
+        query = read_query(self.path)
+        cases, notes = cases_of(query)
+        net = self.net = read_network(self.network, query)
+        self.notes += [*notes, *net.graph.notes]
+        self.semantics = self.semantics or _declared(query)
+        self.arithmetic = arithmetic_of(self.semantics)
+        if self.arithmetic.deployed is not None:
+            check_deployment(net.graph)
+        judge = Judge(query=query, network=net)
+        for region in regions_of(cases, net):
+            task = Task.of(region, net.graph, self.arithmetic, self.max_memory)
+            self._note_empty(region, task, net)
+            self.tasks.append(task)
+            self.searches.append(Search(region=region, graph=net.graph, judge=judge, seed=self.seed))
+        return net
+
+    def _note_empty(self, region: Region, task: Task, net: Network) -> None:
+        """Note boxes without a float of the network's type, in which there can be no witness."""
+        empty = int((~region.searchable).sum())
+        if not empty:
+            return
+        self.notes.append(
+            f"{empty} of {len(region)} boxes hold no {net.element} number in some input, so that they hold no witness"
+        )
+        if task.arithmetic is FLOAT32:
+            task.open[~region.searchable] = False
+            self.by = "no float32 input"
+
+    def decide(self, deadline: Deadline) -> None:
+        """Search and prove until everything is refuted, a witness is found, or nothing is left to try."""
+        for task, search in zip(self.tasks, self.searches, strict=True):
+            if len(self.tasks) > FEW_REGIONS:
+                self.by = run_cascade(task, deadline, with_slopes=False)
+            last = search.round(0, task.open, deadline)
+            task.combinations = self._combinations(search, last)
+        few = [task.region.varying <= FEW_INPUTS for task in self.tasks]
+        for task, is_few in zip(self.tasks, few, strict=True):
+            if not task.refuted:
+                self.by = run_cascade(task, deadline, with_slopes=not is_few)
+        for task, search, is_few in zip(self.tasks, self.searches, few, strict=True):
+            if is_few and not task.refuted:
+                self._split(task, search, deadline)
+        left = [(task, search) for task, search in zip(self.tasks, self.searches, strict=True) if not task.refuted]
+        for task, search in left:
+            complete(task, deadline)
+            for number in range(1, ROUNDS + 1):
+                if not task.refuted:
+                    search.round(number, task.open, deadline)
+
+    def _combinations(self, search: Search, last: torch.Tensor) -> torch.Tensor:
+        """Return combinations of rows, chosen at the last points of the search and at random ones."""
+        region = search.region
+        if not len(last) or all(len(rows) < 2 for rows in region.conjunctions):
+            return torch.zeros(len(region.conjunctions), len(region.rows), dtype=torch.float64)
+        generator = torch.Generator().manual_seed(self.seed)
+        share = torch.rand(_SEEN, *region.low.shape[1:], generator=generator, dtype=torch.float64)
+        box = int(torch.nonzero(region.searchable)[0])
+        low, high = region.low[box], region.high[box]
+        points = torch.cat([last, (low + share * (high - low)).to(low.dtype).clamp(low, high)])
+        with torch.no_grad():
+            return combinations(region, region.rows.values(points, search.graph(points)))
+
+    def _split(self, task: Task, search: Search, deadline: Deadline) -> None:
+        splits = InputSplits(task, search)
+        try:
+            splits.run(deadline)
+        finally:
+            self.boxes += splits.bounded
+            self.stuck += splits.stuck
+        self.by = "input splits"
+
+    def result(self) -> Verification:
+        """Return what was decided."""
+        if all(task.refuted for task in self.tasks):
+            return self._verification("unsat", by=self.by)
+        open_ = sum(int(task.open.sum()) for task in self.tasks)
+        reason = f"{open_} conjunctions are neither refuted by bounds nor satisfied at a point found"
+        if self.stuck:
+            reason += (
+                f"; {self.stuck} boxes were given up: the query is within rounding there, or real numbers satisfy it "
+                "and no float does"
+            )
+        return self.undecided("unknown", reason)
+
+    def undecided(self, answer: str, reason: str) -> Verification:
+        """Return an answer without decision."""
+        return self._verification(answer, reason=reason)
+
+    def sat(self, witness: Witness) -> Verification:
+        """Return the answer that a witness gives, and note where the real-valued network differs."""
+        self.notes += self._difference(witness)
+        return self._verification("sat", witness=witness, by="input splits" if self.boxes else "search")
+
+    def _difference(self, witness: Witness) -> list[str]:
+        """Return a note if the real-valued network provably does not satisfy the query at a witness."""
+        net, x = self.net, witness.x.unsqueeze(0)
+        if net is None or self.arithmetic is None:
+            return []
+        real = arithmetic_of("real")
+        domain = Domain.at(x)
+        for search in self.searches:
+            task = Task.of(search.region, net.graph, real)
+            bounded = propagate(task.bounded, domain, real).boxes[task.bounded.output].low[0]
+            inside = (x >= search.region.low).flatten(1).all(dim=1) & (x <= search.region.high).flatten(1).all(dim=1)
+            refuted = all(bool((bounded[list(rows)] > 0).any()) for rows in search.region.conjunctions)
+            if bool(inside.any()) and not refuted:
+                return []
+        low, high = propagate(net.graph, domain, real).boxes[net.graph.output]
+        off = (torch.tensor(witness.outputs, dtype=torch.float64) - 0.5 * (low[0] + high[0])).abs().max().item()
+        return [
+            "both answers are right, each for its arithmetic: onnxruntime's outputs satisfy the query at this input, "
+            f"those of the real-valued network do not; they differ by {off:.3g} at most"
+        ]
+
+    def _verification(
+        self, answer: str, *, witness: Witness | None = None, by: str | None = None, reason: str | None = None
+    ) -> Verification:
+        arithmetic = self.arithmetic
+        unsat = answer == "unsat" and arithmetic is not None
+        return Verification(
+            answer=answer,  # pyright: ignore[reportArgumentType]
+            witness=witness,
+            semantics=self.semantics or "real",
+            assumptions=assumptions_of(arithmetic) if unsat and arithmetic is not None else (),
+            by=by,
+            reason=reason,
+            boxes=self.boxes,
+            seconds=time.monotonic() - self.started,
+            notes=tuple(self.notes),
+            network=self.network,
+            query=self.path,
+        )
+
+
+def _declared(query: Query) -> Semantics:
+    """Return the semantics that a query asks for by its element type."""
+    if query.element == "real":
+        return "real"
+    if query.element == "float32":
+        return "float32"
+    raise InputError(
+        f"{query.path} declares {query.element}; proofs are about real or float32. Declare real, or give "
+        "semantics='real' to have the real-valued function of the weights proved."
+    )

@@ -1,0 +1,83 @@
+"""The parentheses of a VNN-LIB file: nested lists of words, each with its line."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn, TypeAlias
+
+from epsball.errors import InputError, UnsupportedOperation
+
+_TOKEN = re.compile(r"\n|;[^\n]*|[()]|[^\s();]+")
+
+
+class Word(NamedTuple):
+    """A word or number, and its line."""
+
+    text: str
+    line: int
+
+
+class Group(NamedTuple):
+    """What stands in a pair of parentheses, and the line of the opening one."""
+
+    items: Sequence["Expression"]
+    line: int
+
+    @property
+    def head(self) -> str:
+        """Its first word; empty where it has none."""
+        first = self.items[0] if self.items else None
+        return first.text if isinstance(first, Word) else ""
+
+
+Expression: TypeAlias = Word | Group
+
+
+class Place(NamedTuple):
+    """A file in which messages name lines."""
+
+    path: str
+
+    def wrong(self, line: int, message: str) -> NoReturn:
+        """Raise `InputError` about a line: fact, rule and fix."""
+        raise InputError(f"{self.path}, line {line}: {message}")
+
+    def unsupported(self, line: int, message: str) -> NoReturn:
+        """Raise `UnsupportedOperation` about a line: fact, rule and fix."""
+        raise UnsupportedOperation(f"{self.path}, line {line}: {message}")
+
+
+def read_expressions(text: str, place: Place) -> list[Group]:
+    """Return the commands of a file; what follows a semicolon on a line is a comment.
+
+    Raises
+    ------
+    InputError
+        If a parenthesis is not closed or not opened, or a word stands outside of all.
+
+    Examples
+    --------
+    >>> (command,) = read_expressions("(assert (<= X_0 1)) ; at most 1", Place("example"))
+    >>> command.head, command.items[1].head
+    ('assert', '<=')
+    """
+    commands: list[Group] = []
+    stack: list[tuple[list[Expression], int]] = []
+    line = 1
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if token == "\n":
+            line += 1
+        elif token == "(":
+            stack.append(([], line))
+        elif token == ")":
+            if not stack:
+                place.wrong(line, "a ')' closes nothing; parentheses come in pairs. Remove it.")
+            group = Group(*stack.pop())
+            (stack[-1][0] if stack else commands).append(group)
+        elif token[0] != ";":
+            if not stack:
+                place.wrong(line, f"'{token[:40]}' stands outside of all parentheses. Every command stands in a pair.")
+            stack[-1][0].append(Word(token, line))
+    if stack:
+        place.wrong(stack[-1][1], "a '(' is never closed; parentheses come in pairs. Is the file cut off?")
+    return commands
