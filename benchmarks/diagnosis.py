@@ -27,11 +27,10 @@ from diagnosed_networks import NETWORKS, Network
 from epsball.attacks.registry import resolve
 from epsball.files import write_json
 from epsball.generator_state import preserved
-from epsball.masking.checks.evidence.planted_witnesses import LEAST
 from epsball.masking.checks.race.evaluation import MOST as ABOVE
 from epsball.masking.diagnose import diagnosis_of, trial_of
 from epsball.masking.measurements.plain import PlainPGD, plain_race
-from epsball.masking.planted import power
+from epsball.masking.planted import LEAST_SHARE, power
 from epsball.masking.trial import Trial
 from epsball.masking.zoo import DEFENCES
 from epsball.statistics import clopper_pearson
@@ -170,7 +169,7 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
 
 def flagged_by_power(found: dict[str, Any]) -> bool:
     """Return whether an evaluation finds too few planted witnesses."""
-    return bool(found.get("planted")) and found["found"] / found["planted"] < LEAST
+    return bool(found.get("planted")) and found["found"] / found["planted"] < LEAST_SHARE
 
 
 def above_best(found: dict[str, Any], row: dict[str, Any]) -> bool:
