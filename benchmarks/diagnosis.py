@@ -8,7 +8,8 @@ The truth about a network is fixed on the first 200 test images: it is masked wh
 from 5 starts, stands at least .10 above the best of all attacks known here (PGD itself, what the diagnosis tries, the
 ensemble at greater length and, behind a defence, the attack that was written against it); it is honest where that is at
 most .02; between the two it is reported and not judged. Truth and diagnosis of each network are a file each, so that a
-run goes on where it stopped, and the truth outlasts a change of the diagnosis.
+run goes on where it stopped, and the truth outlasts a change of the diagnosis. A diagnosis of fewer images (`--count`)
+is held against the truth on the same ones.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 import epsball as eb
-from diagnosed_networks import NETWORKS, Network
+from diagnosed_networks import COUNT, NETWORKS, Network
 from epsball.attacks.registry import resolve
 from epsball.files import write_json
 from epsball.generator_state import preserved
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(NETWORKS))
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/diagnosis"))
     parser.add_argument("--part", choices=tuple(PARTS), nargs="*", default=list(PARTS))
+    parser.add_argument("--count", type=int, default=COUNT, help="images of a diagnosis")
     parser.add_argument("--print", action="store_true")
     options = parser.parse_args()
     single_threaded()
@@ -61,7 +63,7 @@ def main() -> None:
             if not place.exists():
                 began = time.process_time()
                 try:
-                    measured = PARTS[part](network, options.zoo)
+                    measured = PARTS[part](network, options.zoo, options.count)
                 except eb.errors.InputError as error:  # data or weights that are not here
                     print(f"{network.name} is left out: {error}", flush=True)
                     continue
@@ -75,8 +77,8 @@ def place_of(runs: Path, part: str, network: Network) -> Path:
     return runs / part / f"{network.name.replace('/', '_').replace(' ', '__')}.json"
 
 
-def truth(network: Network, zoo: Path) -> dict[str, Any]:
-    """Return which examples plain PGD breaks, and which the strongest attack known for the network breaks beside."""
+def truth(network: Network, zoo: Path, count: int) -> dict[str, Any]:
+    """Return, for all images, which examples plain PGD breaks, and which the strongest attack known for the network breaks beside."""
     classifier, x, y = network.load(zoo)
     ball = eb.Ball.parse(network.ball)
     plain = broken_by(classifier, x, y, ball, PlainPGD())
@@ -87,10 +89,10 @@ def truth(network: Network, zoo: Path) -> dict[str, Any]:
     return {"plain": plain.int().tolist(), "best": best.int().tolist()}
 
 
-def diagnosis(network: Network, zoo: Path) -> dict[str, Any]:
+def diagnosis(network: Network, zoo: Path, count: int) -> dict[str, Any]:
     """Return a network's diagnosis and, where PGD's number is far above the reported, the power of weak evaluations."""
     classifier, x, y = network.load(zoo)
-    trial = trial_of(classifier, x, y, eb.Ball.parse(network.ball))
+    trial = trial_of(classifier, x[:count], y[:count], eb.Ball.parse(network.ball))
     found = diagnosis_of(trial)
     return {**found.to_json(), "weak": {} if found.random else weak_powers(trial)}
 
@@ -106,7 +108,7 @@ def read(runs: Path, network: Network) -> dict[str, Any] | None:
         return None
     known, found = (json.loads(place.read_text()) for place in places)
     plain, best, diagnosed = (torch.tensor(broken) for broken in (known["plain"], known["best"], found["broken"]))
-    best = best.bool() | diagnosed.bool()
+    plain, best = plain[: len(diagnosed)], best[: len(diagnosed)].bool() | diagnosed.bool()
     gap = float((best.double() - plain.double()).mean())
     return {
         "name": network.name,

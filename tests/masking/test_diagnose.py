@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import epsball as eb
+from epsball.attacks.search import CHUNK
 from epsball.errors import InputError
 from epsball.masking.checks.registry import CHECKS
 from epsball.masking.verdict import VERDICTS
@@ -120,6 +121,14 @@ def test_the_verdict_does_not_depend_on_a_constant_nor_on_the_numbering_of_class
     for found in others:
         assert found.verdict == honest.verdict
         assert found.accuracy["reported"] == pytest.approx(honest.accuracy["reported"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_verdict_does_not_depend_on_batches(network, honest, monkeypatch):
+    monkeypatch.setitem(CHUNK, "cpu", 17)
+    found = diagnosed(network)
+    assert found.verdict == honest.verdict
+    assert found.accuracy == honest.accuracy
 
 
 def test_too_few_correct_examples_are_suspect_at_best(network):
