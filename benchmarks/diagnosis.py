@@ -78,7 +78,7 @@ def place_of(runs: Path, part: str, network: Network) -> Path:
 
 
 def truth(network: Network, zoo: Path, count: int) -> dict[str, Any]:
-    """Return which of all images plain PGD breaks, and which fall to it or to the strongest attack known for the network."""
+    """Return which images plain PGD breaks, and which fall to it or to the strongest attack known for the network."""
     classifier, x, y = network.load(zoo)
     ball = eb.Ball.parse(network.ball)
     plain = broken_by(classifier, x, y, ball, PlainPGD())
