@@ -2,6 +2,8 @@
 
 The halves are drawn by base network, from the bases' names alone and before any threshold was chosen: a threshold is
 chosen on the first half, frozen, and judged on the second, which has not one base network with the first in common.
+The second half was looked at once before the rules took their last form; so there is a third part, of bases that were
+added after that and that nobody looked at before.
 """
 
 import hashlib
@@ -13,7 +15,17 @@ from pathlib import Path
 from torch import Tensor
 
 import epsball as eb
-from defended import CIFAR10_ADV, CIFAR10_SIGMOID, CIFAR10_STD, LISTED, MODELS, PUBLISHED, SIGMOID
+from defended import (
+    CIFAR10_ADV,
+    CIFAR10_KW,
+    CIFAR10_SIGMOID,
+    CIFAR10_STD,
+    LISTED,
+    MODELS,
+    PUBLISHED,
+    SIGMOID,
+)
+from epsball.chapter.zoo.loading import defended
 from epsball.chapter.zoo.places import by_name, trained
 from epsball.masking.zoo import DEFENCES
 from task import CIFAR10, MNIST, SHARED
@@ -53,6 +65,7 @@ def _published(name: str, data: str, text: str) -> Base:
 
 
 _KW = f"cnn_a@{MODELS / 'wong_kolter'}"
+_COMPETITION = MODELS / "vnncomp2021"
 
 BASES = {
     base.name: base
@@ -85,6 +98,34 @@ BASES = {
     )
 }
 
+LATER = {
+    base.name: base
+    for base in (
+        _zoo("cifar-cascade"),
+        _zoo("mnist-distilled"),
+        _zoo("mnist-fgsm"),
+        _zoo("cifar-thermometer"),
+        _published("eran-relu-9-200", _MNIST, f"{_COMPETITION / 'eran' / 'nets' / 'mnist_relu_9_200.onnx'}"),
+        _published("eran-sigmoid", _MNIST, f"{_COMPETITION / 'eran' / 'nets' / 'ffnnSIGMOID__Point_6x200.onnx'}"),
+        _published("verivital-avgpool", _MNIST, f"{_COMPETITION / 'verivital' / 'Convnet_avgpool.onnx'}"),
+        _published("verivital-maxpool", _MNIST, f"{_COMPETITION / 'verivital' / 'Convnet_maxpool.onnx'}"),
+        _published(
+            "marabou-small",
+            _CIFAR10,
+            f"{PUBLISHED}:cifar_marabou_small@{MODELS / 'abcrown' / 'cifar_marabou_small.pth'}",
+        ),
+        _published("marabou-medium", _CIFAR10, f"{_COMPETITION / 'marabou-cifar10' / 'nets' / 'cifar10_medium.onnx'}"),
+        *(
+            _published(
+                f"oval-{size}", _CIFAR10, f"{_COMPETITION / 'oval21' / 'nets' / f'cifar_{size}_kw.onnx'}{CIFAR10_KW}"
+            )
+            for size in ("base", "deep", "wide")
+        ),
+        _published("resnet4b", _CIFAR10, f"{_COMPETITION / 'cifar10_resnet' / 'onnx' / 'resnet_4b.onnx'}{CIFAR10_STD}"),
+    )
+}
+"""Bases of the third part, added after the rules took their last form."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
@@ -111,16 +152,18 @@ class Network:
 
     @property
     def half(self) -> int:
-        """1 or 2, the same for all networks of a base."""
-        return HALVES[self.base]
+        """1 or 2, the same for all networks of a base; 3 for bases that were added later."""
+        return HALVES.get(self.base, 3)
 
     def load(self, zoo: Path) -> tuple[eb.Classifier, Tensor, Tensor]:
         """Return the classifier, the first test images and their labels."""
-        base = BASES[self.base]
+        base = (BASES | LATER)[self.base]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", eb.data.IncompleteData)
             x, y = eb.data.load(base.data, split="test")[:COUNT]
         x = eb.data.as_pixels(x).contiguous()
+        if self.defence is not None and DEFENCES[self.defence].base == self.base:
+            return defended(self.defence, zoo), x, y
         classifier = eb.models.load(base.model(zoo), shape=tuple(x.shape[1:]), classes=10).classifier()
         return classifier if self.defence is None else DEFENCES[self.defence].build(classifier), x, y
 
@@ -155,6 +198,18 @@ _BALLS = {
     "cifar-cnn-a-adv": ("linf:2/255",),
     "resnet2b": ("linf:2/255",),
     "cifar-sigmoid": ("linf:1/255",),
+    "eran-relu-9-200": ("linf:0.015",),
+    "eran-sigmoid": ("linf:0.015",),
+    "verivital-avgpool": ("linf:0.02",),
+    "verivital-maxpool": ("linf:0.02",),
+    "marabou-small": ("linf:1/255", "linf:2/255"),
+    "marabou-medium": ("linf:1/255",),
+    "oval-base": ("linf:2/255", "linf:8/255"),
+    "oval-deep": ("linf:2/255",),
+    "oval-wide": ("linf:2/255",),
+    "resnet4b": ("linf:1/255",),
+    "cifar-cascade": ("linf:0.015",),
+    "mnist-fgsm": ("linf:0.1", "linf:0.3"),
 }
 """Balls in which the bases themselves are judged: of their training, and beyond."""
 
@@ -169,6 +224,18 @@ _DEFENDED = {
     "mnist-cnn-small": ("linf:0.1", ("coarse-rounding", "scaled-logits", "detached", "wrong-gradient", "noise")),
     "rsl18a": ("linf:0.2", ("scaled-logits", "detached", "coarse-rounding")),
     "wong-kolter": ("linf:0.2", ("scaled-logits",)),
+    "cifar-cnn-a-adv": ("linf:4/255", ("8-bit-rounding", "dead-relu")),
+    "eran-relu-9-200": ("linf:0.03", ("dead-relu", "permuted-gradient")),
+    "eran-sigmoid": ("linf:0.03", ("scaled-logits", "wrong-gradient")),
+    "verivital-avgpool": ("linf:0.05", ("coarse-rounding", "detached", "noise")),
+    "verivital-maxpool": ("linf:0.02", ("dead-relu", "coarse-rounding")),
+    "marabou-small": ("linf:2/255", ("8-bit-rounding", "random-resizing")),
+    "oval-base": ("linf:4/255", ("jpeg", "dead-relu")),
+    "oval-deep": ("linf:2/255", ("detached", "scaled-logits")),
+    "oval-wide": ("linf:1/255", ("wrong-gradient",)),
+    "mnist-distilled": ("linf:0.15", ("distillation",)),
+    "mnist-fgsm": ("linf:0.1", ("permuted-gradient",)),
+    "cifar-thermometer": ("linf:8/255", ("BRRG18",)),
 }
 
 NETWORKS = {

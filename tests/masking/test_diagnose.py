@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import epsball as eb
+from epsball.attacks.search import CHUNK
 from epsball.errors import InputError
 from epsball.masking.checks.registry import CHECKS
 from epsball.masking.verdict import VERDICTS
@@ -94,6 +95,20 @@ def test_rounded_inputs_hide_the_gradient_and_the_number_comes_down_all_the_same
 
 
 @pytest.mark.slow
+def test_a_hidden_gradient_where_nothing_is_hidden_is_a_fact_and_no_suspicion(network):
+    x, y = drawn(200, 4)
+    sure = network(x).softmax(1).gather(1, y[:, None])[:, 0] > 0.9
+    hidden = eb.Classifier(Around(network, before=lambda x: x.detach()), outputs="logits")
+    found = eb.diagnose(hidden, x[sure], y[sure], eb.Ball("linf", "1/200"))
+    assert found.verdict == "sound"
+    vanishing = found.check("vanishing gradients")
+    assert (vanishing.finding, vanishing.severity) == ("fails", "none")
+    assert "planted witnesses" in vanishing.measured
+    assert found.power.interval.low >= 0.9
+    assert found.passes <= 1.5 * found.evaluation_passes
+
+
+@pytest.mark.slow
 def test_a_random_network_is_a_fact_and_no_error(network):
     torch.manual_seed(1)
     found = diagnosed(Around(network, before=lambda x: x + 0.01 * torch.randn_like(x)))
@@ -120,6 +135,14 @@ def test_the_verdict_does_not_depend_on_a_constant_nor_on_the_numbering_of_class
     for found in others:
         assert found.verdict == honest.verdict
         assert found.accuracy["reported"] == pytest.approx(honest.accuracy["reported"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_verdict_does_not_depend_on_batches(network, honest, monkeypatch):
+    monkeypatch.setitem(CHUNK, "cpu", 17)
+    found = diagnosed(network)
+    assert found.verdict == honest.verdict
+    assert found.accuracy == honest.accuracy
 
 
 def test_too_few_correct_examples_are_suspect_at_best(network):

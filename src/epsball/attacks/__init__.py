@@ -8,6 +8,7 @@ from epsball.attacks.adaptive import rejecting as rejecting
 from epsball.attacks.adaptive.adaptive import Adaptive as Adaptive
 from epsball.attacks.attack import attack as attack
 from epsball.attacks.black_box.collision import Collision as Collision
+from epsball.attacks.black_box.distilled import Distilled as Distilled
 from epsball.attacks.black_box.hop_skip_jump import HopSkipJump as HopSkipJump
 from epsball.attacks.black_box.nes import NES as NES
 from epsball.attacks.black_box.spsa import SPSA as SPSA

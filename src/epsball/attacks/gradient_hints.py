@@ -9,7 +9,10 @@ from torch import Tensor
 from epsball.attacks.engine.ledger import Ledger
 from epsball.interface import option
 
-WITHOUT_GRADIENTS = ("surrogate ", "trusted ", "square", "spsa", "nes", "hop-skip-jump", "transfer", "adaptive")
+WITHOUT_GRADIENTS = (
+    *("surrogate ", "trusted ", "before output ", "square", "spsa", "nes", "hop-skip-jump", "distilled"),
+    *("transfer", "adaptive"),
+)
 """How the names of components begin that do not rest on the model's own gradients."""
 
 SURROGATES = ("surrogate ", "trusted ")

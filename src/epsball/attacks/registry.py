@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from epsball.attacks.adaptive.adaptive import Adaptive
+from epsball.attacks.black_box.distilled import Distilled
 from epsball.attacks.black_box.hop_skip_jump import HopSkipJump
 from epsball.attacks.black_box.nes import NES
 from epsball.attacks.black_box.spsa import SPSA
@@ -59,6 +60,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "spsa": SPSA,
     "nes": NES,
     "hop-skip-jump": HopSkipJump,
+    "distilled": Distilled,
 }
 
 NEED_OBJECTS = {

@@ -1,7 +1,7 @@
 """The search over chunks of examples, and the verification of what it finds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +14,7 @@ from epsball.attacks.engine.judge import Judge
 from epsball.attacks.engine.ledger import Ledger
 from epsball.attacks.engine.query import STOPS, Query, SearchEnded, Stop
 from epsball.attacks.engine.record import Nearest, Record
-from epsball.attacks.parts.attack import Attack
+from epsball.attacks.parts.attack import Attack, Lesson
 from epsball.attacks.registry import gradient_free
 from epsball.attacks.result import AttackResult
 from epsball.ball import Ball
@@ -93,10 +93,26 @@ def search(
     options.method.check_norm(ball)
     evaluator, judge = Evaluator(classifier, options.precision), Judge(classifier)
     keys = Keys.of_examples(examples.x, examples.y.long(), options.seed).derive(options.method.name)
+    options, lesson = _prepared(evaluator, examples, ball, options, keys)
     size = options.batch_size or CHUNK.get(classifier.device.type, CHUNK["cpu"])
     work = _Work(ball=ball, options=options, evaluator=evaluator, judge=judge, examples=examples, keys=keys)
     chunks = [work.kept(slice(start, start + size), keep) for start in range(0, len(examples.x), size)]
-    return _joined(chunks, interrupted=work.interrupted or any(chunk.interrupted for chunk in chunks))
+    found = _joined(chunks, interrupted=work.interrupted or any(chunk.interrupted for chunk in chunks))
+    return found if lesson is None else replace(found, ledger=Ledger.concatenate([lesson, found.ledger]))
+
+
+def _prepared(
+    evaluator: Evaluator, examples: Examples, ball: Ball, options: Options, keys: Keys
+) -> tuple[Options, Ledger | None]:
+    """Return the options with the attack that searches, and the passes that its lesson took, if it took one."""
+    passes = evaluator.classifier.passes
+    before = passes.forward, passes.backward
+    lesson = Lesson(evaluator=evaluator, x=examples.x, y=examples.y, keys=keys, ball=ball, classes=examples.classes)
+    method = options.method.prepared(lesson)
+    if method is options.method:
+        return options, None
+    spent = passes.forward - before[0], passes.backward - before[1]
+    return replace(options, method=method), Ledger.overhead(options.method.name, *spent)
 
 
 @dataclass(kw_only=True, eq=False)

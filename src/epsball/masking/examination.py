@@ -12,7 +12,7 @@ from epsball.masking.measurements.path import path
 from epsball.masking.measurements.plain import AT_STAKE, at_stake, plain_race
 from epsball.masking.measurements.shape import shape
 from epsball.masking.measurements.wider import wider
-from epsball.masking.planted import power
+from epsball.masking.planted import finds_planted, power
 from epsball.masking.trial import Trial
 
 ORDER = (path, wider, instability, shape)
@@ -28,13 +28,16 @@ def follow(trial: Trial) -> None:
 def examine(trial: Trial) -> tuple[Finding, ...]:
     """Return the findings of all checks, in their order; for use inside ``classifier.in_use()``.
 
-    First what tells whether the evaluation can be trusted at all. Where it cannot, the attacks that this calls for
-    are tried, and only then it is measured how far plain PGD stands above the best attack.
+    First what tells whether the evaluation can be trusted at all: gradients and, where those are useless, planted
+    witnesses. Where it cannot, the attacks that this calls for are tried, and only then it is measured how far plain
+    PGD stands above the best attack.
     """
     trial.run_examined()
     for measure in (gradients, ceiling, corners):
         trial.measured(measure)
-    trial.suspicious |= distrusted(trial) or trial.measured(corners).fell > 0
+    trial.suspicious |= trial.measured(corners).fell > 0
+    # Useless gradients are no suspicion where the evaluation is seen to do without them.
+    trial.suspicious |= distrusted(trial) and not finds_planted(trial)
     trial.suspicious |= trial.measured(at_stake) >= AT_STAKE
     trial.measured(escalation)
     trial.measured(plain_race)

@@ -18,6 +18,7 @@ BEGINNINGS: dict[str, Kind] = {
     "spsa": "queries",
     "nes": "queries",
     "hop-skip-jump": "queries",
+    "distilled": "queries",
     "random corners": "queries",
     "collision": "queries",
     "transfer": "transfer",

@@ -122,6 +122,15 @@ def test_facts_tell_zero_from_misleading(defence, zero, misleading):
     assert facts.found.absent == (defence == "detached")
 
 
+def test_a_permuted_gradient_never_agrees_by_luck():
+    torch.manual_seed(0)
+    module = Wrapped(lambda inner, x: inner(Reversed.apply(x)), nn.Linear(64, 5))
+    x = torch.rand(500, 64)
+    facts = Facts()
+    attack(Classifier(module), x, module(x).argmax(1), Ball("linf", 0.05), method=facts)
+    assert facts.found.misleading.all()
+
+
 def test_an_honest_network_has_honest_facts():
     x, _ = examples(40)
     facts = Facts()

@@ -24,7 +24,7 @@ class Adaptive(Attack):
     Before anything else the gradients at the examples are compared with the changes of the margin
     (`gradient_facts`). Examples whose gradient is zero, not finite or misleading get `BrokenGradients`: surrogate
     gradients, Square, SPSA and NES, on budgets that follow what they find. The others get `Ensemble`, which meets
-    broken gradients by itself only after its own stages: on honest models the two differ in 19 passes per example.
+    broken gradients by itself only after its own stages: on honest models the two differ in 21 passes per example.
     A model that draws random numbers gets the ensemble on gradients averaged over 20 evaluations.
 
     Parameters

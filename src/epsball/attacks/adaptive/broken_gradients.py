@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor, nn
 
+from epsball.attacks.adaptive.before_output import LogitsBefore
 from epsball.attacks.adaptive.surrogate_gradients import SurrogateGradients, surrogate_gradients
 from epsball.attacks.black_box.nes import NES
 from epsball.attacks.black_box.spsa import SPSA
@@ -24,8 +25,9 @@ from epsball.ball import Ball
 from epsball.errors import NoGradientError
 from epsball.randomness import Keys
 
-SURROGATE, TRUSTED = "surrogate", "trusted"
-"""Names of the gradients: custom functions differentiated through their forward, or by their own backward."""
+SURROGATE, TRUSTED, BEFORE = "surrogate", "trusted", "before output"
+"""Names of the gradients: custom functions differentiated through their forward, or by their own backward, and the
+gradients of the logits before what squashes them at the network's end."""
 
 RANDOM_SAMPLES, RANDOM_MOST = 5, 8
 """For models that draw random numbers: evaluations per gradient, and most runs of `MultiStart`."""
@@ -42,8 +44,9 @@ class BrokenGradients(Attack):
     """Attacks for examples whose gradients are zero or mislead, each on what the one before left unbroken.
 
     1. Auto-PGD under surrogate gradients (`SurrogateGradients`), with custom functions differentiated through their
-       forward and, where there are any, with their own backward. Each example goes on with whichever left it the
-       lower margin.
+       forward and, where there are any, with their own backward. Where that gradient is exactly zero too, the same on
+       the logits before what squashes them at the network's end (`BeforeOutput`). Each example goes on with whichever
+       left it the lower margin.
     2. Under that gradient, where it moved the margin: runs towards each of the nine likeliest other classes,
        Square with a polish, and `MultiStart`.
     3. Square with 1,000 queries, and with 4,000 more where the margin fell to three quarters of the example's own.
@@ -92,6 +95,7 @@ class _Course:
     def __init__(self, plan: BrokenGradients, query: Query, ball: Ball, keys: Keys) -> None:
         self.plan, self.query, self.ball, self.keys = plan, query, ball, keys
         self.custom = False
+        self._flat = torch.zeros(query.total, dtype=torch.bool, device=query.index.device)
         self._names: dict[str, dict[str, None]] = {"replaced": {}, "missed": {}}
 
     def run(self) -> None:
@@ -100,8 +104,13 @@ class _Course:
         before = self._by_position(query.best()[1])
         try:
             reached = {SURROGATE: self._race(SURROGATE)}
+            flat = self._flat.clone()
             if self.custom:
                 reached[TRUSTED] = self._race(TRUSTED)
+            if not query.stochastic:
+                reached[BEFORE] = self._race(BEFORE, self._rows(flat))
+                if bool((reached[BEFORE] < before).any()):
+                    query.note("gradients of the logits before the network's last operations")
         finally:
             self._say()
         best = torch.stack(list(reached.values())).amin(0)
@@ -114,9 +123,10 @@ class _Course:
         if self.ball.norm != "l1":
             self._estimate()
 
-    def _race(self, gradient: str) -> Float64[Tensor, " total"]:
+    def _race(self, gradient: str, rows: Int64[Tensor, " k"] | None = None) -> Float64[Tensor, " total"]:
         """Run Auto-PGD on the margin under a gradient; return the lowest margins, by position."""
-        return self._stage(f"{gradient} apgd-margin", APGD(steps=20, loss="margin"), self._everyone(), gradient)
+        rows = self._everyone() if rows is None else rows
+        return self._stage(f"{gradient} apgd-margin", APGD(steps=20, loss="margin"), rows, gradient)
 
     def _pursue(self, gradient: str, chosen: Bool[Tensor, " total"]) -> None:
         """Run the rest of the ensemble under a gradient, where it moved the margin."""
@@ -168,12 +178,19 @@ class _Course:
         """Run an attack on some active examples; return the lowest margin that its last restart saw, by position."""
         if len(rows):
             view = self.query.of(rows)
+            asked = view.index
+            if gradient == BEFORE:
+                view = view.seen_by(LogitsBefore)
             if gradient is not None:
                 view = view.differentiated_by(functools.partial(self._surrogates, trusting=gradient == TRUSTED))
                 view = view.leaving_flat()
             view.begin_stage(label)
-            with suppress(SearchEnded, NoGradientError):
-                attack(view, self.ball, keys=self.keys.derive(label))
+            try:
+                with suppress(SearchEnded):
+                    attack(view, self.ball, keys=self.keys.derive(label))
+                self._flat[asked[~torch.isin(asked, view.index)]] = True
+            except NoGradientError:
+                self._flat[asked] = True
             self.query.catch_up()
             return self._by_position(self.query.lowest_seen())
         return self._by_position(torch.full_like(self.query.natural, torch.inf))

@@ -191,6 +191,20 @@ class Query:
         query._evaluator = BorrowedGradients(self._evaluator, network)
         return query
 
+    def seen_by(self, evaluator: Callable[[Evaluator], BorrowedGradients]) -> "Query":
+        """Return this query with losses and gradients by another evaluator, made from the model's own.
+
+        Parameters
+        ----------
+        evaluator
+            Makes it; the logits that it returns are to be the model's.
+        """
+        if not isinstance(self._evaluator, Evaluator):
+            raise InputError("gradients are averaged already; borrow them first, then average.")
+        query = copy.copy(self)
+        query._evaluator = evaluator(self._evaluator)
+        return query
+
     def differentiated_by(self, mode: Callable[[nn.Module], AbstractContextManager[GradientMode]]) -> "Query":
         """Return this query with gradients taken in another mode; values and verdicts are the same.
 

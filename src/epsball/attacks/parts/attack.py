@@ -5,12 +5,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
+from torch import Tensor
+
+from epsball.attacks.engine.evaluator import Evaluator
 from epsball.attacks.engine.query import Query
 from epsball.ball import Ball, NormName
 from epsball.errors import InputError
 from epsball.randomness import Keys
 
 Domain = Literal["ball", "box"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """What an attack may look at before a search begins: all examples of a call, and the model.
+
+    Parameters
+    ----------
+    evaluator
+        Runs the model; its passes are counted.
+    x, y
+        Examples and labels.
+    keys
+        One key per example.
+    ball
+        The perturbation set.
+    classes
+        Number of classes.
+    """
+
+    evaluator: Evaluator
+    x: Tensor
+    y: Tensor
+    keys: Keys
+    ball: Ball
+    classes: int
+
 
 NORMS: tuple[NormName, ...] = get_args(NormName)
 
@@ -58,6 +88,13 @@ class Attack(ABC):
 
         ``keys`` holds one key per example of the call, indexed by ``query.index``.
         """
+
+    def prepared(self, lesson: Lesson) -> "Attack":
+        """Return the attack that searches; one that learns from all examples first returns another than itself.
+
+        What that costs stands in the ledger under the attack's name, in a row that belongs to no example.
+        """
+        return self
 
     def check_norm(self, ball: Ball) -> None:
         """Raise InputError if the attack is not defined for the ball's norm."""

@@ -22,7 +22,7 @@ MOST = 48
 FEWEST = 8
 """Examples below which nothing is said."""
 
-COST = 19
+COST = 21
 """Passes per example."""
 
 
@@ -78,6 +78,6 @@ class _Look(Attack):
 def _joined(parts: list[GradientFacts]) -> GradientFacts:
     columns = {
         name: torch.cat([getattr(part, name) for part in parts]).cpu()
-        for name in ("zero", "bad", "saturated", "near", "far")
+        for name in ("zero", "bad", "saturated", "near", "far", "steep")
     }
     return GradientFacts(**columns, absent=any(part.absent for part in parts))

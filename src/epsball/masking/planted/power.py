@@ -25,6 +25,9 @@ USUAL, FEWEST = 16, 6
 LEAST = 24
 """Needles, at least, for an evaluation that the caller names."""
 
+LEAST_SHARE = 0.9
+"""Share of the planted witnesses that an attack must find."""
+
 NEEDLES = 8
 """Most needles per example."""
 
@@ -105,6 +108,12 @@ def power(trial: Trial) -> Power | None:
         examples=len(planted.unique()),
         rows=planted,
     )
+
+
+def finds_planted(trial: Trial) -> bool:
+    """Return whether the evaluation's own attack finds planted witnesses: the lower end of its power says so."""
+    found = trial.measured(power)
+    return found is not None and not trial.asked and found.interval.low >= LEAST_SHARE
 
 
 def _apart(trial: Trial, most: int) -> Int64[Tensor, " k"]:

@@ -1,11 +1,8 @@
 """The power of the attack, by planted witnesses."""
 
 from epsball.masking.check import Answer, Check, inconclusive
-from epsball.masking.planted import power
+from epsball.masking.planted import LEAST_SHARE, power
 from epsball.masking.trial import Trial
-
-LEAST = 0.9
-"""Share of the planted witnesses that an attack must find."""
 
 
 def ask(trial: Trial) -> Answer:
@@ -15,7 +12,7 @@ def ask(trial: Trial) -> Answer:
     found = trial.measured(power)
     if found is None:
         return inconclusive("too little stands, no needle could be planted, or no passes are left")
-    fails = found.share < LEAST
+    fails = found.share < LEAST_SHARE
     return Answer(
         outcome="fails" if fails else "passes",
         measured=f"{found.attack}: {found}",
@@ -27,7 +24,7 @@ def ask(trial: Trial) -> Answer:
 CHECK = Check(
     name="planted witnesses",
     question="What share of adversarial examples that are known to be there does the attack find?",
-    threshold=f"less than {LEAST}",
+    threshold=f"less than {LEAST_SHARE}",
     source="Zimmermann et al. 2022 (the binarisation test)",
     advice="the attack is too weak for this model: take a stronger one before reporting a number",
     ask=ask,
