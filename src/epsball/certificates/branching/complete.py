@@ -1,0 +1,203 @@
+"""`complete`: branch and bound over the kinks of a piecewise linear network."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from epsball.certificates.branching.dual import Dual, Schedule
+from epsball.certificates.branching.exact import affine_optimum
+from epsball.certificates.branching.kinks import check_splittable
+from epsball.certificates.branching.proof import leaf_bounds
+from epsball.certificates.branching.reduced import Layer
+from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.search import Limits, Part, Search, leaf_slopes
+from epsball.certificates.branching.tightening import Tightened
+from epsball.certificates.branching.tree import Slopes, Split, Step, Tree
+from epsball.certificates.linear import refiner
+from epsball.certificates.linear.sweep import final_bounds
+from epsball.certificates.problem import LowerBounds, Problem
+from epsball.certificates.propagation import Propagation
+
+PARTS = 100_000
+"""Parts of an example's domain that are bounded where no other limit is given."""
+
+ROOT = Schedule(40, 0.25, decay=0.95)
+"""The ascent of the rows over the whole domain."""
+
+_ALLOWANCE = 1.5
+"""A row's search stops at this many times what its proof lost at the root."""
+
+
+def complete(problem: Problem, *, parts: int = PARTS) -> LowerBounds:
+    """Bound by branch and bound: the domain is cut at the kinks of rectifiers until every part is proved.
+
+    Every unstable neuron is bounded by a row with slopes of its own; then the rows that are left are split, each by a
+    tree of its own. The search runs in float32 on the network's unstable rectifiers alone; each leaf is then proved on
+    the whole network with all error terms, by its slopes and multipliers, and split on where that fails. With enough
+    parts every row is decided whose least margin exceeds what rounding may cost.
+
+    Parameters
+    ----------
+    problem
+        What is bounded; `problem.cpu_seconds` limits the search of each example too.
+    parts
+        Parts of the domain to bound, per example.
+
+    Raises
+    ------
+    UnsupportedOperation
+        If the network has a nonlinear operation other than ReLU, leaky and parametric ReLU, abs and clamp.
+
+    References
+    ----------
+    Bunel et al., "Branch and bound for piecewise linear neural network verification" (JMLR 2020); Wang et al.,
+    "Beta-CROWN" (NeurIPS 2021).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, complete
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> complete(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
+    """
+    check_splittable(problem.graph, problem.propagate())
+    each = [_example(problem.take(slice(at, at + 1)), parts) for at in range(len(problem))]
+    joined = LowerBounds.joined(each, problem.graph)
+    return replace(joined, passes={at: one.passes[0] for at, one in enumerate(each)})
+
+
+def _example(problem: Problem, parts: int) -> LowerBounds:
+    """Return the bounds of one example."""
+    deadline = None if problem.cpu_seconds is None else time.process_time() + problem.cpu_seconds
+    bounds = problem.propagate(refine=refiner(problem.max_memory, lower="every"))
+    rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
+    if bool((rows > 0).all()):
+        return LowerBounds(rows=rows, boxes=bounds.boxes, passes={0: 0})
+    tightened = Tightened(problem)
+    bounds = tightened.bounds
+    rows = torch.maximum(rows, final_bounds(bounds, problem.specification, max_memory=problem.max_memory))
+    one = _Example(problem, tightened)
+    found = LowerBounds(rows=rows, boxes=bounds.boxes, neuron_slopes={0: tightened.neurons})
+    lacking = torch.nonzero(rows[0] <= 0)[:, 0]
+    if not len(lacking) or not bool(rows.isfinite().all()):
+        return replace(found, passes={0: tightened.passes})
+    return one.searched(found, lacking, Limits(parts=parts, deadline=deadline))
+
+
+@dataclass(eq=False)
+class _Example:
+    """One example, and what its proofs need."""
+
+    problem: Problem
+    tightened: Tightened
+
+    def __post_init__(self) -> None:
+        graph = self.problem.graph
+        self.layers = self.tightened.reduced.layers
+        self.functions = self.tightened.reduced.functions(graph.output, self.problem.specification[0])
+        self.region = Region.of(self.problem.domain, torch.float32)
+
+    def searched(self, found: LowerBounds, lacking: Tensor, limits: Limits) -> LowerBounds:
+        """Return bounds with those rows searched that are not proved."""
+        dual = Dual(self.layers, self.functions, self.region, torch.float32)
+        search = Search(
+            dual, self.layers, prove=self.proved, exact=self.optimum, margins=self.margins, limits=limits
+        )
+        whole, bound = dual.ascend(dual.root(lacking), ROOT)
+        search.start(lacking.tolist(), whole, bound, [0.0] * len(lacking))
+        search.run()
+        rows = found.rows.clone()
+        trees = []
+        for row in lacking.tolist():
+            if search.proved(row):
+                tree = search.trees[row]
+                rows[0, row] = max(float(rows[0, row]), min(value for _, value in tree.leaves.values()))
+                trees.append(self.tree(row, search))
+        return replace(
+            found, rows=rows, trees={0: trees}, passes={0: self.tightened.passes + dual.passes}
+        )
+
+    def proved(self, parts: Sequence[Part]) -> Tensor:
+        """Return the bounds of leaves by the whole network."""
+        rows = self.problem.specification[0, [part.row for part in parts]]
+        return leaf_bounds(self.tightened.bounds, rows, self.paths(parts), self.slopes(parts))
+
+    def paths(self, parts: Sequence[Part]) -> list[list[Step]]:
+        """Return the constraints on the way to each part."""
+        units = self.units
+        return [
+            [Step(units[unit], sign, float(part.multipliers[unit])) for unit, sign in part.path] for part in parts
+        ]
+
+    @property
+    def units(self) -> list[Split]:
+        """The splits that rectifiers stand for, by number."""
+        graph = self.problem.graph
+        return [
+            Split(graph[layer.node].inputs[0], place, kink)
+            for layer in self.layers
+            for place, kink in zip(layer.places.tolist(), layer.kinks.tolist(), strict=True)
+        ]
+
+    def slopes(self, parts: Sequence[Part]) -> dict[str, Slopes]:
+        """Return the slopes of the lines around each bent node in each part."""
+        chosen, start = torch.stack([leaf_slopes(part) for part in parts]), 0
+        states = torch.stack([part.states for part in parts])
+        found = {}
+        for layer in self.layers:
+            at = slice(start, start + len(layer))
+            found[layer.node] = _lines(layer, chosen[:, at], states[:, at], self.tightened)
+            start += len(layer)
+        return found
+
+    def optimum(self, part: Part) -> Tensor | None:
+        """Return the best multipliers of a part without a free rectifier; note where its bound is attained."""
+        found = affine_optimum(self.layers, self.functions, self.region, part.row, part.states)
+        if found is None:
+            return None
+        part.point = found[1].to(part.point.dtype)
+        return found[0].to(part.multipliers.dtype)
+
+    def margins(self, points: Tensor) -> Tensor:
+        """Return the margins that the deployed network has at points."""
+        graph = self.problem.graph
+        with torch.no_grad():
+            logits = graph(points.view(-1, *graph.input.shape).to(next(iter(graph.parameters.values())).dtype))
+        return logits.double() @ self.problem.specification[0].T
+
+    def tree(self, row: int, search: Search) -> Tree:
+        """Return the tree of a row whose parts are all proved."""
+        tree, units = search.trees[row], self.units
+        shape: list[Split | None] = []
+        leaves: list[Part] = []
+        left = [0]
+        while left:
+            number = left.pop()
+            if number in tree.children:
+                unit, below, above = tree.children[number]
+                shape.append(units[unit])
+                left += [above, below]
+            else:
+                shape.append(None)
+                leaves.append(tree.leaves[number][0])
+        return Tree(row=row, shape=shape, paths=self.paths(leaves), slopes=self.slopes(leaves))
+
+
+def _lines(layer: Layer, chosen: Tensor, states: Tensor, tightened: Tightened) -> Slopes:
+    """Return the slopes of lines around a node's value, given those of its rectifiers."""
+    places = layer.places.unique()
+    at = torch.searchsorted(places, layer.places)
+    free, on = states == 0, (states > 0).double()
+    chord = layer.chord[0]
+    folded = tightened.reduced.folded(layer.node)[places].expand(len(chosen), -1)
+    positive = layer.weights > 0
+    nearer, farther = torch.where(free, chosen, on), torch.where(free, chord, on)
+    lower = folded.clone().index_add_(1, at, layer.weights * torch.where(positive, nearer, farther))
+    upper = folded.clone().index_add_(1, at, layer.weights * torch.where(positive, farther, nearer))
+    return Slopes(places=places, lower=lower.half(), upper=None if bool(positive.all()) else upper.half())
