@@ -26,6 +26,7 @@ from epsball_replay.files import Certificate, Slopes
 from epsball_replay.network import Array, Node, require
 from epsball_replay.region import Region
 from epsball_replay.step import SMALLEST, Step, joined, through
+from epsball_replay.trees import DEEPEST, Leaves, Lines, leaves_of
 
 _ROWS = 64
 
@@ -33,8 +34,8 @@ Progress = Callable[[int, int], None]
 """Called with how many entries of all are bounded."""
 Steps = dict[str, tuple[Step, Array]]
 """By node the step through it, and what it loses entry by entry."""
-Own = dict[str, tuple[Array, Array]]
-"""Lower slopes of each row's own: by node places and the slopes there, (rows, places)."""
+Own = dict[str, Lines]
+"""By node the lines of each row's own."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,14 @@ class Derivation:
         rows[:, self.certificate.predicted] = 1
         rows[np.arange(len(others)), others] = -1
         classes = np.arange(self.network.output.size)
-        bounds = self._backward(self.network.output, classes, rows, Choice(self.certificate.final_slopes), {})
+        choice = Choice(self.certificate.final_slopes)
+        bounds = self._backward(self.network.output, classes, rows, choice, Leaves(len(rows)))
+        for j, tree in self.certificate.trees.items():
+            at, least = others.index(j), np.inf
+            for leaves in leaves_of(tree, self.network, self.ranges):
+                row = np.tile(rows[at], (leaves.count, 1))
+                least = min(least, self._backward(self.network.output, classes, row, choice, leaves).min())
+            bounds[at] = max(bounds[at], least)
         if self.float32:
             # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
             bounds = np.nextafter(bounds - 8 * SMALLEST, -np.inf)
@@ -139,14 +147,17 @@ class Derivation:
         step = whole.at(entries)
         if known is self.affine or node.name not in own:
             return step, loss[..., entries]
-        ((name, below, above),) = step.inputs
-        at, slopes = (part[..., np.isin(own[node.name][0], entries)] for part in own[node.name])
-        places, (low, high) = np.searchsorted(entries, at), (side[at] for side in self.ranges[name])
-        below, least = (np.repeat(side, len(slopes), axis=0) for side in (below, step.below))
-        below[:, places] = slopes
-        least[:, places] = lines.intercepts(node, slopes, low, high, self.network.parameters, 1, at)
-        size = np.maximum(np.abs(least), np.abs(step.above))
-        step = replace(step, inputs=[(name, below, above)], below=least, size=size)
+        given, ((name, *slopes),) = own[node.name], step.inputs
+        inside, ends = np.isin(given.at, entries), [step.below, step.above]
+        at, low, high = given.at[inside], given.low[..., inside], given.high[..., inside]
+        for side, chosen in enumerate((given.below, given.above)):
+            if chosen is not None:
+                slopes[side], ends[side] = (np.repeat(part, len(chosen), axis=0) for part in (slopes[side], ends[side]))
+                lines_at, columns = chosen[:, inside], np.searchsorted(entries, at)
+                slopes[side][:, columns], sign = lines_at, 1 - 2 * side
+                ends[side][:, columns] = lines.intercepts(node, lines_at, low, high, self.network.parameters, sign, at)
+        size = np.maximum(*map(np.abs, ends))
+        step = replace(step, inputs=[(name, *slopes)], below=ends[0], above=ends[1], size=size)
         return step, self._loss(node, step, entries)
 
     def _refined(self, node: Node, low: Array, high: Array, done: int) -> tuple[Array, Array]:
@@ -161,19 +172,28 @@ class Derivation:
             self.progress(done + node.size * number // len(blocks), self.entries)
         return low, high
 
-    def _blocks(self, node: Node, bent: Array) -> Iterator[tuple[Array, list[Choice], Own]]:
+    def _blocks(self, node: Node, bent: Array) -> Iterator[tuple[Array, list[Choice], Leaves]]:
         """Yield entries that are bounded together, the choices of slopes that are tried, and slopes of their own."""
         for block in _together(node, bent):
-            yield bent[block], self.choices, {}
+            yield bent[block], self.choices, Leaves(2 * len(block))
         for name, numbers, parts in self.certificate.own_slopes:
             for block in _together(node, numbers) if name == node.name else ():
                 rows = np.concatenate([block, len(numbers) + block])
-                yield numbers[block], self.choices[:1], {key: (at, slopes[rows]) for key, (at, slopes) in parts.items()}
+                own = {}
+                for key, (at, slopes) in parts.items():
+                    ends = (side[at] for side in self.ranges[self.network.nodes[key].inputs[0]])
+                    own[key] = Lines(at, slopes[rows], None, *ends)
+                yield numbers[block], self.choices[:1], Leaves(len(rows), own)
 
-    def _backward(self, start: Node, entries: Array, rows: Array, choice: Choice, own: Own) -> Array:
+    def _backward(self, start: Node, entries: Array, rows: Array, choice: Choice, leaves: Leaves) -> Array:
         """Return a lower bound of A . z for each row A, given at some entries of a node, rounded down."""
-        pending, value, lost = {start.name: (entries, rows)}, np.zeros(len(rows)), np.full(len(rows), self.underflow)
+        pending, value = {start.name: (entries, rows)}, np.zeros(len(rows)) + leaves.push
+        lost = self.underflow + gamma(DEEPEST + 8) * (np.zeros(len(rows)) + leaves.size)
         for node in reversed(self.network.nodes.values()):
+            if node.name in leaves.pulls:
+                at, pull = leaves.pulls[node.name]
+                none = (at, np.zeros(pull.shape))
+                pending[node.name] = joined(pending.get(node.name, none), (at, -pull))
             if node.name not in pending:
                 continue
             entries, a = pending.pop(node.name)
@@ -181,7 +201,7 @@ class Derivation:
                 value = value + self.region.least(a, entries)
                 lost = lost + np.abs(a) @ (gamma(node.size + self.more) * self.sizes[node.name][entries])
                 continue
-            step, loss = self._step(node, entries, choice, own)
+            step, loss = self._step(node, entries, choice, leaves.lines)
             lost = lost + (np.abs(a) * loss).sum(axis=1)
             above_0, below_0 = np.maximum(a, 0), np.minimum(a, 0)
             value = value + (above_0 * step.below + below_0 * step.above).sum(axis=1)

@@ -27,9 +27,6 @@ PARTS = 100_000
 ROOT = Schedule(40, 0.25, decay=0.95)
 """The ascent of the rows over the whole domain."""
 
-_ALLOWANCE = 1.5
-"""A row's search stops at this many times what its proof lost at the root."""
-
 
 def complete(problem: Problem, *, parts: int = PARTS) -> LowerBounds:
     """Bound by branch and bound: the domain is cut at the kinks of rectifiers until every part is proved.
@@ -85,7 +82,7 @@ def _example(problem: Problem, parts: int) -> LowerBounds:
     one = _Example(problem, tightened)
     found = LowerBounds(rows=rows, boxes=bounds.boxes, neuron_slopes={0: tightened.neurons})
     lacking = torch.nonzero(rows[0] <= 0)[:, 0]
-    if not len(lacking) or not bool(rows.isfinite().all()):
+    if not len(lacking) or not one.layers or not bool(rows.isfinite().all()):
         return replace(found, passes={0: tightened.passes})
     return one.searched(found, lacking, Limits(parts=parts, deadline=deadline))
 
@@ -110,7 +107,7 @@ class _Example:
             dual, self.layers, prove=self.proved, exact=self.optimum, margins=self.margins, limits=limits
         )
         whole, bound = dual.ascend(dual.root(lacking), ROOT)
-        search.start(lacking.tolist(), whole, bound, [0.0] * len(lacking))
+        search.start(lacking.tolist(), whole, bound)
         search.run()
         rows = found.rows.clone()
         trees = []

@@ -28,6 +28,9 @@ _CANDIDATES = 3
 _PARTS = 96
 """Parts that are split together."""
 
+_ALLOWANCE = 1.5
+"""A part's goal, as a multiple of what the proof at the root, or of the part itself, lost to rounding."""
+
 _LEAVES = 64
 """Leaves that wait for their proof."""
 
@@ -134,12 +137,12 @@ class Search:
         self._pushed = 0
         self._on_too, self._off_too = _following(layers)
 
-    def start(self, rows: Sequence[int], parts: Parts, bound: Bound, goals: Sequence[float]) -> None:
-        """Begin with the whole domain for some rows, which have bounds."""
+    def start(self, rows: Sequence[int], parts: Parts, bound: Bound) -> None:
+        """Begin with the whole domain for some rows, whose bounds are given; the proofs there set the rows' goals."""
         scores = self._candidates(parts, bound)
-        for at, (row, goal) in enumerate(zip(rows, goals, strict=True)):
-            self.trees[row] = RowTree()
-            self._file(self._part(row, 0, goal, (), parts, bound, scores, at))
+        self.trees = {row: RowTree() for row in rows}
+        self._closing = [self._part(row, 0, 0.0, (), parts, bound, scores, at) for at, row in enumerate(rows)]
+        self._close()
 
     def run(self) -> None:
         """Split until every part is closed, a row has failed, or a limit is reached."""
@@ -212,7 +215,7 @@ class Search:
                 self.failed[part.row] = "overflow"
                 self._drop(part.row)
             else:
-                part.goal = max(1.5 * (part.bound - value), 1.1 * part.bound)
+                part.goal = max(_ALLOWANCE * (part.bound - value), 1.1 * part.bound)
                 self._file(part)
 
     def _split(self, batch: Sequence[Part]) -> None:
