@@ -208,3 +208,15 @@ def test_a_run_of_0_1_0_that_was_killed_resumes(tmp_path, full):
     assert set(resumed.chain.verdicts) == {"misclassified", "broken", "certified", "undecided"}
     assert resumed.chain.verdicts == full.chain.verdicts
     assert resumed.ledger.to_pydict()["attack"] == full.ledger.to_pydict()["attack"]
+
+
+@pytest.mark.parametrize("method", ["crown", "wong-kolter"])
+def test_a_method_that_0_1_0_did_not_have_adds_its_column_to_the_runs_that_name_it(method):
+    audit = eb.audit(old_run.classifier(), old_run.data(), BALL, certificates=method, limit=False, **old_run.OPTIONS)
+    every = {
+        name for name in audit.evidence.column_names if name.startswith("certificate.") and name.endswith(".margin")
+    }
+    stored = {name for name in COLUMNS[CertificateLink] if name.endswith(".margin")}
+    assert every == stored | {f"certificate.{method}.margin"}
+    margins = (audit.evidence[f"certificate.{name}margin"].to_pylist() for name in ("", f"{method}."))
+    assert next(margins) == next(margins)

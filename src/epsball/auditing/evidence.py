@@ -58,10 +58,11 @@ def gather(links: Sequence[Link], shard: Shard, guards: Ledger) -> ShardEvidence
     x_adv: dict[int, Tensor] = {}
     for link in links:
         found = link.on_shard(shard, columns)
-        if set(found.columns) != set(link.schema):
+        own = link.schema_of(shard.subject)
+        if set(found.columns) != set(own):
             raise EpsballError(f"the link '{link.name}' gave columns {list(found.columns)}, not those of its schema.")
         columns.update(found.columns)
-        schema.update(link.schema)
+        schema.update(own)
         invalid = {**found.invalid, **invalid}
         ledgers.extend([found.ledger] if found.ledger is not None else [])
         x_adv.update(found.x_adv)

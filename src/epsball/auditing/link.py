@@ -24,7 +24,7 @@ class Findings:
     Parameters
     ----------
     columns
-        New evidence columns, one entry per example, those of the link's `schema`.
+        New evidence columns, one entry per example, those of the link's `schema_of` the subject.
     invalid
         Why the model failed on an example, by its row in the shard.
     ledger
@@ -69,10 +69,14 @@ class Link:
     """The prefix of its columns."""
 
     schema: ClassVar[Mapping[str, str]] = {}
-    """The Arrow type of each column that `on_shard` gives: bool, int64, double or string."""
+    """The Arrow type of each column that `on_shard` gives in every run: bool, int64, double or string."""
 
     run_schema: ClassVar[Mapping[str, str]] = {}
     """The Arrow type of each column that `on_run` gives."""
+
+    def schema_of(self, subject: Subject) -> Mapping[str, str]:
+        """Return the Arrow type of each column that `on_shard` gives in a run about this subject."""
+        return self.schema
 
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Return what it finds on a shard, given the columns of the links before it."""

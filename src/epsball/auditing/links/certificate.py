@@ -1,6 +1,6 @@
 """The link of certified accuracy: a certificate for each example that gets one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 EXPENSIVE = ("crown", "optimised")
 """Methods that cost hundreds of passes per example."""
+
+EVERY = ("interval", "lipschitz", "crown-ibp", "forward", "crown", "optimised")
+"""Methods whose bounds have a column in every run, so that a run goes on with the columns it began with."""
+
+
+def _column(method: str) -> str:
+    return f"certificate.{method}.margin"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +68,7 @@ class CertificateLink(Link):
         "certificate.semantics": "string",
         "certificate.replayable": "bool",
         "certificate.passes": "int64",
-        **{f"certificate.{method}.margin": "double" for method in METHODS},
+        **{_column(method): "double" for method in EVERY},
     }
 
     method: str | OwnBound = AUTO
@@ -92,6 +99,10 @@ class CertificateLink(Link):
             return str(error)
         return None
 
+    def schema_of(self, subject: Subject) -> Mapping[str, str]:
+        """Return the columns of every run, and one for each other registered method that this run can use."""
+        return {**self.schema, **{_column(method): "double" for method in self._registered(subject)}}
+
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Certify the shard's examples."""
         subject = shard.subject
@@ -105,12 +116,17 @@ class CertificateLink(Link):
             if len(rows)
         ]
         guards = Ledger.overhead("guards", subject.classifier.passes.forward - before)
-        return Findings(columns=_columns(full, parts), ledger=Ledger.concatenate([guards, screened]))
+        bounds = dict.fromkeys((*EVERY, *self._registered(subject)))
+        return Findings(columns=_columns(full, parts, bounds), ledger=Ledger.concatenate([guards, screened]))
 
     def _methods(self, subject: Subject) -> tuple[str | OwnBound, ...]:
         if isinstance(self.method, OwnBound):
             return (self.method,)
         return methods_of(self.method, subject.verifier(self.semantics).bounded, subject.ball.norm)
+
+    def _registered(self, subject: Subject) -> list[str]:
+        # Of the user's own bound there is the margin only.
+        return [method for method in self._methods(subject) if isinstance(method, str)]
 
     def _full(self, shard: Shard, evidence: Columns) -> tuple[Tensor, Ledger]:
         """Return which examples get all methods, and what it cost to find out."""
@@ -149,8 +165,8 @@ class CertificateLink(Link):
         return RunFindings(bounds={CERTIFIED: bound})
 
 
-def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]]) -> Columns:
-    """Return the columns of a shard from the certificates of its parts."""
+def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]], methods: Collection[str]) -> Columns:
+    """Return the columns of a shard from the certificates of its parts, with the bounds of these methods."""
     n = len(full)
     flags = ("certified", "stable", "criterion")
     columns: Columns = {
@@ -160,13 +176,13 @@ def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]]) -> Colu
         "certificate.method": [None] * n,
         "certificate.semantics": [parts[0][1].semantics] * n,
         "certificate.margin": torch.full((n,), torch.nan, dtype=torch.float64),
-        **{f"certificate.{method}.margin": torch.full((n,), torch.nan, dtype=torch.float64) for method in METHODS},
+        **{_column(method): torch.full((n,), torch.nan, dtype=torch.float64) for method in methods},
     }
     for rows, found in parts:
         for name in (*flags, "margin", "passes"):
             columns[f"certificate.{name}"][rows] = getattr(found, name)
-        for method in METHODS.keys() & found.margins:  # Of the user's own bound there is the margin only.
-            columns[f"certificate.{method}.margin"][rows] = found.margins[method]
+        for method in found.margins.keys() & set(methods):
+            columns[_column(method)][rows] = found.margins[method]
         for row, method in zip(rows.tolist(), found.method, strict=True):
             columns["certificate.method"][row] = method
             replayable = method in METHODS and METHODS[method].replay is not None and found.not_replayable is None

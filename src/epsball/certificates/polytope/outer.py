@@ -136,6 +136,7 @@ def _program_slopes(program: Program, node: Node, part: NeuronSlopes) -> dict[st
     units.view(k, -1)[torch.arange(k), part.neurons] = 1.0
     slopes = {name: slope.clone() for name, slope in part.slopes.items()}
     for row, found in enumerate(program.slopes(node.name, torch.cat([units, -units]))):
-        for name in slopes if found is not None else ():
-            slopes[name][0, row] = cropped(found[name], part.parts[name])[0, 0]
+        for name, slope in (found or {}).items():
+            if name in slopes:
+                slopes[name][0, row] = cropped(slope, part.parts[name])[0, 0]
     return slopes

@@ -136,7 +136,7 @@ class Program:
         """Add low <= matrix . columns <= high; return the place of the first."""
         first, rows = self._solver.getNumRow(), csr_array(matrix)
         start, index = rows.indptr[:-1].astype(np.int32), rows.indices.astype(np.int32)
-        self._solver.addRows(len(low), low, high, rows.nnz, start, index, rows.data)
+        self._solver.addRows(len(low), low, high, rows.nnz, start, index, rows.data.astype(np.float64))
         return first
 
     def _function(self, start: str, rows: Tensor) -> _Function:
@@ -201,9 +201,8 @@ class Program:
         before = self._columns
         free = np.full(2 * k, np.inf)
         self._solver.addVars(2 * k, -free, free)
-        unit, width = csr_array(np.eye(k)), over.matrix.shape[1]
-        nothing = csr_array((k, k))
-        gap = csr_array((k, before - width))
+        unit, nothing = csr_array(np.eye(k)), csr_array((k, k))
+        gap = csr_array((k, before - np.shape(over.matrix)[1]))
         self._add_rows(hstack([-over.matrix, gap, unit, nothing]), over.constant, over.constant)
         first = self._add_lines(node, places, before)
         self._neurons[node.name] = _Neurons(places, before + k, first)
