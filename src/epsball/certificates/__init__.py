@@ -18,8 +18,8 @@ on, and `LowerBounds.slopes` the lower slopes of every rectifier that was free t
 replay needs.
 
 The methods are `interval` (IBP), `lipschitz`, `crown_ibp`, `forward`, `crown`, `optimised` (alpha-CROWN),
-`wong_kolter`, `lp`, `lp_tight` and `complete` (branch and bound), by name in `METHODS`, where what the cascade and the checker must know of each is
-entered too.
+`wong_kolter`, `lp`, `lp_tight` and `complete` (branch and bound), by name in `METHODS`, where what the cascade and the
+checker must know of each is entered too.
 
 `check_deployment` says whether a float32 claim can be made of a module on this machine at all.
 """

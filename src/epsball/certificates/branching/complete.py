@@ -1,7 +1,7 @@
 """`complete`: branch and bound over the kinks of a piecewise linear network."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,6 @@ from epsball.certificates.branching.tree import Slopes, Split, Step, Tree
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.sweep import final_bounds
 from epsball.certificates.problem import LowerBounds, Problem
-from epsball.certificates.propagation import Propagation
 
 PARTS = 100_000
 """Parts of an example's domain that are bounded where no other limit is given."""
@@ -103,9 +102,7 @@ class _Example:
     def searched(self, found: LowerBounds, lacking: Tensor, limits: Limits) -> LowerBounds:
         """Return bounds with those rows searched that are not proved."""
         dual = Dual(self.layers, self.functions, self.region, torch.float32)
-        search = Search(
-            dual, self.layers, prove=self.proved, exact=self.optimum, margins=self.margins, limits=limits
-        )
+        search = Search(dual, self.layers, prove=self.proved, exact=self.optimum, margins=self.margins, limits=limits)
         whole, bound = dual.ascend(dual.root(lacking), ROOT)
         search.start(lacking.tolist(), whole, bound)
         search.run()
@@ -116,9 +113,7 @@ class _Example:
                 tree = search.trees[row]
                 rows[0, row] = max(float(rows[0, row]), min(value for _, value in tree.leaves.values()))
                 trees.append(self.tree(row, search))
-        return replace(
-            found, rows=rows, trees={0: trees}, passes={0: self.tightened.passes + dual.passes}
-        )
+        return replace(found, rows=rows, trees={0: trees}, passes={0: self.tightened.passes + dual.passes})
 
     def proved(self, parts: Sequence[Part]) -> Tensor:
         """Return the bounds of leaves by the whole network."""
@@ -128,9 +123,7 @@ class _Example:
     def paths(self, parts: Sequence[Part]) -> list[list[Step]]:
         """Return the constraints on the way to each part."""
         units = self.units
-        return [
-            [Step(units[unit], sign, float(part.multipliers[unit])) for unit, sign in part.path] for part in parts
-        ]
+        return [[Step(units[unit], sign, float(part.multipliers[unit])) for unit, sign in part.path] for part in parts]
 
     @property
     def units(self) -> list[Split]:

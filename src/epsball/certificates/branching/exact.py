@@ -13,7 +13,13 @@ from epsball.certificates.branching.region import Region
 _PENALTY = 2.0**20
 """What it costs, in units of the largest coefficient, to leave a part: its multipliers sum to this at most."""
 
-_OPTIONS = {"output_flag": False, "threads": 1, "parallel": "off", "solver": "simplex", "simplex_iteration_limit": 10**5}
+_OPTIONS = {
+    "output_flag": False,
+    "threads": 1,
+    "parallel": "off",
+    "solver": "simplex",
+    "simplex_iteration_limit": 10**5,
+}
 
 _ENTRIES = 2**24
 """The most entries of a program's matrix."""
@@ -96,6 +102,4 @@ def _add_l1_ball(solver, d: int, region: Region) -> None:
     for block, low, high in ((ends, centre, centre), (whole, np.array([-np.inf]), np.array([region.radius]))):
         matrix = csr_array(block)
         starts = matrix.indptr[:-1].astype(np.int32)
-        solver.addRows(
-            len(low), low, high, matrix.nnz, starts, matrix.indices.astype(np.int32), matrix.data
-        )
+        solver.addRows(len(low), low, high, matrix.nnz, starts, matrix.indices.astype(np.int32), matrix.data)

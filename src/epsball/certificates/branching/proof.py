@@ -50,9 +50,7 @@ def leaf_bounds(
     return torch.cat(found)
 
 
-def _swept(
-    bounds: Propagation, rows: Tensor, paths: Sequence[Sequence[Step]], slopes: Mapping[str, Slopes]
-) -> Tensor:
+def _swept(bounds: Propagation, rows: Tensor, paths: Sequence[Sequence[Step]], slopes: Mapping[str, Slopes]) -> Tensor:
     graph = bounds.graph
     state = Sweep.of(bounds, graph.output, Coefficients(rows.unsqueeze(0)))
     for node in reversed(graph.nodes):

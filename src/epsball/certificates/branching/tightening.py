@@ -85,7 +85,9 @@ class Tightened:
         region, start = Region.of(bounds.domain, torch.float32), 0
         for group in _groups(windows):
             count = sum(len(neurons) for _, neurons in group)
-            dual = Dual(reduced.layers, _both(functions.take(torch.arange(start, start + count))), region, torch.float32)
+            dual = Dual(
+                reduced.layers, _both(functions.take(torch.arange(start, start + count))), region, torch.float32
+            )
             best, _ = dual.ascend(dual.root(torch.arange(2 * count)), SCHEDULE)
             self.passes += dual.passes
             start, done = start + count, 0
