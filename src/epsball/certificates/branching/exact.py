@@ -30,8 +30,8 @@ def affine_optimum(
 ) -> tuple[Tensor, Tensor] | None:
     """Return the multipliers (m,) of the best bound of a row over a part, and where it is attained, (d,).
 
-    The part is where sign z >= 0 for every rectifier, z affine in x there. A part that is empty has multipliers too: the
-    program pays for leaving it. None stands for no solution, for balls of l2, and for programs that are too large.
+    The part is where sign z >= 0 for every rectifier, z affine in x there. A part that is empty has multipliers too:
+    the program pays for leaving it. None stands for no solution, for balls of l2, and for programs that are too large.
     """
     if region.norm == "l2" or len(states) * len(region.low) > _ENTRIES:
         return None

@@ -152,7 +152,7 @@ def _chord(made: Pieces, low: Tensor, high: Tensor) -> Tensor:
 
 
 def _intercept(made: Pieces, slope: Tensor, low: Tensor, high: Tensor, sign: float) -> Tensor:
-    """Return c with sign f(z) >= sign (slope z + c) on [low, high]: least of what f exceeds slope z by, at its kinks."""
+    """Return c with sign f(z) >= sign (slope z + c) on [low, high]: f exceeds slope z least at an end or a kink."""
     least = torch.full_like(low, torch.inf)
     for point in (low, high, *(low.clamp(min=kink).minimum(high) for kink in made.kinks)):
         gap = sign * (_value(made, point) - slope * point)

@@ -202,7 +202,7 @@ class Search:
         self._closing = [part for part in self._closing if part.row != row]
 
     def _close(self) -> None:
-        """Prove the leaves that wait; one that is not proved is split on, towards a goal that would have been enough."""
+        """Prove the leaves that wait; one that is not proved is split on, to a goal that would have been enough."""
         waiting, self._closing = self._closing, []
         if not waiting:
             return
