@@ -15,7 +15,7 @@ from epsball.certificates.branching.reduced import Layer
 from epsball.certificates.branching.region import Region
 from epsball.certificates.branching.search import Limits, Part, Search, leaf_slopes
 from epsball.certificates.branching.tightening import Tightened
-from epsball.certificates.branching.tree import Slopes, Split, Step, Tree
+from epsball.certificates.branching.tree import Searched, Slopes, Split, Step, Tree
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.sweep import final_bounds
 from epsball.certificates.problem import LowerBounds, Problem
@@ -27,7 +27,7 @@ ROOT = Schedule(40, 0.25, decay=0.95)
 """The ascent of the rows over the whole domain."""
 
 
-def complete(problem: Problem, *, parts: int = PARTS) -> LowerBounds:
+def complete(problem: Problem, *, parts: int = PARTS, gap: float | None = None) -> LowerBounds:
     """Bound by branch and bound: the domain is cut at the kinks of rectifiers until every part is proved.
 
     Every unstable neuron is bounded by a row with slopes of its own; then the rows that are left are split, each by a
@@ -38,9 +38,11 @@ def complete(problem: Problem, *, parts: int = PARTS) -> LowerBounds:
     Parameters
     ----------
     problem
-        What is bounded; `problem.cpu_seconds` limits the search of each example too.
+        What is bounded; its `cpu_seconds` and `budget` limit the search of each example too.
     parts
         Parts of the domain to bound, per example.
+    gap
+        Instead of a proof that every row is positive, seek each row's least value to within this.
 
     Raises
     ------
@@ -63,27 +65,30 @@ def complete(problem: Problem, *, parts: int = PARTS) -> LowerBounds:
     tensor([[0.3000]], dtype=torch.float64)
     """
     check_splittable(problem.graph, problem.propagate())
-    each = [_example(problem.take(slice(at, at + 1)), parts) for at in range(len(problem))]
-    joined = LowerBounds.joined(each, problem.graph)
-    return replace(joined, passes={at: one.passes[0] for at, one in enumerate(each)})
+    each = [_example(problem.take(slice(at, at + 1)), parts, gap) for at in range(len(problem))]
+    return LowerBounds.joined(each, problem.graph)
 
 
-def _example(problem: Problem, parts: int) -> LowerBounds:
+def _example(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
     """Return the bounds of one example."""
     deadline = None if problem.cpu_seconds is None else time.process_time() + problem.cpu_seconds
     bounds = problem.propagate(refine=refiner(problem.max_memory, lower="every"))
     rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
-    if bool((rows > 0).all()):
-        return LowerBounds(rows=rows, boxes=bounds.boxes, passes={0: 0})
+    if gap is None and bool((rows > 0).all()):
+        return LowerBounds(rows=rows, boxes=bounds.boxes)
     tightened = Tightened(problem)
     bounds = tightened.bounds
     rows = torch.maximum(rows, final_bounds(bounds, problem.specification, max_memory=problem.max_memory))
-    one = _Example(problem, tightened)
-    found = LowerBounds(rows=rows, boxes=bounds.boxes, neuron_slopes={0: tightened.neurons})
-    lacking = torch.nonzero(rows[0] <= 0)[:, 0]
+    passes, neurons = {0: tightened.passes}, {0: tightened.neurons}
+    found = LowerBounds(rows=rows, boxes=bounds.boxes, neuron_slopes=neurons, passes=passes)
+    lacking = torch.nonzero((rows[0] <= 0) | (gap is not None))[:, 0]
+    one = _Example(problem, tightened, torch.float32 if gap is None else torch.float64)
     if not len(lacking) or not one.layers or not bool(rows.isfinite().all()):
-        return replace(found, passes={0: tightened.passes})
-    return one.searched(found, lacking, Limits(parts=parts, deadline=deadline))
+        return found
+    budget = None if problem.budget is None else problem.budget - tightened.passes
+    width = 64 * (sum(len(layer) for layer in one.layers) + len(one.region.low))
+    at_once = 96 if problem.max_memory is None else max(1, min(96, problem.max_memory // width))
+    return one.searched(found, lacking, Limits(parts=parts, passes=budget, deadline=deadline, at_once=at_once, gap=gap))
 
 
 @dataclass(eq=False)
@@ -92,28 +97,33 @@ class _Example:
 
     problem: Problem
     tightened: Tightened
+    dtype: torch.dtype
 
     def __post_init__(self) -> None:
         graph = self.problem.graph
         self.layers = self.tightened.reduced.layers
         self.functions = self.tightened.reduced.functions(graph.output, self.problem.specification[0])
-        self.region = Region.of(self.problem.domain, torch.float32)
+        self.region = Region.of(self.problem.domain, self.dtype)
 
     def searched(self, found: LowerBounds, lacking: Tensor, limits: Limits) -> LowerBounds:
         """Return bounds with those rows searched that are not proved."""
-        dual = Dual(self.layers, self.functions, self.region, torch.float32)
+        dual = Dual(self.layers, self.functions, self.region, self.dtype)
         search = Search(dual, self.layers, prove=self.proved, exact=self.optimum, margins=self.margins, limits=limits)
         whole, bound = dual.ascend(dual.root(lacking), ROOT)
         search.start(lacking.tolist(), whole, bound)
         search.run()
         rows = found.rows.clone()
-        trees = []
-        for row in lacking.tolist():
-            if search.proved(row):
-                tree = search.trees[row]
-                rows[0, row] = max(float(rows[0, row]), min(value for _, value in tree.leaves.values()))
-                trees.append(self.tree(row, search))
-        return replace(found, rows=rows, trees={0: trees}, passes={0: self.tightened.passes + dual.passes})
+        for row, value in search.lower_bounds().items():
+            rows[0, row] = max(float(rows[0, row]), value)
+        trees = [self.tree(row, search) for row in lacking.tolist()] if not search.open else []
+        report = Searched(
+            ending=search.ending,
+            parts=search.bounded,
+            leaves=sum(len(tree.leaves) for tree in search.trees.values()),
+            witness=search.witness,
+        )
+        passes = {0: self.tightened.passes + dual.passes}
+        return replace(found, rows=rows, trees={0: trees}, passes=passes, searched={0: report})
 
     def proved(self, parts: Sequence[Part]) -> Tensor:
         """Return the bounds of leaves by the whole network."""
@@ -155,10 +165,12 @@ class _Example:
         return found[0].to(part.multipliers.dtype)
 
     def margins(self, points: Tensor) -> Tensor:
-        """Return the margins that the deployed network has at points."""
-        graph = self.problem.graph
+        """Return the margins that the network has at points, as deployed if that is claimed."""
+        graph, bounds = self.problem.graph, self.tightened.bounds
+        x = points.view(-1, *graph.input.shape)
         with torch.no_grad():
-            logits = graph(points.view(-1, *graph.input.shape).to(next(iter(graph.parameters.values())).dtype))
+            deployed = bounds.arithmetic.deployed is not None
+            logits = graph(x.float()) if deployed else graph(x.double(), bounds.parameters)
         return logits.double() @ self.problem.specification[0].T
 
     def tree(self, row: int, search: Search) -> Tree:

@@ -18,6 +18,7 @@ from torch import Tensor
 from epsball.certificates.branching.dual import Bound, Dual, Parts, Schedule
 from epsball.certificates.branching.reduced import Layer
 from epsball.certificates.branching.tightening import rounded
+from epsball.certificates.branching.tree import Ending
 
 CLIMB = Schedule(4, 0.1, 0.1)
 """The ascent of a new part of the domain, from the slopes and multipliers of the part it was cut from."""
@@ -30,6 +31,9 @@ _PARTS = 96
 
 _ALLOWANCE = 1.5
 """A part's goal, as a multiple of what the proof at the root, or of the part itself, lost to rounding."""
+
+_PROVED_OPEN = 1024
+"""Open parts up to which what a search found is proved where it ends without a proof."""
 
 _LEAVES = 64
 """Leaves that wait for their proof."""
@@ -88,17 +92,31 @@ class RowTree:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """When a search stops: parts bounded, a time on the process's clock, parts at once."""
+    """When a search stops.
+
+    Parameters
+    ----------
+    parts, passes, deadline
+        Parts bounded, rows carried, and a time on the process's clock; None means no limit.
+    at_once
+        Parts that are split together.
+    gap
+        Instead of a proof that a row is positive, its least margin is sought to within this; None seeks proofs.
+    """
 
     parts: int | None = None
+    passes: int | None = None
     deadline: float | None = None
     at_once: int = _PARTS
+    gap: float | None = None
 
-    def reached(self, parts: int) -> bool:
-        """Return whether nothing more may be spent."""
-        return (self.parts is not None and parts >= self.parts) or (
-            self.deadline is not None and time.process_time() >= self.deadline
-        )
+    def reached(self, parts: int, passes: int) -> Ending | None:
+        """Return what is spent, or None."""
+        if self.parts is not None and parts >= self.parts:
+            return "parts"
+        if self.passes is not None and passes >= self.passes:
+            return "passes"
+        return "time" if self.deadline is not None and time.process_time() >= self.deadline else None
 
 
 Prove = Callable[[Sequence[Part]], Tensor]
@@ -129,9 +147,10 @@ class Search:
     ) -> None:
         self.dual, self.prove, self.exact, self.margins, self.limits = dual, prove, exact, margins, limits
         self.trees: dict[int, RowTree] = {}
-        self.failed: dict[int, str] = {}
         self.bounded = 0
+        self.ending: Ending = "proved"
         self.witness: Tensor | None = None
+        self._levels: dict[int, float] = {}
         self._open: list[tuple[float, int, Part]] = []
         self._closing: list[Part] = []
         self._pushed = 0
@@ -141,37 +160,45 @@ class Search:
         """Begin with the whole domain for some rows, whose bounds are given; the proofs there set the rows' goals."""
         scores = self._candidates(parts, bound)
         self.trees = {row: RowTree() for row in rows}
-        self._closing = [self._part(row, 0, 0.0, (), parts, bound, scores, at) for at, row in enumerate(rows)]
+        self._levels = dict.fromkeys(rows, 0.0 if self.limits.gap is None else math.inf)
+        self._look(bound.point)
+        self._closing = [self._part(row, 0, -math.inf, (), parts, bound, scores, at) for at, row in enumerate(rows)]
         self._close()
 
     def run(self) -> None:
         """Split until every part is closed, a row has failed, or a limit is reached."""
-        while True:
+        while self.ending == "proved":
             if len(self._closing) >= _LEAVES or (self._closing and not self._open):
                 self._close()
-            if not self._open or self.failed or self.witness is not None or self.limits.reached(self.bounded):
+            elif not self._open:
                 break
-            self._split([heapq.heappop(self._open)[2] for _ in range(min(self.limits.at_once, len(self._open)))])
-        if not self.witness_found:
+            else:
+                reached = self.limits.reached(self.bounded, self.dual.passes)
+                if reached is not None:
+                    self.ending = reached
+                    break
+                self._split([heapq.heappop(self._open)[2] for _ in range(min(self.limits.at_once, len(self._open)))])
+        if self.ending != "witness":
             self._close()
-
-    @property
-    def witness_found(self) -> bool:
-        """Whether a point was found at which some margin is not positive."""
-        return self.witness is not None
 
     @property
     def open(self) -> list[Part]:
         """The parts that are not closed."""
-        return [part for _, _, part in self._open]
+        return [part for _, _, part in self._open] + self._closing
 
-    def proved(self, row: int) -> bool:
-        """Return whether every part of a row is closed."""
-        return row not in self.failed and not any(part.row == row for part in (*self.open, *self._closing))
+    def lower_bounds(self) -> dict[int, float]:
+        """Return what is proved of each row: by its leaves, and by what is open as far as a proof of that is cheap."""
+        found = {row: min((v for _, v in tree.leaves.values()), default=math.inf) for row, tree in self.trees.items()}
+        left = self.open
+        if len(left) > _PROVED_OPEN:
+            return found | {part.row: -math.inf for part in left}
+        for part, value in zip(left, self.prove(left).tolist() if left else (), strict=True):
+            found[part.row] = min(found[part.row], value)
+        return found
 
     def _file(self, part: Part) -> None:
         """Put a part where it belongs: to those that are to be proved, or to be split."""
-        if part.bound > part.goal:
+        if part.bound > max(part.goal, self._levels[part.row]):
             self._closing.append(part)
         elif not bool((part.states == 0).any()):
             self._settle(part)
@@ -180,26 +207,19 @@ class Search:
 
     def _push(self, part: Part) -> None:
         self._pushed += 1
-        # The largest bound first: few parts are open at a time.
-        heapq.heappush(self._open, (-part.bound, self._pushed, part))
+        # For proofs the largest bound first, so that few parts are open at a time; for a minimum the least.
+        heapq.heappush(self._open, (-part.bound if self.limits.gap is None else part.bound, self._pushed, part))
 
     def _settle(self, part: Part) -> None:
         """Bound a part without a free rectifier by its optimum; if that is no proof, its row has none."""
         multipliers = self.exact(part)
         if multipliers is not None:
             part.multipliers = multipliers
-            value = float(self.prove([part])[0])
-            if value > 0:
-                self.trees[part.row].leaves[part.number] = (part, value)
-                return
-        self.failed[part.row] = "rounding"
-        self._note_witness(part.point.unsqueeze(0))
-        self._drop(part.row)
-
-    def _drop(self, row: int) -> None:
-        self._open = [entry for entry in self._open if entry[2].row != row]
-        heapq.heapify(self._open)
-        self._closing = [part for part in self._closing if part.row != row]
+        self._look(part.point.unsqueeze(0))
+        value = float(self.prove([part])[0])
+        self.trees[part.row].leaves[part.number] = (part, value)
+        if value <= 0 and self.limits.gap is None and self.ending == "proved":
+            self.ending = "rounding"
 
     def _close(self) -> None:
         """Prove the leaves that wait; one that is not proved is split on, to a goal that would have been enough."""
@@ -207,25 +227,23 @@ class Search:
         if not waiting:
             return
         for part, value in zip(waiting, self.prove(waiting).tolist(), strict=True):
-            if part.row in self.failed:
-                continue
-            if value > 0:
+            if value > 0 if self.limits.gap is None else value >= self._levels[part.row]:
                 self.trees[part.row].leaves[part.number] = (part, value)
             elif not math.isfinite(value):
-                self.failed[part.row] = "overflow"
-                self._drop(part.row)
+                self.ending = "overflow"
+                self._push(part)
             else:
-                part.goal = max(_ALLOWANCE * (part.bound - value), 1.1 * part.bound)
+                lost = max(part.bound - value, 2.0**-20 * abs(part.bound) if self.limits.gap is None else 0.0)
+                part.goal = (
+                    max(self._levels[part.row], 0.0 if self.limits.gap is None else -math.inf) + _ALLOWANCE * lost
+                )
                 self._file(part)
 
     def _split(self, batch: Sequence[Part]) -> None:
         """Cut parts in two each, and bound the halves."""
-        batch = [part for part in batch if part.row not in self.failed]
-        if not batch:
-            return
         worst = min(batch, key=lambda part: part.bound)
-        self._note_witness(worst.point.unsqueeze(0))
-        if self.witness_found:
+        self._look(worst.point.unsqueeze(0))
+        if self.ending == "witness":
             for part in batch:
                 self._push(part)
             return
@@ -311,10 +329,15 @@ class Search:
             torch.stack([part.multipliers for part in batch])[twice],
         )
 
-    def _note_witness(self, points: Tensor) -> None:
+    def _look(self, points: Tensor) -> None:
+        """See what margins the network itself has at points of the domain."""
         points = self.dual.region.inside(points)
-        if bool((self.margins(points) <= 0).any()):
-            self.witness = points[0]
+        margins = self.margins(points)[:, list(self.trees)]
+        for row, least in zip(self.trees, margins.amin(dim=0).tolist(), strict=True):
+            if self.limits.gap is not None:
+                self._levels[row] = min(self._levels[row], least - self.limits.gap)
+            elif least <= 0 and self.witness is None:
+                self.witness, self.ending = points[int(margins.amin(dim=1).argmin())], "witness"
 
 
 def _following(layers: Sequence[Layer]) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
+
+Ending = Literal["proved", "witness", "rounding", "overflow", "parts", "passes", "time"]
+"""How a search ended: every row proved; a point whose margin is not positive; a row that is positive by less than
+rounding may cost, or whose rounding has no bound; or a limit reached."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Searched:
+    """What a search of one example came to.
+
+    Parameters
+    ----------
+    ending
+        How it ended.
+    parts, leaves
+        Parts of the domain that it bounded, and leaves that it proved.
+    witness
+        A point, flattened, at which some margin is not positive, or None.
+    """
+
+    ending: Ending
+    parts: int
+    leaves: int
+    witness: Tensor | None = None
 
 
 class Split(NamedTuple):
