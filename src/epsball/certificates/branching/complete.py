@@ -76,7 +76,7 @@ def _example(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
     rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
     if gap is None and bool((rows > 0).all()):
         return LowerBounds(rows=rows, boxes=bounds.boxes)
-    tightened = Tightened(problem)
+    tightened = Tightened(problem, deadline)
     bounds = tightened.bounds
     rows = torch.maximum(rows, final_bounds(bounds, problem.specification, max_memory=problem.max_memory))
     passes, neurons = {0: tightened.passes}, {0: tightened.neurons}

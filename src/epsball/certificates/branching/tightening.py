@@ -1,5 +1,6 @@
 """Bounds of every unstable neuron by a row with slopes of its own, node by node, ascended on the reduced network."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -34,8 +35,8 @@ class Tightened:
 
     Parameters
     ----------
-    problem
-        A batch of one.
+    problem, deadline
+        A batch of one, and the time on the process's clock after which no more neurons are tightened.
 
     Attributes
     ----------
@@ -47,7 +48,8 @@ class Tightened:
         Rows carried by the ascents.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, deadline: float | None = None) -> None:
+        self._deadline = deadline
         self.neurons: list[NeuronSlopes] = []
         self.passes = 0
         self._before = refiner(problem.max_memory, lower="every")
@@ -84,6 +86,8 @@ class Tightened:
         self._known[node.name] = {place: at for at, place in enumerate(places.tolist())}, functions
         region, start = Region.of(bounds.domain, torch.float32), 0
         for group in _groups(windows):
+            if self._deadline is not None and time.process_time() > self._deadline:
+                return
             count = sum(len(neurons) for _, neurons in group)
             dual = Dual(
                 reduced.layers, _both(functions.take(torch.arange(start, start + count))), region, torch.float32
