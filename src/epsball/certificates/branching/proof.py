@@ -113,20 +113,24 @@ def _constrained(
     Return by leaf the sums of sign beta at each entry, those of sign beta kink, and a bound on their rounding.
     """
     column = {place: at for at, place in enumerate(places.tolist())}
+    width = len(places)
+    cuts = [
+        (leaf, leaf * width + column[cut.entry], sign, multiplier, cut.kink)
+        for leaf, path in enumerate(paths)
+        for cut, sign, multiplier in path
+        if cut.node == source
+    ]
     pull = torch.zeros_like(low)
     push, error = torch.zeros(len(paths), dtype=low.dtype), torch.zeros(len(paths), dtype=low.dtype)
-    for leaf, path in enumerate(paths):
-        for cut, sign, multiplier in path:
-            if cut.node != source:
-                continue
-            at = column[cut.entry]
-            if sign > 0:
-                low[leaf, at] = max(float(low[leaf, at]), cut.kink)
-            else:
-                high[leaf, at] = min(float(high[leaf, at]), cut.kink)
-            pull[leaf, at] += sign * multiplier
-            push[leaf] += sign * multiplier * cut.kink
-            error[leaf] += 2.0**-40 * multiplier * abs(cut.kink)
+    if cuts:
+        leaves, at, signs, multipliers, kinks = (torch.tensor(part) for part in zip(*cuts, strict=True))
+        signs, multipliers, kinks = signs.to(low), multipliers.to(low), kinks.to(low)
+        on = signs > 0
+        low.view(-1).scatter_reduce_(0, at[on], kinks[on], "amax")
+        high.view(-1).scatter_reduce_(0, at[~on], kinks[~on], "amin")
+        pull.view(-1).index_add_(0, at, signs * multipliers)
+        push.index_add_(0, leaves, signs * multipliers * kinks)
+        error.index_add_(0, leaves, 2.0**-40 * multipliers * kinks.abs())
     return pull, push, error
 
 

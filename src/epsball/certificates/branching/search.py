@@ -151,6 +151,7 @@ class Search:
         self.ending: Ending = "proved"
         self.witness: Tensor | None = None
         self._levels: dict[int, float] = {}
+        self._roots: dict[int, float] = {}
         self._open: list[tuple[float, int, Part]] = []
         self._closing: list[Part] = []
         self._pushed = 0
@@ -163,7 +164,7 @@ class Search:
         self._levels = dict.fromkeys(rows, 0.0 if self.limits.gap is None else math.inf)
         self._look(bound.point)
         self._closing = [self._part(row, 0, -math.inf, (), parts, bound, scores, at) for at, row in enumerate(rows)]
-        self._close()
+        self._roots = dict(zip(rows, self._close(), strict=True))
 
     def run(self) -> None:
         """Split until every part is closed, a row has failed, or a limit is reached."""
@@ -190,11 +191,12 @@ class Search:
         """Return what is proved of each row: by its leaves, and by what is open as far as a proof of that is cheap."""
         found = {row: min((v for _, v in tree.leaves.values()), default=math.inf) for row, tree in self.trees.items()}
         left = self.open
-        if len(left) > _PROVED_OPEN:
-            return found | {part.row: -math.inf for part in left}
-        for part, value in zip(left, self.prove(left).tolist() if left else (), strict=True):
+        proved = self.prove(left).tolist() if left and len(left) <= _PROVED_OPEN else [-math.inf] * len(left)
+        for part, value in zip(left, proved, strict=True):
             found[part.row] = min(found[part.row], value)
-        return found
+        # A row's tree is no proof while it is open, so that its bound at the root may stand beside it.
+        rows = {part.row for part in left}
+        return {row: max(value, self._roots[row]) if row in rows else value for row, value in found.items()}
 
     def _file(self, part: Part) -> None:
         """Put a part where it belongs: to those that are to be proved, or to be split."""
@@ -221,23 +223,21 @@ class Search:
         if value <= 0 and self.limits.gap is None and self.ending == "proved":
             self.ending = "rounding"
 
-    def _close(self) -> None:
+    def _close(self) -> list[float]:
         """Prove the leaves that wait; one that is not proved is split on, to a goal that would have been enough."""
         waiting, self._closing = self._closing, []
-        if not waiting:
-            return
-        for part, value in zip(waiting, self.prove(waiting).tolist(), strict=True):
+        values = self.prove(waiting).tolist() if waiting else []
+        for part, value in zip(waiting, values, strict=True):
             if value > 0 if self.limits.gap is None else value >= self._levels[part.row]:
                 self.trees[part.row].leaves[part.number] = (part, value)
             elif not math.isfinite(value):
                 self.ending = "overflow"
                 self._push(part)
             else:
-                lost = max(part.bound - value, 2.0**-20 * abs(part.bound) if self.limits.gap is None else 0.0)
-                part.goal = (
-                    max(self._levels[part.row], 0.0 if self.limits.gap is None else -math.inf) + _ALLOWANCE * lost
-                )
+                lost = max(part.bound - value, 0.0 if self.limits.gap else 2.0**-20 * abs(part.bound))
+                part.goal = self._levels[part.row] + _ALLOWANCE * lost
                 self._file(part)
+        return values
 
     def _split(self, batch: Sequence[Part]) -> None:
         """Cut parts in two each, and bound the halves."""
