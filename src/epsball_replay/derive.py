@@ -81,7 +81,7 @@ class Derivation:
         bounds = self._backward(self.network.output, classes, rows, choice, Leaves(len(rows)))
         for j, tree in self.certificate.trees.items():
             at, least = others.index(j), np.inf
-            for leaves in leaves_of(tree, self.network, self.ranges):
+            for leaves in leaves_of(tree, self.network, self.ranges, self.region, self._above):
                 row = np.tile(rows[at], (leaves.count, 1))
                 least = min(least, self._backward(self.network.output, classes, row, choice, leaves).min())
             bounds[at] = max(bounds[at], least)
@@ -185,35 +185,65 @@ class Derivation:
                     own[key] = Lines(at, slopes[rows], None, *ends)
                 yield numbers[block], self.choices[:1], Leaves(len(rows), own)
 
+    def _above(self, node: Node) -> tuple[Array, Array, Array]:
+        """Return entries of a node and functions of the input above them, a . x + a0, by slopes of their own."""
+        found = [(np.zeros(0, dtype=int), np.zeros((0, self.network.input.size)), np.zeros(0))]
+        for some, choices, leaves in self._blocks(node, np.zeros(0, dtype=int)):
+            (entries, a), value, lost = self._carried(
+                node, some, -np.tile(np.eye(len(some)), (2, 1)), choices[0], leaves
+            )
+            dense = np.zeros((len(some), self.network.input.size))
+            dense[:, entries] = -a[len(some) :]
+            found.append((some, dense, np.nextafter(lost * (1 + 2.0**-20) - value, np.inf)[len(some) :]))
+        return tuple(map(np.concatenate, zip(*found, strict=True)))  # pyright: ignore[reportReturnType]
+
     def _backward(self, start: Node, entries: Array, rows: Array, choice: Choice, leaves: Leaves) -> Array:
         """Return a lower bound of A . z for each row A, given at some entries of a node, rounded down."""
+        (entries, a), value, lost = self._carried(start, entries, rows, choice, leaves)
+        value = value + self.region.least(a, entries)
+        name, size = self.network.input.name, self.network.input.size
+        lost = lost + np.abs(a) @ (gamma(size + self.more) * self.sizes[name][entries])
+        bound = np.nextafter(value - lost * (1 + 2.0**-20), -np.inf)
+        # What overflowed on the way proves nothing.
+        return np.where(np.isfinite(value) & np.isfinite(lost), bound, -np.inf)
+
+    def _carried(
+        self, start: Node, entries: Array, rows: Array, choice: Choice, leaves: Leaves
+    ) -> tuple[tuple[Array, Array], Array, Array]:
+        """Return rows over the input that with a value, less what is lost, are below A . z for each row A."""
         pending, value = {start.name: (entries, rows)}, np.zeros(len(rows)) + leaves.push
         lost = self.underflow + gamma(DEEPEST + 8) * (np.zeros(len(rows)) + leaves.size)
+        source = self.network.input.name
+
+        def add(name: str, given: tuple[Array, Array]) -> None:
+            pending[name] = joined(pending[name], given) if name in pending else given
+
         for node in reversed(self.network.nodes.values()):
             if node.name in leaves.pulls:
                 at, pull = leaves.pulls[node.name]
-                none = (at, np.zeros(pull.shape))
-                pending[node.name] = joined(pending.get(node.name, none), (at, -pull))
-            if node.name not in pending:
+                add(node.name, (at, -pull))
+            if node.name not in pending or node.name == source:
                 continue
             entries, a = pending.pop(node.name)
-            if node.kind == "Input":
-                value = value + self.region.least(a, entries)
-                lost = lost + np.abs(a) @ (gamma(node.size + self.more) * self.sizes[node.name][entries])
-                continue
+            if node.name in leaves.envelopes:
+                over = leaves.envelopes[node.name]
+                inside = np.isin(over.at, entries)
+                columns = np.searchsorted(entries, over.at[inside])
+                shared, a = np.minimum(a[:, columns], 0) * over.shares[:, inside], a.copy()
+                a[:, columns] -= shared
+                value = value + shared @ over.h[inside]
+                lost = lost + np.abs(shared) @ (gamma(len(over.at) + self.more) * over.size[inside])
+                add(source, (np.arange(self.network.input.size), shared @ over.g[inside]))
             step, loss = self._step(node, entries, choice, leaves.lines)
             lost = lost + (np.abs(a) * loss).sum(axis=1)
             above_0, below_0 = np.maximum(a, 0), np.minimum(a, 0)
             value = value + (above_0 * step.below + below_0 * step.above).sum(axis=1)
             for name, lower_line, upper_line in step.inputs:
                 if lower_line is upper_line:
-                    given = through(a, entries, lower_line)
+                    add(name, through(a, entries, lower_line))
                 else:
-                    given = joined(through(above_0, entries, lower_line), through(below_0, entries, upper_line))
-                pending[name] = joined(pending[name], given) if name in pending else given
-        bound = np.nextafter(value - lost * (1 + 2.0**-20), -np.inf)
-        # What overflowed on the way proves nothing.
-        return np.where(np.isfinite(value) & np.isfinite(lost), bound, -np.inf)
+                    add(name, joined(through(above_0, entries, lower_line), through(below_0, entries, upper_line)))
+        return pending.get(source, (np.zeros(0, dtype=int), np.zeros((len(rows), 0)))), value, lost
 
 
 def _together(node: Node, entries: Array) -> list[Array]:

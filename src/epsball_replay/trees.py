@@ -6,14 +6,17 @@ whose z is one float. Within a leaf every node that takes a cut value has lines 
 sign (z - kink) >= 0 for each cut, which may be subtracted from a row times a multiplier that is not negative.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from epsball_replay import lines
+from epsball_replay.arithmetic import gamma
 from epsball_replay.files import numbers, places
-from epsball_replay.network import Array, Network, require
+from epsball_replay.network import Array, Network, Node, require
+from epsball_replay.region import Region
 
 DEEPEST, _LARGEST, _LEAVES = 2**12, 2**20, 32
 
@@ -34,6 +37,20 @@ class Lines(NamedTuple):
     high: Array
 
 
+class Envelope(NamedTuple):
+    """Functions g . x + h above ReLUs at some entries, |g| . |x| + |h| at most, and their shares, (leaves, m).
+
+    For z <= a . x + a0 and any g, h = max(a0 + max (a - g) . x, max -g . x) is enough. A share of a negative
+    coefficient goes through the envelope, the rest through the line above.
+    """
+
+    at: Array
+    g: Array
+    h: Array
+    size: Array
+    shares: Array
+
+
 @dataclass(frozen=True)
 class Leaves:
     """Some leaves, one per row.
@@ -48,6 +65,8 @@ class Leaves:
         By node entries, and for each leaf the sums of sign multiplier there.
     push, size
         For each leaf the sum of sign multiplier kink, and of its magnitudes.
+    envelopes
+        By ReLU the envelopes above it.
     """
 
     count: int
@@ -55,18 +74,32 @@ class Leaves:
     pulls: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     push: Any = 0.0
     size: Any = 0.0
+    envelopes: dict[str, Envelope] = field(default_factory=dict)
 
 
-def leaves_of(tree: dict[str, Any], network: Network, ranges: dict[str, tuple[Array, Array]]) -> list[Leaves]:
+Above = Callable[[Node], tuple[Array, Array, Array]]
+"""Entries of a node's value, and functions a . x + a0 above them: (m,), (m, d) and (m,)."""
+
+
+def leaves_of(
+    tree: dict[str, Any], network: Network, ranges: dict[str, tuple[Array, Array]], region: Region, above: Above
+) -> list[Leaves]:
     """Return all leaves of a tree, some at a time, given bounds of every node on the ball."""
-    paths, names = _paths(tree, network), list(tree["slopes"])
+    paths = _paths(tree, network)
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
     require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    multipliers, slopes = np.split(given, ends[:-1]), {}
-    for name in names:
-        part, at = tree["slopes"][name], places(tree["slopes"][name]["at"], name, network)
+    multipliers, slopes, envelopes = np.split(given, ends[:-1]), {}, {}
+    for name, part in tree["slopes"].items():
+        at = places(part["at"], name, network)
         sides = (part["lower"], part["upper"])
         slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(len(paths), len(at)) for s in sides)
+    for name, part in tree["envelopes"].items():
+        at, node = places(part["at"], name, network), network.nodes[name]
+        plain = node.attributes.get("function") == "relu" and np.isin(at, slopes[name][0]).all()
+        require(plain, f"node {name}, or some entry of it, has no envelopes.")
+        levels = numbers(part["levels"], "u1").reshape(len(at), -1)
+        shares = slopes[name][1][:, _columns(slopes[name][0], at)].clip(0, 1).astype(float)
+        envelopes[name] = _envelope(at, levels, *above(network.nodes[node.inputs[0]]), region)._replace(shares=shares)
     for name, entry, _, kink in {cut for path in paths for cut in path}:
         low, high = (side[entry] for side in ranges[name])
         require(low < kink < high, f"a tree cuts entry {entry} of {name}, in [{low}, {high}], at {kink}.")
@@ -74,8 +107,28 @@ def leaves_of(tree: dict[str, Any], network: Network, ranges: dict[str, tuple[Ar
     for start in range(0, len(paths), _LEAVES):
         some = slice(start, start + _LEAVES)
         chosen = {name: (at, *(s if s is None else s[some] for s in sides)) for name, (at, *sides) in slopes.items()}
-        found.append(_some(paths[some], multipliers[some], chosen, network, ranges))
+        leaves = _some(paths[some], multipliers[some], chosen, network, ranges)
+        over = {name: one._replace(shares=one.shares[some]) for name, one in envelopes.items()}
+        found.append(replace(leaves, envelopes=over))
     return found
+
+
+def _columns(among: Array, at: Array) -> Array:
+    order = np.argsort(among)
+    columns = order[np.searchsorted(among, at, sorter=order).clip(max=len(among) - 1)]
+    require((among[columns] == at).all(), "a tree is about neurons that have no slopes of their own.")
+    return columns
+
+
+def _envelope(at: Array, levels: Array, known: Array, a: Array, a0: Array, region: Region) -> Envelope:
+    rows = _columns(known, at)
+    a, a0 = a[rows], a0[rows]
+    g, everywhere = levels / 255 * a, np.arange(a.shape[1])
+    most = np.maximum(np.abs(region.low), np.abs(region.high))
+    size = (np.abs(a) + np.abs(g)) @ most + np.abs(a0)
+    h = np.maximum(a0 - region.least(g - a, everywhere), -region.least(g, everywhere))
+    h = h + gamma(len(most) + 16) * size * 2 + 1e-300
+    return Envelope(at, g, h, np.abs(g) @ most + np.abs(h), levels)
 
 
 def _paths(tree: dict[str, Any], network: Network) -> list[Path]:

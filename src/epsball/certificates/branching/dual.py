@@ -35,7 +35,8 @@ class Parts(NamedTuple):
     states
         (b, m) over the rectifiers of all layers: 0 free, 1 on, -1 off; 2 and -2 where it follows from a split beside.
     slopes, multipliers
-        alpha and beta, (b, m).
+        alpha and beta, (b, m). Where A is negative and there are envelopes alpha does not matter, and the same number
+        is rho, the envelope's share.
     """
 
     rows: Tensor
@@ -46,6 +47,13 @@ class Parts(NamedTuple):
     def take(self, at: Tensor | slice) -> "Parts":
         """Return some of the subproblems."""
         return Parts(*(part[at] for part in self))
+
+
+class Envelope(NamedTuple):
+    """Functions g . x + h above a layer's rectifiers over the whole domain, (m, d) and (m,)."""
+
+    g: Tensor
+    h: Tensor
 
 
 class Bound(NamedTuple):
@@ -100,6 +108,7 @@ class Dual:
         self.start = (self.chord > 0.5).to(dtype)
         widths = [len(layer) for layer in layers]
         self.slices = [slice(sum(widths[:k]), sum(widths[: k + 1])) for k in range(len(widths))]
+        self.envelopes: list[Envelope | None] = [None] * len(layers)
         self.passes = 0
 
     @property
@@ -113,52 +122,75 @@ class Dual:
         nothing = torch.zeros(shape, dtype=self.dtype)
         return Parts(rows, torch.zeros(shape, dtype=torch.int8), self.start.expand(shape).clone(), nothing)
 
-    def bound(self, parts: Parts) -> Bound:
-        """Return the bounds of subproblems."""
+    def linear(self, parts: Parts) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return value + rows . x, (b,) and (b, d), below the functions, and the coefficients A_k on the way."""
         self.passes += len(parts.rows)
-        free, on = parts.states == 0, (parts.states > 0).to(self.dtype)
-        lower = torch.where(free, parts.slopes, on)
-        upper = torch.where(free, self.chord, on)
-        intercept = torch.where(free, self.intercept, 0.0)
+        lower, upper, intercept = self._lines(parts)
         pull = parts.states.clamp(-1, 1).to(self.dtype) * parts.multipliers
         value = self.functions.constant[parts.rows]
         over_input = self.functions.over_input[parts.rows]
         over = [part[parts.rows] for part in self.functions.over_layers]
         for k in range(len(self.layers) - 1, -1, -1):
-            layer, at = self.layers[k], self.slices[k]
+            layer, at, envelope = self.layers[k], self.slices[k], self.envelopes[k]
             above, below = over[k].clamp(min=0), over[k].clamp(max=0)
-            values = torch.addcmul(above * lower[:, at], below, upper[:, at]).sub_(pull[:, at])
+            if envelope is not None:
+                shared = below * (parts.slopes[:, at] * (parts.states[:, at] == 0))
+                below = below - shared
+                value = value + shared @ envelope.h
+                over_input = over_input + shared @ envelope.g
+            values = torch.addcmul(above * lower[:, at], below, upper[:, at]) - pull[:, at]
             value = value + (below * intercept[:, at]).sum(dim=1) + values @ layer.constant
             over_input = over_input + values @ layer.over_input
             for j in range(k):
                 over[j] = over[j] + values @ layer.over_layers[j]
+        return value, over_input, over
+
+    def bound(self, parts: Parts) -> Bound:
+        """Return the bounds of subproblems."""
+        value, over_input, over = self.linear(parts)
         least, point = self.region.least(over_input)
         none = value.new_zeros(len(value), 0)
         return Bound(value + least, torch.cat([none, *over], dim=1), point)
 
-    def inputs(self, parts: Parts, bound: Bound) -> tuple[Tensor, Tensor]:
-        """Return z and the relaxed r of each rectifier, (b, m), where the bound is attained."""
+    def inputs(self, parts: Parts, bound: Bound) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where the bound is attained z and the relaxed r of each rectifier, and the slope of r in `slopes`.
+
+        Each is (b, m). The last is z below the rectifier, and above it what an envelope exceeds the chord by.
+        """
         self.passes += len(parts.rows)
-        free, on = parts.states == 0, (parts.states > 0).to(self.dtype)
-        lower = torch.where(free, parts.slopes, on)
-        upper = torch.where(free, self.chord, on)
-        intercept = torch.where(free, self.intercept, 0.0)
-        z, r = torch.zeros_like(upper), torch.zeros_like(upper)
+        lower, upper, intercept = self._lines(parts)
+        z, r, rise = torch.zeros_like(upper), torch.zeros_like(upper), torch.zeros_like(upper)
         for k, at in enumerate(self.slices):
-            layer = self.layers[k]
+            layer, envelope = self.layers[k], self.envelopes[k]
             taken = bound.point @ layer.over_input.T + layer.constant
             for j, before in enumerate(self.slices[:k]):
                 taken = taken + r[:, before] @ layer.over_layers[j].T
             z[:, at] = taken
             positive = bound.coefficients[:, at] >= 0
             line = torch.addcmul(intercept[:, at], upper[:, at], taken)
+            free = parts.states[:, at] == 0
+            over = torch.zeros_like(line)
+            if envelope is not None:
+                over = bound.point @ envelope.g.T + envelope.h - line
+                line = line + parts.slopes[:, at] * over * free
             r[:, at] = torch.where(positive, lower[:, at] * taken, line)
-        return z, r
+            rise[:, at] = torch.where(positive, taken, over) * free
+        return z, r, rise
+
+    def _lines(self, parts: Parts) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the slopes below and above each rectifier and the intercepts above, (b, m)."""
+        free, on = parts.states == 0, (parts.states > 0).to(self.dtype)
+        return (
+            torch.where(free, parts.slopes, on),
+            torch.where(free, self.chord, on),
+            torch.where(free, self.intercept, 0.0),
+        )
 
     def ascend(self, parts: Parts, schedule: Schedule) -> tuple[Parts, Bound]:
         """Return subproblems with the best slopes and multipliers met, and their bounds.
 
-        The gradient is exact: where the relaxation is least, d alpha = max(A, 0) z and d beta = -sign z.
+        The gradient is exact: where the relaxation is least, d alpha = max(A, 0) z, d beta = -sign z, and
+        d rho = min(A, 0) (envelope - chord).
         """
         sign = parts.states.clamp(-1, 1).to(self.dtype)
         own = (parts.states.abs() == 1).to(self.dtype)
@@ -170,10 +202,11 @@ class Dual:
         unit = size + 0.05 * size.amax(dim=1, keepdim=True) if size.shape[1] else size
         for step in range(schedule.steps):
             now = Parts(parts.rows, parts.states, slopes, multipliers)
-            z, _ = self.inputs(now, bound)
+            z, _, rise = self.inputs(now, bound)
             shrunk = schedule.decay**step
-            rise = bound.coefficients.clamp(min=0) * z * (parts.states == 0)
-            slopes.add_(_adam(rise, moments[:2], step), alpha=schedule.slope_step * shrunk).clamp_(0.0, 1.0)
+            slopes.add_(_adam(bound.coefficients * rise, moments[:2], step), alpha=schedule.slope_step * shrunk).clamp_(
+                0.0, 1.0
+            )
             if schedule.multiplier_step:
                 moved = _adam(-sign * own * z, moments[2:], step)
                 multipliers.add_(moved * unit, alpha=schedule.multiplier_step * shrunk).clamp_(min=0.0)

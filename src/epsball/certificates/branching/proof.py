@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY64
+from epsball.certificates.branching.envelopes import ProvedEnvelope
 from epsball.certificates.branching.kinks import Pieces, is_bent, pieces
 from epsball.certificates.branching.tree import Slopes, Step
 from epsball.certificates.curves import LinearRelaxation
@@ -20,6 +21,7 @@ from epsball.certificates.linear.sweep import Sweep, carried_over, carried_to_in
 from epsball.certificates.propagation import Propagation
 from epsball.certificates.rules.pointwise import carried
 from epsball.certificates.tensors import flat, rowwise_dot, split
+from epsball.graph import Node
 
 _ROUNDINGS = 2.0**-49
 """Covers the few roundings of a piecewise linear f and of s z, and of their difference."""
@@ -39,18 +41,31 @@ class _Lines:
 
 
 def leaf_bounds(
-    bounds: Propagation, rows: Tensor, paths: Sequence[Sequence[Step]], slopes: Mapping[str, Slopes]
+    bounds: Propagation,
+    rows: Tensor,
+    paths: Sequence[Sequence[Step]],
+    slopes: Mapping[str, Slopes],
+    envelopes: Mapping[str, ProvedEnvelope],
 ) -> Tensor:
-    """Return lower bounds, (L,), of rows (L, classes) over the parts of one example's domain that paths lead to."""
+    """Return lower bounds, (L,), of rows (L, classes) over the parts of one example's domain that paths lead to.
+
+    Where a node has envelopes, a lower slope is also the share of the envelope above.
+    """
     found = []
     for start in range(0, len(rows), _LEAVES):
         some = slice(start, start + _LEAVES)
         part = {name: slope.take(some) for name, slope in slopes.items()}
-        found.append(_swept(bounds, rows[some], paths[some], part))
+        found.append(_swept(bounds, rows[some], paths[some], part, envelopes))
     return torch.cat(found)
 
 
-def _swept(bounds: Propagation, rows: Tensor, paths: Sequence[Sequence[Step]], slopes: Mapping[str, Slopes]) -> Tensor:
+def _swept(
+    bounds: Propagation,
+    rows: Tensor,
+    paths: Sequence[Sequence[Step]],
+    slopes: Mapping[str, Slopes],
+    envelopes: Mapping[str, ProvedEnvelope],
+) -> Tensor:
     graph = bounds.graph
     state = Sweep.of(bounds, graph.output, Coefficients(rows.unsqueeze(0)))
     for node in reversed(graph.nodes):
@@ -60,11 +75,34 @@ def _swept(bounds: Propagation, rows: Tensor, paths: Sequence[Sequence[Step]], s
             continue
         taken = Coefficients(state.pending.pop(node.name).dense(node.shape))
         state.charge(taken, bounds.rounding[node.name])
+        if node.name in envelopes:
+            taken = _without_shares(state, node, taken, slopes[node.name], envelopes[node.name])
         around = _lines(bounds, node.name, paths, slopes.get(node.name))
         values, constant = carried(around.lines, taken.values)
         state.add(constant + around.push, _doubt(around.lines, taken.values) + around.push_error)
         state.pend(node.inputs[0], Coefficients(values - around.pull))
     return carried_to_input(state)[0]
+
+
+def _without_shares(
+    state: Sweep, node: Node, rows: Coefficients, slopes: Slopes, envelope: ProvedEnvelope
+) -> Coefficients:
+    """Carry the envelopes' shares of negative coefficients to the input; return the rows that are left.
+
+    A . y >= (A - B) . y + B . (G x + h) for any B <= 0, here rho min(A, 0). A - B is rounded once, which what is
+    charged at the node covers.
+    """
+    values = flat(rows.values, 2)[0].clone()
+    columns = torch.searchsorted(slopes.places, envelope.places)
+    shares = slopes.lower[:, columns].double().clamp(0.0, 1.0)
+    shared = values[:, envelope.places].clamp(max=0) * shares
+    values[:, envelope.places] -= shared
+    over_input, constant = shared @ envelope.g, shared @ envelope.h
+    gamma = BINARY64.gamma(len(envelope.places) + 8)
+    state.add(constant.unsqueeze(0), gamma * (shared.abs() @ envelope.size).unsqueeze(0))
+    source = state.bounds.graph.input
+    state.pend(source.name, Coefficients(over_input.view(1, -1, *source.shape)))
+    return Coefficients(values.view(rows.values.shape))
 
 
 def _doubt(lines: LinearRelaxation, rows: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ CLIMB = Schedule(4, 0.1, 0.1)
 _CANDIDATES = 3
 """Rectifiers that each of the two scores proposes."""
 
-_PARTS = 96
+PARTS_AT_ONCE = 96
 """Parts that are split together."""
 
 _ALLOWANCE = 1.5
@@ -54,7 +54,7 @@ class Part:
     states, slopes, multipliers
         (m,): as in `Parts`; slopes in float16.
     relevant
-        Where a slope matters: the coefficient is positive.
+        Where a slope matters: the coefficient is positive, or there is an envelope.
     candidates
         Rectifiers to split next.
     point
@@ -107,7 +107,7 @@ class Limits:
     parts: int | None = None
     passes: int | None = None
     deadline: float | None = None
-    at_once: int = _PARTS
+    at_once: int = PARTS_AT_ONCE
     gap: float | None = None
 
     def reached(self, parts: int, passes: int) -> Ending | None:
@@ -138,14 +138,10 @@ class Search:
         The rows over the reduced network.
     prove, exact, margins
         The proof of leaves, the optimum of parts without a free rectifier, and the network itself.
-    limits
-        When it stops.
     """
 
-    def __init__(
-        self, dual: Dual, layers: Sequence[Layer], *, prove: Prove, exact: Exact, margins: Margins, limits: Limits
-    ) -> None:
-        self.dual, self.prove, self.exact, self.margins, self.limits = dual, prove, exact, margins, limits
+    def __init__(self, dual: Dual, layers: Sequence[Layer], *, prove: Prove, exact: Exact, margins: Margins) -> None:
+        self.dual, self.prove, self.exact, self.margins, self.limits = dual, prove, exact, margins, Limits()
         self.trees: dict[int, RowTree] = {}
         self.bounded = 0
         self.ending: Ending = "proved"
@@ -156,9 +152,13 @@ class Search:
         self._closing: list[Part] = []
         self._pushed = 0
         self._on_too, self._off_too = _following(layers)
+        self._shared = torch.cat(
+            [torch.full((len(one),), over is not None) for one, over in zip(layers, dual.envelopes, strict=True)]
+        )
 
-    def start(self, rows: Sequence[int], parts: Parts, bound: Bound) -> None:
+    def start(self, rows: Sequence[int], parts: Parts, bound: Bound, limits: Limits) -> None:
         """Begin with the whole domain for some rows, whose bounds are given; the proofs there set the rows' goals."""
+        self.limits = limits
         scores = self._candidates(parts, bound)
         self.trees = {row: RowTree() for row in rows}
         self._levels = dict.fromkeys(rows, 0.0 if self.limits.gap is None else math.inf)
@@ -187,11 +187,15 @@ class Search:
         """The parts that are not closed."""
         return [part for _, _, part in self._open] + self._closing
 
-    def lower_bounds(self) -> dict[int, float]:
-        """Return what is proved of each row: by its leaves, and by what is open as far as a proof of that is cheap."""
+    def proved(self, row: int) -> bool:
+        """Return whether every part of a row is a leaf."""
+        return all(part.row != row for part in self.open)
+
+    def lower_bounds(self, *, with_open: bool) -> dict[int, float]:
+        """Return what is proved of each row: at its root, by its leaves, and by open parts if they are few."""
         found = {row: min((v for _, v in tree.leaves.values()), default=math.inf) for row, tree in self.trees.items()}
         left = self.open
-        proved = self.prove(left).tolist() if left and len(left) <= _PROVED_OPEN else [-math.inf] * len(left)
+        proved = self.prove(left).tolist() if with_open and 0 < len(left) <= _PROVED_OPEN else [-math.inf] * len(left)
         for part, value in zip(left, proved, strict=True):
             found[part.row] = min(found[part.row], value)
         # A row's tree is no proof while it is open, so that its bound at the root may stand beside it.
@@ -279,7 +283,7 @@ class Search:
             states=parts.states[at],
             slopes=parts.slopes[at].half(),
             multipliers=parts.multipliers[at],
-            relevant=bound.coefficients[at] > 0,
+            relevant=(bound.coefficients[at] > 0) | self._shared,
             candidates=scores[at],
             point=bound.point[at],
         )
@@ -287,7 +291,7 @@ class Search:
     def _candidates(self, parts: Parts, bound: Bound) -> Tensor:
         """Return rectifiers to try, (b, c): those that lose most where the bound is attained, or by their intercept."""
         free = parts.states == 0
-        z, r = self.dual.inputs(parts, bound)
+        z, r, _ = self.dual.inputs(parts, bound)
         lost = bound.coefficients.abs() * (r - z.clamp(min=0)).abs()
         room = -bound.coefficients.clamp(max=0) * self.dual.intercept
         count = min(_CANDIDATES, free.shape[1])

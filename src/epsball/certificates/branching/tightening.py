@@ -9,7 +9,7 @@ from torch import Tensor
 from epsball.certificates.box import Box
 from epsball.certificates.branching.dual import Dual, Schedule
 from epsball.certificates.branching.kinks import is_bent
-from epsball.certificates.branching.reduced import Functions, Reduced
+from epsball.certificates.branching.reduced import Functions, Layer, Reduced
 from epsball.certificates.branching.region import Region
 from epsball.certificates.linear.coefficients import Window
 from epsball.certificates.linear.refinement import neurons_to_refine, refiner
@@ -54,6 +54,7 @@ class Tightened:
         self.passes = 0
         self._before = refiner(problem.max_memory, lower="every")
         self._known: dict[str, tuple[dict[int, int], Functions]] = {}
+        self._upper: dict[str, dict[int, Tensor]] = {}
         self._reduced: Reduced | None = None
         self.bounds = problem.propagate(refine=self._refine)
 
@@ -63,6 +64,13 @@ class Tightened:
         if self._reduced is None:
             self._reduced = Reduced(bounds=self.bounds)
         return self._reduced
+
+    def upper_slopes(self, layer: Layer) -> Tensor | None:
+        """Return the slopes that bound a layer's neurons from above, (m, m before), or None where they have none."""
+        rows = self._upper.get(self.bounds.graph[layer.node].inputs[0], {})
+        if not all(place in rows for place in layer.places.tolist()):
+            return None
+        return torch.stack([rows[place] for place in layer.places.tolist()])
 
     def _refine(self, bounds: Propagation, node: Node) -> Box:
         if self._reduced is None:
@@ -99,6 +107,7 @@ class Tightened:
                 part = with_own_slopes(bounds, node, window, neurons, limits)
                 rows = torch.arange(done, done + len(neurons))
                 chosen = rounded(best.slopes[torch.cat([rows, count + rows])])
+                self._upper.setdefault(node.name, {}).update(zip(neurons.tolist(), chosen[len(neurons) :], strict=True))
                 yield part.having(self._spread(part, dual, chosen, bounds))
                 done += len(neurons)
 

@@ -1,7 +1,7 @@
 """`Tree`: the proof of one row by splits, and `Leaf`: what the bound of one part of the domain stands on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -72,6 +72,20 @@ class Slopes:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Taus:
+    """The envelopes above a bent node's rectifiers, as shares of the function above what each takes.
+
+    Parameters
+    ----------
+    places, levels
+        Entries of the node, (m,), and by them and by entry of the input the share, in 255ths, (m, d), uint8.
+    """
+
+    places: Tensor
+    levels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Tree:
     """A proof of one row in preorder: inner nodes are splits, the part z <= kink first, and None is a leaf.
 
@@ -85,9 +99,12 @@ class Tree:
         For each leaf, in their order, the constraints on the way to it.
     slopes
         By node the slopes of the leaves.
+    taus
+        By node the envelopes, of which a leaf's lower slopes are the shares too.
     """
 
     row: int
     shape: Sequence[Split | None]
     paths: Sequence[Sequence[Step]]
     slopes: Mapping[str, Slopes]
+    taus: Mapping[str, Taus] = field(default_factory=dict)
