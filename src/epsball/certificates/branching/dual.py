@@ -204,9 +204,8 @@ class Dual:
             now = Parts(parts.rows, parts.states, slopes, multipliers)
             z, _, rise = self.inputs(now, bound)
             shrunk = schedule.decay**step
-            slopes.add_(_adam(bound.coefficients * rise, moments[:2], step), alpha=schedule.slope_step * shrunk).clamp_(
-                0.0, 1.0
-            )
+            moved = _adam(bound.coefficients * rise, moments[:2], step)
+            slopes.add_(moved, alpha=schedule.slope_step * shrunk).clamp_(0.0, 1.0)
             if schedule.multiplier_step:
                 moved = _adam(-sign * own * z, moments[2:], step)
                 multipliers.add_(moved * unit, alpha=schedule.multiplier_step * shrunk).clamp_(min=0.0)

@@ -68,7 +68,7 @@ def searched_above(tightened: Tightened) -> list[Above | None]:
 
 
 def chosen_taus(
-    dual: Dual, above: Sequence[Above | None], parts: Parts, layers: Sequence[Layer]
+    dual: Dual, above: Sequence[Above | None], parts: Parts, layers: Sequence[Layer], goal: float
 ) -> tuple[dict[str, Taus], Tensor]:
     """Return the taus that are best for a row over the whole domain, and the slopes and shares there, (1, m).
 
@@ -80,6 +80,8 @@ def chosen_taus(
         The whole domain for the row, with slopes to begin with.
     layers
         The layers.
+    goal
+        The value above which nothing better is looked for.
     """
     given = [None if one is None else Above(one.a.to(dual.dtype), one.a0.to(dual.dtype)) for one in above]
     coefficients = dual.bound(parts).coefficients
@@ -100,7 +102,7 @@ def chosen_taus(
         bound = (value + dual.region.least(over_input)[0]).sum()
         if bound.item() > best:
             best, kept = bound.item(), [leaf.detach().clone() for leaf in leaves]
-        if step == _STEPS:
+        if step == _STEPS or best > goal:
             break
         adam.param_groups[0]["lr"] = _STEP * _DECAY**step
         adam.zero_grad()

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.dual import Dual, Schedule
+from epsball.certificates.branching.dual import Dual, Parts, Schedule
 from epsball.certificates.branching.envelopes import (
+    Above,
     ProvedEnvelope,
     chosen_taus,
     is_plain,
@@ -89,11 +90,21 @@ class Example:
             row = int(lacking[at])
             if first.proved(row) or self.ending not in ("proved", "parts"):
                 continue
-            self._search_with_envelopes(row, whole.take(slice(at, at + 1)), above, known, limits)
+            goal = 2 * (float(bound.value[at]) - first.roots[row])
+            self._search_with_envelopes(row, whole.take(slice(at, at + 1)), above, known, goal, limits)
 
-    def _search_with_envelopes(self, row: int, whole, above, known, limits: Limits) -> None:
+    def _search_with_envelopes(
+        self,
+        row: int,
+        whole: Parts,
+        above: Sequence[Above | None],
+        known: Mapping[str, tuple[Tensor, Above]],
+        goal: float,
+        limits: Limits,
+    ) -> None:
+        """Search a row whose root's multipliers are given, with envelopes made of functions above the rectifiers."""
         dual = Dual(self.layers, self.functions, self.region, self.dtype)
-        taus, slopes = chosen_taus(dual, above, whole, self.layers)
+        taus, slopes = chosen_taus(dual, above, whole, self.layers, goal)
         self._envelopes = proved_envelopes(self.tightened.bounds, known, taus)
         whole, bound = dual.ascend(whole._replace(slopes=slopes), ROOT)
         search = self._search(dual)
@@ -110,7 +121,7 @@ class Example:
     def _search(self, dual: Dual) -> Search:
         return Search(dual, self.layers, prove=self.proved, exact=self.optimum, margins=self.margins)
 
-    def _above(self):
+    def _above(self) -> list[Above | None] | None:
         """Return functions above the rectifiers of every layer, or None if no layer has any."""
         found = [
             above if is_plain(self.tightened.bounds, layer.node) else None

@@ -147,7 +147,7 @@ class Search:
         self.ending: Ending = "proved"
         self.witness: Tensor | None = None
         self._levels: dict[int, float] = {}
-        self._roots: dict[int, float] = {}
+        self.roots: dict[int, float] = {}
         self._open: list[tuple[float, int, Part]] = []
         self._closing: list[Part] = []
         self._pushed = 0
@@ -164,7 +164,7 @@ class Search:
         self._levels = dict.fromkeys(rows, 0.0 if self.limits.gap is None else math.inf)
         self._look(bound.point)
         self._closing = [self._part(row, 0, -math.inf, (), parts, bound, scores, at) for at, row in enumerate(rows)]
-        self._roots = dict(zip(rows, self._close(), strict=True))
+        self.roots = dict(zip(rows, self._close(), strict=True))
 
     def run(self) -> None:
         """Split until every part is closed, a row has failed, or a limit is reached."""
@@ -200,7 +200,7 @@ class Search:
             found[part.row] = min(found[part.row], value)
         # A row's tree is no proof while it is open, so that its bound at the root may stand beside it.
         rows = {part.row for part in left}
-        return {row: max(value, self._roots[row]) if row in rows else value for row, value in found.items()}
+        return {row: max(value, self.roots[row]) if row in rows else value for row, value in found.items()}
 
     def _file(self, part: Part) -> None:
         """Put a part where it belongs: to those that are to be proved, or to be split."""
