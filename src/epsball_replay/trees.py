@@ -6,22 +6,20 @@ whose z is one float. Within a leaf every node that takes a cut value has lines 
 sign (z - kink) >= 0 for each cut, which may be subtracted from a row times a multiplier that is not negative.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from epsball_replay import lines
-from epsball_replay.arithmetic import gamma
 from epsball_replay.files import numbers, places
 from epsball_replay.network import Array, Network, Node, require
-from epsball_replay.region import Region
 
 DEEPEST, _LARGEST, _LEAVES = 2**12, 2**20, 32
 
-Path = tuple[tuple[str, int, int, float], ...]
-"""The constraints of a leaf: node, entry, sign and kink."""
+Path = tuple[tuple[str, int, float, int], ...]
+"""The constraints of a leaf: node, entry, kink and sign."""
 
 
 class Lines(NamedTuple):
@@ -37,18 +35,8 @@ class Lines(NamedTuple):
     high: Array
 
 
-class Envelope(NamedTuple):
-    """Functions g . x + h above ReLUs at some entries, |g| . |x| + |h| at most, and their shares, (leaves, m).
-
-    For z <= a . x + a0 and any g, h = max(a0 + max (a - g) . x, max -g . x) is enough. A share of a negative
-    coefficient goes through the envelope, the rest through the line above.
-    """
-
-    at: Array
-    g: Array
-    h: Array
-    size: Array
-    shares: Array
+Envelope = tuple[Array, Array, Array]
+"""Functions g . x + h above the entries of a ReLU that its lines are at: g, h, and |g| . |x| + |h| at most."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class Leaves:
     push, size
         For each leaf the sum of sign multiplier kink, and of its magnitudes.
     envelopes
-        By ReLU the envelopes above it.
+        By ReLU the envelopes above it, and each leaf's shares: those of a negative coefficient that go through them.
     """
 
     count: int
@@ -74,61 +62,34 @@ class Leaves:
     pulls: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     push: Any = 0.0
     size: Any = 0.0
-    envelopes: dict[str, Envelope] = field(default_factory=dict)
+    envelopes: dict[str, tuple[Envelope, Array]] = field(default_factory=dict)
 
 
-Above = Callable[[Node], tuple[Array, Array, Array]]
-"""Entries of a node's value, and functions a . x + a0 above them: (m,), (m, d) and (m,)."""
+Ranges = dict[str, tuple[Array, Array]]
+Envelopes = Callable[[Node, Array, Array], Envelope]
+"""Given a ReLU, entries of it and their levels."""
 
 
-def leaves_of(
-    tree: dict[str, Any], network: Network, ranges: dict[str, tuple[Array, Array]], region: Region, above: Above
-) -> list[Leaves]:
-    """Return all leaves of a tree, some at a time, given bounds of every node on the ball."""
+def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, envelope: Envelopes) -> Iterator[Leaves]:
+    """Yield all leaves of a tree, some at a time, given bounds of every node on the ball."""
     paths = _paths(tree, network)
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
     require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    multipliers, slopes, envelopes = np.split(given, ends[:-1]), {}, {}
+    multipliers, slopes, over = np.split(given, ends[:-1]), {}, {}
     for name, part in tree["slopes"].items():
-        at = places(part["at"], name, network)
-        sides = (part["lower"], part["upper"])
+        at, sides = places(part["at"], name, network), (part["lower"], part["upper"])
         slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(len(paths), len(at)) for s in sides)
-    for name, part in tree["envelopes"].items():
-        at, node = places(part["at"], name, network), network.nodes[name]
-        plain = node.attributes.get("function") == "relu" and np.isin(at, slopes[name][0]).all()
-        require(plain, f"node {name}, or some entry of it, has no envelopes.")
-        levels = numbers(part["levels"], "u1").reshape(len(at), -1)
-        shares = slopes[name][1][:, _columns(slopes[name][0], at)].clip(0, 1).astype(float)
-        envelopes[name] = _envelope(at, levels, *above(network.nodes[node.inputs[0]]), region)._replace(shares=shares)
-    for name, entry, _, kink in {cut for path in paths for cut in path}:
+    for name, text in tree["envelopes"].items():
+        levels = numbers(text, "u1").reshape(len(slopes[name][0]), network.input.size)
+        over[name] = envelope(network.nodes[name], slopes[name][0], levels)
+    for name, entry, kink, _ in {cut for path in paths for cut in path}:
         low, high = (side[entry] for side in ranges[name])
         require(low < kink < high, f"a tree cuts entry {entry} of {name}, in [{low}, {high}], at {kink}.")
-    found = []
     for start in range(0, len(paths), _LEAVES):
         some = slice(start, start + _LEAVES)
         chosen = {name: (at, *(s if s is None else s[some] for s in sides)) for name, (at, *sides) in slopes.items()}
-        leaves = _some(paths[some], multipliers[some], chosen, network, ranges)
-        over = {name: one._replace(shares=one.shares[some]) for name, one in envelopes.items()}
-        found.append(replace(leaves, envelopes=over))
-    return found
-
-
-def _columns(among: Array, at: Array) -> Array:
-    order = np.argsort(among)
-    columns = order[np.searchsorted(among, at, sorter=order).clip(max=len(among) - 1)]
-    require((among[columns] == at).all(), "a tree is about neurons that have no slopes of their own.")
-    return columns
-
-
-def _envelope(at: Array, levels: Array, known: Array, a: Array, a0: Array, region: Region) -> Envelope:
-    rows = _columns(known, at)
-    a, a0 = a[rows], a0[rows]
-    g, everywhere = levels / 255 * a, np.arange(a.shape[1])
-    most = np.maximum(np.abs(region.low), np.abs(region.high))
-    size = (np.abs(a) + np.abs(g)) @ most + np.abs(a0)
-    h = np.maximum(a0 - region.least(g - a, everywhere), -region.least(g, everywhere))
-    h = h + gamma(len(most) + 16) * size * 2 + 1e-300
-    return Envelope(at, g, h, np.abs(g) @ most + np.abs(h), levels)
+        shares = {name: (one, chosen[name][1].astype(float).clip(0, 1)) for name, one in over.items()}
+        yield replace(_some(paths[some], multipliers[some], chosen, network, ranges), envelopes=shares)
 
 
 def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
@@ -143,15 +104,13 @@ def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
             continue
         known = 0 <= number < len(names) and 0 <= entry < network.nodes[names[number]].size
         require(known and len(path) < DEEPEST, "a tree cuts what does not exist, or too often.")
-        kink = next(kinks)
-        left += [(*path, (names[number], entry, sign, kink)) for sign in (1, -1)]
+        cut = names[number], entry, next(kinks)
+        left += [(*path, (*cut, sign)) for sign in (1, -1)]
     require(not left and next(kinks, None) is None, "a tree lacks a part, or has a kink too many.")
     return paths
 
 
-def _some(
-    paths: list[Path], multipliers: list[Array], slopes: dict[str, Any], network: Network, ranges: dict[str, Any]
-) -> Leaves:
+def _some(paths: list[Path], betas: list[Array], slopes: Any, network: Network, ranges: Ranges) -> Leaves:
     n, cuts = len(paths), {(name, entry) for path in paths for name, entry, _, _ in path}
     sources = {name for name, _ in cuts} | {network.nodes[name].inputs[0] for name in slopes}
     ends = {name: [np.tile(side, (n, 1)) for side in ranges[name]] for name in sources}
@@ -159,12 +118,11 @@ def _some(
     pulls = {name: (entries, np.zeros((n, len(entries)))) for name, entries in at.items() if len(entries)}
     push, size = np.zeros(n), np.zeros(n)
     for leaf, path in enumerate(paths):
-        for (name, entry, sign, kink), beta in zip(path, multipliers[leaf], strict=True):
-            side = ends[name][0 if sign > 0 else 1][leaf]
-            side[entry] = max(side[entry], kink) if sign > 0 else min(side[entry], kink)
+        for (name, entry, kink, sign), beta in zip(path, betas[leaf], strict=True):
+            side, closer = (ends[name][0], max) if sign > 0 else (ends[name][1], min)
+            side[leaf, entry] = closer(side[leaf, entry], kink)
             pulls[name][1][leaf, np.searchsorted(at[name], entry)] += sign * beta
-            push[leaf] += sign * beta * kink
-            size[leaf] += beta * abs(kink)
+            push[leaf], size[leaf] = push[leaf] + sign * beta * kink, size[leaf] + beta * abs(kink)
     own = {}
     for name, (entries, below, above) in slopes.items():
         node = network.nodes[name]

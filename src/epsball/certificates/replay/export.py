@@ -194,7 +194,7 @@ def written(tree: Tree) -> WrittenTree:
         kinks=torch.tensor([split.kink for split in cuts], dtype=torch.float64),
         multipliers=torch.tensor([step.multiplier for path in tree.paths for step in path], dtype=torch.float64),
         slopes={name: (part.places, part.lower, part.upper) for name, part in tree.slopes.items()},
-        envelopes={name: (part.places, part.levels) for name, part in tree.taus.items()},
+        envelopes={name: part.levels for name, part in tree.taus.items()},
     )
 
 

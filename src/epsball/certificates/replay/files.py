@@ -58,9 +58,9 @@ class WrittenTree:
         By node places, and the slopes there of the lines below and above in each leaf, (leaves, m), where the node
         bends on what the cuts leave of its input; None, and elsewhere, is the chord.
     envelopes
-        By ReLU places among those, and levels (m, d): the function tau a . x + h lies above the ReLU, where a . x + a0
-        lies above its input by that neuron's own slopes, tau is the level over 255, and h is derived. The slopes below
-        are the shares of it, too.
+        By ReLU levels (m, d) at those places: the function tau a . x + h lies above the ReLU, where a . x + a0 lies
+        above its input by that neuron's own slopes, tau is the level over 255, and h is derived. The slopes below are
+        the shares of it, too.
     """
 
     nodes: Sequence[str]
@@ -68,7 +68,7 @@ class WrittenTree:
     kinks: Tensor
     multipliers: Tensor
     slopes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]
-    envelopes: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    envelopes: Mapping[str, Tensor] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """Return the tree as JSON's types."""
@@ -81,10 +81,7 @@ class WrittenTree:
                 name: {"at": _text(at, "<i4"), **_encoded((lower, upper), "<f2")}
                 for name, (at, lower, upper) in self.slopes.items()
             },
-            "envelopes": {
-                name: {"at": _text(at, "<i4"), "levels": _text(levels, "u1")}
-                for name, (at, levels) in self.envelopes.items()
-            },
+            "envelopes": {name: _text(levels, "u1") for name, levels in self.envelopes.items()},
         }
 
 
