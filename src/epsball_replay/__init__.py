@@ -94,13 +94,8 @@ def replay(
     except Exception as error:  # Whatever fails in a file from anywhere, the certificate is not accepted.
         raise ReplayError(f"{path} cannot be replayed ({type(error).__name__}: {error}).") from error
     accepted = all(derived[j] >= claim for j, claim in certificate.claims.items())
+    stable = accepted and min(certificate.claims.values()) > 0
+    said = {name: getattr(certificate, name) for name in ("predicted", "claims", "semantics", "assumptions")}
     return Verdict(
-        accepted=accepted,
-        stable=accepted and min(certificate.claims.values()) > 0,
-        predicted=certificate.predicted,
-        claims=certificate.claims,
-        derived=derived,
-        semantics=certificate.semantics,
-        assumptions=certificate.assumptions,
-        fingerprint=certificate.network.fingerprint,
+        accepted=accepted, stable=stable, derived=derived, fingerprint=certificate.network.fingerprint, **said
     )

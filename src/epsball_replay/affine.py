@@ -102,10 +102,6 @@ def _constant(node: Node, network: Network) -> Step:
     return _step(node, [], network.parameter(node.attributes["parameter"], node.shape), extra=None)
 
 
-def _reshaped(z: Array, _: Node, options: dict[str, Any]) -> Array:
-    return z.reshape(options["shape"])
-
-
 def _expanded(z: Array, node: Node, options: dict[str, Any]) -> Array:
     require(z.ndim == len(options["shape"]), f"{node.name} expands to another rank.")
     return np.broadcast_to(z, options["shape"])
@@ -180,10 +176,6 @@ def _windows(z: Array, places: tuple[int, ...], options: dict[str, Any]) -> Arra
         z = np.append(z, np.full((*z.shape[:-1], 1), -1), axis=-1)[..., np.where((at < 0) | (at >= wide), wide, at)]
         z = np.moveaxis(z, -2, axis)
     return z
-
-
-def _total(node: Node, _: Network, z: Array) -> Step:
-    return _step(node, [matrix(pooled(node, z), 1.0, z.size)], extra=2)
 
 
 def _mean(node: Node, z: Array, size: Array) -> Step:
@@ -261,21 +253,17 @@ def _columns(channels: Array, node: Node) -> Array:
 
 
 _MOVES: dict[str, Callable[[Array, Node, dict[str, Any]], Array]] = {
-    "Reshape": _reshaped,
-    "Permute": lambda z, _, options: z.transpose(options["axes"]),
     "Expand": _expanded,
-    "Gather": lambda z, _, options: z.take(options["index"], axis=options["axis"]),
     "Slice": _sliced,
     "Pad": _padded,
 }
+_MOVES["Reshape"] = lambda z, _, options: z.reshape(options["shape"])
+_MOVES["Permute"] = lambda z, _, options: z.transpose(options["axes"])
+_MOVES["Gather"] = lambda z, _, options: z.take(options["index"], axis=options["axis"])
 _MEANS = ("Mean", "AveragePool", "AdaptiveAveragePool")
-_BUILD: dict[str, Callable[..., Step]] = {
-    "Constant": _constant,
-    "negative": lambda node, _, z: _signed(node, (z, -1.0), extra=None),
-    "Add": lambda node, _, a, b: _signed(node, (a, 1.0), (b, 1.0), extra=0),
-    "Subtract": lambda node, _, a, b: _signed(node, (a, 1.0), (b, -1.0), extra=0),
-    "Sum": _total,
-    "Concatenate": _concatenated,
-    "Linear": _linear,
-    "Convolution": _convolution,
-}
+_BUILD: dict[str, Callable[..., Step]] = {"Constant": _constant, "Concatenate": _concatenated, "Linear": _linear}
+_BUILD["Convolution"] = _convolution
+_BUILD["Sum"] = lambda node, _, z: _step(node, [matrix(pooled(node, z), 1.0, z.size)], extra=2)
+_BUILD["negative"] = lambda node, _, z: _signed(node, (z, -1.0), extra=None)
+_BUILD["Add"] = lambda node, _, a, b: _signed(node, (a, 1.0), (b, 1.0), extra=0)
+_BUILD["Subtract"] = lambda node, _, a, b: _signed(node, (a, 1.0), (b, -1.0), extra=0)

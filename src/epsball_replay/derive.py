@@ -26,6 +26,7 @@ from epsball_replay.files import Certificate, Slopes
 from epsball_replay.network import Array, Node, require
 from epsball_replay.region import Region
 from epsball_replay.step import SMALLEST, Step, joined, through
+from epsball_replay.trees import DEEPEST, Envelope, Leaves, Lines, leaves_of
 
 _ROWS = 64
 
@@ -33,8 +34,10 @@ Progress = Callable[[int, int], None]
 """Called with how many entries of all are bounded."""
 Steps = dict[str, tuple[Step, Array]]
 """By node the step through it, and what it loses entry by entry."""
-Own = dict[str, tuple[Array, Array]]
-"""Lower slopes of each row's own: by node places and the slopes there, (rows, places)."""
+Rows = tuple[Array, Array]
+"""Entries of a node, and rows of coefficients there."""
+Own = dict[str, Lines]
+"""By node the lines of each row's own."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,17 @@ class Derivation:
             self._visit(node, done)
             done += node.size
             self.progress(done, self.entries)
-        others = sorted(self.certificate.claims)
-        rows = np.zeros((len(others), self.network.output.size))
+        others, output = sorted(self.certificate.claims), self.network.output
+        rows, classes = np.zeros((len(others), output.size)), np.arange(output.size)
         rows[:, self.certificate.predicted] = 1
         rows[np.arange(len(others)), others] = -1
-        classes = np.arange(self.network.output.size)
-        bounds = self._backward(self.network.output, classes, rows, Choice(self.certificate.final_slopes), {})
+        choice = Choice(self.certificate.final_slopes)
+        bounds = self._backward(output, classes, rows, choice, Leaves(len(rows)))
+        for j, tree in self.certificate.trees.items():
+            at, parts = others.index(j), leaves_of(tree, self.network, self.ranges, self._envelope)
+            row = rows[at : at + 1]
+            found = [self._backward(output, classes, row.repeat(part.count, axis=0), choice, part) for part in parts]
+            bounds[at] = max(bounds[at], np.concatenate(found).min())
         if self.float32:
             # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
             bounds = np.nextafter(bounds - 8 * SMALLEST, -np.inf)
@@ -111,8 +119,9 @@ class Derivation:
         return np.where(slack > 0, ends[0], low), np.where(slack > 0, ends[1], high)
 
     def _lines(self, node: Node, slopes: tuple[Array | None, Array | None]) -> Step:
+        known = node.kind not in ("Multiply", "Divide")
         require(
-            node.kind not in ("Multiply", "Divide"),
+            known,
             f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor "
             "must be constant on the ball. Certify without certificate files, or write the network without that node.",
         )
@@ -139,14 +148,17 @@ class Derivation:
         step = whole.at(entries)
         if known is self.affine or node.name not in own:
             return step, loss[..., entries]
-        ((name, below, above),) = step.inputs
-        at, slopes = (part[..., np.isin(own[node.name][0], entries)] for part in own[node.name])
-        places, (low, high) = np.searchsorted(entries, at), (side[at] for side in self.ranges[name])
-        below, least = (np.repeat(side, len(slopes), axis=0) for side in (below, step.below))
-        below[:, places] = slopes
-        least[:, places] = lines.intercepts(node, slopes, low, high, self.network.parameters, 1, at)
-        size = np.maximum(np.abs(least), np.abs(step.above))
-        step = replace(step, inputs=[(name, below, above)], below=least, size=size)
+        given, ((name, *slopes),) = own[node.name], step.inputs
+        inside, ends = np.isin(given.at, entries), [step.below, step.above]
+        at, low, high = given.at[inside], given.low[..., inside], given.high[..., inside]
+        for side, (sign, chosen) in enumerate(((1, given.below), (-1, given.above))):
+            if chosen is not None:
+                slopes[side], ends[side] = (np.repeat(part, len(chosen), axis=0) for part in (slopes[side], ends[side]))
+                new, columns = chosen[:, inside], np.searchsorted(entries, at)
+                slopes[side][:, columns] = new
+                ends[side][:, columns] = lines.intercepts(node, new, low, high, self.network.parameters, sign, at)
+        size = np.maximum(*map(np.abs, ends))
+        step = replace(step, inputs=[(name, *slopes)], below=ends[0], above=ends[1], size=size)
         return step, self._loss(node, step, entries)
 
     def _refined(self, node: Node, low: Array, high: Array, done: int) -> tuple[Array, Array]:
@@ -161,39 +173,86 @@ class Derivation:
             self.progress(done + node.size * number // len(blocks), self.entries)
         return low, high
 
-    def _blocks(self, node: Node, bent: Array) -> Iterator[tuple[Array, list[Choice], Own]]:
+    def _blocks(self, node: Node, bent: Array) -> Iterator[tuple[Array, list[Choice], Leaves]]:
         """Yield entries that are bounded together, the choices of slopes that are tried, and slopes of their own."""
         for block in _together(node, bent):
-            yield bent[block], self.choices, {}
+            yield bent[block], self.choices, Leaves(2 * len(block))
         for name, numbers, parts in self.certificate.own_slopes:
             for block in _together(node, numbers) if name == node.name else ():
                 rows = np.concatenate([block, len(numbers) + block])
-                yield numbers[block], self.choices[:1], {key: (at, slopes[rows]) for key, (at, slopes) in parts.items()}
+                ends = {key: self.ranges[self.network.nodes[key].inputs[0]] for key in parts}
+                own = {key: Lines(at, s[rows], None, *(e[at] for e in ends[key])) for key, (at, s) in parts.items()}
+                yield numbers[block], self.choices[:1], Leaves(len(rows), own)
 
-    def _backward(self, start: Node, entries: Array, rows: Array, choice: Choice, own: Own) -> Array:
+    def _envelope(self, node: Node, at: Array, levels: Array) -> Envelope:
+        """Return functions g . x + h above entries of a ReLU, with g = level / 255 a for a . x + a0 above its input.
+
+        For z <= a . x + a0 on the ball and any g, relu(z) <= g . x + max(a0 + max (a - g) . x, max -g . x). The row
+        that bounds a neuron from above, with slopes of its own, is such a function.
+        """
+        require(node.attributes.get("function") == "relu", f"node {node.name} is not a ReLU: it has no envelopes.")
+        source, above = self.network.nodes[node.inputs[0]], {}
+        for some, choices, leaves in self._blocks(source, np.zeros(0, dtype=int)):
+            rows = -np.tile(np.eye(len(some)), (2, 1))
+            (entries, found), value, lost = self._carried(source, (some, rows), choices[0], leaves)
+            a = np.zeros((len(rows), self.region.x.size))
+            a[:, entries] = -found
+            above |= zip(
+                some.tolist(),
+                zip(a[len(some) :], np.nextafter(lost * (1 + 2.0**-20) - value, np.inf)[len(some) :], strict=True),
+                strict=True,
+            )
+        a, a0 = (np.array(part) for part in zip(*(above[entry] for entry in at.tolist()), strict=True))
+        g, most, entries = levels / 255 * a, self.sizes[self.network.input.name], np.arange(a.shape[1])
+        h = np.maximum(a0 - self.region.least(g - a, entries), -self.region.least(g, entries))
+        h += 2 * gamma(len(most) + 16) * ((np.abs(a) + np.abs(g)) @ most + np.abs(a0)) + 1e-300
+        return g, h, np.abs(g) @ most + np.abs(h)
+
+    def _backward(self, start: Node, entries: Array, rows: Array, choice: Choice, leaves: Leaves) -> Array:
         """Return a lower bound of A . z for each row A, given at some entries of a node, rounded down."""
-        pending, value, lost = {start.name: (entries, rows)}, np.zeros(len(rows)), np.full(len(rows), self.underflow)
+        (entries, a), value, lost = self._carried(start, (entries, rows), choice, leaves)
+        value = value + self.region.least(a, entries)
+        sizes = self.sizes[self.network.input.name]
+        lost = lost + np.abs(a) @ (gamma(len(sizes) + self.more) * sizes[entries])
+        bound = np.nextafter(value - lost * (1 + 2.0**-20), -np.inf)
+        # What overflowed on the way proves nothing.
+        return np.where(np.isfinite(value) & np.isfinite(lost), bound, -np.inf)
+
+    def _carried(self, start: Node, rows: Rows, choice: Choice, leaves: Leaves) -> tuple[Rows, Array, Array]:
+        """Return rows over the input that with a value, less what is lost, are below A . z for each row A."""
+        pending, value = {start.name: rows}, np.zeros(len(rows[1])) + leaves.push
+        lost = self.underflow + gamma(DEEPEST + 8) * (np.zeros(len(value)) + leaves.size)
+        source = self.network.input.name
+
+        def add(name: str, given: Rows) -> None:
+            pending[name] = joined(pending[name], given) if name in pending else given
+
         for node in reversed(self.network.nodes.values()):
-            if node.name not in pending:
+            if node.name in leaves.pulls:
+                at, pull = leaves.pulls[node.name]
+                add(node.name, (at, -pull))
+            if node.name not in pending or node.name == source:
                 continue
             entries, a = pending.pop(node.name)
-            if node.kind == "Input":
-                value = value + self.region.least(a, entries)
-                lost = lost + np.abs(a) @ (gamma(node.size + self.more) * self.sizes[node.name][entries])
-                continue
-            step, loss = self._step(node, entries, choice, own)
+            if node.name in leaves.envelopes:
+                (g, h, size), shares = leaves.envelopes[node.name]
+                inside = np.isin(leaves.lines[node.name].at, entries)
+                columns, a = np.searchsorted(entries, leaves.lines[node.name].at[inside]), a.copy()
+                shared = np.minimum(a[:, columns], 0) * shares[:, inside]
+                a[:, columns] -= shared
+                value = value + shared @ h[inside]
+                lost = lost + np.abs(shared) @ (gamma(len(h) + self.more) * size[inside])
+                add(source, (np.arange(self.region.x.size), shared @ g[inside]))
+            step, loss = self._step(node, entries, choice, leaves.lines)
             lost = lost + (np.abs(a) * loss).sum(axis=1)
             above_0, below_0 = np.maximum(a, 0), np.minimum(a, 0)
             value = value + (above_0 * step.below + below_0 * step.above).sum(axis=1)
             for name, lower_line, upper_line in step.inputs:
                 if lower_line is upper_line:
-                    given = through(a, entries, lower_line)
+                    add(name, through(a, entries, lower_line))
                 else:
-                    given = joined(through(above_0, entries, lower_line), through(below_0, entries, upper_line))
-                pending[name] = joined(pending[name], given) if name in pending else given
-        bound = np.nextafter(value - lost * (1 + 2.0**-20), -np.inf)
-        # What overflowed on the way proves nothing.
-        return np.where(np.isfinite(value) & np.isfinite(lost), bound, -np.inf)
+                    add(name, joined(through(above_0, entries, lower_line), through(below_0, entries, upper_line)))
+        return pending.get(source, (np.zeros(0, dtype=int), np.zeros((len(value), 0)))), value, lost
 
 
 def _together(node: Node, entries: Array) -> list[Array]:

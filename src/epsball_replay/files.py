@@ -41,6 +41,8 @@ class Certificate:
     own_slopes: list[tuple[str, Array, dict[str, tuple[Array, Array]]]]
     """A node, k entries, and for their 2 k rows (lower bounds first) by node places and the slopes there, (2 k, m)."""
     final_slopes: Slopes
+    trees: dict[int, Any]
+    """By class those margins that are proved by a tree, as the file has it."""
 
 
 def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
@@ -50,7 +52,9 @@ def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
     require(len(text) <= _LARGEST_FILE, f"{path} unpacks to more than {_LARGEST_FILE} bytes.")
     data = json.loads(text, object_pairs_hook=distinct_fields)
     version, model = (data["format"], data["version"]), data["model"]
-    require(version == ("epsball-certificate", 1), f"the file is of format {version}; known is version 1.")
+    trees = data["trees"] if version == ("epsball-certificate", 2) else {}
+    known = trees or version == ("epsball-certificate", 1)
+    require(known, f"the file is of format {version}; known are version 1, and 2 with trees.")
     name = model["file"]
     beside = type(name) is str and _MODEL.fullmatch(name)
     require(beside, f"the model must lie beside the certificate as model-HASH.npz, not as {name!r}.")
@@ -70,6 +74,7 @@ def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
         slopes=[_slopes(choice, network, (1,)) for choice in data["slopes"]] or [{}],
         own_slopes=[_own_slopes(entries, network) for entries in data["own_slopes"]],
         final_slopes=_slopes(data["final_slopes"], network, (1, network.output.size - 1)),
+        trees={_class(j, network): tree for j, tree in trees.items()},
     )
     _check(certificate)
     return certificate
@@ -108,6 +113,19 @@ def _finite(array: Array) -> Array:
     return array
 
 
+def numbers(text: str, kind: str) -> Array:
+    """Return the finite numbers that a text holds, in one of numpy's formats."""
+    return _finite(np.frombuffer(base64.b64decode(text, validate=True), dtype=kind))
+
+
+def places(text: str, name: str, network: Network) -> Array:
+    """Return numbers of entries of a node."""
+    found = numbers(text, "<i4")
+    require(((found >= 0) & (found < network.nodes[name].size)).all(), f"node {name} has no such entries.")
+    require(len(set(found.tolist())) == len(found), f"entries of node {name} are named twice.")
+    return found
+
+
 def _floats(texts: list[str], size: int) -> Array:
     return _finite(np.array([float.fromhex(text) for text in texts])).reshape(size)
 
@@ -117,7 +135,7 @@ def _slopes(choice: dict[str, dict[str, str | None]], network: Network, rows: tu
         if text is None:
             return None
         size = network.nodes[name].size
-        found = _finite(np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8")).reshape(-1, size)
+        found = numbers(text, "<f8").reshape(-1, size)
         require(len(found) in rows, f"slopes of node {name} are for {len(found)} rows, not {rows}.")
         return found
 
@@ -125,18 +143,11 @@ def _slopes(choice: dict[str, dict[str, str | None]], network: Network, rows: tu
 
 
 def _own_slopes(data: dict[str, Any], network: Network) -> tuple[str, Array, dict[str, tuple[Array, Array]]]:
-    def places(text: str, name: str) -> Array:
-        found = np.frombuffer(base64.b64decode(text, validate=True), dtype="<i4")
-        require(((found >= 0) & (found < network.nodes[name].size)).all(), f"node {name} has no such entries.")
-        require(len(set(found.tolist())) == len(found), f"entries of node {name} are named twice.")
-        return found
-
-    numbers, slopes = places(data["numbers"], data["node"]), {}
+    entries, slopes = places(data["numbers"], data["node"], network), {}
     for name, part in data["slopes"].items():
-        lower = _finite(np.frombuffer(base64.b64decode(part["lower"], validate=True), dtype="<f8"))
-        at = places(part["at"], name)
-        slopes[name] = at, lower.reshape(2 * len(numbers), len(at))
-    return data["node"], numbers, slopes
+        at = places(part["at"], name, network)
+        slopes[name] = at, numbers(part["lower"], "<f8").reshape(2 * len(entries), len(at))
+    return data["node"], entries, slopes
 
 
 def _class(value: object, network: Network) -> int:

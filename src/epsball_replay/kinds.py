@@ -34,6 +34,7 @@ def _pairs(given: Any) -> bool:
 PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """The modes of padding, with the names that numpy has for them."""
 _NAME, _OPTIONAL, _FLAG = _is(str), _is(str, type(None)), _is(bool)
+_STEPS = {"stride": _wholes(1), "padding": _wholes(0), "dilation": _wholes(1), "output_padding": _wholes(0)}
 _WINDOWS = {"kernel": _wholes(1), "stride": _wholes(1), "padding": _wholes(0), "ceil_mode": _FLAG}
 
 ATTRIBUTES: dict[str, dict[str, Rule]] = {
@@ -42,25 +43,12 @@ ATTRIBUTES: dict[str, dict[str, Rule]] = {
     **{kind: {"shape": _wholes(1)} for kind in ("Reshape", "Expand")},
     "Constant": {"parameter": _NAME},
     "Linear": {"weight": _NAME, "bias": _OPTIONAL},
-    "Convolution": {
-        "weight": _NAME,
-        "bias": _OPTIONAL,
-        "groups": _whole(1),
-        "transposed": _FLAG,
-        "stride": _wholes(1),
-        "padding": _wholes(0),
-        "dilation": _wholes(1),
-        "output_padding": _wholes(0),
-    },
+    "Convolution": {"weight": _NAME, "bias": _OPTIONAL, "groups": _whole(1), "transposed": _FLAG, **_STEPS},
     "BatchNorm": {"mean": _NAME, "variance": _NAME, "weight": _OPTIONAL, "bias": _OPTIONAL, "eps": _number},
     "Elementwise": {"function": _NAME, "arguments": _arguments},
     "PReLU": {"slope": _NAME},
     "MaxPool": {**_WINDOWS, "dilation": _wholes(1)},
-    "AveragePool": {
-        **_WINDOWS,
-        "count_include_pad": _FLAG,
-        "divisor": lambda given: given is None or _whole(1)(given),
-    },
+    "AveragePool": {**_WINDOWS, "count_include_pad": _FLAG, "divisor": lambda given: given is None or _whole(1)(given)},
     "AdaptiveAveragePool": {"size": _wholes(1)},
     "Concatenate": {"axis": _whole(0)},
     "Slice": {"axis": _whole(0), "start": _whole(0), "end": _whole(0), "step": _whole(1)},

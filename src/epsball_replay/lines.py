@@ -31,7 +31,7 @@ _LEAST_ULPS = 4
 
 def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: Slopes, ulps: dict[str, Any]) -> Step:
     """Return the lines of a function of one variable for slopes below and above, None being the chord's."""
-    below, above = (np.atleast_2d(_chord(node, parameters, low, high) if side is None else side) for side in slopes)
+    below, above = (np.atleast_2d(chord(node, parameters, low, high) if side is None else side) for side in slopes)
     least = intercepts(node, below, low, high, parameters, 1)
     most = intercepts(node, above, low, high, parameters, -1)
     function = node.attributes.get("function")
@@ -110,8 +110,9 @@ def bends(node: Node, parameters: Parameters, low: Array, high: Array) -> Array:
     return np.any([(low < kink) & (kink < high) for kink in _pieces(node, parameters)[1]], axis=0)
 
 
-def _chord(node: Node, parameters: Parameters, low: Array, high: Array) -> Array:
-    first, last = (intercepts(node, np.zeros(low.shape), z, z, parameters, 1) for z in (low, high))
+def chord(node: Node, parameters: Parameters, low: Array, high: Array, entries: Any = _ALL) -> Array:
+    """Return the slope of the line through both ends of a function's graph on [low, high], nearly."""
+    first, last = (intercepts(node, np.zeros(low.shape), z, z, parameters, 1, entries) for z in (low, high))
     return np.divide(last - first, high - low, out=np.zeros(low.shape), where=high > low)
 
 

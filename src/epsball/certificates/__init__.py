@@ -18,14 +18,15 @@ on, and `LowerBounds.slopes` the lower slopes of every rectifier that was free t
 replay needs.
 
 The methods are `interval` (IBP), `lipschitz`, `crown_ibp`, `forward`, `crown`, `optimised` (alpha-CROWN),
-`wong_kolter`, `lp` and `lp_tight`, by name in `METHODS`, where what the cascade and the checker must know of each is
-entered too.
+`wong_kolter`, `lp`, `lp_tight` and `complete` (branch and bound), by name in `METHODS`, where what the cascade and the
+checker must know of each is entered too.
 
 `check_deployment` says whether a float32 claim can be made of a module on this machine at all.
 """
 
 from epsball.certificates.arithmetic import FLOAT32, PLAIN, REAL, Arithmetic, Semantics, arithmetic_of
 from epsball.certificates.box import Box
+from epsball.certificates.branching.complete import complete
 from epsball.certificates.certify import Certification, certify
 from epsball.certificates.deployment import check_deployment
 from epsball.certificates.domain import Domain
@@ -69,6 +70,7 @@ __all__ = [
     "certify",
     "chapter_criterion",
     "check_deployment",
+    "complete",
     "crown",
     "crown_ibp",
     "forward",

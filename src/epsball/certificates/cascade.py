@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
+from epsball.certificates.branching.tree import Ending
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.registry import Method
 from epsball.certificates.specification import separated
@@ -47,6 +48,8 @@ class CascadeResult:
         For each example that became stable, by number, the method that made it so.
     proofs
         What proves it, likewise.
+    endings
+        For each example that a search gave up, how it ended.
     """
 
     margins: dict[str, Tensor]
@@ -55,6 +58,7 @@ class CascadeResult:
     seconds: Tensor
     by: dict[int, str] = field(default_factory=dict)
     proofs: dict[int, Proof] = field(default_factory=dict)
+    endings: dict[int, Ending] = field(default_factory=dict)
 
     @classmethod
     def nothing(cls, n: int, names: Iterable[str]) -> "CascadeResult":
@@ -72,6 +76,7 @@ class CascadeResult:
             self.margins[name][rows] = bounds
         self.separated[rows], self.passes[rows], self.seconds[rows] = batch.separated, batch.passes, batch.seconds
         self.by |= {int(rows[at]): method for at, method in batch.by.items()}
+        self.endings |= {int(rows[at]): ending for at, ending in batch.endings.items()}
 
     def forget(self, rows: Tensor) -> None:
         """Take back what was found for some of the examples, (n,) of bool: nothing is known of them."""
@@ -93,6 +98,7 @@ def run_cascade(
     methods: Mapping[str, Method],
     *,
     budget: int | None = None,
+    cpu_seconds: float | None = None,
 ) -> CascadeResult:
     """Run the methods over a batch, each on the examples that none before it made stable.
 
@@ -107,6 +113,8 @@ def run_cascade(
     budget
         Passes an example may cost; a method that would exceed it is not run. What `optimised` spends on intermediate
         slopes is counted, but not known before.
+    cpu_seconds
+        CPU seconds that a search may take per example.
     """
     found = CascadeResult.nothing(len(problem), methods)
     boxes: Mapping[str, Box] = {}
@@ -122,9 +130,11 @@ def run_cascade(
             break
         begun = time.process_time()
         # Each method starts from scratch: the checker, told one method, could not derive what another handed on.
-        bounds = method(problem.take(rows))
+        left = None if budget is None else budget - int((found.passes[rows] + price).max())
+        bounds = method(replace(problem.take(rows), budget=left, cpu_seconds=cpu_seconds))
         stable = _note(found, name, rows, bounds, problem, predicted)
         found.passes[rows] += price
+        found.endings |= {int(rows[at]): one.ending for at, one in bounds.searched.items() if not bool(stable[at])}
         for at, more in bounds.passes.items():
             found.passes[rows[at]] += more
         found.seconds[rows] += (time.process_time() - begun) / len(rows)

@@ -22,7 +22,7 @@ from epsball.certificates.replay.export import export_certificate
 from epsball.certificates.replay.files import ModelFile, write_model
 from epsball.certificates.result import Certificates
 from epsball.certificates.verifier import Verifier
-from epsball.checks import check_count
+from epsball.checks import check_count, check_positive
 from epsball.classifier import Classifier
 from epsball.classifier.guards import usable
 from epsball.classifier.margins import margins
@@ -43,6 +43,7 @@ def certify(
     method: MethodName | str | Method | Callable[..., LowerBounds] = AUTO,
     semantics: Semantics = "float32",
     budget: int | None = None,
+    cpu_seconds: float | None = None,
     max_memory: int | None = None,
     folder: str | Path | None = None,
 ) -> Certificates:
@@ -57,15 +58,19 @@ def certify(
     ball
         The perturbation set: linf, l2 or l1, with its box.
     method
-        ``"interval"`` (or ``"ibp"``), ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"`` or ``"optimised"``
-        (or ``"alpha-crown"``). ``"auto"`` runs those that fit in the order of their cost; each example stops at its
-        first certificate. One of your own is a function of a `Problem`, a `Method` made of one, or
+        ``"interval"`` (or ``"ibp"``), ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"``, ``"optimised"``
+        (or ``"alpha-crown"``), ``"wong-kolter"``, ``"lp"``, ``"lp-tight"`` or ``"complete"``, branch and bound.
+        ``"auto"`` runs those that fit in the order of their cost; each example stops at its first certificate. One of
+        your own is a function of a `Problem`, a `Method` made of one, or
         ``FILE.py:NAME[,option=value]...``.
     semantics
         ``"float32"``: the claim is about the deployed network, in IEEE float32 with sums in any order.
         ``"real"``: about the real-valued function of its weights.
     budget
         Passes through the model that an example may cost; None means no limit.
+    cpu_seconds
+        CPU seconds that the search of ``"complete"`` may take per example; None leaves it to the budget. What a search
+        finds within a time differs from run to run; within a budget of passes it does not.
     max_memory
         Bytes that the rows of backward bounds may take at a time; None means no limit.
     folder
@@ -104,6 +109,8 @@ def certify(
     budget, max_memory = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (budget, max_memory))
     check_count("budget", budget, unit="passes per example", optional=True)
     check_count("max_memory", max_memory, unit="bytes", optional=True)
+    if cpu_seconds is not None:
+        check_positive("cpu_seconds", cpu_seconds)
     with carrying(lambda: None):
         x = classifier.pixels(x)
         classes = classifier.check(x, y)
@@ -112,7 +119,8 @@ def certify(
         verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
     own = own_bound(method)
     methods = methods_of(str(method), verifier.bounded, ball.norm) if own is None else (own,)
-    run = Certification(verifier=verifier, ball=ball, methods=methods, budget=budget, max_memory=max_memory)
+    limits = {"budget": budget, "cpu_seconds": cpu_seconds, "max_memory": max_memory}
+    run = Certification(verifier=verifier, ball=ball, methods=methods, **limits)
     found = run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
     return replace(found, overruled=classifier.overruled)
 
@@ -134,7 +142,7 @@ class Certification:
 
     Parameters
     ----------
-    verifier, ball, methods, budget, max_memory
+    verifier, ball, methods, budget, cpu_seconds, max_memory
         The network and the claim, the perturbation set, and the options of `certify`; a method is a registered name or
         the user's own.
 
@@ -152,6 +160,7 @@ class Certification:
     ball: Ball
     methods: tuple[str | OwnBound, ...]
     budget: int | None = None
+    cpu_seconds: float | None = None
     max_memory: int | None = None
 
     @property
@@ -208,7 +217,7 @@ class Certification:
         options = {"arithmetic": verifier.arithmetic, "max_memory": self.max_memory}
         places = verifier.places(predicted)
         problem = Problem.of(verifier.bounded, domain, places, **options)
-        found = run_cascade(problem, places, self._entered, budget=self.budget)
+        found = run_cascade(problem, places, self._entered, budget=self.budget, cpu_seconds=self.cpu_seconds)
         if verifier.finite is not None and verifier.finite.beside is not None:
             last = propagate(verifier.finite.beside, domain, verifier.arithmetic).boxes[verifier.finite.beside.output]
             found.forget(~last.magnitude.isfinite().all(dim=1))
@@ -257,6 +266,7 @@ class Certification:
             invalid=dict.fromkeys(torch.nonzero(predicted < 0)[:, 0].tolist(), "non-finite logits"),
             files=files,
             not_replayable=self._not_replayable,
+            endings=found.endings,
             own_files={method.name: own_files(method.bound) or {} for method in self._own},
             interrupted=interrupted,
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import FLOAT32, Arithmetic
 from epsball.certificates.box import Box
+from epsball.certificates.branching.tree import Searched, Tree
 from epsball.certificates.domain import Domain
 from epsball.certificates.propagation import Propagation, Refine, propagate
 from epsball.certificates.slopes.neurons import NeuronSlopes
@@ -40,6 +41,8 @@ class Problem:
         out and proves nothing.
     max_memory
         Bytes that the rows carried at a time may take, with their temporaries; None means no limit.
+    budget, cpu_seconds
+        Passes and CPU seconds that a search may take per example; None means no limit. Only `complete` searches.
 
     Examples
     --------
@@ -57,6 +60,8 @@ class Problem:
     specification: Float[Tensor, "n r classes"]
     arithmetic: Arithmetic = FLOAT32
     max_memory: int | None = None
+    budget: int | None = None
+    cpu_seconds: float | None = None
 
     @classmethod
     def of(
@@ -107,6 +112,10 @@ class LowerBounds:
         By example, neurons whose bounds were proved with lower slopes of their own.
     passes
         By example, the passes that were spent on these; their number is not known before.
+    trees
+        By example, the trees of the rows that were proved by splits; the other rows need none.
+    searched
+        By example, what a search came to, where there was one.
 
     Examples
     --------
@@ -120,6 +129,8 @@ class LowerBounds:
     slopes: Mapping[str, Tensor] = field(default_factory=dict)
     neuron_slopes: Mapping[int, Sequence[NeuronSlopes]] = field(default_factory=dict)
     passes: Mapping[int, int] = field(default_factory=dict)
+    trees: Mapping[int, Sequence[Tree]] = field(default_factory=dict)
+    searched: Mapping[int, Searched] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: Sequence["LowerBounds"], graph: Graph) -> "LowerBounds":
@@ -130,13 +141,20 @@ class LowerBounds:
             else Box(*(torch.cat(ends) for ends in zip(*(part.boxes[name] for part in parts), strict=True)))
             for name, box in parts[0].boxes.items()
         }
-        starts = accumulate((len(part.rows) for part in parts), initial=0)
-        own = [(start, part.neuron_slopes) for start, part in zip(starts, parts, strict=False)]
+        starts = list(accumulate((len(part.rows) for part in parts), initial=0))
+
+        def numbered(name: str) -> dict[int, Any]:
+            named = ((start, getattr(part, name)) for start, part in zip(starts, parts, strict=False))
+            return {start + at: value for start, values in named for at, value in values.items()}
+
         return cls(
             rows=torch.cat([part.rows for part in parts]),
             boxes=boxes,
             slopes={name: torch.cat([part.slopes[name] for part in parts]) for name in parts[0].slopes},
-            neuron_slopes={start + at: neurons for start, part in own for at, neurons in part.items()},
+            neuron_slopes=numbered("neuron_slopes"),
+            passes=numbered("passes"),
+            trees=numbered("trees"),
+            searched=numbered("searched"),
         )
 
     @property
@@ -152,6 +170,8 @@ class LowerBounds:
             boxes={name: box.take(at) for name, box in self.boxes.items()},
             slopes={name: slope[at] for name, slope in self.slopes.items()},
             neuron_slopes={0: self.neuron_slopes[number]} if number in self.neuron_slopes else {},
+            trees={0: self.trees[number]} if number in self.trees else {},
+            searched={0: self.searched[number]} if number in self.searched else {},
         )
 
     def with_examples(self, found: Mapping[int, "LowerBounds"]) -> "LowerBounds":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
+from epsball.certificates.branching.complete import complete
 from epsball.certificates.linear.forward import forward_passes
 from epsball.certificates.linear.refinement import LowerSlopes, refinement_passes
 from epsball.certificates.lipschitz import lipschitz, lipschitz_constants
@@ -146,6 +147,14 @@ METHODS: dict[str, Method] = {
     "lp-tight": Method(
         bound=lp_tight,
         passes=lambda rows: 2 + 3 * rows,
+        refinement=lambda bounds: 3 * refinement_passes(bounds),
+        fits=_when_named,
+        replay=ReplayPlan(refined=True, lower="every"),
+    ),
+    "complete": Method(
+        bound=complete,
+        # Besides the parts it bounds, whose number is not known before.
+        passes=lambda rows: 2 + rows,
         refinement=lambda bounds: 3 * refinement_passes(bounds),
         fits=_when_named,
         replay=ReplayPlan(refined=True, lower="every"),

@@ -1,5 +1,6 @@
 """What `certify` returns."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from epsball import results
+from epsball.certificates.branching.tree import Ending
 from epsball.certificates.figure import certificates_figure
 from epsball.statistics import clopper_pearson
 
@@ -56,6 +58,10 @@ class Certificates(results.Result):
         Why no certificate of this network can be replayed, or None.
     overruled
         The checks of the classifier that its maker overruled.
+    endings
+        How the search of an example ended that found no proof, by its position: ``"witness"``, a point that is given
+        another class; ``"rounding"`` or ``"overflow"``, where the deployed network's rounding is in the way (claim
+        ``"real"``); ``"parts"``, ``"passes"`` or ``"time"``, where a limit was reached.
     own_files
         For each bound of the user's own, by name, the files it was loaded from and their SHA-256.
     interrupted
@@ -86,6 +92,7 @@ class Certificates(results.Result):
     files: dict[int, Path] = field(default_factory=dict)
     not_replayable: str | None = None
     overruled: tuple[str, ...] = ()
+    endings: dict[int, Ending] = field(default_factory=dict)
     own_files: dict[str, dict[str, str]] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -105,6 +112,10 @@ class Certificates(results.Result):
             results.text_table(["method", "examples", "first stable by it"], self._by_method()),
         ]
         lines += self._unknown()
+        if self.endings:
+            counts = Counter(self.endings.values())
+            said = ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items()))
+            lines.append(f"searches that ended without a proof: {said}")
         if self.not_replayable is not None:
             lines.append(f"not replayable: {self.not_replayable}")
         if self.overruled:
@@ -137,7 +148,7 @@ class Certificates(results.Result):
         """Return everything as JSON's types."""
         document = {name: getattr(self, name) for name in self.__dataclass_fields__}
         document["files"] = {row: str(path) for row, path in self.files.items()}
-        for name in ("overruled", "own_files"):  # Only where there is something to say.
+        for name in ("overruled", "endings", "own_files"):  # Only where there is something to say.
             if not document[name]:
                 del document[name]
         return results.jsonable({"accuracy": self.accuracy, **document})

@@ -30,6 +30,7 @@ def certify(
     method: Annotated[MethodName | str, bound_or()] = "auto",
     semantics: Semantics = "float32",
     budget: int | None = None,
+    cpu_seconds: float | None = None,
     max_memory: int | None = None,
     out: Folder = None,
     common: Common = _COMMON,
@@ -48,6 +49,8 @@ def certify(
         float32: the claim is about the deployed network; real: about the function of its weights.
     budget
         Most passes per example; by default no limit.
+    cpu_seconds
+        Most CPU seconds of the search of the method complete, per example.
     max_memory
         Bytes that the rows of backward bounds may take at a time.
     """
@@ -67,6 +70,7 @@ def certify(
             method=method,
             semantics=semantics,
             budget=budget,
+            cpu_seconds=cpu_seconds,
             max_memory=max_memory,
             folder=out,
         ),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from epsball.ball import Ball
+from epsball.certificates.branching.tree import Tree
 from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.deployment import assumptions_of
@@ -17,7 +18,15 @@ from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.windows import cropped
 from epsball.certificates.propagation import Propagation
 from epsball.certificates.registry import METHODS
-from epsball.certificates.replay.files import RESERVED, Certificate, ModelFile, OwnSlopes, Slopes, box_of
+from epsball.certificates.replay.files import (
+    RESERVED,
+    Certificate,
+    ModelFile,
+    OwnSlopes,
+    Slopes,
+    WrittenTree,
+    box_of,
+)
 from epsball.certificates.slopes.neurons import NeuronSlopes
 from epsball.files import write_atomically
 from epsball.graph import Graph, Node, kinds
@@ -128,6 +137,7 @@ def certificate_of(proof: Proof, ball: Ball, model: ModelFile) -> Certificate:
         slopes=_choices(slopes, slope_choices(bounds, plan.lower)),
         own_slopes=_own_slopes(bounds, found.neuron_slopes.get(0, ())),
         final_slopes={name: _for_rows(pair, found.slopes.get(name)) for name, pair in slopes.items()},
+        trees={others[tree.row]: written(tree) for tree in found.trees.get(0, ())},
     )
 
 
@@ -171,6 +181,21 @@ def _own_slopes(bounds: Propagation, neurons: Sequence[NeuronSlopes]) -> list[Ow
         )
         for part in neurons
     ]
+
+
+def written(tree: Tree) -> WrittenTree:
+    """Return a tree as files hold it."""
+    cuts = [split for split in tree.shape if split is not None]
+    nodes = list(dict.fromkeys(split.node for split in cuts))
+    shape = [(-1, -1) if split is None else (nodes.index(split.node), split.entry) for split in tree.shape]
+    return WrittenTree(
+        nodes=nodes,
+        shape=torch.tensor(shape),
+        kinks=torch.tensor([split.kink for split in cuts], dtype=torch.float64),
+        multipliers=torch.tensor([step.multiplier for path in tree.paths for step in path], dtype=torch.float64),
+        slopes={name: (part.places, part.lower, part.upper) for name, part in tree.slopes.items()},
+        envelopes={name: part.levels for name, part in tree.taus.items()},
+    )
 
 
 def _where_free(slope: Tensor, window: Window | None, limits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

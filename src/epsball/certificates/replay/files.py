@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,48 @@ class OwnSlopes:
     slopes: Mapping[str, tuple[Tensor, Tensor]]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WrittenTree:
+    """The proof of one margin by cuts, as a file holds it: a tree in preorder, the part z <= kink first.
+
+    Parameters
+    ----------
+    nodes, shape, kinks
+        The nodes that are cut; for each node of the tree the number of the one it cuts, and the entry, (-1, -1) for a
+        leaf, (k, 2); and the kink of every cut.
+    multipliers
+        Leaf by leaf, for each cut on the way to it from the root.
+    slopes
+        By node places, and the slopes there of the lines below and above in each leaf, (leaves, m), where the node
+        bends on what the cuts leave of its input; None, and elsewhere, is the chord.
+    envelopes
+        By ReLU levels (m, d) at those places: the function tau a . x + h lies above the ReLU, where a . x + a0 lies
+        above its input by that neuron's own slopes, tau is the level over 255, and h is derived. The slopes below are
+        the shares of it, too.
+    """
+
+    nodes: Sequence[str]
+    shape: Tensor
+    kinks: Tensor
+    multipliers: Tensor
+    slopes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]
+    envelopes: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """Return the tree as JSON's types."""
+        return {
+            "nodes": list(self.nodes),
+            "shape": _text(self.shape, "<i4"),
+            "kinks": _text(self.kinks, "<f8"),
+            "multipliers": _text(self.multipliers, "<f8"),
+            "slopes": {
+                name: {"at": _text(at, "<i4"), **_encoded((lower, upper), "<f2")}
+                for name, (at, lower, upper) in self.slopes.items()
+            },
+            "envelopes": {name: _text(levels, "u1") for name, levels in self.envelopes.items()},
+        }
+
+
 class ModelFile(NamedTuple):
     """The name of a model file, and the fingerprint of the graph in it."""
 
@@ -75,6 +117,8 @@ class Certificate:
     final_slopes
         Slopes by node for the bounds of the margins, with a leading axis: one set for all rows, or one for each
         class but p.
+    trees
+        By class the margins that are proved by trees of cuts; such a file has the version 2.
     """
 
     model: ModelFile
@@ -91,6 +135,7 @@ class Certificate:
     slopes: Sequence[Mapping[str, Slopes]]
     own_slopes: Sequence[OwnSlopes]
     final_slopes: Mapping[str, Slopes]
+    trees: Mapping[int, WrittenTree] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return the file: JSON, compressed by gzip."""
@@ -112,6 +157,8 @@ class Certificate:
             "own_slopes": [_own(neurons) for neurons in self.own_slopes],
             "final_slopes": {name: _encoded(pair) for name, pair in self.final_slopes.items()},
         }
+        if self.trees:
+            content |= {"version": 2, "trees": {str(j): tree.content() for j, tree in sorted(self.trees.items())}}
         return gzip.compress(json.dumps(content).encode(), mtime=0)
 
 

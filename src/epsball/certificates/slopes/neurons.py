@@ -41,16 +41,28 @@ class NeuronSlopes:
 
     def bounds(self, bounds: Propagation, limits: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Return lower and upper bounds of the neurons, each (1, k), with slopes held to their limits."""
-        low = bounds.boxes[self.node].low
-        k, shape = len(self.neurons), low.shape[1:]
-        units = low.new_zeros(k, shape.numel()).scatter_(1, self.neurons.unsqueeze(1), 1.0).view(1, k, *shape)
-        units = cropped(units, self.window)
+        k, units = len(self.neurons), self._units(bounds)
         slopes = {
             name: _spread(slope, self.parts[name], limits[name], bounds.graph[name].shape)
             for name, slope in self.slopes.items()
         }
         found = sweep(bounds, self.node, Coefficients(torch.cat([units, -units], dim=1), self.window), slopes=slopes)
         return found[:, :k], -found[:, k:]
+
+    def upper_rows(self, bounds: Propagation) -> tuple[Coefficients, dict[str, Tensor]]:
+        """Return the k rows that bound the neurons from above, over their node, and their slopes."""
+        k, limits = len(self.neurons), slope_limits(bounds)
+        slopes = {
+            name: _spread(slope[:, k:], self.parts[name], limits[name], bounds.graph[name].shape)
+            for name, slope in self.slopes.items()
+        }
+        return Coefficients(-self._units(bounds), self.window), slopes
+
+    def _units(self, bounds: Propagation) -> Tensor:
+        low = bounds.boxes[self.node].low
+        k, shape = len(self.neurons), low.shape[1:]
+        units = low.new_zeros(k, shape.numel()).scatter_(1, self.neurons.unsqueeze(1), 1.0).view(1, k, *shape)
+        return cropped(units, self.window)
 
     def having(self, slopes: Mapping[str, Tensor]) -> "NeuronSlopes":
         """Return the same neurons with other slopes."""

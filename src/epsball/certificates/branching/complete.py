@@ -1,0 +1,86 @@
+"""`complete`: branch and bound over the kinks of a piecewise linear network."""
+
+import time
+
+import torch
+
+from epsball.certificates.branching.example import Example
+from epsball.certificates.branching.kinks import check_splittable
+from epsball.certificates.branching.search import PARTS_AT_ONCE, Limits
+from epsball.certificates.branching.tightening import Tightened
+from epsball.certificates.linear import refiner
+from epsball.certificates.linear.sweep import final_bounds
+from epsball.certificates.problem import LowerBounds, Problem
+
+PARTS = 100_000
+"""Parts of an example's domain that are bounded where no other limit is given."""
+
+
+def complete(problem: Problem, *, parts: int = PARTS, gap: float | None = None) -> LowerBounds:
+    """Bound by branch and bound: the domain is cut at the kinks of rectifiers until every part is proved.
+
+    Every unstable neuron is bounded by a row with slopes of its own; then the rows that are left are split, each by a
+    tree of its own. The search runs in float32 on the network's unstable rectifiers alone; each leaf is then proved on
+    the whole network with all error terms, by its slopes and multipliers, and split on where that fails. With enough
+    parts every row is decided whose least margin exceeds what rounding may cost.
+
+    Parameters
+    ----------
+    problem
+        What is bounded; its `cpu_seconds` and `budget` limit the search of each example too.
+    parts
+        Parts of the domain to bound, per example.
+    gap
+        Instead of a proof that every row is positive, seek each row's least value to within this.
+
+    Raises
+    ------
+    UnsupportedOperation
+        If the network has a nonlinear operation other than ReLU, leaky and parametric ReLU, abs and clamp.
+
+    References
+    ----------
+    Bunel et al., "Branch and bound for piecewise linear neural network verification" (JMLR 2020); Wang et al.,
+    "Beta-CROWN" (NeurIPS 2021).
+
+    Examples
+    --------
+    >>> import torch, epsball as eb
+    >>> from epsball.certificates import Domain, Problem, complete
+    >>> from epsball.graph import capture
+    >>> domain = Domain.of(eb.Ball("linf", "1/10"), torch.tensor([[0.8, 0.3]]))
+    >>> problem = Problem.of(capture(torch.nn.ReLU(), (2,)), domain, torch.tensor([0]))
+    >>> complete(problem).rows
+    tensor([[0.3000]], dtype=torch.float64)
+    """
+    check_splittable(problem.graph, problem.propagate())
+    each = [_example(problem.take(slice(at, at + 1)), parts, gap) for at in range(len(problem))]
+    return LowerBounds.joined(each, problem.graph)
+
+
+def _example(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
+    """Return the bounds of one example."""
+    deadline = None if problem.cpu_seconds is None else time.process_time() + problem.cpu_seconds
+    bounds = problem.propagate(refine=refiner(problem.max_memory, lower="every"))
+    rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
+    if gap is None and bool((rows > 0).all()):
+        return LowerBounds(rows=rows, boxes=bounds.boxes)
+    tightened = Tightened(problem, deadline)
+    bounds = tightened.bounds
+    rows = torch.maximum(rows, final_bounds(bounds, problem.specification, max_memory=problem.max_memory))
+    passes, neurons = {0: tightened.passes}, {0: tightened.neurons}
+    found = LowerBounds(rows=rows, boxes=bounds.boxes, neuron_slopes=neurons, passes=passes)
+    lacking = torch.nonzero((rows[0] <= 0) | (gap is not None))[:, 0]
+    one = Example(
+        problem=problem,
+        tightened=tightened,
+        dtype=torch.float32 if gap is None else torch.float64,
+        rows=rows[0].clone(),
+    )
+    if not len(lacking) or not one.layers or not bool(rows.isfinite().all()):
+        return found
+    budget = None if problem.budget is None else problem.budget - tightened.passes
+    width = 64 * (sum(len(layer) for layer in one.layers) + len(one.region.low))
+    at_once = PARTS_AT_ONCE if problem.max_memory is None else max(1, min(PARTS_AT_ONCE, problem.max_memory // width))
+    one.search(lacking, Limits(parts=parts, passes=budget, deadline=deadline, at_once=at_once, gap=gap))
+    return one.result(found)

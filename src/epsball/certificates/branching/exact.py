@@ -1,0 +1,105 @@
+"""The best multipliers of a part without a free rectifier, where the network is affine: a linear program's duals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from epsball.certificates.branching.reduced import Functions, Layer
+from epsball.certificates.branching.region import Region
+
+_PENALTY = 2.0**20
+"""What it costs, in units of the largest coefficient, to leave a part: its multipliers sum to this at most."""
+
+_OPTIONS = {
+    "output_flag": False,
+    "threads": 1,
+    "parallel": "off",
+    "solver": "simplex",
+    "simplex_iteration_limit": 10**5,
+}
+
+_ENTRIES = 2**24
+"""The most entries of a program's matrix."""
+
+
+def affine_optimum(
+    layers: Sequence[Layer], functions: Functions, region: Region, row: int, states: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """Return the multipliers (m,) of the best bound of a row over a part, and where it is attained, (d,).
+
+    The part is where sign z >= 0 for every rectifier, z affine in x there. A part that is empty has multipliers too:
+    the program pays for leaving it. None stands for no solution, for balls of l2, and for programs that are too large.
+    """
+    if region.norm == "l2" or len(states) * len(region.low) > _ENTRIES:
+        return None
+    over_input, constants = _composed(layers, states)
+    on = (states > 0).double()
+    cost = functions.over_input[row].double().clone()
+    start = 0
+    for part in functions.over_layers:
+        width = part.shape[1]
+        cost += (part[row].double() * on[start : start + width]) @ over_input[start : start + width]
+        start += width
+    signs = states.clamp(-1, 1).double()
+    return _solved(cost.numpy(), (signs.unsqueeze(1) * over_input).numpy(), (signs * constants).numpy(), region)
+
+
+def _composed(layers: Sequence[Layer], states: Tensor) -> tuple[Tensor, Tensor]:
+    """Return z of every rectifier as an affine function of x: a matrix (m, d) and constants (m,)."""
+    rows, constants, start = [], [], 0
+    on = (states > 0).double()
+    for layer in layers:
+        over, constant = layer.functions.over_input.double(), layer.functions.constant.double()
+        before = 0
+        for number, part in enumerate(layer.functions.over_layers):
+            width = part.shape[1]
+            weights = part.double() * on[before : before + width]
+            over, constant = over + weights @ rows[number], constant + weights @ constants[number]
+            before += width
+        rows.append(over)
+        constants.append(constant)
+        start += len(layer)
+    return torch.cat(rows), torch.cat(constants)
+
+
+def _solved(cost: np.ndarray, rows: np.ndarray, constants: np.ndarray, region: Region) -> tuple[Tensor, Tensor] | None:
+    """Minimise cost . x + penalty e subject to rows . x + constants + e >= 0, e >= 0, over the domain."""
+    import highspy
+
+    d, m = len(cost), len(rows)
+    solver = highspy.Highs()
+    for option, value in _OPTIONS.items():
+        solver.setOptionValue(option, value)
+    penalty = _PENALTY * max(1.0, float(np.abs(cost).max(initial=0)))
+    low, high = (end.double().numpy() for end in (region.low, region.high))
+    solver.addVars(d + 1, np.append(low, 0.0), np.append(high, np.inf))
+    solver.changeColsCost(d + 1, np.arange(d + 1, dtype=np.int32), np.append(cost, penalty))
+    matrix = csr_array(np.concatenate([rows, np.ones((m, 1))], axis=1))
+    if m:
+        index = matrix.indices.astype(np.int32)
+        starts = matrix.indptr[:-1].astype(np.int32)
+        solver.addRows(m, -constants, np.full(m, np.inf), matrix.nnz, starts, index, matrix.data)
+    if region.norm == "l1":
+        _add_l1_ball(solver, d, region)
+    solver.run()
+    if solver.modelStatusToString(solver.getModelStatus()) != "Optimal":
+        return None
+    solution = solver.getSolution()
+    duals = torch.from_numpy(np.asarray(solution.row_dual)[:m].clip(min=0))
+    return duals, torch.from_numpy(np.asarray(solution.col_value)[:d])
+
+
+def _add_l1_ball(solver, d: int, region: Region) -> None:
+    """Add x = c + p - q with p, q >= 0 and sum(p + q) <= radius."""
+    solver.addVars(2 * d, np.zeros(2 * d), np.full(2 * d, np.inf))
+    unit, nothing = np.eye(d), np.zeros((d, 1))
+    ends = np.concatenate([unit, nothing, -unit, unit], axis=1)
+    whole = np.concatenate([np.zeros(d + 1), np.ones(2 * d)])[None]
+    centre = region.centre.double().numpy()
+    for block, low, high in ((ends, centre, centre), (whole, np.array([-np.inf]), np.array([region.radius]))):
+        matrix = csr_array(block)
+        starts = matrix.indptr[:-1].astype(np.int32)
+        solver.addRows(len(low), low, high, matrix.nnz, starts, matrix.indices.astype(np.int32), matrix.data)

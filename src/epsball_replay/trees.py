@@ -1,0 +1,134 @@
+"""Trees of cuts: what a certificate says of each leaf, and what holds there.
+
+An inner node cuts an entry of a node's value at a kink into z <= kink and z >= kink. A tree is a list in preorder, so
+that both parts of every cut are in it: the leaves cover the ball, whatever the cuts are, also for the deployed network,
+whose z is one float. Within a leaf every node that takes a cut value has lines on the interval that is left, and
+sign (z - kink) >= 0 for each cut, which may be subtracted from a row times a multiplier that is not negative.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from epsball_replay import lines
+from epsball_replay.files import numbers, places
+from epsball_replay.network import Array, Network, Node, require
+
+DEEPEST, _LARGEST, _LEAVES = 2**12, 2**20, 32
+
+Path = tuple[tuple[str, int, float, int], ...]
+"""The constraints of a leaf: node, entry, kink and sign."""
+
+
+class Lines(NamedTuple):
+    """Slopes of each row's own lines at some entries of a node, (rows, m), and the intervals, (m,) or (rows, m).
+
+    Without slopes above the node's own lines are kept.
+    """
+
+    at: Array
+    below: Array
+    above: Array | None
+    low: Array
+    high: Array
+
+
+Envelope = tuple[Array, Array, Array]
+"""Functions g . x + h above the entries of a ReLU that its lines are at: g, h, and |g| . |x| + |h| at most."""
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """Some leaves, one per row.
+
+    Parameters
+    ----------
+    count
+        Their number.
+    lines
+        By node their lines, where they differ from the ball's.
+    pulls
+        By node entries, and for each leaf the sums of sign multiplier there.
+    push, size
+        For each leaf the sum of sign multiplier kink, and of its magnitudes.
+    envelopes
+        By ReLU the envelopes above it, and each leaf's shares: those of a negative coefficient that go through them.
+    """
+
+    count: int
+    lines: dict[str, Lines] = field(default_factory=dict)
+    pulls: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    push: Any = 0.0
+    size: Any = 0.0
+    envelopes: dict[str, tuple[Envelope, Array]] = field(default_factory=dict)
+
+
+Ranges = dict[str, tuple[Array, Array]]
+Envelopes = Callable[[Node, Array, Array], Envelope]
+"""Given a ReLU, entries of it and their levels."""
+
+
+def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, envelope: Envelopes) -> Iterator[Leaves]:
+    """Yield all leaves of a tree, some at a time, given bounds of every node on the ball."""
+    paths = _paths(tree, network)
+    given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
+    require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
+    multipliers, slopes, over = np.split(given, ends[:-1]), {}, {}
+    for name, part in tree["slopes"].items():
+        at, sides = places(part["at"], name, network), (part["lower"], part["upper"])
+        slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(len(paths), len(at)) for s in sides)
+    for name, text in tree["envelopes"].items():
+        levels = numbers(text, "u1").reshape(len(slopes[name][0]), network.input.size)
+        over[name] = envelope(network.nodes[name], slopes[name][0], levels)
+    for name, entry, kink, _ in {cut for path in paths for cut in path}:
+        low, high = (side[entry] for side in ranges[name])
+        require(low < kink < high, f"a tree cuts entry {entry} of {name}, in [{low}, {high}], at {kink}.")
+    for start in range(0, len(paths), _LEAVES):
+        some = slice(start, start + _LEAVES)
+        chosen = {name: (at, *(s if s is None else s[some] for s in sides)) for name, (at, *sides) in slopes.items()}
+        shares = {name: (one, chosen[name][1].astype(float).clip(0, 1)) for name, one in over.items()}
+        yield replace(_some(paths[some], multipliers[some], chosen, network, ranges), envelopes=shares)
+
+
+def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
+    names, kinks = tree["nodes"], iter(numbers(tree["kinks"], "<f8").tolist())
+    shape, paths, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [()]
+    require(len(shape) <= _LARGEST, f"a tree has more than {_LARGEST} nodes.")
+    for number, entry in shape:
+        require(left, "a tree has parts that no cut makes.")
+        path = left.pop()
+        if number == -1:
+            paths.append(path)
+            continue
+        known = 0 <= number < len(names) and 0 <= entry < network.nodes[names[number]].size
+        require(known and len(path) < DEEPEST, "a tree cuts what does not exist, or too often.")
+        cut = names[number], entry, next(kinks)
+        left += [(*path, (*cut, sign)) for sign in (1, -1)]
+    require(not left and next(kinks, None) is None, "a tree lacks a part, or has a kink too many.")
+    return paths
+
+
+def _some(paths: list[Path], betas: list[Array], slopes: Any, network: Network, ranges: Ranges) -> Leaves:
+    n, cuts = len(paths), {(name, entry) for path in paths for name, entry, _, _ in path}
+    sources = {name for name, _ in cuts} | {network.nodes[name].inputs[0] for name in slopes}
+    ends = {name: [np.tile(side, (n, 1)) for side in ranges[name]] for name in sources}
+    at = {name: np.array(sorted(e for other, e in cuts if other == name), dtype=int) for name in sources}
+    pulls = {name: (entries, np.zeros((n, len(entries)))) for name, entries in at.items() if len(entries)}
+    push, size = np.zeros(n), np.zeros(n)
+    for leaf, path in enumerate(paths):
+        for (name, entry, kink, sign), beta in zip(path, betas[leaf], strict=True):
+            side, closer = (ends[name][0], max) if sign > 0 else (ends[name][1], min)
+            side[leaf, entry] = closer(side[leaf, entry], kink)
+            pulls[name][1][leaf, np.searchsorted(at[name], entry)] += sign * beta
+            push[leaf], size[leaf] = push[leaf] + sign * beta * kink, size[leaf] + beta * abs(kink)
+    own = {}
+    for name, (entries, below, above) in slopes.items():
+        node = network.nodes[name]
+        low, high = (side[:, entries] for side in ends[node.inputs[0]])
+        chord = lines.chord(node, network.parameters, low, high, entries)
+        bends = lines.bends(node, network.parameters, low, high)
+        sides = (chord if side is None else np.where(bends, side.astype(float), chord) for side in (below, above))
+        own[name] = Lines(entries, *sides, low, high)
+    return Leaves(n, own, pulls, push, size)
