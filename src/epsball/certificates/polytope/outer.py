@@ -26,10 +26,13 @@ def lp(problem: Problem) -> LowerBounds:
     The intermediate bounds are backward sweeps'. What the solver says is never the bound: its multipliers are lower
     slopes, and the bound is that of a sweep with these. See `Program`.
 
+    Rectifiers (ReLU, leaky ReLU, PReLU) have the lines of their triangle. Other nodes that are not affine (maxima,
+    absolute values, clamps, smooth functions, products) have the two lines that a sweep bounds them by.
+
     Raises
     ------
     UnsupportedOperation
-        For l2 balls, and for nodes that are neither affine nor functions of one variable.
+        For l2 balls.
 
     References
     ----------
