@@ -1,0 +1,201 @@
+"""Multipliers of the semidefinite relaxation by Newton's method along the central path of its dual."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack
+
+from epsball.certificates.semidefinite.cube import Cube, Multipliers
+
+_GAP = 1e-6
+"""The duality gap, relative to the size of the row's value, at which the path ends."""
+
+_FASTER = 8.0
+"""By how much the weight of the objective grows, whenever Newton's steps have converged."""
+
+_CONVERGED = 0.25
+"""Newton decrement below which they have."""
+
+
+@dataclass(kw_only=True, eq=False)
+class CentralPath:
+    """One row's dual: maximise sigma - sum(q) where Z is positive semidefinite and y >= 0 but for the last K.
+
+        Z = sym(e_0, c) - sigma e_0 e_0' + diag(q) + sum_i y_i sym(u_i, v_i),    sym(u, v) = (u v' + v u') / 2,
+
+    over (1, t): every constraint of the `Cube` is a product of two affine functions of t, u and v, with 1 + N
+    coefficients each; only the first entry of the diagonal is sigma's. A ball is the one further matrix `ball`.
+
+    References
+    ----------
+    Raghunathan, Steinhardt and Liang, "Semidefinite relaxations for certifying robustness to adversarial examples"
+    (NeurIPS 2018); Boyd and Vandenberghe, "Convex optimization" (2004), 11.3.
+    """
+
+    row: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    free: int
+    ball: np.ndarray | None
+    steps: int
+
+    @classmethod
+    def of(cls, cube: Cube, row: int, steps: int) -> "CentralPath":
+        """Return the dual of one row."""
+        d, n, k = cube.inputs, len(cube.middle), len(cube.slope)
+        m, h, s, a = (part.numpy() for part in (cube.middle[d:], cube.half[d:], cube.slope, cube.above))
+        one = np.tile(np.eye(1, n + 1), (k, 1))
+        r = np.concatenate([m[:, None], np.zeros((k, d)), np.diag(h)], axis=1)
+        z = np.concatenate([cube.bias.numpy()[:, None], cube.weight.numpy()], axis=1)
+        ball = None
+        if cube.reach is not None:
+            g, hx = cube.distance.numpy(), cube.half[:d].numpy()
+            ball = np.zeros((n + 1, n + 1))
+            ball[0, 0], ball[0, 1 : d + 1], ball[1 : d + 1, 0] = g @ g - cube.reach, g * hx, g * hx
+            ball[range(1, d + 1), range(1, d + 1)] = hx**2
+        return cls(
+            row=np.concatenate([cube.constant[row : row + 1].numpy(), cube.objective[row].numpy()]),
+            u=np.concatenate([one, one, one, r]),
+            v=np.concatenate([-r, z - r, r - s[:, None] * z - a[:, None] * one, r - z]),
+            free=k,
+            ball=ball,
+            steps=steps,
+        )
+
+    def multipliers(self) -> np.ndarray:
+        """Return theta = (sigma, q, y, ball) at the end of the path, or where the steps end."""
+        theta, scale = self._start()
+        weight, most = 1.0 / scale, (len(theta) + len(self.row)) / (_GAP * scale)
+        for _ in range(self.steps):
+            found = self._step(theta, weight)
+            if found is None:
+                break
+            theta, decrement = found
+            if decrement < _CONVERGED:
+                if weight >= most:
+                    break
+                weight = min(most, weight * _FASTER)
+        return theta
+
+    @property
+    def _positive(self) -> slice:
+        """The entries of theta that are at least 0, but for the ball's, which is the last."""
+        n = len(self.row)
+        return slice(1, n + len(self.u) - self.free)
+
+    def _start(self) -> tuple[np.ndarray, float]:
+        """Return a point well inside, and the size of the row's value."""
+        n = len(self.row)
+        size = float(np.abs(self.row[1:]).mean()) + 1e-300
+        y = np.concatenate([np.full(len(self.u) - self.free, 0.1 * size), np.zeros(self.free)])
+        ball = np.zeros(0) if self.ball is None else np.array([0.1 * size / max(self.ball.diagonal()[1:].max(), 1e-300)])
+        theta = np.concatenate([np.zeros(n), y, ball])
+        inside = self._matrix(theta)
+        theta[1:n] = 0.5 * size + np.abs(inside[1:]).sum(axis=1)
+        theta[0] = inside[0, 0] - np.abs(inside[0, 1:]).sum() - size
+        return theta, size * n
+
+    def _matrix(self, theta: np.ndarray) -> np.ndarray:
+        """Return Z."""
+        n = len(self.row)
+        y = theta[n : n + len(self.u)]
+        half = (self.u * y[:, None]).T @ self.v
+        half[0] += self.row
+        Z = 0.5 * (half + half.T)
+        Z[range(n), range(n)] += np.concatenate([-theta[:1], theta[1:n]])
+        return Z if self.ball is None else Z + theta[-1] * self.ball
+
+    def _step(self, theta: np.ndarray, weight: float) -> tuple[np.ndarray, float] | None:
+        """Return the next point and Newton's decrement; None where numbers end the path."""
+        n, positive = len(self.row), self._positive
+        inverse = _inverse(self._matrix(theta))
+        if inverse is None:
+            return None
+        gradient, hessian = self._derivatives(inverse)
+        gradient[0] += weight
+        gradient[1:n] -= weight
+        inward = np.zeros(len(theta))
+        inward[positive] = 1.0 / theta[positive]
+        if self.ball is not None:
+            inward[-1] = 1.0 / theta[-1]
+        gradient += inward
+        hessian[range(len(theta)), range(len(theta))] += inward**2
+        try:
+            factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError:
+            return None
+        direction = cho_solve(factor, gradient, check_finite=False)
+        decrement = float(np.sqrt(max(0.0, gradient @ direction)))
+        if not np.isfinite(decrement):
+            return None
+        moved = self._moved(theta, direction, weight, decrement)
+        return None if moved is None else (moved, decrement)
+
+    def _moved(self, theta: np.ndarray, direction: np.ndarray, weight: float, decrement: float) -> np.ndarray | None:
+        """Return a point along a direction that is inside and no worse."""
+        before = self._value(theta, weight)
+        positive = np.concatenate([theta[self._positive], theta[len(theta) - (self.ball is not None) :]])
+        toward = np.concatenate([direction[self._positive], direction[len(theta) - (self.ball is not None) :]])
+        size = min(1.0, 0.95 / max(1e-300, float((-toward / positive).max(initial=0.0))))
+        for _ in range(40):
+            point = theta + size * direction
+            if self._value(point, weight) >= before + 0.1 * size * decrement**2 - 1e-9 * abs(before):
+                return point
+            size *= 0.5
+        return None
+
+    def _value(self, theta: np.ndarray, weight: float) -> float:
+        """Return weight (sigma - sum(q)) + log det Z + sum(log y); -inf outside."""
+        n = len(self.row)
+        inside = np.concatenate([theta[self._positive], theta[len(theta) - (self.ball is not None) :]])
+        if not bool((inside > 0).all()):
+            return -np.inf
+        factor, failed = lapack.dpotrf(self._matrix(theta), lower=1)
+        if failed:
+            return -np.inf
+        logs = 2 * np.log(factor.diagonal()).sum() + np.log(inside).sum()
+        return float(weight * (theta[0] - theta[1:n].sum()) + logs)
+
+    def _derivatives(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradient and negative Hessian of log det Z, with S = Z^-1.
+
+        tr(S sym(u, v)) = u' S v, and tr(S sym(u, v) S sym(x, y)) = (u' S x v' S y + u' S y v' S x) / 2.
+        """
+        n, P = len(S), len(self.u)
+        count = n + P + (self.ball is not None)
+        signs = np.concatenate([[-1.0], np.ones(n - 1)])
+        Su, Sv = self.u @ S, self.v @ S
+        gradient, H = np.empty(count), np.empty((count, count))
+        gradient[:n] = signs * S.diagonal()
+        gradient[n : n + P] = (Su * self.v).sum(axis=1)
+        H[:n, :n] = signs[:, None] * S**2 * signs
+        H[n : n + P, :n] = Su * Sv * signs
+        H[n : n + P, n : n + P] = 0.5 * ((Su @ self.u.T) * (Sv @ self.v.T) + (Su @ self.v.T) * (Sv @ self.u.T))
+        if self.ball is not None:
+            T = S @ self.ball @ S
+            gradient[-1] = (S * self.ball).sum()
+            H[-1, :n] = signs * T.diagonal()
+            H[-1, n : n + P] = ((self.u @ T) * self.v).sum(axis=1)
+            H[-1, -1] = (T * self.ball).sum()
+        return gradient, H
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray | None:
+    factor, failed = lapack.dpotrf(matrix, lower=1)
+    if failed:
+        return None
+    inverse, failed = lapack.dpotri(factor, lower=1)
+    if failed:
+        return None
+    return np.tril(inverse) + np.tril(inverse, -1).T
+
+
+def solved(cube: Cube, *, steps: int = 100) -> Multipliers:
+    """Return the multipliers of each row at the end of its path."""
+    n, k = len(cube.middle), len(cube.slope)
+    found = [CentralPath.of(cube, row, steps).multipliers() for row in range(len(cube.constant))]
+    theta = torch.from_numpy(np.stack(found))
+    zero, line, chord, complement = theta[:, n + 1 : n + 1 + 4 * k].split(k, dim=1)
+    ball = torch.zeros(len(theta), 1, dtype=torch.float64) if cube.reach is None else theta[:, -1:]
+    return Multipliers(zero, line, chord, complement, theta[:, 1 : n + 1], ball)
