@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack
+from scipy.sparse import csr_array, diags_array, eye_array, vstack
 
 from epsball.certificates.semidefinite.cube import Cube, Multipliers
 
-_GAP = 1e-6
+_GAP = 1e-5
 """The duality gap, relative to the size of the row's value, at which the path ends."""
 
 _FASTER = 8.0
@@ -25,7 +26,8 @@ class CentralPath:
         Z = sym(e_0, c) - sigma e_0 e_0' + diag(q) + sum_i y_i sym(u_i, v_i),    sym(u, v) = (u v' + v u') / 2,
 
     over (1, t): every constraint of the `Cube` is a product of two affine functions of t, u and v, with 1 + N
-    coefficients each; only the first entry of the diagonal is sigma's. A ball is the one further matrix `ball`.
+    coefficients each. They are U E and V E for sparse U and V, where E has the rows e_0, r_k and z_k: inner products of
+    all of them follow from those of E. A ball is the one further matrix `ball`.
 
     References
     ----------
@@ -34,8 +36,9 @@ class CentralPath:
     """
 
     row: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
+    E: np.ndarray
+    U: csr_array
+    V: csr_array
     free: int
     ball: np.ndarray | None
     steps: int
@@ -45,9 +48,12 @@ class CentralPath:
         """Return the dual of one row."""
         d, n, k = cube.inputs, len(cube.middle), len(cube.slope)
         m, h, s, a = (part.numpy() for part in (cube.middle[d:], cube.half[d:], cube.slope, cube.above))
-        one = np.tile(np.eye(1, n + 1), (k, 1))
         r = np.concatenate([m[:, None], np.zeros((k, d)), np.diag(h)], axis=1)
         z = np.concatenate([cube.bias.numpy()[:, None], cube.weight.numpy()], axis=1)
+        # Columns of U and V: e_0, r, z.
+        first = csr_array((np.ones(k), (np.arange(k), np.zeros(k, dtype=int))), shape=(k, 1 + 2 * k))
+        of_r, of_z = (eye_array(k, 1 + 2 * k, k=start, format="csr") for start in (1, 1 + k))
+        chord = of_r - diags_array(s) @ of_z - diags_array(a) @ first
         ball = None
         if cube.reach is not None:
             g, hx = cube.distance.numpy(), cube.half[:d].numpy()
@@ -56,8 +62,9 @@ class CentralPath:
             ball[range(1, d + 1), range(1, d + 1)] = hx**2
         return cls(
             row=np.concatenate([cube.constant[row : row + 1].numpy(), cube.objective[row].numpy()]),
-            u=np.concatenate([one, one, one, r]),
-            v=np.concatenate([-r, z - r, r - s[:, None] * z - a[:, None] * one, r - z]),
+            E=np.concatenate([np.eye(1, n + 1), r, z]),
+            U=csr_array(vstack([first, first, first, of_r])),
+            V=csr_array(vstack([-of_r, of_z - of_r, chord, of_r - of_z])),
             free=k,
             ball=ball,
             steps=steps,
@@ -82,13 +89,13 @@ class CentralPath:
     def _positive(self) -> slice:
         """The entries of theta that are at least 0, but for the ball's, which is the last."""
         n = len(self.row)
-        return slice(1, n + len(self.u) - self.free)
+        return slice(1, n + self.U.shape[0] - self.free)
 
     def _start(self) -> tuple[np.ndarray, float]:
         """Return a point well inside, and the size of the row's value."""
         n = len(self.row)
         size = float(np.abs(self.row[1:]).mean()) + 1e-300
-        y = np.concatenate([np.full(len(self.u) - self.free, 0.1 * size), np.zeros(self.free)])
+        y = np.concatenate([np.full(self.U.shape[0] - self.free, 0.1 * size), np.zeros(self.free)])
         ball = np.zeros(0) if self.ball is None else np.array([0.1 * size / max(self.ball.diagonal()[1:].max(), 1e-300)])
         theta = np.concatenate([np.zeros(n), y, ball])
         inside = self._matrix(theta)
@@ -99,9 +106,14 @@ class CentralPath:
     def _matrix(self, theta: np.ndarray) -> np.ndarray:
         """Return Z."""
         n = len(self.row)
-        y = theta[n : n + len(self.u)]
-        half = (self.u * y[:, None]).T @ self.v
-        half[0] += self.row
+        y = theta[n : n + self.U.shape[0]]
+        pairs = (self.U.T @ diags_array(y) @ self.V).toarray()
+        k = self.free
+        over = pairs[: 1 + k] @ self.E  # nothing is multiplied by z, and r_k has two entries
+        m, h = self.E[1 : 1 + k, 0], self.E[1 : 1 + k, n - k :].diagonal()
+        half = np.zeros((n, n))
+        half[0] = self.row + over[0] + m @ over[1:]
+        half[n - k :] = h[:, None] * over[1:]
         Z = 0.5 * (half + half.T)
         Z[range(n), range(n)] += np.concatenate([-theta[:1], theta[1:n]])
         return Z if self.ball is None else Z + theta[-1] * self.ball
@@ -162,21 +174,24 @@ class CentralPath:
 
         tr(S sym(u, v)) = u' S v, and tr(S sym(u, v) S sym(x, y)) = (u' S x v' S y + u' S y v' S x) / 2.
         """
-        n, P = len(S), len(self.u)
+        n, P = len(S), self.U.shape[0]
         count = n + P + (self.ball is not None)
         signs = np.concatenate([[-1.0], np.ones(n - 1)])
-        Su, Sv = self.u @ S, self.v @ S
+        F = self.E @ S
+        G = F @ self.E.T
+        Su, Sv = self.U @ F, self.V @ F
+        u_u, v_v, u_v = (A @ (B @ G.T).T for A, B in ((self.U, self.U), (self.V, self.V), (self.U, self.V)))
         gradient, H = np.empty(count), np.empty((count, count))
         gradient[:n] = signs * S.diagonal()
-        gradient[n : n + P] = (Su * self.v).sum(axis=1)
+        gradient[n : n + P] = u_v.diagonal()
         H[:n, :n] = signs[:, None] * S**2 * signs
         H[n : n + P, :n] = Su * Sv * signs
-        H[n : n + P, n : n + P] = 0.5 * ((Su @ self.u.T) * (Sv @ self.v.T) + (Su @ self.v.T) * (Sv @ self.u.T))
+        H[n : n + P, n : n + P] = 0.5 * (u_u * v_v + u_v * u_v.T)
         if self.ball is not None:
             T = S @ self.ball @ S
             gradient[-1] = (S * self.ball).sum()
             H[-1, :n] = signs * T.diagonal()
-            H[-1, n : n + P] = ((self.u @ T) * self.v).sum(axis=1)
+            H[-1, n : n + P] = (self.U @ (self.E @ T @ self.E.T) @ self.V.T).diagonal()
             H[-1, -1] = (T * self.ball).sum()
         return gradient, H
 
