@@ -36,7 +36,8 @@ class Affine(NamedTuple):
 class Rectified:
     """Some functions of a network over one ball, in the columns v = (x, r), with r_k = max(z_k, 0).
 
-    Only neurons whose sign is not known have an r_k; max(z, a z) is a z + (1 - a) r, abs(z) is 2 r - z.
+    Only neurons without a line have an r_k, as those whose sign is not known. max(z, a z) is a z + (1 - a) r, and
+    abs(z) is 2 r - z.
 
     Parameters
     ----------
@@ -91,6 +92,12 @@ class Rectified:
         )
 
     @property
+    def finite(self) -> bool:
+        """Whether all bounds are: only then there is a program."""
+        parts = (self.low, self.high, self.z_low, self.z_high, self.above, *self.z, *self.objective)
+        return all(bool(np.isfinite(part).all()) for part in parts)
+
+    @property
     def inputs(self) -> int:
         """The number d of inputs."""
         return len(self.low) - len(self.chord)
@@ -131,7 +138,7 @@ class _Rectifiers(Columns):
         )
         self.neurons[node.name] = Neurons(places, self.width)
         self._boxes.append(box)
-        self._ends.append(np.stack([np.zeros(len(places)), box[1]]))
+        self._ends.append(box.clip(min=0.0))
         self._factors.append(1.0 - share.expand(1, 1, *node.shape).flatten().numpy()[places])
 
     def passed_on(self, node: Node) -> Tensor | None:

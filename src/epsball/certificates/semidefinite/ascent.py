@@ -2,10 +2,18 @@
 
 import math
 
+import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 
 from epsball.certificates.semidefinite.cube import Cube, Multipliers
+
+_BARRIERS = (1e-1, 1e-2, 1e-3)
+"""Weights of the log determinant, one after the other."""
+
+_OUTSIDE = 1e8
+"""The loss where the matrix is not positive definite, from which a line search returns."""
 
 
 def least(cube: Cube, of: Multipliers) -> tuple[Tensor, Tensor]:
@@ -30,40 +38,34 @@ def least(cube: Cube, of: Multipliers) -> tuple[Tensor, Tensor]:
     return torch.where(definite, value, -math.inf), logs
 
 
-def ascended(cube: Cube, start: Multipliers, *, steps: int = 300, size: float = 0.05, barrier=(1e-2,1e-6), trace=False) -> Multipliers:
-    m = len(cube.constant)
-    scale = (start.cube.sum(dim=1)/ start.cube.shape[1]).view(-1,1)
-    parts = {name: (part / scale).clone().requires_grad_() for name, part in start._asdict().items()}
-    units = {name: part.detach().clone() for name, part in parts.items()}
-    optimiser = torch.optim.Adam(parts.values(), lr=size, maximize=True, betas=(0.9, 0.99))
-    best = torch.full((m,), -math.inf, dtype=torch.float64)
-    kept = {name: part.detach().clone() for name, part in parts.items()}
-    good = {name: part.detach().clone() for name, part in parts.items()}
-    rate = torch.ones(m, 1, dtype=torch.float64)
-    for step in range(steps):
-        share = step / max(1, steps - 1)
-        beta = barrier[0] * (barrier[1] / barrier[0]) ** share
-        current = Multipliers(**{name: part * scale for name, part in parts.items()})
-        value, logs = least(cube, current)
-        fine = torch.isfinite(value)
-        better = value.detach() > best
-        best = torch.where(better, value.detach(), best)
-        with torch.no_grad():
-            for name, part in parts.items():
-                kept[name] = torch.where(better.unsqueeze(1), part, kept[name])
-                good[name] = torch.where(fine.unsqueeze(1), part, good[name])
-        if trace and step % 50 == 0: print(step, beta, value.tolist(), best.tolist(), rate.flatten().tolist())
-        goal = torch.where(fine, value / scale[:, 0] + beta * logs, 0.0).sum()
-        optimiser.zero_grad()
-        goal.backward()
-        for part in parts.values():
-            if part.grad is not None: part.grad.nan_to_num_(0.0)
-        optimiser.param_groups[0]["lr"] = size * 0.02 ** share
-        optimiser.step()
-        with torch.no_grad():
-            for name, part in parts.items():
-                if name != "complement":
-                    part.clamp_(min=0.0 if name!="cube" else 1e-9)
-                # a row that left the cone goes back half way
-                part.copy_(torch.where(fine.unsqueeze(1), part, 0.5*(good[name]+part)))
-    return Multipliers(**{name: part.detach() * scale for name, part in kept.items()})
+def ascended(cube: Cube, start: Multipliers, *, steps: int) -> Multipliers:
+    """Return multipliers that L-BFGS finds from a start, each row on its own, with less and less of a barrier."""
+    rows = [Multipliers(*(part[row : row + 1] for part in start)) for row in range(len(cube.constant))]
+    found = [_of_row(cube.of_row(row), part, steps) for row, part in enumerate(rows)]
+    return Multipliers(*map(torch.cat, zip(*found, strict=True)))
+
+
+def _of_row(cube: Cube, start: Multipliers, steps: int) -> Multipliers:
+    scale = float(start.cube.mean())
+    sizes = [part.shape[1] for part in start]
+
+    def multipliers(flat: Tensor) -> Multipliers:
+        return Multipliers(*(scale * part.unsqueeze(0) for part in flat.split(sizes)))
+
+    def loss(flat: np.ndarray, barrier: float) -> tuple[float, np.ndarray]:
+        leaf = torch.tensor(flat, requires_grad=True)
+        value, logs = least(cube, multipliers(leaf))
+        if not bool(torch.isfinite(value).all()):
+            return _OUTSIDE, np.zeros_like(flat)
+        negative = -(value[0] / scale + barrier * logs[0])
+        negative.backward()
+        gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        return negative.item(), gradient.numpy()
+
+    limits = {"complement": (None, None), "cube": (1e-9, None)}
+    ends = [limits.get(name, (0.0, None)) for name, n in zip(start._fields, sizes, strict=True) for _ in range(n)]
+    flat = torch.cat([part[0] for part in start]).numpy() / scale
+    for barrier in _BARRIERS:
+        options = {"maxiter": steps, "maxfun": steps, "maxcor": 30}
+        flat = minimize(loss, flat, args=(barrier,), jac=True, method="L-BFGS-B", bounds=ends, options=options).x
+    return multipliers(torch.from_numpy(flat))

@@ -1,6 +1,6 @@
 """`Cube`: the network's rectifiers as quadratic constraints over t in [-1, 1]^N, and Lagrangians of these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -98,8 +98,12 @@ class Cube:
         return cls(
             middle=torch.from_numpy(middle),
             half=torch.from_numpy(half),
-            **{"weight": weight, "bias": bias, "radius": radius},
-            **{"objective": objective, "constant": constant, "doubt": doubt},
+            weight=weight,
+            bias=bias,
+            radius=radius,
+            objective=objective,
+            constant=constant,
+            doubt=doubt,
             slope=torch.from_numpy(network.chord),
             above=torch.from_numpy(network.above),
             distance=torch.from_numpy(middle[:d] - centre),
@@ -125,6 +129,11 @@ class Cube:
         """Return the sums of magnitudes that the Lagrangian's coefficients are summed from."""
         sizes = {name: getattr(self, name).abs() for name in self.__dataclass_fields__ if name != "reach"}
         return _lagrangian(Cube(**sizes, reach=self.reach), Multipliers(*(part.abs() for part in of)), 1.0)
+
+    def of_row(self, row: int) -> "Cube":
+        """Return the constraints with one row."""
+        at = slice(row, row + 1)
+        return replace(self, objective=self.objective[at], constant=self.constant[at], doubt=self.doubt[at])
 
     @property
     def terms(self) -> int:

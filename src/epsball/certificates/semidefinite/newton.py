@@ -86,17 +86,23 @@ class CentralPath:
         return theta
 
     @property
+    def _count(self) -> int:
+        """The number of y: four constraints per rectifier, of which the last is an equation."""
+        return 4 * self.free
+
+    @property
     def _positive(self) -> slice:
         """The entries of theta that are at least 0, but for the ball's, which is the last."""
         n = len(self.row)
-        return slice(1, n + self.U.shape[0] - self.free)
+        return slice(1, n + self._count - self.free)
 
     def _start(self) -> tuple[np.ndarray, float]:
         """Return a point well inside, and the size of the row's value."""
         n = len(self.row)
         size = float(np.abs(self.row[1:]).mean()) + 1e-300
-        y = np.concatenate([np.full(self.U.shape[0] - self.free, 0.1 * size), np.zeros(self.free)])
-        ball = np.zeros(0) if self.ball is None else np.array([0.1 * size / max(self.ball.diagonal()[1:].max(), 1e-300)])
+        y = np.concatenate([np.full(self._count - self.free, 0.1 * size), np.zeros(self.free)])
+        widest = 0.0 if self.ball is None else self.ball.diagonal()[1:].max()
+        ball = np.zeros(0) if self.ball is None else np.array([0.1 * size / max(widest, 1e-300)])
         theta = np.concatenate([np.zeros(n), y, ball])
         inside = self._matrix(theta)
         theta[1:n] = 0.5 * size + np.abs(inside[1:]).sum(axis=1)
@@ -106,7 +112,7 @@ class CentralPath:
     def _matrix(self, theta: np.ndarray) -> np.ndarray:
         """Return Z."""
         n = len(self.row)
-        y = theta[n : n + self.U.shape[0]]
+        y = theta[n : n + self._count]
         pairs = (self.U.T @ diags_array(y) @ self.V).toarray()
         k = self.free
         over = pairs[: 1 + k] @ self.E  # nothing is multiplied by z, and r_k has two entries
@@ -163,7 +169,7 @@ class CentralPath:
         inside = np.concatenate([theta[self._positive], theta[len(theta) - (self.ball is not None) :]])
         if not bool((inside > 0).all()):
             return -np.inf
-        factor, failed = lapack.dpotrf(self._matrix(theta), lower=1)
+        factor, failed = lapack.dpotrf(self._matrix(theta), lower=1)  # pyright: ignore[reportAttributeAccessIssue]
         if failed:
             return -np.inf
         logs = 2 * np.log(factor.diagonal()).sum() + np.log(inside).sum()
@@ -174,7 +180,7 @@ class CentralPath:
 
         tr(S sym(u, v)) = u' S v, and tr(S sym(u, v) S sym(x, y)) = (u' S x v' S y + u' S y v' S x) / 2.
         """
-        n, P = len(S), self.U.shape[0]
+        n, P = len(S), self._count
         count = n + P + (self.ball is not None)
         signs = np.concatenate([[-1.0], np.ones(n - 1)])
         F = self.E @ S
@@ -197,10 +203,10 @@ class CentralPath:
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray | None:
-    factor, failed = lapack.dpotrf(matrix, lower=1)
+    factor, failed = lapack.dpotrf(matrix, lower=1)  # pyright: ignore[reportAttributeAccessIssue]
     if failed:
         return None
-    inverse, failed = lapack.dpotri(factor, lower=1)
+    inverse, failed = lapack.dpotri(factor, lower=1)  # pyright: ignore[reportAttributeAccessIssue]
     if failed:
         return None
     return np.tril(inverse) + np.tril(inverse, -1).T

@@ -25,7 +25,7 @@ def proved(cube: Cube, multipliers: Multipliers) -> Tensor:
     """
     of = multipliers.projected()
     parts = [Multipliers(*(part[row : row + 1] for part in of)) for row in range(len(of.cube))]
-    return torch.stack([_of_row(_with_row(cube, row), part) for row, part in enumerate(parts)])
+    return torch.stack([_of_row(cube.of_row(row), part) for row, part in enumerate(parts)])
 
 
 def _of_row(one: Cube, of: Multipliers) -> Tensor:
@@ -47,13 +47,6 @@ def _of_row(one: Cube, of: Multipliers) -> Tensor:
             break
         best = bound
     return best
-
-
-def _with_row(cube: Cube, row: int) -> Cube:
-    parts = {name: getattr(cube, name) for name in cube.__dataclass_fields__}
-    for name in ("objective", "constant", "doubt"):
-        parts[name] = parts[name][row : row + 1]
-    return Cube(**parts)
 
 
 def _lost(found: Quadratic, q: Tensor, lift: float) -> Tensor | None:
