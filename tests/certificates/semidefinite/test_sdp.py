@@ -20,6 +20,7 @@ from epsball.certificates.polytope.outer import over_polytope
 from epsball.certificates.polytope.rectified import Rectified
 from epsball.certificates.semidefinite import method
 from epsball.certificates.semidefinite.cube import Cube, Multipliers
+from epsball.certificates.semidefinite.method import start_of
 from epsball.certificates.semidefinite.newton import solved
 from epsball.certificates.semidefinite.proof import definite, proved
 from epsball.certificates.slopes.final import Schedule, optimised_slopes, with_slopes
@@ -36,10 +37,14 @@ def small(seed: int, norm: str = "linf", arithmetic=REAL) -> Problem:
     return problem_of(random_relu_net(seed, 3, (5, 4), 3), x, ball, arithmetic=arithmetic)
 
 
-def cube_of(given_: Problem) -> Cube:
-    """Return the quadratic constraints of an example."""
+def cube_of(given_: Problem) -> tuple[Cube, Multipliers]:
+    """Return the quadratic constraints of an example, and the best multipliers of its rows."""
     bounds = given_.propagate(refine=refiner(lower="every"))
-    return Cube.of(Rectified.of(bounds, given_.graph.output, given_.specification[0]))
+    network = Rectified.of(bounds, given_.graph.output, given_.specification[0])
+    cube = Cube.of(network)
+    rows = range(len(cube.constant))
+    found = [solved(cube.of_row(row), start_of(network, cube.of_row(row), row)) for row in rows]
+    return cube, Multipliers(*map(torch.cat, zip(*found, strict=True)))
 
 
 @settings(max_examples=4)
@@ -60,7 +65,7 @@ def test_with_the_same_intermediate_bounds_the_methods_are_in_order(seed):
     assert bool((ascent <= linear + size).all())
     assert bool((wong_kolter <= linear + size).all())
     assert bool((linear <= sdp(given_).rows).all())
-    alone = proved(cube_of(given_), solved(cube_of(given_)))
+    alone = proved(*cube_of(given_))
     assert bool((linear[0] <= alone + 1e-4 * (1 + linear[0].abs())).all())
 
 
@@ -68,7 +73,7 @@ def test_with_the_same_intermediate_bounds_the_methods_are_in_order(seed):
 def test_the_bound_is_the_optimum_of_the_moment_matrix(seed):
     cvxpy = pytest.importorskip("cvxpy", reason="cvxpy solves the other formulation (extra test)")
     given_ = small(seed)
-    found = proved(cube_of(given_), solved(cube_of(given_)))
+    found = proved(*cube_of(given_))
     network = Rectified.of(
         given_.propagate(refine=refiner(lower="every")), given_.graph.output, given_.specification[0]
     )
@@ -91,8 +96,7 @@ def test_the_bound_is_the_optimum_of_the_moment_matrix(seed):
 @given(seed=st.integers(0, 1000), norm=st.sampled_from(["linf", "l2"]), size=st.sampled_from([1e-3, 1.0, np.inf]))
 def test_multipliers_that_are_wrong_weaken_a_bound_and_never_break_it(seed, norm, size):
     given_ = small(seed, norm)
-    cube, generator = cube_of(given_), torch.Generator().manual_seed(seed)
-    best = solved(cube)
+    (cube, best), generator = cube_of(given_), torch.Generator().manual_seed(seed)
     noise = (torch.randn(part.shape, generator=generator, dtype=torch.float64) for part in best)
     lying = Multipliers(
         *(part + (size * own if size < np.inf else np.nan) for part, own in zip(best, noise, strict=True))

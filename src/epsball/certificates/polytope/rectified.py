@@ -152,11 +152,12 @@ class _Rectifiers(Columns):
         factor, size = np.concatenate(self._factors), np.abs(np.concatenate(self._ends, axis=1)).max(axis=0)
         matrix = below.matrix.toarray() * factor
         low, high = below.constant[:m] - below.error[:m], below.error[m:] - below.constant[m:]
-        constant = 0.5 * (low + high)
-        # A sum and its negative are rounded alike, so the two sides have the same matrix; if not, they differ by that.
-        lost = np.abs(matrix[:m] + matrix[m:]) + _DOUBT * np.abs(matrix[:m])
-        doubt = _DOUBT * (np.abs(low) + np.abs(high)) + BINARY64.tiny * (1 + size.sum())
-        radius = (np.maximum(high - constant, constant - low) + lost @ size + doubt) * (1 + _DOUBT)
+        with np.errstate(invalid="ignore", over="ignore"):  # where bounds are infinite nothing is claimed
+            constant = 0.5 * (low + high)
+            # A sum and its negative are rounded alike: the two sides have the same matrix; if not, they differ by that.
+            lost = np.abs(matrix[:m] + matrix[m:]) + _DOUBT * np.abs(matrix[:m])
+            doubt = _DOUBT * (np.abs(low) + np.abs(high)) + BINARY64.tiny * (1 + size.sum())
+            radius = (np.maximum(high - constant, constant - low) + lost @ size + doubt) * (1 + _DOUBT)
         return Affine(matrix[:m], constant, radius)
 
 

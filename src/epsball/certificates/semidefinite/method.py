@@ -92,10 +92,11 @@ def _tightened(problem: Problem, bounds: Propagation, every: bool) -> Tensor:
     room = np.inf if problem.max_memory is None else problem.max_memory
     for row in torch.nonzero(wanted).flatten().tolist():
         one = cube.of_row(row)
+        begun = start_of(network, one, row)
         if multipliers <= NEWTON and 48 * multipliers**2 <= room:
-            found = solved(one, steps=STEPS)
+            found = solved(one, begun, steps=STEPS)
         elif 64 * len(network.low) ** 2 <= room:
-            found = ascended(one, _start(network, one, row), steps=FIRST_ORDER_STEPS)
+            found = ascended(one, begun, steps=FIRST_ORDER_STEPS)
         else:
             break
         rows[0, row] = torch.maximum(rows[0, row], proved(one, found)[0])
@@ -111,7 +112,7 @@ def _linear(problem: Problem, bounds: Propagation) -> LowerBounds:
     return with_slopes(bounds, problem, slopes, final_bounds(bounds, specification, max_memory=memory))
 
 
-def _start(network: Rectified, cube: Cube, row: int) -> Multipliers:
+def start_of(network: Rectified, cube: Cube, row: int) -> Multipliers:
     """Return the multipliers of a backward sweep with the slopes of least area: no quadratic term."""
     d, count = network.inputs, len(network.chord)
     a, line, chord = network.objective.matrix[row].copy(), np.zeros(count), np.zeros(count)

@@ -1,6 +1,7 @@
 """Multipliers of the semidefinite relaxation by Newton's method along the central path of its dual."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,12 @@ _GAP = 1e-5
 
 _FASTER = 8.0
 """By how much the weight of the objective grows, whenever Newton's steps have converged."""
+
+_INSIDE = 0.05
+"""How far inside the path begins, in mean sizes of q."""
+
+_DENSE = 400
+"""Constraints up to which U and V are dense: there the calls for sparse matrices cost more than the zeros."""
 
 _CONVERGED = 0.25
 """Newton decrement below which they have."""
@@ -37,8 +44,8 @@ class CentralPath:
 
     row: np.ndarray
     E: np.ndarray
-    U: csr_array
-    V: csr_array
+    U: Any
+    V: Any
     free: int
     ball: np.ndarray | None
     steps: int
@@ -63,17 +70,17 @@ class CentralPath:
         return cls(
             row=np.concatenate([cube.constant[row : row + 1].numpy(), cube.objective[row].numpy()]),
             E=np.concatenate([np.eye(1, n + 1), r, z]),
-            U=csr_array(vstack([first, first, first, of_r])),
-            V=csr_array(vstack([-of_r, of_z - of_r, chord, of_r - of_z])),
+            U=_stored([first, first, first, of_r]),
+            V=_stored([-of_r, of_z - of_r, chord, of_r - of_z]),
             free=k,
             ball=ball,
             steps=steps,
         )
 
-    def multipliers(self) -> np.ndarray:
+    def multipliers(self, start: Multipliers) -> np.ndarray:
         """Return theta = (sigma, q, y, ball) at the end of the path, or where the steps end."""
-        theta, scale = self._start()
-        weight, most = 1.0 / scale, (len(theta) + len(self.row)) / (_GAP * scale)
+        theta, size = self._inside(start)
+        weight, most = 1.0 / size, (len(theta) + len(self.row)) / (_GAP * size * len(self.row))
         for _ in range(self.steps):
             found = self._step(theta, weight)
             if found is None:
@@ -86,6 +93,11 @@ class CentralPath:
         return theta
 
     @property
+    def sparse(self) -> bool:
+        """Whether U and V are stored so."""
+        return not isinstance(self.U, np.ndarray)
+
+    @property
     def _count(self) -> int:
         """The number of y: four constraints per rectifier, of which the last is an equation."""
         return 4 * self.free
@@ -96,24 +108,27 @@ class CentralPath:
         n = len(self.row)
         return slice(1, n + self._count - self.free)
 
-    def _start(self) -> tuple[np.ndarray, float]:
-        """Return a point well inside, and the size of the row's value."""
+    def _inside(self, start: Multipliers) -> tuple[np.ndarray, float]:
+        """Return a point well inside, near multipliers without a quadratic part, and the mean size of q there."""
         n = len(self.row)
-        size = float(np.abs(self.row[1:]).mean()) + 1e-300
-        y = np.concatenate([np.full(self._count - self.free, 0.1 * size), np.zeros(self.free)])
+        linear = [part[0].numpy() for part in (start.zero, start.line, start.chord)]
+        size = float(start.cube.mean())
+        y = np.concatenate([*(part + _INSIDE * size for part in linear), np.zeros(self.free)])
         widest = 0.0 if self.ball is None else self.ball.diagonal()[1:].max()
-        ball = np.zeros(0) if self.ball is None else np.array([0.1 * size / max(widest, 1e-300)])
+        ball = np.zeros(0) if self.ball is None else np.array([_INSIDE * size / max(widest, 1e-300)])
         theta = np.concatenate([np.zeros(n), y, ball])
-        inside = self._matrix(theta)
-        theta[1:n] = 0.5 * size + np.abs(inside[1:]).sum(axis=1)
-        theta[0] = inside[0, 0] - np.abs(inside[0, 1:]).sum() - size
-        return theta, size * n
+        matrix = self._matrix(theta)
+        half = np.abs(matrix[0, 1:])
+        theta[1:n] = half + _INSIDE * size
+        theta[0] = matrix[0, 0] - (half**2 / theta[1:n]).sum() - size
+        return theta, size
 
     def _matrix(self, theta: np.ndarray) -> np.ndarray:
         """Return Z."""
         n = len(self.row)
         y = theta[n : n + self._count]
-        pairs = (self.U.T @ diags_array(y) @ self.V).toarray()
+        pairs = self.U.T @ (self.V.multiply(y[:, None]).tocsr() if self.sparse else self.V * y[:, None])
+        pairs = pairs.toarray() if self.sparse else pairs
         k = self.free
         over = pairs[: 1 + k] @ self.E  # nothing is multiplied by z, and r_k has two entries
         m, h = self.E[1 : 1 + k, 0], self.E[1 : 1 + k, n - k :].diagonal()
@@ -202,6 +217,12 @@ class CentralPath:
         return gradient, H
 
 
+def _stored(parts: list[Any]) -> Any:
+    """Return parts below each other, sparse if they are large."""
+    whole = csr_array(vstack(parts))
+    return whole if len(parts) * parts[0].shape[0] > _DENSE else whole.toarray()
+
+
 def _inverse(matrix: np.ndarray) -> np.ndarray | None:
     factor, failed = lapack.dpotrf(matrix, lower=1)  # pyright: ignore[reportAttributeAccessIssue]
     if failed:
@@ -212,10 +233,13 @@ def _inverse(matrix: np.ndarray) -> np.ndarray | None:
     return np.tril(inverse) + np.tril(inverse, -1).T
 
 
-def solved(cube: Cube, *, steps: int = 100) -> Multipliers:
-    """Return the multipliers of each row at the end of its path."""
+def solved(cube: Cube, start: Multipliers, *, steps: int = 200) -> Multipliers:
+    """Return the multipliers of each row at the end of its path, given some to start near: none for equations."""
     n, k = len(cube.middle), len(cube.slope)
-    found = [CentralPath.of(cube, row, steps).multipliers() for row in range(len(cube.constant))]
+    found = []
+    for row in range(len(cube.constant)):
+        own = Multipliers(*(part[row : row + 1] for part in start))
+        found.append(CentralPath.of(cube, row, steps).multipliers(own))
     theta = torch.from_numpy(np.stack(found))
     zero, line, chord, complement = theta[:, n + 1 : n + 1 + 4 * k].split(k, dim=1)
     ball = torch.zeros(len(theta), 1, dtype=torch.float64) if cube.reach is None else theta[:, -1:]
