@@ -17,7 +17,7 @@ from epsball.certificates.semidefinite.proof import proved
 from epsball.certificates.slopes.final import Schedule, optimised_slopes, with_slopes
 from epsball.errors import UnsupportedOperation
 
-STEPS = 200
+STEPS = 150
 """Newton's steps per row, at most."""
 
 FIRST_ORDER_STEPS = 20

@@ -19,6 +19,9 @@ _FASTER = 8.0
 _INSIDE = 0.05
 """How far inside the path begins, in mean sizes of q."""
 
+_RIDGES = (0.0, 1e-12, 1e-10, 1e-8)
+"""What is added to the diagonal of second derivatives, relative to it, where rounding makes them indefinite."""
+
 _DENSE = 400
 """Constraints up to which U and V are dense: there the calls for sparse matrices cost more than the zeros."""
 
@@ -78,19 +81,25 @@ class CentralPath:
         )
 
     def multipliers(self, start: Multipliers) -> np.ndarray:
-        """Return theta = (sigma, q, y, ball) at the end of the path, or where the steps end."""
+        """Return theta = (sigma, q, y, ball) of the best bound on the path, which ends where the steps do."""
         theta, size = self._inside(start)
         weight, most = 1.0 / size, (len(theta) + len(self.row)) / (_GAP * size * len(self.row))
+        best = theta
         for _ in range(self.steps):
             found = self._step(theta, weight)
             if found is None:
                 break
             theta, decrement = found
+            best = max(best, theta, key=self._bound)
             if decrement < _CONVERGED:
                 if weight >= most:
                     break
                 weight = min(most, weight * _FASTER)
-        return theta
+        return best
+
+    def _bound(self, theta: np.ndarray) -> float:
+        """Return sigma - sum(q)."""
+        return float(theta[0] - theta[1 : len(self.row)].sum())
 
     @property
     def sparse(self) -> bool:
@@ -154,16 +163,18 @@ class CentralPath:
             inward[-1] = 1.0 / theta[-1]
         gradient += inward
         hessian[range(len(theta)), range(len(theta))] += inward**2
-        try:
-            factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
-        except LinAlgError:
-            return None
-        direction = cho_solve(factor, gradient, check_finite=False)
-        decrement = float(np.sqrt(max(0.0, gradient @ direction)))
-        if not np.isfinite(decrement):
-            return None
-        moved = self._moved(theta, direction, weight, decrement)
-        return None if moved is None else (moved, decrement)
+        for ridge in _RIDGES:
+            hessian[range(len(theta)), range(len(theta))] *= 1.0 + ridge
+            try:
+                factor = cho_factor(hessian, lower=True, check_finite=False)
+            except LinAlgError:
+                continue
+            direction = cho_solve(factor, gradient, check_finite=False)
+            decrement = float(np.sqrt(max(0.0, gradient @ direction)))
+            moved = self._moved(theta, direction, weight, decrement) if np.isfinite(decrement) else None
+            if moved is not None:
+                return moved, decrement
+        return None
 
     def _moved(self, theta: np.ndarray, direction: np.ndarray, weight: float, decrement: float) -> np.ndarray | None:
         """Return a point along a direction that is inside and no worse."""
@@ -180,7 +191,6 @@ class CentralPath:
 
     def _value(self, theta: np.ndarray, weight: float) -> float:
         """Return weight (sigma - sum(q)) + log det Z + sum(log y); -inf outside."""
-        n = len(self.row)
         inside = np.concatenate([theta[self._positive], theta[len(theta) - (self.ball is not None) :]])
         if not bool((inside > 0).all()):
             return -np.inf
@@ -188,7 +198,7 @@ class CentralPath:
         if failed:
             return -np.inf
         logs = 2 * np.log(factor.diagonal()).sum() + np.log(inside).sum()
-        return float(weight * (theta[0] - theta[1:n].sum()) + logs)
+        return float(weight * self._bound(theta) + logs)
 
     def _derivatives(self, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return gradient and negative Hessian of log det Z, with S = Z^-1.
@@ -233,7 +243,7 @@ def _inverse(matrix: np.ndarray) -> np.ndarray | None:
     return np.tril(inverse) + np.tril(inverse, -1).T
 
 
-def solved(cube: Cube, start: Multipliers, *, steps: int = 200) -> Multipliers:
+def solved(cube: Cube, start: Multipliers, *, steps: int = 150) -> Multipliers:
     """Return the multipliers of each row at the end of its path, given some to start near: none for equations."""
     n, k = len(cube.middle), len(cube.slope)
     found = []
