@@ -47,10 +47,10 @@ def cube_of(given_: Problem) -> tuple[Cube, Multipliers]:
     return cube, Multipliers(*map(torch.cat, zip(*found, strict=True)))
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 3000))
 def test_with_the_same_intermediate_bounds_the_methods_are_in_order(seed):
-    given_ = small(seed) if seed % 2 else problem(seed, "linf").take(slice(0, 1))
+    given_ = small(seed) if seed % 2 else problem(3 * seed, "linf").take(slice(0, 1))
     bounds = given_.propagate(refine=refiner(lower="every"))
     crown = final_bounds(bounds, given_.specification)
     slopes = optimised_slopes(bounds, given_.specification, Schedule(10, 0.25))
@@ -64,8 +64,8 @@ def test_with_the_same_intermediate_bounds_the_methods_are_in_order(seed):
     assert bool((crown <= ascent).all())
     assert bool((ascent <= linear + size).all())
     assert bool((wong_kolter <= linear + size).all())
-    assert bool((linear <= sdp(given_).rows).all())
     alone = proved(*cube_of(given_))
+    assert bool((linear <= sdp(given_, steps=5).rows).all())
     assert bool((linear[0] <= alone + 1e-4 * (1 + linear[0].abs())).all())
 
 
@@ -114,7 +114,7 @@ def test_multipliers_that_are_wrong_weaken_a_bound_and_never_break_it(seed, norm
 def test_over_l2_balls_it_is_no_worse_than_slopes_and_right(seed):
     given_ = problem(seed, "l2").take(slice(0, 1))
     bounds = given_.propagate(refine=refiner(lower="every"))
-    swept, rows = final_bounds(bounds, given_.specification), sdp(given_).rows
+    swept, rows = final_bounds(bounds, given_.specification), sdp(given_, steps=30).rows
     assert bool((rows >= swept).all())
     points = sampled(Ball("l2", "1/3"), given_.domain.centre.float(), 500)
     margins = given_.graph(points).double() @ given_.specification[0].T

@@ -18,7 +18,7 @@ from epsball.certificates.slopes.final import Schedule, optimised_slopes, with_s
 from epsball.errors import UnsupportedOperation
 
 STEPS = 150
-"""Newton's steps per row, at most."""
+"""Newton's steps of `sdp`."""
 
 FIRST_ORDER_STEPS = 20
 """Steps of L-BFGS per row and barrier, where Newton's matrix would not fit."""
@@ -30,7 +30,7 @@ SMALL = 1000
 """Multipliers up to which every row is bounded anew, and not only those that the linear program leaves open."""
 
 
-def sdp(problem: Problem, *, every: bool = False) -> LowerBounds:
+def sdp(problem: Problem, *, steps: int = STEPS, every: bool = False) -> LowerBounds:
     """Bound the final rows by the semidefinite relaxation of the rectifiers: r^2 = r z beside the lines around them.
 
     The intermediate bounds are backward sweeps', those of `lp`, and no row is below that method's (over l2 balls, which
@@ -43,6 +43,8 @@ def sdp(problem: Problem, *, every: bool = False) -> LowerBounds:
     ----------
     problem
         What is bounded.
+    steps
+        Newton's steps per row, at most.
     every
         Whether all rows are bounded anew, whatever the size.
 
@@ -70,7 +72,7 @@ def sdp(problem: Problem, *, every: bool = False) -> LowerBounds:
     if problem.domain.norm == "l1":
         raise UnsupportedOperation("the semidefinite relaxation covers linf and l2 balls; for l1 balls use 'lp'.")
     bounds = problem.propagate(refine=refiner(problem.max_memory, lower="every"))
-    parts = [_tightened(problem.take(at), bounds.take(at), every) for at in map(_only, range(len(problem)))]
+    parts = [_tightened(problem.take(at), bounds.take(at), steps, every) for at in map(_only, range(len(problem)))]
     return LowerBounds(rows=torch.cat(parts), boxes=bounds.boxes)
 
 
@@ -78,7 +80,7 @@ def _only(number: int) -> slice:
     return slice(number, number + 1)
 
 
-def _tightened(problem: Problem, bounds: Propagation, every: bool) -> Tensor:
+def _tightened(problem: Problem, bounds: Propagation, steps: int, every: bool) -> Tensor:
     """Return the bounds of one example's rows, (1, r)."""
     network = Rectified.of(bounds, problem.graph.output, problem.specification[0])
     linear = _linear(problem, bounds)
@@ -94,7 +96,7 @@ def _tightened(problem: Problem, bounds: Propagation, every: bool) -> Tensor:
         one = cube.of_row(row)
         begun = start_of(network, one, row)
         if multipliers <= NEWTON and 48 * multipliers**2 <= room:
-            found = solved(one, begun, steps=STEPS)
+            found = solved(one, begun, steps=steps)
         elif 64 * len(network.low) ** 2 <= room:
             found = ascended(one, begun, steps=FIRST_ORDER_STEPS)
         else:
