@@ -3,6 +3,7 @@
     python benchmarks/certify.py random             # the networks of published figures, random weights
     python benchmarks/certify.py narrow             # 8 inputs, three layers of 512, where forward bounds are cheap
     python benchmarks/certify.py published          # networks in ../shared/models, 200 test images each
+    python benchmarks/certify.py semidefinite       # RSL18a of ../shared/models: the hardest row of images, by method
 
 With ``--peer PATH``, the folder of auto_LiRPA's source, its CROWN and alpha-CROWN are measured in the same run:
 repetitions take turns, and ratios are those of the medians.
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,12 +36,14 @@ from epsball.certificates import (
     Problem,
     methods_of,
     optimised,
+    sdp,
 )
 from epsball.classifier import Classifier
 from epsball.graph import capture
 from harness import Run, cpu_seconds, first_growth, in_fresh_process, interleaved, single_threaded
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+RSL18A = SHARED / "models" / "mipverify_data"
 STEPS = 3
 """Steps of optimised slopes on the random networks."""
 ASCENT, PEER, PEER_ASCENT = f"optimised, {STEPS} steps", "auto_LiRPA CROWN", f"auto_LiRPA alpha-CROWN, {STEPS} steps"
@@ -160,6 +164,29 @@ def run_published(only: list[str]) -> None:
             report(name, method, {"seconds": seconds, "certified": int(certified.sum())})
 
 
+def run_semidefinite(images: int) -> None:
+    """Report the least row of each image by programs, and by the relaxation that the network was trained for."""
+    layers = {
+        name: torch.from_numpy(np.load(RSL18A / f"RSL18a_{name}.npy")).float() for name in ("W1", "B1", "W2", "B2")
+    }
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 10)).eval()
+    weights = [layers["W1"].T, layers["B1"].flatten(), layers["W2"].T, layers["B2"].flatten()]
+    module.load_state_dict(dict(zip(module.state_dict(), weights, strict=True)))
+    x, _ = data.load(f"idx:{SHARED / 'data' / 'mnist'},split=test")[:images]
+    x = data.as_pixels(x)
+    graph, predicted, ball = capture(module, (1, 28, 28)), module(x).argmax(dim=1), Ball("linf", "0.1")
+    for number in range(images):
+        at = slice(number, number + 1)
+        problem = Problem.of(graph, Domain.of(ball, x[at]), predicted[at])
+        least = METHODS["lp"](problem).rows.argmin(dim=1)
+        hardest = replace(problem, specification=problem.specification[:, least])
+        for method in ("wong-kolter", "crown", "optimised", "lp"):
+            report(f"RSL18a, image {number}", method, {"bound": METHODS[method](hardest).rows.item()})
+        found: list[LowerBounds] = []
+        seconds = cpu_seconds(lambda: found.append(sdp(hardest, every=True)))  # noqa: B023
+        report(f"RSL18a, image {number}", "sdp", {"bound": found[-1].rows.item(), "seconds": seconds})
+
+
 def load(network: Published) -> tuple[Classifier, Tensor, Tensor]:
     """Return a published network and its 200 test images."""
     text = network.model.replace("@", f"@{SHARED / 'models'}/")
@@ -199,10 +226,11 @@ def report(network: str, what: str, figures: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["random", "narrow", "published"])
+    parser.add_argument("what", choices=["random", "narrow", "published", "semidefinite"])
     parser.add_argument("names", nargs="*", help="networks; all if left out")
     parser.add_argument("--peer", type=Path, help="where auto_LiRPA's source lies")
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--images", type=int, default=5, help="of the semidefinite benchmark")
     options = parser.parse_args()
     single_threaded()
     match options.what:
@@ -210,6 +238,8 @@ def main() -> None:
             run_random(options.peer, options.repetitions, options.names)
         case "narrow":
             run_narrow()
+        case "semidefinite":
+            run_semidefinite(options.images)
         case _:
             run_published(options.names)
 

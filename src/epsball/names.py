@@ -30,6 +30,7 @@ MethodName = Literal[
     "wong-kolter",
     "lp",
     "lp-tight",
+    "sdp",
     "complete",
 ]
 """The methods of certificates."""

@@ -9,13 +9,13 @@ import torch
 
 from certificates.networks import least_margins, random_relu_net
 from epsball.ball import Ball
-from epsball.certificates import FLOAT32, METHODS, REAL, Domain, LowerBounds, Problem, by_class, optimised
+from epsball.certificates import FLOAT32, METHODS, REAL, Domain, LowerBounds, Problem, by_class, optimised, sdp
 from epsball.graph import Graph
 
 RADII = ("1/10", "1/3", "8/255", "1/2")
 SHAPES = ((2,), (3,), (2, 2), (3, 3))
 Bound = Callable[[Problem], LowerBounds]
-CHECKED: dict[str, Bound] = METHODS | {"optimised": partial(optimised, steps=2)}
+CHECKED: dict[str, Bound] = METHODS | {"optimised": partial(optimised, steps=2), "sdp": partial(sdp, steps=5)}
 
 
 def check_network(seed: int, methods: Mapping[str, Bound] = CHECKED) -> int:

@@ -18,8 +18,10 @@ on, and `LowerBounds.slopes` the lower slopes of every rectifier that was free t
 replay needs.
 
 The methods are `interval` (IBP), `lipschitz`, `crown_ibp`, `forward`, `crown`, `optimised` (alpha-CROWN),
-`wong_kolter`, `lp`, `lp_tight` and `complete` (branch and bound), by name in `METHODS`, where what the cascade and the
-checker must know of each is entered too.
+`wong_kolter`, `lp`, `lp_tight`, `sdp` and `complete` (branch and bound), by name in `METHODS`, where what the cascade
+and the checker must know of each is entered too.
+
+`milp` is what a mixed-integer solver says: an oracle for tiny networks, never a certificate.
 
 `check_deployment` says whether a float32 claim can be made of a module on this machine at all.
 """
@@ -32,11 +34,13 @@ from epsball.certificates.deployment import check_deployment
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
 from epsball.certificates.methods import crown, crown_ibp, forward, interval, optimised, wong_kolter
+from epsball.certificates.polytope.mixed_integer import Minimum, milp
 from epsball.certificates.polytope.outer import lp, lp_tight
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation, propagate
 from epsball.certificates.registry import ALIASES, AUTO, METHODS, Method, MethodName, ReplayPlan, methods_of
 from epsball.certificates.result import Certificates
+from epsball.certificates.semidefinite.method import sdp
 from epsball.certificates.specification import by_class, margin_rows, separated, separations
 from epsball.certificates.verifier import Verifier
 
@@ -60,6 +64,7 @@ __all__ = [
     "LowerBounds",
     "Method",
     "MethodName",
+    "Minimum",
     "Problem",
     "Propagation",
     "ReplayPlan",
@@ -82,8 +87,10 @@ __all__ = [
     "margin_rows",
     "margins",
     "methods_of",
+    "milp",
     "optimised",
     "propagate",
+    "sdp",
     "separated",
     "separations",
     "wong_kolter",

@@ -17,6 +17,8 @@ from epsball.certificates.methods import STEPS, crown, crown_ibp, forward, inter
 from epsball.certificates.polytope.outer import lp, lp_tight
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation
+from epsball.certificates.semidefinite.method import STEPS as NEWTON_STEPS
+from epsball.certificates.semidefinite.method import sdp
 from epsball.errors import UnsupportedOperation, lookup
 from epsball.graph import Graph
 from epsball.graph.kinds import Elementwise, PReLU
@@ -150,6 +152,13 @@ METHODS: dict[str, Method] = {
         refinement=lambda bounds: 3 * refinement_passes(bounds),
         fits=_when_named,
         replay=ReplayPlan(refined=True, lower="every"),
+    ),
+    "sdp": Method(
+        bound=sdp,
+        # Besides the linear program: a step of Newton's is counted as one pass of its row, whatever it costs.
+        passes=lambda rows: 2 + (3 + NEWTON_STEPS) * rows,
+        refinement=refinement_passes,
+        fits=_when_named,
     ),
     "complete": Method(
         bound=complete,

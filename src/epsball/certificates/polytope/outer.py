@@ -12,7 +12,7 @@ from epsball.certificates.linear.windows import cropped
 from epsball.certificates.polytope.program import Program
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation
-from epsball.certificates.slopes.final import with_slopes
+from epsball.certificates.slopes.final import Schedule, optimised_slopes, with_slopes
 from epsball.certificates.slopes.neurons import NeuronSlopes, bounding, by_window, with_own_slopes
 from epsball.graph import Node
 
@@ -26,10 +26,13 @@ def lp(problem: Problem) -> LowerBounds:
     The intermediate bounds are backward sweeps'. What the solver says is never the bound: its multipliers are lower
     slopes, and the bound is that of a sweep with these. See `Program`.
 
+    Rectifiers (ReLU, leaky ReLU, PReLU) have the lines of their triangle. Other nodes that are not affine (maxima,
+    absolute values, clamps, smooth functions, products) have the two lines that a sweep bounds them by.
+
     Raises
     ------
     UnsupportedOperation
-        For l2 balls, and for nodes that are neither affine nor functions of one variable.
+        For l2 balls.
 
     References
     ----------
@@ -45,7 +48,11 @@ def lp(problem: Problem) -> LowerBounds:
     >>> lp(problem).rows
     tensor([[0.3000]], dtype=torch.float64)
     """
-    bounds = problem.propagate(refine=refiner(problem.max_memory, lower="every"))
+    return over_polytope(problem, problem.propagate(refine=refiner(problem.max_memory, lower="every")))
+
+
+def over_polytope(problem: Problem, bounds: Propagation) -> LowerBounds:
+    """Bound the final rows by one linear program per example, given bounds on every node."""
     each = (slice(number, number + 1) for number in range(len(problem)))
     return _final(bounds, problem, [Program(bounds.take(one)) for one in each])
 
@@ -92,7 +99,23 @@ def _final(bounds: Propagation, problem: Problem, programs: list[Program]) -> Lo
         for row, found in enumerate(program.slopes(output, specification[number])):
             for name, slope in (found or {}).items():
                 slopes[name][number, row] = slope[0, 0]
-    return with_slopes(bounds, problem, slopes, without)
+    found = with_slopes(bounds, problem, slopes, without)
+    if problem.domain.norm != "l1":
+        return found
+    # A sweep bounds a linear function over the l1 ball and over its box, not over what they have in common: there the
+    # program's slopes need not be the best.
+    ascent = optimised_slopes(bounds, specification, Schedule(10, 0.25), problem.max_memory)
+    return _better(found, with_slopes(bounds, problem, ascent, without))
+
+
+def _better(first: LowerBounds, second: LowerBounds) -> LowerBounds:
+    """Return the better bound of each row, with its slopes."""
+    better = second.rows > first.rows
+    slopes = {
+        name: torch.where(better.view(*better.shape, *(1,) * (slope.ndim - 2)), slope, first.slopes[name])
+        for name, slope in second.slopes.items()
+    }
+    return LowerBounds(rows=torch.maximum(first.rows, second.rows), boxes=first.boxes, slopes=slopes)
 
 
 def _tight(problem: Problem) -> LowerBounds:

@@ -1,0 +1,1 @@
+"""The semidefinite relaxation: quadratic constraints of rectifiers, their multipliers, and bounds that these prove."""
