@@ -14,6 +14,8 @@ SMALL = {
     "stability": "stability,sigma=0.1,weight=0.5",
     "input-gradient": "input-gradient,weight=0.1",
     "cascade": "cascade,steps=2",
+    "sabr": "sabr,steps=2",
+    "mtl-ibp": "mtl-ibp,steps=2",
 }
 """The text that names an objective in the tests, where its defaults cost much."""
 

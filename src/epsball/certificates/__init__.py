@@ -20,6 +20,8 @@ replay needs.
 The methods are `interval` (IBP), `lipschitz`, `crown_ibp`, `forward`, `crown` and `optimised` (alpha-CROWN), by name in
 `METHODS`, where what the cascade and the checker must know of each is entered too.
 
+`LiveNetwork` is a module as a graph with the parameters it has now: bounds of it have gradients in them, for training.
+
 `check_deployment` says whether a float32 claim can be made of a module on this machine at all.
 """
 
@@ -29,6 +31,7 @@ from epsball.certificates.certify import Certification, certify
 from epsball.certificates.deployment import check_deployment
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
+from epsball.certificates.live import CleanPass, LiveNetwork
 from epsball.certificates.methods import crown, crown_ibp, forward, interval, optimised
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation, propagate
@@ -52,8 +55,10 @@ __all__ = [
     "Box",
     "Certificates",
     "Certification",
+    "CleanPass",
     "Domain",
     "LipschitzConstants",
+    "LiveNetwork",
     "LowerBounds",
     "Method",
     "MethodName",

@@ -90,6 +90,8 @@ class Context:
         Label smoothing of the outer cross-entropy.
     processes
         The processes that share the global batch.
+    cache
+        What an objective derives from the module once per run; not saved, so that a resumed run derives it anew.
 
     Examples
     --------
@@ -110,6 +112,7 @@ class Context:
     share: float = 1.0
     smoothing: float = 0.0
     processes: Processes = ALONE
+    cache: dict[Any, Any] = field(default_factory=dict)
 
     def part(self, chosen: Bool[Tensor, " n"]) -> "Context":
         """Return the context of the chosen examples of the batch alone; state is shared."""

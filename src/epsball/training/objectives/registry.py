@@ -10,6 +10,10 @@ from epsball.models.own_code import made, own_object, takes
 from epsball.option_text import read_options, split_options
 from epsball.training.objectives.awp import AWP
 from epsball.training.objectives.cascade import Cascade
+from epsball.training.objectives.certified.crown_ibp import CROWNIBP
+from epsball.training.objectives.certified.ibp import IBP
+from epsball.training.objectives.certified.mtl_ibp import MTLIBP
+from epsball.training.objectives.certified.sabr import SABR
 from epsball.training.objectives.fgsm_rs import FGSMRS
 from epsball.training.objectives.free import Free
 from epsball.training.objectives.input_gradient import InputGradient
@@ -33,6 +37,10 @@ OBJECTIVES: dict[str, type] = {
     "stability": Stability,
     "input-gradient": InputGradient,
     "cascade": Cascade,
+    "ibp": IBP,
+    "crown-ibp": CROWNIBP,
+    "sabr": SABR,
+    "mtl-ibp": MTLIBP,
 }
 
 
