@@ -34,7 +34,9 @@ def certified_net(
     """
     channels, height, width = shape
     if min(hidden, *(filters for filters, _, _ in convolutions)) < 1:
-        raise InputError(f"the network has layers of {convolutions[0][0]} filters and {hidden} units; each is at least 1.")
+        raise InputError(
+            f"layers of {convolutions[0][0]} filters and {hidden} units are asked for; each is at least 1."
+        )
     layers: list[nn.Module] = []
     for filters, side, stride in convolutions:
         layers.append(nn.Conv2d(channels, filters, side, stride=stride, padding=1))

@@ -118,6 +118,11 @@ class Context:
         """Return the context of the chosen examples of the batch alone; state is shared."""
         return replace(self, keys=self.keys[chosen], positions=self.positions[chosen])
 
+    def count(self, forward: int, backward: int) -> None:
+        """Record passes of examples that go through a captured network, not through the module: `plan` prints them."""
+        made = self.cache.setdefault("passes", [0, 0])
+        made[0], made[1] = made[0] + forward, made[1] + backward
+
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of tensors over all processes."""
         return self.processes.sum(tensors)

@@ -49,7 +49,8 @@ class BatchBounds:
         return Domain.of(self.ball, self.x)
 
     def propagate(self, domain: Domain) -> Propagation:
-        """Return intervals at every node over a domain of the batch."""
+        """Return intervals at every node over a domain of the batch: two passes forward, two back in the gradient."""
+        self.context.count(2 * len(self.x), 2 * len(self.x))
         return self.live.problem(domain, self.y).propagate(parameters=self.parameters)
 
     def interval(self, bounds: Propagation) -> Float[Tensor, "n r"]:
@@ -60,7 +61,13 @@ class BatchBounds:
         """Return lower bounds of the margins, or of other rows of the logits, by one backward sweep over intervals."""
         if rows is None:
             rows = self.live.problem(bounds.domain, self.y).specification
+        self.context.count(*(len(self.x) * rows.shape[1],) * 2)
         return sweep(bounds, bounds.graph.output, Coefficients(rows))
+
+    def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
+        """Return the logits of other points, with the statistics of the batch."""
+        self.context.count(len(x), len(x))
+        return self.live.logits(x, self.parameters)
 
     def loss(self, margins: Float[Tensor, "n r"]) -> Float[Tensor, " n"]:
         """Return the cross-entropy of the logits of the worst case, 0 at y and -m_j elsewhere."""

@@ -44,8 +44,8 @@ def initialise_for_intervals(live: LiveNetwork, *, seed: int) -> None:
     """Draw the weights of every layer but the last from N(0, 2 pi / n^2), n the number of its inputs per output.
 
     The mean of abs(w) is then 2 / n, so that a layer doubles the width of intervals and the ReLU halves it. The weights
-    of a layer behind a sum of two branches are halved. Biases, and the last layer, stay. The draws are those of `seed` on
-    every device.
+    of a layer behind a sum of two branches are halved. Biases, and the last layer, stay. The draws are those of `seed`,
+    the same on every device.
 
     References
     ----------

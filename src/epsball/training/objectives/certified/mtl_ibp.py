@@ -60,6 +60,6 @@ class MTLIBP(Certified):
     def robust(self, batch: BatchBounds) -> tuple[Tensor, Propagation]:
         """Return (1 - alpha) * CE(h(x'), y) + alpha * CE(z', y)."""
         x_adv = self._search()(batch.module, lambda z: cross_entropy(z, batch.y), batch.x, batch.context)
-        adversarial = batch.context.cross_entropy(batch.live.logits(x_adv, batch.parameters), batch.y)
+        adversarial = batch.context.cross_entropy(batch.logits(x_adv), batch.y)
         bounds = batch.propagate(batch.domain)
         return (1.0 - self.alpha) * adversarial + self.alpha * batch.loss(batch.interval(bounds)), bounds
