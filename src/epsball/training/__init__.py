@@ -7,8 +7,11 @@ from epsball.training.objectives.cascade import Cascade as Cascade
 from epsball.training.objectives.certified.certified import Certified as Certified
 from epsball.training.objectives.certified.crown_ibp import CROWNIBP as CROWNIBP
 from epsball.training.objectives.certified.ibp import IBP as IBP
+from epsball.training.objectives.certified.lipschitz import LipschitzMargin as LipschitzMargin
 from epsball.training.objectives.certified.mtl_ibp import MTLIBP as MTLIBP
 from epsball.training.objectives.certified.sabr import SABR as SABR
+from epsball.training.objectives.certified.taps import STAPS as STAPS
+from epsball.training.objectives.certified.taps import TAPS as TAPS
 from epsball.training.objectives.certified.wong_kolter import WongKolter as WongKolter
 from epsball.training.objectives.fgsm_rs import FGSMRS as FGSMRS
 from epsball.training.objectives.free import Free as Free

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from epsball.certificates.arithmetic import PLAIN
@@ -18,8 +18,8 @@ from epsball.certificates.problem import Problem
 from epsball.certificates.verifier import weight_hooks, with_fixed_weights
 from epsball.errors import ModelError
 from epsball.generator_state import preserved
-from epsball.graph import Graph, capture
-from epsball.graph.kinds import BatchNorm, Parameters
+from epsball.graph import Graph, Node, capture
+from epsball.graph.kinds import BatchNorm, Input, Parameters
 from epsball.graph.wrappers import bare, unwrapped
 
 
@@ -124,13 +124,33 @@ class LiveNetwork:
             )
         return value
 
+    def after(self, name: str) -> tuple[Node, ...] | None:
+        """Return the nodes that take the network from a node to its logits, or None if others are needed besides it."""
+        known, nodes = {name}, []
+        for node in self.graph.nodes:
+            if node.name != name and not isinstance(node.kind, Input) and known.issuperset(node.inputs):
+                known.add(node.name)
+                nodes.append(node)
+        return tuple(nodes) if self.graph.output in known else None
+
+    def logits_after(self, name: str, value: Tensor, parameters: Parameters) -> Float[Tensor, "n classes"]:
+        """Return the logits where a node, behind which the network is one chain, has these values."""
+        values = {name: value}
+        for node in self.after(name) or ():
+            values[node.name] = node.kind.forward(*(values[given] for given in node.inputs), parameters=parameters)
+        return values[self.graph.output]
+
     def logits(self, x: Float[Tensor, "n *shape"], parameters: Parameters) -> Float[Tensor, "n classes"]:
         """Return the logits of other points with the same parameters and statistics, -infinity where masked."""
         logits = self.graph(x, parameters)
+        return logits if self.classes is None else logits.masked_fill(self.masked(x.device), -math.inf)
+
+    def masked(self, device: torch.device) -> Bool[Tensor, " classes"]:
+        """Return which classes a logit of -infinity masks."""
         if self.classes is None:
-            return logits
-        masked = torch.ones(self.graph.classes, dtype=torch.bool, device=x.device)
-        return logits.masked_fill(masked.index_fill_(0, self.classes.to(x.device), False), -math.inf)
+            return torch.zeros(self.graph.classes, dtype=torch.bool, device=device)
+        masked = torch.ones(self.graph.classes, dtype=torch.bool, device=device)
+        return masked.index_fill_(0, self.classes.to(device), False)
 
     def clean_pass(self, module: nn.Module, x: Float[Tensor, "n *shape"]) -> CleanPass:
         """Return the logits of a batch, in the module's own mode, and the parameters with the batch's statistics.
@@ -158,9 +178,7 @@ class LiveNetwork:
         theorem 2).
         """
         n, classes = len(y), self.graph.classes
-        bounded = torch.ones(n, classes, dtype=torch.bool, device=y.device)
-        if self.classes is not None:
-            bounded = torch.zeros_like(bounded).index_fill_(1, self.classes.to(y.device), True)
+        bounded = (~self.masked(y.device)).expand(n, classes)
         logits = margins.new_zeros(n, classes).masked_fill(~bounded, -math.inf)
         return logits.masked_scatter(bounded.scatter(1, y[:, None], False), -margins)
 

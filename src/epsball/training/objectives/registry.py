@@ -12,8 +12,10 @@ from epsball.training.objectives.awp import AWP
 from epsball.training.objectives.cascade import Cascade
 from epsball.training.objectives.certified.crown_ibp import CROWNIBP
 from epsball.training.objectives.certified.ibp import IBP
+from epsball.training.objectives.certified.lipschitz import LipschitzMargin
 from epsball.training.objectives.certified.mtl_ibp import MTLIBP
 from epsball.training.objectives.certified.sabr import SABR
+from epsball.training.objectives.certified.taps import STAPS, TAPS
 from epsball.training.objectives.certified.wong_kolter import WongKolter
 from epsball.training.objectives.fgsm_rs import FGSMRS
 from epsball.training.objectives.free import Free
@@ -43,6 +45,9 @@ OBJECTIVES: dict[str, type] = {
     "sabr": SABR,
     "mtl-ibp": MTLIBP,
     "wong-kolter": WongKolter,
+    "taps": TAPS,
+    "staps": STAPS,
+    "lipschitz": LipschitzMargin,
 }
 
 

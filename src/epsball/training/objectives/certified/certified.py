@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from epsball.ball import Ball
-from epsball.certificates import Propagation
+from epsball.certificates import Domain, Propagation
 from epsball.checks import check_weight
 from epsball.deployed_state import DeployedState
 from epsball.errors import InputError, lookup
@@ -87,6 +87,10 @@ class Certified(Preparing):
             check_weight(name, getattr(self, name))
         if not 0 < self.tolerance <= 1:
             raise InputError(f"tolerance is {self.tolerance}; it is a ratio, in (0, 1].")
+
+    def boxes(self, batch: BatchBounds) -> Domain:
+        """Return the sets that are bounded, N(x) or less."""
+        return batch.domain
 
     @abstractmethod
     def robust(self, batch: BatchBounds) -> tuple[Float[Tensor, " n"], Propagation]:

@@ -2,8 +2,8 @@
 
 At a rectifier whose input z lies in [l, u] with l < 0 < u, d z <= relu(z) <= d (z - l), d = u / (u - l). The dual of
 the linear program over these lines has the closed form of a backward sweep (Wong and Kolter, ICML 2018, theorem 1).
-Bounds of inner layers are made as those of the logits are, by a row for each neuron, or estimated from random projections
-(Wong, Schmidt, Metzen and Kolter, NeurIPS 2018, section 3.2).
+Bounds of inner layers are made as those of the logits are, by a row for each neuron, or estimated from random
+projections (Wong, Schmidt, Metzen and Kolter, NeurIPS 2018, section 3.2).
 """
 
 import math

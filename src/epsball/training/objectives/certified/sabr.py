@@ -63,7 +63,7 @@ class SABR(Certified):
         ball = shrunk(self.ball, 1.0 - self.subselection)
         return InnerSearch(ball=ball, steps=self.steps, step_size=self.step_size, start=self.start)
 
-    def small_boxes(self, batch: BatchBounds) -> Domain:
+    def boxes(self, batch: BatchBounds) -> Domain:
         """Return the boxes that are bounded, each inside N(x)."""
         if self.subselection == 1:
             return batch.domain
@@ -72,5 +72,5 @@ class SABR(Certified):
 
     def robust(self, batch: BatchBounds) -> tuple[Tensor, Propagation]:
         """Return the cross-entropy of the worst case over the small box."""
-        bounds = batch.propagate(self.small_boxes(batch))
+        bounds = batch.propagate(self.boxes(batch))
         return batch.loss(batch.interval(bounds)), bounds
