@@ -46,9 +46,7 @@ class LipschitzMargin(Certified):
         if self.ball.norm != "l2":
             raise InputError(f"lipschitz margin training is for l2; the ball is {self.ball}. Use 'ibp' for linf.")
         if self.regulariser:
-            raise InputError(
-                f"regulariser is {self.regulariser}; it is about intervals, which 'lipschitz' has none of."
-            )
+            raise InputError(f"regulariser is {self.regulariser}; it is about intervals, and 'lipschitz' has none.")
 
     def robust(self, batch: BatchBounds) -> tuple[Tensor, Propagation]:
         """Return the cross-entropy of the worst case."""

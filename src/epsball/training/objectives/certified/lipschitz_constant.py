@@ -21,8 +21,8 @@ def hidden_constant(live: LiveNetwork, bounds: Propagation, state: dict[str, Any
     """Return the Lipschitz constant of the last hidden value as a function of the input, and that node's name.
 
     It is the product and sum along the graph of each node's own, as in `epsball.certificates.lipschitz_constants`; the
-    norms of linear layers and convolutions are estimated from below by power iteration, ||W v|| at a fixed unit v, which
-    is differentiable in W. A certificate takes verified bounds of them instead.
+    norms of linear layers and convolutions are estimated from below by power iteration, ||W v|| at a fixed unit v,
+    which is differentiable in W. A certificate takes verified bounds of them instead.
 
     Parameters
     ----------
