@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import epsball as eb
-from epsball.cli.progress import showing_progress
+from epsball.cli.progress import Loudness, showing
 
 BALL = eb.Ball.parse("linf:0.1")
 MODEL = "cnn_a"
@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
     """Run the whole demonstration in `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
     for objective, recipe in ((eb.training.Standard(), PLAIN), (CERTIFIED, RISING)):
-        with showing_progress():
+        with showing(Loudness()):
             trained = train(objective, recipe, folder / objective.name / "training")
             run = folder / objective.name / "audit"
             audit = eb.audit(trained.classifier, "digits", BALL, effort="standard", folder=run)

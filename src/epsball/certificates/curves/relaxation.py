@@ -147,9 +147,8 @@ def rectifier_relaxation(low: Tensor, high: Tensor, below: Tensor | float) -> Li
     chord = torch.where(crossing, (high - below * low) / span, known)
     at_low, at_high = (below - chord) * low, (1 - chord) * high
     with torch.no_grad():  # far below what training sees
-        doubt = (
-            _CHORD_ROUNDING * ((below.abs() + chord.abs()) * low.abs() + (1 + chord.abs()) * high.abs()) + 2.0**-1060
-        )
+        size = (below.abs() + chord.abs()) * low.abs() + (1 + chord.abs()) * high.abs()
+        doubt = _CHORD_ROUNDING * size + 2.0**-1060
     above = torch.where(crossing, torch.maximum(at_low, at_high) + doubt, zero)
     support = torch.where(crossing, torch.where(high > -low, one, below), known)
     convex = below <= 1
