@@ -175,3 +175,10 @@ def test_weights_computed_in_the_code_are_refused():
     module = nn.Sequential(Scaled(1, 2, 3), nn.Flatten(), nn.Linear(72, 10))
     with pytest.raises(ModelError, match="bounds cannot train '.*0.weight'"):
         train("ibp", module)
+
+
+def test_the_plan_counts_the_passes_of_bounds():
+    """The batch itself, and intervals: two passes forward and two back."""
+    recipe = Recipe(epochs=1, batch_size=50)
+    plan = eb.training.plan(mlp(64, 16, 10), "digits,first=200", objective="ibp", ball=BALL, recipe=recipe)
+    assert (plan.forward, plan.backward) == (3.0, 3.0)
