@@ -10,6 +10,8 @@ from epsball.checks import check_counts, check_seed
 from epsball.errors import InputError, lookup
 from epsball.names import OptimiserName, Precision, ScheduleName
 
+_SHARE = "is a share of the steps, not a number of epochs (20 of 70 epochs are 0.286), and"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -87,7 +89,8 @@ class Recipe:
             raise InputError(f"holdout is {self.holdout}; it is the share of training data held out, in (0, 1).")
         for name in ("warm_up", "ema", "swa", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it lies in [0, 1); 0 is none.")
+                of = "" if name in ("ema", "label_smoothing") else f"{_SHARE} "
+                raise InputError(f"{name} is {getattr(self, name)}; it {of}lies in [0, 1); 0 is none.")
         if self.ema and self.swa:
             raise InputError(f"ema is {self.ema} and swa {self.swa}; the weights have one average: set one to 0.")
         lookup(dict.fromkeys(get_args(Precision)), self.precision, "precision")

@@ -22,6 +22,12 @@ def count(module: nn.Module) -> int:
         # (1*16+1)*16 + (16*16+1)*32 + (1568+1)*100 + (100+1)*10
         ("cnn_a", MNIST, 166_406),
         ("cnn_a", CIFAR, 214_918),
+        # 448 + (16*16+1)*16 + (16*16+1)*32 + (2048+1)*512 + (512+1)*10, and 2*(16+16+32+512) of batch norm
+        ("cnn5", CIFAR, 1_067_002 + 1_152),
+        ("cnn5", MNIST, 160 + 4_112 + 8_224 + (1_568 + 1) * 512 + 5_130 + 1_152),
+        # 1,792 + 36,928 + 73,856 + 2*147,584 + (32,768+1)*512 + 5,130, and 2*(64+64+3*128+512) of batch norm
+        ("cnn7", CIFAR, 17_190_602 + 2_048),
+        ("cnn7", MNIST, 640 + 36_928 + 73_856 + 2 * 147_584 + (25_088 + 1) * 512 + 5_130 + 2_048),
         ("preact_resnet18", CIFAR, 11_171_146),
         ("resnet50", CIFAR, 23_520_842),
         ("wide_resnet_34_10", CIFAR, 46_160_474),
@@ -30,6 +36,25 @@ def count(module: nn.Module) -> int:
 def test_parameter_counts_are_the_published_ones(name, shape, parameters):
     with torch.device("meta"):
         assert count(ARCHITECTURES[name](shape, 10)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "norms"), [("cnn5", 2 * (16 + 16 + 32 + 512)), ("cnn7", 2 * (64 + 64 + 3 * 128 + 512))]
+)
+def test_without_batch_norm_its_parameters_are_gone(name, norms):
+    with torch.device("meta"):
+        plain, normed = (ARCHITECTURES[name](CIFAR, 10, batch_norm=normed) for normed in (False, True))
+    assert count(normed) - count(plain) == norms
+    assert [type(layer) for layer in plain] == [type(layer) for layer in normed if "BatchNorm" not in str(layer)]
+    assert ARCHITECTURES[name]((1, 8, 8), 3, width=2, hidden=5, batch_norm=False)(torch.rand(2, 1, 8, 8)).shape == (
+        2,
+        3,
+    )
+
+
+def test_networks_of_certified_training_refuse_empty_layers():
+    with pytest.raises(InputError, match="layers of 0 filters"):
+        ARCHITECTURES["cnn7"](CIFAR, 10, width=0)
 
 
 def test_conv_net_is_cnn_a_by_default_and_has_the_layers_it_is_given():

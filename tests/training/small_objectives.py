@@ -15,6 +15,11 @@ SMALL = {
     "gaussian": "gaussian,sigma=0.1,consistency=2,entropy=0.5",
     "input-gradient": "input-gradient,weight=0.1",
     "cascade": "cascade,steps=2",
+    "sabr": "sabr,steps=2",
+    "mtl-ibp": "mtl-ibp,steps=2",
+    "wong-kolter": "wong-kolter,projections=5",
+    "taps": "taps,latent=0,latent_steps=2",
+    "staps": "staps,steps=2,latent=0,latent_steps=2",
 }
 """The text that names an objective in the tests, where its defaults cost much."""
 
@@ -23,5 +28,6 @@ NAMES = list(OBJECTIVES)
 
 def small_objective(name: str, ball: Ball) -> Objective:
     """Return a registered objective for images (n, 1, 8, 8) of ten classes."""
+    ball = Ball("l2", 0.5) if name == "lipschitz" else ball
     source = convnet(seed=1, classes=10) if "source" in named(name).__dataclass_fields__ else None
     return resolve(SMALL.get(name, name), ball, source=source)

@@ -45,6 +45,7 @@ recipe = Recipe(epochs=20, batch_size=9, lr=0.1, holdout=0.02, augment="crop=1,f
 objectives = [
     AWP(objective=TRADES(ball=ball, steps=2)), Free(ball=ball, replays=2), KGB17(ball=ball, fraction=0.7),
     FGSMRS(ball=ball, every=3, steps=2), Cascade(ball=ball, source=mlp(64, 8, 10, seed=3).double(), steps=1),
+    IBP(ball=ball, initialisation="ibp", regulariser=0.5, l1=1e-4),
 ]
 found = {}
 for objective in objectives:

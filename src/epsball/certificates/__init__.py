@@ -23,6 +23,8 @@ and the checker must know of each is entered too.
 
 `milp` is what a mixed-integer solver says: an oracle for tiny networks, never a certificate.
 
+`LiveNetwork` is a module as a graph with the parameters it has now: bounds of it have gradients in them, for training.
+
 `check_deployment` says whether a float32 claim can be made of a module on this machine at all.
 """
 
@@ -33,6 +35,7 @@ from epsball.certificates.certify import Certification, certify
 from epsball.certificates.deployment import check_deployment
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
+from epsball.certificates.live import CleanPass, LiveNetwork
 from epsball.certificates.methods import crown, crown_ibp, forward, interval, optimised, wong_kolter
 from epsball.certificates.polytope.mixed_integer import Minimum, milp
 from epsball.certificates.polytope.outer import lp, lp_tight
@@ -59,8 +62,10 @@ __all__ = [
     "Box",
     "Certificates",
     "Certification",
+    "CleanPass",
     "Domain",
     "LipschitzConstants",
+    "LiveNetwork",
     "LowerBounds",
     "Method",
     "MethodName",

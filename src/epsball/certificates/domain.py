@@ -127,6 +127,11 @@ class Domain:
         """Return the domain of some examples."""
         return Domain(box=self.box.take(rows), centre=self.centre[rows], norm=self.norm, radius=self.radius)
 
+    def to(self, dtype: torch.dtype) -> "Domain":
+        """Return the domain in another type, rounded to nearest: for bounds that prove nothing, as in training."""
+        box = Box(self.box.low.to(dtype), self.box.high.to(dtype))
+        return Domain(box=box, centre=self.centre.to(dtype), norm=self.norm, radius=self.radius)
+
     def least(
         self, rows: Tensor, crop: Callable[[Tensor], Tensor], gamma: Callable[[int], float] | None = None
     ) -> Float[Tensor, "n r"]:

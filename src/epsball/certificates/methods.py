@@ -1,5 +1,8 @@
 """The methods: interval, crown-ibp, forward, crown and optimised (alpha-CROWN) bounds on a specification."""
 
+from jaxtyping import Float
+from torch import Tensor
+
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.forward import examples_at_once, forward_refiner
@@ -37,11 +40,14 @@ def interval(problem: Problem, *, parameters: Parameters | None = None) -> Lower
     tensor([[0.3000]], dtype=torch.float64)
     """
     bounds = problem.propagate(parameters=parameters)
-    graph = problem.graph
-    last = graph[graph.output]
+    return LowerBounds(rows=interval_rows(bounds, problem.specification), boxes=bounds.boxes)
+
+
+def interval_rows(bounds: Propagation, specification: Float[Tensor, "n r classes"]) -> Float[Tensor, "n r"]:
+    """Return lower bounds of a specification folded into the last layer, from the boxes before it."""
+    last = bounds.graph[bounds.graph.output]
     stop = last.inputs if bounds.form(last) is not None else (last.name,)
-    rows = sweep(bounds, last.name, Coefficients(problem.specification), stop=stop)
-    return LowerBounds(rows=rows, boxes=bounds.boxes)
+    return sweep(bounds, last.name, Coefficients(specification), stop=stop)
 
 
 @old_calls_too

@@ -211,7 +211,8 @@ def _affine_bounds(form: Affine, boxes: list[Box], arithmetic: Arithmetic) -> tu
     if form.exact:
         return Box(form.apply(*(box.low for box in boxes)), form.apply(*(box.high for box in boxes))), None, 0.0
     if arithmetic.own is None:
-        middle, half = _middle_and_half(form, boxes)
+        middle = form.apply(*(0.5 * (box.low + box.high) for box in boxes))
+        half = form.spread(*(0.5 * (box.high - box.low) for box in boxes))
         return Box(middle - half, middle + half), None, 0.0
     sizes = [box.magnitude for box in boxes]
     magnitude = form.magnitude(*sizes)

@@ -87,22 +87,22 @@ class Verifier:
 
 def with_fixed_weights(network: nn.Module) -> nn.Module:
     """Return the network with its parametrised weights as they are now, which is what it computes with."""
-    if not any(parametrize.is_parametrized(part) or _hooks(part) for part in network.modules()):
+    if not any(parametrize.is_parametrized(part) or weight_hooks(part) for part in network.modules()):
         return network
     with unwrapped(network) as bare:
         # Weights that a hook computes are not parameters, and copying one fails while it has a gradient's history.
-        computed = [vars(part).get(hook.name) for part in bare.modules() for hook in _hooks(part)]
+        computed = [vars(part).get(hook.name) for part in bare.modules() for hook in weight_hooks(part)]
         plain = copy.deepcopy(bare, {id(weight): weight.detach() for weight in computed if weight is not None}).eval()
     for part in list(plain.modules()):
         if parametrize.is_parametrized(part):
             _fix_weights(part)
-        for hook in _hooks(part):
+        for hook in weight_hooks(part):
             remove = remove_weight_norm if isinstance(hook, WeightNorm) else remove_spectral_norm
             remove(part, hook.name)
     return plain
 
 
-def _hooks(part: nn.Module) -> list[WeightNorm | SpectralNorm]:
+def weight_hooks(part: nn.Module) -> list[WeightNorm | SpectralNorm]:
     """Return the hooks by which the older weight and spectral normalisation set weights before each call."""
     return [hook for hook in part._forward_pre_hooks.values() if isinstance(hook, WeightNorm | SpectralNorm)]
 

@@ -4,6 +4,15 @@ from epsball.recipe import Recipe as Recipe
 from epsball.training.evaluation.epoch import Epoch as Epoch
 from epsball.training.objectives.awp import AWP as AWP
 from epsball.training.objectives.cascade import Cascade as Cascade
+from epsball.training.objectives.certified.certified import Certified as Certified
+from epsball.training.objectives.certified.crown_ibp import CROWNIBP as CROWNIBP
+from epsball.training.objectives.certified.ibp import IBP as IBP
+from epsball.training.objectives.certified.lipschitz import LipschitzMargin as LipschitzMargin
+from epsball.training.objectives.certified.mtl_ibp import MTLIBP as MTLIBP
+from epsball.training.objectives.certified.sabr import SABR as SABR
+from epsball.training.objectives.certified.taps import STAPS as STAPS
+from epsball.training.objectives.certified.taps import TAPS as TAPS
+from epsball.training.objectives.certified.wong_kolter import WongKolter as WongKolter
 from epsball.training.objectives.fgsm_rs import FGSMRS as FGSMRS
 from epsball.training.objectives.free import Free as Free
 from epsball.training.objectives.gaussian import Gaussian as Gaussian
@@ -16,6 +25,7 @@ from epsball.training.objectives.objective import Losses as Losses
 from epsball.training.objectives.objective import Objective as Objective
 from epsball.training.objectives.objective import Replaying as Replaying
 from epsball.training.objectives.pgd import PGD as PGD
+from epsball.training.objectives.preparing import Preparing as Preparing
 from epsball.training.objectives.registry import OBJECTIVES as OBJECTIVES
 from epsball.training.objectives.registry import named as named
 from epsball.training.objectives.registry import resolve as resolve

@@ -68,7 +68,7 @@ class Loop:
         if writes and self.folder is not None:
             remove_temporary_files(self.folder)
         log = Log(self.folder if writes else None, self.stepper.step, self.tensorboard)
-        self.stepper.begin()
+        self.stepper.begin(fresh=kept is None)
         if kept is None and self.folder is not None:
             self._save(self.folder)  # so that a run can be resumed whenever it is killed
         try:

@@ -3,7 +3,7 @@
 import copy
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +110,7 @@ def plan(
     with preserved(recipe.seed):
         stepper = Stepper(task)
         stepper.begin()
-        counts = _Counts(stepper.network)
+        counts = _Counts(stepper.network, stepper.cache)
         seconds: list[float] = []
         while len(seconds) < min(TRIALS, stepper.batches.total) and sum(seconds) < PATIENCE:
             begun = time.perf_counter()
@@ -133,16 +133,31 @@ def plan(
 
 
 class _Counts:
-    """Counts the examples that go forward through a module, and backward from its output."""
+    """Counts the examples that go forward through a module, and backward from its output.
 
-    def __init__(self, network: nn.Module) -> None:
-        self.forward = self.backward = 0
+    Objectives record those of the captured network in the run's cache.
+    """
+
+    def __init__(self, network: nn.Module, cache: dict[Any, Any]) -> None:
+        self._forward = self._backward = 0
+        self._recorded = cache.setdefault("passes", [0, 0])
+        self._recorded[:] = [0, 0]
         network.register_forward_hook(self._seen)
 
+    @property
+    def forward(self) -> int:
+        """Passes forward."""
+        return self._forward + self._recorded[0]
+
+    @property
+    def backward(self) -> int:
+        """Passes back."""
+        return self._backward + self._recorded[1]
+
     def _seen(self, network: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        self.forward += len(output)
+        self._forward += len(output)
         if output.requires_grad and torch.is_grad_enabled():
             output.register_hook(self._went_back)
 
     def _went_back(self, gradient: Tensor) -> None:
-        self.backward += len(gradient)
+        self._backward += len(gradient)

@@ -42,6 +42,8 @@ class Curve:
         How far apart values of f may lie at numbers below 2^-126 in size, which kernels may take for 0.
     floor
         A number that kernels never go below.
+    increasing
+        Whether f and its kernel never decrease, and f has a value everywhere.
     low, pole
         Inputs at or below `low`, and intervals that contain `pole`, have no bounds.
     """
@@ -59,12 +61,15 @@ class Curve:
     inner: Callable[[Box], Tensor] | None = None
     flushed: float = 2.0**-124
     floor: float = -math.inf
+    increasing: bool = False
     low: float = -math.inf
     pole: float = math.nan
 
     def interval(self, box: Box) -> Box:
         """Return the least and the greatest of f at the ends and the turning points inside; no rounding covered."""
         low, high = self.value(box.low), self.value(box.high)
+        if self.increasing:
+            return Box(low, high)
         least, most = torch.minimum(low, high), torch.maximum(low, high)
         for turn in self.turns:
             inside = (box.low < turn) & (box.high > turn)

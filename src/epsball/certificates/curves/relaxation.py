@@ -146,11 +146,15 @@ def rectifier_relaxation(low: Tensor, high: Tensor, below: Tensor | float) -> Li
     span = torch.where(crossing, high - low, one)
     chord = torch.where(crossing, (high - below * low) / span, known)
     at_low, at_high = (below - chord) * low, (1 - chord) * high
-    doubt = _CHORD_ROUNDING * ((below.abs() + chord.abs()) * low.abs() + (1 + chord.abs()) * high.abs()) + 2.0**-1060
+    with torch.no_grad():  # far below what training sees
+        size = (below.abs() + chord.abs()) * low.abs() + (1 + chord.abs()) * high.abs()
+        doubt = _CHORD_ROUNDING * size + 2.0**-1060
     above = torch.where(crossing, torch.maximum(at_low, at_high) + doubt, zero)
-    under = torch.where(crossing, torch.minimum(at_low, at_high) - doubt, zero)
     support = torch.where(crossing, torch.where(high > -low, one, below), known)
     convex = below <= 1
+    if bool(convex.all()):
+        return LinearRelaxation(support, zero, chord, above)
+    under = torch.where(crossing, torch.minimum(at_low, at_high) - doubt, zero)
     return LinearRelaxation(
         torch.where(convex, support, chord),
         torch.where(convex, zero, under),

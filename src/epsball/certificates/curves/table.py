@@ -120,6 +120,7 @@ _SHAPES: dict[str, Callable[..., dict]] = {
         "convex": (True, True),
         "straight": True,
         "ulps": 0.0,
+        "increasing": True,
     },
     "leaky_relu": _leaky_relu,
     "elu": _elu,

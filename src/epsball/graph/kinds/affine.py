@@ -95,15 +95,15 @@ class BatchNorm:
     def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
         """Return the normalised x."""
         (x,) = values
-        return functional.batch_norm(
-            x,
-            parameters[self.mean],
-            parameters[self.variance],
-            _optional(self.weight, parameters),
-            _optional(self.bias, parameters),
-            training=False,
-            eps=self.eps,
-        )
+        mean, variance = parameters[self.mean], parameters[self.variance]
+        weight, bias = _optional(self.weight, parameters), _optional(self.bias, parameters)
+        if mean.requires_grad or variance.requires_grad:
+            # PyTorch's kernel has no gradient in them: statistics of a batch, as functions of the layers before.
+            view = (-1, *(1,) * (x.ndim - 2))
+            y = (x - mean.view(view)) * torch.rsqrt(variance + self.eps).view(view)
+            y = y if weight is None else y * weight.view(view)
+            return y if bias is None else y + bias.view(view)
+        return functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=self.eps)
 
 
 def _optional(name: str | None, parameters: Parameters) -> torch.Tensor | None:

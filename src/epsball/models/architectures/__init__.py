@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from epsball.models.architectures.cnn5 import cnn5 as cnn5
+from epsball.models.architectures.cnn7 import cnn7 as cnn7
 from epsball.models.architectures.cnn_a import cnn_a as cnn_a
 from epsball.models.architectures.conv_net import conv_net as conv_net
 from epsball.models.architectures.lipschitz_cnn import lipschitz_cnn as lipschitz_cnn
@@ -17,5 +19,5 @@ from epsball.models.architectures.resnet50 import resnet50 as resnet50
 from epsball.models.architectures.small_cnn import small_cnn as small_cnn
 from epsball.models.architectures.wide_resnet_34_10 import wide_resnet_34_10 as wide_resnet_34_10
 
-_BUILDERS = (mlp, small_cnn, cnn_a, preact_resnet18, resnet50, wide_resnet_34_10, lipschitz_cnn, conv_net)
+_BUILDERS = (mlp, small_cnn, cnn_a, cnn5, cnn7, preact_resnet18, resnet50, wide_resnet_34_10, lipschitz_cnn, conv_net)
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {builder.__name__: builder for builder in _BUILDERS}

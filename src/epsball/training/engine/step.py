@@ -1,7 +1,7 @@
 """One step of training after another: network, optimiser, schedule and average."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import torch
@@ -20,7 +20,11 @@ from epsball.training.engine.batches import Batches, number_of_batches
 from epsball.training.engine.network import Network
 from epsball.training.engine.optimisers import MakeOptimiser, make_schedule, recipe_optimiser
 from epsball.training.objectives.objective import Context, Losses, Objective, Replaying, require_losses
+from epsball.training.objectives.preparing import Preparing
 from epsball.training.processes import Processes
+
+PROBED = 32
+"""Examples on which an objective checks the network before the first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,7 @@ class Stepper:
         self.augmentations = parse_augmentation(recipe.augment)
         example, _ = self._examples(task.fitted[:2])
         self.network = Network(classifier.network, example, recipe)
+        self.cache: dict[Any, Any] = {}
         replays = task.objective.replays if isinstance(task.objective, Replaying) else 1
         self.batches = Batches(task.fitted, recipe, replays, self._fewest_rows())
         parameters = [p for p in self.network.parameters() if p.requires_grad]
@@ -68,14 +73,33 @@ class Stepper:
         """The learning rate of the next step."""
         return float(self.optimiser.param_groups[0]["lr"])
 
-    def begin(self) -> None:
-        """Put the network into training mode."""
+    def begin(self, *, fresh: bool = True) -> None:
+        """Put the network into training mode, check that the objective can train it, and set a fresh one's weights.
+
+        Parameters
+        ----------
+        fresh
+            Whether this is the first step of the training, not of a resumed part of it.
+        """
         try:
             self.network.train()
         except NotImplementedError as error:
             raise ModelError(
                 f"the model cannot be put into training mode ({error}); train the original module."
             ) from error
+        if isinstance(self.task.objective, Preparing):
+            self._prepare(self.task.objective, fresh)
+
+    def _prepare(self, objective: Preparing, fresh: bool) -> None:
+        task = self.task
+        rows = task.fitted[:PROBED]
+        x, y = self._examples(rows)
+        keys = Keys.of_positions(rows.to(x.device), task.recipe.seed)
+        context = self._context(keys, torch.arange(len(rows)), len(rows))
+        objective.check(self.network, x, y, replace(context, share=1.0), task.recipe)
+        if fresh:
+            objective.begin(self.network, x, y, context)
+            task.processes.equalise(self.network)
 
     def advance(self) -> None:
         """Take one step of the optimiser."""
@@ -84,22 +108,27 @@ class Stepper:
         mine = task.processes.share(positions)
         x, y = self._examples(rows[mine])
         places = Keys.of_positions(rows[mine].to(x.device), task.recipe.seed)
-        context = Context(
-            step=self.step,
-            keys=places.derive(self.step),
-            positions=mine,
-            total=len(rows),
-            state=self.state,
-            share=self._share(),
-            smoothing=task.recipe.label_smoothing,
-            processes=task.processes,
-        )
+        context = self._context(places.derive(self.step), mine, len(rows))
         # The replays of a batch see one augmentation: what an objective keeps between them belongs to that image.
         x = augment(x, places.derive(self.batches.first_of(self.step), "augment"), self.augmentations)
         losses = require_losses(task.objective(self.network, x, y, context), len(y), task.objective.name)
         self._descend(losses, len(rows))
         self.pending.append((self.step, _sums(losses)))
         self.step += 1
+
+    def _context(self, keys: Keys, positions: Tensor, total: int) -> Context:
+        """Return what the objective may know of this step, for its part of a batch."""
+        return Context(
+            step=self.step,
+            keys=keys,
+            positions=positions,
+            total=total,
+            state=self.state,
+            share=self._share(),
+            smoothing=self.task.recipe.label_smoothing,
+            processes=self.task.processes,
+            cache=self.cache,
+        )
 
     def _fewest_rows(self) -> int:
         """Return the least number of rows of a batch: two per process if one fails on the fewer it would get."""
@@ -117,6 +146,7 @@ class Stepper:
             positions=torch.arange(len(rows)),
             total=max(1, len(rows)),
             state={},
+            cache=self.cache,
         )
         try:
             with preserved():
@@ -153,6 +183,8 @@ class Stepper:
         if processes.count > 1:
             for gradient, total_gradient in zip(gradients, processes.sum(gradients), strict=True):
                 gradient.copy_(total_gradient)
+        if isinstance(self.task.objective, Preparing) and self.task.objective.clip:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.task.objective.clip)
         self.optimiser.step()
         self.schedule.step()
         self.average.after_step()
@@ -191,9 +223,11 @@ class Stepper:
 
     def _diverged(self, step: int, what: str) -> NoReturn:
         epoch, number = divmod(step, self.batches.per_epoch)
+        objective = self.task.objective
+        mend = objective.mend if isinstance(objective, Preparing) else "Lower lr"
         raise EpsballError(
             f"{what} epoch {epoch + 1}, batch {number + 1} of {self.batches.per_epoch} (step {step + 1}): training "
-            "diverged. Lower lr; the last checkpoint, if any, is kept."
+            f"diverged. {mend}; the last checkpoint, if any, is kept."
         )
 
     def save(self) -> dict[str, Any]:

@@ -90,6 +90,8 @@ class Context:
         Label smoothing of the outer cross-entropy.
     processes
         The processes that share the global batch.
+    cache
+        What an objective derives from the module once per run; not saved, so that a resumed run derives it anew.
 
     Examples
     --------
@@ -110,10 +112,16 @@ class Context:
     share: float = 1.0
     smoothing: float = 0.0
     processes: Processes = ALONE
+    cache: dict[Any, Any] = field(default_factory=dict)
 
     def part(self, chosen: Bool[Tensor, " n"]) -> "Context":
         """Return the context of the chosen examples of the batch alone; state is shared."""
         return replace(self, keys=self.keys[chosen], positions=self.positions[chosen])
+
+    def count(self, forward: int, backward: int) -> None:
+        """Record passes of examples that go through a captured network, not through the module: `plan` prints them."""
+        made = self.cache.setdefault("passes", [0, 0])
+        made[0], made[1] = made[0] + forward, made[1] + backward
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of tensors over all processes."""

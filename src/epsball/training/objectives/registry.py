@@ -10,6 +10,13 @@ from epsball.models.own_code import made, own_object, takes
 from epsball.option_text import read_options, split_options
 from epsball.training.objectives.awp import AWP
 from epsball.training.objectives.cascade import Cascade
+from epsball.training.objectives.certified.crown_ibp import CROWNIBP
+from epsball.training.objectives.certified.ibp import IBP
+from epsball.training.objectives.certified.lipschitz import LipschitzMargin
+from epsball.training.objectives.certified.mtl_ibp import MTLIBP
+from epsball.training.objectives.certified.sabr import SABR
+from epsball.training.objectives.certified.taps import STAPS, TAPS
+from epsball.training.objectives.certified.wong_kolter import WongKolter
 from epsball.training.objectives.fgsm_rs import FGSMRS
 from epsball.training.objectives.free import Free
 from epsball.training.objectives.gaussian import Gaussian
@@ -35,6 +42,14 @@ OBJECTIVES: dict[str, type] = {
     "gaussian": Gaussian,
     "input-gradient": InputGradient,
     "cascade": Cascade,
+    "ibp": IBP,
+    "crown-ibp": CROWNIBP,
+    "sabr": SABR,
+    "mtl-ibp": MTLIBP,
+    "wong-kolter": WongKolter,
+    "taps": TAPS,
+    "staps": STAPS,
+    "lipschitz": LipschitzMargin,
 }
 
 

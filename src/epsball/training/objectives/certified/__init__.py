@@ -1,0 +1,1 @@
+"""Certified training: objectives that bound the loss at every point of N(x)."""
