@@ -252,11 +252,8 @@ def _columns(channels: Array, node: Node) -> Array:
     return channels.reshape(-1, *(1,) * (len(node.shape) - 1))
 
 
-_MOVES: dict[str, Callable[[Array, Node, dict[str, Any]], Array]] = {
-    "Expand": _expanded,
-    "Slice": _sliced,
-    "Pad": _padded,
-}
+_Move = Callable[[Array, Node, dict[str, Any]], Array]
+_MOVES: dict[str, _Move] = {"Expand": _expanded, "Slice": _sliced, "Pad": _padded}
 _MOVES["Reshape"] = lambda z, _, options: z.reshape(options["shape"])
 _MOVES["Permute"] = lambda z, _, options: z.transpose(options["axes"])
 _MOVES["Gather"] = lambda z, _, options: z.take(options["index"], axis=options["axis"])

@@ -197,11 +197,8 @@ class Derivation:
             (entries, found), value, lost = self._carried(source, (some, rows), choices[0], leaves)
             a = np.zeros((len(rows), self.region.x.size))
             a[:, entries] = -found
-            above |= zip(
-                some.tolist(),
-                zip(a[len(some) :], np.nextafter(lost * (1 + 2.0**-20) - value, np.inf)[len(some) :], strict=True),
-                strict=True,
-            )
+            a0 = np.nextafter(lost * (1 + 2.0**-20) - value, np.inf)
+            above |= {entry: (a[row], a0[row]) for row, entry in enumerate(some.tolist(), start=len(some))}
         a, a0 = (np.array(part) for part in zip(*(above[entry] for entry in at.tolist()), strict=True))
         g, most, entries = levels / 255 * a, self.sizes[self.network.input.name], np.arange(a.shape[1])
         h = np.maximum(a0 - self.region.least(g - a, entries), -self.region.least(g, entries))

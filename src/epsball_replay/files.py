@@ -62,9 +62,7 @@ def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
     _check_model(network.fingerprint, name, model["fingerprint"], model_hash)
     certificate = Certificate(
         network=network,
-        semantics=data["semantics"],
-        assumptions=data["assumptions"],
-        norm=data["norm"],
+        **{name: data[name] for name in ("semantics", "assumptions", "norm")},
         radius=_radius(data["radius"]),
         x=_floats(data["x"], network.input.size),
         box=(-np.inf, np.inf) if data["box"] is None else (*_floats(data["box"], 2).tolist(),),  # pyright: ignore[reportArgumentType]

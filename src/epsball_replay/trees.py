@@ -75,7 +75,8 @@ def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, envelope: 
     paths = _paths(tree, network)
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
     require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    multipliers, slopes, over = np.split(given, ends[:-1]), {}, {}
+    multipliers, over = np.split(given, ends[:-1]), {}
+    slopes: dict[str, Any] = {}
     for name, part in tree["slopes"].items():
         at, sides = places(part["at"], name, network), (part["lower"], part["upper"])
         slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(len(paths), len(at)) for s in sides)
@@ -88,7 +89,7 @@ def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, envelope: 
     for start in range(0, len(paths), _LEAVES):
         some = slice(start, start + _LEAVES)
         chosen = {name: (at, *(s if s is None else s[some] for s in sides)) for name, (at, *sides) in slopes.items()}
-        shares = {name: (one, chosen[name][1].astype(float).clip(0, 1)) for name, one in over.items()}
+        shares = {name: (one, np.clip(np.asarray(chosen[name][1], dtype=float), 0, 1)) for name, one in over.items()}
         yield replace(_some(paths[some], multipliers[some], chosen, network, ranges), envelopes=shares)
 
 
@@ -129,6 +130,6 @@ def _some(paths: list[Path], betas: list[Array], slopes: Any, network: Network, 
         low, high = (side[:, entries] for side in ends[node.inputs[0]])
         chord = lines.chord(node, network.parameters, low, high, entries)
         bends = lines.bends(node, network.parameters, low, high)
-        sides = (chord if side is None else np.where(bends, side.astype(float), chord) for side in (below, above))
-        own[name] = Lines(entries, *sides, low, high)
+        below, above = (chord if s is None else np.where(bends, s.astype(float), chord) for s in (below, above))
+        own[name] = Lines(entries, below, above, low, high)
     return Leaves(n, own, pulls, push, size)

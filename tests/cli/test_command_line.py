@@ -98,7 +98,7 @@ SAID = {
     "a wrong choice": (
         ["audit", "mlp", "digits", "--ball", "linf:0.1", "--certificates", "crwn"],
         "--certificates is 'crwn'; it is one of auto, interval, ibp, lipschitz, crown-ibp, forward, crown, optimised, "
-        "alpha-crown, wong-kolter, lp, lp-tight, sdp, none. Did you mean 'crown'?",
+        "alpha-crown, wong-kolter, lp, lp-tight, sdp, complete, none. Did you mean 'crown'?",
     ),
     "a wrong ball": (
         ["audit", "mlp", "x", "--ball", "lin:1"],

@@ -1,6 +1,7 @@
 """The best multipliers of a part without a free rectifier, where the network is affine: a linear program's duals."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,9 +80,7 @@ def _solved(cost: np.ndarray, rows: np.ndarray, constants: np.ndarray, region: R
     solver.changeColsCost(d + 1, np.arange(d + 1, dtype=np.int32), np.append(cost, penalty))
     matrix = csr_array(np.concatenate([rows, np.ones((m, 1))], axis=1))
     if m:
-        index = matrix.indices.astype(np.int32)
-        starts = matrix.indptr[:-1].astype(np.int32)
-        solver.addRows(m, -constants, np.full(m, np.inf), matrix.nnz, starts, index, matrix.data)
+        _add_rows(solver, matrix, -constants, np.full(m, np.inf))
     if region.norm == "l1":
         _add_l1_ball(solver, d, region)
     solver.run()
@@ -92,7 +91,7 @@ def _solved(cost: np.ndarray, rows: np.ndarray, constants: np.ndarray, region: R
     return duals, torch.from_numpy(np.asarray(solution.col_value)[:d])
 
 
-def _add_l1_ball(solver, d: int, region: Region) -> None:
+def _add_l1_ball(solver: Any, d: int, region: Region) -> None:
     """Add x = c + p - q with p, q >= 0 and sum(p + q) <= radius."""
     solver.addVars(2 * d, np.zeros(2 * d), np.full(2 * d, np.inf))
     unit, nothing = np.eye(d), np.zeros((d, 1))
@@ -100,6 +99,9 @@ def _add_l1_ball(solver, d: int, region: Region) -> None:
     whole = np.concatenate([np.zeros(d + 1), np.ones(2 * d)])[None]
     centre = region.centre.double().numpy()
     for block, low, high in ((ends, centre, centre), (whole, np.array([-np.inf]), np.array([region.radius]))):
-        matrix = csr_array(block)
-        starts = matrix.indptr[:-1].astype(np.int32)
-        solver.addRows(len(low), low, high, matrix.nnz, starts, matrix.indices.astype(np.int32), matrix.data)
+        _add_rows(solver, csr_array(block), low, high)
+
+
+def _add_rows(solver: Any, matrix: csr_array, low: np.ndarray, high: np.ndarray) -> None:
+    starts, index = matrix.indptr[:-1].astype(np.int32), matrix.indices.astype(np.int32)
+    solver.addRows(len(low), low, high, matrix.nnz, starts, index, matrix.data)
