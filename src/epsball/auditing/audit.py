@@ -291,7 +291,9 @@ class _Run:
             interrupted=interrupted,
         )
         if self.folder is not None and not interrupted:
-            write_json(self.folder.path / "chain.json", result.to_json())
+            # Without the folder's own name: a run that is moved stays the same run, and has the same manifest.
+            chain = {name: value for name, value in result.to_json().items() if name != "folder"}
+            write_json(self.folder.path / "chain.json", chain)
             self.folder.draw("witnesses.png", result.plot())
             result = replace(result, manifest=write_manifest(self.folder.path))
         return result
