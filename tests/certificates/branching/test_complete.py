@@ -197,18 +197,18 @@ def test_time_limits_a_search_and_its_best_bound_is_kept():
 
 
 def test_certify_says_how_searches_ended():
-    torch.manual_seed(0)
+    torch.manual_seed(2)
     module = nn.Sequential(nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3))
     for parameter in module.parameters():
         nn.init.normal_(parameter)
     classifier, x = Classifier(module), torch.rand(12, 4)
     y = classifier.logits(x).argmax(dim=1)
-    found = certify(classifier, x, y, Ball("linf", "1/15"), method="complete")
+    found = certify(classifier, x, y, Ball("linf", "1/8"), method="complete")
     decided = found.certified | torch.tensor([found.endings.get(at) == "witness" for at in range(12)])
     assert bool(decided.all())
     assert 0 < int(found.certified.sum()) < 12, found.margin
     assert f"{len(found.endings)} witness" in str(found)
-    stopped = certify(classifier, x, y, Ball("linf", "1/15"), method="complete", cpu_seconds=1e-9)
+    stopped = certify(classifier, x, y, Ball("linf", "1/8"), method="complete", cpu_seconds=1e-9)
     assert set(stopped.endings.values()) <= {"time", "witness"}
     assert bool((stopped.certified <= found.certified).all())
 
