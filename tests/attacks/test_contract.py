@@ -18,7 +18,7 @@ SMALL = {
     "spsa": "spsa,steps=20,pairs=8,learning_rate=0.03",
     "nes": "nes,steps=15,pairs=8",
     "hop-skip-jump": "hop-skip-jump,iterations=3,first_queries=40,tries=20",
-    "distilled": "distilled,points=15,epochs=6,steps=10,restarts=2",
+    "distilled": "distilled,points=30,epochs=12,steps=10,restarts=4",
     "pgd": "pgd,steps=15",
     "apgd": "apgd,steps=15",
     "apgd-t": "apgd-t,steps=15,targets=2",

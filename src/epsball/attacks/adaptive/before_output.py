@@ -33,9 +33,9 @@ class BeforeOutput(nn.Module):
     --------
     >>> import torch
     >>> from torch import nn
-    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.Hardtanh())
-    >>> _ = network[1].weight.data.copy_(torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
-    >>> x = torch.tensor([[0.5, 0.25]], requires_grad=True)
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=False), nn.Hardtanh())
+    >>> _ = network[1].weight.data.copy_(torch.tensor([[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    >>> x = torch.tensor([[0.5, 0.25, 0.0]], requires_grad=True)
     >>> network(x).detach(), BeforeOutput(network)(x).detach()
     (tensor([[1.0000, 0.2500]]), tensor([[1.5000, 0.2500]]))
     """

@@ -110,8 +110,12 @@ class _Lessons:
         """Return a taught network, as a classifier."""
         with preserved(self.seed):
             first = self.x.float()
+            answers = self._answers(self.x)
+            # A class that the model masks is -infinity at every input.
+            self.taught = answers.isfinite().any(0)
+            self.known.append(self._centred(answers))
             student = Student(
-                tuple(first.shape[1:]), self.classes, centre=float(first.mean()), spread=float(first.std(correction=0))
+                tuple(first.shape[1:]), self.taught, centre=float(first.mean()), spread=float(first.std(correction=0))
             ).to(first.device)
             points = [self.x]
             for number in range(self.plan.rounds):
@@ -140,14 +144,18 @@ class _Lessons:
 
     def _teach(self, student: Student, points: list[Tensor]) -> None:
         """Teach what the model says of points, example by example in each of the list's entries."""
-        self.known += [self._asked(part) for part in points[len(self.known) :]]
+        self.known += [self._centred(self._answers(part)) for part in points[len(self.known) :]]
         example = torch.arange(len(self.x), device=self.x.device).repeat(len(points))
         teach(student, torch.cat(points).float(), torch.cat(self.known), example, self.plan.epochs)
 
-    def _asked(self, points: Tensor) -> Tensor:
-        """Return the model's logits of one point per example, with mean 0; entries that are not finite are 0."""
+    def _answers(self, points: Tensor) -> Tensor:
+        """Return the model's logits of one point per example."""
         logits = torch.cat([self.evaluator.logits(block) for block in points.split(BLOCK)])
-        logits = self.evaluator.classifier.effective_logits(logits, self.y).double()
+        return self.evaluator.classifier.effective_logits(logits, self.y).double()
+
+    def _centred(self, answers: Tensor) -> Tensor:
+        """Return the logits that are taught, with mean 0; entries that are not finite are 0."""
+        logits = answers[:, self.taught]
         logits = torch.where(logits.isfinite(), logits, 0.0)
         return logits - logits.mean(1, keepdim=True)
 

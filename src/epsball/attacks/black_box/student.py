@@ -1,7 +1,7 @@
 """A student: a small smooth network that is taught the logits of another model inside the balls of some examples."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 LEAST_SIDE = 8
@@ -20,14 +20,20 @@ class Student(nn.Module):
     ----------
     shape
         Of one input.
-    classes
-        Number of logits.
+    taught
+        (classes,) which logits are taught; the others are -infinity: classes that the model masks.
     centre, spread
         Mean and standard deviation of the inputs' entries.
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int, *, centre: float, spread: float) -> None:
+    taught: Tensor
+
+    def __init__(
+        self, shape: tuple[int, ...], taught: Bool[Tensor, " classes"], *, centre: float, spread: float
+    ) -> None:
         super().__init__()
+        self.register_buffer("taught", taught)
+        classes = int(taught.sum())
         self.centre, self.spread = centre, max(spread, 1e-3)
         size = int(torch.Size(shape).numel())
         if len(shape) == 3 and min(shape[1:]) >= LEAST_SIDE:
@@ -52,10 +58,17 @@ class Student(nn.Module):
             else nn.Sequential(nn.Flatten(), nn.Linear(size, classes))
         )
         with torch.no_grad():
-            self(torch.zeros(1, *shape))  # gives the lazy layers their sizes
+            self.scores(torch.zeros(1, *shape))  # gives the lazy layers their sizes
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n classes"]:
         """Return logits."""
+        scores = self.scores(x)
+        logits = scores.new_full((len(x), len(self.taught)), -torch.inf)
+        logits[:, self.taught] = scores
+        return logits
+
+    def scores(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n taught"]:
+        """Return the logits that are taught."""
         x = (x - self.centre) / self.spread
         return self.last(self.features(x)) + self.beside(x)
 
@@ -77,7 +90,7 @@ def teach(student: Student, points: Tensor, logits: Tensor, example: Tensor, epo
     points
         (m, *shape); the first point of each example is the example itself.
     logits
-        What the model says of them (m, classes), each row of mean 0.
+        What the model says of them (m, taught), each row of mean 0.
     example
         The first point of each point's example (m,).
     epochs
@@ -93,7 +106,7 @@ def teach(student: Student, points: Tensor, logits: Tensor, example: Tensor, epo
     with torch.enable_grad():
         for _ in range(epochs):
             for rows in torch.randperm(len(points), device=points.device).split(BATCH):
-                here, own = student(points[rows]), student(points[example[rows]])
+                here, own = student.scores(points[rows]), student.scores(points[example[rows]])
                 levels = (own - target[example[rows]]).square().mean()
                 changes = (here - own - (target[rows] - target[example[rows]])).square().mean()
                 optimiser.zero_grad(set_to_none=True)

@@ -103,6 +103,7 @@ def scaled_gradient(value: Tensor, factor: float) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> x = torch.tensor(2.0, requires_grad=True)
     >>> scaled_gradient(x, 3.0).backward()
     >>> x.grad
