@@ -17,7 +17,7 @@ from epsball.errors import InputError
 BALL = eb.Ball("linf", "0.02")
 
 
-def half_plane(n=200, near=0.1):
+def half_plane(n=100, near=0.1):
     """Return a linear classifier of y > x, and points of which a share `near` lies within the ball's reach."""
     draws = torch.Generator().manual_seed(0)
     gap = torch.where(torch.arange(n) < near * n, 0.01, 0.3)
@@ -85,7 +85,7 @@ def test_the_order_is_a_function_of_what_is_decided_about():
 
 
 def test_the_same_gate_gives_the_same_answer_on_the_same_examples():
-    classifier, x, y = half_plane(300)
+    classifier, x, y = half_plane(100)
     first, second = (eb.gate(classifier, (x, y), BALL, min_robust="0.85") for _ in range(2))
     assert first.to_json() == second.to_json()
 
