@@ -68,6 +68,17 @@ def test_every_condition_must_be_met():
     assert found.answer == "fail"
 
 
+def test_what_cannot_be_examined_for_masking_cannot_be_told(monkeypatch):
+    def failing(trial):
+        raise eb.ModelError("the model fails beyond the ball.")
+
+    monkeypatch.setattr("epsball.auditing.examination.diagnosis_of", failing)
+    classifier, x, y = half_plane(32, near=0.0)
+    found = eb.gate(classifier, (x, y), BALL, min_under_attack="0.5")
+    assert found.answer == "cannot tell"
+    assert "could not be examined: the model fails beyond the ball." in str(found)
+
+
 @pytest.mark.slow
 def test_what_stands_under_attack_does_not_pass_where_gradients_are_masked():
     classifier, x, y = detached()

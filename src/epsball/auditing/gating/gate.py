@@ -197,11 +197,13 @@ class _Run:
         drawn: Dataset = subject.dataset.only(range(len(evidence)))
         about = Subject.of(subject.classifier, drawn, subject.ball, subject.seed)
         found = DiagnosisLink(method=self.method).on_run(about, evidence)
-        diagnosis = found.chain["diagnosis"]
-        broken = sum(found.columns["diagnosis.broken"])
+        if "undiagnosed" in found.chain:
+            why = f"gradient masking could not be examined: {found.chain['undiagnosed']}"
+            return replace(decision, answer="cannot tell", why=why)
+        diagnosis, broken = found.chain["diagnosis"], sum(found.columns["diagnosis.broken"])
         counted = decision.counted - broken
-        if diagnosis is None or diagnosis.verdict == "suspect":
-            why = "the diagnosis of gradient masking: suspect" if diagnosis else "gradient masking was not examined"
+        if diagnosis.verdict == "suspect":
+            why = "the diagnosis of gradient masking: suspect"
             return replace(decision, answer="cannot tell", counted=counted, why=why)
         if diagnosis.verdict == "masked":
             return replace(decision, answer="fail", counted=counted, why="gradients are masked: the number is no end")
