@@ -1,7 +1,7 @@
 """What a gate answers, for a terminal, a pull request and a test report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
@@ -59,6 +59,8 @@ class Gate(Result):
         Their number by verdict.
     about
         What was decided about: hashes, ball, effort, seed.
+    environment
+        What the last bits of a logit depend on beside the model: torch, platform, device, dtype, threads.
     notes
         What to know beside.
 
@@ -76,6 +78,7 @@ class Gate(Result):
     alpha: float
     verdicts: Mapping[str, int]
     about: Mapping[str, Any]
+    environment: Mapping[str, str | int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
