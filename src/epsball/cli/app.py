@@ -15,10 +15,11 @@ from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
-from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
+from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing, say
 from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
+from epsball.cli.configuration import from_file
 from epsball.cli.diagnose import diagnose
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
@@ -27,6 +28,7 @@ from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
 from epsball.cli.progress import Loudness, showing
+from epsball.cli.project import from_project, used
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
@@ -62,6 +64,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+app.config = from_project(app)
 for verb in (
     audit,
     attack,
@@ -82,6 +85,7 @@ for verb in (
     landscape,
 ):
     app.command(verb, help=flowing(described(verb)))
+train.config = (from_file, from_project(app))
 app.command(train)
 app.command(figure)
 app.command(zoo)
@@ -118,6 +122,7 @@ def _run(arguments: list[str], console: Console) -> Output:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
         with showing(loudness), called_by(arguments), command_line():
+            say([] if used() is None else [f"options are taken from {used()}"])
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
         return _failed(f"error: {complaint(error)}", 2)
