@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from epsball.cli.common import AS_BALL, Data, Model, Output, Seed, Unseeded, load_subject, say
-from epsball.cli.project import found_above, shown
+from epsball.cli.project import found_above, shown, used
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.names import EffortName
 
 if TYPE_CHECKING:
-    from epsball.auditing.gating.lock import Lock
+    from epsball.auditing import Gate
+    from epsball.auditing.gating import Lock, Place
 
 _FAILED, _CANNOT_TELL = 10, 11
 LOCK = "robustness.lock"
@@ -94,6 +95,7 @@ def gate(
     locking: LockOptions = _LOCK,
     junit: _Report = None,
     summary: _Report = None,
+    sarif: _Report = None,
     common: Unseeded = _UNSEEDED,
 ) -> Output:
     """Decide whether a model is robust enough: for CI. Exit code 0: pass, 10: fail, 2: nothing could be decided.
@@ -109,13 +111,15 @@ def gate(
         File of a JUnit XML report.
     summary
         File of a summary in Markdown.
+    sarif
+        File of a SARIF 2.1.0 report, at the line of the configuration or of the lock that asks for what is not met.
     """
     file = locking.file()
     read = file is not None and (file.exists() or not locking.write_lock)
     if conditions.ball is None and not read:
         raise InputError("--ball is missing: the perturbation set, NORM:RADIUS, as in linf:8/255 or l2:0.5.")
     from epsball.auditing import gate as run
-    from epsball.auditing.gating.lock import Lock
+    from epsball.auditing.gating import Lock, to_sarif
 
     lock = Lock.read(file) if file is not None and read else None
     say([] if lock is None else [f"lock: {file}"])
@@ -135,7 +139,12 @@ def gate(
         write_lock=locking.write_lock,
         strict_environment=locking.strict_environment,
     )
-    for report, text in ((junit, result.to_junit), (summary, result.to_markdown)):
+    reports = (
+        (junit, result.to_junit),
+        (summary, result.to_markdown),
+        (sarif, lambda: to_sarif(result, _places(result, file))),
+    )
+    for report, text in reports:
         if report is not None:
             write_atomically(report, text().encode())
     code, lines = result.exit_code, [str(result)]
@@ -145,6 +154,21 @@ def gate(
         code = 0 if on_undecided == "pass" else _FAILED
         lines.append(f"what cannot be told counts as {on_undecided} (--on-undecided)")
     return Output(json.dumps(result.to_json(), indent=2, allow_nan=False) if common.json else "\n".join(lines), code)
+
+
+def _places(result: "Gate", lock: Path | None) -> "dict[str, Place]":
+    """Return where each condition is asked for: in the project's file, else in the lock."""
+    from epsball.auditing.gating.lock import THRESHOLDS
+    from epsball.auditing.gating.sarif import Place
+
+    found, places = used(), {}
+    for name in (decision.condition.name for decision in result.decisions):
+        keys = None if found is None else found.key(name)
+        if found is not None and keys is not None:
+            places[name] = Place.of(found.file, keys)
+        elif lock is not None:
+            places[name] = Place.of(lock, (THRESHOLDS, name))
+    return places
 
 
 def _subject_of(conditions: Conditions, lock: "Lock | None") -> tuple[str, int]:
