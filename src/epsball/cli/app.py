@@ -21,6 +21,8 @@ from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
 from epsball.cli.configuration import from_file
 from epsball.cli.diagnose import diagnose
+from epsball.cli.exit_codes import listed
+from epsball.cli.explain import explain
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.gate import gate
@@ -51,13 +53,12 @@ epsball list names what there is.
 
 For example: epsball attack cnn_a@weights.pt idx:mnist,first=100 --ball linf:0.1
 
-Exit codes: 0 done, 1 failed, 2 bad input, 3 bad model, 4 unsupported operation, 5 missing extra, 6 bad certificate,
-7 broken assumption, 8 contradiction between a witness and a certificate, 10 gate failed, 130 interrupted.
+Exit codes: {codes}.
 """
 
 app = App(
     name="epsball",
-    help=flowing(HELP),
+    help=flowing(HELP.format(codes=listed())),
     version=__version__,
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=()),
@@ -90,6 +91,7 @@ app.command(train)
 app.command(figure)
 app.command(zoo)
 app.command(list_names, name="list")
+app.command(explain, help=flowing(described(explain)))
 app.command(installation(app), name="--install-completion")
 app.command(solver_name, name="--name")
 
