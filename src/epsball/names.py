@@ -47,6 +47,9 @@ ShareBound = Literal["sequence", "fixed"]
 EffortName = Literal["quick", "standard", "full"]
 """The efforts of an audit."""
 
+OnUndecided = Literal["fail", "pass"]
+"""What an answer of a gate that cannot be given counts as."""
+
 TableFormat = Literal["text", "markdown", "latex", "csv", "json"]
 """How a table is printed."""
 
