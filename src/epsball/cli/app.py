@@ -20,6 +20,7 @@ from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
 from epsball.cli.diagnose import diagnose
+from epsball.cli.export import export
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.gate import gate
@@ -71,6 +72,7 @@ for verb in (
     smooth,
     compare,
     verify_run,
+    export,
     gate,
     verify,
     supports,
