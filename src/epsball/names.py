@@ -53,6 +53,9 @@ OnUndecided = Literal["fail", "pass"]
 TableFormat = Literal["text", "markdown", "latex", "csv", "json"]
 """How a table is printed."""
 
+ExportForm = Literal["json", "csv", "modelcard", "iso24029", "aiact15"]
+"""The forms in which the results of a run leave."""
+
 KernelName = Literal["linear", "rbf"]
 """The kernels of a similarity."""
 

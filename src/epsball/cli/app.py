@@ -23,6 +23,7 @@ from epsball.cli.configuration import from_file
 from epsball.cli.diagnose import diagnose
 from epsball.cli.exit_codes import listed
 from epsball.cli.explain import explain
+from epsball.cli.export import export
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.gate import gate
@@ -75,6 +76,7 @@ for verb in (
     smooth,
     compare,
     verify_run,
+    export,
     gate,
     verify,
     supports,
