@@ -47,6 +47,9 @@ ShareBound = Literal["sequence", "fixed"]
 EffortName = Literal["quick", "standard", "full"]
 """The efforts of an audit."""
 
+SizeName = Literal["fast", "default", "full"]
+"""The sizes of a reproduction: minutes, hours, or what the papers took."""
+
 TableFormat = Literal["text", "markdown", "latex", "csv", "json"]
 """How a table is printed."""
 

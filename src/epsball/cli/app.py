@@ -15,6 +15,7 @@ from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
+from epsball.cli.chapter import chapter
 from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
 from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
@@ -85,6 +86,7 @@ for verb in (
 app.command(train)
 app.command(figure)
 app.command(zoo)
+app.command(chapter)
 app.command(list_names, name="list")
 app.command(installation(app), name="--install-completion")
 app.command(solver_name, name="--name")
