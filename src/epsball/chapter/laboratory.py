@@ -12,7 +12,7 @@ from epsball import data as datasets
 from epsball import models
 from epsball.ball import Ball
 from epsball.chapter.claim import Size
-from epsball.chapter.networks import BALLS, base
+from epsball.chapter.networks import BALLS, base, keyed
 from epsball.chapter.zoo.bases import Base, DataName
 from epsball.chapter.zoo.places import data_text, is_trained, trained
 from epsball.chapter.zoo.training import train_base
@@ -101,7 +101,7 @@ class Laboratory:
 
     def trained(self, one: Base) -> Classifier:
         """Return the classifier that is trained as `one` says."""
-        place = self.out / NETWORKS
-        if not is_trained(one, place):
-            train_base(one, self.folders, place, self.seed)
-        return models.load(trained(one, place).model).classifier()
+        place, named = self.out / NETWORKS, keyed(one)
+        if not is_trained(named, place):
+            train_base(named, self.folders, place, self.seed)
+        return models.load(trained(named, place).model).classifier()

@@ -1,7 +1,9 @@
 """The networks of the chapter's items: each is trained once and serves every item that names it."""
 
+import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from epsball.chapter.claim import Size
@@ -50,13 +52,17 @@ DEFENCES: dict[str, tuple[str, str]] = {
     "rdv17": ("input-gradient,weight=10", "linf"),
     "zslg16": ("stability", "linf"),
     "wsmk18": ("wong-kolter,projections=20", "linf"),
-    "ibp": ("ibp", "linf"),
+    "ibp": ("ibp,kappa=0,l1=1e-4", "linf"),
     **{name: (f"mtl-ibp,alpha={name.rpartition('-')[2]}", "linf") for name in MTL},
 }
 """Objective and norm of each network."""
 
 PGD = "pgd-5"
 """The PGD-trained network that items use which need one."""
+
+
+BOUNDED = ("ibp", *MTL)
+"""Trained by interval bounds."""
 
 
 def base(defence: str, data: DataName, size: Size) -> Base:
@@ -73,19 +79,35 @@ def base(defence: str, data: DataName, size: Size) -> Base:
         data=data,
         model=_LARGE if size == "full" else _MODELS[data],
         objective=objective,
-        ball=BALLS[data][norm],
+        ball=_ball(defence, data, norm),
         shows=f"{objective} on {data}",
         recipe=_recipe(defence, data, size),
         examples=_EXAMPLES[data] if size != "full" else None,
     )
 
 
+def _ball(defence: str, data: DataName, norm: str) -> str:
+    """Return the ball trained for: of bounds a larger one, so that certificates in the ball measured have room."""
+    ball = BALLS[data][norm]
+    if defence not in BOUNDED:
+        return ball
+    name, _, radius = ball.partition(":")
+    return f"{name}:{1.6 * float(radius):g}"
+
+
 def _recipe(defence: str, data: DataName, size: Size) -> dict[str, Any]:
     common = {"optimiser": "adam", "lr": 2e-3, "weight_decay": 0.0, "schedule": "one-cycle"}
     small = {"batch_size": 64, "holdout": 0.05} if data == "digits" else {"batch_size": 128, "holdout": 0.01}
-    bounded = {"warm_up": 0.4} if defence in ("ibp", "wsmk18", *MTL) else {}
+    bounded = {"warm_up": 0.4, "schedule": "cosine", "lr": 5e-3} if defence in (*BOUNDED, "wsmk18") else {}
     augmented = {"augment": "crop=4,flip"} if data == "cifar10" else {}
-    return {**common, **small, **bounded, **augmented, "epochs": _LONG if size == "full" else _EPOCHS[data]}
+    epochs = _LONG if size == "full" else _EPOCHS[data] * (2 if defence in BOUNDED else 1)
+    return {**common, **small, **bounded, **augmented, "epochs": epochs}
+
+
+def keyed(one: Base) -> Base:
+    """Return the base under a name that ends with the hash of how it is trained: another way has another folder."""
+    document = json.dumps(_plain(one), sort_keys=True)
+    return replace(one, name=f"{one.name}-{hashlib.sha256(document.encode()).hexdigest()[:8]}")
 
 
 def described(defences: tuple[str, ...], size: Size) -> list[dict[str, Any]]:

@@ -33,13 +33,13 @@ def draw_shares(axes: "Axes", columns: Mapping[str, Column], label: str) -> None
             f"{value:.2f}", (value + reach, place), (4, 0), textcoords="offset points", va="center", fontsize=SMALL
         )
     axes.set(yticks=places, yticklabels=list(columns), xlim=(0.0, 1.12), xlabel=label)
-    axes.invert_yaxis()
+    axes.set_ylim(len(columns) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_share_curves(axes: "Axes", x: Sequence[float], curves: Mapping[str, Sequence[Column]]) -> None:
-    """Draw shares over x, one curve for each name, with their intervals."""
-    for number, (name, columns) in enumerate(curves.items()):
+def draw_share_curves(axes: "Axes", x: Sequence[float], curves: Mapping[str, Sequence[Column]], first: int = 0) -> None:
+    """Draw shares over x, one curve for each name, with their intervals, in the styles from the first number on."""
+    for number, (name, columns) in enumerate(curves.items(), first):
         values, low, high = zip(*map(with_interval, columns), strict=True)
         style = line_style(number)
         axes.errorbar(x, values, yerr=[low, high], **style, marker=marker(number), markersize=4, capsize=3, label=name)

@@ -15,7 +15,7 @@ from epsball.chapter.evidence import Order, pattern, share
 from epsball.chapter.item import Item
 from epsball.chapter.items.columns import Examples, stands
 from epsball.chapter.laboratory import NETWORKS, Laboratory
-from epsball.chapter.networks import PGD, base
+from epsball.chapter.networks import PGD, base, keyed
 from epsball.chapter.zoo.bases import Base, DataName
 from epsball.chapter.zoo.parts import PARTS, REFERENCES, fit_detector, load_part, train_part
 from epsball.classifier import Classifier
@@ -157,7 +157,7 @@ def _cascade(laboratory: Laboratory, data: DataName) -> Base:
     for needed in ("standard", "fgsm"):
         laboratory.network(needed, data)
     plain = base("standard", data, laboratory.size)
-    start, source = f"{data}-standard", f"{data}-fgsm"
+    start, source = (keyed(base(needed, data, laboratory.size)).name for needed in ("standard", "fgsm"))
     return replace(plain, name=f"{data}-cascade", objective="cascade", start=start, source=source)
 
 

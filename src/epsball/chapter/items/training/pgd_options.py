@@ -79,8 +79,7 @@ def draw(tables: Tables) -> "Figure":
     figure = new_figure(9.6, 3.6)
     over, beside = figure.subplots(1, 2, sharey=True)
     draw_share_curves(over, STEPS, {"steps K": [margins[f"steps.{k}"].tolist() for k in STEPS]})
-    draw_share_curves(over, RESTARTS, {"restarts (K = 5)": [margins[f"restarts.{r}"].tolist() for r in RESTARTS]})
-    over.lines[-1].set_linestyle(":")
+    draw_share_curves(over, RESTARTS, {"restarts (K = 5)": [margins[f"restarts.{r}"].tolist() for r in RESTARTS]}, 1)
     over.set(xscale="log", xlabel="steps K, or restarts", ylabel="accuracy under attack")
     over.legend(frameon=False, fontsize=SMALL)
     options = [*(f"size.{name}" for name in SIZES), *(f"start.{name}" for name in STARTS)]
