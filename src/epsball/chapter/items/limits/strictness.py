@@ -18,7 +18,7 @@ POINTS, LABELS = (0.0, 1.0, 0.0, 10.0), (0, 0, 1, 1)
 """P0 = {0: 1/2, 1: 1/2} and P1 = {0: 1/2, 10: 1/2}: the balls around 0 and 1 meet at radius 1/2."""
 
 RADIUS = 0.5
-PROBLEMS = 200
+PROBLEMS = 60
 
 
 def measure(laboratory: Laboratory) -> Tables:
