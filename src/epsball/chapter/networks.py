@@ -44,6 +44,8 @@ MTL = ("mtl-ibp-0.5", "mtl-ibp-0.1")
 DEFENCES: dict[str, tuple[str, str]] = {
     "standard": ("standard", "linf"),
     "fgsm": (FGSM, "linf"),
+    "fgsm-far": (FGSM, "linf"),
+    "pgd-far": ("pgd,steps=7", "linf"),
     **{f"pgd-{k}": (f"pgd,steps={k}", "linf") for k in KS},
     "pgd-l2": ("pgd,steps=5", "l2"),
     "pgd-l1": ("pgd,steps=5", "l1"),
@@ -60,6 +62,12 @@ DEFENCES: dict[str, tuple[str, str]] = {
 PGD = "pgd-5"
 """The PGD-trained network that items use which need one."""
 
+
+FAR = ("fgsm-far", "pgd-far")
+"""Trained at a radius at which one-step training collapses."""
+
+SCALES = {"fgsm-far": 2.5, "pgd-far": 2.5, "ibp": 1.6, **dict.fromkeys(MTL, 1.6)}
+"""Radius trained for, in that of `BALLS`: of bounds a larger one, so that certificates in the ball have room."""
 
 BOUNDED = ("ibp", *MTL)
 """Trained by interval bounds."""
@@ -87,12 +95,9 @@ def base(defence: str, data: DataName, size: Size) -> Base:
 
 
 def _ball(defence: str, data: DataName, norm: str) -> str:
-    """Return the ball trained for: of bounds a larger one, so that certificates in the ball measured have room."""
-    ball = BALLS[data][norm]
-    if defence not in BOUNDED:
-        return ball
-    name, _, radius = ball.partition(":")
-    return f"{name}:{1.6 * float(radius):g}"
+    """Return the ball trained for."""
+    name, _, radius = BALLS[data][norm].partition(":")
+    return f"{name}:{SCALES.get(defence, 1.0) * float(radius):g}"
 
 
 def _recipe(defence: str, data: DataName, size: Size) -> dict[str, Any]:
