@@ -15,6 +15,7 @@ from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
+from epsball.cli.chapter import chapter
 from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing, say
 from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
@@ -92,6 +93,7 @@ train.config = (from_file, from_project(app))
 app.command(train)
 app.command(figure)
 app.command(zoo)
+app.command(chapter)
 app.command(list_names, name="list")
 app.command(explain, help=flowing(described(explain)))
 app.command(installation(app), name="--install-completion")
