@@ -1,6 +1,7 @@
 """Put the results of ``epsball chapter run`` into the documentation: ``python tools/gallery.py runs/chapter``.
 
-Writes ``docs/chapter/ITEM.json`` (findings, date, cost), ``docs/chapter/ITEM.webp`` (the figure) and ``docs/gallery.md``.
+Writes ``docs/chapter/ITEM.json`` (findings, date, cost), ``docs/chapter/ITEM.webp`` (the figure) and the page
+``docs/gallery.md``.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Beside each page its source as text (``PAGE.md``), and ``llms.txt``, which lists them: for readers that are programs."""
+"""Beside each page its source (``PAGE.md``), and ``llms.txt``, which lists them: for readers that are programs."""
 
 from pathlib import Path
 from shutil import copyfile
