@@ -98,7 +98,6 @@ def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
     shape, paths, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [()]
     require(len(shape) <= _LARGEST, f"a tree has more than {_LARGEST} nodes.")
     for number, entry in shape:
-        require(left, "a tree has parts that no cut makes.")
         path = left.pop()
         if number == -1:
             paths.append(path)
