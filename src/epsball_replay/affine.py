@@ -87,8 +87,8 @@ def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Arr
     at = 1 if fixed[1] else 0
     require(
         fixed[at] and (at == 1 or node.kind == "Multiply"),
-        f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor must "
-        "be constant on the ball. Certify without certificate files, or write the network without that node.",
+        f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor "
+        "must be constant on the ball. Certify without certificate files, or write the network without that node.",
     )
     factor = ranges[node.inputs[at]][0].reshape(numbers[at].shape)
     # A divisor that may be flushed to zero is one.

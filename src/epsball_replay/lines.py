@@ -20,6 +20,7 @@ from epsball_replay.step import Step, matrix
 Parameters = dict[str, Array]
 Slopes = tuple[Array | None, Array | None]
 
+_ALL = slice(None)
 # Two or three roundings of a piecewise linear f and of s z, in float64, and their difference.
 _ROUNDINGS = 8 * 2.0**-53
 _STRETCH = {"tanh": 1, "sigmoid": 2}
@@ -74,7 +75,7 @@ def peak(low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def intercepts(
-    node: Node, slope: Array, low: Array, high: Array, parameters: Parameters, sign: int, entries: Any = slice(None)
+    node: Node, slope: Array, low: Array, high: Array, parameters: Parameters, sign: int, entries: Any = _ALL
 ) -> Array:
     """Return t with slope z + t <= f(z) (sign 1; >= for sign -1) for all z in [low, high], at some entries."""
     stretch = _STRETCH.get(node.attributes.get("function", ""))
@@ -99,15 +100,13 @@ def bends(node: Node, parameters: Parameters, low: Array, high: Array) -> Array:
     return np.any([(low < kink) & (kink < high) for kink in _pieces(node, parameters)[1]], axis=0)
 
 
-def chord(node: Node, parameters: Parameters, low: Array, high: Array, entries: Any = slice(None)) -> Array:
+def chord(node: Node, parameters: Parameters, low: Array, high: Array, entries: Any = _ALL) -> Array:
     """Return the slope of the line through both ends of a function's graph on [low, high], nearly."""
     first, last = (intercepts(node, np.zeros(low.shape), z, z, parameters, 1, entries) for z in (low, high))
     return np.divide(last - first, high - low, out=np.zeros(low.shape), where=high > low)
 
 
-def _pieces(
-    node: Node, parameters: Parameters, entries: Any = slice(None)
-) -> tuple[Callable[[Array], Array], list[float]]:
+def _pieces(node: Node, parameters: Parameters, entries: Any = _ALL) -> tuple[Callable[[Array], Array], list[float]]:
     """Return a piecewise linear function and its kinks: a clamp, or z above 0 and a z below."""
     if node.attributes.get("function") == "clamp":
         ends = node.attributes["arguments"]
