@@ -60,7 +60,9 @@ def certify(
     method
         ``"interval"`` (or ``"ibp"``), ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"``, ``"optimised"``
         (or ``"alpha-crown"``), ``"wong-kolter"``, ``"lp"``, ``"lp-tight"`` or ``"complete"``, branch and bound.
-        ``"auto"`` runs those that fit in the order of their cost; each example stops at its first certificate. One of
+        ``"auto"`` runs those that fit in the order of their cost; each example stops at its first certificate. Where
+        `budget` or `cpu_seconds` limits what an example may cost, ``"complete"`` is the last of them, and the others
+        are left out where they are not worth their passes. One of
         your own is a function of a `Problem`, a `Method` made of one, or
         ``FILE.py:NAME[,option=value]...``.
     semantics
@@ -69,7 +71,8 @@ def certify(
     budget
         Passes through the model that an example may cost; None means no limit.
     cpu_seconds
-        CPU seconds that the search of ``"complete"`` may take per example; None leaves it to the budget. What a search
+        CPU seconds that an example may take, of which the search of ``"complete"`` gets what the methods before it
+        left; None leaves it to the budget. What a search
         finds within a time differs from run to run; within a budget of passes it does not.
     max_memory
         Bytes that the rows of backward bounds may take at a time; None means no limit.
@@ -118,7 +121,8 @@ def certify(
             raise InputError("the model has one logit; a margin needs two.")
         verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
     own = own_bound(method)
-    methods = methods_of(str(method), verifier.bounded, ball.norm) if own is None else (own,)
+    budgeted = budget is not None or cpu_seconds is not None
+    methods = methods_of(str(method), verifier.bounded, ball.norm, budgeted=budgeted) if own is None else (own,)
     limits = {"budget": budget, "cpu_seconds": cpu_seconds, "max_memory": max_memory}
     run = Certification(verifier=verifier, ball=ball, methods=methods, **limits)
     found = run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
