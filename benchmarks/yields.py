@@ -59,7 +59,7 @@ def main() -> None:
 
 def _measure(model: str, source: str, radius: str, options: argparse.Namespace, found: dict) -> None:
     loaded = models.load(model.format(nets=options.nets))
-    x, y = data.load(f"{source.format(data=options.data)},first={options.examples}")[:]
+    x, _ = data.load(f"{source.format(data=options.data)},first={options.examples}")[:]
     x = data.as_pixels(x)
     ball, classifier = Ball("linf", radius), loaded.classifier()
     predicted = classifier.logits(x).argmax(dim=1)

@@ -52,6 +52,8 @@ class CascadeResult:
         What proves it, likewise.
     endings
         For each example that a search gave up, how it ended.
+    too_large
+        For each example whose certificate is too large to be written, its bytes.
     met
         For each example at which a search met a point that is given another class, nearly or quite, that point.
     """
@@ -64,6 +66,7 @@ class CascadeResult:
     proofs: dict[int, Proof] = field(default_factory=dict)
     endings: dict[int, Ending] = field(default_factory=dict)
     met: dict[int, Tensor] = field(default_factory=dict)
+    too_large: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def nothing(cls, n: int, names: Iterable[str]) -> "CascadeResult":
@@ -82,6 +85,7 @@ class CascadeResult:
         self.separated[rows], self.passes[rows], self.seconds[rows] = batch.separated, batch.passes, batch.seconds
         self.by |= {int(rows[at]): method for at, method in batch.by.items()}
         self.endings |= {int(rows[at]): ending for at, ending in batch.endings.items()}
+        self.too_large |= {int(rows[at]): size for at, size in batch.too_large.items()}
         self.met |= {int(rows[at]): point for at, point in batch.met.items()}
 
     def forget(self, rows: Tensor) -> None:

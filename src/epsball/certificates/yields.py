@@ -41,8 +41,8 @@ def is_worth(
     """Return for which examples a method closes at least as many per pass as branch and bound in its place, (n,).
 
     With k of m examples of the class closed where it was measured (`benchmarks/yields.py`), the share is taken as
-    (k + 1) / (m + 2), Laplace's rule of succession: a few examples prove neither 0 nor 1. A method that was not measured
-    is worth its passes.
+    (k + 1) / (m + 2), Laplace's rule of succession: a few examples prove neither 0 nor 1. A method that was not
+    measured is worth its passes.
 
     Parameters
     ----------
