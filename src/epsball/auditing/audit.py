@@ -1,6 +1,8 @@
 """`audit`: the whole chain, per example, with evidence."""
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from epsball import data as datasets
@@ -9,19 +11,20 @@ from epsball.attacks.attack import check_subject
 from epsball.attacks.engine.evaluator import Precision
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
-from epsball.auditing.effort import SHARD, EffortName, effort_of
+from epsball.auditing.effort import SHARD, Effort, EffortName, effort_of
 from epsball.auditing.fingerprint import describe, identity
 from epsball.auditing.folder import RunFolder
 from epsball.auditing.link import Link
-from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
+from epsball.auditing.links import AttackLink, BranchingLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
 from epsball.auditing.result import Audit
 from epsball.auditing.running import Plan, run
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
 from epsball.certificates.own_bound import own_bound
+from epsball.checks import check_count
 from epsball.classifier import Classifier
-from epsball.errors import lookup
+from epsball.errors import InputError, UnsupportedOperation, lookup
 from epsball.interruption import carrying
 from epsball.names import NoCertificates
 
@@ -42,6 +45,7 @@ def audit(
     semantics: Semantics = "float32",
     limit: bool = True,
     diagnosis: bool | None = None,
+    branching: int | None = None,
     folder: str | Path | None = None,
     budget: EffortName | None = None,
 ) -> Audit:
@@ -80,6 +84,10 @@ def audit(
         way lowers it. That takes at most half the attack's passes, or as many where something is suspicious. None:
         where the attack is the effort's, ``ensemble``, ``adaptive`` or ``autoattack``, and the folder does not
         hold a finished run without it; with another attack the ensemble is run too, so that is done on demand.
+    branching
+        Passes per example for branch and bound, the method ``"complete"``, on what neither the cascade certifies nor
+        the attack breaks; 0 for none. None: those of the effort, which are none, 100,000 or 1,000,000, but none in a
+        folder that a run without it began. It needs ``certificates="auto"``, and a piecewise linear network.
     folder
         Where evidence, ledger, witnesses, chain and figure are written.
     budget
@@ -114,6 +122,10 @@ def audit(
     method = chosen.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)
+    if branching != 0:
+        check_count("branching", branching, unit="passes per example", optional=True)
+    if branching and proved_by != AUTO:
+        raise InputError(f"branching is {branching} and certificates '{proved_by}'; branch and bound follows 'auto'.")
     with carrying(lambda: None):
         dataset = datasets.load(data)
         before = classifier.passes.forward
@@ -126,6 +138,8 @@ def audit(
             *([proving] if uncertified is None else []),
             AttackLink(method=method, precision=precision, batch_size=batch_size),
         ]
+        if uncertified is None and proved_by == AUTO:
+            links += _branching(subject, semantics, method, branching, _branching_passes(branching, chosen, folder))
         where = _run_folder(folder, subject, links)
         undiagnosed = DiagnosisLink.left_out(diagnosis, method, where)
         if undiagnosed is None:
@@ -148,6 +162,30 @@ def _registered(certificates: str) -> str:
     """Return the stored name of a registered method, of the cascade, or of no certificates."""
     lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
     return ALIASES.get(certificates, certificates)
+
+
+def _branching_passes(asked: int | None, chosen: Effort, folder: str | Path | None) -> int:
+    """Return the passes of branch and bound: those asked for; else the effort's, unless the folder's run has none."""
+    if asked is not None:
+        return asked
+    record = None if folder is None else Path(folder) / "run.json"
+    if record is not None and record.exists():
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if BranchingLink.name not in json.loads(record.read_text())["identity"]["links"]:
+                return 0
+    return chosen.branching_passes
+
+
+def _branching(subject: Subject, semantics: Semantics, method: Attack, asked: int | None, passes: int) -> list[Link]:
+    """Return the link of branch and bound, if there is any; raise if it was asked for and the network has none."""
+    if not passes:
+        return []
+    reason = BranchingLink.refusal(subject, semantics)
+    if reason is None:
+        return [BranchingLink(passes=passes, semantics=semantics, method=method)]
+    if asked:
+        raise UnsupportedOperation(f"branching is {asked}, but {reason}")
+    return []
 
 
 def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link]) -> RunFolder | None:
