@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from epsball.auditing import Chain as Chain
     from epsball.auditing import Comparison as Comparison
     from epsball.auditing import Gate as Gate
+    from epsball.auditing import ModelCheck as ModelCheck
     from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
+    from epsball.auditing import check as check
     from epsball.auditing import compare as compare
     from epsball.auditing import gate as gate
     from epsball.auditing import verify_run as verify_run
@@ -92,6 +94,7 @@ _HOMES = {
     "Interval": "statistics",
     "Landscape": "masking.landscape",
     "MissingExtra": "errors",
+    "ModelCheck": "auditing",
     "ModelError": "errors",
     "Normalise": "classifier",
     "OptimalRisk": "limits",
@@ -107,6 +110,7 @@ _HOMES = {
     "attack": "attacks",
     "audit": "auditing",
     "certify": "certificates",
+    "check": "auditing",
     "cka": "similarity",
     "compare": "auditing",
     "diagnose": "masking",

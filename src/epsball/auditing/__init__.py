@@ -2,6 +2,8 @@
 
 from epsball.auditing.audit import audit as audit
 from epsball.auditing.chain import Chain as Chain
+from epsball.auditing.checking import ModelCheck as ModelCheck
+from epsball.auditing.checking import check as check
 from epsball.auditing.comparing import Comparison as Comparison
 from epsball.auditing.comparing import compare as compare
 from epsball.auditing.figure import witness_figure as witness_figure

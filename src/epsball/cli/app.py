@@ -15,6 +15,7 @@ from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
+from epsball.cli.check import check
 from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
 from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
@@ -63,6 +64,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 for verb in (
+    check,
     audit,
     attack,
     diagnose,
