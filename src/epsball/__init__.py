@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from epsball.attacks import attack as attack
     from epsball.attacks import sensitivity as sensitivity
     from epsball.auditing import Audit as Audit
+    from epsball.auditing import AuditsByRadius as AuditsByRadius
     from epsball.auditing import Chain as Chain
     from epsball.auditing import Comparison as Comparison
     from epsball.auditing import Gate as Gate
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Audit": "auditing",
+    "AuditsByRadius": "auditing",
     "AttackResult": "attacks",
     "AssumptionError": "errors",
     "Ball": "ball",

@@ -10,6 +10,7 @@ from epsball.auditing.figure import witness_figure as witness_figure
 from epsball.auditing.gating import Gate as Gate
 from epsball.auditing.gating import gate as gate
 from epsball.auditing.result import Audit as Audit
+from epsball.auditing.series import AuditsByRadius as AuditsByRadius
 from epsball.auditing.verifying import RunVerification as RunVerification
 from epsball.auditing.verifying import verify_run as verify_run
 

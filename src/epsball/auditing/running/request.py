@@ -1,0 +1,115 @@
+"""What an audit is asked to measure, and the plan of it within one ball."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from epsball.attacks import Ledger
+from epsball.auditing.fingerprint import describe, identity
+from epsball.auditing.folder import RunFolder
+from epsball.auditing.link import Link
+from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink, TakenLink
+from epsball.auditing.running.plan import Plan
+from epsball.auditing.sharing import Source
+from epsball.auditing.subject import Subject
+from epsball.errors import InputError
+from epsball.names import NoCertificates
+
+NO_CERTIFICATES: NoCertificates = "none"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What is measured, whatever the ball.
+
+    Parameters
+    ----------
+    proving, attacking
+        The links of certificates and of the attack.
+    limit, diagnosis
+        Whether the optimal risk is measured, and masking examined; as for `epsball.audit`.
+    shard
+        Examples audited and written as one piece.
+    baseline
+        The folder of the run whose witnesses are tried first; or None.
+    """
+
+    proving: CertificateLink
+    attacking: AttackLink
+    limit: bool
+    diagnosis: bool | None
+    shard: int
+    baseline: Path | None = None
+
+    def plan(self, subject: Subject, path: Path | None, guards: int, known: Sequence[Source] = ()) -> Plan:
+        """Return the plan of an audit within one ball.
+
+        Parameters
+        ----------
+        subject, path
+            What it is about, and where it is written.
+        guards
+            Forward passes that the checks made before.
+        known
+            Runs of the same network within other balls, from which it takes over.
+        """
+        before, method = subject.classifier.passes.forward, self.attacking.method
+        refused = None if self.proving.method == NO_CERTIFICATES else self.proving.refusal(subject)
+        uncertified = "not asked for" if self.proving.method == NO_CERTIFICATES else refused
+        taken = self._taken(subject, known)
+        links: list[Link] = [
+            NaturalLink(known=known[0] if known else None),
+            *([] if taken is None else [taken]),
+            *([self.proving] if uncertified is None else []),
+            self.attacking,
+        ]
+        where = None if path is None else self._folder(path, subject, links)
+        undiagnosed = DiagnosisLink.left_out(self.diagnosis, method, where)
+        if undiagnosed is None:
+            links.append(DiagnosisLink(method=method, folder=where, batch_size=self.attacking.batch_size))
+        links += [LimitLink()] if self.limit else []
+        return Plan(
+            subject=subject,
+            links=links,
+            guards=Ledger.overhead("guards", guards + subject.classifier.passes.forward - before),
+            folder=where,
+            shard=self.shard,
+            uncertified=uncertified,
+            undiagnosed=undiagnosed,
+        )
+
+    def _folder(self, path: Path, subject: Subject, links: Sequence[Link]) -> RunFolder:
+        """Return the folder of a run; what its links do with a shard is part of the run's identity."""
+        return RunFolder(
+            path, describe(subject, {link.name: identity(link) for link in links if link.schema}, self.shard)
+        )
+
+    def _taken(self, subject: Subject, known: Sequence[Source]) -> TakenLink | None:
+        """Return the link of what other runs know; None where there are none."""
+        baseline = None if self.baseline is None else _baseline(self.baseline, subject)
+        if baseline is None and not known:
+            return None
+        runs = [f"{source.name} {source.manifest}" for source in known]
+        runs += [] if baseline is None else [f"baseline {baseline.manifest}"]
+        return TakenLink(runs=tuple(runs), balls=tuple(known), baseline=baseline)
+
+
+def _baseline(path: Path, subject: Subject) -> Source:
+    """Read the baseline of a run; in a folder of runs, that of the same ball."""
+    within = path / folder_name(subject.ball)
+    source = Source.read(within if not (path / "run.json").exists() and within.is_dir() else path)
+    data = subject.dataset.fingerprint()
+    if source.data != data:
+        raise InputError(
+            f"the baseline {path} is of other data ({source.data}, not {data}); give a run on the same examples."
+        )
+    if source.ball != subject.ball:
+        raise InputError(
+            f"the baseline {path} is within {source.ball}, not {subject.ball}; give a run within that ball."
+        )
+    return source
+
+
+def folder_name(ball: object) -> str:
+    """Return the name of a ball's folder in a folder of runs: ``linf-8_255``."""
+    return str(ball).replace(":", "-").replace("/", "_")

@@ -1,0 +1,5 @@
+"""Sharing: what finished runs know of the same examples, within other balls or of another network."""
+
+from epsball.auditing.sharing.source import Source
+
+__all__ = ["Source"]
