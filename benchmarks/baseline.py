@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import epsball as eb
 from epsball.data import as_pixels
 
-EXAMPLES, EPOCHS = 120, 25
+EXAMPLES, EPOCHS = 100, 20
 
 
 def network(kind: str, seed: int) -> nn.Module:
