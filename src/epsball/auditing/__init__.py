@@ -5,7 +5,9 @@ from epsball.auditing.chain import Chain as Chain
 from epsball.auditing.checking import ModelCheck as ModelCheck
 from epsball.auditing.checking import check as check
 from epsball.auditing.comparing import Comparison as Comparison
+from epsball.auditing.comparing import ComparisonByBall as ComparisonByBall
 from epsball.auditing.comparing import compare as compare
+from epsball.auditing.comparing import compare_by_ball as compare_by_ball
 from epsball.auditing.figure import witness_figure as witness_figure
 from epsball.auditing.gating import Gate as Gate
 from epsball.auditing.gating import gate as gate

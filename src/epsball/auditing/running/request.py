@@ -10,9 +10,8 @@ from epsball.auditing.folder import RunFolder
 from epsball.auditing.link import Link
 from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink, TakenLink
 from epsball.auditing.running.plan import Plan
-from epsball.auditing.sharing import Source
+from epsball.auditing.sharing import Source, baseline_of
 from epsball.auditing.subject import Subject
-from epsball.errors import InputError
 from epsball.names import NoCertificates
 
 NO_CERTIFICATES: NoCertificates = "none"
@@ -86,30 +85,9 @@ class Request:
 
     def _taken(self, subject: Subject, known: Sequence[Source]) -> TakenLink | None:
         """Return the link of what other runs know; None where there are none."""
-        baseline = None if self.baseline is None else _baseline(self.baseline, subject)
+        baseline = None if self.baseline is None else baseline_of(self.baseline, subject.dataset, subject.ball)
         if baseline is None and not known:
             return None
         runs = [f"{source.name} {source.manifest}" for source in known]
         runs += [] if baseline is None else [f"baseline {baseline.manifest}"]
         return TakenLink(runs=tuple(runs), balls=tuple(known), baseline=baseline)
-
-
-def _baseline(path: Path, subject: Subject) -> Source:
-    """Read the baseline of a run; in a folder of runs, that of the same ball."""
-    within = path / folder_name(subject.ball)
-    source = Source.read(within if not (path / "run.json").exists() and within.is_dir() else path)
-    data = subject.dataset.fingerprint()
-    if source.data != data:
-        raise InputError(
-            f"the baseline {path} is of other data ({source.data}, not {data}); give a run on the same examples."
-        )
-    if source.ball != subject.ball:
-        raise InputError(
-            f"the baseline {path} is within {source.ball}, not {subject.ball}; give a run within that ball."
-        )
-    return source
-
-
-def folder_name(ball: object) -> str:
-    """Return the name of a ball's folder in a folder of runs: ``linf-8_255``."""
-    return str(ball).replace(":", "-").replace("/", "_")

@@ -7,10 +7,9 @@ from pathlib import Path
 from epsball.auditing.manifest import write_runs
 from epsball.auditing.result import Audit
 from epsball.auditing.running import Request, run
-from epsball.auditing.running.request import folder_name
 from epsball.auditing.series.order import bisected
 from epsball.auditing.series.result import AuditsByRadius
-from epsball.auditing.sharing import Source
+from epsball.auditing.sharing import Source, folder_name
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.errors import InputError
@@ -40,7 +39,9 @@ def audit_balls(
     done: dict[Ball, Audit] = {}
     with carrying(lambda: _joined(done, None, interrupted=True) if done else None):
         for ball in bisected(balls):
-            known = [] if subject.classifier.stochastic else [_source(found, folder) for found in done.values()]
+            known = (
+                [] if subject.classifier.stochastic else [_source(one, found, folder) for one, found in done.items()]
+            )
             path = None if folder is None else folder / folder_name(ball)
             known = known if path is None else _as_begun(path, known)
             done[ball] = run(request.plan(subject.about(ball), path, guards, known))
@@ -48,10 +49,10 @@ def audit_balls(
         return _joined(done, folder, interrupted=False)
 
 
-def _source(audit: Audit, folder: Path | None) -> Source:
+def _source(ball: Ball, audit: Audit, folder: Path | None) -> Source:
     """Return a finished run as the next ones see it."""
     if folder is None or audit.folder is None:
-        return Source.of(audit, folder_name(audit.ball))
+        return Source.of(audit, ball, folder_name(ball))
     return Source.read(audit.folder, seen_from=folder / "run")
 
 
@@ -68,11 +69,12 @@ def _as_begun(path: Path, known: list[Source]) -> list[Source]:
 
 def _joined(done: dict[Ball, Audit], folder: Path | None, *, interrupted: bool) -> AuditsByRadius:
     """Return the runs by radius; write what names them, and the table and the figure of accuracy against radius."""
-    audits = tuple(done[ball] for ball in sorted(done, key=lambda ball: (ball.norm, ball.radius)))
+    balls = sorted(done, key=lambda ball: (ball.norm, ball.radius))
+    audits = tuple(done[ball] for ball in balls)
     result = AuditsByRadius(audits=audits, folder=folder, interrupted=interrupted)
     if folder is None:
         return result
-    runs = {folder_name(audit.ball): (str(audit.ball), audit.manifest) for audit in audits}
+    runs = {folder_name(ball): (str(ball), done[ball].manifest) for ball in balls}
     manifest = write_runs(folder, runs)
     write_atomically(folder / "radii.csv", result.to_csv().encode())
     write_atomically(folder / "radii.png", png(result.plot()))

@@ -102,15 +102,13 @@ class Source:
         )
 
     @classmethod
-    def of(cls, audit: Audit, name: str) -> "Source":
-        """Return an audit in memory as a source; one that was written is read from its folder."""
-        if audit.ball is None:
-            raise InputError("the audit does not say its ball; audit again.")
+    def of(cls, audit: Audit, ball: Ball, name: str) -> "Source":
+        """Return an audit in memory as a source."""
         pieces = [
             Piece(table=shard.table, witnesses=shard.witnesses, points=shard.points, number=number)
             for number, shard in enumerate(audit.shards)
         ]
-        return cls(name=name, ball=audit.ball, network="", data="", manifest=None, pieces=pieces)
+        return cls(name=name, ball=ball, network="", data="", manifest=None, pieces=pieces)
 
     def file(self, kind: str, piece: Piece) -> str:
         """Return the name of a file, as the evidence has it; in memory that of the run."""
