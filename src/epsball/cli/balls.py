@@ -29,7 +29,7 @@ Balls = Annotated[
     Parameter(
         name="--ball",
         validator=_check_balls,
-        help="The perturbation set, NORM:RADIUS, as in linf:8/255; several times for several; NORM alone with --radii.",
+        help="The perturbation set, NORM:RADIUS, as in linf:8/255 or l2:0.5; twice for two; NORM alone with --radii.",
     ),
 ]
 Radii = Annotated[

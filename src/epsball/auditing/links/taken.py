@@ -1,8 +1,8 @@
 """The link of what finished runs know: witnesses tried by one forward pass each, certificates of balls around this."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,12 +20,14 @@ from epsball.generator_state import preserved
 BASELINE, OTHER_BALLS = "baseline", "other balls"
 """What the ledger calls passes at points of another network's run, and of the same network's within other balls."""
 
-STEPS = 3
-"""Steps from a point of the baseline that is no witness yet: with the forward pass at it 7 passes, a 100th of what an
-example costs that stands under the ensemble."""
+NEAR, STEP_SIZES = 0.3, (2.0, 0.5)
+"""From points of the baseline at which the margin is at most this share of the example's own, steps in radii."""
 
 _Known = dict[int, tuple[Tensor, str, str | None]]
 """By row of the shard: a point, the file it is from, and the attack that found it."""
+
+_Trial = tuple[str, tuple[float, ...], Callable[[Tensor], _Known]]
+"""What the ledger calls a trial, its step sizes, and what it tries on some rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,8 @@ class TakenLink(Link):
         Runs of the same network within other balls.
     baseline
         A run of another network within the same ball.
-    steps
-        Steps from points of the baseline that are no witnesses.
+    near, step_sizes
+        From which points of the baseline that are no witnesses steps are made, and how long they are, as of `Replay`.
     """
 
     name: ClassVar[str] = "taken"
@@ -67,7 +69,8 @@ class TakenLink(Link):
     runs: tuple[str, ...]
     balls: tuple[Source, ...] = field(default=(), metadata={STORED_AS: None})
     baseline: Source | None = field(default=None, metadata={STORED_AS: None})
-    steps: int = STEPS
+    near: float = NEAR
+    step_sizes: tuple[float, ...] = STEP_SIZES
 
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Try what is known of the shard's examples."""
@@ -81,15 +84,15 @@ class TakenLink(Link):
         if self.balls:
             columns["taken.natural"] = _natural_files(self.balls[0], shard)
             self._take_certificates(shard, columns)
-        tried = [(OTHER_BALLS, 0, lambda rows: _of_balls(self.balls, shard, rows))] if self.balls else []
+        tried: list[_Trial] = [(OTHER_BALLS, (), lambda rows: _of_balls(self.balls, shard, rows))] if self.balls else []
         if self.baseline is not None:
             run = self.baseline
-            tried.append((BASELINE, self.steps, lambda rows: _of_baseline(run, shard, rows)))
-        for label, steps, known_of in tried:
+            tried.append((BASELINE, self.step_sizes, lambda rows: _of_baseline(run, shard, rows)))
+        for label, sizes, known_of in tried:
             left = rows_of(evidence["natural.correct"] & ~columns["taken.broken"])
             known = known_of(left)
             if known:
-                result, rows = _replayed(shard, evidence, known, label, steps)
+                result, rows = _replayed(shard, evidence, known, label, {"near": self.near, "step_sizes": sizes})
                 x_adv |= _note(columns, result, rows, known, label)
                 ledgers.append(in_shard(result.ledger, shard))
         return Findings(columns=columns, ledger=Ledger.concatenate(ledgers), x_adv=x_adv)
@@ -126,13 +129,15 @@ def _natural_files(source: Source, shard: Shard) -> list[str | None]:
     return [source.file("evidence", source.places[position][0]) for position in shard.positions.tolist()]
 
 
-def _replayed(shard: Shard, evidence: Columns, known: _Known, label: str, steps: int) -> tuple[AttackResult, Tensor]:
+def _replayed(
+    shard: Shard, evidence: Columns, known: _Known, label: str, options: dict[str, Any]
+) -> tuple[AttackResult, Tensor]:
     """Try known points, with the canonical pass where one looks like a witness."""
     subject, rows = shard.subject, torch.tensor(sorted(known), dtype=torch.int64)
     points = shard.x.clone()
     for row, (point, _, _) in known.items():
         points[row] = point.to(points)
-    method = Replay(label=label, points=points, first=int(shard.rows[0]), steps=steps)
+    method = Replay(label=label, points=points, first=int(shard.rows[0]), **options)
     with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
         return search_rows(shard, evidence, rows, method, label.replace(" ", "-")), rows
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from epsball.auditing.links.taken import BASELINE
 from epsball.auditing.manifest import write_runs
 from epsball.auditing.result import Audit
 from epsball.auditing.running import Request, run
@@ -57,14 +58,13 @@ def _source(ball: Ball, audit: Audit, folder: Path | None) -> Source:
 
 
 def _as_begun(path: Path, known: list[Source]) -> list[Source]:
-    """Return the runs that a run took over from when it began, if it did: with another radius the order changes."""
+    """Return the runs that a run took over from when it began, if it did: with further radii the order changes."""
     try:
         links = json.loads((path / "run.json").read_text())["identity"]["links"]
         names = [str(text).partition(" ")[0] for text in links["taken"]["runs"]] if "taken" in links else []
     except (OSError, ValueError, KeyError, TypeError):
         return known
-    by_name = {source.name: source for source in known}
-    return [by_name[name] for name in names if name in by_name]
+    return [Source.read(path / name, seen_from=path) for name in names if name != BASELINE]
 
 
 def _joined(done: dict[Ball, Audit], folder: Path | None, *, interrupted: bool) -> AuditsByRadius:

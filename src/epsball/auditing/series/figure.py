@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from epsball.auditing.chain import ATTACK, CERTIFIED, LIMIT, NATURAL
 from epsball.auditing.result import Audit
-from epsball.figures import GREY, SMALL, line_style, marker, new_figure, radius_label
+from epsball.figures import GREY, legend_above, line_style, marker, new_figure, radius_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def radii_figure(audits: Sequence[Audit]) -> "Figure":
         axes.set_xlabel(radius_label(norm))
         axes.set_ylabel("accuracy")
         axes.set_ylim(-0.02, 1.02)
-    panels[0].legend(frameon=False, fontsize=SMALL)
+    legend_above(panels[0])
     return figure
 
 
