@@ -20,8 +20,9 @@ from epsball.generator_state import preserved
 BASELINE, OTHER_BALLS = "baseline", "other balls"
 """What the ledger calls passes at points of another network's run, and of the same network's within other balls."""
 
-NEAR, STEP_SIZES = 0.3, (2.0, 0.5)
-"""From points of the baseline at which the margin is at most this share of the example's own, steps in radii."""
+NEAR, STEP_SIZES = 0.5, (2.0,)
+"""From points of the baseline at which the margin is at most this share of the example's own: one step of the
+diameter, to the end of the ball that the gradient there points to."""
 
 _Known = dict[int, tuple[Tensor, str, str | None]]
 """By row of the shard: a point, the file it is from, and the attack that found it."""
