@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from epsball.auditing import AuditsByRadius as AuditsByRadius
     from epsball.auditing import Chain as Chain
     from epsball.auditing import Comparison as Comparison
+    from epsball.auditing import Export as Export
     from epsball.auditing import Gate as Gate
     from epsball.auditing import ModelCheck as ModelCheck
     from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
     from epsball.auditing import check as check
     from epsball.auditing import compare as compare
+    from epsball.auditing import export as export
     from epsball.auditing import gate as gate
     from epsball.auditing import verify_run as verify_run
     from epsball.ball import Ball as Ball
@@ -91,6 +93,7 @@ _HOMES = {
     "Comparison": "auditing",
     "Diagnosis": "masking",
     "EpsballError": "errors",
+    "Export": "auditing",
     "Gate": "auditing",
     "InputError": "errors",
     "Interval": "statistics",
@@ -116,6 +119,7 @@ _HOMES = {
     "cka": "similarity",
     "compare": "auditing",
     "diagnose": "masking",
+    "export": "auditing",
     "gate": "auditing",
     "landscape": "masking.landscape",
     "optimal_risk": "limits",

@@ -5,7 +5,7 @@ pytest loads this module in every project that has epsball installed: it imports
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from epsball.ball import Ball
     from epsball.classifier import Classifier
     from epsball.data import Dataset
+    from epsball.names import OnUndecided
 
 
 class Robustness:
@@ -38,7 +39,7 @@ class Robustness:
         ball: "str | Ball | None" = None,
         lock: str | Path | None = None,
         seed: int | None = None,
-        on_undecided: Literal["fail", "pass"] = "fail",
+        on_undecided: "OnUndecided" = "fail",
         **options: Any,
     ) -> "Gate":
         """Fail the test unless a model is robust enough; return the answer.

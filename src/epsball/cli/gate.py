@@ -3,15 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from epsball.cli.common import AS_BALL, Data, Model, Output, Seed, Unseeded, load_subject, say
 from epsball.cli.project import found_above, shown, used
 from epsball.errors import InputError
-from epsball.files import write_atomically
-from epsball.names import EffortName
+from epsball.files import check_writable, write_atomically
+from epsball.names import EffortName, OnUndecided
 
 if TYPE_CHECKING:
     from epsball.auditing import Gate
@@ -97,7 +97,7 @@ def gate(
     /,
     *,
     conditions: Conditions = _CONDITIONS,
-    on_undecided: Literal["fail", "pass"] = "fail",
+    on_undecided: OnUndecided = "fail",
     locking: LockOptions = _LOCK,
     junit: _Report = None,
     summary: _Report = None,
@@ -121,6 +121,8 @@ def gate(
         File of a SARIF 2.1.0 report, at the line of the configuration or of the lock that asks for what is not met.
     """
     file = locking.file()
+    for report in filter(None, (junit, summary, sarif, file if locking.write_lock else None)):
+        check_writable(report)
     read = file is not None and (file.exists() or not locking.write_lock)
     if conditions.ball is None and not read:
         raise InputError("--ball is missing: the perturbation set, NORM:RADIUS, as in linf:8/255 or l2:0.5.")
@@ -148,9 +150,9 @@ def gate(
         strict_environment=locking.strict_environment,
     )
     reports = (
-        (junit, result.to_junit),
+        (junit, lambda: result.to_junit(on_undecided)),
         (summary, result.to_markdown),
-        (sarif, lambda: to_sarif(result, _places(result, file))),
+        (sarif, lambda: to_sarif(result, _places(result, file), on_undecided)),
     )
     for report, text in reports:
         if report is not None:

@@ -100,3 +100,13 @@ def test_what_an_error_says_fits_into_every_report():
     case = ElementTree.fromstring(said.to_junit().partition("\n")[2])[0]
     assert case[0].attrib["message"].endswith("a|b c [0m")
     check_log(json.loads(to_sarif(said, {})))
+
+
+def test_what_cannot_be_told_is_no_error_where_it_passes():
+    untold = gate("cannot tell", "pass")
+    suite = ElementTree.fromstring(untold.to_junit().partition("\n")[2])
+    assert (suite.attrib["errors"], suite.attrib["skipped"]) == ("1", "0")
+    suite = ElementTree.fromstring(untold.to_junit("pass").partition("\n")[2])
+    assert (suite.attrib["errors"], suite[0][0].tag) == ("0", "skipped")
+    log = json.loads(to_sarif(untold, {}, "pass"))
+    assert log["runs"][0]["results"][0]["level"] == "note"

@@ -52,13 +52,14 @@ class Asked:
         conditions = tuple(Condition.of(name, share) for name, share in given.items() if share is not None)
         if not conditions:
             raise InputError(f"no condition was given; a gate needs one of {', '.join(map(argument, NAMES))}.")
+        risk = _first(alpha, None if lock is None else lock.alpha, ALPHA)
+        check_share("alpha", risk)
         asked = cls(
             conditions=conditions,
-            alpha=_first(alpha, None if lock is None else lock.alpha, ALPHA),
+            alpha=float(risk),
             effort=_first(effort, None if lock is None else lock.effort, EFFORT),
             seed=_first(seed, None if lock is None else lock.seed, SEED),
         )
-        check_share("alpha", asked.alpha)
         check_seed(asked.seed)
         return asked
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from epsball.auditing.gating.conditions import Condition
+from epsball.names import OnUndecided
 from epsball.radius import format_radius
 from epsball.results import Result, arrow_table, jsonable, text_table
 from epsball.statistics import Interval, clopper_pearson
@@ -136,18 +137,21 @@ class Gate(Result):
         sentences = [line for sentence in self._sentences() for line in (sentence, "")]
         return cut("\n".join([f"### robustness gate: {self.answer}", "", header, *rows, "", *sentences]))
 
-    def to_junit(self) -> str:
-        """Return the answer as a JUnit XML report: one case per condition; what cannot be told is an error."""
-        failed = sum(d.answer == "fail" for d in self.decisions)
-        untold = sum(d.answer == "cannot tell" for d in self.decisions)
-        counts = {"tests": str(len(self.decisions)), "failures": str(failed), "errors": str(untold)}
+    def to_junit(self, on_undecided: OnUndecided = "fail") -> str:
+        """Return the answer as a JUnit XML report: one case per condition.
+
+        What cannot be told is an error, or skipped where it counts as a pass.
+        """
+        kinds = {"fail": "failure", "cannot tell": "error" if on_undecided == "fail" else "skipped"}
+        found = [kinds.get(decision.answer) for decision in self.decisions]
+        counts = {"tests": str(len(found)), "failures": str(found.count("failure"))}
+        counts |= {"errors": str(found.count("error")), "skipped": str(found.count("skipped"))}
         suite = ElementTree.Element("testsuite", {"name": "epsball gate", **counts})
-        for decision in self.decisions:
+        for decision, kind in zip(self.decisions, found, strict=True):
             case = ElementTree.SubElement(
                 suite, "testcase", {"classname": "epsball.gate", "name": decision.condition.name}
             )
-            if decision.answer != "pass":
-                kind = "failure" if decision.answer == "fail" else "error"
+            if kind is not None:
                 ElementTree.SubElement(case, kind, {"message": self.sentence(decision)})
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

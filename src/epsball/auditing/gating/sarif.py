@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from epsball._version import __version__
 from epsball.auditing.gating.result import Decision, Gate
+from epsball.names import OnUndecided
 from epsball.toml_files import line_of
 
 ROOT = "SRCROOT"
@@ -51,7 +52,7 @@ class Place:
         return {"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": self.line}}}
 
 
-def to_sarif(gate: Gate, places: Mapping[str, Place]) -> str:
+def to_sarif(gate: Gate, places: Mapping[str, Place], on_undecided: OnUndecided = "fail") -> str:
     """Return a SARIF log with one result per condition that is not met, or cannot be told.
 
     Parameters
@@ -60,14 +61,17 @@ def to_sarif(gate: Gate, places: Mapping[str, Place]) -> str:
         The answer.
     places
         Where each condition is asked for; a condition that stands in no file has no location.
+    on_undecided
+        What an answer that cannot be given counts as: where it passes, it is a note, not a warning.
     """
+    untold = "warning" if on_undecided == "fail" else "note"
     driver = {
         "name": "epsball",
         "semanticVersion": __version__,
         "rules": [_rule(decision) for decision in gate.decisions],
     }
     results = [
-        _result(gate, decision, index, places.get(decision.condition.name))
+        _result(gate, decision, index, "error" if decision.answer == "fail" else untold, places)
         for index, decision in enumerate(gate.decisions)
         if decision.answer != "pass"
     ]
@@ -92,12 +96,13 @@ def _rule(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _result(gate: Gate, decision: Decision, index: int, place: Place | None) -> dict[str, Any]:
+def _result(gate: Gate, decision: Decision, index: int, level: str, places: Mapping[str, Place]) -> dict[str, Any]:
+    place = places.get(decision.condition.name)
     return {
         "ruleId": decision.condition.name,
         "ruleIndex": index,
         "kind": "fail",
-        "level": "error" if decision.answer == "fail" else "warning",
+        "level": level,
         "message": {"text": gate.sentence(decision)},
         "locations": [] if place is None else [place.location()],
     }
