@@ -15,6 +15,8 @@ def distinct(balls: Iterable[Ball]) -> tuple[Ball, ...]:
     InputError
         If there are none, something else is among them, or their boxes differ.
     """
+    if isinstance(balls, str) or not isinstance(balls, Iterable):
+        raise InputError(f"the ball is {balls!r}; give a Ball: Ball('linf', 0.1), or Ball.parse('linf:8/255').")
     found = list(dict.fromkeys(balls))
     for ball in found:
         if not isinstance(ball, Ball):
