@@ -15,6 +15,7 @@ from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
+from epsball.cli.chapter import chapter
 from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing, say
 from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
@@ -23,6 +24,7 @@ from epsball.cli.configuration import from_file
 from epsball.cli.diagnose import diagnose
 from epsball.cli.exit_codes import listed
 from epsball.cli.explain import explain
+from epsball.cli.export import export
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.gate import gate
@@ -75,6 +77,7 @@ for verb in (
     smooth,
     compare,
     verify_run,
+    export,
     gate,
     verify,
     supports,
@@ -90,6 +93,7 @@ train.config = (from_file, from_project(app))
 app.command(train)
 app.command(figure)
 app.command(zoo)
+app.command(chapter)
 app.command(list_names, name="list")
 app.command(explain, help=flowing(described(explain)))
 app.command(installation(app), name="--install-completion")
