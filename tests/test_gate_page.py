@@ -45,5 +45,5 @@ def test_what_the_page_says_runs(pytester, monkeypatch, capsys):
     assert " ".join(said.split()) in " ".join(capsys.readouterr().err.split())
     ((_, file, tests),) = blocks(PAGE)
     (pytester.path / file).write_text(tests)
-    options = ("-p", "no:epsball", "-p", "epsball.pytest_plugin", "-p", "no:cacheprovider")
+    options = ("-p", "no:epsball", "-p", "epsball_pytest", "-p", "no:cacheprovider")
     pytester.runpytest_inprocess(*options).assert_outcomes(passed=2)

@@ -34,7 +34,7 @@ def test_refused(robustness):
     robustness.gate(torch.nn.Flatten(), half_plane(0), min_certified=0.9)
 """
 # Installed packages bring the plugin by its entry point; this checkout's is used.
-OURS = ("-p", "no:epsball", "-p", "epsball.pytest_plugin", "-p", "no:cacheprovider")
+OURS = ("-p", "no:epsball", "-p", "epsball_pytest", "-p", "no:cacheprovider")
 
 
 def test_a_test_fails_with_the_text_of_the_gate(pytester):
@@ -54,7 +54,7 @@ def test_processes_of_xdist_give_the_same_outcomes(pytester):
 
 
 def test_importing_the_plugin_costs_nothing():
-    code = "import sys, epsball.pytest_plugin; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'cyclopts')))"
+    code = "import sys, epsball_pytest; sys.exit(bool({'torch', 'numpy', 'epsball'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
