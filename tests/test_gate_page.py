@@ -4,10 +4,8 @@ import re
 import shlex
 
 import pytest
-import torch._dynamo  # noqa: F401  # all that cannot be imported twice, before pytest runs in this process
 import yaml
 
-from epsball import auditing, models, training  # noqa: F401
 from epsball.cli import main
 from pages import ROOT, blocks, commands
 
@@ -45,5 +43,5 @@ def test_what_the_page_says_runs(pytester, monkeypatch, capsys):
     assert " ".join(said.split()) in " ".join(capsys.readouterr().err.split())
     ((_, file, tests),) = blocks(PAGE)
     (pytester.path / file).write_text(tests)
-    options = ("-p", "no:epsball", "-p", "epsball.pytest_plugin", "-p", "no:cacheprovider")
-    pytester.runpytest_inprocess(*options).assert_outcomes(passed=2)
+    options = ("-p", "no:epsball", "-p", "epsball_pytest", "-p", "no:cacheprovider")
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=2)

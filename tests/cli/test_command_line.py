@@ -65,6 +65,7 @@ LIGHT = {
     "a wrong figure": ["figure", "overlap", "--out", "a.jpg"],
     "a wrong file of points": ["attack", "mlp", "digits", "--ball", "linf:0.1", "--out", "x.pt"],
     "a wrong shape": ["fingerprint", "mlp", "--shape", "1xa"],
+    "the kinds of names": ["explain"],
     "wrong radii": ["limit", "digits", "--radii", "0:1"],
 }
 

@@ -67,6 +67,8 @@ def test_every_condition_must_be_met():
     found = eb.gate(classifier, (x, y), BALL, min_certified="0.5", min_robust="0.9")
     assert {d.condition.name: d.answer for d in found.decisions}["min_robust"] == "fail"
     assert found.answer == "fail"
+    untold = [decision for decision in found.decisions if decision.answer == "cannot tell"]
+    assert all("another condition had failed" in decision.why for decision in untold)
 
 
 def test_what_cannot_be_examined_for_masking_cannot_be_told(monkeypatch):

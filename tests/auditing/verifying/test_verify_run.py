@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import epsball as eb
 from auditing.cases import case
 from epsball.auditing.manifest import write_manifest
+from epsball.certificates import interval
 from epsball.cli import main
 from epsball.errors import InputError
 from epsball.results import arrow_bytes
@@ -167,6 +168,27 @@ def test_a_network_that_the_checker_does_not_know_rests_on_epsball_alone(tmp_pat
     found = eb.verify_run(tmp_path / "r", classifier, data)
     assert failed(found) == set()
     assert found.not_checked == ("certificates without a file",)
+
+
+def halved(problem):
+    return interval(problem)
+
+
+@pytest.mark.parametrize("own", ["function", "file"])
+def test_a_bound_of_the_users_own_rests_on_epsball_alone(tmp_path, own):
+    (tmp_path / "own.py").write_text(
+        "from epsball.certificates import interval\n\n\ndef halved(problem):\n    return interval(problem)\n"
+    )
+    classifier, x, y = case(8)
+    method = halved if own == "function" else f"{tmp_path / 'own.py'}:halved"
+    options = {"attack": "fgsm", "certificates": method, "limit": False, "diagnosis": False}
+    audit = eb.audit(classifier, (x, y), eb.Ball("linf", 0.001), **options, folder=tmp_path / "r")
+    assert audit.chain.verdicts["certified"] > 0
+    found = eb.verify_run(tmp_path / "r", classifier, (x, y))
+    assert failed(found) == set()
+    assert found.not_checked == ("certificates without a file",)
+    changed(tmp_path / "r", "certificate.method", lambda v, t: [m and "crown" for m in v])
+    assert failed(eb.verify_run(tmp_path / "r", classifier, (x, y))) == {"certificates without a file"}
 
 
 def test_an_example_both_broken_and_certified_is_a_contradiction(copied):

@@ -237,6 +237,8 @@ class _Run:
             decision = Decision(condition=condition, answer=_ANSWERS[answer], counted=count[condition.passes_on])
             if condition.name in ("min_under_attack", NEWLY_BROKEN) and answer == "at least":
                 decision = self._examined(decision, evidence)
+            if answer is None and "below" in answers.values():
+                decision = replace(decision, why="the gate ended before, since another condition had failed")
             decisions.append(decision)
         given = {decision.answer for decision in decisions}
         final: Answer = "fail" if "fail" in given else "cannot tell" if "cannot tell" in given else "pass"

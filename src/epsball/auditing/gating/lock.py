@@ -121,7 +121,10 @@ class Lock:
         InputError
             If it does not, naming every difference, both values and the mend.
         """
-        refused = [*_differences(self, now, _BINDING), *_differences(self.data, now.data, tuple(now.data), "data ")]
+        refused = [
+            *_differences(self, now, _BINDING),
+            *_differences(self.data, now.data, tuple({**self.data, **now.data}), "data "),
+        ]
         refused += _differences(self.thresholds, now.thresholds, tuple({**self.thresholds, **now.thresholds}))
         noted = list(_differences(self.environment, now.environment, tuple(now.environment), ""))
         if strict_environment:

@@ -90,7 +90,7 @@ def _rule(decision: Decision) -> dict[str, Any]:
     name = decision.condition.name
     return {
         "id": name,
-        "shortDescription": {"text": f"{name.replace('_', ' ')}: a least share of examples is not met."},
+        "shortDescription": {"text": f"{name.replace('_', ' ')}: the gate's condition is not met."},
         "fullDescription": {"text": f"What passing says: {decision.condition.meaning}."},
         "defaultConfiguration": {"level": "error"},
     }

@@ -75,7 +75,8 @@ def _why_not(record: Record, method: str | None, verifier: Verifier | None) -> s
     link = record.identity.get("links", {}).get("certificate", {})
     named = link.get("method") if isinstance(link, dict) else None
     if isinstance(named, dict):  # a bound of the user's own
-        return None if str(named.get("bound")).rpartition(".")[2] == method else f"'{method}' is not the run's bound"
+        bound = str(named.get("bound"))  # a dotted name, or FILE.py:NAME
+        return None if bound.endswith((f".{method}", f":{method}")) else f"'{method}' is not the run's bound, {bound}"
     if method not in METHODS:
         return f"'{method}' is not a method of certificates"
     if named not in (AUTO, *METHODS, *ALIASES):

@@ -89,10 +89,10 @@ def _conditions() -> Iterator[Page]:
 
     for name in NAMES:
         condition = Condition.of(name, 1)
-        ends = {"lower": "right and certified", "upper": "right and not broken"}
-        parts = {"passes on": f"examples that are {ends[condition.passes_on]}"}
-        parts |= {"fails on": f"examples that are {ends[condition.fails_on]}"}
-        yield Page(kind="condition", name=name, text=f"Of a gate, a least share: {condition.meaning}.", parts=parts)
+        ends = {"lower": "right and certified", "upper": "right and not broken", "kept": "not newly broken"}
+        parts = {"passes by": f"the number of examples that are {ends[condition.passes_on]}"}
+        parts |= {"fails by": f"the number of examples that are {ends[condition.fails_on]}"}
+        yield Page(kind="condition", name=name, text=f"What passing it says: {condition.meaning}.", parts=parts)
 
 
 def _errors() -> Iterator[Page]:

@@ -1,6 +1,7 @@
 """The plugin of pytest: the fixture `robustness`, whose `gate` fails a test where a model is not robust enough.
 
-pytest loads this module in every project that has epsball installed: it imports nothing but pytest.
+pytest loads this module in every project that has epsball installed: it imports nothing but pytest. It stands beside
+the package, since tools that instrument `epsball` in tests must find it not yet imported.
 """
 
 from collections.abc import Mapping
