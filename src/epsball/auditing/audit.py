@@ -19,8 +19,9 @@ from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
 from epsball.certificates.own_bound import own_bound
+from epsball.checks import check_count
 from epsball.classifier import Classifier
-from epsball.errors import lookup
+from epsball.errors import InputError, lookup
 from epsball.interruption import carrying
 from epsball.names import NoCertificates
 
@@ -37,6 +38,7 @@ class AuditOptions(TypedDict, total=False):
     semantics: Semantics
     limit: bool
     diagnosis: bool | None
+    branching: int | None
     baseline: str | Path | None
     folder: str | Path | None
     budget: EffortName | None
@@ -66,6 +68,7 @@ def audit(
     semantics: Semantics = "float32",
     limit: bool = True,
     diagnosis: bool | None = None,
+    branching: int | None = None,
     baseline: str | Path | None = None,
     folder: str | Path | None = None,
     budget: EffortName | None = None,
@@ -107,6 +110,10 @@ def audit(
         way lowers it. That takes at most half the attack's passes, or as many where something is suspicious. None:
         where the attack is the effort's, ``ensemble``, ``adaptive`` or ``autoattack``, and the folder does not
         hold a finished run without it; with another attack the ensemble is run too, so that is done on demand.
+    branching
+        Passes per example for branch and bound, the method ``"complete"``, on what neither the cascade certifies nor
+        the attack breaks; 0 for none. None: those of the effort, which are none, 100,000 or 1,000,000, but none in a
+        folder that a run without it began. It needs ``certificates="auto"``, and a piecewise linear network.
     baseline
         The folder of a finished run of another network on the same data within the same ball. Its witnesses, and the
         points where its attack came nearest on what it did not break, are tried first, one forward pass each.
@@ -143,6 +150,10 @@ def audit(
     proved_by = own_bound(certificates) or _registered(str(certificates))
     method = chosen.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
+    if branching != 0:
+        check_count("branching", branching, unit="passes per example", optional=True)
+    if branching and proved_by != AUTO:
+        raise InputError(f"branching is {branching} and certificates '{proved_by}'; branch and bound follows 'auto'.")
     balls = (ball,) if isinstance(ball, Ball) else distinct(ball)
     for one in balls:
         check_subject(classifier, one)
@@ -156,6 +167,8 @@ def audit(
         attacking=AttackLink(method=method, precision=precision, batch_size=batch_size),
         limit=limit,
         diagnosis=diagnosis,
+        branching=branching,
+        effort=chosen,
         shard=SHARD,
         baseline=None if baseline is None else Path(baseline),
     )
