@@ -15,6 +15,7 @@ from epsball.auditing import fingerprint
 from epsball.auditing.evidence import VERDICTS
 from epsball.auditing.fingerprint import identity
 from epsball.auditing.links import AttackLink, CertificateLink, LimitLink, NaturalLink
+from epsball.auditing.links.taken import BASELINE, OTHER_BALLS, TakenLink
 from epsball.certificates import METHODS
 
 RUN = Path(__file__).parent / "run_of_0_1_0"
@@ -177,9 +178,23 @@ def test_links_have_these_columns():
     assert (LimitLink.name, LimitLink.schema, LimitLink.run_schema) == ("limit", {}, {"limit.hard": "string"})
 
 
+def test_what_is_taken_over_from_other_runs_has_these_names():
+    stored = identity(TakenLink(runs=("baseline sha256:1",)))
+    assert stored.pop("type") == "epsball.auditing.links.taken.TakenLink"
+    assert set(stored) == {"runs", "near", "step_sizes"}
+    assert (BASELINE, OTHER_BALLS) == ("baseline", "other balls")
+    assert set(TakenLink.schema) == {
+        f"taken.{name}"
+        for name in (
+            *("broken", "margin", "distance", "by", "witness", "natural"),
+            *("stable", "bound", "method", "semantics", "replayable", "certificate"),
+        )
+    }
+
+
 def test_a_run_folder_has_these_files_and_its_files_these_keys(full):
     folder = full.folder
-    shard = ("evidence-{}.arrow", "ledger-{}.arrow", "witnesses-{}.safetensors")
+    shard = ("evidence-{}.arrow", "ledger-{}.arrow", "witnesses-{}.safetensors", "points-{}.safetensors")
     assert {path.name for path in folder.iterdir()} == {
         *(name.format(number) for number in ("00000", "00001") for name in shard),
         *("run.json", "certificates", "chain.json", "limit.arrow", "witnesses.png", "manifest.json"),
