@@ -109,7 +109,7 @@ class Request:
         return []
 
     def _branching_passes(self, path: Path | None) -> int:
-        """Return the passes of branch and bound: those asked for, else the effort's; none if the folder's run has none."""
+        """Return the passes of branch and bound: as asked, else the effort's, but 0 if the folder's run has none."""
         if self.branching is not None:
             return self.branching
         record = None if path is None else path / "run.json"
