@@ -20,7 +20,7 @@ def subject(last: nn.Module | None = None):
     return classifier, x, classifier.logits(x).argmax(dim=1)
 
 
-@pytest.mark.parametrize("limit", [{"budget": 20_000}, {"cpu_seconds": 20}])
+@pytest.mark.parametrize("limit", [{"budget": 20_000}, {"cpu_seconds": 20.0}])
 def test_a_limit_adds_branch_and_bound_to_the_cascade(limit):
     classifier, x, y = subject()
     plain, limited = eb.certify(classifier, x, y, BALL), eb.certify(classifier, x, y, BALL, **limit)

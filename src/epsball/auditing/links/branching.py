@@ -29,7 +29,10 @@ _FLAGS = ("certified", "stable")
 class _FromPoints(PGD):
     """Ten steps of PGD from points that branch and bound met."""
 
-    name: ClassVar[str] = "complete"
+    @property
+    def name(self) -> str:
+        """What witnesses are attributed to."""
+        return "complete"
 
 
 @dataclass(frozen=True, kw_only=True)
