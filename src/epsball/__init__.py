@@ -37,11 +37,15 @@ if TYPE_CHECKING:
     from epsball.auditing import Comparison as Comparison
     from epsball.auditing import Export as Export
     from epsball.auditing import Gate as Gate
+    from epsball.auditing import JobPlan as JobPlan
+    from epsball.auditing import Merge as Merge
     from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
     from epsball.auditing import compare as compare
     from epsball.auditing import export as export
     from epsball.auditing import gate as gate
+    from epsball.auditing import merge as merge
+    from epsball.auditing import plan as plan
     from epsball.auditing import verify_run as verify_run
     from epsball.ball import Ball as Ball
     from epsball.certificates import Certificates as Certificates
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
     from epsball.training import train as train
     from epsball.verification import Verification as Verification
     from epsball.verification import verify as verify
+    from epsball.workers import Workers as Workers
 
 
 _HOMES = {
@@ -93,7 +98,9 @@ _HOMES = {
     "Gate": "auditing",
     "InputError": "errors",
     "Interval": "statistics",
+    "JobPlan": "auditing",
     "Landscape": "masking.landscape",
+    "Merge": "auditing",
     "MissingExtra": "errors",
     "ModelError": "errors",
     "Normalise": "classifier",
@@ -107,6 +114,7 @@ _HOMES = {
     "Training": "training",
     "UnsupportedOperation": "errors",
     "Verification": "verification",
+    "Workers": "workers",
     "attack": "attacks",
     "audit": "auditing",
     "certify": "certificates",
@@ -116,7 +124,9 @@ _HOMES = {
     "export": "auditing",
     "gate": "auditing",
     "landscape": "masking.landscape",
+    "merge": "auditing",
     "optimal_risk": "limits",
+    "plan": "auditing",
     "sensitivity": "attacks",
     "similarities": "similarity",
     "smooth": "smoothing",

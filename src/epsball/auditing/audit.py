@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from epsball import data as datasets
 from epsball.attacks import Attack, Ledger
@@ -9,21 +10,23 @@ from epsball.attacks.attack import check_subject
 from epsball.attacks.engine.evaluator import Precision
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
-from epsball.auditing.effort import SHARD, EffortName, effort_of
+from epsball.auditing.effort import SHARD, Effort, EffortName, effort_of
 from epsball.auditing.fingerprint import describe, identity
 from epsball.auditing.folder import RunFolder
 from epsball.auditing.link import Link
 from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
 from epsball.auditing.result import Audit
-from epsball.auditing.running import Plan, run
+from epsball.auditing.running import Part, Plan, Shared, run
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
 from epsball.certificates.own_bound import own_bound
+from epsball.checks import check_count
 from epsball.classifier import Classifier
-from epsball.errors import lookup
+from epsball.errors import InputError, lookup
 from epsball.interruption import carrying
 from epsball.names import NoCertificates
+from epsball.workers import Workers, as_workers
 
 NO_CERTIFICATES: NoCertificates = "none"
 
@@ -43,6 +46,9 @@ def audit(
     limit: bool = True,
     diagnosis: bool | None = None,
     folder: str | Path | None = None,
+    workers: int | Workers | None = None,
+    part: str | None = None,
+    shard_size: int | None = None,
     budget: EffortName | None = None,
 ) -> Audit:
     """Measure the chain of a classifier on a data set, per example, with evidence.
@@ -82,6 +88,14 @@ def audit(
         hold a finished run without it; with another attack the ensemble is run too, so that is done on demand.
     folder
         Where evidence, ledger, witnesses, chain and figure are written.
+    workers
+        Processes that share the shards, each with one CPU thread; None: this process does them all. A script that
+        uses workers makes its calls below ``if __name__ == "__main__":``.
+    part
+        ``"K/N"``: audit every N-th shard only, from the K-th on, into the folder; ``"slurm"`` and ``"torchrun"`` read
+        K and N from the environment. `epsball.merge` joins the parts.
+    shard_size
+        Examples that are audited and written as one piece; by default 1,000. Part of what the run is.
     budget
         The old name of `effort`, until 0.3.
 
@@ -95,6 +109,8 @@ def audit(
         If data, ball, options or model break a rule.
     SoundnessError
         If an example is both broken and certified.
+    WorkersError
+        If shards were given up because every worker died at them; the others are done.
     KeyboardInterrupt
         If it is interrupted; its `partial` is the `Audit` of what is known until then, None where nothing is.
 
@@ -109,38 +125,68 @@ def audit(
     >>> audit.evidence["verdict"].to_pylist()
     ['certified', 'broken', 'misclassified']
     """
-    chosen = effort_of(effort, budget)
+    check_count("shard_size", shard_size, unit="examples", optional=True)
+    sharing, mine = as_workers(workers), None if part is None else Part.parse(part)
+    if mine is not None and folder is None:
+        raise InputError(f"part is {part}, but there is no folder; the parts of an audit are joined by their folders.")
+    options: dict[str, Any] = {"effort": effort_of(effort, budget), "attack": attack, "precision": precision}
+    options |= {"batch_size": batch_size, "seed": seed, "certificates": certificates, "semantics": semantics}
+    options |= {"limit": limit, "diagnosis": diagnosis, "shard_size": shard_size or SHARD}
+    with carrying(lambda: None):
+        plan = _planned(classifier, data, ball, folder=folder, **options)
+    if sharing is None:
+        return run(plan, part=mine)
+    given = data if isinstance(data, str) else plan.subject.dataset
+    shared = Shared(planned=_planned, subject=(classifier, given, ball), options=options, workers=sharing)
+    return run(plan, shared=shared, part=mine)
+
+
+def _planned(
+    classifier: Classifier,
+    data: object,
+    ball: Ball,
+    *,
+    effort: Effort,
+    attack: str | Attack | None,
+    precision: Precision,
+    batch_size: int | None,
+    seed: int,
+    certificates: MethodName | NoCertificates | str | Method | Callable[..., LowerBounds],
+    semantics: Semantics,
+    limit: bool,
+    diagnosis: bool | None,
+    folder: str | Path | RunFolder | None,
+    shard_size: int,
+) -> Plan:
+    """Return the audit that these arguments ask for, all of them checked."""
     proved_by = own_bound(certificates) or _registered(str(certificates))
-    method = chosen.attack if attack is None else resolve(attack)
+    method = effort.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
     check_subject(classifier, ball)
-    with carrying(lambda: None):
-        dataset = datasets.load(data)
-        before = classifier.passes.forward
-        subject = Subject.of(classifier, dataset, ball, seed)
-        proving = CertificateLink(method=proved_by, semantics=semantics, budget=chosen.certificate_passes)
-        uncertified = "not asked for" if proved_by == NO_CERTIFICATES else proving.refusal(subject)
-        guards = Ledger.overhead("guards", classifier.passes.forward - before)
-        links: list[Link] = [
-            NaturalLink(),
-            *([proving] if uncertified is None else []),
-            AttackLink(method=method, precision=precision, batch_size=batch_size),
-        ]
-        where = _run_folder(folder, subject, links)
-        undiagnosed = DiagnosisLink.left_out(diagnosis, method, where)
-        if undiagnosed is None:
-            links.append(DiagnosisLink(method=method, folder=where, batch_size=batch_size))
-        links += [LimitLink()] if limit else []
-    return run(
-        Plan(
-            subject=subject,
-            links=links,
-            guards=guards,
-            folder=where,
-            shard=SHARD,
-            uncertified=uncertified,
-            undiagnosed=undiagnosed,
-        )
+    dataset = datasets.load(data)
+    before = classifier.passes.forward
+    subject = Subject.of(classifier, dataset, ball, seed)
+    proving = CertificateLink(method=proved_by, semantics=semantics, budget=effort.certificate_passes)
+    uncertified = "not asked for" if proved_by == NO_CERTIFICATES else proving.refusal(subject)
+    guards = Ledger.overhead("guards", classifier.passes.forward - before)
+    links: list[Link] = [
+        NaturalLink(),
+        *([proving] if uncertified is None else []),
+        AttackLink(method=method, precision=precision, batch_size=batch_size),
+    ]
+    where = folder if isinstance(folder, RunFolder) else _run_folder(folder, subject, links, shard_size)
+    undiagnosed = DiagnosisLink.left_out(diagnosis, method, where)
+    if undiagnosed is None:
+        links.append(DiagnosisLink(method=method, folder=where, batch_size=batch_size))
+    links += [LimitLink()] if limit else []
+    return Plan(
+        subject=subject,
+        links=links,
+        guards=guards,
+        folder=where,
+        shard=shard_size,
+        uncertified=uncertified,
+        undiagnosed=undiagnosed,
     )
 
 
@@ -150,8 +196,8 @@ def _registered(certificates: str) -> str:
     return ALIASES.get(certificates, certificates)
 
 
-def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link]) -> RunFolder | None:
+def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link], shard: int) -> RunFolder | None:
     """Return the folder of a run; what its links do with a shard is part of the run's identity."""
     if path is None:
         return None
-    return RunFolder(path, describe(subject, {link.name: identity(link) for link in links if link.schema}, SHARD))
+    return RunFolder(path, describe(subject, {link.name: identity(link) for link in links if link.schema}, shard))

@@ -27,6 +27,8 @@ from epsball.cli.gate import gate
 from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
+from epsball.cli.merge import merge
+from epsball.cli.plan import plan
 from epsball.cli.progress import Loudness, showing
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
@@ -72,6 +74,8 @@ for verb in (
     smooth,
     compare,
     verify_run,
+    plan,
+    merge,
     export,
     gate,
     verify,

@@ -1,5 +1,6 @@
 """``epsball audit``."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from epsball.cli.common import (
     output,
     same_command,
 )
+from epsball.cli.sharing import Sharing, on_its_device
 from epsball.files import write_atomically
 from epsball.names import EffortName, MethodName, NoCertificates, Semantics
 
@@ -68,7 +70,7 @@ class Options:
     diagnosis: bool | None = None
 
 
-_OPTIONS, _COMMON = Options(), Common()
+_OPTIONS, _COMMON, _SHARING = Options(), Common(), Sharing()
 
 
 def audit(
@@ -80,6 +82,9 @@ def audit(
     options: Options = _OPTIONS,
     reference: str | None = None,
     out: Path | None = None,
+    sharing: Sharing = _SHARING,
+    shard: str | None = None,
+    shard_size: int | None = None,
     common: Common = _COMMON,
 ) -> Output:
     """Measure the chain of a classifier on a data set: natural accuracy, accuracy under attack, risks.
@@ -93,9 +98,16 @@ def audit(
         Another model: the similarity of the two models' representations is shown, too.
     out
         Folder of the run.
+    shard
+        K/N: audit every N-th shard only, from the K-th on; slurm or torchrun: K and N as they tell this process.
+        epsball merge joins the folders.
+    shard_size
+        Examples that are audited and written as one piece, and that one worker does at a time; by default 1000.
     """
     from epsball import auditing
 
+    if shard == "torchrun":
+        common = on_its_device(common, int(os.environ.get("LOCAL_RANK", "0")) + 1)
     subject = load_subject(model, data, ball, common, stochastic=options.stochastic)
     other = None if reference is None else load_model(reference, subject.dataset, common)
     # Before the audit: a reference that cannot be compared is refused at once, not after hours.
@@ -115,6 +127,9 @@ def audit(
             limit=options.limit,
             diagnosis=options.diagnosis,
             folder=out,
+            workers=sharing.workers_for(model, data, ball, common, stochastic=options.stochastic),
+            part=shard,
+            shard_size=shard_size,
         ),
         f"without --out nothing is kept; with it a run goes on: {same_command('--out', 'FOLDER')}"
         if out is None

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from epsball.cli.common import Common, Data, Model, Output, Perturbation, load_subject
+from epsball.cli.sharing import Sharing
 from epsball.files import write_atomically
 from epsball.names import EffortName
 
-_COMMON = Common()
+_COMMON, _SHARING = Common(), Sharing()
 _FAILED, _CANNOT_TELL = 10, 11
 _Report = Annotated[Path | None, Parameter(help="File of the report.")]
 
@@ -29,6 +30,7 @@ def gate(
     on_undecided: Literal["fail", "pass"] = "fail",
     junit: _Report = None,
     summary: _Report = None,
+    sharing: Sharing = _SHARING,
     common: Common = _COMMON,
 ) -> Output:
     """Decide whether a model is robust enough: for CI. Exit code 0: pass, 10: fail.
@@ -68,6 +70,7 @@ def gate(
         alpha=alpha,
         effort=effort,
         seed=common.seed,
+        workers=sharing.workers_for(model, data, ball, common),
     )
     for file, text in ((junit, result.to_junit), (summary, result.to_markdown)):
         if file is not None:

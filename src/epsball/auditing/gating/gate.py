@@ -1,9 +1,10 @@
 """`gate`: whether a classifier meets least shares, decided on as few examples as the answer needs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,10 +13,11 @@ from epsball import data as datasets
 from epsball import progress
 from epsball.attacks import Attack, Ledger
 from epsball.attacks.attack import check_subject
-from epsball.auditing.effort import EFFORTS, EffortName, effort_of
+from epsball.auditing.effort import EFFORTS, Effort, EffortName, effort_of
 from epsball.auditing.evidence import gather
 from epsball.auditing.gating.conditions import NAMES, Condition
 from epsball.auditing.gating.result import Answer, Decision, Gate
+from epsball.auditing.gating.sharing import shared_looks
 from epsball.auditing.link import Link
 from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, NaturalLink
 from epsball.auditing.subject import Subject
@@ -26,6 +28,8 @@ from epsball.data import Dataset
 from epsball.errors import InputError
 from epsball.randomness import Keys, check_seed
 from epsball.sequential import Side
+from epsball.workers import Workers, as_workers
+from epsball.workers.threads import threads
 
 if TYPE_CHECKING:
     import pyarrow
@@ -49,6 +53,7 @@ def gate(
     alpha: float = 0.05,
     effort: EffortName = "quick",
     seed: int = 0,
+    workers: int | Workers | None = None,
 ) -> Gate:
     """Decide whether a classifier is robust enough, as a check before it is merged or shipped.
 
@@ -74,6 +79,9 @@ def gate(
         What is spent per example.
     seed
         Of the order and of every draw.
+    workers
+        Processes that share the examples; None: this process audits them all. The answer is the same; examples that
+        were begun when it was found count for nothing.
 
     Returns
     -------
@@ -115,14 +123,55 @@ def gate(
         "effort": next(name for name, known in EFFORTS.items() if known == chosen),
         "seed": seed,
     }
+    proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in conditions)
+    looked_at = partial(_looks, chosen=chosen, seed=seed, proofs_needed=proofs_needed, about=about)
+    looks = looked_at(classifier, dataset, ball)
+    run = _Run(looks=looks, conditions=conditions, alpha=alpha, method=chosen.attack)
+    notes = (f"no certificates: {looks.refusal}",) if proofs_needed and looks.refusal is not None else ()
+    sharing = as_workers(workers)
+    if sharing is None:
+        return replace(run.result(looks.table), about=about, notes=notes)
+    given = data if isinstance(data, str) else dataset
+    with shared_looks(looked_at, (classifier, given, ball), looks.starts, sharing) as table, threads(sharing.threads):
+        return replace(run.result(table), about=about, notes=notes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Looks:
+    """The examples of a gate in their order, and what audits those between two looks."""
+
+    subject: Subject
+    links: Sequence[Link]
+    refusal: str | None
+
+    @property
+    def starts(self) -> range:
+        """The first example after each look."""
+        return range(0, len(self.subject.dataset), LOOK)
+
+    def table(self, start: int) -> "pyarrow.Table":
+        """Return the evidence of the examples from `start` to the next look."""
+        shard = self.subject.shard(slice(start, min(start + LOOK, len(self.subject.dataset))))
+        return gather(self.links, shard, Ledger.empty()).table
+
+
+def _looks(
+    classifier: Classifier,
+    data: object,
+    ball: Ball,
+    *,
+    chosen: Effort,
+    seed: int,
+    proofs_needed: bool,
+    about: dict[str, object],
+) -> _Looks:
+    """Return the examples in their order, and the links that audit them."""
+    dataset = datasets.load(data)
     subject = Subject.of(classifier, dataset.only(_order(len(dataset), about)), ball, seed)
     proving = CertificateLink(budget=chosen.certificate_passes, fewest=1)
-    proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in conditions)
     refusal = proving.refusal(subject) if proofs_needed else "not asked about"
     links = [NaturalLink(), *([proving] if refusal is None else []), AttackLink(method=chosen.attack, fewest=1)]
-    run = _Run(subject=subject, links=links, conditions=conditions, alpha=alpha, method=chosen.attack)
-    notes = (f"no certificates: {refusal}",) if proofs_needed and refusal is not None else ()
-    return replace(run.result(), about=about, notes=notes)
+    return _Looks(subject=subject, links=links, refusal=refusal)
 
 
 def _order(total: int, about: dict[str, object]) -> list[int]:
@@ -135,23 +184,26 @@ def _order(total: int, about: dict[str, object]) -> list[int]:
 class _Run:
     """A gate whose arguments are checked."""
 
-    subject: Subject
-    links: Sequence[Link]
+    looks: _Looks
     conditions: Sequence[Condition]
     alpha: float
     method: Attack
 
-    def result(self) -> Gate:
+    @property
+    def subject(self) -> Subject:
+        """What it is about."""
+        return self.looks.subject
+
+    def result(self, table: "Callable[[int], pyarrow.Table]") -> Gate:
         """Audit until every condition is decided, or one has failed."""
         import pyarrow
 
         tables: list[pyarrow.Table] = []
         total = len(self.subject.dataset)
         answers: dict[str, Side | None] = {condition.name: None for condition in self.conditions}
-        for start in range(0, total, LOOK):
+        for start in self.looks.starts:
             progress.report("examples audited", start, total)
-            shard = self.subject.shard(slice(start, min(start + LOOK, total)))
-            tables.append(gather(self.links, shard, Ledger.empty()).table)
+            tables.append(table(start))
             answers = self._answers(pyarrow.concat_tables(_plain(tables)), answers)
             if "below" in answers.values() or None not in answers.values():
                 break

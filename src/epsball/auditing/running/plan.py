@@ -36,6 +36,16 @@ class Plan:
     uncertified: str | None
     undiagnosed: str | None
 
+    @property
+    def numbers(self) -> range:
+        """The numbers of the shards; which examples are in which depends on nothing but the data and their size."""
+        return range(-(-len(self.subject.dataset) // self.shard))
+
+    def rows(self, number: int) -> slice:
+        """Return the examples of a shard."""
+        start = number * self.shard
+        return slice(start, min(start + self.shard, len(self.subject.dataset)))
+
     def parts(self, number: int) -> Parts:
         """Return the parts of a shard."""
         # A stochastic model draws on from batch to batch, so a run that resumes begins the shard again.
