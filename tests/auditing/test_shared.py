@@ -99,6 +99,18 @@ def test_a_part_is_what_slurm_and_torchrun_say():
     assert sorted(number for part in every for number in part) == list(range(8))
 
 
+def test_certificates_that_are_not_kept_are_not_replayable(tmp_path):
+    found = audited(tmp_path, keep_certificates="none")
+    assert not list(tmp_path.glob("certificates/*"))
+    assert found.chain.verdicts["certified"]
+    assert not any(found.evidence["certificate.replayable"].to_pylist())
+    fields = eb.export(found).fields
+    assert fields["certified accuracy"].value.count == found.chain.verdicts["certified"]
+    assert fields["replayable certificates"].value.count == 0
+    with pytest.raises(InputError, match="kept certificates"):
+        audited(tmp_path)
+
+
 def test_a_folder_is_audited_into_by_one_process_at_a_time(whole, tmp_path):
     with whole_folder(whole).locked(), pytest.raises(InputError, match="another process"):
         audited(whole[0].folder)

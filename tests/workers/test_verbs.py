@@ -15,7 +15,7 @@ def test_attack():
     classifier, x, y = case(40)
     options = {"method": "pgd,steps=3", "batch_size": 16}
     alone = eb.attack(classifier, x, y, BALL, **options)
-    shared = eb.attack(classifier, x, y, BALL, workers=2, **options)
+    shared = eb.attack(case(40)[0], x, y, BALL, workers=2, **options)
     for name in ("x_adv", "broken", "margin", "natural", "nearest"):
         assert getattr(shared, name).equal(getattr(alone, name))
     assert shared.by == alone.by

@@ -25,7 +25,7 @@ from epsball.checks import check_count
 from epsball.classifier import Classifier
 from epsball.errors import InputError, lookup
 from epsball.interruption import carrying
-from epsball.names import NoCertificates
+from epsball.names import Kept, NoCertificates
 from epsball.workers import Workers, as_workers
 
 NO_CERTIFICATES: NoCertificates = "none"
@@ -49,6 +49,7 @@ def audit(
     workers: int | Workers | None = None,
     part: str | None = None,
     shard_size: int | None = None,
+    keep_certificates: Kept = "all",
     budget: EffortName | None = None,
 ) -> Audit:
     """Measure the chain of a classifier on a data set, per example, with evidence.
@@ -96,6 +97,9 @@ def audit(
         K and N from the environment. `epsball.merge` joins the parts.
     shard_size
         Examples that are audited and written as one piece; by default 1,000. Part of what the run is.
+    keep_certificates
+        ``"all"``: each certificate that can be replayed is a file of the folder; ``"none"``: no file is written, and
+        none counts as replayable.
     budget
         The old name of `effort`, until 0.3.
 
@@ -132,6 +136,7 @@ def audit(
     options: dict[str, Any] = {"effort": effort_of(effort, budget), "attack": attack, "precision": precision}
     options |= {"batch_size": batch_size, "seed": seed, "certificates": certificates, "semantics": semantics}
     options |= {"limit": limit, "diagnosis": diagnosis, "shard_size": shard_size or SHARD}
+    options |= {"keep": lookup({"all": True, "none": False}, keep_certificates, "keep_certificates:")}
     with carrying(lambda: None):
         plan = _planned(classifier, data, ball, folder=folder, **options)
     if sharing is None:
@@ -157,6 +162,7 @@ def _planned(
     diagnosis: bool | None,
     folder: str | Path | RunFolder | None,
     shard_size: int,
+    keep: bool,
 ) -> Plan:
     """Return the audit that these arguments ask for, all of them checked."""
     proved_by = own_bound(certificates) or _registered(str(certificates))
@@ -174,7 +180,7 @@ def _planned(
         *([proving] if uncertified is None else []),
         AttackLink(method=method, precision=precision, batch_size=batch_size),
     ]
-    where = folder if isinstance(folder, RunFolder) else _run_folder(folder, subject, links, shard_size)
+    where = folder if isinstance(folder, RunFolder) else _run_folder(folder, subject, links, shard_size, keep)
     undiagnosed = DiagnosisLink.left_out(diagnosis, method, where)
     if undiagnosed is None:
         links.append(DiagnosisLink(method=method, folder=where, batch_size=batch_size))
@@ -185,6 +191,7 @@ def _planned(
         guards=guards,
         folder=where,
         shard=shard_size,
+        keep=keep,
         uncertified=uncertified,
         undiagnosed=undiagnosed,
     )
@@ -196,8 +203,13 @@ def _registered(certificates: str) -> str:
     return ALIASES.get(certificates, certificates)
 
 
-def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link], shard: int) -> RunFolder | None:
+def _run_folder(
+    path: str | Path | None, subject: Subject, links: Sequence[Link], shard: int, keep: bool
+) -> RunFolder | None:
     """Return the folder of a run; what its links do with a shard is part of the run's identity."""
     if path is None:
         return None
-    return RunFolder(path, describe(subject, {link.name: identity(link) for link in links if link.schema}, shard))
+    options = {link.name: identity(link) for link in links if link.schema}
+    # Only where there is something to say: a run that keeps its certificates is what it was before one could choose.
+    options |= {} if keep else {"kept certificates": "none"}
+    return RunFolder(path, describe(subject, options, shard))

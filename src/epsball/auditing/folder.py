@@ -2,12 +2,12 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 
 from epsball.auditing.evidence import ShardEvidence, Witnesses
@@ -97,17 +97,26 @@ class RunFolder:
         """Return a finished shard, or None if it is not done; its witnesses are read on demand."""
         if not self.done(shard):
             return None
-        self._check_hashes(shard)
+        self._check_hashes(shard, "ledger", "evidence")
         try:
             table = read_arrow(self._file("evidence", shard, "arrow"))
             ledger = read_arrow(self._file("ledger", shard, "arrow"))
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
-        evidence = ShardEvidence(table=table, ledger=ledger, witnesses=lambda: self._witnesses(shard))
-        evidence.witnesses()
-        return evidence
+        self._check_witnesses(shard)
+        return ShardEvidence(table=table, ledger=ledger, witnesses=lambda: self._witnesses(shard))
+
+    def _check_witnesses(self, shard: int) -> None:
+        """Refuse witnesses that were cut off; their content is read, and compared, on demand and when the run ends."""
+        try:
+            with safe_open(self._file("witnesses", shard, "safetensors"), framework="pt") as file:
+                if set(file.keys()) != {"index", "x", "x_adv"}:
+                    raise ValueError(f"it holds {', '.join(file.keys()) or 'nothing'}")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise self._unreadable(shard, error) from error
 
     def _witnesses(self, shard: int) -> Witnesses:
+        self._check_hashes(shard, "witnesses")
         try:
             return Witnesses(**safetensors.load_file(self._file("witnesses", shard, "safetensors")))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -126,15 +135,26 @@ class RunFolder:
         """Return the file that holds the hashes of a shard's files; it lives in this folder alone."""
         return self.path / f".hashes-{shard:05d}.json"
 
-    def _check_hashes(self, shard: int) -> None:
-        """Refuse a shard whose files are not those that were written; without a file of hashes nothing is compared."""
+    def check(self, shards: Iterable[int]) -> None:
+        """Refuse shards whose files are not those that were written; the manifest would vouch for what is there.
+
+        Raises
+        ------
+        InputError
+            If one was changed, naming it.
+        """
+        for shard in shards:
+            self._check_hashes(shard, "witnesses", "ledger", "evidence")
+
+    def _check_hashes(self, shard: int, *kinds: str) -> None:
+        """Refuse files that are not those that were written; without a file of hashes nothing is compared."""
         try:
             written = json.loads(self._hashes(shard).read_text())
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
-        for file in self._shard_files(shard):
+        for file in (file for file in self._shard_files(shard) if file.name.startswith(kinds)):
             try:
                 same = hash_of(file) == written.get(file.name)
             except OSError as error:

@@ -26,7 +26,7 @@ from epsball.cli.common import (
 )
 from epsball.cli.sharing import Sharing, on_its_device
 from epsball.files import write_atomically
-from epsball.names import EffortName, MethodName, NoCertificates, Semantics
+from epsball.names import EffortName, Kept, MethodName, NoCertificates, Semantics
 
 if TYPE_CHECKING:
     from epsball.models import LoadedModel
@@ -53,6 +53,8 @@ class Options:
         What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
         Measure the optimal adversarial risk of the examples, too.
+    keep_certificates
+        all: each certificate that can be replayed is a file in the folder; none: no files, and none is replayable.
     diagnosis
         Find out whether accuracy under attack can be trusted. By default where the attack is the effort's, or one
         as thorough.
@@ -66,6 +68,7 @@ class Options:
     stochastic: Stochastic = False
     certificates: Annotated[MethodName | NoCertificates | str, bound_or("none")] = "auto"
     semantics: Semantics = "float32"
+    keep_certificates: Kept = "all"
     limit: bool = True
     diagnosis: bool | None = None
 
@@ -124,6 +127,7 @@ def audit(
             seed=common.seed,
             certificates=options.certificates,
             semantics=options.semantics,
+            keep_certificates=options.keep_certificates,
             limit=options.limit,
             diagnosis=options.diagnosis,
             folder=out,

@@ -117,7 +117,10 @@ class CertificateLink(Link):
         ]
         guards = Ledger.overhead("guards", subject.classifier.passes.forward - before)
         bounds = dict.fromkeys((*EVERY, *self._registered(subject)))
-        return Findings(columns=_columns(full, parts, bounds), ledger=Ledger.concatenate([guards, screened]))
+        columns = _columns(full, parts, bounds)
+        if not shard.keep:
+            columns["certificate.replayable"] = torch.zeros(len(shard.y), dtype=torch.bool)
+        return Findings(columns=columns, ledger=Ledger.concatenate([guards, screened]))
 
     def _methods(self, subject: Subject) -> tuple[str | OwnBound, ...]:
         if isinstance(self.method, OwnBound):
@@ -149,7 +152,7 @@ class CertificateLink(Link):
             budget=self.budget,
             max_memory=self.max_memory,
         )
-        folder = None if shard.folder is None else shard.folder / "certificates"
+        folder = None if shard.folder is None or not shard.keep else shard.folder / "certificates"
         x, y, numbers = shard.x[rows], shard.y[rows], shard.positions[rows].tolist()
         predictions = shard.parts.kept(f"{name}: predictions", lambda: predictions_of(subject.classifier, x))
         if predictions is None:

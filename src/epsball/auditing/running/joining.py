@@ -68,7 +68,7 @@ def joined(plan: Plan, shards: Sequence[ShardEvidence], *, interrupted: bool, pa
         interrupted=interrupted,
         part=part,
     )
-    return _written(plan.folder, result) if plan.folder is not None and whole else result
+    return _written(plan, plan.folder, result) if plan.folder is not None and whole else result
 
 
 def _with_witnesses(folder: RunFolder | None, shards: Sequence[ShardEvidence], found: Witnesses) -> list[ShardEvidence]:
@@ -93,8 +93,9 @@ def _write_link(folder: RunFolder | None, link: Link, evidence: "pyarrow.Table",
         Parts(folder.parts(link.name)).remove()
 
 
-def _written(folder: RunFolder, result: Audit) -> Audit:
+def _written(plan: Plan, folder: RunFolder, result: Audit) -> Audit:
     """Write the chain, the figure and, last, the manifest; return the audit with its hash."""
+    folder.check(plan.numbers)
     # Without the folder's own name: a run that is moved stays the same run, and has the same manifest.
     chain = {name: value for name, value in result.to_json().items() if name != "folder"}
     write_json(folder.path / "chain.json", chain)

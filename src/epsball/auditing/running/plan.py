@@ -24,6 +24,8 @@ class Plan:
         Where it is written, or None.
     shard
         Examples audited and written as one piece.
+    keep
+        Whether certificates are kept as files.
     uncertified, undiagnosed
         Why there are no certificates, and no diagnosis, where there are none.
     """
@@ -35,6 +37,7 @@ class Plan:
     shard: int
     uncertified: str | None
     undiagnosed: str | None
+    keep: bool = True
 
     @property
     def numbers(self) -> range:

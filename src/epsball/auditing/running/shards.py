@@ -13,7 +13,8 @@ def audited(plan: Plan, number: int, shards: list[ShardEvidence], engine: Engine
     folder, parts = plan.folder, plan.parts(number)
     guards = plan.guards if number == 0 else Ledger.empty()
     with timed(folder, number, engine):
-        shard = plan.subject.shard(plan.rows(number), None if folder is None else folder.path, parts)
+        path = None if folder is None else folder.path
+        shard = plan.subject.shard(plan.rows(number), path, parts, keep=plan.keep)
         try:
             found = gather(plan.links, shard, guards)
         except KeyboardInterrupt:

@@ -1,11 +1,12 @@
 """The shards of an audit on workers: what a worker gets, what it makes of it, and what comes back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from epsball.attacks import Ledger
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.fingerprint import probe, same_probe
 from epsball.auditing.folder import RunFolder
@@ -52,6 +53,7 @@ class Shared:
             planned=self.planned,
             subject=self.workers.sent(*self.subject),
             options=self.options,
+            guards=plan.guards,
             description=None if folder is None else folder.description,
             folder=None if folder is None or self.workers.ray is not None else folder.path,
         )
@@ -86,6 +88,7 @@ class _Work:
     planned: Callable[..., Plan]
     subject: Sent
     options: Mapping[str, Any]
+    guards: Ledger
     description: Mapping[str, Any] | None
     folder: Path | None
 
@@ -95,6 +98,8 @@ class _Work:
         path = self.folder if away is None else Path(away.name) / "run"
         folder = None if path is None else RunFolder(path, dict(self.description or {}))
         plan = self.planned(classifier, data, ball, folder=folder, **self.options)
+        # The checks that count are those of the call, not those that each worker makes of what it was sent.
+        plan = replace(plan, guards=self.guards)
         self._require_same(plan)
 
         def do(attempt: Attempt) -> _Sent | None:
