@@ -28,8 +28,8 @@ from epsball.auditing.manifest import run_files
 from epsball.auditing.running import part as _part  # noqa: F401  (loaded before the forks)
 
 BALL = eb.Ball("linf", "0.05")
-OPTIONS: dict[str, Any] = {"attack": "pgd,steps=10", "shard_size": 15, "diagnosis": True}
-EXAMPLES = 60
+OPTIONS: dict[str, Any] = {"attack": "pgd,steps=10", "shard_size": 6, "diagnosis": True}
+EXAMPLES = 24
 
 
 def network(seed: int = 0) -> torch.nn.Module:

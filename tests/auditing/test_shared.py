@@ -6,11 +6,12 @@ import pyarrow as pa
 import pytest
 
 import epsball as eb
-from auditing.cases import BALL, case
+from auditing.cases import case
 from epsball.auditing.folder import RunFolder
 from epsball.auditing.running import Part
 from epsball.errors import InputError
 
+BALL = eb.Ball("linf", "0.02")
 OPTIONS = {"attack": "pgd,steps=3", "shard_size": 8, "limit": False}
 
 
