@@ -43,14 +43,6 @@ def test_smooth(tmp_path):
     assert eb.smooth(classifier, (x, y), workers=2, folder=tmp_path, **options).to_arrow().equals(alone.to_arrow())
 
 
-def test_gate():
-    classifier, x, y = case(40)
-    options = {"min_certified": "0.5"}
-    alone = eb.gate(classifier, (x, y), BALL, **options)
-    shared = eb.gate(classifier, (x, y), BALL, workers=1, **options)
-    assert (shared.answer, shared.drawn, shared.to_json()) == (alone.answer, alone.drawn, alone.to_json())
-
-
 class Local:
     """Makes a module that no other process can import."""
 

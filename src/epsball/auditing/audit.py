@@ -2,21 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 from epsball import data as datasets
-from epsball.attacks import Attack, Ledger
+from epsball.attacks import Attack
 from epsball.attacks.attack import check_subject
 from epsball.attacks.engine.evaluator import Precision
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
 from epsball.auditing.effort import SHARD, Effort, EffortName, effort_of
-from epsball.auditing.fingerprint import describe, identity
 from epsball.auditing.folder import RunFolder
-from epsball.auditing.link import Link
-from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
+from epsball.auditing.links import AttackLink, CertificateLink
 from epsball.auditing.result import Audit
-from epsball.auditing.running import Part, Plan, Shared, run
+from epsball.auditing.running import NO_CERTIFICATES, Part, Plan, Request, Shared, run
+from epsball.auditing.series import AuditsByRadius, audit_balls, distinct
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
@@ -28,13 +27,43 @@ from epsball.interruption import carrying
 from epsball.names import Kept, NoCertificates
 from epsball.workers import Workers, as_workers
 
-NO_CERTIFICATES: NoCertificates = "none"
+
+class AuditOptions(TypedDict, total=False):
+    """The options of `audit`, for its two signatures."""
+
+    effort: EffortName | None
+    attack: str | Attack | None
+    precision: Precision
+    batch_size: int | None
+    seed: int
+    certificates: MethodName | NoCertificates | str | Method | Callable[..., LowerBounds]
+    semantics: Semantics
+    limit: bool
+    diagnosis: bool | None
+    branching: int | None
+    baseline: str | Path | None
+    folder: str | Path | None
+    workers: int | Workers | None
+    part: str | None
+    shard_size: int | None
+    keep_certificates: Kept
+    budget: EffortName | None
+
+
+@overload
+def audit(classifier: Classifier, data: object, ball: Ball, **options: Unpack[AuditOptions]) -> Audit: ...
+
+
+@overload
+def audit(
+    classifier: Classifier, data: object, ball: Sequence[Ball], **options: Unpack[AuditOptions]
+) -> AuditsByRadius: ...
 
 
 def audit(
     classifier: Classifier,
     data: object,
-    ball: Ball,
+    ball: Ball | Sequence[Ball],
     *,
     effort: EffortName | None = None,
     attack: str | Attack | None = None,
@@ -45,13 +74,15 @@ def audit(
     semantics: Semantics = "float32",
     limit: bool = True,
     diagnosis: bool | None = None,
+    branching: int | None = None,
+    baseline: str | Path | None = None,
     folder: str | Path | None = None,
     workers: int | Workers | None = None,
     part: str | None = None,
     shard_size: int | None = None,
     keep_certificates: Kept = "all",
     budget: EffortName | None = None,
-) -> Audit:
+) -> Audit | AuditsByRadius:
     """Measure the chain of a classifier on a data set, per example, with evidence.
 
     The data are read in shards, so that they need not fit into memory. With a folder each
@@ -65,7 +96,9 @@ def audit(
     data
         A text, an (x, y) pair, or an object with ``len`` and slicing to (x, y).
     ball
-        The perturbation set; its box lies within the classifier's.
+        The perturbation set; its box lies within the classifier's. Of several, one run each is made, in an order in
+        which they share most: witnesses within one ball are tried within the others, certificates of a ball hold in
+        those inside it.
     effort
         ``"quick"`` (the default), ``"standard"`` or ``"full"``: the attack, where none is named, and the passes
         spent on certificates.
@@ -87,11 +120,18 @@ def audit(
         way lowers it. That takes at most half the attack's passes, or as many where something is suspicious. None:
         where the attack is the effort's, ``ensemble``, ``adaptive`` or ``autoattack``, and the folder does not
         hold a finished run without it; with another attack the ensemble is run too, so that is done on demand.
+    branching
+        Passes per example for branch and bound, the method ``"complete"``, on what neither the cascade certifies nor
+        the attack breaks; 0 for none. None: those of the effort, which are none, 100,000 or 1,000,000, but none in a
+        folder that a run without it began. It needs ``certificates="auto"``, and a piecewise linear network.
+    baseline
+        The folder of a finished run of another network on the same data within the same ball. Its witnesses, and the
+        points where its attack came nearest on what it did not break, are tried first, one forward pass each.
     folder
-        Where evidence, ledger, witnesses, chain and figure are written.
+        Where evidence, ledger, witnesses, chain and figure are written; of several balls one folder each in it.
     workers
         Processes that share the shards, each with one CPU thread; None: this process does them all. A script that
-        uses workers makes its calls below ``if __name__ == "__main__":``.
+        uses workers makes its calls below ``if __name__ == "__main__":``. Not with several balls.
     part
         ``"K/N"``: audit every N-th shard only, from the K-th on, into the folder; ``"slurm"`` and ``"torchrun"`` read
         K and N from the environment. `epsball.merge` joins the parts.
@@ -105,12 +145,12 @@ def audit(
 
     Returns
     -------
-    Audit
+    Audit, or AuditsByRadius where several balls are given
 
     Raises
     ------
     InputError, ModelError
-        If data, ball, options or model break a rule.
+        If data, ball, options or model break a rule, or the baseline is of other data or another ball.
     SoundnessError
         If an example is both broken and certified.
     WorkersError
@@ -135,21 +175,40 @@ def audit(
         raise InputError(f"part is {part}, but there is no folder; the parts of an audit are joined by their folders.")
     options: dict[str, Any] = {"effort": effort_of(effort, budget), "attack": attack, "precision": precision}
     options |= {"batch_size": batch_size, "seed": seed, "certificates": certificates, "semantics": semantics}
-    options |= {"limit": limit, "diagnosis": diagnosis, "shard_size": shard_size or SHARD}
+    options |= {"limit": limit, "diagnosis": diagnosis, "branching": branching, "baseline": baseline}
+    options |= {"shard_size": shard_size or SHARD}
     options |= {"keep": lookup({"all": True, "none": False}, keep_certificates, "keep_certificates:")}
+    request = _request(**options)
+    balls = (ball,) if isinstance(ball, Ball) else distinct(ball)
+    for one in balls:
+        check_subject(classifier, one)
+    if not isinstance(ball, Ball) and (sharing is not None or mine is not None):
+        raise InputError("several balls are given, with workers or a part; call once per ball.")
     with carrying(lambda: None):
-        plan = _planned(classifier, data, ball, folder=folder, **options)
+        dataset = datasets.load(data)
+        before = classifier.passes.forward
+        subject = Subject.of(classifier, dataset, balls[0], seed)
+        guards = classifier.passes.forward - before
+    where = None if folder is None else Path(folder)
+    if not isinstance(ball, Ball):
+        return audit_balls(request, subject, balls, where, guards)
+    plan = request.plan(subject, where, guards)
     if sharing is None:
         return run(plan, part=mine)
-    given = data if isinstance(data, str) else plan.subject.dataset
+    given = data if isinstance(data, str) else dataset
     shared = Shared(planned=_planned, subject=(classifier, given, ball), options=options, workers=sharing)
     return run(plan, shared=shared, part=mine)
 
 
 def _planned(
-    classifier: Classifier,
-    data: object,
-    ball: Ball,
+    classifier: Classifier, data: object, ball: Ball, *, folder: RunFolder | None, seed: int, **options: Any
+) -> Plan:
+    """Return the plan that a worker makes for itself, with the guards it spent left out."""
+    subject = Subject.of(classifier, datasets.load(data), ball, seed)
+    return _request(seed=seed, **options).plan(subject, folder, 0)
+
+
+def _request(
     *,
     effort: Effort,
     attack: str | Attack | None,
@@ -160,40 +219,29 @@ def _planned(
     semantics: Semantics,
     limit: bool,
     diagnosis: bool | None,
-    folder: str | Path | RunFolder | None,
+    branching: int | None,
+    baseline: str | Path | None,
     shard_size: int,
     keep: bool,
-) -> Plan:
-    """Return the audit that these arguments ask for, all of them checked."""
+) -> Request:
+    """Return what these arguments ask for, all of them checked."""
     proved_by = own_bound(certificates) or _registered(str(certificates))
     method = effort.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
-    check_subject(classifier, ball)
-    dataset = datasets.load(data)
-    before = classifier.passes.forward
-    subject = Subject.of(classifier, dataset, ball, seed)
-    proving = CertificateLink(method=proved_by, semantics=semantics, budget=effort.certificate_passes)
-    uncertified = "not asked for" if proved_by == NO_CERTIFICATES else proving.refusal(subject)
-    guards = Ledger.overhead("guards", classifier.passes.forward - before)
-    links: list[Link] = [
-        NaturalLink(),
-        *([proving] if uncertified is None else []),
-        AttackLink(method=method, precision=precision, batch_size=batch_size),
-    ]
-    where = folder if isinstance(folder, RunFolder) else _run_folder(folder, subject, links, shard_size, keep)
-    undiagnosed = DiagnosisLink.left_out(diagnosis, method, where)
-    if undiagnosed is None:
-        links.append(DiagnosisLink(method=method, folder=where, batch_size=batch_size))
-    links += [LimitLink()] if limit else []
-    return Plan(
-        subject=subject,
-        links=links,
-        guards=guards,
-        folder=where,
+    if branching != 0:
+        check_count("branching", branching, unit="passes per example", optional=True)
+    if branching and proved_by != AUTO:
+        raise InputError(f"branching is {branching} and certificates '{proved_by}'; branch and bound follows 'auto'.")
+    return Request(
+        proving=CertificateLink(method=proved_by, semantics=semantics, budget=effort.certificate_passes),
+        attacking=AttackLink(method=method, precision=precision, batch_size=batch_size),
+        limit=limit,
+        diagnosis=diagnosis,
+        branching=branching,
+        effort=effort,
         shard=shard_size,
+        baseline=None if baseline is None else Path(baseline),
         keep=keep,
-        uncertified=uncertified,
-        undiagnosed=undiagnosed,
     )
 
 
@@ -201,15 +249,3 @@ def _registered(certificates: str) -> str:
     """Return the stored name of a registered method, of the cascade, or of no certificates."""
     lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
     return ALIASES.get(certificates, certificates)
-
-
-def _run_folder(
-    path: str | Path | None, subject: Subject, links: Sequence[Link], shard: int, keep: bool
-) -> RunFolder | None:
-    """Return the folder of a run; what its links do with a shard is part of the run's identity."""
-    if path is None:
-        return None
-    options = {link.name: identity(link) for link in links if link.schema}
-    # Only where there is something to say: a run that keeps its certificates is what it was before one could choose.
-    options |= {} if keep else {"kept certificates": "none"}
-    return RunFolder(path, describe(subject, options, shard))

@@ -14,6 +14,7 @@ from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.fingerprint import same_probe
 from epsball.auditing.link import Columns
 from epsball.auditing.manifest import hash_of
+from epsball.auditing.points import NearestPoints
 from epsball.errors import InputError
 from epsball.files import exclusive, write_atomically, write_json
 from epsball.results import arrow_bytes
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 
 class RunFolder:
-    """A folder with ``run.json`` and three files per shard k.
+    """A folder with ``run.json`` and up to four files per shard k.
 
-    They are ``evidence-k.arrow``, ``ledger-k.arrow`` and ``witnesses-k.safetensors``. Every file is written
+    They are ``evidence-k.arrow``, ``ledger-k.arrow``, ``witnesses-k.safetensors`` and, where examples stand that were
+    attacked, ``points-k.safetensors``. Every file is written
     whole or not at all, the evidence last: a shard is done when its evidence is there.
 
     Parameters
@@ -104,7 +106,12 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
         self._check_witnesses(shard)
-        return ShardEvidence(table=table, ledger=ledger, witnesses=lambda: self._witnesses(shard))
+        return ShardEvidence(
+            table=table,
+            ledger=ledger,
+            witnesses=lambda: self._witnesses(shard),
+            points=lambda: nearest_points(self.path, shard),
+        )
 
     def _check_witnesses(self, shard: int) -> None:
         """Refuse witnesses that were cut off; their content is read, and compared, on demand and when the run ends."""
@@ -118,7 +125,7 @@ class RunFolder:
     def _witnesses(self, shard: int) -> Witnesses:
         self._check_hashes(shard, "witnesses")
         try:
-            return Witnesses(**safetensors.load_file(self._file("witnesses", shard, "safetensors")))
+            return witnesses_in(self.path, shard)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise self._unreadable(shard, error) from error
 
@@ -128,7 +135,7 @@ class RunFolder:
         )
 
     def _shard_files(self, shard: int) -> list[Path]:
-        kinds = {"witnesses": "safetensors", "ledger": "arrow", "evidence": "arrow"}
+        kinds = {"witnesses": "safetensors", "points": "safetensors", "ledger": "arrow", "evidence": "arrow"}
         return [self._file(kind, shard, suffix) for kind, suffix in kinds.items()]
 
     def _hashes(self, shard: int) -> Path:
@@ -144,7 +151,7 @@ class RunFolder:
             If one was changed, naming it.
         """
         for shard in shards:
-            self._check_hashes(shard, "witnesses", "ledger", "evidence")
+            self._check_hashes(shard, "witnesses", "points", "ledger", "evidence")
 
     def _check_hashes(self, shard: int, *kinds: str) -> None:
         """Refuse files that are not those that were written; without a file of hashes nothing is compared."""
@@ -155,6 +162,8 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
         for file in (file for file in self._shard_files(shard) if file.name.startswith(kinds)):
+            if file.name not in written and not file.exists():
+                continue
             try:
                 same = hash_of(file) == written.get(file.name)
             except OSError as error:
@@ -170,10 +179,22 @@ class RunFolder:
         points = {"index": witnesses.index, "x": witnesses.x, "x_adv": witnesses.x_adv}
         content = safetensors.save({name: tensor.cpu().contiguous() for name, tensor in points.items()})
         write_atomically(self._file("witnesses", shard, "safetensors"), content)
+        nearest = evidence.points()
+        if nearest is not None:
+            steps = {"index": nearest.index, "step": nearest.step, "scale": nearest.scale}
+            content = safetensors.save({name: tensor.cpu().contiguous() for name, tensor in steps.items()})
+            write_atomically(self._file("points", shard, "safetensors"), content)
         write_atomically(self._file("ledger", shard, "arrow"), arrow_bytes(evidence.ledger))
         write_atomically(self._file("evidence", shard, "arrow"), arrow_bytes(evidence.table))
-        write_json(self._hashes(shard), {file.name: hash_of(file) for file in self._shard_files(shard)})
-        return ShardEvidence(table=evidence.table, ledger=evidence.ledger, witnesses=lambda: self._witnesses(shard))
+        write_json(
+            self._hashes(shard), {file.name: hash_of(file) for file in self._shard_files(shard) if file.exists()}
+        )
+        return ShardEvidence(
+            table=evidence.table,
+            ledger=evidence.ledger,
+            witnesses=lambda: self._witnesses(shard),
+            points=lambda: nearest_points(self.path, shard),
+        )
 
     def write_table(self, name: str, table: "pyarrow.Table") -> None:
         """Write a table as an Arrow file."""
@@ -203,6 +224,17 @@ class RunFolder:
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=120, format="png")
         write_atomically(self.path / name, buffer.getvalue())
+
+
+def witnesses_in(folder: Path, shard: int) -> Witnesses:
+    """Return the witnesses of a shard."""
+    return Witnesses(**safetensors.load_file(folder / f"witnesses-{shard:05d}.safetensors"))
+
+
+def nearest_points(folder: Path, shard: int) -> NearestPoints | None:
+    """Return the nearest points of the examples of a shard that stand; None where the run has none."""
+    file = folder / f"points-{shard:05d}.safetensors"
+    return NearestPoints(**safetensors.load_file(file)) if file.exists() else None
 
 
 def _require_same(record: Path, now: dict[str, Any]) -> None:

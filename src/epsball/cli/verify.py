@@ -40,6 +40,7 @@ def verify(
     out: Path | None = None,
     max_memory: int | None = None,
     sharing: Sharing = _SHARING,
+    certificates: Path | None = None,
     seed: _Seed = 0,
     json: _Json = False,
     loudness: Loudness = _LOUDNESS,
@@ -67,10 +68,12 @@ def verify(
         With --batch: the file of results.
     max_memory
         Bytes that the rows of backward bounds may take at a time.
+    certificates
+        Folder for the proof of unsat, as files that epsball replay checks.
     """
     if batch is not None:
-        if files or network or serialise_assignments is not None or out is None:
-            raise InputError("--batch takes --out RESULTS.csv, and neither files nor --network.")
+        if files or network or serialise_assignments is not None or certificates is not None or out is None:
+            raise InputError("--batch takes --out RESULTS.csv, and neither files, --network nor --certificates.")
         return _run_batch(batch, out, timeout, semantics, seed, max_memory, sharing.with_source(None), json)
     if sharing.workers is not None or sharing.ray is not None:
         raise InputError("--workers shares the instances of a list; give it with --batch LIST.csv.")
@@ -82,7 +85,9 @@ def verify(
     query = verification.read_query(path)
     if name is not None and query.network and name != query.network:
         raise InputError(f"{path} declares the network {query.network}; --network names {name}. Name that one.")
-    found = verification.verify(net, path, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory)
+    found = verification.verify(
+        net, path, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory, certificates=certificates
+    )
     say(str(found).splitlines())
     if found.witness is not None and serialise_assignments is not None:
         verification.write_assignment(query, found.witness, serialise_assignments)

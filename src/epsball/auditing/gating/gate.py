@@ -1,43 +1,41 @@
 """`gate`: whether a classifier meets least shares, decided on as few examples as the answer needs."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from epsball import data as datasets
 from epsball import progress
 from epsball.attacks import Attack, Ledger
 from epsball.attacks.attack import check_subject
-from epsball.auditing.effort import EFFORTS, Effort, EffortName, effort_of
+from epsball.auditing.effort import EFFORTS, EffortName, effort_of
 from epsball.auditing.evidence import gather
-from epsball.auditing.gating.conditions import NAMES, Condition
+from epsball.auditing.gating.asked import Asked, Share
+from epsball.auditing.gating.conditions import NAMES, NEWLY_BROKEN, Condition, Ends
+from epsball.auditing.gating.lock import NAME, Lock, lock_of
 from epsball.auditing.gating.result import Answer, Decision, Gate
-from epsball.auditing.gating.sharing import shared_looks
 from epsball.auditing.link import Link
-from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, NaturalLink
+from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, NaturalLink, TakenLink
+from epsball.auditing.sharing import baseline_of
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
-from epsball.checks import check_share
 from epsball.classifier import Classifier
 from epsball.data import Dataset
 from epsball.errors import InputError
-from epsball.randomness import Keys, check_seed
+from epsball.interface import argument, option
+from epsball.randomness import Keys
 from epsball.sequential import Side
-from epsball.workers import Workers, as_workers
-from epsball.workers.threads import threads
 
 if TYPE_CHECKING:
     import pyarrow
 
 LOOK = 16
 """Examples between two looks."""
-
-Share = str | int | float | Fraction | None
 
 _ANSWERS: dict[Side | None, Answer] = {"at least": "pass", "below": "fail", None: "cannot tell"}
 
@@ -50,10 +48,14 @@ def gate(
     min_robust: Share = None,
     min_certified: Share = None,
     min_under_attack: Share = None,
-    alpha: float = 0.05,
-    effort: EffortName = "quick",
-    seed: int = 0,
-    workers: int | Workers | None = None,
+    baseline: str | Path | None = None,
+    max_newly_broken: int | str | None = None,
+    alpha: float | None = None,
+    effort: EffortName | None = None,
+    seed: int | None = None,
+    lock: str | Path | None = None,
+    write_lock: bool = False,
+    strict_environment: bool = False,
 ) -> Gate:
     """Decide whether a classifier is robust enough, as a check before it is merged or shipped.
 
@@ -73,15 +75,26 @@ def gate(
     min_under_attack
         Least share of examples that are right and not broken, at this effort. Where the diagnosis of gradient masking
         calls the model masked it never passes; where it is suspect it cannot be told.
+    baseline
+        The folder of a finished audit of another network on the same data within the same ball: its witnesses are
+        tried first.
+    max_newly_broken
+        Most examples that stand in the baseline, right and not broken, and do not here. Under the attack at this
+        effort, so that masking counts as for `min_under_attack`.
     alpha
-        Probability, at most, of passing wrongly, and of failing wrongly.
+        Probability, at most, of passing wrongly, and of failing wrongly; by default that of the lock, or 0.05.
     effort
-        What is spent per example.
+        What is spent per example; by default that of the lock, or ``"quick"``.
     seed
-        Of the order and of every draw.
-    workers
-        Processes that share the examples; None: this process audits them all. The answer is the same; examples that
-        were begun when it was found count for nothing.
+        Of the order and of every draw; by default that of the lock, or 0.
+    lock
+        A file, as in ``"robustness.lock"``, of what a gate asks: what is not given is taken from it, and a gate that
+        asks anything else, or of other data, is refused.
+    write_lock
+        Write the file, once all is checked, instead of comparing with it; what is not given is taken from one that is
+        there.
+    strict_environment
+        Refuse another environment (torch, platform, device) too, which is noted otherwise.
 
     Returns
     -------
@@ -90,7 +103,7 @@ def gate(
     Raises
     ------
     InputError, ModelError
-        If data, ball, options or model break a rule, or no condition is given.
+        If data, ball, options or model break a rule, no condition is given, or the lock asks for something else.
     SoundnessError
         If an example is both broken and certified.
 
@@ -107,71 +120,60 @@ def gate(
     >>> eb.gate(classifier, (x, y), eb.Ball("linf", "0.001"), min_certified="0.5").answer
     'pass'
     """
-    asked = dict(zip(NAMES, (min_robust, min_certified, min_under_attack), strict=True))
-    conditions = [Condition.of(name, share) for name, share in asked.items() if share is not None]
-    if not conditions:
-        raise InputError(f"no condition was given; a gate needs one of {', '.join(NAMES)}.")
-    check_share("alpha", alpha)
-    check_seed(seed)
+    if lock is None and (write_lock or strict_environment):
+        which = "write_lock" if write_lock else "strict_environment"
+        raise InputError(f"{argument(which)} is given, but there is no lock; name one, as in {option('lock', NAME)}.")
+    written = None if lock is None or (write_lock and not Path(lock).exists()) else Lock.read(lock)
+    shares = dict(zip(NAMES, (min_robust, min_certified, min_under_attack, max_newly_broken), strict=True))
+    asked = Asked.of(shares, alpha, effort, seed, written)
+    _check_baseline(baseline, asked)
     check_subject(classifier, ball)
-    chosen = effort_of(effort)
+    chosen = effort_of(asked.effort)
     dataset = datasets.load(data)
     about = {
         "model": classifier.fingerprint(),
         "data": dataset.fingerprint(),
         "ball": str(ball),
         "effort": next(name for name, known in EFFORTS.items() if known == chosen),
-        "seed": seed,
+        "seed": asked.seed,
     }
-    proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in conditions)
-    looked_at = partial(_looks, chosen=chosen, seed=seed, proofs_needed=proofs_needed, about=about)
-    looks = looked_at(classifier, dataset, ball)
-    run = _Run(looks=looks, conditions=conditions, alpha=alpha, method=chosen.attack)
-    notes = (f"no certificates: {looks.refusal}",) if proofs_needed and looks.refusal is not None else ()
-    sharing = as_workers(workers)
-    if sharing is None:
-        return replace(run.result(looks.table), about=about, notes=notes)
-    given = data if isinstance(data, str) else dataset
-    with shared_looks(looked_at, (classifier, given, ball), looks.starts, sharing) as table, threads(sharing.threads):
-        return replace(run.result(table), about=about, notes=notes)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Looks:
-    """The examples of a gate in their order, and what audits those between two looks."""
-
-    subject: Subject
-    links: Sequence[Link]
-    refusal: str | None
-
-    @property
-    def starts(self) -> range:
-        """The first example after each look."""
-        return range(0, len(self.subject.dataset), LOOK)
-
-    def table(self, start: int) -> "pyarrow.Table":
-        """Return the evidence of the examples from `start` to the next look."""
-        shard = self.subject.shard(slice(start, min(start + LOOK, len(self.subject.dataset))))
-        return gather(self.links, shard, Ledger.empty()).table
-
-
-def _looks(
-    classifier: Classifier,
-    data: object,
-    ball: Ball,
-    *,
-    chosen: Effort,
-    seed: int,
-    proofs_needed: bool,
-    about: dict[str, object],
-) -> _Looks:
-    """Return the examples in their order, and the links that audit them."""
-    dataset = datasets.load(data)
-    subject = Subject.of(classifier, dataset.only(_order(len(dataset), about)), ball, seed)
+    known = None if baseline is None else baseline_of(Path(baseline), dataset, ball)
+    compared = {} if known is None else {"baseline": known.manifest}
+    made = lock_of(classifier, asked.conditions, about | compared | {"alpha": asked.alpha}, len(dataset))
+    notes: tuple[str, ...] = ()
+    if lock is not None and written is not None and not write_lock:
+        notes = written.require(made, lock, strict_environment=strict_environment)
+    subject = Subject.of(classifier, dataset.only(_order(len(dataset), about)), ball, asked.seed)
+    if lock is not None and write_lock:
+        made.write(lock)
     proving = CertificateLink(budget=chosen.certificate_passes, fewest=1)
+    proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in asked.conditions)
     refusal = proving.refusal(subject) if proofs_needed else "not asked about"
-    links = [NaturalLink(), *([proving] if refusal is None else []), AttackLink(method=chosen.attack, fewest=1)]
-    return _Looks(subject=subject, links=links, refusal=refusal)
+    links: list[Link] = [
+        NaturalLink(),
+        *([] if known is None else [TakenLink(runs=(f"baseline {known.manifest}",), baseline=known)]),
+        *([proving] if refusal is None else []),
+        AttackLink(method=chosen.attack, fewest=1),
+    ]
+    run = _Run(
+        subject=subject,
+        links=links,
+        conditions=asked.conditions,
+        alpha=asked.alpha,
+        method=chosen.attack,
+        stood=frozenset() if known is None else frozenset(known.standing.tolist()),
+    )
+    notes += (f"no certificates: {refusal}",) if proofs_needed and refusal is not None else ()
+    return replace(run.result(), about=about | compared, environment=made.environment, notes=notes)
+
+
+def _check_baseline(baseline: object, asked: Asked) -> None:
+    """Raise InputError unless a baseline and the condition about it are both given, or neither."""
+    about_it = any(condition.name == NEWLY_BROKEN for condition in asked.conditions)
+    if about_it and baseline is None:
+        raise InputError(f"{argument(NEWLY_BROKEN)} is asked without a baseline; give {option('baseline', 'RUN')}.")
+    if baseline is not None and not about_it:
+        raise InputError(f"the baseline {baseline} is given, but not {argument(NEWLY_BROKEN)}; say how many may be.")
 
 
 def _order(total: int, about: dict[str, object]) -> list[int]:
@@ -182,28 +184,26 @@ def _order(total: int, about: dict[str, object]) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Run:
-    """A gate whose arguments are checked."""
+    """A gate whose arguments are checked; `stood` has the positions that stand in the baseline."""
 
-    looks: _Looks
+    subject: Subject
+    links: Sequence[Link]
     conditions: Sequence[Condition]
     alpha: float
     method: Attack
+    stood: frozenset[int]
 
-    @property
-    def subject(self) -> Subject:
-        """What it is about."""
-        return self.looks.subject
-
-    def result(self, table: "Callable[[int], pyarrow.Table]") -> Gate:
+    def result(self) -> Gate:
         """Audit until every condition is decided, or one has failed."""
         import pyarrow
 
         tables: list[pyarrow.Table] = []
         total = len(self.subject.dataset)
         answers: dict[str, Side | None] = {condition.name: None for condition in self.conditions}
-        for start in self.looks.starts:
+        for start in range(0, total, LOOK):
             progress.report("examples audited", start, total)
-            tables.append(table(start))
+            shard = self.subject.shard(slice(start, min(start + LOOK, total)))
+            tables.append(gather(self.links, shard, Ledger.empty()).table)
             answers = self._answers(pyarrow.concat_tables(_plain(tables)), answers)
             if "below" in answers.values() or None not in answers.values():
                 break
@@ -216,19 +216,26 @@ class _Run:
         }
 
     def _answer(self, condition: Condition, evidence: "pyarrow.Table") -> Side | None:
-        counts = _counts(evidence)
-        lower, upper = counts["certified"], counts["certified"] + counts["undecided"]
         options = {"alpha": self.alpha, "conditions": len(self.conditions)}
-        return condition.answer(lower, upper, len(evidence), len(self.subject.dataset), **options)
+        return condition.answer(self._counted(evidence), len(evidence), len(self.subject.dataset), **options)
+
+    def _counted(self, evidence: "pyarrow.Table") -> dict[Ends, int]:
+        """Return how many of the examples drawn count by each end."""
+        counts = _counts(evidence)
+        fallen = np.isin(evidence["index"].to_numpy(), list(self.stood)) & ~_standing(evidence)
+        return {
+            "lower": counts["certified"],
+            "upper": counts["certified"] + counts["undecided"],
+            "kept": len(evidence) - int(fallen.sum()),
+        }
 
     def _gate(self, evidence: "pyarrow.Table", answers: dict[str, Side | None]) -> Gate:
-        counts = _counts(evidence)
-        count = {"lower": counts["certified"], "upper": counts["certified"] + counts["undecided"]}
+        counts, count = _counts(evidence), self._counted(evidence)
         decisions = []
         for condition in self.conditions:
             answer = answers[condition.name]
             decision = Decision(condition=condition, answer=_ANSWERS[answer], counted=count[condition.passes_on])
-            if condition.name == "min_under_attack" and answer == "at least":
+            if condition.name in ("min_under_attack", NEWLY_BROKEN) and answer == "at least":
                 decision = self._examined(decision, evidence)
             decisions.append(decision)
         given = {decision.answer for decision in decisions}
@@ -252,7 +259,10 @@ class _Run:
         if "undiagnosed" in found.chain:
             why = f"gradient masking could not be examined: {found.chain['undiagnosed']}"
             return replace(decision, answer="cannot tell", why=why)
-        diagnosis, broken = found.chain["diagnosis"], sum(found.columns["diagnosis.broken"])
+        diagnosis, further = found.chain["diagnosis"], np.asarray(found.columns["diagnosis.broken"], dtype=bool)
+        if decision.condition.name == NEWLY_BROKEN:
+            further &= np.isin(evidence["index"].to_numpy(), list(self.stood))
+        broken = int(further.sum())
         counted = decision.counted - broken
         if diagnosis.verdict == "suspect":
             why = "the diagnosis of gradient masking: suspect"
@@ -261,13 +271,19 @@ class _Run:
             return replace(decision, answer="fail", counted=counted, why="gradients are masked: the number is no end")
         if broken:
             options = {"alpha": self.alpha, "conditions": len(self.conditions)}
-            answer = decision.condition.answer(counted, counted, len(evidence), len(subject.dataset), **options)
+            counts: dict[Ends, int] = {"lower": counted, "upper": counted, "kept": counted}
+            answer = decision.condition.answer(counts, len(evidence), len(subject.dataset), **options)
             return replace(decision, answer=_ANSWERS[answer], counted=counted, why="after the diagnosis' own attacks")
         return decision
 
 
 def _plain(tables: Sequence["pyarrow.Table"]) -> list["pyarrow.Table"]:
     return [table.replace_schema_metadata(None) for table in tables]
+
+
+def _standing(evidence: "pyarrow.Table") -> np.ndarray:
+    """Return which examples are right and not broken."""
+    return np.isin(np.asarray(evidence["verdict"].to_pylist()), ("certified", "undecided"))
 
 
 def _counts(evidence: "pyarrow.Table") -> Counter[str]:

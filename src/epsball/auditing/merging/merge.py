@@ -135,7 +135,8 @@ def _copy(part: Path, into: RunFolder) -> None:
             _require_equal(files, into, number)
             continue
         names = [file.relative_to(part).as_posix() for file in [*_certificates(part, evidence), *_models(part)]]
-        names += [f"timing-{number:05d}.arrow"] if (part / f"timing-{number:05d}.arrow").exists() else []
+        beside = (f"points-{number:05d}.safetensors", f"timing-{number:05d}.arrow")
+        names += [name for name in beside if (part / name).exists()]
         for name in [*names, *(file.name for file in files)]:
             try:
                 content = (part / name).read_bytes()

@@ -2,7 +2,8 @@
 
 from epsball.auditing.running.part import Part
 from epsball.auditing.running.plan import Plan
+from epsball.auditing.running.request import NO_CERTIFICATES, Request
 from epsball.auditing.running.run import run
 from epsball.auditing.running.sharing import Shared
 
-__all__ = ["Part", "Plan", "Shared", "run"]
+__all__ = ["NO_CERTIFICATES", "Part", "Plan", "Request", "Shared", "run"]

@@ -10,6 +10,7 @@ from epsball.attacks import Ledger
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.fingerprint import probe, same_probe
 from epsball.auditing.folder import RunFolder
+from epsball.auditing.points import NearestPoints
 from epsball.auditing.running.plan import Plan
 from epsball.auditing.running.shards import audited
 from epsball.auditing.running.timing import Engine
@@ -78,6 +79,7 @@ class _Sent:
     table: "pyarrow.Table"
     ledger: "pyarrow.Table"
     witnesses: Witnesses
+    points: NearestPoints | None
     files: Mapping[str, bytes]
 
 
@@ -135,7 +137,9 @@ def _sent(shard: ShardEvidence, away: Path | None) -> _Sent:
             file.unlink()  # Model files stay: a worker writes its own once.
         for file in away.glob("timing-*"):
             file.unlink()
-    return _Sent(table=shard.table, ledger=shard.ledger, witnesses=shard.witnesses(), files=files)
+    return _Sent(
+        table=shard.table, ledger=shard.ledger, witnesses=shard.witnesses(), points=shard.points(), files=files
+    )
 
 
 def _taken(folder: RunFolder | None, number: int, sent: _Sent | None) -> ShardEvidence:
@@ -145,7 +149,9 @@ def _taken(folder: RunFolder | None, number: int, sent: _Sent | None) -> ShardEv
         if found is None:
             raise FileNotFoundError(f"shard {number} is not in the folder though a worker finished it")
         return found
-    evidence = ShardEvidence(table=sent.table, ledger=sent.ledger, witnesses=lambda: sent.witnesses)
+    evidence = ShardEvidence(
+        table=sent.table, ledger=sent.ledger, witnesses=lambda: sent.witnesses, points=lambda: sent.points
+    )
     if folder is None:
         return evidence
     for name, content in sent.files.items():
