@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from epsball.auditing import Comparison as Comparison
     from epsball.auditing import Export as Export
     from epsball.auditing import Gate as Gate
+    from epsball.auditing import JobPlan as JobPlan
+    from epsball.auditing import Merge as Merge
     from epsball.auditing import ModelCheck as ModelCheck
     from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from epsball.auditing import compare as compare
     from epsball.auditing import export as export
     from epsball.auditing import gate as gate
+    from epsball.auditing import merge as merge
+    from epsball.auditing import plan as plan
     from epsball.auditing import verify_run as verify_run
     from epsball.ball import Ball as Ball
     from epsball.certificates import Certificates as Certificates
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
     from epsball.training import train as train
     from epsball.verification import Verification as Verification
     from epsball.verification import verify as verify
+    from epsball.workers import Workers as Workers
 
 
 _HOMES = {
@@ -97,7 +102,9 @@ _HOMES = {
     "Gate": "auditing",
     "InputError": "errors",
     "Interval": "statistics",
+    "JobPlan": "auditing",
     "Landscape": "masking.landscape",
+    "Merge": "auditing",
     "MissingExtra": "errors",
     "ModelCheck": "auditing",
     "ModelError": "errors",
@@ -112,6 +119,7 @@ _HOMES = {
     "Training": "training",
     "UnsupportedOperation": "errors",
     "Verification": "verification",
+    "Workers": "workers",
     "attack": "attacks",
     "audit": "auditing",
     "certify": "certificates",
@@ -122,7 +130,9 @@ _HOMES = {
     "export": "auditing",
     "gate": "auditing",
     "landscape": "masking.landscape",
+    "merge": "auditing",
     "optimal_risk": "limits",
+    "plan": "auditing",
     "sensitivity": "attacks",
     "similarities": "similarity",
     "smooth": "smoothing",

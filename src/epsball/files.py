@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from epsball.errors import InputError
 
@@ -58,3 +58,21 @@ def check_writable(path: str | Path) -> None:
 def write_json(path: str | Path, document: Any) -> None:
     """Write a JSON document atomically, indented by two, in UTF-8."""
     write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+
+
+def exclusive(file: IO[Any]) -> bool:
+    """Return whether the file is now locked for this process alone; closing it, or a kill, unlocks it.
+
+    Where the system or the file system knows no locks, it counts as locked.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -55,6 +55,9 @@ SizeName = Literal["fast", "default", "full"]
 TableFormat = Literal["text", "markdown", "latex", "csv", "json"]
 """How a table is printed."""
 
+Kept = Literal["all", "none"]
+"""Which certificates of an audit are kept as files."""
+
 ExportForm = Literal["json", "csv", "modelcard", "iso24029", "aiact15"]
 """The forms in which the results of a run leave."""
 

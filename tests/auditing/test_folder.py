@@ -1,5 +1,5 @@
 import json
-import sys
+from importlib import import_module
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def run(tmp_path_factory):
 
     def again(**options):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 10)
+            patch.setattr(import_module("epsball.auditing.audit"), "SHARD", 10)
             return eb.audit(classifier, (x, y), BALL, attack=ATTACK, **{"folder": folder, **options})
 
     return again, classifier, again()
@@ -72,3 +72,16 @@ def test_witnesses_stay_on_disk_and_a_truncated_shard_is_named(tmp_path):
     file.write_bytes(content[:50])
     with pytest.raises(InputError, match="shard 0 .* cannot be read"):
         eb.audit(classifier, (x, y), BALL, folder=tmp_path, **BARE)
+
+
+@pytest.mark.parametrize("kind", ["evidence-00000.arrow", "ledger-00000.arrow", "witnesses-00000.safetensors"])
+def test_a_bit_changed_in_a_finished_shard_is_named_when_the_run_goes_on(kind, tmp_path):
+    classifier, x, y = case(20)
+    eb.audit(classifier, (x, y), BALL, folder=tmp_path, **BARE)
+    content = bytearray((tmp_path / kind).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / kind).write_bytes(content)
+    with pytest.raises(InputError, match=f"shard 0 .*{kind} is not what was written"):
+        eb.audit(classifier, (x, y), BALL, folder=tmp_path, **BARE)
+    (tmp_path / "evidence-00000.arrow").unlink()
+    assert eb.audit(classifier, (x, y), BALL, folder=tmp_path, **BARE).chain.total == 20

@@ -54,6 +54,8 @@ def test_an_interruption_costs_one_batch_and_the_run_ends_with_the_same_bytes(au
     names = sorted(file.relative_to(tmp_path / "whole") for file in (tmp_path / "whole").rglob("*"))
     assert names == sorted(file.relative_to(tmp_path / "run") for file in (tmp_path / "run").rglob("*"))
     for name in names:
+        if name.name.startswith(("timing-", ".")):
+            continue
         if name.suffix in (".arrow", ".safetensors"):
             assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 

@@ -194,8 +194,14 @@ def test_what_is_taken_over_from_other_runs_has_these_names():
 
 def test_a_run_folder_has_these_files_and_its_files_these_keys(full):
     folder = full.folder
-    shard = ("evidence-{}.arrow", "ledger-{}.arrow", "witnesses-{}.safetensors", "points-{}.safetensors")
-    assert {path.name for path in folder.iterdir()} == {
+    shard = (
+        "evidence-{}.arrow",
+        "ledger-{}.arrow",
+        "witnesses-{}.safetensors",
+        "points-{}.safetensors",
+        "timing-{}.arrow",
+    )
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
         *(name.format(number) for number in ("00000", "00001") for name in shard),
         *("run.json", "certificates", "chain.json", "limit.arrow", "witnesses.png", "manifest.json"),
     }

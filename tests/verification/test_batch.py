@@ -110,3 +110,25 @@ def test_kill_9_loses_no_finished_instance(instances, tmp_path):
     verify_batch(instances, out)
     assert out.read_text().startswith(kept)
     assert lines(out) == EXPECTED * 20
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_lines_in_the_same_order(instances, tmp_path):
+    found = verify_batch(instances, tmp_path / "results.csv", workers=2)
+    assert lines(tmp_path / "results.csv") == EXPECTED
+    assert found.counts == {"sat": 1, "unsat": 1, "error": 1}
+    assert not (tmp_path / "results.csv.ahead").exists()
+    assert (tmp_path / "results.witnesses" / "0001.txt").exists()
+
+
+def test_answers_that_came_before_their_turn_are_not_lost_by_a_kill(instances, tmp_path, monkeypatch):
+    out = tmp_path / "results.csv"
+    (tmp_path / "results.csv.ahead").write_text("\n2,error,0.5\n\n1,unsat,1.25\n\n0,sa")
+    calls = []
+    real = eb.verification.batch.verify
+    monkeypatch.setattr(eb.verification.batch, "verify", lambda *a, **o: calls.append(a[1].name) or real(*a, **o))
+    verify_batch(instances, out)
+    assert calls == ["yes.vnnlib"]
+    assert lines(out) == EXPECTED
+    assert out.read_text().splitlines()[1].endswith(",1.25")
+    assert not (tmp_path / "results.csv.ahead").exists()

@@ -12,12 +12,14 @@ from epsball.attacks.engine.query import Stop
 from epsball.attacks.parts.attack import Attack
 from epsball.attacks.result import AttackResult
 from epsball.attacks.search import Examples, Options, search
+from epsball.attacks.sharing import shared_chunks
 from epsball.ball import Ball
 from epsball.classifier import Classifier
 from epsball.errors import InputError
 from epsball.generator_state import preserved
 from epsball.interruption import carrying
 from epsball.plain import plain
+from epsball.workers import Workers, as_workers
 
 
 def attack(
@@ -32,6 +34,7 @@ def attack(
     precision: Precision = "float32",
     budget: int | None = None,
     batch_size: int | None = None,
+    workers: int | Workers | None = None,
 ) -> AttackResult:
     """Search N(x) of each example for a misclassified point.
 
@@ -62,6 +65,8 @@ def attack(
         Most passes (forwards and backwards of the method) per example; None: no limit.
     batch_size
         Examples searched together (default 128 on the CPU, 1024 on a GPU).
+    workers
+        Processes that share the batches of examples; None: this process searches them all.
 
     Returns
     -------
@@ -95,6 +100,7 @@ def attack(
         batch_size=batch_size,
     )
     check_subject(classifier, ball)
+    sharing = as_workers(workers)
     x, y = classifier.pixels(x), plain(y) if isinstance(y, Tensor) else y
     before = classifier.passes.forward
     result: AttackResult | None = None
@@ -102,7 +108,12 @@ def attack(
         classes = classifier.check(x, y)
         guards = Ledger.overhead("guards", classifier.passes.forward - before)
         index = torch.arange(len(x), device=x.device)
-        found = search(classifier, Examples(x=x, y=y, index=index, total=len(x), classes=classes), ball, options)
+        examples = Examples(x=x, y=y, index=index, total=len(x), classes=classes)
+        if sharing is None:
+            found = search(classifier, examples, ball, options)
+        else:
+            with shared_chunks(classifier, x, y, ball, options, sharing) as keep:
+                found = search(classifier, examples, ball, options, keep)
         result = dataclasses.replace(
             found,
             ledger=Ledger.concatenate([guards, found.ledger]),

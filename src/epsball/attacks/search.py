@@ -94,11 +94,16 @@ def search(
     evaluator, judge = Evaluator(classifier, options.precision), Judge(classifier)
     keys = Keys.of_examples(examples.x, examples.y.long(), options.seed).derive(options.method.name)
     options, lesson = _prepared(evaluator, examples, ball, options, keys)
-    size = options.batch_size or CHUNK.get(classifier.device.type, CHUNK["cpu"])
     work = _Work(ball=ball, options=options, evaluator=evaluator, judge=judge, examples=examples, keys=keys)
-    chunks = [work.kept(slice(start, start + size), keep) for start in range(0, len(examples.x), size)]
+    starts = chunk_starts(classifier, len(examples.x), options)
+    chunks = [work.kept(slice(start, start + starts.step), keep) for start in starts]
     found = _joined(chunks, interrupted=work.interrupted or any(chunk.interrupted for chunk in chunks))
     return found if lesson is None else replace(found, ledger=Ledger.concatenate([lesson, found.ledger]))
+
+
+def chunk_starts(classifier: Classifier, n: int, options: Options) -> range:
+    """Return the first row of each chunk that a search of `n` examples is made in; the step is a chunk's length."""
+    return range(0, n, options.batch_size or CHUNK.get(classifier.device.type, CHUNK["cpu"]))
 
 
 def _prepared(

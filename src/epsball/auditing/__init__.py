@@ -13,6 +13,10 @@ from epsball.auditing.exporting import export as export
 from epsball.auditing.figure import witness_figure as witness_figure
 from epsball.auditing.gating import Gate as Gate
 from epsball.auditing.gating import gate as gate
+from epsball.auditing.merging import Merge as Merge
+from epsball.auditing.merging import merge as merge
+from epsball.auditing.planning import JobPlan as JobPlan
+from epsball.auditing.planning import plan as plan
 from epsball.auditing.result import Audit as Audit
 from epsball.auditing.series import AuditsByRadius as AuditsByRadius
 from epsball.auditing.trackers import log_to_mlflow as log_to_mlflow

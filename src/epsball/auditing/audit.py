@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, overload
 
 from epsball import data as datasets
 from epsball.attacks import Attack
@@ -10,10 +10,11 @@ from epsball.attacks.attack import check_subject
 from epsball.attacks.engine.evaluator import Precision
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
-from epsball.auditing.effort import SHARD, EffortName, effort_of
+from epsball.auditing.effort import SHARD, Effort, EffortName, effort_of
+from epsball.auditing.folder import RunFolder
 from epsball.auditing.links import AttackLink, CertificateLink
 from epsball.auditing.result import Audit
-from epsball.auditing.running import NO_CERTIFICATES, Request, run
+from epsball.auditing.running import NO_CERTIFICATES, Part, Plan, Request, Shared, run
 from epsball.auditing.series import AuditsByRadius, audit_balls, distinct
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
@@ -23,7 +24,8 @@ from epsball.checks import check_count
 from epsball.classifier import Classifier
 from epsball.errors import InputError, lookup
 from epsball.interruption import carrying
-from epsball.names import NoCertificates
+from epsball.names import Kept, NoCertificates
+from epsball.workers import Workers, as_workers
 
 
 class AuditOptions(TypedDict, total=False):
@@ -41,6 +43,10 @@ class AuditOptions(TypedDict, total=False):
     branching: int | None
     baseline: str | Path | None
     folder: str | Path | None
+    workers: int | Workers | None
+    part: str | None
+    shard_size: int | None
+    keep_certificates: Kept
     budget: EffortName | None
 
 
@@ -71,6 +77,10 @@ def audit(
     branching: int | None = None,
     baseline: str | Path | None = None,
     folder: str | Path | None = None,
+    workers: int | Workers | None = None,
+    part: str | None = None,
+    shard_size: int | None = None,
+    keep_certificates: Kept = "all",
     budget: EffortName | None = None,
 ) -> Audit | AuditsByRadius:
     """Measure the chain of a classifier on a data set, per example, with evidence.
@@ -119,6 +129,17 @@ def audit(
         points where its attack came nearest on what it did not break, are tried first, one forward pass each.
     folder
         Where evidence, ledger, witnesses, chain and figure are written; of several balls one folder each in it.
+    workers
+        Processes that share the shards, each with one CPU thread; None: this process does them all. A script that
+        uses workers makes its calls below ``if __name__ == "__main__":``. Not with several balls.
+    part
+        ``"K/N"``: audit every N-th shard only, from the K-th on, into the folder; ``"slurm"`` and ``"torchrun"`` read
+        K and N from the environment. `epsball.merge` joins the parts.
+    shard_size
+        Examples that are audited and written as one piece; by default 1,000. Part of what the run is.
+    keep_certificates
+        ``"all"``: each certificate that can be replayed is a file of the folder; ``"none"``: no file is written, and
+        none counts as replayable.
     budget
         The old name of `effort`, until 0.3.
 
@@ -132,6 +153,8 @@ def audit(
         If data, ball, options or model break a rule, or the baseline is of other data or another ball.
     SoundnessError
         If an example is both broken and certified.
+    WorkersError
+        If shards were given up because every worker died at them; the others are done.
     KeyboardInterrupt
         If it is interrupted; its `partial` is the `Audit` of what is known until then, None where nothing is.
 
@@ -146,36 +169,80 @@ def audit(
     >>> audit.evidence["verdict"].to_pylist()
     ['certified', 'broken', 'misclassified']
     """
-    chosen = effort_of(effort, budget)
-    proved_by = own_bound(certificates) or _registered(str(certificates))
-    method = chosen.attack if attack is None else resolve(attack)
-    Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
-    if branching != 0:
-        check_count("branching", branching, unit="passes per example", optional=True)
-    if branching and proved_by != AUTO:
-        raise InputError(f"branching is {branching} and certificates '{proved_by}'; branch and bound follows 'auto'.")
+    check_count("shard_size", shard_size, unit="examples", optional=True)
+    sharing, mine = as_workers(workers), None if part is None else Part.parse(part)
+    if mine is not None and folder is None:
+        raise InputError(f"part is {part}, but there is no folder; the parts of an audit are joined by their folders.")
+    options: dict[str, Any] = {"effort": effort_of(effort, budget), "attack": attack, "precision": precision}
+    options |= {"batch_size": batch_size, "seed": seed, "certificates": certificates, "semantics": semantics}
+    options |= {"limit": limit, "diagnosis": diagnosis, "branching": branching, "baseline": baseline}
+    options |= {"shard_size": shard_size or SHARD}
+    options |= {"keep": lookup({"all": True, "none": False}, keep_certificates, "keep_certificates:")}
+    request = _request(**options)
     balls = (ball,) if isinstance(ball, Ball) else distinct(ball)
     for one in balls:
         check_subject(classifier, one)
+    if not isinstance(ball, Ball) and (sharing is not None or mine is not None):
+        raise InputError("several balls are given, with workers or a part; call once per ball.")
     with carrying(lambda: None):
         dataset = datasets.load(data)
         before = classifier.passes.forward
         subject = Subject.of(classifier, dataset, balls[0], seed)
         guards = classifier.passes.forward - before
-    request = Request(
-        proving=CertificateLink(method=proved_by, semantics=semantics, budget=chosen.certificate_passes),
+    where = None if folder is None else Path(folder)
+    if not isinstance(ball, Ball):
+        return audit_balls(request, subject, balls, where, guards)
+    plan = request.plan(subject, where, guards)
+    if sharing is None:
+        return run(plan, part=mine)
+    given = data if isinstance(data, str) else dataset
+    shared = Shared(planned=_planned, subject=(classifier, given, ball), options=options, workers=sharing)
+    return run(plan, shared=shared, part=mine)
+
+
+def _planned(
+    classifier: Classifier, data: object, ball: Ball, *, folder: RunFolder | None, seed: int, **options: Any
+) -> Plan:
+    """Return the plan that a worker makes for itself, with the guards it spent left out."""
+    subject = Subject.of(classifier, datasets.load(data), ball, seed)
+    return _request(seed=seed, **options).plan(subject, folder, 0)
+
+
+def _request(
+    *,
+    effort: Effort,
+    attack: str | Attack | None,
+    precision: Precision,
+    batch_size: int | None,
+    seed: int,
+    certificates: MethodName | NoCertificates | str | Method | Callable[..., LowerBounds],
+    semantics: Semantics,
+    limit: bool,
+    diagnosis: bool | None,
+    branching: int | None,
+    baseline: str | Path | None,
+    shard_size: int,
+    keep: bool,
+) -> Request:
+    """Return what these arguments ask for, all of them checked."""
+    proved_by = own_bound(certificates) or _registered(str(certificates))
+    method = effort.attack if attack is None else resolve(attack)
+    Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
+    if branching != 0:
+        check_count("branching", branching, unit="passes per example", optional=True)
+    if branching and proved_by != AUTO:
+        raise InputError(f"branching is {branching} and certificates '{proved_by}'; branch and bound follows 'auto'.")
+    return Request(
+        proving=CertificateLink(method=proved_by, semantics=semantics, budget=effort.certificate_passes),
         attacking=AttackLink(method=method, precision=precision, batch_size=batch_size),
         limit=limit,
         diagnosis=diagnosis,
         branching=branching,
-        effort=chosen,
-        shard=SHARD,
+        effort=effort,
+        shard=shard_size,
         baseline=None if baseline is None else Path(baseline),
+        keep=keep,
     )
-    where = None if folder is None else Path(folder)
-    if isinstance(ball, Ball):
-        return run(request.plan(subject, where, guards))
-    return audit_balls(request, subject, balls, where, guards)
 
 
 def _registered(certificates: str) -> str:

@@ -172,7 +172,7 @@ def describe(subject: Subject, options: dict[str, Any], shard: int) -> dict[str,
         },
         "probe": probe(subject),
         "schema": SCHEMA,
-        "about": {"data": dataset.name, "torch": str(torch.__version__)},
+        "about": {"data": dataset.name, "examples": len(dataset), "torch": str(torch.__version__)},
     }
 
 

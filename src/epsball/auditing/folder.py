@@ -2,19 +2,21 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.fingerprint import same_probe
 from epsball.auditing.link import Columns
+from epsball.auditing.manifest import hash_of
 from epsball.auditing.points import NearestPoints
 from epsball.errors import InputError
-from epsball.files import write_atomically, write_json
+from epsball.files import exclusive, write_atomically, write_json
 from epsball.results import arrow_bytes
 
 if TYPE_CHECKING:
@@ -43,14 +45,40 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, description: dict[str, Any]) -> None:
-        self.path = Path(path)
+        self.path, self.description = Path(path), description
         record = self.path / "run.json"
         if record.exists():
             _require_same(record, json.loads(json.dumps(description)))
-        elif self.path.is_dir() and any(not file.name.startswith(".") for file in self.path.iterdir()):
+        elif self._holds_something_else():
             raise InputError(f"{self.path} is not empty and does not hold a run; choose another folder.")
         else:
             write_json(record, description)
+
+    def _holds_something_else(self) -> bool:
+        """Return whether files lie in the folder and no run; another part of the same run may have begun just now."""
+        there = self.path.is_dir() and any(not file.name.startswith(".") for file in self.path.iterdir())
+        return there and not (self.path / "run.json").exists()
+
+    @contextmanager
+    def locked(self, name: str = "") -> Iterator[None]:
+        """Keep other processes of this machine from auditing into the folder inside the block; a kill ends it.
+
+        Raises
+        ------
+        InputError
+            If another process audits into it, or it cannot be written.
+        """
+        path = self.path / f".lock{name}"
+        try:
+            opened = path.open("a")
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror}. Choose a folder that is writable.") from error
+        with opened as file:
+            if not exclusive(file):
+                raise InputError(
+                    f"another process is auditing into {self.path}. Wait for it, or choose another folder."
+                )
+            yield
 
     def _file(self, kind: str, shard: int, suffix: str) -> Path:
         return self.path / f"{kind}-{shard:05d}.{suffix}"
@@ -71,21 +99,31 @@ class RunFolder:
         """Return a finished shard, or None if it is not done; its witnesses are read on demand."""
         if not self.done(shard):
             return None
+        self._check_hashes(shard, "ledger", "evidence")
         try:
             table = read_arrow(self._file("evidence", shard, "arrow"))
             ledger = read_arrow(self._file("ledger", shard, "arrow"))
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
-        evidence = ShardEvidence(
+        self._check_witnesses(shard)
+        return ShardEvidence(
             table=table,
             ledger=ledger,
             witnesses=lambda: self._witnesses(shard),
             points=lambda: nearest_points(self.path, shard),
         )
-        evidence.witnesses()
-        return evidence
+
+    def _check_witnesses(self, shard: int) -> None:
+        """Refuse witnesses that were cut off; their content is read, and compared, on demand and when the run ends."""
+        try:
+            with safe_open(self._file("witnesses", shard, "safetensors"), framework="pt") as file:
+                if set(file.keys()) != {"index", "x", "x_adv"}:
+                    raise ValueError(f"it holds {', '.join(file.keys()) or 'nothing'}")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise self._unreadable(shard, error) from error
 
     def _witnesses(self, shard: int) -> Witnesses:
+        self._check_hashes(shard, "witnesses")
         try:
             return witnesses_in(self.path, shard)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -96,9 +134,48 @@ class RunFolder:
             f"shard {shard} in {self.path} cannot be read ({error}); delete its evidence file to run it again."
         )
 
+    def _shard_files(self, shard: int) -> list[Path]:
+        kinds = {"witnesses": "safetensors", "points": "safetensors", "ledger": "arrow", "evidence": "arrow"}
+        return [self._file(kind, shard, suffix) for kind, suffix in kinds.items()]
+
+    def _hashes(self, shard: int) -> Path:
+        """Return the file that holds the hashes of a shard's files; it lives in this folder alone."""
+        return self.path / f".hashes-{shard:05d}.json"
+
+    def check(self, shards: Iterable[int]) -> None:
+        """Refuse shards whose files are not those that were written; the manifest would vouch for what is there.
+
+        Raises
+        ------
+        InputError
+            If one was changed, naming it.
+        """
+        for shard in shards:
+            self._check_hashes(shard, "witnesses", "points", "ledger", "evidence")
+
+    def _check_hashes(self, shard: int, *kinds: str) -> None:
+        """Refuse files that are not those that were written; without a file of hashes nothing is compared."""
+        try:
+            written = json.loads(self._hashes(shard).read_text())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise self._unreadable(shard, error) from error
+        for file in (file for file in self._shard_files(shard) if file.name.startswith(kinds)):
+            if file.name not in written and not file.exists():
+                continue
+            try:
+                same = hash_of(file) == written.get(file.name)
+            except OSError as error:
+                raise self._unreadable(shard, error) from error
+            if not same:
+                raise self._unreadable(shard, ValueError(f"{file.name} is not what was written"))
+
     def store(self, shard: int, evidence: ShardEvidence) -> ShardEvidence:
         """Write a shard, its evidence last; return it with its witnesses on disk."""
         witnesses = evidence.witnesses()
+        # A kill from here on leaves a shard without hashes, not one with old ones.
+        self._hashes(shard).unlink(missing_ok=True)
         points = {"index": witnesses.index, "x": witnesses.x, "x_adv": witnesses.x_adv}
         content = safetensors.save({name: tensor.cpu().contiguous() for name, tensor in points.items()})
         write_atomically(self._file("witnesses", shard, "safetensors"), content)
@@ -109,6 +186,9 @@ class RunFolder:
             write_atomically(self._file("points", shard, "safetensors"), content)
         write_atomically(self._file("ledger", shard, "arrow"), arrow_bytes(evidence.ledger))
         write_atomically(self._file("evidence", shard, "arrow"), arrow_bytes(evidence.table))
+        write_json(
+            self._hashes(shard), {file.name: hash_of(file) for file in self._shard_files(shard) if file.exists()}
+        )
         return ShardEvidence(
             table=evidence.table,
             ledger=evidence.ledger,

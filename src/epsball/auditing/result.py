@@ -44,6 +44,8 @@ class Audit(Result):
         count as standing, those without a bound as uncertified.
     manifest
         The hash of the folder's manifest, which stands for every file of the run.
+    part
+        Which part of the run it is about, ``K/N``, where the others are audited elsewhere; None: all of it.
 
     Examples
     --------
@@ -68,6 +70,7 @@ class Audit(Result):
     ball: Ball | None = None
     interrupted: bool = False
     manifest: str | None = None
+    part: str | None = None
 
     @property
     def witnesses(self) -> Witnesses:
@@ -94,6 +97,10 @@ class Audit(Result):
                 f"\ninterrupted: this is about the first {self.chain.total} examples; those not searched count as "
                 "standing, those not bounded as uncertified"
             )
+        if self.part is not None:
+            lines.append(
+                f"\npart {self.part}: this is about its {self.chain.total} examples; epsball merge joins the parts"
+            )
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
@@ -104,6 +111,7 @@ class Audit(Result):
         }
         if self.classifier.overruled:
             document["overruled"] = list(self.classifier.overruled)
+        document |= {} if self.part is None else {"part": self.part}
         return document | ({"interrupted": True} if self.interrupted else {})
 
     def to_arrow(self) -> "pyarrow.Table":

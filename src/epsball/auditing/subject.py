@@ -57,14 +57,23 @@ class Subject:
             self._verifiers[semantics] = Verifier.of(self.classifier, tuple(self.dataset.shape), arithmetic)
         return self._verifiers[semantics]
 
-    def shard(self, rows: slice, folder: Path | None = None, parts: Parts | None = None) -> "Shard":
+    def shard(
+        self, rows: slice, folder: Path | None = None, parts: Parts | None = None, *, keep: bool = True
+    ) -> "Shard":
         """Return a run of the examples, its inputs checked."""
         x, y = self.dataset[rows]
         x = as_pixels(x)
         check_inputs(x, self.classifier.low, self.classifier.high, first=rows.start)
         positions, numbers = self.dataset.positions[rows], torch.arange(rows.start, rows.stop)
         return Shard(
-            subject=self, x=x, y=y, positions=positions, rows=numbers, parts=parts or Parts(None), folder=folder
+            subject=self,
+            x=x,
+            y=y,
+            positions=positions,
+            rows=numbers,
+            parts=parts or Parts(None),
+            folder=folder,
+            keep=keep,
         )
 
 
@@ -86,6 +95,8 @@ class Shard:
         What its finished batches found.
     folder
         The run's folder, if it has one.
+    keep
+        Whether certificates are kept as files there; those that are not cannot be replayed.
     """
 
     subject: Subject
@@ -95,3 +106,4 @@ class Shard:
     rows: Int64[Tensor, " n"]
     parts: Parts
     folder: Path | None = None
+    keep: bool = True

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from epsball.certificates.registry import AUTO, METHODS, Method, MethodName, met
 from epsball.certificates.replay.export import export_certificate
 from epsball.certificates.replay.files import LARGEST_FILE, ModelFile, write_model
 from epsball.certificates.result import Certificates
+from epsball.certificates.sharing import shared_batches
 from epsball.certificates.verifier import Verifier
 from epsball.checks import check_count, check_positive
 from epsball.classifier import Classifier
@@ -29,6 +30,8 @@ from epsball.classifier.margins import margins
 from epsball.errors import InputError, SoundnessError, UnsupportedOperation
 from epsball.interruption import carrying
 from epsball.models.own_code import own_files
+from epsball.workers import Workers, as_workers
+from epsball.workers.threads import threads
 
 BATCH = 32
 """Examples bounded together."""
@@ -46,6 +49,7 @@ def certify(
     cpu_seconds: float | None = None,
     max_memory: int | None = None,
     folder: str | Path | None = None,
+    workers: int | Workers | None = None,
 ) -> Certificates:
     """Prove, for each example, that the classifier gives every point of its ball the class it gives the example.
 
@@ -78,6 +82,8 @@ def certify(
         Bytes that the rows of backward bounds may take at a time; None means no limit.
     folder
         Where certificates are written: one file per example, which `epsball replay` checks.
+    workers
+        Processes that share the batches of examples; None: this process bounds them all.
 
     Returns
     -------
@@ -107,26 +113,86 @@ def certify(
     >>> found.certified
     tensor([ True, False])
     """
-    arithmetic = arithmetic_of(semantics)
+    arithmetic_of(semantics)
     # Whole floats, as 5e3, count as the numbers they are.
     budget, max_memory = (int(v) if isinstance(v, float) and v.is_integer() else v for v in (budget, max_memory))
     check_count("budget", budget, unit="passes per example", optional=True)
     check_count("max_memory", max_memory, unit="bytes", optional=True)
     if cpu_seconds is not None:
         check_positive("cpu_seconds", cpu_seconds)
+    options = {"method": method, "semantics": semantics, "budget": budget, "cpu_seconds": cpu_seconds}
+    prepared = partial(_prepared, **options, max_memory=max_memory)
+    where, sharing = None if folder is None else Path(folder), as_workers(workers)
+    if sharing is None:
+        return prepared(classifier, x, y, ball).run(_compute, where)
+    with threads(sharing.threads):
+        certification = prepared(classifier, x, y, ball)
+        subject = classifier, (x.cpu(), y.cpu()), ball
+        with shared_batches(prepared, subject, certification.batches, where, sharing) as keep:
+            return certification.run(keep, where)
+
+
+def _prepared(
+    classifier: Classifier,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    *,
+    method: MethodName | str | Method | Callable[..., LowerBounds],
+    semantics: Semantics,
+    budget: int | None,
+    cpu_seconds: float | None,
+    max_memory: int | None,
+) -> "Prepared":
+    """Return the certification that these arguments ask for, all of them checked."""
     with carrying(lambda: None):
         x = classifier.pixels(x)
         classes = classifier.check(x, y)
         if classes < 2:
             raise InputError("the model has one logit; a margin needs two.")
-        verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
+        verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic_of(semantics))
     own = own_bound(method)
     budgeted = budget is not None or cpu_seconds is not None
     methods = methods_of(str(method), verifier.bounded, ball.norm, budgeted=budgeted) if own is None else (own,)
     limits = {"budget": budget, "cpu_seconds": cpu_seconds, "max_memory": max_memory}
-    run = Certification(verifier=verifier, ball=ball, methods=methods, **limits)
-    found = run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
-    return replace(found, overruled=classifier.overruled)
+    certification = Certification(verifier=verifier, ball=ball, methods=methods, **limits)
+    return Prepared(certification=certification, classifier=classifier, x=x, y=y)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A certification of some examples, to be run as a whole or for some batches.
+
+    Parameters
+    ----------
+    certification
+        Its arguments, checked.
+    classifier, x, y
+        The model and the examples.
+    """
+
+    certification: "Certification"
+    classifier: Classifier
+    x: Tensor
+    y: Tensor
+
+    @cached_property
+    def _predictions(self) -> "Predictions":
+        return predictions_of(self.classifier, self.x)
+
+    @property
+    def batches(self) -> list[Tensor]:
+        """The rows of each batch."""
+        with carrying(lambda: None):
+            return list(self.certification.batches(self._predictions[0]))
+
+    def run(self, keep: "Keep", folder: Path | None) -> Certificates:
+        """Return the certificates of the batches that `keep` does not leave out."""
+        with carrying(lambda: None):
+            predictions = self._predictions
+        run = self.certification.certificates
+        found = run(self.classifier, self.x, self.y, folder=folder, keep=keep, predictions=predictions)
+        return replace(found, overruled=self.classifier.overruled)
 
 
 Keep = Callable[[Tensor, Callable[[], CascadeResult]], CascadeResult | None]
@@ -172,6 +238,12 @@ class Certification:
         """The methods by name, in their order."""
         return dict((m.name, m.method) if isinstance(m, OwnBound) else (m, METHODS[m]) for m in self.methods)
 
+    def batches(self, predicted: Tensor) -> Iterator[Tensor]:
+        """Yield the rows of each batch; only examples with a prediction are bounded."""
+        # A search takes long: each example is kept as soon as it is done.
+        size = 1 if all(method.searches for method in self._entered.values()) else BATCH
+        return _batches(torch.nonzero(predicted >= 0)[:, 0], size)
+
     @property
     def _own(self) -> tuple[OwnBound, ...]:
         return tuple(method for method in self.methods if isinstance(method, OwnBound))
@@ -206,9 +278,7 @@ class Certification:
             return self._result(found, predicted, y.cpu(), files, interrupted=interrupted)
 
         with carrying(lambda: result(interrupted=True)):
-            # A search takes long: each example is kept as soon as it is done.
-            size = 1 if all(method.searches for method in self._entered.values()) else BATCH
-            for rows in _batches(torch.nonzero(predicted >= 0)[:, 0], size):
+            for rows in self.batches(predicted):
                 names = {} if folder is None or model is None else _names(folder, rows, numbers)
                 compute = partial(self._batch, x[rows], predicted[rows], names, model)
                 batch = keep(rows, partial(_reported, compute, int(rows[0]), int(rows[-1]) + 1, n))

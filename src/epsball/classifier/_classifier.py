@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -140,6 +140,10 @@ class Classifier:
         self.passes = Passes()
         self._state: DeployedState | None = None
         self._moving_parameters: frozenset[str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process gets: nothing of a use that is under way in this one."""
+        return {**self.__dict__, "_state": None}
 
     @property
     def device(self) -> torch.device:

@@ -32,6 +32,8 @@ from epsball.cli.gate import gate
 from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
+from epsball.cli.merge import merge
+from epsball.cli.plan import plan
 from epsball.cli.progress import Loudness, showing
 from epsball.cli.project import from_project, used
 from epsball.cli.replay import replay
@@ -79,6 +81,8 @@ for verb in (
     smooth,
     compare,
     verify_run,
+    plan,
+    merge,
     export,
     gate,
     verify,

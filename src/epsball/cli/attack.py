@@ -20,6 +20,7 @@ from epsball.cli.common import (
     load_subject,
     output,
 )
+from epsball.cli.sharing import Sharing
 from epsball.cli.sources import Sources
 from epsball.errors import InputError
 from epsball.files import write_atomically
@@ -55,7 +56,7 @@ class Search:
     stochastic: Stochastic = False
 
 
-_SEARCH, _SOURCES, _COMMON = Search(), Sources(), Common()
+_SEARCH, _SOURCES, _COMMON, _SHARING = Search(), Sources(), Common(), Sharing()
 
 
 def attack(
@@ -67,6 +68,7 @@ def attack(
     search: Search = _SEARCH,
     out: Path | None = None,
     sources: Sources = _SOURCES,
+    sharing: Sharing = _SHARING,
     common: Common = _COMMON,
 ) -> Output:
     """Search each example's ball for a misclassified point, and verify what is found.
@@ -97,6 +99,7 @@ def attack(
             precision=search.precision,
             budget=search.budget,
             batch_size=search.batch_size,
+            workers=sharing.workers_for(model, data, ball, common, stochastic=search.stochastic),
         ),
         "an attack does not go on from there; an audit does: "
         + shlex.join(["epsball", "audit", model, data, "--ball", ball, "--attack", search.method, "--out", "FOLDER"]),

@@ -1,5 +1,6 @@
 """``epsball audit``."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,8 +24,9 @@ from epsball.cli.common import (
     output,
     same_command,
 )
+from epsball.cli.sharing import Sharing, on_its_device
 from epsball.files import write_atomically
-from epsball.names import EffortName, MethodName, NoCertificates, Semantics
+from epsball.names import EffortName, Kept, MethodName, NoCertificates, Semantics
 
 if TYPE_CHECKING:
     from epsball.models import LoadedModel
@@ -51,6 +53,8 @@ class Options:
         What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
         Measure the optimal adversarial risk of the examples, too.
+    keep_certificates
+        all: each certificate that can be replayed is a file in the folder; none: no files, and none is replayable.
     branching
         Passes per example for branch and bound on what is neither certified nor broken; 0 for none. By default those
         of the effort: none, 100,000 or 1,000,000.
@@ -67,12 +71,13 @@ class Options:
     stochastic: Stochastic = False
     certificates: Annotated[MethodName | NoCertificates | str, bound_or("none")] = "auto"
     semantics: Semantics = "float32"
+    keep_certificates: Kept = "all"
     limit: bool = True
     branching: int | None = None
     diagnosis: bool | None = None
 
 
-_OPTIONS, _COMMON = Options(), Common()
+_OPTIONS, _COMMON, _SHARING = Options(), Common(), Sharing()
 
 
 def audit(
@@ -86,6 +91,9 @@ def audit(
     reference: str | None = None,
     baseline: Path | None = None,
     out: Path | None = None,
+    sharing: Sharing = _SHARING,
+    shard: str | None = None,
+    shard_size: int | None = None,
     common: Common = _COMMON,
 ) -> Output:
     """Measure the chain of a classifier on a data set: natural accuracy, accuracy under attack, risks.
@@ -102,9 +110,16 @@ def audit(
         Folder of a run of another model on the same data: its witnesses are tried first, one forward pass each.
     out
         Folder of the run, or of the runs.
+    shard
+        K/N: audit every N-th shard only, from the K-th on; slurm or torchrun: K and N as they tell this process.
+        epsball merge joins the folders.
+    shard_size
+        Examples that are audited and written as one piece, and that one worker does at a time; by default 1000.
     """
     from epsball import auditing
 
+    if shard == "torchrun":
+        common = on_its_device(common, int(os.environ.get("LOCAL_RANK", "0")) + 1)
     balls = balls_of(ball, radii)
     subject = load_subject(model, data, str(balls[0]), common, stochastic=options.stochastic)
     other = None if reference is None else load_model(reference, subject.dataset, common)
@@ -122,11 +137,15 @@ def audit(
             seed=common.seed,
             certificates=options.certificates,
             semantics=options.semantics,
+            keep_certificates=options.keep_certificates,
             limit=options.limit,
             diagnosis=options.diagnosis,
             branching=options.branching,
             baseline=baseline,
             folder=out,
+            workers=sharing.workers_for(model, data, str(balls[0]), common, stochastic=options.stochastic),
+            part=shard,
+            shard_size=shard_size,
         ),
         f"without --out nothing is kept; with it a run goes on: {same_command('--out', 'FOLDER')}"
         if out is None

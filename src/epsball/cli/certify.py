@@ -15,10 +15,11 @@ from epsball.cli.common import (
     load_subject,
     output,
 )
+from epsball.cli.sharing import Sharing
 from epsball.files import write_atomically, write_json
 from epsball.names import MethodName, Semantics
 
-_COMMON = Common()
+_COMMON, _SHARING = Common(), Sharing()
 
 
 def certify(
@@ -33,6 +34,7 @@ def certify(
     cpu_seconds: float | None = None,
     max_memory: int | None = None,
     out: Folder = None,
+    sharing: Sharing = _SHARING,
     common: Common = _COMMON,
 ) -> Output:
     """Prove, example by example, that no point of the ball is given another class.
@@ -73,6 +75,7 @@ def certify(
             cpu_seconds=cpu_seconds,
             max_memory=max_memory,
             folder=out,
+            workers=sharing.workers_for(model, data, ball, common),
         ),
         "certify does not go on from there; an audit does: "
         + shlex.join(["epsball", "audit", model, data, "--ball", ball, "--certificates", method, "--out", "FOLDER"]),

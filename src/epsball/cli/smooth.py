@@ -1,6 +1,7 @@
 """``epsball smooth``."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,10 +18,11 @@ from epsball.cli.common import (
     output,
 )
 from epsball.cli.radii import Radii, parse_radii
+from epsball.cli.sharing import Sharing, on_its_device
 from epsball.files import write_atomically, write_json
 from epsball.names import NoiseName, NormName, ShareBound
 
-_COMMON = Common()
+_COMMON, _SHARING = Common(), Sharing()
 _Sigma = Annotated[float, Parameter(help="Standard deviation of the noise, in pixels of [0, 1].")]
 
 
@@ -41,6 +43,7 @@ def smooth(
     denoiser: str | None = None,
     batch_size: int | None = None,
     out: Folder = None,
+    sharing: Sharing = _SHARING,
     common: Common = _COMMON,
 ) -> Output:
     """Certify the smoothed classifier: the class that the model gives most often under noise.
@@ -74,10 +77,8 @@ def smooth(
     from epsball.results import arrow_bytes
     from epsball.smoothing import smooth as run
 
-    wanted = parse_radii(radii)
-    dataset = load_data(data, model, common)
-    classifier = load_model(model, dataset, common).classifier()
-    cleaner = None if denoiser is None else load_model_for(denoiser, dataset.shape, None, common).classifier().network
+    wanted, source = parse_radii(radii), _Source(model, data, denoiser, common)
+    classifier, dataset, cleaner = source(1)
     votes = None if out is None else out / "votes"
     how = "the same command goes on from there" if out else "with --out, the same command would go on from there"
     result, code = finished_or_partial(
@@ -97,6 +98,7 @@ def smooth(
             seed=common.seed,
             batch_size=batch_size,
             folder=votes,
+            workers=sharing.with_source(source),
         ),
         how,
     )
@@ -107,3 +109,23 @@ def smooth(
         write_atomically(out / "smooth.png", png(result.plot()))
         notes["written"] = str(out)
     return output(result, common, heading=f"randomised smoothing of {model} on {data}", notes=notes, code=code)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a smoothing is about, by its texts: a worker loads it anew."""
+
+    model: str
+    data: str
+    denoiser: str | None
+    common: Common
+
+    def __call__(self, number: int) -> tuple[Any, Any, Any]:
+        """Return base classifier, data and denoiser; of several GPUs, workers take one each in turn."""
+        common = on_its_device(self.common, number)
+        dataset = load_data(self.data, self.model, common)
+        classifier = load_model(self.model, dataset, common).classifier()
+        if self.denoiser is None:
+            return classifier, dataset, None
+        cleaner = load_model_for(self.denoiser, dataset.shape, None, common).classifier()
+        return classifier, dataset, cleaner.network

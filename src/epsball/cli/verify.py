@@ -2,17 +2,21 @@
 
 import json as documents
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from epsball.checks import check_seed
 from epsball.cli.common import Output, finished_or_partial, same_command, say
 from epsball.cli.progress import Loudness
+from epsball.cli.sharing import Sharing
 from epsball.errors import InputError
 from epsball.names import Semantics
 
-_LOUDNESS = Loudness()
+if TYPE_CHECKING:
+    from epsball.workers import Workers
+
+_LOUDNESS, _SHARING = Loudness(), Sharing()
 
 
 def _check_seed(_: object, seed: int) -> None:
@@ -35,6 +39,7 @@ def verify(
     batch: Path | None = None,
     out: Path | None = None,
     max_memory: int | None = None,
+    sharing: Sharing = _SHARING,
     certificates: Path | None = None,
     seed: _Seed = 0,
     json: _Json = False,
@@ -69,7 +74,9 @@ def verify(
     if batch is not None:
         if files or network or serialise_assignments is not None or certificates is not None or out is None:
             raise InputError("--batch takes --out RESULTS.csv, and neither files, --network nor --certificates.")
-        return _run_batch(batch, out, timeout, semantics, seed, max_memory, json)
+        return _run_batch(batch, out, timeout, semantics, seed, max_memory, sharing.with_source(None), json)
+    if sharing.workers is not None or sharing.ray is not None:
+        raise InputError("--workers shares the instances of a list; give it with --batch LIST.csv.")
     if out is not None:
         raise InputError("--out is the file of results of --batch LIST.csv; one answer goes to standard output.")
     net, path, name = _named(files, network)
@@ -115,13 +122,14 @@ def _run_batch(
     semantics: Semantics | None,
     seed: int,
     max_memory: int | None,
+    workers: "Workers | None",
     json: bool,
 ) -> Output:
     from epsball import verification
 
     result, code = finished_or_partial(
         lambda: verification.verify_batch(
-            batch, out, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory
+            batch, out, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory, workers=workers
         ),
         f"it goes on from there with the same command: {same_command()}",
     )

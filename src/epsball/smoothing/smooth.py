@@ -1,8 +1,9 @@
 """`smooth`: certificates of the smoothed classifier."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +25,9 @@ from epsball.smoothing.plan import Plan
 from epsball.smoothing.result import Smoothed
 from epsball.smoothing.rows import Rows
 from epsball.smoothing.share import BOUNDS
+from epsball.smoothing.sharing import shared_groups
 from epsball.smoothing.voting import PAGE, Ballot
+from epsball.workers import Workers, as_workers
 
 GROUP = 16
 """Examples sampled together; what an interruption costs at most."""
@@ -53,6 +56,7 @@ def smooth(
     seed: int = 0,
     batch_size: int | None = None,
     folder: str | Path | None = None,
+    workers: int | Workers | None = None,
 ) -> Smoothed:
     """Certify the smoothed classifier: the class that the base classifier gives most often under noise.
 
@@ -91,6 +95,8 @@ def smooth(
         Samples that pass through the model together.
     folder
         Where groups of examples are kept; the same call goes on from there.
+    workers
+        Processes that share the examples; None: this process samples them all.
 
     Returns
     -------
@@ -162,9 +168,17 @@ def smooth(
             interrupted=interrupted,
         )
 
-    with carrying(lambda: result(interrupted=True) if len(rows) else None), base.in_use(), torch.no_grad():
-        for found in _groups(base, dataset, plan, seed=seed, batch_size=batch_size, kept=kept):
-            rows = rows.joined(found)
+    sampler = partial(_sampler, plan=plan, seed=seed, batch_size=batch_size)
+    sharing = as_workers(workers)
+    with carrying(lambda: result(interrupted=True) if len(rows) else None):
+        if sharing is None:
+            for found in _groups(len(dataset), kept, sampler(classifier, dataset, denoiser)):
+                rows = rows.joined(found)
+        else:
+            starts = [s for s in range(0, len(dataset), GROUP) if kept is None or kept.load(s) is None]
+            with shared_groups(sampler, (classifier, dataset, denoiser), starts, GROUP, sharing) as sample:
+                for found in _groups(len(dataset), kept, sample):
+                    rows = rows.joined(found)
     return result(interrupted=False)
 
 
@@ -200,22 +214,39 @@ def _assumption(noise: Noise, base: Classifier, denoiser: nn.Module | None) -> s
     return f"ideal {noise.name.capitalize()} noise, {dtype} base classifier{' behind its denoiser' if denoiser else ''}"
 
 
-def _groups(
-    base: Classifier, dataset: Dataset, plan: Plan, *, seed: int, batch_size: int | None, kept: SmoothingFolder | None
-) -> Iterator[Rows]:
+def _groups(total: int, kept: SmoothingFolder | None, sample: Callable[[int], Rows]) -> Iterator[Rows]:
     """Yield what the votes say, group by group; what was kept is not sampled again."""
-    size = batch_size or min(max(_FLOATS // plan.entries, _LEAST_BATCH), _MOST_BATCH)
-    for start in range(0, len(dataset), GROUP):
+    for start in range(0, total, GROUP):
         found = None if kept is None else kept.load(start)
         if found is None:
-            progress.report("examples smoothed", start, len(dataset))
-            group = slice(start, start + GROUP)
-            x, y = dataset[group]
-            found = plan.rows(_ballot(base, x, y, plan.noise, seed, size), y, dataset.positions[group])
+            progress.report("examples smoothed", start, total)
+            found = sample(start)
             if kept is not None:
                 kept.store(start, found)
         yield found
-    progress.report("examples smoothed", len(dataset), len(dataset))
+    progress.report("examples smoothed", total, total)
+
+
+def _sampler(
+    classifier: Classifier,
+    dataset: Dataset,
+    denoiser: nn.Module | None,
+    *,
+    plan: Plan,
+    seed: int,
+    batch_size: int | None,
+) -> Callable[[int], Rows]:
+    """Return what samples the group of examples that starts at a position."""
+    base = _behind(denoiser, classifier)
+    size = batch_size or min(max(_FLOATS // plan.entries, _LEAST_BATCH), _MOST_BATCH)
+
+    def sample(start: int) -> Rows:
+        group = slice(start, start + GROUP)
+        x, y = dataset[group]
+        with base.in_use(), torch.no_grad():
+            return plan.rows(_ballot(base, x, y, plan.noise, seed, size), y, dataset.positions[group])
+
+    return sample
 
 
 def _ballot(base: Classifier, x: Tensor, y: Tensor, noise: Noise, seed: int, size: int) -> Ballot:

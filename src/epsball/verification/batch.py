@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,13 @@ from epsball.files import write_atomically
 from epsball.interruption import carrying
 from epsball.names import Semantics
 from epsball.progress import report
+from epsball.verification.ahead import Ahead
 from epsball.verification.assignment import assignment_text
 from epsball.verification.verify import verify
 from epsball.verification.vnnlib import read_query
+from epsball.workers import Workers, as_workers
+from epsball.workers import run as run_tasks
+from epsball.workers.outcome import Attempt
 
 if TYPE_CHECKING:
     import pyarrow
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _RESULTS = {"timed-out": "timeout"}
 _COLUMNS = 6
+
+Options = tuple[Semantics | None, int, int | None]
+"""Semantics, seed and memory, as `verify` takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +113,7 @@ def verify_batch(
     semantics: Semantics | None = None,
     seed: int = 0,
     max_memory: int | None = None,
+    workers: int | Workers | None = None,
 ) -> BatchVerification:
     """Verify every instance of a list, and go on where an earlier call stopped.
 
@@ -124,6 +132,9 @@ def verify_batch(
         Seconds for each instance in place of the list's.
     semantics, seed, max_memory
         As in `verify`.
+    workers
+        Processes that share the instances; None: this process takes one after another. Lines stand in the list's
+        order; answers that come before their turn wait in ``OUT.ahead``.
 
     Raises
     ------
@@ -142,17 +153,71 @@ def verify_batch(
         seconds = [float(row[5]) for row in rows] + [None] * (len(listed) - len(rows))
         return BatchVerification(instances=listed, answers=tuple(answers), seconds=tuple(seconds), out=str(out))
 
+    options: Options = (semantics, seed, max_memory)
+    sharing = as_workers(workers)
+    work = _Work(folder=instances.parent, listed=listed, timeout=timeout, out=out, options=options)
     with carrying(found):
-        for number in range(len(rows), len(listed)):
-            report("instances verified", number, len(listed))
-            one = listed[number]
-            started = time.monotonic()
-            answer = _answer(instances.parent, one, timeout or one.timeout, out, number, (semantics, seed, max_memory))
-            row = [category, one.network, one.query, "0", answer, f"{time.monotonic() - started:.3f}"]
-            _append(out, row)
-            rows.append(row)
-        report("instances verified", len(listed), len(listed))
+        ahead = Ahead(out, len(rows))
+        for row in ahead.next():
+            rows.append(_line(out, category, listed[len(rows)], row))
+        waiting = [number for number in range(len(rows), len(listed)) if number not in ahead.known]
+        for number, answer, seconds in _answers(work, waiting, sharing, len(listed)):
+            ahead.put(number, answer, seconds)
+            for row in ahead.next():
+                rows.append(_line(out, category, listed[len(rows)], row))
+        ahead.remove()
     return found()
+
+
+def _line(out: Path, category: str, one: Instance, answered: tuple[str, str]) -> list[str]:
+    """Write the line of an answer; return it."""
+    row = [category, one.network, one.query, "0", *answered]
+    _append(out, row)
+    return row
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What answers the instances of a list, by their numbers."""
+
+    folder: Path
+    listed: tuple[Instance, ...]
+    timeout: int | float | None
+    out: Path
+    options: Options
+
+    def __call__(self, worker: int) -> Callable[[Attempt], tuple[str, float]]:
+        return lambda attempt: self.answer(attempt.task)
+
+    def answer(self, number: int) -> tuple[str, float]:
+        """Return the answer to an instance and its seconds."""
+        one, started = self.listed[number], time.monotonic()
+        limit = self.timeout or one.timeout
+        answer = _answer(self.folder, one, limit, self.out, number, self.options)
+        return answer, time.monotonic() - started
+
+
+def _answers(
+    work: _Work, waiting: Sequence[int], sharing: Workers | None, total: int
+) -> Iterator[tuple[int, str, float]]:
+    """Yield number, answer and seconds of the instances, as they are answered."""
+    if sharing is not None:
+        outcomes = run_tasks(
+            work,
+            waiting,
+            sharing,
+            what="instances verified",
+            named=lambda number: f"instance {number + 1}",
+            before=total - len(waiting),
+        )
+        for outcome in outcomes:
+            answer, seconds = ("error", 0.0) if outcome.lost else outcome.result
+            yield outcome.task, answer, seconds
+        return
+    for number in waiting:
+        report("instances verified", number, total)
+        yield number, *work.answer(number)
+    report("instances verified", total, total)
 
 
 def read_instances(path: Path) -> tuple[Instance, ...]:
@@ -184,9 +249,6 @@ def read_instances(path: Path) -> tuple[Instance, ...]:
     if not found:
         raise InputError(f"{path} lists no instances; a line is NETWORK,QUERY,SECONDS.")
     return tuple(found)
-
-
-Options = tuple[Semantics | None, int, int | None]
 
 
 def _answer(folder: Path, one: Instance, limit: float, out: Path, number: int, options: Options) -> str:

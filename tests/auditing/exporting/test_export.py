@@ -5,7 +5,7 @@ import fnmatch
 import io
 import json
 import shutil
-import sys
+from importlib import import_module
 
 import pyarrow as pa
 import pytest
@@ -28,7 +28,7 @@ def run(tmp_path_factory):
     classifier, x, y = case(24)
     folder = tmp_path_factory.mktemp("run") / "audit"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["epsball.auditing.audit"], "SHARD", 15)
+        patch.setattr(import_module("epsball.auditing.audit"), "SHARD", 15)
         ball = eb.Ball("linf", 0.02)
         audit = eb.audit(classifier, (x, y), ball, attack="pgd,steps=5", diagnosis=True, folder=folder)
     assert min(audit.chain.verdicts[name] for name in ("broken", "certified", "misclassified")) > 0

@@ -124,6 +124,8 @@ class CertificateLink(Link):
         bounds = dict.fromkeys((*EVERY, *self._registered(subject)))
         columns = _columns(full & ~taken, parts, bounds, self.semantics)
         _take(columns, evidence, taken, shard)
+        if not shard.keep:
+            columns["certificate.replayable"] = torch.zeros(len(shard.y), dtype=torch.bool)
         return Findings(columns=columns, ledger=Ledger.concatenate([guards, screened]))
 
     def _methods(self, subject: Subject) -> tuple[str | OwnBound, ...]:
@@ -158,7 +160,7 @@ class CertificateLink(Link):
             budget=self.budget,
             max_memory=self.max_memory,
         )
-        folder = None if shard.folder is None else shard.folder / "certificates"
+        folder = None if shard.folder is None or not shard.keep else shard.folder / "certificates"
         x, y, numbers = shard.x[rows], shard.y[rows], shard.positions[rows].tolist()
         predictions = shard.parts.kept(f"{name}: predictions", lambda: predictions_of(subject.classifier, x))
         if predictions is None:

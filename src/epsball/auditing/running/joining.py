@@ -26,18 +26,21 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-def joined(plan: Plan, shards: Sequence[ShardEvidence], *, interrupted: bool) -> Audit:
+def joined(plan: Plan, shards: Sequence[ShardEvidence], *, interrupted: bool, part: str | None = None) -> Audit:
     """Join the shards, ask each link about the whole run, and write what it adds up to.
 
-    Where the run was interrupted, links that need all examples are left out and nothing is written.
+    Where the run was interrupted, or these are one part of its shards, links that need all examples are left out and
+    nothing is written.
     """
     import pyarrow
+
+    whole = not interrupted and part is None
 
     evidence = pyarrow.concat_tables([shard.table for shard in shards]).replace_schema_metadata(None)
     ledgers = [shard.ledger for shard in shards]
     findings = []
     for link in plan.links:
-        if interrupted and link.run_schema:
+        if not whole and link.run_schema:
             continue
         found = link.on_run(plan.subject, evidence)
         findings.append(found)
@@ -52,7 +55,7 @@ def joined(plan: Plan, shards: Sequence[ShardEvidence], *, interrupted: bool) ->
     evidence = with_columns(evidence, notes_columns(shards), NOTES_SCHEMA)
     notes = [*attack_notes(shards), *(note for found in findings for note in found.notes)]
     notes = list(dict.fromkeys([*gradient_notes(evidence, ledger), *notes]))
-    undiagnosed = "interrupted" if interrupted and plan.undiagnosed is None else plan.undiagnosed
+    undiagnosed = plan.undiagnosed or (None if whole else "interrupted" if interrupted else "this is a part")
     result = Audit(
         chain=chain_of(evidence, findings, plan.uncertified, notes, undiagnosed),
         evidence=evidence,
@@ -63,8 +66,9 @@ def joined(plan: Plan, shards: Sequence[ShardEvidence], *, interrupted: bool) ->
         folder=None if plan.folder is None else plan.folder.path,
         ball=plan.subject.ball,
         interrupted=interrupted,
+        part=part,
     )
-    return result if plan.folder is None or interrupted else _written(plan.folder, result)
+    return _written(plan, plan.folder, result) if plan.folder is not None and whole else result
 
 
 def _with_witnesses(folder: RunFolder | None, shards: Sequence[ShardEvidence], found: Witnesses) -> list[ShardEvidence]:
@@ -89,8 +93,9 @@ def _write_link(folder: RunFolder | None, link: Link, evidence: "pyarrow.Table",
         Parts(folder.parts(link.name)).remove()
 
 
-def _written(folder: RunFolder, result: Audit) -> Audit:
+def _written(plan: Plan, folder: RunFolder, result: Audit) -> Audit:
     """Write the chain, the figure and, last, the manifest; return the audit with its hash."""
+    folder.check(plan.numbers)
     # Without the folder's own name: a run that is moved stays the same run, and has the same manifest.
     chain = {name: value for name, value in result.to_json().items() if name != "folder"}
     write_json(folder.path / "chain.json", chain)

@@ -24,6 +24,8 @@ class Plan:
         Where it is written, or None.
     shard
         Examples audited and written as one piece.
+    keep
+        Whether certificates are kept as files.
     uncertified, undiagnosed
         Why there are no certificates, and no diagnosis, where there are none.
     """
@@ -35,6 +37,17 @@ class Plan:
     shard: int
     uncertified: str | None
     undiagnosed: str | None
+    keep: bool = True
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the shards; which examples are in which depends on nothing but the data and their size."""
+        return range(-(-len(self.subject.dataset) // self.shard))
+
+    def rows(self, number: int) -> slice:
+        """Return the examples of a shard."""
+        start = number * self.shard
+        return slice(start, min(start + self.shard, len(self.subject.dataset)))
 
     def parts(self, number: int) -> Parts:
         """Return the parts of a shard."""

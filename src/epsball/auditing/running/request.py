@@ -46,6 +46,8 @@ class Request:
         Passes of branch and bound per example, None for those of the effort; and the effort.
     baseline
         The folder of the run whose witnesses are tried first; or None.
+    keep
+        Whether certificates are kept as files.
     """
 
     proving: CertificateLink
@@ -56,14 +58,15 @@ class Request:
     effort: Effort
     branching: int | None = None
     baseline: Path | None = None
+    keep: bool = True
 
-    def plan(self, subject: Subject, path: Path | None, guards: int, known: Sequence[Source] = ()) -> Plan:
+    def plan(self, subject: Subject, path: Path | RunFolder | None, guards: int, known: Sequence[Source] = ()) -> Plan:
         """Return the plan of an audit within one ball.
 
         Parameters
         ----------
         subject, path
-            What it is about, and where it is written.
+            What it is about, and where it is written; a folder that is open is taken as it is.
         guards
             Forward passes that the checks made before.
         known
@@ -80,8 +83,8 @@ class Request:
             self.attacking,
         ]
         if uncertified is None and self.proving.method == AUTO:
-            links += self._branching(subject, path)
-        where = None if path is None else self._folder(path, subject, links)
+            links += self._branching(subject, path.path if isinstance(path, RunFolder) else path)
+        where = path if path is None or isinstance(path, RunFolder) else self._folder(path, subject, links)
         undiagnosed = DiagnosisLink.left_out(self.diagnosis, method, where)
         if undiagnosed is None:
             links.append(DiagnosisLink(method=method, folder=where, batch_size=self.attacking.batch_size))
@@ -94,6 +97,7 @@ class Request:
             shard=self.shard,
             uncertified=uncertified,
             undiagnosed=undiagnosed,
+            keep=self.keep,
         )
 
     def _branching(self, subject: Subject, path: Path | None) -> list[Link]:
@@ -121,9 +125,10 @@ class Request:
 
     def _folder(self, path: Path, subject: Subject, links: Sequence[Link]) -> RunFolder:
         """Return the folder of a run; what its links do with a shard is part of the run's identity."""
-        return RunFolder(
-            path, describe(subject, {link.name: identity(link) for link in links if link.schema}, self.shard)
-        )
+        options = {link.name: identity(link) for link in links if link.schema}
+        # Only where there is something to say: a run that keeps certificates is what it was before one could choose.
+        options |= {} if self.keep else {"kept certificates": "none"}
+        return RunFolder(path, describe(subject, options, self.shard))
 
     def _taken(self, subject: Subject, known: Sequence[Source]) -> TakenLink | None:
         """Return the link of what other runs know; None where there are none."""

@@ -1,5 +1,6 @@
 """Weights & Biases: numbers and words of a run."""
 
+from importlib import import_module
 from pathlib import Path
 
 from epsball.auditing.result import Audit
@@ -25,7 +26,7 @@ def log_to_wandb(run: str | Path | Audit, *, step: int | None = None) -> None:
         If wandb is not installed.
     """
     try:
-        import wandb
+        wandb = import_module("wandb")
     except ImportError as error:
         raise MissingExtra("wandb", "wandb", "log_to_wandb") from error
     if wandb.run is None:

@@ -1,5 +1,6 @@
 """MLflow: metrics, parameters and the export of a run."""
 
+from importlib import import_module
 from pathlib import Path
 
 from epsball.auditing.result import Audit
@@ -23,7 +24,7 @@ def log_to_mlflow(run: str | Path | Audit, *, step: int | None = None) -> None:
         If MLflow is not installed.
     """
     try:
-        import mlflow
+        mlflow = import_module("mlflow")
     except ImportError as error:
         raise MissingExtra("mlflow", "mlflow", "log_to_mlflow") from error
     what = logged(run)

@@ -1,0 +1,5 @@
+"""Merging: the parts of an audit that independent jobs made, in one run folder."""
+
+from epsball.auditing.merging.merge import Merge, merge
+
+__all__ = ["Merge", "merge"]
