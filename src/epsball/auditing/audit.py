@@ -28,7 +28,7 @@ from epsball.auditing.gradients import (
     notes_columns,
 )
 from epsball.auditing.link import Link, RunFindings
-from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
+from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink, SmoothingLink
 from epsball.auditing.manifest import write_manifest
 from epsball.auditing.parts import Parts
 from epsball.auditing.result import Audit
@@ -64,6 +64,7 @@ def audit(
     semantics: Semantics = "float32",
     limit: bool = True,
     diagnosis: bool | None = None,
+    smooth: str | SmoothingLink | None = None,
     folder: str | Path | None = None,
     budget: EffortName | None = None,
 ) -> Audit:
@@ -102,6 +103,9 @@ def audit(
         way lowers it. That takes at most half the attack's passes, or as many where something is suspicious. None:
         where the attack is the effort's, ``ensemble``, ``adaptive`` or ``autoattack``, and the folder does not
         hold a finished run without it; with another attack the ensemble is run too, so that is done on demand.
+    smooth
+        Options of randomised smoothing, ``"sigma=0.25"`` or ``"sigma=0.25,samples=10000"`` (`epsball.smooth`): columns
+        and a note about the smoothed classifier, another one; probabilistic, and no part of verdicts and chain.
     folder
         Where evidence, ledger, witnesses, chain and figure are written.
     budget
@@ -153,6 +157,7 @@ def audit(
         if undiagnosed is None:
             links.append(DiagnosisLink(method=method, folder=where, batch_size=batch_size))
         links += [LimitLink()] if limit else []
+        links += SmoothingLink.of(smooth, subject, where)
     return _Run(
         subject=subject, links=links, guards=guards, folder=where, uncertified=uncertified, undiagnosed=undiagnosed
     ).result()

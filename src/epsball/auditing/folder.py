@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
 from epsball.auditing.evidence import ShardEvidence, Witnesses
-from epsball.auditing.fingerprint import same_probe
 from epsball.auditing.link import Columns
+from epsball.classifier.probe import same_probe
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.results import arrow_bytes

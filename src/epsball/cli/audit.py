@@ -54,6 +54,9 @@ class Options:
     diagnosis
         Find out whether accuracy under attack can be trusted. By default where the attack is the effort's, or one
         as thorough.
+    smooth
+        Randomised smoothing too, as sigma=0.25 or sigma=0.25,samples=10000: of another classifier, the smoothed one;
+        probabilistic, and no part of verdicts and chain.
     """
 
     # --budget is the old name, until 0.3.
@@ -66,6 +69,7 @@ class Options:
     semantics: Semantics = "float32"
     limit: bool = True
     diagnosis: bool | None = None
+    smooth: str | None = None
 
 
 _OPTIONS, _COMMON = Options(), Common()
@@ -114,6 +118,7 @@ def audit(
             semantics=options.semantics,
             limit=options.limit,
             diagnosis=options.diagnosis,
+            smooth=options.smooth,
             folder=out,
         ),
         f"without --out nothing is kept; with it a run goes on: {same_command('--out', 'FOLDER')}"
