@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from epsball import classifier as classifier
     from epsball import data as data
     from epsball import errors as errors
+    from epsball import fronts as fronts
     from epsball import graph as graph
     from epsball import limits as limits
     from epsball import masking as masking
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from epsball.errors import ModelError as ModelError
     from epsball.errors import SoundnessError as SoundnessError
     from epsball.errors import UnsupportedOperation as UnsupportedOperation
+    from epsball.fronts import Front as Front
+    from epsball.fronts import front as front
     from epsball.limits import OptimalRisk as OptimalRisk
     from epsball.limits import optimal_risk as optimal_risk
     from epsball.masking import Diagnosis as Diagnosis
@@ -87,6 +90,7 @@ _HOMES = {
     "Comparison": "auditing",
     "Diagnosis": "masking",
     "EpsballError": "errors",
+    "Front": "fronts",
     "Gate": "auditing",
     "InputError": "errors",
     "Interval": "statistics",
@@ -110,6 +114,7 @@ _HOMES = {
     "cka": "similarity",
     "compare": "auditing",
     "diagnose": "masking",
+    "front": "fronts",
     "gate": "auditing",
     "landscape": "masking.landscape",
     "optimal_risk": "limits",
@@ -128,6 +133,7 @@ _ROOMS = (
     "classifier",
     "data",
     "errors",
+    "fronts",
     "graph",
     "limits",
     "masking",
