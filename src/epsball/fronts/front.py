@@ -115,7 +115,9 @@ def front(
     if join().count > 1:
         raise InputError(f"a front is trained by one process, there are {join().count}; train its points one by one.")
     recipe = recipe or Recipe()
-    chosen = tuple(dict.fromkeys((recipe.seed,) if seeds is None else seeds))
+    chosen: tuple[int, ...] = (recipe.seed,) if seeds is None else tuple(dict.fromkeys(seeds))
+    if not chosen:
+        raise InputError("seeds is empty; give at least one, or leave it out for the recipe's.")
     place = Path(folder)
     if (place / LAST).exists():
         raise InputError(f"{place} holds a training; choose another folder for the front.")
@@ -147,7 +149,7 @@ def front(
         folder=place,
         ball=ball,
         training={"mean": mean, "std": std, "architecture": architecture, "save_every": save_every},
-        auditing={"effort": effort, "attack": attack, "diagnosis": False, "limit": False, "seed": chosen[0]},
+        auditing={"effort": effort, "attack": attack, "diagnosis": False, "limit": False, "seed": recipe.seed},
         labels={"option": along_.option, "objective": objective},
     )
     return run.result()
