@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from epsball import classifier as classifier
     from epsball import data as data
     from epsball import errors as errors
+    from epsball import fronts as fronts
     from epsball import graph as graph
     from epsball import limits as limits
     from epsball import masking as masking
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from epsball.errors import ModelError as ModelError
     from epsball.errors import SoundnessError as SoundnessError
     from epsball.errors import UnsupportedOperation as UnsupportedOperation
+    from epsball.fronts import Front as Front
+    from epsball.fronts import front as front
     from epsball.limits import OptimalRisk as OptimalRisk
     from epsball.limits import optimal_risk as optimal_risk
     from epsball.masking import Diagnosis as Diagnosis
@@ -99,6 +102,7 @@ _HOMES = {
     "Diagnosis": "masking",
     "EpsballError": "errors",
     "Export": "auditing",
+    "Front": "fronts",
     "Gate": "auditing",
     "InputError": "errors",
     "Interval": "statistics",
@@ -128,6 +132,7 @@ _HOMES = {
     "compare": "auditing",
     "diagnose": "masking",
     "export": "auditing",
+    "front": "fronts",
     "gate": "auditing",
     "landscape": "masking.landscape",
     "merge": "auditing",
@@ -148,6 +153,7 @@ _ROOMS = (
     "classifier",
     "data",
     "errors",
+    "fronts",
     "graph",
     "limits",
     "masking",

@@ -214,3 +214,20 @@ def test_the_command_line_writes_and_says_that_it_is_probabilistic(tmp_path, cap
     assert {file.name for file in tmp_path.iterdir()} >= {"smooth.arrow", "smooth.png", "votes"}
     assert main([*arguments, "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["curve"] == document["curve"]
+
+
+@pytest.mark.parametrize("bend", [lambda x: 2 * x, lambda x: x.clamp(0, 1)], ids=["other logits", "only under noise"])
+def test_a_folder_notices_changed_code_of_the_model(tmp_path, bend):
+    class Bent(nn.Module):
+        """Prints the same and has the same weights, whatever its code does."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.code(x)
+
+    x, options = torch.tensor([[0.9, 0.1]]), {"sigma": 0.5, "radii": ["0.1"], "samples": 500, "folder": tmp_path / "s"}
+    net = Bent()
+    net.code = lambda x: 1 * x
+    eb.smooth(eb.Classifier(net), (x, torch.tensor([0])), **options)
+    net.code = bend
+    with pytest.raises(InputError, match="the model's code: its first logits differ"):
+        eb.smooth(eb.Classifier(net), (x, torch.tensor([0])), **options)

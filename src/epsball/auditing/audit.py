@@ -12,7 +12,7 @@ from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
 from epsball.auditing.effort import SHARD, Effort, EffortName, effort_of
 from epsball.auditing.folder import RunFolder
-from epsball.auditing.links import AttackLink, CertificateLink
+from epsball.auditing.links import AttackLink, CertificateLink, SmoothingLink
 from epsball.auditing.result import Audit
 from epsball.auditing.running import NO_CERTIFICATES, Part, Plan, Request, Shared, run
 from epsball.auditing.series import AuditsByRadius, audit_balls, distinct
@@ -42,6 +42,7 @@ class AuditOptions(TypedDict, total=False):
     diagnosis: bool | None
     branching: int | None
     baseline: str | Path | None
+    smooth: str | SmoothingLink | None
     folder: str | Path | None
     workers: int | Workers | None
     part: str | None
@@ -76,6 +77,7 @@ def audit(
     diagnosis: bool | None = None,
     branching: int | None = None,
     baseline: str | Path | None = None,
+    smooth: str | SmoothingLink | None = None,
     folder: str | Path | None = None,
     workers: int | Workers | None = None,
     part: str | None = None,
@@ -127,6 +129,9 @@ def audit(
     baseline
         The folder of a finished run of another network on the same data within the same ball. Its witnesses, and the
         points where its attack came nearest on what it did not break, are tried first, one forward pass each.
+    smooth
+        Options of randomised smoothing, ``"sigma=0.25"`` or ``"sigma=0.25,samples=10000"`` (`epsball.smooth`): columns
+        and a note about the smoothed classifier, another one; probabilistic, and no part of verdicts and chain.
     folder
         Where evidence, ledger, witnesses, chain and figure are written; of several balls one folder each in it.
     workers
@@ -176,7 +181,7 @@ def audit(
     options: dict[str, Any] = {"effort": effort_of(effort, budget), "attack": attack, "precision": precision}
     options |= {"batch_size": batch_size, "seed": seed, "certificates": certificates, "semantics": semantics}
     options |= {"limit": limit, "diagnosis": diagnosis, "branching": branching, "baseline": baseline}
-    options |= {"shard_size": shard_size or SHARD}
+    options |= {"smooth": smooth, "shard_size": shard_size or SHARD}
     options |= {"keep": lookup({"all": True, "none": False}, keep_certificates, "keep_certificates:")}
     request = _request(**options)
     balls = (ball,) if isinstance(ball, Ball) else distinct(ball)
@@ -221,6 +226,7 @@ def _request(
     diagnosis: bool | None,
     branching: int | None,
     baseline: str | Path | None,
+    smooth: str | SmoothingLink | None,
     shard_size: int,
     keep: bool,
 ) -> Request:
@@ -242,6 +248,7 @@ def _request(
         shard=shard_size,
         baseline=None if baseline is None else Path(baseline),
         keep=keep,
+        smooth=smooth,
     )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from types import CodeType
 from typing import Any
@@ -25,8 +25,6 @@ from epsball.data import as_pixels
 from epsball.errors import InputError
 from epsball.generator_state import preserved
 from epsball.models.own_code import own_files, own_name
-
-_TOLERANCE = 1e-3
 
 STORED_AS = "stored as"
 """Key of a field's metadata: the name under which run folders store the field, where it was renamed.
@@ -184,11 +182,3 @@ def probe(subject: Subject) -> list[float | None]:
         x = classifier.to_model(as_pixels(x))
         margins = Judge(classifier).margins(x, y.to(x.device)).tolist()
     return [margin if abs(margin) < torch.inf else None for margin in margins]
-
-
-def same_probe(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
-    """Return whether two probes agree up to rounding on another number of threads."""
-    size = 1 + max((abs(v) for v in a if v is not None), default=0.0)
-    return len(a) == len(b) and all(
-        u is v if u is None or v is None else abs(u - v) <= _TOLERANCE * size for u, v in zip(a, b, strict=True)
-    )

@@ -11,10 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 
 from epsball.auditing.evidence import ShardEvidence, Witnesses
-from epsball.auditing.fingerprint import same_probe
 from epsball.auditing.link import Columns
 from epsball.auditing.manifest import hash_of
 from epsball.auditing.points import NearestPoints
+from epsball.classifier.probe import same_probe
 from epsball.errors import InputError
 from epsball.files import exclusive, write_atomically, write_json
 from epsball.results import arrow_bytes

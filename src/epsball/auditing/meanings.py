@@ -52,6 +52,14 @@ COLUMNS = {
     "diagnosis.broken": "Whether the diagnosis found a verified witness that the attack had not.",
     "diagnosis.by": "What found that witness.",
     "diagnosis.margin": "The lowest margin at a verified point that the diagnosis found.",
+    "smoothed.predicted": "Of the smoothed classifier, another one, as all smoothed columns: the class of most votes.",
+    "smoothed.count": "Votes for that class among smoothed.samples noisy copies.",
+    "smoothed.samples": "Noisy copies drawn, those by which the class was chosen aside.",
+    "smoothed.share": "Lower bound of the class's share under the noise; probabilistic.",
+    "smoothed.radius": "The radius certified of the smoothed classifier; probabilistic; 0 where it abstains.",
+    "smoothed.abstained": "Whether no class of the smoothed classifier is certified.",
+    "smoothed.certified": "Whether the smoothed classifier is right in the whole ball; probabilistic, and no verdict.",
+    "smoothed.assumption": "What the certificates of the smoothed classifier stand on.",
 }
 """The columns of the evidence. Each method of certificates has one more, certificate.METHOD.margin, its own bound."""
 

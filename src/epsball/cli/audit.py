@@ -61,6 +61,9 @@ class Options:
     diagnosis
         Find out whether accuracy under attack can be trusted. By default where the attack is the effort's, or one
         as thorough.
+    smooth
+        Randomised smoothing too, as sigma=0.25 or sigma=0.25,samples=10000: of another classifier, the smoothed one;
+        probabilistic, and no part of verdicts and chain.
     """
 
     # --budget is the old name, until 0.3.
@@ -75,6 +78,7 @@ class Options:
     limit: bool = True
     branching: int | None = None
     diagnosis: bool | None = None
+    smooth: str | None = None
 
 
 _OPTIONS, _COMMON, _SHARING = Options(), Common(), Sharing()
@@ -142,6 +146,7 @@ def audit(
             diagnosis=options.diagnosis,
             branching=options.branching,
             baseline=baseline,
+            smooth=options.smooth,
             folder=out,
             workers=sharing.workers_for(model, data, str(balls[0]), common, stochastic=options.stochastic),
             part=shard,

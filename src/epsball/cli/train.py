@@ -21,6 +21,7 @@ from epsball.cli.common import (
     same_command,
 )
 from epsball.cli.configuration import flags_text
+from epsball.cli.front import FrontOptions
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.option_text import split_options
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _COMMON = Common()
 _RECIPE = Recipe()
+_NO_FRONT = FrontOptions()
 RESOLVED = "config.yaml"
 _Flag = Annotated[bool, Parameter(negative=())]
 
@@ -124,6 +126,7 @@ def train_command(
     ball: Annotated[str | None, AS_BALL] = None,
     source: str | None = None,
     recipe: Annotated[Recipe, Parameter(name="*")] = _RECIPE,
+    front: FrontOptions = _NO_FRONT,
     old: OldOptions = _OLD,
     common: Common = _COMMON,
 ) -> Output:
@@ -131,7 +134,8 @@ def train_command(
 
     OUT/card.json (the last epoch) and OUT/best.json (the best on the part held out) name the
     trained model in every other command. The same command resumes after a kill. Several
-    processes share each batch under torchrun or accelerate launch.
+    processes share each batch under torchrun or accelerate launch. With --front one network per value of an option
+    is trained and audited: OUT/front.json, front.csv and front.png show certified against natural accuracy.
 
     Parameters
     ----------
@@ -154,8 +158,11 @@ def train_command(
     objective = old.folded_into(objective)
     flags = {"objective": objective, "model": model, "data": data, "ball": ball, "source": source}
     flags |= {"save_every": run.save_every, "tensorboard": run.tensorboard, **dataclasses.asdict(recipe)}
+    flags |= front.given()
     dataset = load_data(data, model, common, split="train")
     perturbation = None if ball is None else Ball.parse(ball)
+    if front.front is not None:
+        return _front(objective, model, data, dataset, perturbation, flags, run, recipe, front, common)
     defended = None if source is None else _network(source, dataset, perturbation, common)
     chosen = training.resolve(objective, perturbation, source=defended)
     loaded = load_model(model, dataset, common)
@@ -189,6 +196,48 @@ def train_command(
         return Output("")
     write_atomically(resolved, flags_text(flags).encode())
     return output(result, common, heading=heading, notes={"written": str(result.checkpoint)}, code=code)
+
+
+def _front(
+    objective: str,
+    model: str,
+    data: str,
+    dataset: "Dataset",
+    ball: "Ball | None",
+    flags: dict[str, Any],
+    run: RunOptions,
+    recipe: Recipe,
+    front: FrontOptions,
+    common: Common,
+) -> Output:
+    """Train and audit the networks of a front."""
+    if ball is None:
+        raise InputError("a front is about one perturbation set; give --ball, as in --ball linf:8/255.")
+    for flag, given in (("source", flags["source"]), ("tensorboard", run.tensorboard), ("dry_run", run.dry_run)):
+        if given:
+            raise InputError(f"--{flag.replace('_', '-')} does not go with --front; try one of its points alone.")
+    loaded = load_model(model, dataset, common)
+    measured = None if front.test is None else load_data(front.test, model, common)
+    result, code = finished_or_partial(
+        lambda: front.run(
+            lambda seed: load_model(model, dataset, dataclasses.replace(common, seed=seed)).module,
+            dataset,
+            measured,
+            objective=objective,
+            ball=ball,
+            folder=run.out,
+            mean=loaded.mean,
+            std=loaded.std,
+            recipe=recipe,
+            architecture=loaded.architecture,
+            save_every=run.save_every,
+        ),
+        f"what is finished is kept in {run.out}; go on with: {same_command()}",
+    )
+    if not code:
+        write_atomically(run.out / RESOLVED, flags_text(flags).encode())
+    heading = f"{objective} training of {model} on {len(dataset)} examples of {data}"
+    return output(result, common, heading=heading, notes={"written": str(run.out)}, code=code)
 
 
 def _network(text: str, dataset: "Dataset", ball: "Ball | None", common: Common) -> "nn.Module":

@@ -1,16 +1,18 @@
 """The folder of a smoothing: what is smoothed, and one file per group of examples, so that it goes on after a kill."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from epsball.classifier.probe import same_probe
 from epsball.errors import InputError
 from epsball.files import write_json
 from epsball.smoothing.rows import Rows
 
-_RECORD = "smoothing.json"
+_RECORD, _PROBE = "smoothing.json", "probe"
 
 
 class SmoothingFolder:
@@ -22,6 +24,8 @@ class SmoothingFolder:
         The folder; made if absent.
     description
         What is smoothed, and how. A folder that holds another smoothing is refused.
+    probe
+        Outputs of the base classifier, which change with its code.
 
     Raises
     ------
@@ -29,15 +33,15 @@ class SmoothingFolder:
         If the folder holds another smoothing, naming what differs, or something else.
     """
 
-    def __init__(self, path: str | Path, description: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path, description: dict[str, Any], *, probe: Sequence[float | None]) -> None:
         self._path = Path(path)
         record = self._path / _RECORD
         if record.exists():
-            _require_same(record, description)
+            _require_same(record, description, probe)
         elif self._path.is_dir() and any(not file.name.startswith(".") for file in self._path.iterdir()):
             raise InputError(f"{self._path} is not empty and does not hold a smoothing; choose another folder.")
         else:
-            write_json(record, description)
+            write_json(record, description | {_PROBE: list(probe)})
 
     def _file(self, start: int) -> Path:
         return self._path / f"votes-{start:06d}.json"
@@ -58,16 +62,19 @@ class SmoothingFolder:
         write_json(self._file(start), {name: values.tolist() for name, values in rows.columns().items()})
 
 
-def _require_same(record: Path, description: dict[str, Any]) -> None:
+def _require_same(record: Path, description: dict[str, Any], probe: Sequence[float | None]) -> None:
     try:
         earlier = dict(json.loads(record.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        before = list(earlier.pop(_PROBE))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another folder.") from error
     different = [
         f"{name}: there {earlier.get(name)!r}, now {description.get(name)!r}"
         for name in {**earlier, **description}
         if earlier.get(name) != description.get(name)
     ]
+    if not different and not same_probe(before, probe):
+        different = ["the model's code: its first logits differ, though its weights are the same"]
     if different:
         raise InputError(
             f"{record.parent} holds another smoothing ({'; '.join(different)}). Choose another folder, or delete it."

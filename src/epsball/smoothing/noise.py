@@ -113,7 +113,8 @@ class Laplace:
     def radius(self, share: Share, norm: NormName, entries: int) -> Share:
         """Return the radius, rounded down; 0 where the share is 1/2 or less."""
         b = self.sigma / math.sqrt(2)
-        return _lowered(-b * np.log(2.0 * (1.0 - np.maximum(share, 0.5))))
+        with np.errstate(divide="ignore"):  # a share of 1 has every radius
+            return _lowered(-b * np.log(2.0 * (1.0 - np.maximum(share, 0.5))))
 
 
 @dataclass(frozen=True)

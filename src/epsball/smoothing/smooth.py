@@ -5,14 +5,18 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from epsball import data as datasets
 from epsball import progress
+from epsball._version import __version__
 from epsball.checks import check_count, check_share
 from epsball.classifier import Classifier
+from epsball.classifier.guards import PROBED
 from epsball.data import Dataset
 from epsball.errors import InputError, lookup
 from epsball.interruption import carrying
@@ -126,36 +130,31 @@ def smooth(
     >>> [bool(held) for held in found.certified_at("0.25")], [bool(held) for held in found.certified_at("0.6")]
     ([True], [False])
     """
-    law = lookup(NOISES, noise, "noise:")(sigma)
-    check_norm(law, norm)
-    lookup(BOUNDS, bound, "bound of a share:")
-    check_count("samples", samples, unit="samples per example")
-    check_count("selection", selection, unit="samples per example")
     check_count("batch_size", batch_size, unit="samples", optional=True)
-    check_share("alpha", alpha)
     check_seed(seed)
-    wanted = _checked_radii(radii)
     with carrying(lambda: None):
         dataset = datasets.load(data)
         base = _behind(denoiser, classifier)
         base.check(*dataset[:1])
-    plan = Plan(
-        noise=law,
+    plan = _planned(
+        dataset,
+        sigma=sigma,
+        radii=radii,
         norm=norm,
-        radii=wanted,
-        entries=math.prod(dataset.shape),
+        noise=noise,
         bound=bound,
         samples=samples,
         selection=selection,
-        alpha=alpha / len(dataset) if simultaneous else alpha,
+        alpha=alpha,
+        simultaneous=simultaneous,
     )
-    plan.check_reach()
     kept = None
     if folder is not None:
         options = {"sigma": sigma, "noise": noise, "norm": norm, "bound": bound, "samples": samples}
         options |= {"selection": selection, "alpha": alpha, "simultaneous": simultaneous, "seed": seed}
-        about = {"model": base.fingerprint(), "data": dataset.fingerprint(), "radii": [*map(format_radius, wanted)]}
-        kept = SmoothingFolder(folder, about | options)
+        about = {"model": base.fingerprint(), "data": dataset.fingerprint()}
+        about |= {"radii": [*map(format_radius, plan.radii)], "epsball": __version__}
+        kept = SmoothingFolder(folder, about | options, probe=_probe(base, dataset, plan.noise))
     rows = Rows.none()
 
     def result(*, interrupted: bool) -> Smoothed:
@@ -164,7 +163,7 @@ def smooth(
             plan=plan,
             simultaneous=simultaneous,
             total=len(dataset),
-            assumption=_assumption(law, base, denoiser),
+            assumption=_assumption(plan.noise, base, denoiser),
             interrupted=interrupted,
         )
 
@@ -180,6 +179,63 @@ def smooth(
                 for found in _groups(len(dataset), kept, sample):
                     rows = rows.joined(found)
     return result(interrupted=False)
+
+
+def check_options(classifier: Classifier, dataset: Dataset, *, seed: int, **options: Any) -> None:
+    """Raise the error that `smooth` would, before anything is sampled.
+
+    Raises
+    ------
+    InputError
+        If an option breaks a rule, no votes could certify one of the radii, or the classifier is random.
+    """
+    check_seed(seed)
+    _behind(None, classifier)
+    _planned(dataset, **options)
+
+
+def _planned(
+    dataset: Dataset,
+    *,
+    sigma: float,
+    radii: Sequence[str | int | float | Fraction],
+    norm: NormName,
+    noise: NoiseName,
+    bound: ShareBound,
+    samples: int,
+    selection: int,
+    alpha: float,
+    simultaneous: bool,
+) -> Plan:
+    """Return the plan of a smoothing whose options keep their rules."""
+    law = lookup(NOISES, noise, "noise:")(sigma)
+    check_norm(law, norm)
+    lookup(BOUNDS, bound, "bound of a share:")
+    check_count("samples", samples, unit="samples per example")
+    check_count("selection", selection, unit="samples per example")
+    check_share("alpha", alpha)
+    plan = Plan(
+        noise=law,
+        norm=norm,
+        radii=_checked_radii(radii),
+        entries=math.prod(dataset.shape),
+        bound=bound,
+        samples=samples,
+        selection=selection,
+        alpha=alpha / len(dataset) if simultaneous else alpha,
+    )
+    plan.check_reach()
+    return plan
+
+
+def _probe(base: Classifier, dataset: Dataset, noise: Noise) -> list[float | None]:
+    """Return the logits of the first examples, without and with noise: they change with the code of the model."""
+    x = base.pixels(dataset[:PROBED][0])
+    x = x[torch.arange(PROBED) % len(x)]
+    drawn = torch.from_numpy(noise.draw(np.random.Generator(np.random.Philox(0)), tuple(x.shape)))
+    clean = base.to_model(x)
+    logits = torch.cat([base.logits(clean), base.logits(clean + drawn.to(clean))])
+    return [logit if math.isfinite(logit) else None for logit in logits.double().flatten().tolist()]
 
 
 def _checked_radii(radii: Sequence[str | int | float | Fraction]) -> tuple[Fraction, ...]:

@@ -39,6 +39,7 @@ def train(
     save_every: int = 250,
     override: bool = False,
     tensorboard: bool = False,
+    parent: str | None = None,
 ) -> Training:
     """Train a module in place.
 
@@ -83,6 +84,8 @@ def train(
         Resume from a checkpoint of another configuration.
     tensorboard
         Also write the log for TensorBoard (extra ``tensorboard``).
+    parent
+        The card of the network whose weights the module has, relative to the folder, for the card.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def train(
     with carrying(lambda: None):
         task, evaluation = prepare(module, data, objective, mean, std, ball, recipe, optimiser)
         place = None if folder is None else Path(folder)
-        resolved = configuration(task, evaluation.ball, architecture)
+        resolved = configuration(task, evaluation.ball, architecture, parent)
         kept = checkpoint_to_resume(place, resolved, override)
     card = describe(task, resolved)
     with preserved(recipe.seed + task.processes.index):

@@ -18,6 +18,7 @@ from epsball.auditing.links import (
     DiagnosisLink,
     LimitLink,
     NaturalLink,
+    SmoothingLink,
     TakenLink,
 )
 from epsball.auditing.running.plan import Plan
@@ -48,6 +49,8 @@ class Request:
         The folder of the run whose witnesses are tried first; or None.
     keep
         Whether certificates are kept as files.
+    smooth
+        The smoothing beside the chain, as for `epsball.audit`; None for that of the folder, if there is one.
     """
 
     proving: CertificateLink
@@ -59,6 +62,7 @@ class Request:
     branching: int | None = None
     baseline: Path | None = None
     keep: bool = True
+    smooth: str | SmoothingLink | None = None
 
     def plan(self, subject: Subject, path: Path | RunFolder | None, guards: int, known: Sequence[Source] = ()) -> Plan:
         """Return the plan of an audit within one ball.
@@ -89,6 +93,7 @@ class Request:
         if undiagnosed is None:
             links.append(DiagnosisLink(method=method, folder=where, batch_size=self.attacking.batch_size))
         links += [LimitLink()] if self.limit else []
+        links += SmoothingLink.of(self.smooth, subject, where)
         return Plan(
             subject=subject,
             links=links,

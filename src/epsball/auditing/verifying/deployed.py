@@ -8,13 +8,14 @@ from torch import Tensor
 
 from epsball import progress
 from epsball.attacks.engine.judge import Judge
-from epsball.auditing.fingerprint import probe, same_probe
+from epsball.auditing.fingerprint import probe
 from epsball.auditing.subject import Subject
 from epsball.auditing.verifying.contents import rows_that, several
 from epsball.auditing.verifying.record import UNREADABLE, Record
 from epsball.auditing.verifying.result import Finding
 from epsball.classifier import Classifier
 from epsball.classifier.margins import margins
+from epsball.classifier.probe import same_probe
 from epsball.data import Dataset, as_pixels
 from epsball.generator_state import preserved
 

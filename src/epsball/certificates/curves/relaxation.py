@@ -161,3 +161,15 @@ def rectifier_relaxation(low: Tensor, high: Tensor, below: Tensor | float) -> Li
         torch.where(convex, chord, support),
         torch.where(convex, above, zero),
     )
+
+
+def relu_relaxation_in_training(low: Tensor, high: Tensor) -> LinearRelaxation:
+    """Return `rectifier_relaxation` of the ReLU with fewer operations to differentiate, and none for rounding.
+
+    With l' = min(l, 0) and u' = max(u, 0) the chord's slope is u' / (u' - l') and its intercept -l' u' / (u' - l'),
+    also where the sign of x is known: the slope is 1 or 0 there and the intercept 0.
+    """
+    below, above = low.clamp(max=0.0), high.clamp(min=0.0)
+    chord = above / (above - below).clamp(min=torch.finfo(low.dtype).tiny)
+    support = (above > -below).to(low.dtype)
+    return LinearRelaxation(support, torch.zeros_like(support), chord, -below * chord)

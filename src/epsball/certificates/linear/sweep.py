@@ -214,10 +214,27 @@ def _through_weights(state: Sweep, node: Node, rows: Coefficients) -> None:
 
 def _through_fused(state: Sweep, node: Node, inner: Node, rows: Coefficients) -> None:
     """Replace a function of one variable by the lines around it over the inputs of the affine node that feeds it."""
+    if state.bounds.arithmetic.own is None:
+        _through_lines(state, node, inner, rows)
+        return
     lines = fused(state.bounds, node, inner, state.slopes.get(node.name))
     values, constant = carried(lines.map(rows.crop), rows.values)
     state.add(constant)
     _through_weights(state, inner, Coefficients(values, rows.window))
+
+
+def _through_lines(state: Sweep, node: Node, inner: Node, rows: Coefficients) -> None:
+    """Replace a function of one variable by the lines around it, where no rounding is covered, as in training.
+
+    The bias of the affine node is met there, by one product with the rows instead of two with the slopes.
+    """
+    lines: LinearRelaxation = state.bounds.relaxation(node)
+    slope = state.slopes.get(node.name)
+    if slope is not None:
+        lines = lines._replace(lower_slope=slope)
+    values, constant = carried(lines.map(rows.crop), rows.values)
+    state.add(constant)
+    state.pend(inner.name, Coefficients(values, rows.window))
 
 
 def _through_rule(state: Sweep, node: Node, rows: Coefficients) -> None:

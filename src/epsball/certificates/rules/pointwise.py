@@ -7,7 +7,14 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY64, Format
 from epsball.certificates.box import Box
-from epsball.certificates.curves import Curve, LinearRelaxation, curve_of, linear_relaxation, rectifier_relaxation
+from epsball.certificates.curves import (
+    Curve,
+    LinearRelaxation,
+    curve_of,
+    linear_relaxation,
+    rectifier_relaxation,
+    relu_relaxation_in_training,
+)
 from epsball.certificates.rules.rule import BackwardBound, NodeContext, Rule
 from epsball.certificates.tensors import as_stored, dot, flat, rowwise_dot, split
 
@@ -43,7 +50,9 @@ class Pointwise(Rule):
         low, high = boxes[0]
         kind = context.kind
         if kind.function == "relu":
-            lines = rectifier_relaxation(low, high, 0.0)
+            # Boxes have a gradient in training only, which certifies nothing.
+            in_training = low.requires_grad and torch.is_grad_enabled()
+            lines = relu_relaxation_in_training(low, high) if in_training else rectifier_relaxation(low, high, 0.0)
         elif kind.function == "leaky_relu":
             lines = rectifier_relaxation(low, high, *(kind.arguments or (0.01,)))
         else:

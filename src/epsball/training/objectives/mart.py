@@ -1,5 +1,6 @@
 """MART: misclassification-aware adversarial training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,6 +57,7 @@ class MART(Adversarial):
     """
 
     name: ClassVar[str] = "mart"
+    certified_end: ClassVar[Mapping[str, str]] = {"beta": "high"}
 
     ball: Ball
     beta: float = 5.0

@@ -1,5 +1,6 @@
 """TRADES: natural loss plus beta times the divergence to the worst neighbour."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -51,6 +52,7 @@ class TRADES(Adversarial):
     """
 
     name: ClassVar[str] = "trades"
+    certified_end: ClassVar[Mapping[str, str]] = {"beta": "high"}
 
     ball: Ball
     beta: float = 6.0

@@ -27,12 +27,15 @@ WEIGHTS = {LAST: "weights.safetensors", BEST: "best.safetensors"}
 RULE = "highest held-out accuracy under PGD-10, the earliest of equals; natural accuracy without a ball"
 
 
-def configuration(task: Task, ball: Ball | None, architecture: str) -> dict[str, Any]:
+def configuration(task: Task, ball: Ball | None, architecture: str, parent: str | None = None) -> dict[str, Any]:
     """Return everything the weights of a run depend on, in JSON's types."""
     classifier, dataset = task.classifier, task.dataset
     own = {} if task.optimiser is None else {"optimiser": describe_optimiser(task.optimiser)}
+    # Only where there is one, as with the optimiser: trainings of earlier versions resume.
+    lineage = {} if parent is None else {"parent": {"card": parent, "network": classifier.fingerprint()}}
     return {
         **own,
+        **lineage,
         "architecture": architecture or type(classifier.module).__name__,
         "mean": _statistics(classifier, "mean"),
         "std": _statistics(classifier, "std"),
@@ -46,7 +49,7 @@ def configuration(task: Task, ball: Ball | None, architecture: str) -> dict[str,
 
 def describe(task: Task, resolved: dict[str, Any]) -> Card:
     """Return the card of a run, its history still empty."""
-    keys = ("objective", "recipe", "optimiser", "ball", "data", "processes")
+    keys = ("parent", "objective", "recipe", "optimiser", "ball", "data", "processes")
     return Card(
         architecture=resolved["architecture"],
         weights=WEIGHTS[LAST],

@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
@@ -63,6 +64,9 @@ class Certified(Preparing):
     mend: ClassVar[str] = (
         "Let the radius rise (warm_up=0.3), begin with initialisation=ibp, use batch norm, or lower lr or the radius"
     )
+
+    certified_end: ClassVar[Mapping[str, str]] = {"kappa": "low"}
+    """Which end of an option, low or high, is the most certified, where that is known: a front begins there."""
 
     ball: Ball
     kappa_start: float = 1.0

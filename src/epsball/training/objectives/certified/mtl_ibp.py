@@ -1,5 +1,6 @@
 """MTL-IBP: a convex combination of the adversarial loss and IBP's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +42,7 @@ class MTLIBP(Certified):
     """
 
     name: ClassVar[str] = "mtl-ibp"
+    certified_end: ClassVar[Mapping[str, str]] = {**Certified.certified_end, "alpha": "high"}
 
     kappa_start: float = 0.0
     kappa: float = 0.0

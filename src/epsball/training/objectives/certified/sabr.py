@@ -1,5 +1,6 @@
 """SABR: intervals over a small box inside N(x), chosen by an attack."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +42,7 @@ class SABR(Certified):
     """
 
     name: ClassVar[str] = "sabr"
+    certified_end: ClassVar[Mapping[str, str]] = {**Certified.certified_end, "subselection": "high"}
 
     kappa_start: float = 0.0
     kappa: float = 0.0
