@@ -32,6 +32,7 @@ from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, L
 from epsball.auditing.manifest import write_manifest
 from epsball.auditing.parts import Parts
 from epsball.auditing.result import Audit
+from epsball.auditing.showing import write_about, write_shown
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
@@ -197,6 +198,8 @@ class _Run:
     def result(self) -> Audit:
         """Return the audit; an interruption carries the audit of what is known until then."""
         shards: list[ShardEvidence] = []
+        if self.folder is not None:
+            write_about(self.folder.path, self.subject)
         with carrying(lambda: self._joined(shards, interrupted=True) if shards else None):
             self._gather(shards)
             return self._joined(shards, interrupted=False)
@@ -295,6 +298,7 @@ class _Run:
             chain = {name: value for name, value in result.to_json().items() if name != "folder"}
             write_json(self.folder.path / "chain.json", chain)
             self.folder.draw("witnesses.png", result.plot())
+            write_shown(self.folder.path, self.subject, evidence, shards)
             result = replace(result, manifest=write_manifest(self.folder.path))
         return result
 

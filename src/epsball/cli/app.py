@@ -1,6 +1,7 @@
 """The command line's entry: registers the verbs, maps errors to exit codes."""
 
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -28,6 +29,7 @@ from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
 from epsball.cli.progress import Loudness, showing
 from epsball.cli.replay import replay
+from epsball.cli.report import report
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.smooth import smooth
@@ -70,6 +72,7 @@ for verb in (
     replay,
     smooth,
     compare,
+    report,
     verify_run,
     gate,
     verify,
@@ -117,7 +120,7 @@ def _run(arguments: list[str], console: Console) -> Output:
     try:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
-        with showing(loudness), called_by(arguments), command_line():
+        with showing(loudness), called_by(arguments), command_line(shlex.join(["epsball", *arguments])):
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
         return _failed(f"error: {complaint(error)}", 2)

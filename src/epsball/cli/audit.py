@@ -1,5 +1,6 @@
 """``epsball audit``."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,8 @@ from epsball.names import EffortName, MethodName, NoCertificates, Semantics
 if TYPE_CHECKING:
     from epsball.models import LoadedModel
     from epsball.similarity import Similarity
+
+_LOG = logging.getLogger(__name__)
 
 REFERENCE_ROWS = 1000
 """Examples on which representations are compared with a reference."""
@@ -80,11 +83,12 @@ def audit(
     options: Options = _OPTIONS,
     reference: str | None = None,
     out: Path | None = None,
+    report: bool = True,
     common: Common = _COMMON,
 ) -> Output:
     """Measure the chain of a classifier on a data set: natural accuracy, accuracy under attack, risks.
 
-    With --out, evidence, ledger, witnesses and a figure are written there, shard by shard;
+    With --out, evidence, ledger, witnesses and a page, report.html, are written there, shard by shard;
     the same command resumes after a kill.
 
     Parameters
@@ -93,6 +97,8 @@ def audit(
         Another model: the similarity of the two models' representations is shown, too.
     out
         Folder of the run.
+    report
+        Make the page of the run, report.html in its folder.
     """
     from epsball import auditing
 
@@ -129,10 +135,28 @@ def audit(
             write_atomically(out / "similarity.png", png(compared.plot((model, other.text))))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
         notes["similarity"] = compared.to_json() if common.json else text
+    if out is not None and report and not result.interrupted:
+        notes |= _page(out)
     if result.manifest is not None:
         notes["manifest"] = result.manifest
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
     return output(result, common, heading=heading, notes=notes, code=code)
+
+
+def _page(out: Path) -> dict[str, str]:
+    """Make the page of a run and say where it is; a run whose page fails is a run."""
+    from epsball.report import page
+
+    try:
+        return {"page": str(page(out).write())}
+    except Exception as error:
+        _LOG.warning(
+            "the page could not be made (%s: %s); the run is whole, and epsball report %s tries again",
+            type(error).__name__,
+            error,
+            out,
+        )
+        return {}
 
 
 def _similarity(subject: Subject, other: "LoadedModel") -> "Similarity":
