@@ -41,8 +41,11 @@ class ClassNumbers:
     @property
     def said(self) -> str:
         """Its name in a sentence."""
-        if self.name.isdecimal():
-            return f"class {self.name}"
+        return f"class {self.name}" if self.name.isdecimal() else self.brief
+
+    @property
+    def brief(self) -> str:
+        """Its name, cut to what a sentence has room for."""
         return self.name if len(self.name) <= _SAID else f"{self.name[: _SAID - 1]}…"
 
     @property

@@ -58,10 +58,10 @@ def _doubt(summary: Summary) -> str | None:
 
 def _of_worst_class(summary: Summary, overall: str) -> Headline:
     worst, ball = summary.classes[0], summary.ball
-    where = f"In its worst class, {worst.said}," if len(summary.classes) > 1 else "The model keeps"
+    where = f"In its worst class ({worst.brief})" if len(summary.classes) > 1 else "The model keeps"
     of = f"of {worst.total:,} examples right within {ball}"
     if not worst.standing:
-        sentence = f"Within {ball} nothing stands in the worst class, {worst.said}: 0 of {worst.total:,} examples."
+        sentence = f"Within {ball} nothing stands in the worst class ({worst.brief}): 0 of {worst.total:,} examples."
         return Headline(grade="broken", sentence=sentence, overall=overall)
     keeps = "the model keeps" if len(summary.classes) > 1 else ""
     if worst.certified is None:
