@@ -1,5 +1,6 @@
 """What each witness changes."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,7 @@ def changes(reading: Reading) -> Changes:
     values = 0
     for part in reading.witnesses():
         n = len(part["index"])
-        difference = (part["x_adv"].astype(np.float64) - part["x"]).reshape(n, -1)
+        difference = (part["x_adv"].astype(np.float64) - part["x"]).reshape(n, math.prod(part["x"].shape[1:]))
         values = max(values, difference.shape[1])
         size = np.abs(difference)
         largest = size.max(axis=1, initial=0.0)

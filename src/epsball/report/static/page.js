@@ -208,13 +208,11 @@
     });
   };
   refresh = (keep = false) => {
-    const began = performance.now();
     filters(); arrange();
     if (!keep) view.scrollTop = 0;
     const count = order.length.toLocaleString("en");
     $("shown").textContent = `Showing ${count} of ${total.toLocaleString("en")} examples.`;
     rows(); show();
-    globalThis.refreshed = performance.now() - began;
   };
   const choose = (row, scroll = true) => {
     set({ ex: String(index[row] - 1), flip: "" });
@@ -377,5 +375,6 @@
   refresh();
   if (state.ex !== "" && rowOf.has(Number(state.ex))) { const place = order.indexOf(rowOf.get(Number(state.ex))); if (place > 8) view.scrollTop = (place - 4) * ROW; }
   goto(state.at);
+  globalThis.readyAt = performance.now();
   document.documentElement.dataset.ready = "true";
 })();
