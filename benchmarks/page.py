@@ -13,11 +13,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 from playwright.sync_api import Browser, Page, sync_playwright
+from safetensors import torch as safetensors
 
 import epsball as eb
+from epsball.auditing.folder import read_arrow
+from epsball.files import write_atomically
+from epsball.results import arrow_bytes
 
+SHARD = 1000
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -46,7 +53,10 @@ def timed(page: Page, action: str, k: int) -> float:
 
 
 def make_run(folder: Path, examples: int) -> None:
-    """Audit a random network on random images: the numbers mean nothing, their amount is that of a real run."""
+    """Audit a random network on random images, and repeat the shard with other numbers until there are enough rows.
+
+    The numbers mean nothing; columns, witnesses and their amount are those of a run of so many examples.
+    """
     generator = torch.Generator().manual_seed(0)
     network = torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(3072, 24), torch.nn.ReLU(), torch.nn.Linear(24, 10)
@@ -54,13 +64,31 @@ def make_run(folder: Path, examples: int) -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
-    x = torch.randint(0, 256, (examples, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    with torch.no_grad():
-        y = torch.cat([network(block.float() / 255).argmax(1) for block in x.split(1000)])
+        x = torch.randint(0, 256, (SHARD, 3, 32, 32), generator=generator, dtype=torch.uint8)
+        y = network(x.float() / 255).argmax(1)
     y[::9] = (y[::9] + 1) % 10
-    dataset = eb.data.load((x, y))
     options: dict[str, Any] = {"attack": "fgsm", "certificates": "interval", "limit": False, "folder": folder}
-    eb.audit(eb.Classifier(network), dataset, eb.Ball.parse("linf:1/4096"), **options)
+    eb.audit(eb.Classifier(network), (x, y), eb.Ball.parse("linf:1/4096"), **options)
+    for number in range(1, -(-examples // SHARD)):
+        repeat(folder, number, np.random.default_rng(number))
+    (folder / "manifest.json").unlink()
+
+
+def repeat(folder: Path, number: int, draw: np.random.Generator) -> None:
+    """Write a shard like the first: other positions, its rows in another order, its margins by other factors."""
+    for kind in ("evidence", "ledger"):
+        table = read_arrow(folder / f"{kind}-00000.arrow")
+        table = table.take(draw.permutation(len(table)))
+        for place, field in enumerate(table.schema):
+            values = table[field.name].to_numpy()
+            if field.name == "index":
+                table = table.set_column(place, field, pa.array(np.where(values < 0, values, values + SHARD * number)))
+            elif field.type == pa.float64():
+                table = table.set_column(place, field, pa.array(values * draw.uniform(0.5, 1.5, len(values))))
+        write_atomically(folder / f"{kind}-{number:05d}.arrow", arrow_bytes(table))
+    points = safetensors.load_file(folder / "witnesses-00000.safetensors")
+    points["index"] = points["index"] + SHARD * number
+    safetensors.save_file(points, folder / f"witnesses-{number:05d}.safetensors")
 
 
 def opened(browser: Browser, file: Path, seen: list[str], **options: Any) -> Page:
