@@ -238,7 +238,10 @@ def test_missing_pictures_are_named(tmp_path):
 
 
 def test_what_is_no_run_is_refused(tmp_path):
-    for folder, said in ((tmp_path / "nothing", "does not hold a run"), (tmp_path, "neither a run nor folders of runs")):
+    for folder, said in (
+        (tmp_path / "nothing", "does not hold a run"),
+        (tmp_path, "neither a run nor folders of runs"),
+    ):
         with pytest.raises(InputError, match=said):
             eb.page(folder)
     folder = write_run(tmp_path / "run", MIXED)
@@ -307,7 +310,8 @@ def test_a_landscape_in_the_folder_is_shown_and_nothing_else_of_it(tmp_path):
     (folder / "landscape.svg").write_text(bad)
     page = parsed(folder)
     assert "margin" in page.said
-    assert [a for tag, a in page.tags if tag == "text" and a.get("fill") == "#0072b2"][0]["class"] == "f-blue"
+    painted = next(a for tag, a in page.tags if tag == "text" and a.get("fill") == "#0072b2")
+    assert painted["class"] == "f-blue"
     assert not [a for _, a in page.tags if "onload" in a or "onclick" in a]
     (folder / "landscape.svg").write_text("no drawing")
     assert "no landscape lies in the run's folder" in parsed(folder).said

@@ -15,7 +15,8 @@ SCHEMA = 2
 """Version of what a run folder holds. 1: no manifest (0.1.0). 2: a manifest; the diagnosis may stand beside."""
 
 _EVIDENCE = ("evidence-*", "ledger-*", "witnesses-*", "certificates/*")
-_OF_THE_WHOLE = ("run.json", "chain.json", "limit.arrow", "diagnosis.arrow", "diagnosis.json", "shown.safetensors")
+_OF_LINKS = ("limit.arrow", "limit.json", "diagnosis.arrow", "diagnosis.json")
+_OF_THE_WHOLE = ("run.json", "chain.json", *_OF_LINKS, "shown.safetensors")
 _OF_A_RUN = (*_EVIDENCE, *_OF_THE_WHOLE)
 """Patterns of the files that make a run; figures and what a user puts beside them are no evidence."""
 

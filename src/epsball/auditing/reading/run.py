@@ -37,8 +37,8 @@ class Reading:
         The content of ``run.json``, of ``about.json`` and ``chain.json``; empty where there is none.
     table, ledger
         Evidence and passes of all finished shards.
-    diagnosis
-        The content of ``diagnosis.json``, or None.
+    diagnosis, limit
+        The content of ``diagnosis.json`` and ``limit.json``, or None.
     problems
         Files that could not be read, one sentence each.
     """
@@ -50,6 +50,7 @@ class Reading:
     table: "pyarrow.Table"
     ledger: "pyarrow.Table | None"
     diagnosis: dict[str, Any] | None
+    limit: dict[str, Any] | None = None
     problems: tuple[str, ...] = field(default=())
 
     @classmethod
@@ -69,7 +70,9 @@ class Reading:
             raise InputError(f"{folder} does not hold a run ({error}); epsball audit --out makes one.") from error
         read_manifest(folder)
         problems: list[str] = []
-        documents = {name: _document(folder / name, problems) for name in ("chain.json", ABOUT, "diagnosis.json")}
+        documents = {
+            name: _document(folder / name, problems) for name in ("chain.json", ABOUT, "diagnosis.json", "limit.json")
+        }
         table = _tables(sorted(folder.glob("evidence-*.arrow")), problems)
         if table is None and documents["chain.json"] is not None:
             raise InputError(f"{folder} holds no evidence that can be read ({'; '.join(problems) or 'none there'}).")
@@ -82,6 +85,7 @@ class Reading:
             table=_joined(table, folder, problems),
             ledger=_tables(sorted(folder.glob("ledger-*.arrow")), problems),
             diagnosis=documents["diagnosis.json"],
+            limit=documents["limit.json"],
             problems=tuple(problems),
         )
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from epsball.auditing.reading import Summary
+from epsball.auditing.reading.hard import hard_pairs
 from epsball.report.formats import count, percent
 from epsball.report.sections.section import Section, Table
 
@@ -38,4 +39,21 @@ def limit(summary: Summary) -> Section:
         else "No two examples of different classes share a point of their balls: the data force no error here."
     )
     table = Table(caption="The limit of the data at this radius", header=("quantity", "value"), rows=rows)
-    return replace(_SECTION, lead=lead, table=table, template="limit.html.j2", more={"hard": hard})
+    return replace(
+        _SECTION,
+        lead=lead,
+        table=table,
+        template="limit.html.j2",
+        more={"hard": hard, "pairs": _pairs(summary), "conflicts": found["conflicts"]},
+    )
+
+
+def _pairs(summary: Summary) -> Table | None:
+    """Return the table of hard pairs, where the run names any."""
+    pairs = hard_pairs(summary.reading)
+    if not pairs:
+        return None
+    rows = [[f"#{p.a}", p.class_a, p.verdicts[0], f"#{p.b}", p.class_b, p.verdicts[1]] for p in pairs]
+    header = ("example", "class", "verdict", "shares points with", "class", "verdict")
+    total = summary.reading.limit["conflicts"] if summary.reading.limit else len(pairs)
+    return Table(caption=f"{len(pairs):,} of {total:,} hard pairs", header=header, rows=rows)
