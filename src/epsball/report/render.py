@@ -49,7 +49,7 @@ def render(
             before=before,
             compared=compared,
             head=headline(summary),
-            steps=next_steps(summary),
+            steps=next_steps(summary, len(compared.changed[0].newly_broken) if compared else 0),
             sections=sections(summary, before, compared),
             verdicts=list(VERDICT_COLOURS),
             terms=TERMS,

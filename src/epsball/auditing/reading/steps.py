@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from epsball.auditing.chain import LIMIT
 from epsball.auditing.reading.summary import ROBUST, Summary
@@ -23,19 +24,25 @@ class Step:
         What to do, and why.
     command
         The command that does it, where there is one.
-    filter
-        The verdict whose examples it is about, where it is about some.
+    shows
+        Which examples of the page it is about, as the page's address names them.
     """
 
     title: str
     why: str
     command: str | None = None
-    filter: str | None = None
+    shows: str | None = None
 
 
-def next_steps(summary: Summary) -> list[Step]:
-    """Return the first steps that apply."""
-    return [step for step, _ in zip(_steps(summary), range(MOST), strict=False)]
+def next_steps(summary: Summary, newly_broken: int = 0) -> list[Step]:
+    """Return the first steps that apply; of a second run, the examples that stood in the first come first."""
+    flipped = Step(
+        title=f"Look at {_examples(newly_broken)} newly broken",
+        why="They stood in the first run, and do not in this one.",
+        shows="chg=newly+broken&sort=margin",
+    )
+    steps = chain([flipped] if newly_broken else [], _steps(summary))
+    return list(islice(steps, MOST))
 
 
 def _steps(summary: Summary) -> Iterator[Step]:
@@ -87,21 +94,21 @@ def _about_verdicts(summary: Summary, words: str) -> Iterator[Step]:
         yield Step(
             title=f"Mend {_examples(counts['invalid'])} without a verdict",
             why="The model gave no finite logits there; they count against every lower end.",
-            filter="invalid",
+            shows="v=invalid&sort=margin",
         )
     if counts["undecided"]:
         yield Step(
             title=f"Decide {_examples(counts['undecided'])}",
             why="Neither broken nor certified: branch and bound proves them or finds a witness.",
             command=f"epsball certify {words} --ball {summary.ball} --method complete --cpu-seconds 60",
-            filter="undecided",
+            shows="v=undecided&sort=margin",
         )
     if counts["broken"]:
         worst = summary.classes[0]
         yield Step(
             title=f"Look at the {_examples(counts['broken'])} that are broken",
             why=f"The worst class is {worst.said}: {worst.standing:,} of {worst.total:,} stand.",
-            filter="broken",
+            shows="v=broken&sort=margin",
         )
 
 

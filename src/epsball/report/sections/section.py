@@ -19,6 +19,12 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    @property
+    def words(self) -> set[int]:
+        """The columns of words, which stand to the left: no cell of theirs begins with a digit."""
+        columns = enumerate(zip(*self.rows, strict=True))
+        return {number for number, cells in columns if all(cell[:1].isalpha() or cell[:1] == "#" for cell in cells)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
