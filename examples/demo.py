@@ -55,9 +55,8 @@ def main(folder: Path) -> None:
     print(
         f"Results are in {folder}: for each network a card with its weights, and the evidence of its audit with a page,"
     )
-    print(
-        f"for example {runs[0] / 'report.html'}. Both networks on one page, open it in a browser:\n{page.resolve().as_uri()}"
-    )
+    print(f"for example {runs[0] / 'report.html'}. Both networks on one page, to be opened in a browser:")
+    print(page.resolve().as_uri())
 
 
 if __name__ == "__main__":
