@@ -94,7 +94,7 @@ def _payload(
     meta = {
         "total": summary.total,
         "columns": described,
-        "table": [name for name in IN_TABLE if any(column["name"] == name for column in described)],
+        "table": _in_table([column["name"] for column in described]),
         "pictures": shown,
         "values": of_run.values,
         "ball": summary.ball,
@@ -112,6 +112,11 @@ def _payload(
         "bars": BARS if any(picture.places is not None for picture in found) else None,
         "left_out": len(found) - len(shown),
     }
+
+
+def _in_table(names: Sequence[str]) -> list[str]:
+    """Return the columns of the table; beside those of the run before there is no room for the prediction."""
+    return [name for name in IN_TABLE if name in names and not (name == "prediction" and "before" in names)]
 
 
 def _policy(style: str, script: str) -> str:

@@ -11,7 +11,7 @@ from epsball.auditing.reading.run import Reading
 from epsball.auditing.reading.selection import worst_margin
 from epsball.auditing.reading.witnesses import Changes, size_text
 
-CHANGES = ("newly broken", "newly undecided", "newly certified", "newly standing", "same")
+CHANGES = ("newly broken", "newly undecided", "newly certified", "newly standing", "other", "same")
 """In what an example of a second run differs from the first, the gravest first."""
 
 
@@ -143,4 +143,6 @@ def _change(then: str, now: str) -> str:
         return "newly undecided"
     if now == "certified" and then != "certified":
         return "newly certified"
-    return "newly standing" if stands and not stood else "same"
+    if stands and not stood:
+        return "newly standing"
+    return "same" if then == now else "other"
