@@ -1,7 +1,7 @@
 """``epsball list``: what the registries hold, one line each."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from json import dumps
 from typing import Annotated, Any, Literal, get_args
@@ -25,6 +25,8 @@ USES: dict[Subject, str] = {
     "models": "MODEL is NAME[@WEIGHTS][,mean=..][,std=..][,option=value]...",
     "data": "DATA is NAME[,first=1000][,indices=FILE][,option=value]...",
 }
+CASCADE = "Those that fit, in the order of their cost, each on what is not certified yet."
+"""What the method auto is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +64,13 @@ class Listing:
 
 def list_names(subject: _Subject = None, /, *, json: _Json = False, loudness: Loudness = _LOUDNESS) -> Output:
     """List attacks, training objectives, methods of certificates, models and data, one line each."""
-    wanted = SUBJECTS if subject is None else (subject,)
-    listing = Listing(entries={name: list(_SOURCES[name]()) for name in wanted})
-    return Output(dumps(listing.to_json(), indent=2) if json else str(listing))
+    found = listing(SUBJECTS if subject is None else (subject,))
+    return Output(dumps(found.to_json(), indent=2) if json else str(found))
+
+
+def listing(subjects: Sequence[Subject] = SUBJECTS) -> Listing:
+    """Return what the registries of these subjects hold."""
+    return Listing(entries={name: list(_SOURCES[name]()) for name in subjects})
 
 
 def _attacks() -> Iterable[Entry]:
@@ -89,7 +95,7 @@ def _objectives() -> Iterable[Entry]:
 def _methods() -> Iterable[Entry]:
     from epsball.certificates import ALIASES, AUTO, METHODS
 
-    yield Entry(name=AUTO, what="Those that fit, in the order of their cost, each on what is not certified yet.")
+    yield Entry(name=AUTO, what=CASCADE)
     for name, method in METHODS.items():
         others = [alias for alias, stored in ALIASES.items() if stored == name]
         also = f" Also called {' and '.join(others)}." if others else ""
