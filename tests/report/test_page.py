@@ -259,6 +259,11 @@ def test_two_runs_name_what_changed(tmp_path):
     words = next(column["words"] for column in meta["columns"] if column["name"] == "change")
     change = [words[code - 1] for code in columns["change"]]
     assert change == ["newly broken"] * 2 + ["same"] * 4 + ["newly certified"] * 4 + ["newly broken"] * 2
+    moved = shutil.copytree(second, tmp_path / "elsewhere" / "first")
+    assert "From first to first" not in parsed(first, moved).said
+    assert "to elsewhere/first: 4 examples" in parsed(first, moved).said
+    with pytest.raises(InputError, match="given twice"):
+        eb.page(first, first)
     with pytest.raises(InputError, match="another ball"):
         eb.page(first, write_run(tmp_path / "other", MIXED, identity={"ball": "linf:1/255"}))
 

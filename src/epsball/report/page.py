@@ -1,12 +1,13 @@
 """`page`: one HTML file of a run, or of two."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from epsball.auditing.comparing import Comparison, compare
 from epsball.auditing.reading import Reading, summary
 from epsball.auditing.reading.several import main_run
+from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.report.render import render
 
@@ -72,6 +73,25 @@ def page(run: str | Path, second: str | Path | None = None, *, pictures: Sequenc
     if second is None:
         return Page(html=render(summary(first), pictures=pictures), folder=first.folder)
     last = Reading.read(main_run(second))
-    compared: Comparison = compare([first.folder, last.folder])
+    first, last = _named_apart(first, last)
+    compared: Comparison = compare({run.name: run.folder for run in (first, last)})
     html = render(summary(last), before=summary(first), compared=compared, pictures=pictures)
     return Page(html=html, folder=last.folder)
+
+
+def _named_apart(first: Reading, last: Reading) -> tuple[Reading, Reading]:
+    """Return two runs under names that differ: the ends of their paths, as long as it takes.
+
+    Raises
+    ------
+    InputError
+        If they are one folder.
+    """
+    paths = [run.folder.resolve().parts for run in (first, last)]
+    if paths[0] == paths[1]:
+        raise InputError(f"{first.folder} was given twice; give each run once.")
+    for length in range(1, max(map(len, paths)) + 1):
+        names = ["/".join(path[-length:]) for path in paths]
+        if names[0] != names[1]:
+            return replace(first, title=names[0]), replace(last, title=names[1])
+    return first, last

@@ -39,6 +39,8 @@ class Reading:
         Evidence and passes of all finished shards.
     diagnosis, limit
         The content of ``diagnosis.json`` and ``limit.json``, or None.
+    title
+        What it is called, where that is not its folder's name.
     problems
         Files that could not be read, one sentence each.
     """
@@ -51,6 +53,7 @@ class Reading:
     ledger: "pyarrow.Table | None"
     diagnosis: dict[str, Any] | None
     limit: dict[str, Any] | None = None
+    title: str | None = None
     problems: tuple[str, ...] = field(default=())
 
     @classmethod
@@ -91,8 +94,8 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """What the run is called: its folder."""
-        return self.folder.resolve().name
+        """What the run is called."""
+        return self.title or self.folder.resolve().name
 
     @property
     def words(self) -> tuple[str, str] | None:
