@@ -46,12 +46,26 @@ class ClassNumbers:
     @property
     def brief(self) -> str:
         """Its name, cut to what a sentence has room for."""
-        return self.name if len(self.name) <= _SAID else f"{self.name[: _SAID - 1]}…"
+        return shortened(self.name, _SAID)
 
     @property
     def share(self) -> float:
         """The share that stands."""
         return self.standing / self.total
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name of at most so many letters: of a longer one both ends.
+
+    Examples
+    --------
+    >>> shortened("a class of many words, number 7", 16)
+    'a class…number 7'
+    """
+    if len(name) <= most:
+        return name
+    tail = most // 2
+    return f"{name[: most - tail - 1]}…{name[-tail:]}"
 
 
 def class_numbers(reading: Reading) -> list[ClassNumbers]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epsball.auditing.reading.attacks import AttackNumbers
-from epsball.auditing.reading.classes import ClassNumbers
+from epsball.auditing.reading.classes import ClassNumbers, shortened
 from epsball.auditing.reading.methods import MethodNumbers
 from epsball.auditing.reading.several import CURVES, AtRadius
 from epsball.figures import BLACK, BLUE, GREY, LIGHT_GREY, SEQUENTIAL, SKY, VERMILION, line_style, marker, new_figure
@@ -41,9 +41,8 @@ def _percent(axes: "Axes", label: str) -> None:
 
 
 def _short(name: str, most: int = 16) -> str:
-    """Return a name without what matplotlib takes for mathematics, cut to what an axis has room for."""
-    plain = name.replace("$", r"\$")
-    return plain if len(name) <= most else plain[: most - 1] + "…"
+    """Return a name without what matplotlib takes for mathematics, its middle cut to what an axis has room for."""
+    return shortened(name, most).replace("$", r"\$")
 
 
 def class_figure(classes: Sequence[ClassNumbers]) -> "Figure":

@@ -56,7 +56,7 @@ def _steps(summary: Summary) -> Iterator[Step]:
         )
     yield from _about_trust(summary, words)
     if reading.chain.get("without certificates because") or "certificate.certified" not in reading.table.column_names:
-        reason = reading.chain.get("without certificates because", "no certificate was tried")
+        reason = reading.chain.get("without certificates because", "no certificate was tried").split(". ")[0]
         yield Step(
             title="Prove something",
             why=f"Nothing is proved ({reason}), so robust accuracy has no lower end.",
@@ -85,7 +85,7 @@ def _about_trust(summary: Summary, words: str) -> Iterator[Step]:
         return
     for check in sorted(found.checks, key=lambda check: check.severity != "masked"):
         if check.severity != "none":
-            yield Step(title=f"Settle {check.name}", why=f"{check.measured}. {check.advice}")
+            yield Step(title=f"Settle what a check found: {check.name}", why=f"{check.measured}; {check.advice}.")
 
 
 def _about_verdicts(summary: Summary, words: str) -> Iterator[Step]:
