@@ -20,7 +20,7 @@ def radius(summary: Summary) -> Section:
         return _SECTION.absent(
             f"this network was audited within one ball, {summary.ball}; audits of the same examples in folders "
             "beside this one, at other radii, are drawn here",
-            command="epsball audit MODEL DATA --ball NORM:RADIUS --out FOLDER/NAME",
+            command=f"epsball audit MODEL DATA --ball {summary.ball} --radii R1,R2,R3 --out FOLDER",
         )
     norm = summary.ball.partition(":")[0]
     rows = [[point.text, *(_value(point.places.get(name)) for name in CURVES), point.folder.name] for point in points]
