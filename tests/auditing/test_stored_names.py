@@ -179,7 +179,7 @@ def test_links_have_these_columns():
 
 def test_a_run_folder_has_these_files_and_its_files_these_keys(full):
     folder = full.folder
-    shard = ("evidence-{}.arrow", "ledger-{}.arrow", "witnesses-{}.safetensors")
+    shard = ("evidence-{}.arrow", "ledger-{}.arrow", "witnesses-{}.safetensors", "points-{}.safetensors")
     assert {path.name for path in folder.iterdir()} == {
         *(name.format(number) for number in ("00000", "00001") for name in shard),
         *("run.json", "certificates", "chain.json", "limit.arrow", "witnesses.png", "manifest.json"),
