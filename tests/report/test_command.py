@@ -47,7 +47,9 @@ def test_report_writes_where_it_is_told(tmp_path, capsys):
     assert "What changed" in (tmp_path / "pair.html").read_text()
 
 
-@pytest.mark.parametrize(("arguments", "said"), [(["--pictures", "one"], "name positions"), ([], "does not hold a run")])
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--pictures", "one"], "name positions"), ([], "does not hold a run")]
+)
 def test_bad_input(tmp_path, capsys, arguments, said):
     folder = write_run(tmp_path / "run", ["broken"]) if arguments else tmp_path / "nothing"
     assert main(["report", str(folder), *arguments]) == 2
