@@ -42,14 +42,21 @@ def train(objective: eb.training.Objective, recipe: eb.training.Recipe, folder: 
 def main(folder: Path) -> None:
     """Run the whole demonstration in `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
+    runs = []
     for objective, recipe in ((eb.training.Standard(), PLAIN), (CERTIFIED, RISING)):
         with showing(Loudness()):
             trained = train(objective, recipe, folder / objective.name / "training")
             run = folder / objective.name / "audit"
             audit = eb.audit(trained.classifier, "digits", BALL, effort="standard", folder=run)
+        runs.append(run)
+        eb.page(run).write()
         print(f"== audit of the {objective.name} network on the test digits, {BALL}\n{audit}\n")
-    print(f"Results are in {folder}: for each network a card with its weights, the evidence of its audit")
-    print(f"(run.json, evidence-*.arrow, chain.json) and a figure, for example {folder}/standard/audit/witnesses.png")
+    page = eb.page(*runs).write(folder / "report.html")
+    print(
+        f"Results are in {folder}: for each network a card with its weights, and the evidence of its audit with a page,"
+    )
+    print(f"for example {runs[0] / 'report.html'}. Both networks on one page, to be opened in a browser:")
+    print(page.resolve().as_uri())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from epsball import masking as masking
     from epsball import models as models
     from epsball import pixels as pixels
+    from epsball import report as report
     from epsball import results as results
     from epsball import risk as risk
     from epsball import similarity as similarity
@@ -72,6 +73,8 @@ if TYPE_CHECKING:
     from epsball.masking import diagnose as diagnose
     from epsball.masking.landscape import Landscape as Landscape
     from epsball.masking.landscape import landscape as landscape
+    from epsball.report import Page as Page
+    from epsball.report import page as page
     from epsball.similarity import Similarities as Similarities
     from epsball.similarity import Similarity as Similarity
     from epsball.similarity import cka as cka
@@ -114,6 +117,7 @@ _HOMES = {
     "ModelError": "errors",
     "Normalise": "classifier",
     "OptimalRisk": "limits",
+    "Page": "report",
     "RunVerification": "auditing",
     "Sensitivity": "attacks",
     "Similarities": "similarity",
@@ -137,6 +141,7 @@ _HOMES = {
     "landscape": "masking.landscape",
     "merge": "auditing",
     "optimal_risk": "limits",
+    "page": "report",
     "plan": "auditing",
     "sensitivity": "attacks",
     "similarities": "similarity",
@@ -159,6 +164,7 @@ _ROOMS = (
     "masking",
     "models",
     "pixels",
+    "report",
     "results",
     "risk",
     "similarity",

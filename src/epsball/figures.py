@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLACK, GREY = "#222222", "#6B6B6B"
+PURE_BLACK, WHITE = "#000000", "#FFFFFF"
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 """The colours of Okabe and Ito (2008) but yellow, which is too light for lines on white."""
 
@@ -27,6 +28,23 @@ SMALL = 8.5
 
 UNBOUNDED = 1e300
 """Numbers from here on stand for infinity (an overflow on the way), and are not drawn."""
+
+PAGE = {
+    "paper": ("#FFFFFF", "#13171B"),
+    "raised": ("#F4F6F8", "#1C2228"),
+    "line": ("#D3D9DF", "#38414A"),
+    "ink": ("#1A2027", "#E8ECF0"),
+    "soft": ("#55606B", "#A6B1BC"),
+    "accent": ("#00568A", "#7FC8F2"),
+    "blue": (BLUE, "#4AA8E0"),
+    "sky": ("#8CC8EC", "#B5DDF4"),
+    "vermilion": (VERMILION, "#F28A4A"),
+    "purple": ("#B5588A", "#DDA3C4"),
+    "orange": (ORANGE, "#F0B84A"),
+    "green": (GREEN, "#3FBF9A"),
+    "grey": (GREY, "#98A2AC"),
+}
+"""Colours of a page by what they are for, on light and on dark paper; text on paper has a contrast of 4.5 or more."""
 
 _COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 _DASHES = ("-", "--", "-.", ":")
@@ -54,6 +72,14 @@ def nothing_drawn(reason: str) -> "Figure":
     axes.set_axis_off()
     axes.text(0.5, 0.5, reason, ha="center", va="center", color=BLACK, wrap=True)
     return figure
+
+
+def diverging() -> list[list[int]]:
+    """Return the colours of the least, the middle and the largest signed number, as red, green, blue of 0..255."""
+    import matplotlib as mpl
+
+    colours = mpl.colormaps[DIVERGING]([0.08, 0.5, 0.92], bytes=True)
+    return [[int(value) for value in colour[:3]] for colour in colours]
 
 
 def line_style(number: int) -> dict[str, Any]:

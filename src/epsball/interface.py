@@ -6,6 +6,8 @@ from contextvars import ContextVar
 
 _COMMAND_LINE: ContextVar[bool] = ContextVar("command_line", default=False)
 
+_COMMAND: ContextVar[str | None] = ContextVar("command", default=None)
+
 
 def switch(name: str) -> str:
     """Return how something is switched on where the message will be read.
@@ -19,13 +21,19 @@ def switch(name: str) -> str:
 
 
 @contextmanager
-def command_line() -> Iterator[None]:
-    """Have messages name options of the command line inside the block."""
-    token = _COMMAND_LINE.set(True)
+def command_line(text: str | None = None) -> Iterator[None]:
+    """Have messages name options of the command line inside the block, which runs the command `text`."""
+    tokens = _COMMAND_LINE.set(True), _COMMAND.set(text)
     try:
         yield
     finally:
-        _COMMAND_LINE.reset(token)
+        _COMMAND_LINE.reset(tokens[0])
+        _COMMAND.reset(tokens[1])
+
+
+def command() -> str | None:
+    """Return the command that is running, as a shell takes it; None in Python."""
+    return _COMMAND.get()
 
 
 def option(name: str, value: str) -> str:

@@ -204,6 +204,7 @@ def test_a_run_folder_has_these_files_and_its_files_these_keys(full):
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
         *(name.format(number) for number in ("00000", "00001") for name in shard),
         *("run.json", "certificates", "chain.json", "limit.arrow", "witnesses.png", "manifest.json"),
+        *("about.json", "shown.safetensors", "limit.json"),
     }
     run = json.loads((folder / "run.json").read_text())
     assert set(run) == {"identity", "probe", "schema", "about"}

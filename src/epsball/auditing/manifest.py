@@ -21,7 +21,15 @@ RUNS_SCHEMA = 1
 """Version of that file."""
 
 _EVIDENCE = ("evidence-*", "ledger-*", "witnesses-*", "points-*", "certificates/*")
-_OF_THE_WHOLE = ("limit.arrow", "diagnosis.arrow", "diagnosis.json", "smoothed.arrow", "smoothed.json")
+_OF_THE_WHOLE = (
+    "limit.arrow",
+    "limit.json",
+    "diagnosis.arrow",
+    "diagnosis.json",
+    "smoothed.arrow",
+    "smoothed.json",
+    "shown.safetensors",
+)
 _OF_A_RUN = (*_EVIDENCE, "run.json", "chain.json", *_OF_THE_WHOLE)
 """Patterns of the files that make a run; figures and what a user puts beside them are no evidence."""
 

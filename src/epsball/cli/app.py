@@ -1,6 +1,7 @@
 """The command line's entry: registers the verbs, maps errors to exit codes."""
 
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -37,6 +38,7 @@ from epsball.cli.plan import plan
 from epsball.cli.progress import Loudness, showing
 from epsball.cli.project import from_project, used
 from epsball.cli.replay import replay
+from epsball.cli.report import report
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
 from epsball.cli.smooth import smooth
@@ -80,6 +82,7 @@ for verb in (
     replay,
     smooth,
     compare,
+    report,
     verify_run,
     plan,
     merge,
@@ -133,7 +136,7 @@ def _run(arguments: list[str], console: Console) -> Output:
     try:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
-        with showing(loudness), called_by(arguments), command_line():
+        with showing(loudness), called_by(arguments), command_line(_text(arguments)):
             say([] if used() is None else [f"options are taken from {used()}"])
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
@@ -149,6 +152,11 @@ def _run(arguments: list[str], console: Console) -> Output:
         kept = str(interruption) or "nothing was found yet"
         return _failed(f"interrupted; {kept}", INTERRUPTED)
     return done if isinstance(done, Output) else Output("")
+
+
+def _text(arguments: Sequence[str]) -> str:
+    """Return the command as a shell takes it; where a project's file gives options, a remark says so."""
+    return shlex.join(["epsball", *arguments]) + (f"  # with the options of {used()}" if used() else "")
 
 
 def _in_own_code(error: Exception) -> str | None:

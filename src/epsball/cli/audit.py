@@ -1,5 +1,7 @@
 """``epsball audit``."""
 
+import logging
+import os
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ from epsball.names import EffortName, Kept, MethodName, NoCertificates, Semantic
 if TYPE_CHECKING:
     from epsball.models import LoadedModel
     from epsball.similarity import Similarity
+
+_LOG = logging.getLogger(__name__)
 
 REFERENCE_ROWS = 1000
 """Examples on which representations are compared with a reference."""
@@ -98,11 +102,12 @@ def audit(
     sharing: Sharing = _SHARING,
     shard: str | None = None,
     shard_size: int | None = None,
+    report: bool = True,
     common: Common = _COMMON,
 ) -> Output:
     """Measure the chain of a classifier on a data set: natural accuracy, accuracy under attack, risks.
 
-    With --out, evidence, ledger, witnesses and a figure are written there, shard by shard;
+    With --out, evidence, ledger, witnesses and a page, report.html, are written there, shard by shard;
     the same command resumes after a kill. Within several balls (--ball twice, or --radii) one run each is made, in a
     folder of runs: they take over from each other what holds for both.
 
@@ -119,6 +124,8 @@ def audit(
         epsball merge joins the folders.
     shard_size
         Examples that are audited and written as one piece, and that one worker does at a time; by default 1000.
+    report
+        Make the page of the run, report.html in its folder.
     """
     from epsball import auditing
 
@@ -165,10 +172,28 @@ def audit(
             write_atomically(out / "similarity.png", png(compared.plot((model, other.text))))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
         notes["similarity"] = compared.to_json() if common.json else text
+    if out is not None and report and not result.interrupted:
+        notes |= _page(out)
     if result.manifest is not None:
         notes["manifest"] = result.manifest
     heading = f"{model} on {len(subject.dataset)} examples of {data}, {', '.join(map(str, balls))}"
     return output(result, common, heading=heading, notes=notes, code=code)
+
+
+def _page(out: Path) -> dict[str, str]:
+    """Make the page of a run and say where it is; a run whose page fails is a run."""
+    from epsball.report import page
+
+    try:
+        return {"page": str(page(out).write(out / "report.html"))}
+    except Exception as error:
+        _LOG.warning(
+            "the page could not be made (%s: %s); the run is whole, and epsball report %s tries again",
+            type(error).__name__,
+            error,
+            out,
+        )
+        return {}
 
 
 def _similarity(subject: Subject, other: "LoadedModel") -> "Similarity":

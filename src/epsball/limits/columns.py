@@ -4,11 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from epsball.ball import Ball
+from epsball.limits.conflicts.graph import Conflicts
+from epsball.limits.conflicts.sample import Sample
 from epsball.limits.hyperedges.soft_optimum import BRIEF
 from epsball.limits.levels import STATUS_NAMES
 from epsball.limits.optimal_classifier import losses
 from epsball.limits.optimal_risk import optimal_risk
 from epsball.limits.result import Limit
+
+MOST_PAIRS = 200
+"""Pairs in conflict that an audit names."""
 
 MOST_CONFLICTS = 5_000_000
 """Number of conflicts up to which an audit bounds the cross-entropy."""
@@ -27,6 +32,8 @@ class LinkColumns:
     cross_entropy
         In nats: a lower bound of every classifier's adversarial cross-entropy on these examples, from
         the representable conflicts. None where there are too many for an audit.
+    pairs
+        Rows of the first examples in conflict, two and two, with a verified common point among floats.
 
     Examples
     --------
@@ -34,11 +41,14 @@ class LinkColumns:
     >>> found = link_columns(np.array([[0.0], [0.5]]), np.array([0, 1]), Ball("l2", "0.25"))
     >>> found.columns, found.limit.stored
     ({'limit.hard': ['either', 'either']}, 0.5)
+    >>> found.pairs
+    [(0, 1)]
     """
 
     columns: dict[str, list[str]]
     limit: Limit
     cross_entropy: float | None
+    pairs: list[tuple[int, int]]
 
 
 def missed_witness(limit: Limit, accuracy_under_attack: float) -> str | None:
@@ -83,4 +93,12 @@ def link_columns(x: Any, y: Any, ball: Ball) -> LinkColumns:
     if limit.conflicts <= MOST_CONFLICTS:
         entropy = losses(risk.problem.sample, risk.problem.representable, (ball.radius,)).cross_entropy[0]
     status = [STATUS_NAMES[value] for value in risk.hard[0].tolist()]
-    return LinkColumns(columns={"limit.hard": status}, limit=limit, cross_entropy=entropy)
+    pairs = _pairs(risk.problem.sample, risk.problem.representable)
+    return LinkColumns(columns={"limit.hard": status}, limit=limit, cross_entropy=entropy, pairs=pairs)
+
+
+def _pairs(sample: Sample, conflicts: Conflicts) -> list[tuple[int, int]]:
+    """Return the first pairs in conflict at the one radius, as rows of the caller's data."""
+    edges = conflicts.edges(len(conflicts.radii) - 1)[:MOST_PAIRS]
+    ends = sample.order[conflicts.rows_of(edges)], sample.order[conflicts.neighbour[edges]]
+    return sorted((min(a, b), max(a, b)) for a, b in zip(*(end.tolist() for end in ends), strict=True))

@@ -61,11 +61,12 @@ def test_without_the_model_it_says_what_was_not_checked(run):
 
 
 def _beside(path):
-    """Return whether a file is no part of the run: figures, times, locks."""
-    return path.suffix == ".png" or path.name.startswith(("timing-", "."))
+    """Return whether a file is no part of the run: figures, times, locks, where it was made."""
+    return path.suffix == ".png" or path.name == "about.json" or path.name.startswith(("timing-", "."))
 
 
 def files(folder):
+    """Return the files that the manifest covers."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and not _beside(path))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -46,7 +46,15 @@ class LimitLink(Link):
             bounds={LIMIT: _ceiling(found.limit)},
             columns=dict(found.columns),
             chain={"limit": found.limit, "cross_entropy": _cross_entropy(found, evidence)},
+            document=_pairs(found, evidence),
         )
+
+
+def _pairs(found: LinkColumns, evidence: "pyarrow.Table") -> dict[str, Any] | None:
+    """Return the document that names pairs in conflict by their positions; None where there is none."""
+    index = evidence["index"].to_pylist()
+    pairs = [[index[a], index[b]] for a, b in found.pairs]
+    return {"conflicts": found.limit.conflicts, "pairs": pairs} if pairs else None
 
 
 def _ceiling(limit: Limit) -> Bound:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epsball.auditing.fingerprint import same_probe
 from epsball.auditing.folder import RunFolder, differences, read_arrow
+from epsball.classifier.probe import same_probe
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.progress import report

@@ -20,6 +20,7 @@ from epsball.auditing.manifest import write_manifest
 from epsball.auditing.parts import Parts
 from epsball.auditing.result import Audit
 from epsball.auditing.running.plan import Plan
+from epsball.auditing.showing import write_shown
 from epsball.files import write_json
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ def _write_link(folder: RunFolder | None, link: Link, evidence: "pyarrow.Table",
 
 
 def _written(plan: Plan, folder: RunFolder, result: Audit) -> Audit:
-    """Write the chain, the figure and, last, the manifest; return the audit with its hash."""
+    """Write the chain, the figure, what readers are shown and, last, the manifest; return the audit with its hash."""
     folder.check(plan.numbers)
     # Without the folder's own name: a run that is moved stays the same run, and has the same manifest.
     chain = {name: value for name, value in result.to_json().items() if name != "folder"}
     write_json(folder.path / "chain.json", chain)
     folder.draw("witnesses.png", result.plot())
+    write_shown(folder.path, plan.subject, result.evidence, result.shards)
     return replace(result, manifest=write_manifest(folder.path))

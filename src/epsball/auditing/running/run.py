@@ -13,6 +13,7 @@ from epsball.auditing.running.plan import Plan
 from epsball.auditing.running.shards import audited
 from epsball.auditing.running.sharing import Shared
 from epsball.auditing.running.timing import Engine
+from epsball.auditing.showing import write_about
 from epsball.interruption import carrying
 from epsball.workers import WorkersError
 from epsball.workers.threads import threads
@@ -40,6 +41,8 @@ def run(plan: Plan, *, shared: Shared | None = None, part: Part | None = None) -
     shards: list[ShardEvidence] = []
     lock = nullcontext() if plan.folder is None else plan.folder.locked("" if part is None else part.name)
     with lock, carrying(lambda: joined(plan, shards, interrupted=True) if shards else None):
+        if plan.folder is not None:
+            write_about(plan.folder.path, plan.subject)
         numbers = plan.numbers if part is None else part.of(plan.numbers)
         _say_resumed(plan, numbers)
         if shared is None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from epsball.attacks import Ledger
 from epsball.auditing.evidence import ShardEvidence, Witnesses
-from epsball.auditing.fingerprint import probe, same_probe
+from epsball.auditing.fingerprint import probe
 from epsball.auditing.folder import RunFolder
 from epsball.auditing.points import NearestPoints
 from epsball.auditing.running.plan import Plan
 from epsball.auditing.running.shards import audited
 from epsball.auditing.running.timing import Engine
+from epsball.classifier.probe import same_probe
 from epsball.errors import ModelError
 from epsball.files import write_atomically
 from epsball.workers import Sent, Workers

@@ -1,0 +1,142 @@
+"""Figures of a run, small enough to be legible on a phone: 4.6 inches wide."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from epsball.auditing.reading.attacks import AttackNumbers
+from epsball.auditing.reading.classes import ClassNumbers, shortened
+from epsball.auditing.reading.methods import MethodNumbers
+from epsball.auditing.reading.several import CURVES, AtRadius
+from epsball.figures import BLACK, BLUE, GREY, LIGHT_GREY, SEQUENTIAL, SKY, VERMILION, line_style, marker, new_figure
+from epsball.risk import RiskDecomposition
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 4.6
+_SIZE = 9.0
+_MOST_CLASSES = 12
+
+
+def _axes(height: float) -> "tuple[Figure, Axes]":
+    figure = new_figure(WIDTH, height)
+    axes = figure.subplots()
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GREY)
+    axes.tick_params(labelsize=_SIZE, color=GREY, labelcolor=BLACK, length=3)
+    return figure, axes
+
+
+def _percent(axes: "Axes", label: str) -> None:
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+    axes.set_xlabel(label, fontsize=_SIZE)
+    axes.grid(axis="x", color=LIGHT_GREY, linewidth=0.4, alpha=0.6)
+    axes.set_axisbelow(True)
+
+
+def _short(name: str, most: int = 16) -> str:
+    """Return a name without what matplotlib takes for mathematics, its middle cut to what an axis has room for."""
+    return shortened(name, most).replace("$", r"\$")
+
+
+def class_figure(classes: Sequence[ClassNumbers]) -> "Figure":
+    """Draw, of the worst classes, the share that stands with its exact 95% interval, and the share that is proved."""
+    shown = list(classes[:_MOST_CLASSES])[::-1]
+    figure, axes = _axes(0.9 + 0.27 * len(shown))
+    rows = range(len(shown))
+    if any(numbers.certified for numbers in shown):
+        proved = [(numbers.certified or 0) / numbers.total for numbers in shown]
+        axes.barh(rows, proved, height=0.62, color=SKY, label="certified")
+    share = [numbers.share for numbers in shown]
+    low = [max(0.0, numbers.share - numbers.interval.low) for numbers in shown]
+    high = [max(0.0, numbers.interval.high - numbers.share) for numbers in shown]
+    axes.errorbar(
+        share, rows, xerr=[low, high], fmt="o", color=BLUE, markersize=4.5, linewidth=1.3, capsize=0, label="stands"
+    )
+    axes.set_yticks(rows, [_short(numbers.name) for numbers in shown])
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    _percent(axes, "share of the class, 95% interval")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    return figure
+
+
+def risk_figure(risks: RiskDecomposition) -> "Figure":
+    """Draw natural, boundary and robust risk: what is known of each on these examples, and its 95% interval."""
+    figure, axes = _axes(1.75)
+    for row, name in enumerate(("robust", "boundary", "natural")):
+        bracket = getattr(risks, name)
+        axes.plot([bracket.interval.low, bracket.interval.high], [row, row], color=VERMILION, linewidth=1.3)
+        width = max(bracket.high - bracket.low, 0.006)
+        axes.barh(row, width, left=min(bracket.low, 1 - width), height=0.5, color=VERMILION)
+    axes.set_yticks(range(3), ["robust risk", "boundary risk", "natural risk"])
+    axes.set_ylim(-0.6, 2.6)
+    _percent(axes, "share of errors; bar: these examples, line: 95% interval")
+    return figure
+
+
+def radius_figure(points: Sequence[AtRadius], norm: str) -> "Figure":
+    """Draw accuracy under attack, certified, natural, and the limit of the data against the radius."""
+    figure, axes = _axes(2.9)
+    for number, name in enumerate(CURVES):
+        here = [point for point in points if name in point.places]
+        if not here:
+            continue
+        radii = [point.radius for point in here]
+        bounds = [point.places[name] for point in here]
+        style = line_style(number)
+        values = [bound.value for bound in bounds]
+        axes.plot(radii, values, marker=marker(number), markersize=4, label=name, linewidth=1.5, **style)
+        if name != CURVES[2] and all(bound.interval is not None for bound in bounds):
+            low, high = ([getattr(bound.interval, end) for bound in bounds] for end in ("low", "high"))
+            axes.fill_between(radii, low, high, color=style["color"], alpha=0.14, linewidth=0)
+    axes.set_ylim(0, 1.02)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"radius ({norm}, pixels of [0, 1])", fontsize=_SIZE)
+    axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.4, alpha=0.6)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    return figure
+
+
+def method_figure(methods: Sequence[MethodNumbers], total: int) -> "Figure":
+    """Draw on how many examples each method of certificates ran, and how many it certifies."""
+    shown = list(methods)[::-1]
+    figure, axes = _axes(0.9 + 0.3 * len(shown))
+    rows = np.arange(len(shown))
+    axes.barh(rows, [method.tried / total for method in shown], height=0.62, color=LIGHT_GREY, label="bounded")
+    axes.barh(rows, [method.proved / total for method in shown], height=0.34, color=BLUE, label="certified by it")
+    axes.set_yticks(rows, [_short(method.name) for method in shown])
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    _percent(axes, f"share of {total:,} examples")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    return figure
+
+
+def attack_figure(attacks: Sequence[AttackNumbers], examples: int) -> "Figure":
+    """Draw accuracy by attack with exact intervals; the number that may be reported stands out."""
+    shown = list(attacks)[::-1]
+    figure, axes = _axes(0.75 + 0.27 * len(shown))
+    for row, found in enumerate(shown):
+        colour = VERMILION if found.name == "reported" else BLUE
+        axes.plot([found.interval.low, found.interval.high], [row, row], color=colour, linewidth=1.3)
+        axes.plot([found.share], [row], "o", color=colour, markersize=4.5)
+    axes.set_yticks(range(len(shown)), [_short(found.name, 22) for found in shown])
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    _percent(axes, f"accuracy on {examples:,} examples, 95% interval")
+    return figure
+
+
+def matrix_figure(rows: Sequence[str], columns: Sequence[str], values: np.ndarray, title: str) -> "Figure":
+    """Draw a matrix of similarities between 0 and 1."""
+    figure, axes = _axes(min(4.6, 1.4 + 0.24 * len(rows)))
+    image = axes.pcolormesh(values, cmap=SEQUENTIAL, vmin=0, vmax=1, rasterized=False)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, [_short(name, 10) for name in columns], rotation=60, ha="right")
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [_short(name, 14) for name in rows])
+    figure.colorbar(image, ax=axes, label=title)
+    return figure
