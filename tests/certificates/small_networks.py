@@ -106,10 +106,10 @@ def small_network(seed: int) -> SmallNetwork:
     classes = 2 + seed // 3 % 2
     match seed % 3:
         case 0:
-            widths = ((2, 8, 6), (3, 5, 5), (4, 9), (2, 4, 4, 4), (3, 8, 3))[seed // 3 % 5]
+            widths = ((2, 6, 4), (3, 5, 4), (4, 8), (2, 3, 3, 3), (3, 6, 3))[seed // 3 % 5]
             network = Dense((*widths, classes))
         case 1:
-            network = Convolutional(((1, 4), (2, 2), (2, 3))[seed // 3 % 3], 2 + seed // 9 % 2, classes)
+            network = Convolutional(((1, 4), (2, 2), (2, 3))[seed // 3 % 3], 2, classes)
         case _:
             network = Residual(2 + seed // 3 % 2, 4, classes)
     for name, value in network.named_parameters():

@@ -74,6 +74,7 @@ def test_a_ball_of_l1_has_its_corners():
 def test_a_false_claim_is_seen(claimed, monkeypatch):
     """What is claimed too high fails the check."""
     case = Case.random(10)
+    minima = [case.least(row) for row in range(case.graph.classes - 1)]
     if claimed == "bound":
         method = METHODS["complete"]
 
@@ -83,12 +84,12 @@ def test_a_false_claim_is_seen(claimed, monkeypatch):
 
         monkeypatch.setitem(METHODS, "complete", replace(method, bound=raised))
         with pytest.raises(AssertionError, match=r"complete \(real\) claims"):
-            truth.check_bounds(case, [case.least(row) for row in range(case.graph.classes - 1)])
+            truth.check_bounds(case, minima)
     else:
         proved = truth.Example.proved
         monkeypatch.setattr(truth.Example, "proved", lambda self, parts: proved(self, parts) + 1e-3)
         with pytest.raises(AssertionError, match="has the minimum"):
-            truth.check_parts(case)
+            truth.check_parts(case, minima)
 
 
 def test_margins_are_those_of_classes():

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import torch
 from flint import fmpq
@@ -69,13 +70,18 @@ class Case:
 
     def least(self, row: int, path: Sequence[tuple[int, int, int]] = ()) -> fmpq | None:
         """Return the least value of a row where the neurons of a path have its signs; None where no cell has them."""
-        other = row if row < self.predicted else row + 1
         found = [
-            cell.polytope.least(margin(cell, self.predicted, other))
-            for cell in self.cells
+            least
+            for cell, least in zip(self.cells, self._minima[row], strict=True)
             if all(cell.on[layer][entry] == (sign > 0) for layer, entry, sign in path)
         ]
         return min(found, default=None)
+
+    @cached_property
+    def _minima(self) -> list[list[fmpq]]:
+        """The least value on each cell, by row."""
+        others = [other for other in range(self.graph.classes) if other != self.predicted]
+        return [[cell.polytope.least(margin(cell, self.predicted, other)) for cell in self.cells] for other in others]
 
     def computed(self) -> Tensor:
         """Return the least margins by row that the deployed network has at vertices of cells and at random points."""
@@ -93,11 +99,12 @@ def check(seed: int) -> dict[str, int]:
     """Raise where something claimed of a random network is not true; return how much was compared."""
     case = Case.random(seed)
     truth = [case.least(row) for row in range(case.graph.classes - 1)]
+    parts, minima = check_parts(case, truth)
     return {
         "cells": len(case.cells),
         "bounds": check_bounds(case, truth),
-        "minima": check_minima(case, truth),
-        "parts": check_parts(case),
+        "minima": minima,
+        "parts": parts,
         "fixed": check_fixed(case),
     }
 
@@ -119,36 +126,44 @@ def check_bounds(case: Case, truth: Sequence[fmpq]) -> int:
     return compared
 
 
-def check_minima(case: Case, truth: Sequence[fmpq]) -> int:
-    """Hold `complete`, run to a gap, and the oracle against the least margins."""
-    problem, compared = case.problem(REAL), 0
-    if case.ball.norm == "l1" and case.ball.low is not None:
-        return 0  # over a ball cut by a box, bounds of linear functions are the better of both, not exact
-    found = {"complete": complete(problem, gap=GAP).rows[0].tolist()}
-    if case.ball.norm == "linf":
-        [oracle] = milp(problem)
-        found |= {"milp": oracle.value.tolist(), "milp's bound": oracle.bound.tolist()}
-    for name, rows in found.items():
-        for value, least in zip(rows, truth, strict=True):
-            compared += 1
-            _require(abs(value - float(_fraction(least))) <= NEAR, f"{name} finds {value!r}, not {least}")
-    return compared
+def check_parts(case: Case, truth: Sequence[fmpq]) -> tuple[int, int]:
+    """Hold every part of every tree against its own least margin: searched to a gap, and proved under both claims.
 
-
-def check_parts(case: Case) -> int:
-    """Hold every part of every tree against its own least margin: searched to a gap, and proved under both claims."""
-    compared = 0
+    Returns
+    -------
+    tuple
+        How many parts were compared, and how many minima (`check_minima`).
+    """
+    parts = minima = 0
     for arithmetic, gap in ((REAL, GAP), (REAL, None), (FLOAT32, None)):
         with recorded(case.graph) as seen:
-            complete(case.problem(arithmetic), gap=gap)
+            rows = complete(case.problem(arithmetic), gap=gap).rows[0].tolist()
+        if gap is not None:
+            minima = check_minima(case, truth, rows)
         for part in seen:
             if not part.proved and gap is None:
                 continue  # a search in float32 claims nothing
             least = case.least(part.row, part.path)
             if least is not None:
                 value = part.bound if part.proved else part.bound - SEARCHED
-                compared += 1
+                parts += 1
                 _require(_below(value, least), f"{part} ({arithmetic.name}) has the minimum {float(_fraction(least))}")
+    return parts, minima
+
+
+def check_minima(case: Case, truth: Sequence[fmpq], rows: Sequence[float]) -> int:
+    """Hold the rows that `complete` comes to, run to a gap, and the oracle's against the least margins."""
+    compared = 0
+    if case.ball.norm == "l1" and case.ball.low is not None:
+        return 0  # over a ball cut by a box, bounds of linear functions are the better of both, not exact
+    found = {"complete": rows}
+    if case.ball.norm == "linf":
+        [oracle] = milp(case.problem(REAL))
+        found |= {"milp": oracle.value.tolist(), "milp's bound": oracle.bound.tolist()}
+    for name, values in found.items():
+        for value, least in zip(values, truth, strict=True):
+            compared += 1
+            _require(abs(value - float(_fraction(least))) <= NEAR, f"{name} finds {value!r}, not {least}")
     return compared
 
 
