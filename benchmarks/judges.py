@@ -138,7 +138,8 @@ def _examined(part: str, name: str, seed: int, options: argparse.Namespace) -> d
     begun = time.process_time()
     judge = _known(part, name, seed, options)
     made = time.process_time() - begun
-    judge.examine(options.out)
+    if len(judge.x):
+        judge.examine(options.out)
     return {
         "part": part,
         "network": name,

@@ -46,18 +46,18 @@ class Planted:
 
 
 class Tokens(nn.Module):
-    """Attention over four tokens, and two linear layers after it."""
+    """Attention over four tokens, and two linear layers over what it returns and the tokens."""
 
     def __init__(self, width: int, inner: int, classes: int) -> None:
         super().__init__()
         self.queries, self.keys, self.values = (nn.Linear(width, inner) for _ in range(3))
-        self.joined, self.last = nn.Linear(4 * inner, 96), nn.Linear(96, classes)
+        self.joined, self.last = nn.Linear(4 * (inner + width), 128), nn.Linear(128, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         query, key, value = self.queries(x), self.keys(x), self.values(x)
         share = torch.softmax(query @ key.transpose(1, 2), dim=2)
-        return self.last(torch.relu(self.joined((share @ value).flatten(1))))
+        return self.last(torch.relu(self.joined(torch.cat([share @ value, x], dim=2).flatten(1))))
 
 
 class Blocks(nn.Module):
@@ -90,6 +90,14 @@ def _cnn(channels: int, activation: type[nn.Module] = nn.ReLU) -> nn.Module:
     return nn.Sequential(*convolutions, nn.Flatten(), *last)
 
 
+def _steeper(network: nn.Module) -> nn.Module:
+    """Return a network with larger weights: near 0 tanh is a line, on which nothing can be hidden."""
+    for part in network.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            part.weight.data *= 3
+    return network
+
+
 NETWORKS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module], str]] = {
     "mlp": ((24,), lambda: _mlp(24, 128), "linf:1/8"),
     "mlp, more inputs": ((36,), lambda: _mlp(36, 128), "linf:1/10"),
@@ -98,8 +106,8 @@ NETWORKS: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module], str]] = {
     "cnn, wide": ((1, 6, 6), lambda: _cnn(12), "linf:1/8"),
     "residual": ((24,), lambda: Blocks(24, 64, 2, CLASSES), "linf:1/8"),
     "residual, wide": ((32,), lambda: Blocks(32, 96, 1, CLASSES), "linf:1/10"),
-    "tanh": ((24,), lambda: _mlp(24, 128, nn.Tanh), "linf:1/8"),
-    "tanh, cnn": ((1, 6, 6), lambda: _cnn(8, nn.Tanh), "linf:1/10"),
+    "tanh": ((24,), lambda: _steeper(_mlp(24, 192, nn.Tanh)), "linf:1/8"),
+    "tanh, cnn": ((1, 6, 6), lambda: _steeper(_cnn(8, nn.Tanh)), "linf:1/10"),
     "attention": ((4, 6), lambda: Tokens(6, 8, CLASSES), "linf:1/8"),
     "attention, wide": ((4, 8), lambda: Tokens(8, 12, CLASSES), "linf:1/8"),
 }
