@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from certificates.networks import sampled
-from cli.commands import run
 from epsball import Ball, Classifier
 from epsball.certificates import METHODS, logit_bounds
+from epsball.cli import main
 from epsball.errors import InputError, UnsupportedOperation
 
 
@@ -22,7 +22,7 @@ def subject():
 
 def test_every_method_encloses_the_logits_of_the_ball(subject):
     classifier, x = subject
-    ball = Ball("linf", "1/4")
+    ball = Ball("linf", "1/8")
     found = logit_bounds(classifier, x, ball)
     assert list(found.low) == list(METHODS)
     logits = classifier.logits(sampled(ball, x, 500)).double()
@@ -60,10 +60,9 @@ def test_several_examples_and_masked_classes_are_refused(subject):
         logit_bounds(Classifier(Masked()), x, Ball("linf", "1/4"))
 
 
-def test_the_command_prints_one_row_per_method():
-    options = ("--ball", "linf:0.01", "--logits", "1", "--method", "crown")
-    done = run("certify", "mlp,hidden=8", "digits,first=2", *options, "--json")
-    assert list(json.loads(done.out)["low"]) == ["crown"]
-    done = run("certify", "mlp,hidden=8", "digits,first=2", *options[:3], "2")
-    assert done.code == 2
-    assert "the data have 2 examples" in done.err
+def test_the_command_prints_one_row_per_method(capsys):
+    call = ["certify", "mlp,hidden=8", "digits,first=2", "--ball", "linf:0.01", "--logits"]
+    assert main([*call, "1", "--method", "crown", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["low"]) == ["crown"]
+    assert main([*call, "2"]) == 2
+    assert "the data have 2 examples" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from epsball import progress, results
@@ -95,7 +95,7 @@ class LogitBounds(results.Result):
 
 def logit_bounds(
     classifier: Classifier,
-    x: Float[Tensor, "1 *shape"],
+    x: Tensor,
     ball: Ball,
     *,
     method: str = AUTO,
@@ -111,7 +111,7 @@ def logit_bounds(
     Parameters
     ----------
     classifier, x, ball
-        The model, one example and its ball.
+        The model, one example (1, *shape), in the box or uint8 pixels, and its ball.
     method
         One method, or ``"auto"`` for every one that is registered, in the order of their cost.
     semantics
