@@ -31,9 +31,9 @@ from harness import single_threaded
 ATTACKS = ("pgd,steps=100,restarts=5", "apgd-t", "ensemble")
 CHEAP = ("interval", "lipschitz", "crown-ibp", "forward", "crown", "optimised", "wong-kolter")
 """Methods that bound all examples of a network under both claims."""
-DEAR, FEW = ("lp", "lp-tight", "sdp"), 2
+DEAR, FEW = ("lp", "lp-tight", "sdp"), 1
 """Methods that bound a few examples of each network, and how many; as many are asked as queries."""
-SECONDS, LIMIT = 0.5, 4.0
+SECONDS, LIMIT = 0.3, 3.0
 """CPU seconds of `complete` per example, and seconds of a query."""
 
 
