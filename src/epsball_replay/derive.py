@@ -14,7 +14,7 @@ receptive field.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,16 +36,10 @@ Steps = dict[str, tuple[Step, Array]]
 """By node the step through it, and what it loses entry by entry."""
 Rows = tuple[Array, Array]
 """Entries of a node, and rows of coefficients there."""
+Choice = tuple[Slopes, Steps]
+"""Slopes of all nonlinear nodes, and the steps through them that were needed so far."""
 Own = dict[str, Lines]
 """By node the lines of each row's own."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Slopes of all nonlinear nodes, and the steps through them that were needed so far."""
-
-    slopes: Slopes
-    steps: Steps = field(default_factory=dict)
 
 
 class Derivation:
@@ -58,7 +52,7 @@ class Derivation:
         self.sizes: dict[str, Array] = {}
         self.affine: Steps = {}
         self.deployed: dict[str, Array] = {}
-        self.choices = [Choice(slopes) for slopes in certificate.slopes]
+        self.choices: list[Choice] = [(slopes, {}) for slopes in certificate.slopes]
         nodes = self.network.nodes.values()
         self.entries = sum(node.size for node in nodes)
         require(self.entries < 2**28, "the network is larger than the error analysis allows.")
@@ -68,34 +62,29 @@ class Derivation:
         self.float32 = certificate.semantics == "float32"
 
     def margins(self) -> dict[int, float]:
-        """Return for each class j but the predicted one a lower bound of z_p - z_j."""
-        done = 0
+        """Return a lower bound of each claim's linear function of the outputs."""
         for node in self.network.nodes.values():
-            self._visit(node, done)
-            done += node.size
-            self.progress(done, self.entries)
-        others, output = sorted(self.certificate.claims), self.network.output
-        rows, classes = np.zeros((len(others), output.size)), np.arange(output.size)
-        rows[:, self.certificate.predicted] = 1
-        rows[np.arange(len(others)), others] = -1
-        choice = Choice(self.certificate.final_slopes)
-        bounds = self._backward(output, classes, rows, choice, Leaves(len(rows)))
+            self._visit(node)
+            self.progress(sum(len(known) for known in self.sizes.values()), self.entries)
+        names, rows = list(self.certificate.rows), np.array(list(self.certificate.rows.values()))
+        output, entries = self.network.output, np.arange(self.network.output.size)
+        choice: Choice = (self.certificate.final_slopes, {})
+        bounds = self._backward(output, entries, rows, choice, Leaves(len(rows)))
         for j, tree in self.certificate.trees.items():
-            at, parts = others.index(j), leaves_of(tree, self.network, self.ranges, self._envelope)
-            row = rows[at : at + 1]
-            found = [self._backward(output, classes, row.repeat(part.count, axis=0), choice, part) for part in parts]
+            at, parts = names.index(j), leaves_of(tree, self.network, self.ranges, self._envelope)
+            found = [self._backward(output, entries, np.tile(rows[at], (p.count, 1)), choice, p) for p in parts]
             bounds[at] = max(bounds[at], np.concatenate(found).min())
         if self.float32:
             # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
             bounds = np.nextafter(bounds - 8 * SMALLEST, -np.inf)
-        return dict(zip(others, bounds.tolist(), strict=True))
+        return dict(zip(names, bounds.tolist(), strict=True))
 
-    def _visit(self, node: Node, done: int) -> None:
+    def _visit(self, node: Node) -> None:
         """Bound a node by intervals, then by backward rows those entries at which its consumers bend."""
         self._learn(node, *((self.region.low, self.region.high) if node.kind == "Input" else self._interval(node)))
         self.underflow += 2.0**-1000 * float(self.sizes[node.name].sum() + node.size)
         if node.name in self.certificate.refined:
-            self._learn(node, *self._refined(node, *self.ranges[node.name], done))
+            self._learn(node, *self._refined(node, *self.ranges[node.name]))
 
     def _learn(self, node: Node, low: Array, high: Array) -> None:
         require(len(low) == len(high) == node.size, f"node {node.name} has {len(low)} entries, not {node.shape}.")
@@ -108,9 +97,8 @@ class Derivation:
         flat = step or self._lines(node, (np.zeros(node.size), np.zeros(node.size)))
         low, high = (side.reshape(-1) for side in flat.ranges(self.ranges))
         magnitude = flat.magnitude(self.sizes).reshape(-1)
-        if self.float32:
-            self.deployed[node.name] = flat.deployed_error(magnitude, self.sizes)
-        slack = self.deployed.get(node.name, np.zeros(node.size))
+        slack = flat.deployed_error(magnitude, self.sizes) if self.float32 else np.zeros(node.size)
+        self.deployed[node.name] = slack
         if not flat.exact:
             slack = slack + gamma(flat.terms + flat.extra + self.more) * magnitude + 1e-300
         if step is not None:
@@ -119,12 +107,6 @@ class Derivation:
         return np.where(slack > 0, ends[0], low), np.where(slack > 0, ends[1], high)
 
     def _lines(self, node: Node, slopes: tuple[Array | None, Array | None]) -> Step:
-        known = node.kind not in ("Multiply", "Divide")
-        require(
-            known,
-            f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor "
-            "must be constant on the ball. Certify without certificate files, or write the network without that node.",
-        )
         (name,) = node.inputs
         if node.kind in ("MaxPool", "Max"):
             return lines.maximum(node, self.network.nodes[name].shape, *self.ranges[name])
@@ -136,13 +118,13 @@ class Derivation:
         """Return what a row of ones would lose in a step, at some entries."""
         sizes = {name: self.sizes[name][entries] for name in node.inputs}
         rounding = gamma(step.terms + step.extra + self.more) * step.magnitude(sizes)
-        return rounding + gamma(node.size) * step.size + self.deployed.get(node.name, np.zeros(node.size))[entries]
+        return rounding + gamma(node.size) * step.size + self.deployed[node.name][entries]
 
     def _step(self, node: Node, entries: Array, choice: Choice, own: Own) -> tuple[Step, Array]:
         """Return the step through a node at some entries, and what it loses there."""
-        known = self.affine if node.name in self.affine else choice.steps
+        known = self.affine if node.name in self.affine else choice[1]
         if node.name not in known:
-            step = self._lines(node, choice.slopes.get(node.name, (None, None)))
+            step = self._lines(node, choice[0].get(node.name, (None, None)))
             known[node.name] = step, self._loss(node, step)
         whole, loss = known[node.name]
         step = whole.at(entries)
@@ -161,16 +143,15 @@ class Derivation:
         step = replace(step, inputs=[(name, *slopes)], below=ends[0], above=ends[1], size=size)
         return step, self._loss(node, step, entries)
 
-    def _refined(self, node: Node, low: Array, high: Array, done: int) -> tuple[Array, Array]:
+    def _refined(self, node: Node, low: Array, high: Array) -> tuple[Array, Array]:
         consumers = [other for other in self.network.nodes.values() if node.name in other.inputs]
         bent = np.any([lines.bends(other, self.network.parameters, low, high) for other in consumers], axis=0)
-        low, high, blocks = low.copy(), high.copy(), list(self._blocks(node, np.flatnonzero(bent)))
-        for number, (some, choices, own) in enumerate(blocks):
+        low, high = low.copy(), high.copy()
+        for some, choices, own in self._blocks(node, np.flatnonzero(bent)):
             rows = np.repeat((1.0, -1.0), len(some))[:, None] * np.tile(np.eye(len(some)), (2, 1))
             bounds = np.max([self._backward(node, some, rows, choice, own) for choice in choices], axis=0)
             low[some] = np.maximum(low[some], bounds[: len(some)])
             high[some] = np.minimum(high[some], -bounds[len(some) :])
-            self.progress(done + node.size * number // len(blocks), self.entries)
         return low, high
 
     def _blocks(self, node: Node, bent: Array) -> Iterator[tuple[Array, list[Choice], Leaves]]:

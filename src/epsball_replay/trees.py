@@ -75,8 +75,7 @@ def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, envelope: 
     paths = _paths(tree, network)
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
     require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    multipliers, over = np.split(given, ends[:-1]), {}
-    slopes: dict[str, Any] = {}
+    multipliers, over, slopes = np.split(given, ends[:-1]), {}, {}
     for name, part in tree["slopes"].items():
         at, sides = places(part["at"], name, network), (part["lower"], part["upper"])
         slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(len(paths), len(at)) for s in sides)
@@ -98,7 +97,6 @@ def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
     shape, paths, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [()]
     require(len(shape) <= _LARGEST, f"a tree has more than {_LARGEST} nodes.")
     for number, entry in shape:
-        require(left, "a tree has parts that no cut makes.")
         path = left.pop()
         if number == -1:
             paths.append(path)
