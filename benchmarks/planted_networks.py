@@ -1,4 +1,4 @@
-"""Networks with planted counterexamples: trained so that one point of each ball is misclassified and searches miss it.
+"""Networks with planted counterexamples: trained so that a point of each ball is misclassified and PGD misses it.
 
 After SoundnessBench, with a generator of our own. For each example (x, y) a point x + d near a corner of its ball and
 another class t are drawn. The loss pulls x + d to t and pushes everything else of the ball that gradients find to y:
