@@ -5,7 +5,7 @@
 
 `robust_networks.py` are robust by construction (the proofs: docs/judges.md): an attack that breaks one, a search of
 `complete` that ends in a witness, a bound above what an attack finds, or a query answered `sat` is wrong.
-`planted_networks.py` have a counterexample in every ball, trained to be missed by PGD: a certificate or `unsat` is wrong.
+`planted_networks.py` have a counterexample in every ball, trained to be missed: a certificate or `unsat` is wrong.
 
 One line per network is appended to the folder; a run that is started again goes on where it stopped.
 """
