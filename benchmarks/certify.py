@@ -1,6 +1,6 @@
 """Bounds: CPU seconds, memory and values of the methods, on random and on published networks.
 
-    python benchmarks/certify.py random             # the networks of published figures, random weights
+    python benchmarks/certify.py compared           # two networks of random weights, resnet2b and cifar_base_kw
     python benchmarks/certify.py narrow             # 8 inputs, three layers of 512, where forward bounds are cheap
     python benchmarks/certify.py published          # networks in ../shared/models, 200 test images each
     python benchmarks/certify.py semidefinite       # RSL18a of ../shared/models: the hardest row of images, by method
@@ -45,7 +45,13 @@ from harness import Run, cpu_seconds, first_growth, in_fresh_process, interleave
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RSL18A = SHARED / "models" / "mipverify_data"
 STEPS = 3
-"""Steps of optimised slopes on the random networks."""
+"""Steps of optimised slopes on the networks compared."""
+_PUBLISHED = Path(__file__).resolve().parents[1] / "examples" / "published.py"
+COMPARED = {
+    "resnet2b": ("abcrown/resnet2b.pth", (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+    "cifar_base_kw": ("oval_bab/cifar_base_kw.pth", (0.485, 0.456, 0.406), (0.225, 0.225, 0.225)),
+}
+"""By the name of its builder in examples/published.py: weights, and mean and deviation of its inputs."""
 ASCENT, PEER, PEER_ASCENT = f"optimised, {STEPS} steps", "auto_LiRPA CROWN", f"auto_LiRPA alpha-CROWN, {STEPS} steps"
 
 
@@ -75,19 +81,40 @@ PUBLISHED = {
 }
 
 
-def random_networks() -> dict[str, tuple[nn.Module, Tensor, Ball]]:
-    """Return the two networks of published figures: two convolutions (16, 32; 4x4, stride 2), 100 and 10 units."""
-    networks = {}
-    for name, (channels, side, radius) in {"28x28x1": (1, 28, "0.1"), "32x32x3": (3, 32, "2/255")}.items():
-        torch.manual_seed(0)
-        shape = (channels, side, side)
-        networks[name] = models.ARCHITECTURES["cnn_a"](shape, 10).eval(), torch.rand(32, *shape), Ball("linf", radius)
-    return networks
+def compared_networks() -> dict[str, Callable[[], tuple[nn.Module, Tensor, Ball]]]:
+    """Return by name what makes a network, inputs and a ball.
+
+    The first two have the layout of published figures and random weights: two convolutions (16, 32; 4x4, stride 2), 100
+    and 10 units. The others are published networks with images of CIFAR-10's test set.
+    """
+    found: dict[str, Callable[[], tuple[nn.Module, Tensor, Ball]]] = {
+        "28x28x1": partial(_random_network, (1, 28, 28), "0.1"),
+        "32x32x3": partial(_random_network, (3, 32, 32), "2/255"),
+    }
+    return found | {name: partial(_loaded, name, 8) for name in COMPARED}
+
+
+def _random_network(shape: tuple[int, ...], radius: str) -> tuple[nn.Module, Tensor, Ball]:
+    torch.manual_seed(0)
+    return models.ARCHITECTURES["cnn_a"](shape, 10).eval(), torch.rand(32, *shape), Ball("linf", radius)
+
+
+def _loaded(name: str, count: int) -> tuple[nn.Module, Tensor, Ball]:
+    """Return a published network, its normalisation as a 1x1 convolution, which the peer bounds too."""
+    weights, mean, deviation = COMPARED[name]
+    x, _ = data.load(f"cifar10:{SHARED / 'data' / 'cifar10'},split=test")[:count]
+    text = f"{_PUBLISHED}:{name}@{SHARED / 'models' / weights}"
+    network = models.load(text, shape=(3, 32, 32), classes=10).classifier().network
+    scale = 1 / torch.tensor(deviation)
+    normalise = nn.Conv2d(3, 3, 1)
+    normalise.weight.data, normalise.bias.data = torch.diag(scale)[:, :, None, None], -torch.tensor(mean) * scale
+    module = nn.Sequential(normalise, network).eval().requires_grad_(False)
+    return module, data.as_pixels(x), Ball("linf", "1/255")
 
 
 def contenders(network: str, peer: Path | None) -> dict[str, Run]:
-    """Return what is timed on a random network by name, the peer's last."""
-    module, x, ball = random_networks()[network]
+    """Return what is timed on a network by name, the peer's last."""
+    module, x, ball = compared_networks()[network]()
     graph = capture(module, tuple(x.shape[1:]))
     problem = Problem.of(graph, Domain.of(ball, x), graph(x).argmax(dim=1))
 
@@ -106,8 +133,8 @@ def contenders(network: str, peer: Path | None) -> dict[str, Run]:
     return runs
 
 
-def run_random(peer: Path | None, repetitions: int, names: list[str]) -> None:
-    for name in names or random_networks():
+def run_compared(peer: Path | None, repetitions: int, names: list[str]) -> None:
+    for name in names or compared_networks():
         runs = contenders(name, peer)
         short = {what: run for what, run in runs.items() if what not in (ASCENT, PEER_ASCENT)}
         seconds = interleaved(short, repetitions, seed=0)
@@ -226,7 +253,7 @@ def report(network: str, what: str, figures: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["random", "narrow", "published", "semidefinite"])
+    parser.add_argument("what", choices=["compared", "narrow", "published", "semidefinite"])
     parser.add_argument("names", nargs="*", help="networks; all if left out")
     parser.add_argument("--peer", type=Path, help="where auto_LiRPA's source lies")
     parser.add_argument("--repetitions", type=int, default=5)
@@ -234,8 +261,8 @@ def main() -> None:
     options = parser.parse_args()
     single_threaded()
     match options.what:
-        case "random":
-            run_random(options.peer, options.repetitions, options.names)
+        case "compared":
+            run_compared(options.peer, options.repetitions, options.names)
         case "narrow":
             run_narrow()
         case "semidefinite":

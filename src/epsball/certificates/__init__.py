@@ -21,6 +21,8 @@ The methods are `interval` (IBP), `lipschitz`, `crown_ibp`, `forward`, `crown`, 
 `wong_kolter`, `lp`, `lp_tight`, `sdp` and `complete` (branch and bound), by name in `METHODS`, where what the cascade
 and the checker must know of each is entered too.
 
+`logit_bounds` puts the bounds of one example's logits by every method side by side.
+
 `milp` is what a mixed-integer solver says: an oracle for tiny networks, never a certificate.
 
 `LiveNetwork` is a module as a graph with the parameters it has now: bounds of it have gradients in them, for training.
@@ -36,6 +38,7 @@ from epsball.certificates.deployment import check_deployment
 from epsball.certificates.domain import Domain
 from epsball.certificates.lipschitz import LipschitzConstants, lipschitz, lipschitz_constants
 from epsball.certificates.live import CleanPass, LiveNetwork
+from epsball.certificates.logit_bounds import LogitBounds, logit_bounds
 from epsball.certificates.methods import crown, crown_ibp, forward, interval, optimised, wong_kolter
 from epsball.certificates.polytope.mixed_integer import Minimum, milp
 from epsball.certificates.polytope.outer import lp, lp_tight
@@ -66,6 +69,7 @@ __all__ = [
     "Domain",
     "LipschitzConstants",
     "LiveNetwork",
+    "LogitBounds",
     "LowerBounds",
     "Method",
     "MethodName",
@@ -87,6 +91,7 @@ __all__ = [
     "interval",
     "lipschitz",
     "lipschitz_constants",
+    "logit_bounds",
     "lp",
     "lp_tight",
     "margin_rows",

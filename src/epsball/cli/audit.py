@@ -2,7 +2,6 @@
 
 import logging
 import os
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

@@ -16,6 +16,7 @@ from epsball.cli.common import (
     output,
 )
 from epsball.cli.sharing import Sharing
+from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.names import MethodName, Semantics
 
@@ -33,6 +34,7 @@ def certify(
     budget: int | None = None,
     cpu_seconds: float | None = None,
     max_memory: int | None = None,
+    logits: int | None = None,
     out: Folder = None,
     sharing: Sharing = _SHARING,
     common: Common = _COMMON,
@@ -55,6 +57,9 @@ def certify(
         Most CPU seconds of the search of the method complete, per example.
     max_memory
         Bytes that the rows of backward bounds may take at a time.
+    logits
+        Instead of certificates, the bounds [f_min, f_max] of every logit of one example, by its place in the data,
+        under every method (or the one of --method); methods are begun until --cpu-seconds, by default 20, are spent.
     """
     from epsball import certificates
     from epsball import data as datasets
@@ -63,6 +68,15 @@ def certify(
 
     subject = load_subject(model, data, ball, common, stochastic=False)
     x, y = subject.dataset[:]
+    if logits is not None:
+        if not 0 <= logits < len(y):
+            raise InputError(f"--logits is {logits}; the data have {len(y)} examples: give 0 to {len(y) - 1}.")
+        limits = {"cpu_seconds": 20.0 if cpu_seconds is None else cpu_seconds, "max_memory": max_memory}
+        found = certificates.logit_bounds(
+            *(subject.classifier, datasets.as_pixels(x[logits : logits + 1]), subject.ball),
+            **{"method": method, "semantics": semantics, **limits},
+        )
+        return output(found, common, heading=f"example {logits} of {data} on {model}, {subject.ball}", notes={})
     result, code = finished_or_partial(
         lambda: certificates.certify(
             subject.classifier,
