@@ -26,7 +26,7 @@ from epsball_replay.files import Certificate, Slopes
 from epsball_replay.network import Array, Node, require
 from epsball_replay.region import Region
 from epsball_replay.step import SMALLEST, Step, joined, through
-from epsball_replay.trees import DEEPEST, Envelope, Leaves, Lines, leaves_of
+from epsball_replay.trees import DEEPEST, Envelope, Leaves, Lines, Over, Ranges, envelopes_of, leaves_of, neurons_of
 
 _ROWS = 64
 
@@ -80,15 +80,39 @@ class Derivation:
         rows[np.arange(len(others)), others] = -1
         choice = Choice(self.certificate.final_slopes)
         bounds = self._backward(output, classes, rows, choice, Leaves(len(rows)))
+        most = np.full(len(rows), np.inf)
         for j, tree in self.certificate.trees.items():
-            at, parts = others.index(j), leaves_of(tree, self.network, self.ranges, self._envelope)
-            row = rows[at : at + 1]
+            at = others.index(j)
+            row, over = rows[at : at + 1], envelopes_of(tree, self.network, self._envelope)
+            ranges = self._conditional(tree, over, row, self.certificate.claims[j], choice)
+            parts = leaves_of(tree, self.network, ranges, over)
             found = [self._backward(output, classes, row.repeat(part.count, axis=0), choice, part) for part in parts]
+            if ranges is not self.ranges:
+                most[at] = self.certificate.claims[j]
             bounds[at] = max(bounds[at], np.concatenate(found).min())
         if self.float32:
             # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
             bounds = np.nextafter(bounds - 8 * SMALLEST, -np.inf)
-        return dict(zip(others, bounds.tolist(), strict=True))
+        return dict(zip(others, np.minimum(bounds, most).tolist(), strict=True))
+
+    def _conditional(self, tree: dict[str, Any], over: Over, row: Array, claim: float, choice: Choice) -> Ranges:
+        """Return bounds of every node where a row's margin is at most its claim: z >= z + mu (margin - claim) there.
+
+        If then the leaves show a margin of at least the claim, that is its bound everywhere.
+        """
+        ranges, output = self.ranges, self.network.output
+        for part in tree.get("conditional", ()):
+            node, at, mu, own = neurons_of(part, self.network, ranges, over)
+            pulls = {output.name: (np.arange(output.size), -mu[:, None] * row)}
+            own = replace(own, pulls=pulls, push=-mu * claim, size=mu * abs(claim))
+            ones = np.repeat((1.0, -1.0), len(at))[:, None] * np.tile(np.eye(len(at)), (2, 1))
+            found = self._backward(node, at, ones, choice, own)
+            low, high = (side.copy() for side in ranges[node.name])
+            low[at] = np.maximum(low[at], found[: len(at)])
+            # Bounds that contradict each other show that the margin is nowhere so small: then any hold.
+            high[at] = np.maximum(np.minimum(high[at], -found[len(at) :]), low[at])
+            ranges = ranges | {node.name: (low, high)}
+        return ranges
 
     def _visit(self, node: Node, done: int) -> None:
         """Bound a node by intervals, then by backward rows those entries at which its consumers bend."""

@@ -65,32 +65,62 @@ class Leaves:
     envelopes: dict[str, tuple[Envelope, Array]] = field(default_factory=dict)
 
 
+Over = dict[str, tuple[Array, Envelope]]
 Ranges = dict[str, tuple[Array, Array]]
 Envelopes = Callable[[Node, Array, Array], Envelope]
 """Given a ReLU, entries of it and their levels."""
 
 
-def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, envelope: Envelopes) -> Iterator[Leaves]:
-    """Yield all leaves of a tree, some at a time, given bounds of every node on the ball."""
+def envelopes_of(tree: dict[str, Any], network: Network, envelope: Envelopes) -> Over:
+    """Return a tree's envelopes by ReLU, and the entries that they are above."""
+    found = {}
+    for name, text in tree["envelopes"].items():
+        at = places(tree["slopes"][name]["at"], name, network)
+        found[name] = at, envelope(network.nodes[name], at, numbers(text, "u1").reshape(len(at), network.input.size))
+    return found
+
+
+def neurons_of(part: dict[str, Any], network: Network, ranges: Ranges, over: Over) -> tuple[Node, Array, Array, Leaves]:
+    """Return neurons, the multipliers of a condition in the rows that bound them, and what else these rows use."""
+    node, mu = network.nodes[part["node"]], numbers(part["multipliers"], "<f8")
+    at = places(part["numbers"], node.name, network)
+    require((np.diff(at) > 0).all(), f"neurons of {node.name} are not in order.")
+    require(len(mu) == 2 * len(at) and (mu >= 0).all(), "a condition's multipliers are not one per row, or negative.")
+    slopes = _slopes(part, network, len(mu))
+    own = _some([()] * len(mu), [mu[:0]] * len(mu), slopes, network, ranges)
+    return node, at, mu, replace(own, envelopes=_shared(slopes, over))
+
+
+def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, over: Over) -> Iterator[Leaves]:
+    """Yield all leaves of a tree, some at a time, given bounds of every node on the ball, and envelopes."""
     paths = _paths(tree, network)
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
     require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    multipliers, over = np.split(given, ends[:-1]), {}
-    slopes: dict[str, Any] = {}
-    for name, part in tree["slopes"].items():
-        at, sides = places(part["at"], name, network), (part["lower"], part["upper"])
-        slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(len(paths), len(at)) for s in sides)
-    for name, text in tree["envelopes"].items():
-        levels = numbers(text, "u1").reshape(len(slopes[name][0]), network.input.size)
-        over[name] = envelope(network.nodes[name], slopes[name][0], levels)
+    multipliers, slopes = np.split(given, ends[:-1]), _slopes(tree, network, len(paths))
     for name, entry, kink, _ in {cut for path in paths for cut in path}:
         low, high = (side[entry] for side in ranges[name])
         require(low < kink < high, f"a tree cuts entry {entry} of {name}, in [{low}, {high}], at {kink}.")
     for start in range(0, len(paths), _LEAVES):
         some = slice(start, start + _LEAVES)
         chosen = {name: (at, *(s if s is None else s[some] for s in sides)) for name, (at, *sides) in slopes.items()}
-        shares = {name: (one, np.clip(np.asarray(chosen[name][1], dtype=float), 0, 1)) for name, one in over.items()}
-        yield replace(_some(paths[some], multipliers[some], chosen, network, ranges), envelopes=shares)
+        part = _some(paths[some], multipliers[some], chosen, network, ranges)
+        yield replace(part, envelopes=_shared(chosen, over))
+
+
+def _slopes(given: dict[str, Any], network: Network, rows: int) -> Any:
+    """Return by node entries, and the slopes there of the lines below and above in each row."""
+    slopes = {}
+    for name, part in given["slopes"].items():
+        at, sides = places(part["at"], name, network), (part["lower"], part["upper"])
+        slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(rows, len(at)) for s in sides)
+    return slopes
+
+
+def _shared(slopes: Any, over: Over) -> dict[str, tuple[Envelope, Array]]:
+    """Return envelopes, and each row's shares of them, which are its slopes below."""
+    for name, (at, _) in over.items():
+        require(np.array_equal(at, slopes[name][0]), f"envelopes of {name} are above other entries.")
+    return {name: (one, np.clip(np.asarray(slopes[name][1], dtype=float), 0, 1)) for name, (_, one) in over.items()}
 
 
 def _paths(tree: dict[str, Any], network: Network) -> list[Path]:

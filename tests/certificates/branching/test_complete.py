@@ -17,6 +17,7 @@ from epsball import Classifier, certify
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, REAL, Arithmetic, Domain, Problem, by_class, complete
 from epsball.certificates.branching import search
+from epsball.certificates.branching.parts import Part
 from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, capture
 
@@ -64,10 +65,10 @@ def test_what_is_positive_is_proved_and_nothing_else(arithmetic):
 def test_no_part_has_a_bound_above_its_own_least_margin(seed, monkeypatch):
     """Every part of every tree, split or closed, against the polygons on which the network is affine."""
     graph, problem, _, ball = plane(seed)
-    parts: list[search.Part] = []
+    parts: list[Part] = []
     made = search.Search._part
 
-    def recorded(*arguments) -> search.Part:
+    def recorded(*arguments) -> Part:
         parts.append(made(*arguments))
         return parts[-1]
 

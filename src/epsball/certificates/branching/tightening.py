@@ -97,9 +97,7 @@ class Tightened:
             if self._deadline is not None and time.process_time() > self._deadline:
                 return
             count = sum(len(neurons) for _, neurons in group)
-            dual = Dual(
-                reduced.layers, _both(functions.take(torch.arange(start, start + count))), region, torch.float32
-            )
+            dual = Dual(reduced.layers, both(functions.take(torch.arange(start, start + count))), region, torch.float32)
             best, _ = dual.ascend(dual.root(torch.arange(2 * count)), SCHEDULE)
             self.passes += dual.passes
             start, done = start + count, 0
@@ -129,7 +127,7 @@ def rounded(slopes: Tensor) -> Tensor:
     return slopes.double().mul(LEVELS).round() / LEVELS
 
 
-def _both(functions: Functions) -> Functions:
+def both(functions: Functions) -> Functions:
     """Return functions and their negatives."""
     return Functions(
         torch.cat([functions.over_input, -functions.over_input]),
