@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epsball_replay.derive import Derivation, Progress
+from epsball_replay.derive import Derivation, Progress, silent
 from epsball_replay.files import read_certificate
 from epsball_replay.network import ReplayError
 
@@ -28,9 +28,9 @@ class Verdict:
     stable
         Whether it is accepted and all claims are positive: the prediction cannot change on the ball.
     predicted
-        The predicted class.
+        The predicted class p; None where the claims are about other linear functions of the outputs.
     claims, derived
-        Claimed and derived lower bounds of z_p - z_j, by class j.
+        Claimed and derived lower bounds of z_p - z_j, by class j, or of the functions by number.
     semantics, assumptions
         What the claim is about, as the certificate states it.
     fingerprint
@@ -44,7 +44,7 @@ class Verdict:
 
     accepted: bool
     stable: bool
-    predicted: int
+    predicted: int | None
     claims: dict[int, float]
     derived: dict[int, float]
     semantics: str
@@ -53,15 +53,11 @@ class Verdict:
 
     def __str__(self) -> str:
         least = min(self.derived, key=self.derived.__getitem__)
-        return (
-            f"{'accepted' if self.accepted else 'REJECTED'} ({self.semantics}); class {self.predicted} over class "
-            f"{least}: claimed {self.claims[least]:.6g}, derived {self.derived[least]:.6g}; model {self.fingerprint}"
-        )
+        about = f"row {least}" if self.predicted is None else f"class {self.predicted} over class {least}"
+        return f"{'accepted' if self.accepted else 'REJECTED'} ({self.semantics}); {about}: claimed {self.claims[least]:.6g}, derived {self.derived[least]:.6g}; model {self.fingerprint}"
 
 
-def replay(
-    path: str | Path, *, model_hash: str | None = None, progress: Progress = lambda done, total: None
-) -> Verdict:
+def replay(path: str | Path, *, model_hash: str | None = None, progress: Progress = silent) -> Verdict:
     """Derive a certificate's bounds anew and compare them with its claims.
 
     Parameters
@@ -95,7 +91,5 @@ def replay(
         raise ReplayError(f"{path} cannot be replayed ({type(error).__name__}: {error}).") from error
     accepted = all(derived[j] >= claim for j, claim in certificate.claims.items())
     stable = accepted and min(certificate.claims.values()) > 0
-    said = {name: getattr(certificate, name) for name in ("predicted", "claims", "semantics", "assumptions")}
-    return Verdict(
-        accepted=accepted, stable=stable, derived=derived, fingerprint=certificate.network.fingerprint, **said
-    )
+    about = certificate.predicted, certificate.claims, derived, certificate.semantics, certificate.assumptions
+    return Verdict(accepted, stable, *about, fingerprint=certificate.network.fingerprint)

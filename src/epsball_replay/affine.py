@@ -73,26 +73,27 @@ def _has_broadcast_shape(node: Node, numbers: list[Array]) -> None:
 
 
 def _concatenated(node: Node, _: Network, *numbers: Array) -> Step:
-    def alone(z: Array) -> csr_array:
-        parts = [other if other is z else np.full(other.shape, -1) for other in numbers]
-        return matrix(np.concatenate(parts, axis=node.attributes["axis"])[..., None], 1.0, z.size)
+    source = np.concatenate([np.full(z.shape, at) for at, z in enumerate(numbers)], axis=node.attributes["axis"])
+    taps = np.concatenate(numbers, axis=node.attributes["axis"])
+    _has_shape(node, taps.shape)
+    parts = [matrix(np.where(source == at, taps, -1)[..., None], 1.0, z.size) for at, z in enumerate(numbers)]
+    return _step(node, parts, extra=None)
 
-    _has_shape(node, np.concatenate(numbers, axis=node.attributes["axis"]).shape)
-    return _step(node, [alone(z) for z in numbers], extra=None)
 
-
-def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Array]], *, float32: bool) -> Step | None:
-    """Return a product or a quotient with a value that is constant, if one is; to it belongs a matrix of zeros."""
+def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Array]], *, float32: bool) -> Step:
+    """Return a product or a quotient with a value that is constant; to it belongs a matrix of zeros."""
     _has_broadcast_shape(node, numbers)
     fixed = [bool((ranges[name][0] == ranges[name][1]).all()) for name in node.inputs]
     at = 1 if fixed[1] else 0
-    if not fixed[at] or (node.kind == "Divide" and at == 0):
-        return None
+    require(
+        fixed[at] and (at == 1 or node.kind == "Multiply"),
+        f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor "
+        "must be constant on the ball. Certify without certificate files, or write the network without that node.",
+    )
     factor = ranges[node.inputs[at]][0].reshape(numbers[at].shape)
     # A divisor that may be flushed to zero is one.
-    least = SMALLEST if float32 else 0.0
-    by_zero = node.kind == "Divide" and not ((factor != 0) & (np.abs(factor) >= least)).all()
-    require(not by_zero, f"{node.name}: division by zero.")
+    divides = node.kind == "Multiply" or (np.abs(factor) >= (SMALLEST if float32 else 1e-300)).all()
+    require(divides, f"{node.name}: division by zero.")
     maps = [csr_array((node.size, z.size)) for z in numbers]
     maps[1 - at] = _spread(node, numbers[1 - at], factor if node.kind == "Multiply" else 1 / factor)
     return _step(node, maps)
@@ -182,7 +183,6 @@ def _mean(node: Node, z: Array, size: Array) -> Step:
     taps, options = pooled(node, z), node.attributes
     padded, divisor = options.get("count_include_pad", False), options.get("divisor")
     require(divisor or not (padded and options["ceil_mode"]), f"{node.name}: ceil_mode that counts padding.")
-    require(divisor is None or z.ndim > 2, f"{node.name}: a divisor of windows along one axis.")
     count = divisor or (taps.shape[1] if padded else (taps >= 0).sum(axis=1, keepdims=True))
     # The kernel may divide what it has summed.
     inner = matrix(taps, 1.0, z.size) @ size
@@ -232,20 +232,19 @@ def _batch_norm(node: Node, network: Network, z: Array, size: Array, *, float32:
     names, shape = node.attributes, z.shape[:1]
     mean, variance, bias = (network.parameter(names[key], shape) for key in ("mean", "variance", "bias"))
     weight, wide = network.parameter(names["weight"], shape, 1.0), variance + names["eps"]
-    require((variance >= 0).all() and (wide > 0).all(), f"{node.name}: a variance is not positive.")
     # There a summand that is flushed to zero is less than a rounding, and nothing overflows.
-    known = ((wide >= 2.0**-100) & (wide <= LARGEST)).all() or not float32
-    require(known, f"{node.name}: a variance of {wide.min()} or {wide.max()} is not replayed under float32.")
+    least, most = (2.0**-100, LARGEST) if float32 else (1e-300, np.inf)
+    known = (variance >= 0).all() and (wide >= least).all() and (wide <= most).all()
+    require(known, f"{node.name}: a variance of {wide.min()} or {wide.max()} is not replayed.")
     alpha = weight / np.sqrt(wide)
     constant, more = bias - mean * alpha, np.abs(bias) + 2 * np.abs(mean * alpha)
     # Eps, variance, root, quotient, gain, product, difference, sum: with room, 12 roundings a term.
     maps = [_spread(node, z, _columns(alpha, node))]
     step = _step(node, maps, _columns(constant, node), size=_columns(more, node), extra=11)
-    # The kernel may divide the difference from the mean before it multiplies by the weight.
+    # The kernel may divide the difference from the mean before it multiplies by the weight: nothing it meets is larger.
     root, gain, off = (_columns(one, node) for one in (1 / np.sqrt(wide), np.abs(weight), np.abs(mean)))
-    inner = np.maximum((size + off) * np.maximum(root, 1), root * gain)
-    factor = float(((1 + size + off) * (1 + root) * (1 + gain)).max())
-    return replace(step, inner=inner.ravel(), factor=factor)
+    inner = (1 + size + off) * (1 + root) * (1 + gain)
+    return replace(step, inner=inner.ravel(), factor=float(inner.max()))
 
 
 def _columns(channels: Array, node: Node) -> Array:

@@ -14,7 +14,7 @@ receptive field.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,43 +22,53 @@ import numpy as np
 from epsball_replay import lines
 from epsball_replay.affine import affine
 from epsball_replay.arithmetic import gamma
-from epsball_replay.files import Certificate, Slopes
+from epsball_replay.files import Certificate, Slopes, numbers, places
 from epsball_replay.network import Array, Node, require
 from epsball_replay.region import Region
 from epsball_replay.step import SMALLEST, Step, joined, through
-from epsball_replay.trees import DEEPEST, Envelope, Leaves, Lines, Over, Ranges, envelopes_of, leaves_of, neurons_of
+from epsball_replay.trees import (
+    DEEPEST,
+    Envelope,
+    Ends,
+    Leaves,
+    Lines,
+    Over,
+    Ranges,
+    Tree,
+    leaves_of,
+    levels,
+    rows_of,
+    slopes_of,
+)
 
 _ROWS = 64
 
 Progress = Callable[[int, int], None]
 """Called with how many entries of all are bounded."""
+
+
+def silent(done: int, total: int) -> None:
+    """Show nothing."""
+
 Steps = dict[str, tuple[Step, Array]]
 """By node the step through it, and what it loses entry by entry."""
 Rows = tuple[Array, Array]
 """Entries of a node, and rows of coefficients there."""
-Own = dict[str, Lines]
-"""By node the lines of each row's own."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Slopes of all nonlinear nodes, and the steps through them that were needed so far."""
-
-    slopes: Slopes
-    steps: Steps = field(default_factory=dict)
+Choice = tuple[Slopes, Steps]
+"""Slopes of all nonlinear nodes, and the steps through them that were needed so far."""
 
 
 class Derivation:
     """What is known of each node of one certificate's network on its ball; entries are flattened."""
 
-    def __init__(self, certificate: Certificate, progress: Progress = lambda done, total: None) -> None:
+    def __init__(self, certificate: Certificate, progress: Progress = silent) -> None:
         self.certificate, self.network, self.progress = certificate, certificate.network, progress
         self.region = Region(certificate.norm, certificate.x, certificate.radius, certificate.box)
         self.ranges: dict[str, tuple[Array, Array]] = {}
         self.sizes: dict[str, Array] = {}
         self.affine: Steps = {}
         self.deployed: dict[str, Array] = {}
-        self.choices = [Choice(slopes) for slopes in certificate.slopes]
+        self.choices: list[Choice] = [(slopes, {}) for slopes in certificate.slopes]
         nodes = self.network.nodes.values()
         self.entries = sum(node.size for node in nodes)
         require(self.entries < 2**28, "the network is larger than the error analysis allows.")
@@ -66,60 +76,57 @@ class Derivation:
         # What products below 2^-1074 may cost rows: fewer than 2^70 of them an entry, each of less.
         self.underflow = 0.0
         self.float32 = certificate.semantics == "float32"
+        # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
+        self.flushed = 8 * SMALLEST * self.float32
 
     def margins(self) -> dict[int, float]:
-        """Return for each class j but the predicted one a lower bound of z_p - z_j."""
-        done = 0
+        """Return a lower bound of each claim's linear function of the outputs."""
         for node in self.network.nodes.values():
-            self._visit(node, done)
-            done += node.size
-            self.progress(done, self.entries)
-        others, output = sorted(self.certificate.claims), self.network.output
-        rows, classes = np.zeros((len(others), output.size)), np.arange(output.size)
-        rows[:, self.certificate.predicted] = 1
-        rows[np.arange(len(others)), others] = -1
-        choice = Choice(self.certificate.final_slopes)
-        bounds = self._backward(output, classes, rows, choice, Leaves(len(rows)))
-        most = np.full(len(rows), np.inf)
+            self._visit(node)
+            self.progress(sum(len(known) for known in self.sizes.values()), self.entries)
+        names, rows = list(self.certificate.rows), np.array(list(self.certificate.rows.values()))
+        output, entries = self.network.output, np.arange(self.network.output.size)
+        choice: Choice = (self.certificate.final_slopes, {})
+        bounds = self._backward(output, entries, rows, choice, Leaves(len(rows)))
         for j, tree in self.certificate.trees.items():
-            at = others.index(j)
-            row, over = rows[at : at + 1], envelopes_of(tree, self.network, self._envelope)
-            ranges = self._conditional(tree, over, row, self.certificate.claims[j], choice)
+            at, claim = names.index(j), self.certificate.claims[j] if "conditional" in tree else np.inf
+            over = {n: self._envelope(self.network.nodes[n], *part) for n, part in levels(tree, self.network).items()}
+            ranges = self._conditional(tree, over, rows[at], claim, choice)
             parts = leaves_of(tree, self.network, ranges, over)
-            found = [self._backward(output, classes, row.repeat(part.count, axis=0), choice, part) for part in parts]
-            if ranges is not self.ranges:
-                most[at] = self.certificate.claims[j]
-            bounds[at] = max(bounds[at], np.concatenate(found).min())
-        if self.float32:
-            # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
-            bounds = np.nextafter(bounds - 8 * SMALLEST, -np.inf)
-        return dict(zip(others, np.minimum(bounds, most).tolist(), strict=True))
+            found = [self._backward(output, entries, np.tile(rows[at], (p.count, 1)), choice, p) for p in parts]
+            bounds[at] = max(bounds[at], min(np.concatenate(found).min(), claim))
+        return dict(zip(names, bounds.tolist(), strict=True))
 
-    def _conditional(self, tree: dict[str, Any], over: Over, row: Array, claim: float, choice: Choice) -> Ranges:
-        """Return bounds of every node where a row's margin is at most its claim: z >= z + mu (margin - claim) there.
+    def _conditional(self, tree: Tree, over: Over, row: Array, claim: float, choice: Choice) -> Ranges:
+        """Return bounds of every node where row . y <= claim, y the outputs: z >= z + mu (row . y - claim) there.
 
-        If then the leaves show a margin of at least the claim, that is its bound everywhere.
+        If the leaves then show row . y >= claim, it holds everywhere.
         """
         ranges, output = self.ranges, self.network.output
         for part in tree.get("conditional", ()):
-            node, at, mu, own = neurons_of(part, self.network, ranges, over)
-            pulls = {output.name: (np.arange(output.size), -mu[:, None] * row)}
-            own = replace(own, pulls=pulls, push=-mu * claim, size=mu * abs(claim))
-            ones = np.repeat((1.0, -1.0), len(at))[:, None] * np.tile(np.eye(len(at)), (2, 1))
-            found = self._backward(node, at, ones, choice, own)
-            low, high = (side.copy() for side in ranges[node.name])
-            low[at] = np.maximum(low[at], found[: len(at)])
-            # Bounds that contradict each other show that the margin is nowhere so small: then any hold.
-            high[at] = np.maximum(np.minimum(high[at], -found[len(at) :]), low[at])
-            ranges = ranges | {node.name: (low, high)}
+            node, mu = self.network.nodes[part["node"]], numbers(part["multipliers"], "<f8")
+            at, slopes = (
+                places(part["numbers"], node.name, self.network),
+                slopes_of(part["slopes"], tree, self.network, len(mu)),
+            )
+            require(
+                len(mu) == 2 * len(at) and (mu >= 0).all(), "a condition has not one multiplier, at least 0, per row."
+            )
+            own = rows_of([()] * len(mu), [mu[:0]] * len(mu), slopes, self.network, ranges, over)
+            own.pulls[output.name] = np.arange(output.size), -mu[:, None] * row
+            # The products of mu are rounded.
+            size = mu * (abs(claim) + np.abs(row) @ self.sizes[output.name])
+            low, high = self._narrowed(node, at, ranges[node.name], [choice], replace(own, push=-mu * claim, size=size))
+            # Bounds that contradict each other show that the condition is nowhere met: then any hold.
+            ranges = ranges | {node.name: (low, np.maximum(low, high))}
         return ranges
 
-    def _visit(self, node: Node, done: int) -> None:
+    def _visit(self, node: Node) -> None:
         """Bound a node by intervals, then by backward rows those entries at which its consumers bend."""
         self._learn(node, *((self.region.low, self.region.high) if node.kind == "Input" else self._interval(node)))
         self.underflow += 2.0**-1000 * float(self.sizes[node.name].sum() + node.size)
         if node.name in self.certificate.refined:
-            self._learn(node, *self._refined(node, *self.ranges[node.name], done))
+            self._learn(node, *self._refined(node, *self.ranges[node.name]))
 
     def _learn(self, node: Node, low: Array, high: Array) -> None:
         require(len(low) == len(high) == node.size, f"node {node.name} has {len(low)} entries, not {node.shape}.")
@@ -132,9 +139,8 @@ class Derivation:
         flat = step or self._lines(node, (np.zeros(node.size), np.zeros(node.size)))
         low, high = (side.reshape(-1) for side in flat.ranges(self.ranges))
         magnitude = flat.magnitude(self.sizes).reshape(-1)
-        if self.float32:
-            self.deployed[node.name] = flat.deployed_error(magnitude, self.sizes)
-        slack = self.deployed.get(node.name, np.zeros(node.size))
+        slack = flat.deployed_error(magnitude, self.sizes) if self.float32 else np.zeros(node.size)
+        self.deployed[node.name] = slack
         if not flat.exact:
             slack = slack + gamma(flat.terms + flat.extra + self.more) * magnitude + 1e-300
         if step is not None:
@@ -143,12 +149,6 @@ class Derivation:
         return np.where(slack > 0, ends[0], low), np.where(slack > 0, ends[1], high)
 
     def _lines(self, node: Node, slopes: tuple[Array | None, Array | None]) -> Step:
-        known = node.kind not in ("Multiply", "Divide")
-        require(
-            known,
-            f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor "
-            "must be constant on the ball. Certify without certificate files, or write the network without that node.",
-        )
         (name,) = node.inputs
         if node.kind in ("MaxPool", "Max"):
             return lines.maximum(node, self.network.nodes[name].shape, *self.ranges[name])
@@ -160,13 +160,13 @@ class Derivation:
         """Return what a row of ones would lose in a step, at some entries."""
         sizes = {name: self.sizes[name][entries] for name in node.inputs}
         rounding = gamma(step.terms + step.extra + self.more) * step.magnitude(sizes)
-        return rounding + gamma(node.size) * step.size + self.deployed.get(node.name, np.zeros(node.size))[entries]
+        return rounding + gamma(node.size) * step.size + self.deployed[node.name][entries]
 
-    def _step(self, node: Node, entries: Array, choice: Choice, own: Own) -> tuple[Step, Array]:
+    def _step(self, node: Node, entries: Array, choice: Choice, own: dict[str, Lines]) -> tuple[Step, Array]:
         """Return the step through a node at some entries, and what it loses there."""
-        known = self.affine if node.name in self.affine else choice.steps
+        known = self.affine if node.name in self.affine else choice[1]
         if node.name not in known:
-            step = self._lines(node, choice.slopes.get(node.name, (None, None)))
+            step = self._lines(node, choice[0].get(node.name, (None, None)))
             known[node.name] = step, self._loss(node, step)
         whole, loss = known[node.name]
         step = whole.at(entries)
@@ -185,16 +185,19 @@ class Derivation:
         step = replace(step, inputs=[(name, *slopes)], below=ends[0], above=ends[1], size=size)
         return step, self._loss(node, step, entries)
 
-    def _refined(self, node: Node, low: Array, high: Array, done: int) -> tuple[Array, Array]:
+    def _refined(self, node: Node, low: Array, high: Array) -> tuple[Array, Array]:
         consumers = [other for other in self.network.nodes.values() if node.name in other.inputs]
         bent = np.any([lines.bends(other, self.network.parameters, low, high) for other in consumers], axis=0)
-        low, high, blocks = low.copy(), high.copy(), list(self._blocks(node, np.flatnonzero(bent)))
-        for number, (some, choices, own) in enumerate(blocks):
-            rows = np.repeat((1.0, -1.0), len(some))[:, None] * np.tile(np.eye(len(some)), (2, 1))
-            bounds = np.max([self._backward(node, some, rows, choice, own) for choice in choices], axis=0)
-            low[some] = np.maximum(low[some], bounds[: len(some)])
-            high[some] = np.minimum(high[some], -bounds[len(some) :])
-            self.progress(done + node.size * number // len(blocks), self.entries)
+        for some, choices, own in self._blocks(node, np.flatnonzero(bent)):
+            low, high = self._narrowed(node, some, (low, high), choices, own)
+        return low, high
+
+    def _narrowed(self, node: Node, some: Array, sides: Ends, choices: list[Choice], own: Leaves) -> Ends:
+        """Return bounds of a node, those of some entries by rows for each choice of slopes where these are better."""
+        rows = np.repeat((1.0, -1.0), len(some))[:, None] * np.tile(np.eye(len(some)), (2, 1))
+        bounds = np.max([self._backward(node, some, rows, choice, own) for choice in choices], axis=0)
+        low, high = (side.copy() for side in sides)
+        low[some], high[some] = np.maximum(low[some], bounds[: len(some)]), np.minimum(high[some], -bounds[len(some) :])
         return low, high
 
     def _blocks(self, node: Node, bent: Array) -> Iterator[tuple[Array, list[Choice], Leaves]]:
@@ -233,9 +236,9 @@ class Derivation:
         """Return a lower bound of A . z for each row A, given at some entries of a node, rounded down."""
         (entries, a), value, lost = self._carried(start, (entries, rows), choice, leaves)
         value = value + self.region.least(a, entries)
-        sizes = self.sizes[self.network.input.name]
-        lost = lost + np.abs(a) @ (gamma(len(sizes) + self.more) * sizes[entries])
-        bound = np.nextafter(value - lost * (1 + 2.0**-20), -np.inf)
+        most = self.sizes[self.network.input.name]
+        lost = lost + np.abs(a) @ (gamma(len(most) + self.more) * most[entries])
+        bound = np.nextafter(value - lost * (1 + 2.0**-20) - self.flushed, -np.inf)
         # What overflowed on the way proves nothing.
         return np.where(np.isfinite(value) & np.isfinite(lost), bound, -np.inf)
 

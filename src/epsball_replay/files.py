@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,9 @@ import numpy as np
 from epsball_replay.network import Array, Network, distinct_fields, read_network, require
 
 _LARGEST_FILE = 2**30
+_LEAST_ULPS = 4
+"""Units in the last place within which kernels of smooth functions are right at best."""
+_EVERYWHERE = [float(end).hex() for end in (np.finfo(float).min, np.finfo(float).max)]
 _MODEL = re.compile(r"model-[0-9a-f]{16}\.npz")
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 # No exponents, which may stand for numbers beyond any memory.
@@ -25,7 +29,10 @@ Slopes = dict[str, tuple[Array | None, Array | None]]
 
 @dataclass(frozen=True)
 class Certificate:
-    """A claim: on every point of the ball about x and in the box, z_p - z_j >= claims[j] for every class j."""
+    """A claim: on every point of the ball about x and in the box, rows[j] . z >= claims[j] for every j.
+
+    Where a class p is predicted, j are the other classes and rows[j] . z is z_p - z_j.
+    """
 
     network: Network
     semantics: str
@@ -33,8 +40,9 @@ class Certificate:
     norm: str
     radius: Fraction
     x: Array
-    box: tuple[float, float]
-    predicted: int
+    box: list[Array]
+    predicted: int | None
+    rows: dict[int, Array]
     claims: dict[int, float]
     refined: frozenset[str]
     slopes: list[Slopes]
@@ -42,7 +50,7 @@ class Certificate:
     """A node, k entries, and for their 2 k rows (lower bounds first) by node places and the slopes there, (2 k, m)."""
     final_slopes: Slopes
     trees: dict[int, Any]
-    """By class those margins that are proved by a tree, as the file has it."""
+    """Those rows that are proved by a tree, as the file has it."""
 
 
 def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
@@ -52,27 +60,29 @@ def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
     require(len(text) <= _LARGEST_FILE, f"{path} unpacks to more than {_LARGEST_FILE} bytes.")
     data = json.loads(text, object_pairs_hook=distinct_fields)
     version, model = (data["format"], data["version"]), data["model"]
-    trees = data["trees"] if version == ("epsball-certificate", 2) else {}
-    known = trees or version == ("epsball-certificate", 1)
-    require(known, f"the file is of format {version}; known are version 1, and 2 with trees.")
+    known = version in (("epsball-certificate", 1), ("epsball-certificate", 2), ("epsball-certificate", 3))
+    require(known, f"the file is of format {version}; known are versions 1, 2 with trees, and 3 with other rows.")
     name = model["file"]
-    beside = type(name) is str and _MODEL.fullmatch(name)
-    require(beside, f"the model must lie beside the certificate as model-HASH.npz, not as {name!r}.")
+    require(type(name) is str and _MODEL.fullmatch(name), f"the model beside is no model-HASH.npz but {name!r}.")
     network = read_network(path.parent / name)
     _check_model(network.fingerprint, name, model["fingerprint"], model_hash)
+    radius, box = data["radius"], data["box"] or _EVERYWHERE
+    require(_RADIUS.fullmatch(radius), f"the radius {radius[:40]!r} is not a fraction of whole numbers.")
+    predicted, rows = _rows(data, network)
     certificate = Certificate(
         network=network,
         **{name: data[name] for name in ("semantics", "assumptions", "norm")},
-        radius=_radius(data["radius"]),
+        radius=Fraction(data["radius"]),
         x=_floats(data["x"], network.input.size),
-        box=(-np.inf, np.inf) if data["box"] is None else (*_floats(data["box"], 2).tolist(),),  # pyright: ignore[reportArgumentType]
-        predicted=_class(data["predicted"], network),
-        claims={_class(j, network): float(_floats([claim], 1)[0]) for j, claim in data["claims"].items()},
+        box=[_floats(e if type(e) is list else [e] * network.input.size, network.input.size) for e in box],
+        predicted=predicted,
+        rows=rows,
+        claims={_named(j, rows): float(_floats([claim], 1)[0]) for j, claim in data["claims"].items()},
         refined=frozenset(data["refined"]),
         slopes=[_slopes(choice, network, (1,)) for choice in data["slopes"]] or [{}],
         own_slopes=[_own_slopes(entries, network) for entries in data["own_slopes"]],
-        final_slopes=_slopes(data["final_slopes"], network, (1, network.output.size - 1)),
-        trees={_class(j, network): tree for j, tree in trees.items()},
+        final_slopes=_slopes(data["final_slopes"], network, (1, len(rows))),
+        trees={_named(j, rows): tree for j, tree in data.get("trees", {}).items()},
     )
     _check(certificate)
     return certificate
@@ -91,19 +101,17 @@ def _check_model(fingerprint: str, name: str, stated: object, wanted: str | None
 
 def _check(certificate: Certificate) -> None:
     network, (low, high) = certificate.network, certificate.box
-    others = set(range(network.output.size)) - {certificate.predicted}
-    require(set(certificate.claims) == others, "the claims must be one for each class but the predicted one.")
+    claimed = certificate.rows and certificate.claims.keys() == certificate.rows.keys()
+    require(claimed, "the claims must be one for each class but the predicted one, or one for each row.")
     require(certificate.semantics in ("real", "float32"), f"{certificate.semantics!r} is not a known claim.")
     require(certificate.norm in ("linf", "l2", "l1"), f"{certificate.norm!r} is not a known norm.")
     require(((low <= certificate.x) & (certificate.x <= high)).all(), "the centre of the ball lies outside the box.")
+    ulps = certificate.assumptions["ulps"]
+    known = all(type(units) in (int, float) and _LEAST_ULPS <= units <= 1e6 for units in ulps.values())
+    require(known, f"functions are assumed right within {ulps} units in the last place, not at least {_LEAST_ULPS}.")
     require(certificate.refined <= network.nodes.keys(), "a refined node does not exist.")
     deployed = all(array.dtype == np.float32 for array in network.parameters.values())
     require(deployed or certificate.semantics == "real", "a float32 claim is about a network all in float32.")
-
-
-def _radius(text: str) -> Fraction:
-    require(_RADIUS.fullmatch(text), f"the radius {text[:40]!r} is not a fraction of whole numbers.")
-    return Fraction(text)
 
 
 def _finite(array: Array) -> Array:
@@ -117,10 +125,10 @@ def numbers(text: str, kind: str) -> Array:
 
 
 def places(text: str, name: str, network: Network) -> Array:
-    """Return numbers of entries of a node."""
+    """Return numbers of entries of a node, in order."""
     found = numbers(text, "<i4")
-    require(((found >= 0) & (found < network.nodes[name].size)).all(), f"node {name} has no such entries.")
-    require(len(set(found.tolist())) == len(found), f"entries of node {name} are named twice.")
+    known = ((found >= 0) & (found < network.nodes[name].size)).all() and (np.diff(found) > 0).all()
+    require(known, f"node {name} has no such entries, or they are not in order.")
     return found
 
 
@@ -130,26 +138,31 @@ def _floats(texts: list[str], size: int) -> Array:
 
 def _slopes(choice: dict[str, dict[str, str | None]], network: Network, rows: tuple[int, ...]) -> Slopes:
     def decoded(text: str | None, name: str) -> Array | None:
-        if text is None:
-            return None
-        size = network.nodes[name].size
-        found = numbers(text, "<f8").reshape(-1, size)
-        require(len(found) in rows, f"slopes of node {name} are for {len(found)} rows, not {rows}.")
+        found = None if text is None else numbers(text, "<f8").reshape(-1, network.nodes[name].size)
+        require(found is None or len(found) in rows, f"slopes of node {name} are not for {rows} rows.")
         return found
 
     return {name: (decoded(pair["lower"], name), decoded(pair["upper"], name)) for name, pair in choice.items()}
 
 
 def _own_slopes(data: dict[str, Any], network: Network) -> tuple[str, Array, dict[str, tuple[Array, Array]]]:
-    entries, slopes = places(data["numbers"], data["node"], network), {}
-    for name, part in data["slopes"].items():
-        at = places(part["at"], name, network)
-        slopes[name] = at, numbers(part["lower"], "<f8").reshape(2 * len(entries), len(at))
-    return data["node"], entries, slopes
+    entries = places(data["numbers"], data["node"], network)
+    at = {name: places(part["at"], name, network) for name, part in data["slopes"].items()}
+    given = {name: numbers(part["lower"], "<f8").reshape(2 * len(entries), -1) for name, part in data["slopes"].items()}
+    return data["node"], entries, {name: (at[name], given[name][:, : len(at[name])]) for name in at}
 
 
-def _class(value: object, network: Network) -> int:
-    """Return the number of a class; it is written in one way, or one class could have two claims."""
-    known = {str(number): number for number in range(network.output.size)}
-    require(str(value) in known, f"class {value} does not exist; there are {network.output.size}.")
+def _rows(data: dict[str, Any], network: Network) -> tuple[int | None, dict[int, Array]]:
+    """Return the predicted class and the rows of its margins, or, from version 3 on, no class and the file's rows."""
+    size = network.output.size
+    if data["version"] == 3:
+        return None, {j: _floats(row, size) for j, row in enumerate(data["rows"])}
+    p, one = _named(data["predicted"], range(size)), np.eye(size)
+    return p, {j: one[p] - one[j] for j in range(size) if j != p}
+
+
+def _named(value: object, numbers: Iterable[int]) -> int:
+    """Return the number of a class or row; it is written in one way, or one could have two claims."""
+    known = {str(number): number for number in numbers}
+    require(str(value) in known, f"class {value} does not exist; there are {len(known)}.")
     return known[str(value)]

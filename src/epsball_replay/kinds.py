@@ -11,8 +11,8 @@ def _whole(least: int) -> Rule:
     return lambda given: type(given) is int and given >= least
 
 
-def _wholes(least: int) -> Rule:
-    return lambda given: type(given) is list and all(map(_whole(least), given))
+def _list(rule: Rule) -> Rule:
+    return lambda given: type(given) is list and all(map(rule, given))
 
 
 def _is(*types: type) -> Rule:
@@ -20,48 +20,49 @@ def _is(*types: type) -> Rule:
 
 
 def _number(given: Any) -> bool:
-    return type(given) in (int, float) and math.isfinite(given)
+    return type(given) in (int, float) and not math.isnan(given)
 
 
-def _arguments(given: Any) -> bool:
-    return type(given) is list and all(type(one) in (int, float) and not math.isnan(one) for one in given)
-
-
-def _pairs(given: Any) -> bool:
-    return _wholes(0)(given) and len(given) % 2 == 0
+def _finite(given: Any) -> bool:
+    return _number(given) and math.isfinite(given)
 
 
 PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """The modes of padding, with the names that numpy has for them."""
 _NAME, _OPTIONAL, _FLAG = _is(str), _is(str, type(None)), _is(bool)
-_STEPS = {"stride": _wholes(1), "padding": _wholes(0), "dilation": _wholes(1), "output_padding": _wholes(0)}
-_WINDOWS = {"kernel": _wholes(1), "stride": _wholes(1), "padding": _wholes(0), "ceil_mode": _FLAG}
+LENGTHS, _COUNTS = _list(_whole(1)), _list(_whole(0))
+_STEPS = {"stride": LENGTHS, "padding": _COUNTS, "dilation": LENGTHS, "output_padding": _COUNTS}
+_WINDOWS = {"kernel": LENGTHS, "stride": LENGTHS, "padding": _COUNTS, "ceil_mode": _FLAG}
 
 ATTRIBUTES: dict[str, dict[str, Rule]] = {
     **{kind: {} for kind in ("Input", "Add", "Subtract", "Multiply", "Divide")},
-    **{kind: {"axes": _wholes(0)} for kind in ("Sum", "Mean", "Max", "Permute")},
-    **{kind: {"shape": _wholes(1)} for kind in ("Reshape", "Expand")},
+    **{kind: {"axes": _COUNTS} for kind in ("Sum", "Mean", "Max", "Permute")},
+    **{kind: {"shape": LENGTHS} for kind in ("Reshape", "Expand")},
     "Constant": {"parameter": _NAME},
     "Linear": {"weight": _NAME, "bias": _OPTIONAL},
     "Convolution": {"weight": _NAME, "bias": _OPTIONAL, "groups": _whole(1), "transposed": _FLAG, **_STEPS},
-    "BatchNorm": {"mean": _NAME, "variance": _NAME, "weight": _OPTIONAL, "bias": _OPTIONAL, "eps": _number},
-    "Elementwise": {"function": _NAME, "arguments": _arguments},
+    "BatchNorm": {"mean": _NAME, "variance": _NAME, "weight": _OPTIONAL, "bias": _OPTIONAL, "eps": _finite},
+    "Elementwise": {"function": _NAME, "arguments": _list(_number)},
     "PReLU": {"slope": _NAME},
-    "MaxPool": {**_WINDOWS, "dilation": _wholes(1)},
+    "MaxPool": {**_WINDOWS, "dilation": LENGTHS},
     "AveragePool": {**_WINDOWS, "count_include_pad": _FLAG, "divisor": lambda given: given is None or _whole(1)(given)},
-    "AdaptiveAveragePool": {"size": _wholes(1)},
+    "AdaptiveAveragePool": {"size": LENGTHS},
     "Concatenate": {"axis": _whole(0)},
     "Slice": {"axis": _whole(0), "start": _whole(0), "end": _whole(0), "step": _whole(1)},
-    "Gather": {"axis": _whole(0), "index": _wholes(0)},
-    "Pad": {"widths": _pairs, "mode": lambda given: given in PADDING, "value": _number},
+    "Gather": {"axis": _whole(0), "index": _COUNTS},
+    "Pad": {"widths": _COUNTS, "mode": lambda given: given in PADDING, "value": _finite},
 }
 """By kind the rule of each attribute."""
 
 _TAKEN = {"Input": 0, "Constant": 0, **dict.fromkeys(("Add", "Subtract", "Multiply", "Divide"), 2)}
 """Values that a node takes; of the kinds that are not here, one, and a Concatenate any number from one on."""
 
-FUNCTIONS = {"relu": 0, "abs": 0, "negative": 0, "sigmoid": 0, "tanh": 0, "leaky_relu": 1, "clamp": 2}
-"""Functions of one variable by name, with the number of their arguments."""
+FUNCTIONS: dict[str, Rule] = {
+    **dict.fromkeys(("relu", "abs", "negative", "sigmoid", "tanh"), lambda given: not given),
+    "leaky_relu": lambda given: len(given) == 1 and math.isfinite(given[0]),
+    "clamp": lambda given: len(given) == 2 and given[0] < math.inf and given[1] > -math.inf,
+}
+"""Functions of one variable by name, with the rule of their arguments."""
 
 
 def fault(kind: Any, attributes: Any, inputs: Any) -> str | None:
@@ -79,10 +80,6 @@ def fault(kind: Any, attributes: Any, inputs: Any) -> str | None:
             return f"has {attributes[name]!r} as its {name}, which a {kind} cannot have"
     if kind == "Elementwise":
         function, arguments = attributes["function"], attributes["arguments"]
-        if function not in FUNCTIONS:
-            return f"is an Elementwise: function {function} is not replayed"
-        if len(arguments) != FUNCTIONS[function] or (function == "leaky_relu" and math.isinf(arguments[0])):
-            return f"has {arguments} as arguments of {function}"
-        if function == "clamp" and (arguments[0] == math.inf or arguments[1] == -math.inf):
-            return f"clamps to {arguments}"
+        if function not in FUNCTIONS or not FUNCTIONS[function](arguments):
+            return f"is an Elementwise: {function} is not replayed with the arguments {arguments}"
     return None

@@ -25,8 +25,6 @@ _ALL = slice(None)
 _ROUNDINGS = 8 * 2.0**-53
 _STRETCH = {"tanh": 1, "sigmoid": 2}
 """The smooth functions, as the c of (c - 1 + tanh(z / c)) / c."""
-_LEAST_ULPS = 4
-"""Units in the last place within which kernels of these functions are right at best."""
 
 
 def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: Slopes, ulps: dict[str, Any]) -> Step:
@@ -36,20 +34,13 @@ def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: S
     most = intercepts(node, above, low, high, parameters, -1)
     function = node.attributes.get("function")
     # Sigmoid and tanh are assumed right within these units; the others round an argument and a product.
-    deployed = 0 if function in ("relu", "abs") else 2.0 * _units(function, ulps) if function in _STRETCH else 3.0
+    deployed = 0 if function in ("relu", "abs") else 2.0 * ulps[function] if function in _STRETCH else 3.0
     # The deployed constants are numbers of float32.
     constants = np.abs([*node.attributes.get("arguments", []), *np.ravel(_leak(node, parameters))])
     largest = float(constants[np.isfinite(constants)].max(initial=0))
     size = np.maximum(np.abs(least), np.abs(most))
     lines = [(node.inputs[0], below, above)]
     return Step(lines, least, most, size, deployed=deployed, factor=1 + largest, inner=largest)
-
-
-def _units(function: str, ulps: dict[str, Any]) -> float:
-    given = ulps[function]
-    known = type(given) in (int, float) and _LEAST_ULPS <= given <= 1e6
-    require(known, f"{function} is assumed right within {given!r} units, not within at least {_LEAST_ULPS}.")
-    return given
 
 
 def maximum(node: Node, shape: tuple[int, ...], low: Array, high: Array) -> Step:
@@ -101,12 +92,11 @@ def intercepts(
 
 def bends(node: Node, parameters: Parameters, low: Array, high: Array) -> Array:
     """Return where a node that takes values in [low, high] is not one line there."""
-    if node.attributes.get("function") in _STRETCH:
+    function = node.attributes.get("function")
+    if function in _STRETCH:
         return low < high
-    if node.kind not in ("Elementwise", "PReLU"):
+    if node.kind not in ("Elementwise", "PReLU") or function == "negative":
         return np.full(low.shape, node.kind in ("MaxPool", "Max"))
-    if node.attributes.get("function") == "negative":
-        return np.full(low.shape, False)
     return np.any([(low < kink) & (kink < high) for kink in _pieces(node, parameters)[1]], axis=0)
 
 

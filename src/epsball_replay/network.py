@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from epsball_replay.kinds import fault
+from epsball_replay.kinds import LENGTHS, fault
 
 Array = np.ndarray[Any, Any]
 
@@ -88,18 +88,20 @@ def read_network(path: Path) -> Network:
         require(nodes.keys() >= set(inputs), f"node {name} of the model is out of order.")
         wrong = fault(kind, attributes, inputs)
         require(wrong is None, f"node {name} {wrong}.")
-        whole = type(shape) is list and all(type(n) is int and n > 0 for n in shape)
-        require(whole and math.prod(shape) <= _LARGEST_VALUE, f"node {name} cannot have the shape {shape}.")
+        require(LENGTHS(shape) and math.prod(shape) <= _LARGEST_VALUE, f"node {name} cannot have the shape {shape}.")
         nodes[name] = Node(name, kind, attributes, tuple(inputs), tuple(shape))
     named = {given for node in nodes.values() for given in node.attributes.values() if type(given) is str}
     for name, array in arrays.items():
         # Nor could a hash be that of two files of which one holds a parameter of any name.
         require(name in named, f"no node of the model has the parameter {name}.")
-        _check_parameter(name, array)
+        require(array.dtype in (np.float32, np.float64), f"parameter {name} is {array.dtype}, not float32 or float64.")
+        size = np.abs(array.astype(np.float64))
+        known = (size == 0) | ((size >= _LEAST) & (size <= _GREATEST))
+        require(known.all(), f"parameter {name} has entries beyond [{_LEAST}, {_GREATEST}], which are not replayed.")
     sources = [node for node in nodes.values() if node.kind == "Input"]
     require(len(sources) == 1, f"the model has {len(sources)} inputs; a certificate is about networks of one.")
     output = nodes[described["output"]]
-    require(len(output.shape) == 1 and output.size > 1, "the output must be a vector of at least two logits.")
+    require(len(output.shape) == 1, "the output must be a vector.")
     # Or the hash of this name and of the first parameter's could be that of two other names.
     require(" " not in output.name, f"the output {output.name!r} has a name with a space, which is not replayed.")
     return Network(nodes, sources[0], output, arrays, _fingerprint(described, arrays))
@@ -109,13 +111,6 @@ def distinct_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of an object of JSON, none of them named twice."""
     require(len(dict(pairs)) == len(pairs), "the file names a field twice.")
     return dict(pairs)
-
-
-def _check_parameter(name: str, array: Array) -> None:
-    require(array.dtype in (np.float32, np.float64), f"parameter {name} is {array.dtype}, not float32 or float64.")
-    size = np.abs(array.astype(np.float64))
-    known = (size == 0) | ((size >= _LEAST) & (size <= _GREATEST))
-    require(known.all(), f"parameter {name} has entries beyond [{_LEAST}, {_GREATEST}], which are not replayed.")
 
 
 def _fingerprint(described: dict[str, Any], arrays: dict[str, Array]) -> str:

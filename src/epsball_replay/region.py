@@ -14,10 +14,10 @@ class Region:
     ``low`` and ``high`` are the corners of the least box around it, in float64 rounded outward.
     """
 
-    def __init__(self, norm: str, x: Array, radius: Fraction, box: tuple[float, float]) -> None:
+    def __init__(self, norm: str, x: Array, radius: Fraction, box: list[Array]) -> None:
         self.norm, self.x = norm, x
-        low = [max(Fraction(value) - radius, box[0]) for value in x.tolist()]
-        high = [min(Fraction(value) + radius, box[1]) for value in x.tolist()]
+        low = [max(Fraction(value) - radius, end) for value, end in zip(x.tolist(), box[0].tolist(), strict=True)]
+        high = [min(Fraction(value) + radius, end) for value, end in zip(x.tolist(), box[1].tolist(), strict=True)]
         self.low = np.nextafter(np.array([float(value) for value in low]), -np.inf)
         self.high = np.nextafter(np.array([float(value) for value in high]), np.inf)
         self.radius = np.nextafter(float(radius), np.inf)

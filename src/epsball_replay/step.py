@@ -53,8 +53,7 @@ class Step:
     @cached_property
     def terms(self) -> int:
         """A bound on the products in one entry of L z or U z, and in one coefficient of rows times L and U."""
-        parts = [part for _, lower, upper in self.inputs for part in ([lower] if lower is upper else [lower, upper])]
-        return sum(_terms(part) for part in parts)
+        return sum(_terms(part) for _, *both in self.inputs for part in both)
 
     def at(self, entries: Array) -> "Step":
         """Return the step at some entries; matrices stay whole."""
@@ -64,7 +63,8 @@ class Step:
 
     def magnitude(self, sizes: dict[str, Array]) -> Array:
         """Return max(|L|, |U|) |z| + max(|l|, |u|) for bounds on |z|, by node."""
-        return self.size + sum(_magnitude(lower, upper, sizes[z]) for z, lower, upper in self.inputs)
+        each = [np.maximum(_spread(lower, sizes[z]), _spread(upper, sizes[z])) for z, lower, upper in self.inputs]
+        return self.size + sum(each)
 
     def ranges(self, ranges: dict[str, tuple[Array, Array]]) -> tuple[Array, Array]:
         """Return the least L z + l and the greatest U z + u over bounds of z, but for rounding."""
@@ -87,8 +87,8 @@ class Step:
         underflow = (self.deployed + 1) * SMALLEST * (2 + self.factor + most)
         # What is smaller than every number of float32 but 0 is 0.
         varying = {z: sizes[z] >= 2.0**-149 for z, _, _ in self.inputs}
-        maps = [(part.astype(bool).astype(float), z) for z, part, _ in self.inputs if isinstance(part, csr_array)]
-        sums = [part @ varying[z] for part, z in maps]
+        maps = [(z, part.astype(bool)) for z, part, _ in self.inputs if isinstance(part, csr_array)]
+        sums = [part.astype(float) @ varying[z] for z, part in maps]
         roundings = np.minimum(self.deployed, self.extra + sum(sums)) if sums else self.deployed
         error = gamma(roundings, 2.0**-24) * magnitude + underflow
         return np.where(np.maximum(magnitude, self.inner) <= LARGEST, error, np.inf)
@@ -139,12 +139,6 @@ def _terms(part: Any) -> int:
     if isinstance(part, np.ndarray):
         return 1
     return int(max(np.diff(part.indptr).max(initial=0), np.bincount(part.indices).max(initial=0)))
-
-
-def _magnitude(lower: Any, upper: Any, size: Array) -> Array:
-    if lower is upper:
-        return _spread(lower, size)
-    return np.maximum(_spread(lower, size), _spread(upper, size))
 
 
 def _spread(part: Any, size: Array) -> Array:

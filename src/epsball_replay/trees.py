@@ -6,15 +6,15 @@ whose z is one float. Within a leaf every node that takes a cut value has lines 
 sign (z - kink) >= 0 for each cut, which may be subtracted from a row times a multiplier that is not negative.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from epsball_replay import lines
 from epsball_replay.files import numbers, places
-from epsball_replay.network import Array, Network, Node, require
+from epsball_replay.network import Array, Network, require
 
 DEEPEST, _LARGEST, _LEAVES = 2**12, 2**20, 32
 
@@ -65,70 +65,50 @@ class Leaves:
     envelopes: dict[str, tuple[Envelope, Array]] = field(default_factory=dict)
 
 
-Over = dict[str, tuple[Array, Envelope]]
-Ranges = dict[str, tuple[Array, Array]]
-Envelopes = Callable[[Node, Array, Array], Envelope]
-"""Given a ReLU, entries of it and their levels."""
+Tree = dict[str, Any]
+"""A tree as the file has it."""
+Ends = tuple[Array, Array]
+"""Bounds of a node."""
+Ranges = dict[str, Ends]
+Over = dict[str, Envelope]
+"""Envelopes by ReLU."""
 
 
-def envelopes_of(tree: dict[str, Any], network: Network, envelope: Envelopes) -> Over:
-    """Return a tree's envelopes by ReLU, and the entries that they are above."""
-    found = {}
-    for name, text in tree["envelopes"].items():
-        at = places(tree["slopes"][name]["at"], name, network)
-        found[name] = at, envelope(network.nodes[name], at, numbers(text, "u1").reshape(len(at), network.input.size))
-    return found
+def levels(tree: Tree, network: Network) -> dict[str, tuple[Array, Array]]:
+    """Return for each ReLU with envelopes their entries and levels, (m, d)."""
+    given = {name: numbers(text, "u1").reshape(-1, network.input.size) for name, text in tree["envelopes"].items()}
+    return {name: (places(tree["slopes"][name]["at"], name, network), part) for name, part in given.items()}
 
 
-def neurons_of(part: dict[str, Any], network: Network, ranges: Ranges, over: Over) -> tuple[Node, Array, Array, Leaves]:
-    """Return neurons, the multipliers of a condition in the rows that bound them, and what else these rows use."""
-    node, mu = network.nodes[part["node"]], numbers(part["multipliers"], "<f8")
-    at = places(part["numbers"], node.name, network)
-    require((np.diff(at) > 0).all(), f"neurons of {node.name} are not in order.")
-    require(len(mu) == 2 * len(at) and (mu >= 0).all(), "a condition's multipliers are not one per row, or negative.")
-    slopes = _slopes(part, network, len(mu))
-    own = _some([()] * len(mu), [mu[:0]] * len(mu), slopes, network, ranges)
-    return node, at, mu, replace(own, envelopes=_shared(slopes, over))
-
-
-def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, over: Over) -> Iterator[Leaves]:
+def leaves_of(tree: Tree, network: Network, ranges: Ranges, over: Over) -> Iterator[Leaves]:
     """Yield all leaves of a tree, some at a time, given bounds of every node on the ball, and envelopes."""
     paths = _paths(tree, network)
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
     require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    multipliers, slopes = np.split(given, ends[:-1]), _slopes(tree, network, len(paths))
+    multipliers, slopes = np.split(given, ends[:-1]), slopes_of(tree["slopes"], tree, network, len(paths))
     for name, entry, kink, _ in {cut for path in paths for cut in path}:
         low, high = (side[entry] for side in ranges[name])
         require(low < kink < high, f"a tree cuts entry {entry} of {name}, in [{low}, {high}], at {kink}.")
     for start in range(0, len(paths), _LEAVES):
         some = slice(start, start + _LEAVES)
         chosen = {name: (at, *(s if s is None else s[some] for s in sides)) for name, (at, *sides) in slopes.items()}
-        part = _some(paths[some], multipliers[some], chosen, network, ranges)
-        yield replace(part, envelopes=_shared(chosen, over))
+        yield rows_of(paths[some], multipliers[some], chosen, network, ranges, over)
 
 
-def _slopes(given: dict[str, Any], network: Network, rows: int) -> Any:
-    """Return by node entries, and the slopes there of the lines below and above in each row."""
-    slopes = {}
-    for name, part in given["slopes"].items():
-        at, sides = places(part["at"], name, network), (part["lower"], part["upper"])
+def slopes_of(given: Any, tree: Tree, network: Network, rows: int) -> Any:
+    """Return by node the tree's entries, and the slopes there of the lines below and above in each row."""
+    slopes: dict[str, Any] = {}
+    for name, part in tree["slopes"].items():
+        at, sides = places(part["at"], name, network), (given[name]["lower"], given[name]["upper"])
         slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(rows, len(at)) for s in sides)
     return slopes
 
 
-def _shared(slopes: Any, over: Over) -> dict[str, tuple[Envelope, Array]]:
-    """Return envelopes, and each row's shares of them, which are its slopes below."""
-    for name, (at, _) in over.items():
-        require(np.array_equal(at, slopes[name][0]), f"envelopes of {name} are above other entries.")
-    return {name: (one, np.clip(np.asarray(slopes[name][1], dtype=float), 0, 1)) for name, (_, one) in over.items()}
-
-
-def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
+def _paths(tree: Tree, network: Network) -> list[Path]:
     names, kinks = tree["nodes"], iter(numbers(tree["kinks"], "<f8").tolist())
     shape, paths, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [()]
     require(len(shape) <= _LARGEST, f"a tree has more than {_LARGEST} nodes.")
     for number, entry in shape:
-        require(left, "a tree has parts that no cut makes.")
         path = left.pop()
         if number == -1:
             paths.append(path)
@@ -141,7 +121,8 @@ def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
     return paths
 
 
-def _some(paths: list[Path], betas: list[Array], slopes: Any, network: Network, ranges: Ranges) -> Leaves:
+def rows_of(paths: list[Path], betas: list[Array], slopes: Any, network: Network, ranges: Ranges, over: Over) -> Leaves:
+    """Return rows that stand on the constraints of each path and their multipliers, on slopes and envelopes."""
     n, cuts = len(paths), {(name, entry) for path in paths for name, entry, _, _ in path}
     sources = {name for name, _ in cuts} | {network.nodes[name].inputs[0] for name in slopes}
     ends = {name: [np.tile(side, (n, 1)) for side in ranges[name]] for name in sources}
@@ -162,4 +143,5 @@ def _some(paths: list[Path], betas: list[Array], slopes: Any, network: Network, 
         bends = lines.bends(node, network.parameters, low, high)
         below, above = (chord if s is None else np.where(bends, s.astype(float), chord) for s in (below, above))
         own[name] = Lines(entries, below, above, low, high)
-    return Leaves(n, own, pulls, push, size)
+    shares = {name: (one, np.clip(np.asarray(slopes[name][1], dtype=float), 0, 1)) for name, one in over.items()}
+    return Leaves(n, own, pulls, push, size, shares)

@@ -212,7 +212,7 @@ def test_the_record_read_has_the_fields_of_the_record_written():
 
 def test_kinds_it_does_not_know_are_said(tmp_path):
     graph = graph_of((4,), nn.Linear(4, 3), nn.GELU())
-    with pytest.raises(ReplayError, match="gelu is not replayed"):
+    with pytest.raises(ReplayError, match="gelu is not replayed with the arguments"):
         replay(certificate(tmp_path, graph, torch.rand(4), Ball("linf", 0.1)))
 
 

@@ -35,6 +35,7 @@ def verify(
     batch: Path | None = None,
     out: Path | None = None,
     max_memory: int | None = None,
+    certificates: Path | None = None,
     seed: _Seed = 0,
     json: _Json = False,
     loudness: Loudness = _LOUDNESS,
@@ -62,10 +63,12 @@ def verify(
         With --batch: the file of results.
     max_memory
         Bytes that the rows of backward bounds may take at a time.
+    certificates
+        Folder for the proof of unsat, as files that epsball replay checks.
     """
     if batch is not None:
-        if files or network or serialise_assignments is not None or out is None:
-            raise InputError("--batch takes --out RESULTS.csv, and neither files nor --network.")
+        if files or network or serialise_assignments is not None or certificates is not None or out is None:
+            raise InputError("--batch takes --out RESULTS.csv, and neither files, --network nor --certificates.")
         return _run_batch(batch, out, timeout, semantics, seed, max_memory, json)
     if out is not None:
         raise InputError("--out is the file of results of --batch LIST.csv; one answer goes to standard output.")
@@ -75,7 +78,9 @@ def verify(
     query = verification.read_query(path)
     if name is not None and query.network and name != query.network:
         raise InputError(f"{path} declares the network {query.network}; --network names {name}. Name that one.")
-    found = verification.verify(net, path, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory)
+    found = verification.verify(
+        net, path, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory, certificates=certificates
+    )
     say(str(found).splitlines())
     if found.witness is not None and serialise_assignments is not None:
         verification.write_assignment(query, found.witness, serialise_assignments)

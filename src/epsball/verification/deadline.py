@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 
@@ -14,9 +14,14 @@ class TimeUp(BaseException):
     """Raised where the time is up; not an `Exception`, so that no handler of failures takes it for one."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Deadline:
     """A moment of the clock `time.monotonic`; infinite where there is no limit.
+
+    Attributes
+    ----------
+    rings
+        Whether `TimeUp` is raised then wherever the program is, so that nothing need look at the clock.
 
     Examples
     --------
@@ -25,6 +30,7 @@ class Deadline:
     """
 
     moment: float
+    rings: bool = field(default=False, init=False)
 
     @classmethod
     def after(cls, seconds: int | float | None) -> "Deadline":
@@ -35,6 +41,15 @@ class Deadline:
     def left(self) -> float:
         """Seconds left, below 0 once it has passed."""
         return self.moment - time.monotonic()
+
+    def cpu_seconds(self, threads: int) -> float | None:
+        """Return how much CPU time so many threads have left, at least a moment; None where there is no limit.
+
+        Where the deadline does not ring, the time of one thread: a computation may use no more.
+        """
+        if math.isinf(self.moment):
+            return None
+        return max(self.left, 1e-3) * (threads if self.rings else 1)
 
     def check(self) -> None:
         """Raise `TimeUp` if it has passed."""
@@ -55,8 +70,10 @@ class Deadline:
         before = signal.signal(signal.SIGALRM, _ring)
         try:
             signal.setitimer(signal.ITIMER_REAL, max(self.left, 1e-3))
+            self.rings = True
             yield
         finally:
+            self.rings = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 

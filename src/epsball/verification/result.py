@@ -1,6 +1,7 @@
 """`Verification`: what `verify` returns."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from epsball import results
@@ -11,6 +12,27 @@ if TYPE_CHECKING:
 
 Answer = Literal["sat", "unsat", "unknown", "timed-out"]
 """Whether an input satisfies the query: yes, with a witness; no, proved; not decided; not decided in time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryCertificate:
+    """The files that prove an unsat: each that some conjunctions hold nowhere in one box of the query.
+
+    Parameters
+    ----------
+    files
+        What `epsball replay` checks, one by one; the models that they name lie beside them.
+
+    Examples
+    --------
+    >>> print(QueryCertificate(files=(Path("proof/proof-000-00000-0000-crown.json.gz"),)))
+    1 file in proof
+    """
+
+    files: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.files)} file{'s' * (len(self.files) != 1)} in {self.files[0].parent}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -29,13 +51,19 @@ class Verification(results.Result):
     assumptions
         What that claim assumes.
     by
-        What decided: ``"search"``, a method of bounds, or ``"input splits"``; None where nothing did.
+        What decided: ``"search"``, a method of bounds (``"complete"`` is branch and bound over neurons), or ``"input
+        splits"``; None where nothing did.
     reason
         Why the answer is unknown or timed-out; None otherwise.
     boxes
         How many boxes of inputs were bounded by input splits.
     seconds
         Wall-clock seconds.
+    certificate
+        Where the answer is unsat and certificates were asked for, the files that prove it; None where the proof, or a
+        part of it, is of another kind.
+    uncertified
+        Why there is none, where they were asked for.
     notes
         What was read otherwise than written, and what is to be known about the answer.
     network, query
@@ -56,6 +84,8 @@ class Verification(results.Result):
     reason: str | None = None
     boxes: int = 0
     seconds: float
+    certificate: QueryCertificate | None = None
+    uncertified: str | None = None
     notes: tuple[str, ...] = ()
     network: str
     query: str
@@ -68,11 +98,18 @@ class Verification(results.Result):
             lines.append(f"reason: {self.reason}")
         if self.boxes:
             lines.append(f"boxes bounded by input splits: {self.boxes}")
+        if self.certificate is not None:
+            lines.append(f"certificate: {self.certificate}")
+        if self.uncertified is not None:
+            lines.append(f"no certificate: {self.uncertified}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON's types."""
-        document = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "witness"}
+        left_out = {"witness"} | {name for name in ("certificate", "uncertified") if getattr(self, name) is None}
+        document = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in left_out}
+        if self.certificate is not None:
+            document["certificate"] = [str(path) for path in self.certificate.files]
         if self.witness is not None:
             document |= {"input": self.witness.x.flatten().double(), "output": list(self.witness.outputs)}
         return results.jsonable(document)

@@ -102,5 +102,13 @@ class Rows:
             weight, last = torch.cat([weight, self.over_input], dim=1), "property_joined"
         kind = kinds.Linear(weight="property.weight", bias="property.bias")
         nodes.append(Node(name="property", kind=kind, inputs=(last,), shape=(len(self),), origin="the property"))
-        parameters |= {"property.weight": weight, "property.bias": self.constant}
+        deployed = all(tensor.dtype == torch.float32 for tensor in graph.parameters.values())
+        own = {"property.weight": weight, "property.bias": self.constant}
+        parameters |= {name: _in_float32(tensor) if deployed else tensor for name, tensor in own.items()}
         return replace(graph, nodes=tuple(nodes), output="property", parameters=parameters)
+
+
+def _in_float32(tensor: Tensor) -> Tensor:
+    """Return numbers in float32 if all of them are float32 ones, and as they are otherwise."""
+    narrow = tensor.float()
+    return narrow if torch.equal(narrow.double(), tensor) else tensor

@@ -104,6 +104,14 @@ class Search:
             last.append(self._descend(x, low, high, conjunction, _sum if number % 3 == 2 else _largest, deadline))
         return torch.cat(last) if last else self.region.low[:0]
 
+    def near(self, x: Tensor, box: int, conjunction: int, deadline: Deadline) -> None:
+        """Judge a point of a box, (*shape), and descend from it for one conjunction."""
+        low, high = self.region.low[[box]], self.region.high[[box]]
+        if bool(self.region.searchable[box]):
+            x = torch.clamp(x.to(low.dtype).unsqueeze(0), low, high)
+            self.at(x)
+            self._descend(x, low, high, torch.tensor([conjunction]), _largest, deadline)
+
     def _chunks(self, among: Tensor) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"]]]:
         """Yield boxes and conjunctions, every pair once."""
         pairs = torch.nonzero(among & self.region.searchable.unsqueeze(1))

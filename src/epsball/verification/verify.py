@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,8 +16,9 @@ from epsball.verification.deadline import Deadline, TimeUp
 from epsball.verification.network import Network, read_network
 from epsball.verification.proving import InputSplits, Task, complete, run_cascade
 from epsball.verification.proving.combinations import combinations
+from epsball.verification.proving.record import Record
 from epsball.verification.regions import Region, regions_of
-from epsball.verification.result import Verification
+from epsball.verification.result import QueryCertificate, Verification
 from epsball.verification.search import Search
 from epsball.verification.threads import fitting_threads
 from epsball.verification.vnnlib import Query, cases_of, read_query
@@ -27,6 +29,9 @@ FEW_INPUTS = 16
 
 ROUNDS = 30
 """Rounds of search for a witness, where bounds leave something open."""
+
+EARLY = 5
+"""Rounds of them before branch and bound, which may take all the time that is left."""
 
 FEW_REGIONS = 8
 """Regions beyond which bounds come before the search: most of many are refuted at once."""
@@ -43,6 +48,7 @@ def verify(
     semantics: Semantics | None = None,
     seed: int = 0,
     max_memory: int | None = None,
+    certificates: str | Path | None = None,
 ) -> Verification:
     """Decide whether an input exists that, with the network's output, satisfies a query.
 
@@ -67,6 +73,8 @@ def verify(
         Of the search.
     max_memory
         Bytes that the rows of backward bounds may take at a time.
+    certificates
+        Folder for the proof of an unsat, as files that `epsball replay` checks.
 
     Raises
     ------
@@ -83,7 +91,17 @@ def verify(
     check_count("max_memory", max_memory, unit="bytes", optional=True)
     if semantics is not None:
         arithmetic_of(semantics)
-    run = _Run(network=str(network), path=str(query), semantics=semantics, seed=seed, max_memory=max_memory)
+    folder = None if certificates is None else Path(certificates)
+    if folder is not None and folder.is_dir() and any(folder.glob("proof-*")):
+        raise InputError(f"{folder} holds another proof; name a new folder, or remove it.")
+    run = _Run(
+        network=str(network),
+        path=str(query),
+        semantics=semantics,
+        seed=seed,
+        max_memory=max_memory,
+        folder=folder,
+    )
     deadline = Deadline.after(timeout)
     try:
         with deadline.kept():
@@ -106,6 +124,7 @@ class _Run:
     semantics: Semantics | None
     seed: int
     max_memory: int | None
+    folder: Path | None
     started: float = field(default_factory=time.monotonic)
     notes: list[str] = field(default_factory=list)
     by: str | None = None
@@ -113,6 +132,8 @@ class _Run:
     stuck: int = 0
     tasks: list[Task] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    record: Record = field(default_factory=Record)
     net: Network | None = None
     arithmetic: Arithmetic | None = None
 
@@ -129,6 +150,7 @@ class _Run:
         judge = Judge(query=query, network=net)
         for region in regions_of(cases, net):
             task = Task.of(region, net.graph, self.arithmetic, self.max_memory)
+            task.number, task.record = len(self.tasks), None if self.folder is None else self.record
             self._note_empty(region, task, net)
             self.tasks.append(task)
             self.searches.append(Search(region=region, graph=net.graph, judge=judge, seed=self.seed))
@@ -144,7 +166,7 @@ class _Run:
         )
         if task.arithmetic is FLOAT32:
             task.open[~region.searchable] = False
-            self.by = "no float32 input"
+            self.by = self.record.missing = "no float32 input"
 
     def decide(self, deadline: Deadline) -> None:
         """Search and prove until everything is refuted, a witness is found, or nothing is left to try."""
@@ -162,10 +184,23 @@ class _Run:
                 self._split(task, search, deadline)
         left = [(task, search) for task, search in zip(self.tasks, self.searches, strict=True) if not task.refuted]
         for task, search in left:
-            complete(task, deadline)
-            for number in range(1, ROUNDS + 1):
-                if not task.refuted:
-                    search.round(number, task.open, deadline)
+            self._round(task, search, range(1, EARLY + 1), deadline)
+            self._branch(task, search, deadline)
+        for task, search in left:
+            self._round(task, search, range(EARLY + 1, ROUNDS + 1), deadline)
+
+    def _round(self, task: Task, search: Search, numbers: range, deadline: Deadline) -> None:
+        for number in numbers:
+            if not task.refuted:
+                search.round(number, task.open, deadline)
+
+    def _branch(self, task: Task, search: Search, deadline: Deadline) -> None:
+        """Branch on neurons; what comes near a witness on the way is searched from."""
+        found = complete(task, deadline)
+        self.by = "complete"
+        self.reasons += found.reasons
+        for box, conjunction, point in found.points:
+            search.near(point, box, conjunction, deadline)
 
     def _combinations(self, search: Search, last: torch.Tensor) -> torch.Tensor:
         """Return combinations of rows, chosen at the last points of the search and at random ones."""
@@ -187,12 +222,12 @@ class _Run:
         finally:
             self.boxes += splits.bounded
             self.stuck += splits.stuck
-        self.by = "input splits"
+        self.by = self.record.missing = "input splits"
 
     def result(self) -> Verification:
         """Return what was decided."""
         if all(task.refuted for task in self.tasks):
-            return self._verification("unsat", by=self.by)
+            return self._verification("unsat", by=self.by, **self._proof())
         open_ = sum(int(task.open.sum()) for task in self.tasks)
         reason = f"{open_} conjunctions are neither refuted by bounds nor satisfied at a point found"
         if self.stuck:
@@ -200,7 +235,15 @@ class _Run:
                 f"; {self.stuck} boxes were given up: the query is within rounding there, or real numbers satisfy it "
                 "and no float does"
             )
-        return self.undecided("unknown", reason)
+        return self.undecided("unknown", "; ".join([reason, *dict.fromkeys(self.reasons)]))
+
+    def _proof(self) -> dict[str, Any]:
+        """Return the certificate that was asked for, written, or why there is none."""
+        if self.folder is None:
+            return {}
+        if self.record.missing is not None:
+            return {"uncertified": f"a part of the proof cannot be replayed: {self.record.missing}"}
+        return {"certificate": QueryCertificate(files=self.record.write(self.folder))}
 
     def undecided(self, answer: str, reason: str) -> Verification:
         """Return an answer without decision."""
@@ -233,7 +276,14 @@ class _Run:
         ]
 
     def _verification(
-        self, answer: str, *, witness: Witness | None = None, by: str | None = None, reason: str | None = None
+        self,
+        answer: str,
+        *,
+        witness: Witness | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+        certificate: QueryCertificate | None = None,
+        uncertified: str | None = None,
     ) -> Verification:
         arithmetic = self.arithmetic
         unsat = answer == "unsat" and arithmetic is not None
@@ -244,6 +294,8 @@ class _Run:
             assumptions=assumptions_of(arithmetic) if unsat and arithmetic is not None else (),
             by=by,
             reason=reason,
+            certificate=certificate,
+            uncertified=uncertified,
             boxes=self.boxes,
             seconds=time.monotonic() - self.started,
             notes=tuple(self.notes),

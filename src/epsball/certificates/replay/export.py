@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from epsball.certificates.linear.coefficients import Window
 from epsball.certificates.linear.refinement import slope_choices
 from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.windows import cropped
+from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation
 from epsball.certificates.registry import METHODS
 from epsball.certificates.replay.files import (
@@ -115,32 +118,64 @@ def certificate_of(proof: Proof, ball: Ball, model: ModelFile) -> Certificate:
     The claims are the bounds lowered by up to 2^-16 of themselves and 2^-16, at most by half: room
     for the checker's own error terms, which are not the ones used here.
     """
-    plan = METHODS[proof.method].replay
-    if plan is None:
-        raise ValueError(f"certificates of '{proof.method}' cannot be replayed")
-    found, graph = proof.bounds, proof.problem.graph
-    bounds = proof.problem.propagate(boxes=found.boxes)
-    slopes = {node.name: slopes_at(bounds, node, flat=plan.flat) for node in _curves(graph)}
-    refined = refined_nodes(graph)
-    others = [j for j in range(graph.classes) if j != proof.predicted]
-    kernels = list(assumptions_of(bounds.arithmetic))
+    others = [j for j in range(proof.problem.graph.classes) if j != proof.predicted]
     return Certificate(
-        model=model,
-        semantics=bounds.arithmetic.name,
-        assumptions={"ulps": {"sigmoid": ULPS, "tanh": ULPS}, "kernels": kernels},
+        **_proof(proof.method, proof.problem, proof.bounds, others, model),
         norm=ball.norm,
         radius=ball.radius,
-        x=bounds.domain.centre[0],
+        x=proof.problem.domain.centre[0],
         box=box_of(ball),
         predicted=proof.predicted,
-        claims=dict(zip(others, map(_lowered, found.rows[0].tolist()), strict=True)),
-        refined=refined if plan.refined else (),
-        bounds={name: (box.low[0], box.high[0]) for name in refined if (box := found.boxes[name])},
-        slopes=_choices(slopes, slope_choices(bounds, plan.lower)),
-        own_slopes=_own_slopes(bounds, found.neuron_slopes.get(0, ())),
-        final_slopes={name: _for_rows(pair, found.slopes.get(name)) for name, pair in slopes.items()},
-        trees={others[tree.row]: written(tree) for tree in found.trees.get(0, ())},
     )
+
+
+def certificate_of_rows(method: str, problem: Problem, found: LowerBounds, model: ModelFile) -> Certificate:
+    """Return the certificate of rows over the outputs on one box.
+
+    The box is a ball around its middle that is wide enough, cut by the box's own ends.
+
+    Parameters
+    ----------
+    method
+        The method that bounded them; it has a `ReplayPlan`.
+    problem, found
+        What was bounded, on a domain that is a box, and the bounds: batches of one.
+    model
+        The model file.
+    """
+    low, high = (end[0] for end in problem.domain.box)
+    return Certificate(
+        **_proof(method, problem, found, range(found.rows.shape[1]), model),
+        norm="linf",
+        radius=Fraction(float((high - low).max())),
+        x=(0.5 * low + 0.5 * high).clamp(low, high),
+        box=(low, high),
+        predicted=None,
+        rows=problem.specification[0],
+    )
+
+
+def _proof(method: str, problem: Problem, found: LowerBounds, names: Sequence[int], model: ModelFile) -> dict[str, Any]:
+    """Return the fields of a certificate that do not say of which points it is."""
+    plan = METHODS[method].replay
+    if plan is None:
+        raise ValueError(f"certificates of '{method}' cannot be replayed")
+    graph = problem.graph
+    bounds = problem.propagate(boxes=found.boxes)
+    slopes = {node.name: slopes_at(bounds, node, flat=plan.flat) for node in _curves(graph)}
+    refined = refined_nodes(graph)
+    return {
+        "model": model,
+        "semantics": bounds.arithmetic.name,
+        "assumptions": {"ulps": {"sigmoid": ULPS, "tanh": ULPS}, "kernels": list(assumptions_of(bounds.arithmetic))},
+        "claims": dict(zip(names, map(_lowered, found.rows[0].tolist()), strict=True)),
+        "refined": refined if plan.refined else (),
+        "bounds": {name: (box.low[0], box.high[0]) for name in refined if (box := found.boxes[name])},
+        "slopes": _choices(slopes, slope_choices(bounds, plan.lower)),
+        "own_slopes": _own_slopes(bounds, found.neuron_slopes.get(0, ())),
+        "final_slopes": {name: _for_rows(pair, found.slopes.get(name)) for name, pair in slopes.items()},
+        "trees": {names[tree.row]: written(tree) for tree in found.trees.get(0, ())},
+    }
 
 
 def refined_nodes(graph: Graph) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ class Certificate:
     semantics, assumptions
         ``"real"`` or ``"float32"``, and what is assumed (``ulps``: units in the last place by function).
     norm, radius, x, box
-        The ball: its exact radius, its centre, and the ends of its box, or None.
+        The ball: its exact radius, its centre, and the ends of its box, numbers or one for each entry of x, or None.
     predicted, claims
         The predicted class p, and for each other class j the claimed lower bound of z_p - z_j.
     refined
@@ -156,6 +156,9 @@ class Certificate:
         class but p.
     trees
         By class the margins that are proved by trees of cuts; such a file has the version 2.
+    rows
+        Other linear functions of the outputs, (k, outputs), in place of margins of a predicted class, which is then
+        None; claims and trees go by their numbers. Such a file has the version 3.
     """
 
     model: ModelFile
@@ -164,8 +167,8 @@ class Certificate:
     norm: str
     radius: Fraction
     x: Tensor
-    box: tuple[float, float] | None
-    predicted: int
+    box: tuple[float, float] | tuple[Tensor, Tensor] | None
+    predicted: int | None
     claims: Mapping[int, float]
     refined: Sequence[str]
     bounds: Mapping[str, tuple[Tensor, Tensor]]
@@ -173,6 +176,7 @@ class Certificate:
     own_slopes: Sequence[OwnSlopes]
     final_slopes: Mapping[str, Slopes]
     trees: Mapping[int, WrittenTree] = field(default_factory=dict)
+    rows: Tensor | None = None
 
     def to_bytes(self) -> bytes:
         """Return the file: JSON, compressed by gzip."""
@@ -184,8 +188,8 @@ class Certificate:
             "assumptions": dict(self.assumptions),
             "norm": self.norm,
             "radius": str(self.radius),
-            "x": [float(value).hex() for value in self.x.reshape(-1).tolist()],
-            "box": None if self.box is None else [float(end).hex() for end in self.box],
+            "x": _hexadecimal(self.x),
+            "box": None if self.box is None else [_hexadecimal(end) for end in self.box],
             "predicted": self.predicted,
             "claims": {str(j): float(claim).hex() for j, claim in sorted(self.claims.items())},
             "refined": list(self.refined),
@@ -196,6 +200,8 @@ class Certificate:
         }
         if self.trees:
             content |= {"version": 2, "trees": {str(j): tree.content() for j, tree in sorted(self.trees.items())}}
+        if self.rows is not None:
+            content |= {"version": 3, "rows": [_hexadecimal(row) for row in self.rows]}
         return gzip.compress(json.dumps(content).encode(), mtime=0)
 
 
@@ -227,6 +233,11 @@ def write_model(graph: Graph, folder: Path) -> ModelFile:
         np.savez(buffer, graph=np.frombuffer(described, dtype=np.uint8), **arrays)  # pyright: ignore[reportArgumentType]
         write_atomically(folder / name, buffer.getvalue())
     return ModelFile(name, fingerprint)
+
+
+def _hexadecimal(given: Tensor | float) -> str | list[str]:
+    """Return a number, or the numbers of a tensor one after the other, as hexadecimal floats."""
+    return [float(v).hex() for v in given.reshape(-1).tolist()] if isinstance(given, Tensor) else float(given).hex()
 
 
 def _own(neurons: OwnSlopes) -> dict[str, Any]:

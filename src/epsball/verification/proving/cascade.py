@@ -49,9 +49,16 @@ def _bound(task: Task, best: Tensor, boxes: Tensor, name: str) -> None:
     weights = task.all_rows()
     c, r, k = weights.shape
     specification = weights.view(1, c * r, k).expand(len(boxes), c * r, k)
-    found = METHODS[name](task.problem(task.domain.take(boxes), specification)).rows.view(-1, c, r)
-    best[boxes] = torch.maximum(best[boxes], found)
-    task.open[boxes] &= ~(best[boxes] > 0).any(dim=2)
+    problem = task.problem(task.domain.take(boxes), specification)
+    found = METHODS[name](problem)
+    rows = found.rows.view(-1, c, r)
+    best[boxes] = torch.maximum(best[boxes], rows)
+    nearest = rows.argmax(dim=2)
+    proved = task.open[boxes] & (rows > 0).any(dim=2)
+    for at in torch.nonzero(proved.any(dim=1))[:, 0].tolist():
+        refuted = torch.nonzero(proved[at])[:, 0].tolist()
+        by_row = {conjunction: conjunction * r + int(nearest[at, conjunction]) for conjunction in refuted}
+        task.refute(int(boxes[at]), by_row, name, problem, found, at)
 
 
 def _optimise(task: Task, best: Tensor, boxes: Tensor, deadline: Deadline) -> None:
@@ -65,13 +72,17 @@ def _optimise(task: Task, best: Tensor, boxes: Tensor, deadline: Deadline) -> No
         domain = task.domain.take(torch.tensor([box]))
         left = torch.nonzero(task.open[box])[:, 0]
         nearest = best[box, left].argmax(dim=1)
-        found = METHODS["optimised"](task.problem(domain, weights[left, nearest].unsqueeze(0))).rows[0]
-        task.open[box, left[found > 0]] = False
+        problem = task.problem(domain, weights[left, nearest].unsqueeze(0))
+        bounds = METHODS["optimised"](problem)
+        found = bounds.rows[0]
+        by_row = {int(left[row]): row for row in torch.nonzero(found > 0)[:, 0].tolist()}
+        task.refute(box, by_row, "optimised", problem, bounds)
         for at in torch.argsort(found, descending=True).tolist():
             if found[at] > 0:
                 continue
             deadline.check()
             alone = task.problem(domain, weights[left[at], nearest[at]].view(1, 1, -1))
-            if not bool((METHODS["optimised"](alone, steps=_STEPS).rows > 0).all()):
+            bounds = METHODS["optimised"](alone, steps=_STEPS)
+            if not bool((bounds.rows > 0).all()):
                 return
-            task.open[box, left[at]] = False
+            task.refute(box, {int(left[at]): 0}, "optimised", alone, bounds)

@@ -1,5 +1,6 @@
 """`Task`: what is to be refuted in a region, and what is refuted already."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,8 +8,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from epsball.certificates import Arithmetic, Domain, Problem, propagate
+from epsball.certificates import Arithmetic, Domain, LowerBounds, Problem, propagate
 from epsball.graph import Graph
+from epsball.verification.proving.greatest import with_greatest
+from epsball.verification.proving.record import Record
 from epsball.verification.regions import Region
 
 
@@ -32,6 +35,8 @@ class Task:
         Further rows over v, (c, k), non-negative combinations of each conjunction's rows; 0 where there is none.
     max_memory
         Bytes for the rows carried at a time; None is no limit.
+    record, number
+        Where proofs are noted, or None, and the number of the region in their names.
     """
 
     region: Region
@@ -40,6 +45,8 @@ class Task:
     open: Bool[Tensor, "n c"]
     combinations: Float[Tensor, "c k"]
     max_memory: int | None = None
+    record: Record | None = None
+    number: int = 0
 
     @classmethod
     def of(cls, region: Region, graph: Graph, arithmetic: Arithmetic, max_memory: int | None = None) -> "Task":
@@ -71,10 +78,15 @@ class Task:
             rows = rows.lowered(self.domain.box.magnitude.flatten(1).amax(dim=0), sizes.amax(dim=0))
         return rows.appended_to(self.graph)
 
-    def problem(self, domain: Domain, specification: Float[Tensor, "n r k"]) -> Problem:
-        """Return the problem of bounding rows over v on some boxes."""
+    @cached_property
+    def greatest(self) -> Graph:
+        """The same followed by each conjunction's greatest row: one output per conjunction."""
+        return with_greatest(self.bounded, self.region.conjunctions)
+
+    def problem(self, domain: Domain, specification: Float[Tensor, "n r k"], *, graph: Graph | None = None) -> Problem:
+        """Return the problem of bounding rows over v, or over the outputs of another graph, on some boxes."""
         return Problem(
-            graph=self.bounded,
+            graph=self.bounded if graph is None else graph,
             domain=domain,
             specification=specification,
             arithmetic=self.arithmetic,
@@ -89,6 +101,26 @@ class Task:
         none = ~self.combinations.any(dim=1, keepdim=True)
         combined = torch.where(none, rows[:, 0], self.combinations)
         return torch.cat([rows, combined.unsqueeze(1)], dim=1)
+
+    def refute(
+        self, box: int, by_row: Mapping[int, int], method: str, problem: Problem, found: LowerBounds, at: int = 0
+    ) -> None:
+        """Enter that conjunctions are refuted in a box, and by what.
+
+        Parameters
+        ----------
+        box, by_row
+            The box, and for each conjunction the row of the problem that is above 0.
+        method, problem, found, at
+            The bounds of a batch, the method that made them, and the place of the box in the batch.
+        """
+        new = [conjunction for conjunction in by_row if bool(self.open[box, conjunction])]
+        self.open[box, new] = False
+        if self.record is not None and new:
+            name = f"proof-{self.number:03d}-{box:05d}"
+            one, bounds = problem.take(slice(at, at + 1)), found.example(at)
+            rows = [by_row[conjunction] for conjunction in new]
+            self.record.note(name, method, one, bounds, rows=rows, conjunctions=new)
 
     @property
     def refuted(self) -> bool:
