@@ -54,7 +54,8 @@ class Verdict:
     def __str__(self) -> str:
         least = min(self.derived, key=self.derived.__getitem__)
         about = f"row {least}" if self.predicted is None else f"class {self.predicted} over class {least}"
-        return f"{'accepted' if self.accepted else 'REJECTED'} ({self.semantics}); {about}: claimed {self.claims[least]:.6g}, derived {self.derived[least]:.6g}; model {self.fingerprint}"
+        said = f"{'accepted' if self.accepted else 'REJECTED'} ({self.semantics}); {about}: claimed"
+        return f"{said} {self.claims[least]:.6g}, derived {self.derived[least]:.6g}; model {self.fingerprint}"
 
 
 def replay(path: str | Path, *, model_hash: str | None = None, progress: Progress = silent) -> Verdict:

@@ -42,7 +42,6 @@ class Certificate:
     x: Array
     box: list[Array]
     predicted: int | None
-    rows: dict[int, Array]
     claims: dict[int, float]
     refined: frozenset[str]
     slopes: list[Slopes]
@@ -51,6 +50,7 @@ class Certificate:
     final_slopes: Slopes
     trees: dict[int, Any]
     """Those rows that are proved by a tree, as the file has it."""
+    rows: dict[int, Array]
 
 
 def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:

@@ -1,6 +1,7 @@
 """Branch and bound over neurons in `verify`: what it decides, what it writes, and when it stops."""
 
 import json
+import sys
 import time
 from fractions import Fraction
 
@@ -103,7 +104,7 @@ def first_not_sat(file, path, factor: float, start: float, **options):
 
 
 def test_an_operation_that_cannot_be_split_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("epsball.verification.verify.run_cascade", lambda *_, **__: "nothing")
+    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "run_cascade", lambda *_, **__: "nothing")
     file = network(tmp_path / "net.onnx", random_layers(1, INPUTS, 12, 1), last="Sigmoid")
     found = eb.verify(file, query(tmp_path / "q.vnnlib", INPUTS, 1, *box(), "(<= Y_0 -1)"), timeout=60)
     assert found.answer == "unknown"
