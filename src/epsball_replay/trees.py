@@ -45,8 +45,6 @@ class Leaves:
 
     Parameters
     ----------
-    count
-        Their number.
     lines
         By node their lines, where they differ from the ball's.
     pulls
@@ -57,7 +55,6 @@ class Leaves:
         By ReLU the envelopes above it, and each leaf's shares: those of a negative coefficient that go through them.
     """
 
-    count: int
     lines: dict[str, Lines] = field(default_factory=dict)
     pulls: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     push: Any = 0.0
@@ -65,22 +62,12 @@ class Leaves:
     envelopes: dict[str, tuple[Envelope, Array]] = field(default_factory=dict)
 
 
-Tree = dict[str, Any]
-"""A tree as the file has it."""
 Ends = tuple[Array, Array]
-"""Bounds of a node."""
+"""Bounds of a node; or entries of it, and rows of coefficients there."""
 Ranges = dict[str, Ends]
-Over = dict[str, Envelope]
-"""Envelopes by ReLU."""
 
 
-def levels(tree: Tree, network: Network) -> dict[str, tuple[Array, Array]]:
-    """Return for each ReLU with envelopes their entries and levels, (m, d)."""
-    given = {name: numbers(text, "u1").reshape(-1, network.input.size) for name, text in tree["envelopes"].items()}
-    return {name: (places(tree["slopes"][name]["at"], name, network), part) for name, part in given.items()}
-
-
-def leaves_of(tree: Tree, network: Network, ranges: Ranges, over: Over) -> Iterator[Leaves]:
+def leaves_of(tree: Any, network: Network, ranges: Ranges, over: dict[str, Envelope]) -> Iterator[Leaves]:
     """Yield all leaves of a tree, some at a time, given bounds of every node on the ball, and envelopes."""
     paths = _paths(tree, network)
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
@@ -95,16 +82,17 @@ def leaves_of(tree: Tree, network: Network, ranges: Ranges, over: Over) -> Itera
         yield rows_of(paths[some], multipliers[some], chosen, network, ranges, over)
 
 
-def slopes_of(given: Any, tree: Tree, network: Network, rows: int) -> Any:
+def slopes_of(given: Any, tree: Any, network: Network, rows: int) -> Any:
     """Return by node the tree's entries, and the slopes there of the lines below and above in each row."""
     slopes: dict[str, Any] = {}
     for name, part in tree["slopes"].items():
-        at, sides = places(part["at"], name, network), (given[name]["lower"], given[name]["upper"])
-        slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(rows, len(at)) for s in sides)
+        texts = given[name]["lower"], given[name]["upper"]
+        sides = [text and numbers(text, "<f2").reshape(rows, -1) for text in texts]
+        slopes[name] = places(part["at"], name, network), *sides
     return slopes
 
 
-def _paths(tree: Tree, network: Network) -> list[Path]:
+def _paths(tree: Any, network: Network) -> list[Path]:
     names, kinks = tree["nodes"], iter(numbers(tree["kinks"], "<f8").tolist())
     shape, paths, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [()]
     require(len(shape) <= _LARGEST, f"a tree has more than {_LARGEST} nodes.")
@@ -121,7 +109,9 @@ def _paths(tree: Tree, network: Network) -> list[Path]:
     return paths
 
 
-def rows_of(paths: list[Path], betas: list[Array], slopes: Any, network: Network, ranges: Ranges, over: Over) -> Leaves:
+def rows_of(
+    paths: list[Path], betas: list[Array], slopes: Any, network: Network, ranges: Ranges, over: dict[str, Envelope]
+) -> Leaves:
     """Return rows that stand on the constraints of each path and their multipliers, on slopes and envelopes."""
     n, cuts = len(paths), {(name, entry) for path in paths for name, entry, _, _ in path}
     sources = {name for name, _ in cuts} | {network.nodes[name].inputs[0] for name in slopes}
@@ -144,4 +134,4 @@ def rows_of(paths: list[Path], betas: list[Array], slopes: Any, network: Network
         below, above = (chord if s is None else np.where(bends, s.astype(float), chord) for s in (below, above))
         own[name] = Lines(entries, below, above, low, high)
     shares = {name: (one, np.clip(np.asarray(slopes[name][1], dtype=float), 0, 1)) for name, one in over.items()}
-    return Leaves(n, own, pulls, push, size, shares)
+    return Leaves(own, pulls, push, size, shares)
