@@ -16,7 +16,7 @@ from certificates.soundness import RADII, ends
 from epsball import Classifier, certify
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, REAL, Arithmetic, Domain, Problem, by_class, complete
-from epsball.certificates.branching import search
+from epsball.certificates.branching import example, search
 from epsball.certificates.branching.parts import Part
 from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, capture
@@ -44,8 +44,13 @@ def test_the_least_margin_is_found_to_the_gap(seed):
         assert found[j] > float(least) - 2e-7
 
 
+@pytest.mark.parametrize("early", [False, True], ids=["parts first", "envelopes and conditions at once"])
 @pytest.mark.parametrize("arithmetic", [REAL, FLOAT32], ids=lambda claim: claim.name)
-def test_what_is_positive_is_proved_and_nothing_else(arithmetic):
+def test_what_is_positive_is_proved_and_nothing_else(arithmetic, early, monkeypatch):
+    if early:
+        monkeypatch.setattr("epsball.certificates.branching.complete.PARTS_AT_ONCE", 1)
+        monkeypatch.setattr(example, "SHORT", 0)
+        monkeypatch.setattr(example, "ENVELOPED", 0)
     decided = 0
     for seed in range(0, 40, 2):
         graph, problem, truth, _ = plane(seed, arithmetic)
