@@ -37,6 +37,9 @@ LEVELS = 255
 
 _STEPS, _STEP, _DECAY = 60, 0.1, 0.97
 
+_PATIENCE, _GAIN = 10, 0.01
+"""The choice ends where so many steps gain less than this share of the bound."""
+
 
 class Above(NamedTuple):
     """Linear functions of the input above some neurons: a (m, d) and a0 (m,)."""
@@ -114,7 +117,7 @@ def chosen_taus(
     now = list(shares)
     moments = [[torch.zeros_like(slopes) for _ in range(2)]]
     moments += [[torch.zeros_like(one.tau) for _ in range(2)] for one in now if one is not None]
-    best, kept = -torch.inf, (list(now), slopes)
+    best, kept, before = -torch.inf, (list(now), slopes), -torch.inf
     for step in range(_STEPS + 1):
         made = [None if one is None else one.envelope(dual.region) for one in now]
         dual.envelopes = [None if one is None else one[0] for one in made]
@@ -124,6 +127,10 @@ def chosen_taus(
             best, kept = float(bound.value), (list(now), slopes)
         if step == _STEPS or best > goal:
             break
+        if step % _PATIENCE == 0:
+            if best - before < _GAIN * abs(best):
+                break
+            before = best
         size, rest = _STEP * _DECAY**step, iter(moments)
         _, _, rise = dual.inputs(at, bound)
         moved = adam(bound.coefficients * rise, next(rest), step)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.branching.conditional import ROWS, conditional_neurons
+from epsball.certificates.branching.descent import Descent
 from epsball.certificates.branching.dual import Bound, Dual, Envelope, Parts, Schedule
 from epsball.certificates.branching.envelopes import (
     Above,
@@ -82,6 +83,7 @@ class Example:
         self.setting = Setting(layers=self.layers, boxes=self.tightened.bounds.boxes)
         self.functions = reduced.functions(graph.output, self.problem.specification[0])
         self.region = Region.of(self.problem.domain, self.dtype)
+        self.network = Descent(self.tightened.bounds, self.problem.specification[0], self.region)
         self.units = [
             Split(graph[layer.node].inputs[0], place, kink)
             for layer in self.layers
@@ -172,7 +174,7 @@ class Example:
 
     def _searched(self, dual: Dual, rows: Sequence[int], whole: Parts, bound: Bound, limits: Limits) -> Search:
         """Return a search of some rows, given the whole domain for each, that has ended."""
-        search = Search(dual, self.layers, prove=self.proved, exact=self.optimum, margins=self.margins)
+        search = Search(dual, self.layers, prove=self.proved, exact=self.optimum, network=self.network)
         search.start(rows, whole, bound, limits)
         search.run()
         return search
@@ -236,15 +238,6 @@ class Example:
         """Return the best multipliers of a part without a free rectifier, and where its bound is attained."""
         found = affine_optimum(self.layers, self.functions, self.region, part.row, part.states)
         return None if found is None else (found[0].to(self.dtype), found[1].to(self.dtype))
-
-    def margins(self, points: Tensor) -> Tensor:
-        """Return the margins that the network has at points, as deployed if that is claimed."""
-        graph, bounds = self.problem.graph, self.tightened.bounds
-        x = points.view(-1, *graph.input.shape)
-        with torch.no_grad():
-            deployed = bounds.arithmetic.deployed is not None
-            logits = graph(x.float()) if deployed else graph(x.double(), bounds.parameters)
-        return logits.double() @ self.problem.specification[0].T
 
     def tree(self, row: int, search: Search) -> Tree:
         """Return the tree of a row whose parts are all proved."""

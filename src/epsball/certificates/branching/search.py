@@ -4,9 +4,11 @@ import heapq
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from epsball.certificates.branching.choosing import Cuts
+from epsball.certificates.branching.descent import STEPS, Descent
 from epsball.certificates.branching.dual import Bound, Dual, Parts, Schedule
 from epsball.certificates.branching.parts import Limits, Part, RowTree
 from epsball.certificates.branching.reduced import Layer
@@ -21,6 +23,9 @@ _ALLOWANCE = 1.5
 _PROVED_OPEN = 1024
 """Open parts up to which what a search found is proved where it ends without a proof."""
 
+_DESCENDED = 16
+"""Every so many batches the margin is descended from the worst part's point: a few percent of what they cost."""
+
 _LEAVES = 64
 """Leaves that wait for their proof."""
 
@@ -31,9 +36,6 @@ Prove = Callable[[Sequence[Part]], Tensor]
 Exact = Callable[[Part], tuple[Tensor, Tensor] | None]
 """Given a part without a free rectifier, the multipliers of its best bound and where it is attained, or None."""
 
-Margins = Callable[[Tensor], Tensor]
-"""Given points (b, d), the margins of every row that the network has there, (b, R)."""
-
 
 class Search:
     """Branch and bound of some rows of one example.
@@ -42,12 +44,12 @@ class Search:
     ----------
     dual, layers
         The rows over the reduced network.
-    prove, exact, margins
+    prove, exact, network
         The proof of leaves, the optimum of parts without a free rectifier, and the network itself.
     """
 
-    def __init__(self, dual: Dual, layers: Sequence[Layer], *, prove: Prove, exact: Exact, margins: Margins) -> None:
-        self.dual, self.prove, self.exact, self.margins, self.limits = dual, prove, exact, margins, Limits()
+    def __init__(self, dual: Dual, layers: Sequence[Layer], *, prove: Prove, exact: Exact, network: Descent) -> None:
+        self.dual, self.prove, self.exact, self.network, self.limits = dual, prove, exact, network, Limits()
         self.trees: dict[int, RowTree] = {}
         self.bounded = 0
         self.ending: Ending = "proved"
@@ -56,7 +58,7 @@ class Search:
         self.roots: dict[int, float] = {}
         self._open: list[tuple[float, int, Part]] = []
         self._closing: list[Part] = []
-        self._pushed = 0
+        self._pushed = self._batches = 0
         self.cuts = Cuts(dual, layers)
         self._shared = dual.shared
 
@@ -67,6 +69,7 @@ class Search:
         self.trees = {row: RowTree() for row in rows}
         self._levels = dict.fromkeys(rows, limits.level if limits.gap is None else math.inf)
         self._look(bound.point)
+        self._descend(torch.tensor(rows), bound.point)
         self._closing = [self._part(row, 0, -math.inf, (), parts, bound, scores, at) for at, row in enumerate(rows)]
         self.roots = dict(zip(rows, self._close(), strict=True))
 
@@ -153,7 +156,11 @@ class Search:
         children = self.cuts.halves(batch, units)
         best, bound = self.dual.ascend(children, CLIMB)
         self.bounded += len(children.rows)
-        self._look(bound.point[bound.value.argmin()].unsqueeze(0))
+        worst = bound.value.argmin().view(1)
+        self._look(bound.point[worst])
+        self._batches += 1
+        if self._batches % _DESCENDED == 0:
+            self._descend(children.rows[worst], bound.point[worst])
         scores = self.cuts.candidates(best, bound)
         for at, part in enumerate(batch):
             unit = int(units[at])
@@ -186,10 +193,16 @@ class Search:
             candidates=scores[at],
         )
 
+    def _descend(self, rows: Tensor, points: Tensor) -> None:
+        """See where descent of rows' margins leads from points."""
+        if self.ending == "proved":
+            self.dual.passes += 2 * STEPS * len(rows)
+            self._look(self.network.descended(rows, points.contiguous()))
+
     def _look(self, points: Tensor) -> None:
         """See what margins the network itself has at points of the domain."""
         points = self.dual.region.inside(points)
-        margins = self.margins(points)[:, list(self.trees)]
+        margins = self.network.margins(points)[:, list(self.trees)]
         for row, least in zip(self.trees, margins.amin(dim=0).tolist(), strict=True):
             if self.limits.gap is not None:
                 self._levels[row] = min(self._levels[row], least - self.limits.gap)
