@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from epsball.errors import InputError
-from epsball.files import write_atomically, write_json
+from epsball.files import check_writable, write_atomically, write_json
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -71,3 +71,13 @@ def test_json_is_strict_utf8_and_ends_with_a_newline(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(file, {"value": float("nan")})
     assert file.read_text(encoding="utf-8") == content
+
+
+def test_what_could_not_be_written_is_refused_before(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "file")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="it is a folder"):
+        check_writable(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is not a writable folder"):
+        check_writable(tmp_path / "file" / "below")

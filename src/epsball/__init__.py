@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from epsball.auditing import Audit as Audit
     from epsball.auditing import Chain as Chain
     from epsball.auditing import Comparison as Comparison
+    from epsball.auditing import Export as Export
     from epsball.auditing import Gate as Gate
     from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
     from epsball.auditing import compare as compare
+    from epsball.auditing import export as export
     from epsball.auditing import gate as gate
     from epsball.auditing import verify_run as verify_run
     from epsball.ball import Ball as Ball
@@ -87,6 +89,7 @@ _HOMES = {
     "Comparison": "auditing",
     "Diagnosis": "masking",
     "EpsballError": "errors",
+    "Export": "auditing",
     "Gate": "auditing",
     "InputError": "errors",
     "Interval": "statistics",
@@ -110,6 +113,7 @@ _HOMES = {
     "cka": "similarity",
     "compare": "auditing",
     "diagnose": "masking",
+    "export": "auditing",
     "gate": "auditing",
     "landscape": "masking.landscape",
     "optimal_risk": "limits",

@@ -43,9 +43,9 @@ def check_weight(name: str, value: object) -> None:
         raise InputError(f"{name} is {value!r}; a term's weight is a finite number of at least 0.")
 
 
-def check_share(name: str, value: float) -> None:
-    """Raise InputError unless `value` lies strictly between 0 and 1."""
-    if not 0 < value < 1:
+def check_share(name: str, value: object) -> None:
+    """Raise InputError unless `value` is a number strictly between 0 and 1."""
+    if not isinstance(value, Real) or not 0 < float(value) < 1:
         raise InputError(f"{name} is {value!r}; it must lie strictly between 0 and 1.")
 
 

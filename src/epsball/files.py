@@ -39,6 +39,22 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         raise
 
 
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that could not be written, before what it is for is computed; write nothing.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or its folder cannot be written or made.
+    """
+    path = Path(path).resolve()
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder. Give a file.")
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"cannot write {path}: {above} is not a writable folder. Choose another.")
+
+
 def write_json(path: str | Path, document: Any) -> None:
     """Write a JSON document atomically, indented by two, in UTF-8."""
     write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())

@@ -40,3 +40,14 @@ def option(name: str, value: str) -> str:
     '--method adaptive'
     """
     return f"--{name.replace('_', '-')} {value}" if _COMMAND_LINE.get() else f"{name}={value!r}"
+
+
+def argument(name: str) -> str:
+    """Return the name of an option where the message will be read.
+
+    Examples
+    --------
+    >>> argument("min_robust")
+    'min_robust'
+    """
+    return f"--{name.replace('_', '-')}" if _COMMAND_LINE.get() else name

@@ -47,8 +47,16 @@ ShareBound = Literal["sequence", "fixed"]
 EffortName = Literal["quick", "standard", "full"]
 """The efforts of an audit."""
 
+OnUndecided = Literal["fail", "pass"]
+"""What an answer of a gate that cannot be given counts as."""
+SizeName = Literal["fast", "default", "full"]
+"""The sizes of a reproduction: minutes, hours, or what the papers took."""
+
 TableFormat = Literal["text", "markdown", "latex", "csv", "json"]
 """How a table is printed."""
+
+ExportForm = Literal["json", "csv", "modelcard", "iso24029", "aiact15"]
+"""The forms in which the results of a run leave."""
 
 KernelName = Literal["linear", "rbf"]
 """The kernels of a similarity."""

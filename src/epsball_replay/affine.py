@@ -117,8 +117,7 @@ def _padded(z: Array, node: Node, options: dict[str, Any]) -> Array:
 
 def _border(node: Node, *, float32: bool) -> float:
     """Return what a border is filled with; the deployed one is a number of float32."""
-    value = float(node.attributes.get("value", 0.0))
-    value = float(np.float32(value)) if float32 else value
+    value = float((np.float32 if float32 else float)(node.attributes.get("value", 0.0)))
     require(math.isfinite(value), f"{node.name} pads with what float32 does not hold.")
     return value
 
@@ -172,8 +171,8 @@ def _windows(z: Array, places: tuple[int, ...], options: dict[str, Any]) -> Arra
 def _mean(node: Node, z: Array, size: Array) -> Step:
     taps, options = pooled(node, z), node.attributes
     padded, divisor = options.get("count_include_pad", False), options.get("divisor")
-    known = z.ndim > 2 if divisor else not (padded and options["ceil_mode"])
-    require(known, f"{node.name}: a divisor of windows along one axis, or ceil_mode that counts padding.")
+    require(divisor or not (padded and options["ceil_mode"]), f"{node.name}: ceil_mode that counts padding.")
+    require(divisor is None or z.ndim > 2, f"{node.name}: a divisor of windows along one axis.")
     count = divisor or (taps.shape[1] if padded else (taps >= 0).sum(axis=1, keepdims=True))
     # The kernel may divide what it has summed.
     inner = matrix(taps, 1.0, z.size) @ size

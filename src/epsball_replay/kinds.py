@@ -54,7 +54,7 @@ ATTRIBUTES: dict[str, dict[str, Rule]] = {
     "Concatenate": {"axis": _whole(0)},
     "Slice": {"axis": _whole(0), "start": _whole(0), "end": _whole(0), "step": _whole(1)},
     "Gather": {"axis": _whole(0), "index": _COUNTS},
-    "Pad": {"widths": _pairs, "mode": PADDING.__contains__, "value": _finite},
+    "Pad": {"widths": _pairs, "mode": lambda given: given in PADDING, "value": _finite},
 }
 """By kind the rule of each attribute."""
 

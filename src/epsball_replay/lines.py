@@ -63,8 +63,7 @@ def peak(low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
     """
     rows = np.arange(len(low))
     below, above = low.argmax(axis=1), high.argmax(axis=1)
-    others = high.copy()
-    others[rows, above] = -np.inf
+    others = np.where(np.arange(high.shape[1]) == above[:, None], -np.inf, high)
     least, most = low[rows, above], high[rows, above]
     start = np.maximum(least, others.max(axis=1))
     sure = start <= least

@@ -167,7 +167,7 @@ def test_verbose_shows_what_is_logged_and_the_logger_is_left_as_it_was(card, tmp
     ]
     command += ["--no-limit", "--out", str(tmp_path / "run")]
     assert main([*command, "--verbose"]) == 0
-    assert "epsball.auditing.audit: examples 0 to 39 are audited" in capsys.readouterr().err
+    assert "epsball.auditing.running.run: examples 0 to 39 are audited" in capsys.readouterr().err
     assert main(command) == 0
     assert "note: resumed: 40 of 40 examples were audited before" in capsys.readouterr().err
     assert (logger.level, logger.handlers) == before

@@ -4,10 +4,15 @@ from epsball.auditing.audit import audit as audit
 from epsball.auditing.chain import Chain as Chain
 from epsball.auditing.comparing import Comparison as Comparison
 from epsball.auditing.comparing import compare as compare
+from epsball.auditing.exporting import Export as Export
+from epsball.auditing.exporting import export as export
 from epsball.auditing.figure import witness_figure as witness_figure
 from epsball.auditing.gating import Gate as Gate
 from epsball.auditing.gating import gate as gate
 from epsball.auditing.result import Audit as Audit
+from epsball.auditing.trackers import log_to_mlflow as log_to_mlflow
+from epsball.auditing.trackers import log_to_tensorboard as log_to_tensorboard
+from epsball.auditing.trackers import log_to_wandb as log_to_wandb
 from epsball.auditing.verifying import RunVerification as RunVerification
 from epsball.auditing.verifying import verify_run as verify_run
 

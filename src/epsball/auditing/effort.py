@@ -17,17 +17,24 @@ class Effort:
     attack
         The attack, where none is named.
     certificate_passes
-        Most passes spent on the certificates of one example; None: no limit.
+        Most passes spent on the certificates of one example by the cascade; None: no limit.
+    branching_passes
+        Most passes spent after it on branch and bound, on an example that is neither certified nor broken; 0: none.
     """
 
     attack: Attack
     certificate_passes: int | None
+    branching_passes: int
 
 
 EFFORTS: dict[str, Effort] = {
-    "quick": Effort(attack=Ensemble(), certificate_passes=5_000),
-    "standard": Effort(attack=Ensemble(queries=1000, patience=10.0, most=140), certificate_passes=50_000),
-    "full": Effort(attack=Ensemble(queries=5000, patience=30.0, most=420), certificate_passes=None),
+    "quick": Effort(attack=Ensemble(), certificate_passes=5_000, branching_passes=0),
+    "standard": Effort(
+        attack=Ensemble(queries=1000, patience=10.0, most=140), certificate_passes=50_000, branching_passes=100_000
+    ),
+    "full": Effort(
+        attack=Ensemble(queries=5000, patience=30.0, most=420), certificate_passes=None, branching_passes=1_000_000
+    ),
 }
 
 SHARD = 1000

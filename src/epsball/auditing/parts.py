@@ -127,19 +127,26 @@ def _attack_read(tensors: dict[str, Tensor], document: dict[str, Any]) -> Attack
     )
 
 
+_NUMBERED = ("endings", "too_large")
 _COSTS = ("separated", "passes", "seconds")
 
 
 def _bounds_written(found: CascadeResult) -> Content:
     margins = {f"margin.{name}": bounds for name, bounds in found.margins.items()}
-    return {name: getattr(found, name) for name in _COSTS} | margins, {"by": found.by}
+    met = {f"met.{at}": point for at, point in found.met.items()}
+    document = {"by": found.by} | {name: value for name in _NUMBERED if (value := getattr(found, name))}
+    return {name: getattr(found, name) for name in _COSTS} | margins | met, document
 
 
 def _bounds_read(tensors: dict[str, Tensor], document: dict[str, Any]) -> CascadeResult:
     margins = {name.removeprefix("margin."): tensors[name] for name in tensors if name.startswith("margin.")}
     by = {int(at): method for at, method in document["by"].items()}
     costs: dict[str, Any] = {name: tensors[name] for name in _COSTS}
-    return CascadeResult(margins=margins, by=by, **costs)
+    numbered: dict[str, Any] = {
+        name: {int(at): value for at, value in document.get(name, {}).items()} for name in _NUMBERED
+    }
+    met = {int(name.removeprefix("met.")): tensors[name] for name in tensors if name.startswith("met.")}
+    return CascadeResult(margins=margins, by=by, met=met, **numbered, **costs)
 
 
 _ATTACK, _BOUNDS = Form(_attack_written, _attack_read), Form(_bounds_written, _bounds_read)

@@ -12,6 +12,8 @@ from epsball.certificates.branching.tree import Ending
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.registry import Method
 from epsball.certificates.specification import separated
+from epsball.certificates.yields import is_worth, lacking
+from epsball.errors import UnsupportedOperation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +52,10 @@ class CascadeResult:
         What proves it, likewise.
     endings
         For each example that a search gave up, how it ended.
+    too_large
+        For each example whose certificate is too large to be written, its bytes.
+    met
+        For each example at which a search met a point that is given another class, nearly or quite, that point.
     """
 
     margins: dict[str, Tensor]
@@ -59,6 +65,8 @@ class CascadeResult:
     by: dict[int, str] = field(default_factory=dict)
     proofs: dict[int, Proof] = field(default_factory=dict)
     endings: dict[int, Ending] = field(default_factory=dict)
+    met: dict[int, Tensor] = field(default_factory=dict)
+    too_large: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def nothing(cls, n: int, names: Iterable[str]) -> "CascadeResult":
@@ -77,6 +85,8 @@ class CascadeResult:
         self.separated[rows], self.passes[rows], self.seconds[rows] = batch.separated, batch.passes, batch.seconds
         self.by |= {int(rows[at]): method for at, method in batch.by.items()}
         self.endings |= {int(rows[at]): ending for at, ending in batch.endings.items()}
+        self.too_large |= {int(rows[at]): size for at, size in batch.too_large.items()}
+        self.met |= {int(rows[at]): point for at, point in batch.met.items()}
 
     def forget(self, rows: Tensor) -> None:
         """Take back what was found for some of the examples, (n,) of bool: nothing is known of them."""
@@ -102,6 +112,10 @@ def run_cascade(
 ) -> CascadeResult:
     """Run the methods over a batch, each on the examples that none before it made stable.
 
+    Where the last one searches, the others are left out on examples for which they are not worth their passes
+    (`is_worth`): what they would cost is left for the search. An operation that it cannot search through leaves the
+    examples as they are; a method that runs alone raises.
+
     Parameters
     ----------
     problem
@@ -114,8 +128,9 @@ def run_cascade(
         Passes an example may cost; a method that would exceed it is not run. What `optimised` spends on intermediate
         slopes is counted, but not known before.
     cpu_seconds
-        CPU seconds that a search may take per example.
+        CPU seconds that an example may cost, the methods before a search included; only a search looks at them.
     """
+    search = next((method for method in methods.values() if method.searches and len(methods) > 1), None)
     found = CascadeResult.nothing(len(problem), methods)
     boxes: Mapping[str, Box] = {}
     rows = torch.arange(len(problem))
@@ -128,18 +143,62 @@ def run_cascade(
             rows, price, boxes = rows[keep], price[keep], _taken(boxes, keep)
         if not len(rows):
             break
+        runs = torch.ones(len(rows), dtype=torch.bool)
+        if search is not None and not method.searches:
+            one = problem.take(rows)
+            runs = is_worth(name, lacking(one, found.best()[rows]), price, search.cost(one, boxes))
+        done, cost = rows[runs], price[runs]
+        if not len(done):
+            continue
         begun = time.process_time()
         # Each method starts from scratch: the checker, told one method, could not derive what another handed on.
-        left = None if budget is None else budget - int((found.passes[rows] + price).max())
-        bounds = method(replace(problem.take(rows), budget=left, cpu_seconds=cpu_seconds))
-        stable = _note(found, name, rows, bounds, problem, predicted)
-        found.passes[rows] += price
-        found.endings |= {int(rows[at]): one.ending for at, one in bounds.searched.items() if not bool(stable[at])}
+        if method.searches:
+            try:
+                bounds = _searched(problem, method, done, found, cost, budget, cpu_seconds)
+            except UnsupportedOperation:
+                if search is None:
+                    raise
+                break
+        else:
+            left = None if budget is None else budget - int((found.passes[done] + cost).max())
+            bounds = method(replace(problem.take(done), budget=left))
+            found.seconds[done] += (time.process_time() - begun) / len(done)
+        stable = _note(found, name, done, bounds, problem, predicted)
+        found.passes[done] += cost
+        for at, one in bounds.searched.items():
+            if not bool(stable[at]):
+                found.endings[int(done[at])] = one.ending
+                if one.witness is not None:
+                    found.met[int(done[at])] = one.witness
         for at, more in bounds.passes.items():
-            found.passes[rows[at]] += more
-        found.seconds[rows] += (time.process_time() - begun) / len(rows)
-        rows, boxes = rows[~stable], _taken(bounds.boxes, ~stable)
+            found.passes[done[at]] += more
+        still = torch.ones(len(rows), dtype=torch.bool)
+        still[runs] = ~stable
+        boxes = _taken(bounds.boxes if bool(runs.all()) else boxes, still)
+        rows = rows[still]
     return found
+
+
+def _searched(
+    problem: Problem,
+    method: Method,
+    rows: Tensor,
+    found: CascadeResult,
+    price: Tensor,
+    budget: int | None,
+    cpu_seconds: float | None,
+) -> LowerBounds:
+    """Return the bounds of a search, example by example, each with what is left of its passes and seconds."""
+    each = []
+    for row, own in zip(rows.tolist(), price.tolist(), strict=True):
+        begun = time.process_time()
+        limits = {
+            "budget": None if budget is None else max(0, budget - int(found.passes[row]) - own),
+            "cpu_seconds": None if cpu_seconds is None else max(0.0, cpu_seconds - float(found.seconds[row])),
+        }
+        each.append(method(replace(problem.take(slice(row, row + 1)), **limits)))
+        found.seconds[row] += time.process_time() - begun
+    return LowerBounds.joined(each, problem.graph)
 
 
 def _note(

@@ -19,7 +19,7 @@ from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import propagate
 from epsball.certificates.registry import AUTO, METHODS, Method, MethodName, methods_of
 from epsball.certificates.replay.export import export_certificate
-from epsball.certificates.replay.files import ModelFile, write_model
+from epsball.certificates.replay.files import LARGEST_FILE, ModelFile, write_model
 from epsball.certificates.result import Certificates
 from epsball.certificates.verifier import Verifier
 from epsball.checks import check_count, check_positive
@@ -60,7 +60,9 @@ def certify(
     method
         ``"interval"`` (or ``"ibp"``), ``"lipschitz"``, ``"crown-ibp"``, ``"forward"``, ``"crown"``, ``"optimised"``
         (or ``"alpha-crown"``), ``"wong-kolter"``, ``"lp"``, ``"lp-tight"`` or ``"complete"``, branch and bound.
-        ``"auto"`` runs those that fit in the order of their cost; each example stops at its first certificate. One of
+        ``"auto"`` runs those that fit in the order of their cost; each example stops at its first certificate. Where
+        `budget` or `cpu_seconds` limits what an example may cost, ``"complete"`` is the last of them, and the others
+        are left out where they are not worth their passes. One of
         your own is a function of a `Problem`, a `Method` made of one, or
         ``FILE.py:NAME[,option=value]...``.
     semantics
@@ -69,7 +71,8 @@ def certify(
     budget
         Passes through the model that an example may cost; None means no limit.
     cpu_seconds
-        CPU seconds that the search of ``"complete"`` may take per example; None leaves it to the budget. What a search
+        CPU seconds that an example may take, of which the search of ``"complete"`` gets what the methods before it
+        left; None leaves it to the budget. What a search
         finds within a time differs from run to run; within a budget of passes it does not.
     max_memory
         Bytes that the rows of backward bounds may take at a time; None means no limit.
@@ -118,7 +121,8 @@ def certify(
             raise InputError("the model has one logit; a margin needs two.")
         verifier = Verifier.of(classifier, tuple(x.shape[1:]), arithmetic)
     own = own_bound(method)
-    methods = methods_of(str(method), verifier.bounded, ball.norm) if own is None else (own,)
+    budgeted = budget is not None or cpu_seconds is not None
+    methods = methods_of(str(method), verifier.bounded, ball.norm, budgeted=budgeted) if own is None else (own,)
     limits = {"budget": budget, "cpu_seconds": cpu_seconds, "max_memory": max_memory}
     run = Certification(verifier=verifier, ball=ball, methods=methods, **limits)
     found = run.certificates(classifier, x, y, folder=None if folder is None else Path(folder))
@@ -202,13 +206,17 @@ class Certification:
             return self._result(found, predicted, y.cpu(), files, interrupted=interrupted)
 
         with carrying(lambda: result(interrupted=True)):
-            for rows in _batches(torch.nonzero(predicted >= 0)[:, 0]):
+            # A search takes long: each example is kept as soon as it is done.
+            size = 1 if all(method.searches for method in self._entered.values()) else BATCH
+            for rows in _batches(torch.nonzero(predicted >= 0)[:, 0], size):
                 names = {} if folder is None or model is None else _names(folder, rows, numbers)
                 compute = partial(self._batch, x[rows], predicted[rows], names, model)
                 batch = keep(rows, partial(_reported, compute, int(rows[0]), int(rows[-1]) + 1, n))
                 if batch is not None:
                     found.include(rows, batch)
-                    files |= {int(rows[at]): names[at] for at in _replayable(batch) if names}
+                    files |= {
+                        int(rows[at]): names[at] for at in _replayable(batch) if names and at not in batch.too_large
+                    }
         return result(interrupted=False)
 
     def _batch(self, x: Tensor, predicted: Tensor, names: Mapping[int, Path], model: ModelFile | None) -> CascadeResult:
@@ -223,7 +231,9 @@ class Certification:
             found.forget(~last.magnitude.isfinite().all(dim=1))
         if model is not None:
             for at in _replayable(found):
-                export_certificate(names[at], found.proofs[at], self.ball, model)
+                size = export_certificate(names[at], found.proofs[at], self.ball, model)
+                if size > LARGEST_FILE:
+                    found.too_large[at] = size
         found.proofs.clear()
         return found
 
@@ -267,6 +277,8 @@ class Certification:
             files=files,
             not_replayable=self._not_replayable,
             endings=found.endings,
+            met=found.met,
+            too_large=found.too_large,
             own_files={method.name: own_files(method.bound) or {} for method in self._own},
             interrupted=interrupted,
         )
@@ -312,6 +324,6 @@ def _alarm(margin: Tensor, logits: Tensor, predicted: Tensor, arithmetic: Arithm
         )
 
 
-def _batches(rows: Tensor) -> Iterator[Tensor]:
+def _batches(rows: Tensor, size: int) -> Iterator[Tensor]:
     if len(rows):
-        yield from rows.split(BATCH)
+        yield from rows.split(size)

@@ -70,6 +70,8 @@ class Method:
         ``fits(graph, norm)``: whether the method is part of the cascade ``"auto"``; by default it always is.
     replay
         How the checker replays its certificates; with None no files are written.
+    searches
+        Whether it searches until a budget is spent: each example for itself, with what is left of its own.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class Method:
     refinement: Callable[[Propagation], Tensor] | None = None
     fits: Callable[[Graph, str], bool] = _always
     replay: ReplayPlan | None = None
+    searches: bool = False
 
     def __call__(self, *arguments: Any, **options: Any) -> LowerBounds:
         """Return the bounds of a problem."""
@@ -167,20 +170,31 @@ METHODS: dict[str, Method] = {
         refinement=lambda bounds: 3 * refinement_passes(bounds),
         fits=_when_named,
         replay=ReplayPlan(refined=True, lower="every"),
+        searches=True,
     ),
 }
 
 AUTO = "auto"
 
+COMPLETE = "complete"
+"""Branch and bound: the last of the cascade."""
+
 ALIASES = {"ibp": "interval", "alpha-crown": "optimised"}
 """The field's names of methods that are stored under others."""
 
 
-def methods_of(name: str, graph: Graph, norm: str) -> tuple[str, ...]:
+def methods_of(name: str, graph: Graph, norm: str, *, budgeted: bool = False) -> tuple[str, ...]:
     """Return the stored names of the methods that a name stands for.
 
-    ``"auto"`` is the cascade of those that fit graph and norm; any other name, or the field's name for it, stands for
-    one method.
+    ``"auto"`` is the cascade of those that fit graph and norm, and of ``"complete"`` as the last of them where what an
+    example may cost is limited; any other name, or the field's name for it, stands for one method.
+
+    Parameters
+    ----------
+    name, graph, norm
+        The name, the network, and the norm of the ball.
+    budgeted
+        Whether passes or CPU seconds per example are limited: without a limit branch and bound may take minutes.
 
     Raises
     ------
@@ -196,9 +210,12 @@ def methods_of(name: str, graph: Graph, norm: str) -> tuple[str, ...]:
     ('optimised',)
     >>> eb.certificates.methods_of("auto", graph, "linf")
     ('interval', 'crown-ibp', 'crown', 'optimised')
+    >>> eb.certificates.methods_of("auto", graph, "linf", budgeted=True)[-1]
+    'complete'
     """
     if name == AUTO:
-        return tuple(known for known, method in METHODS.items() if method.fits(graph, norm))
+        cascade = tuple(known for known, method in METHODS.items() if method.fits(graph, norm))
+        return (*cascade, COMPLETE) if budgeted else cascade
     stored = ALIASES.get(name, name)
     lookup({AUTO: None, **METHODS, **ALIASES}, stored, "method")
     return (stored,)

@@ -12,6 +12,8 @@ from torch import Tensor
 from epsball import results
 from epsball.certificates.branching.tree import Ending
 from epsball.certificates.figure import certificates_figure
+from epsball.certificates.registry import METHODS
+from epsball.certificates.replay.files import LARGEST_FILE
 from epsball.statistics import clopper_pearson
 
 if TYPE_CHECKING:
@@ -62,6 +64,11 @@ class Certificates(results.Result):
         How the search of an example ended that found no proof, by its position: ``"witness"``, a point that is given
         another class; ``"rounding"`` or ``"overflow"``, where the deployed network's rounding is in the way (claim
         ``"real"``); ``"parts"``, ``"passes"`` or ``"time"``, where a limit was reached.
+    met
+        For each example at which a search met a point that is given another class, nearly or quite, that point,
+        flattened. It is no witness before the deployed model has judged it.
+    too_large
+        For each example whose certificate was not written, for it is larger than `LARGEST_FILE`, its bytes.
     own_files
         For each bound of the user's own, by name, the files it was loaded from and their SHA-256.
     interrupted
@@ -93,6 +100,8 @@ class Certificates(results.Result):
     not_replayable: str | None = None
     overruled: tuple[str, ...] = ()
     endings: dict[int, Ending] = field(default_factory=dict)
+    met: dict[int, Tensor] = field(default_factory=dict)
+    too_large: dict[int, int] = field(default_factory=dict)
     own_files: dict[str, dict[str, str]] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -100,6 +109,12 @@ class Certificates(results.Result):
     def accuracy(self) -> float:
         """Certified accuracy: the share of examples proved to get the right class under every perturbation."""
         return float(self.certified.double().mean())
+
+    def replayable(self, row: int) -> bool:
+        """Return whether the certificate of a stable example is one that the checker replays."""
+        method = self.method[row]
+        known = method in METHODS and METHODS[method].replay is not None
+        return known and self.not_replayable is None and row not in self.too_large
 
     def __str__(self) -> str:
         n = len(self.certified)
@@ -116,6 +131,10 @@ class Certificates(results.Result):
             counts = Counter(self.endings.values())
             said = ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items()))
             lines.append(f"searches that ended without a proof: {said}")
+        if self.too_large:
+            lines.append(
+                f"not written, for their files are larger than {LARGEST_FILE >> 20} MiB: {len(self.too_large)}"
+            )
         if self.not_replayable is not None:
             lines.append(f"not replayable: {self.not_replayable}")
         if self.overruled:
@@ -147,8 +166,9 @@ class Certificates(results.Result):
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON's types."""
         document = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        del document["met"]
         document["files"] = {row: str(path) for row, path in self.files.items()}
-        for name in ("overruled", "endings", "own_files"):  # Only where there is something to say.
+        for name in ("overruled", "endings", "too_large", "own_files"):  # Only where there is something to say.
             if not document[name]:
                 del document[name]
         return results.jsonable({"accuracy": self.accuracy, **document})

@@ -15,11 +15,16 @@ from epsball.cli.attack import attack
 from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
-from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing
+from epsball.cli.chapter import chapter
+from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing, say
 from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
 from epsball.cli.completion import installation
+from epsball.cli.configuration import from_file
 from epsball.cli.diagnose import diagnose
+from epsball.cli.exit_codes import listed
+from epsball.cli.explain import explain
+from epsball.cli.export import export
 from epsball.cli.figure import figure
 from epsball.cli.fingerprint import fingerprint
 from epsball.cli.gate import gate
@@ -27,6 +32,7 @@ from epsball.cli.landscape import landscape
 from epsball.cli.limit import limit
 from epsball.cli.listing import list_names
 from epsball.cli.progress import Loudness, showing
+from epsball.cli.project import from_project, used
 from epsball.cli.replay import replay
 from epsball.cli.sensitivity import sensitivity
 from epsball.cli.similarity import similarity
@@ -49,19 +55,19 @@ epsball list names what there is.
 
 For example: epsball attack cnn_a@weights.pt idx:mnist,first=100 --ball linf:0.1
 
-Exit codes: 0 done, 1 failed, 2 bad input, 3 bad model, 4 unsupported operation, 5 missing extra, 6 bad certificate,
-7 broken assumption, 8 contradiction between a witness and a certificate, 10 gate failed, 130 interrupted.
+Exit codes: {codes}.
 """
 
 app = App(
     name="epsball",
-    help=flowing(HELP),
+    help=flowing(HELP.format(codes=listed())),
     version=__version__,
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=()),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
+app.config = from_project(app)
 for verb in (
     audit,
     attack,
@@ -71,6 +77,7 @@ for verb in (
     smooth,
     compare,
     verify_run,
+    export,
     gate,
     verify,
     supports,
@@ -82,10 +89,13 @@ for verb in (
     landscape,
 ):
     app.command(verb, help=flowing(described(verb)))
+train.config = (from_file, from_project(app))
 app.command(train)
 app.command(figure)
 app.command(zoo)
+app.command(chapter)
 app.command(list_names, name="list")
+app.command(explain, help=flowing(described(explain)))
 app.command(installation(app), name="--install-completion")
 app.command(solver_name, name="--name")
 
@@ -118,6 +128,7 @@ def _run(arguments: list[str], console: Console) -> Output:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
         with showing(loudness), called_by(arguments), command_line():
+            say([] if used() is None else [f"options are taken from {used()}"])
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:
         return _failed(f"error: {complaint(error)}", 2)

@@ -51,6 +51,9 @@ class Options:
         What the certificates claim: float32, the deployed network; real, the function of its weights.
     limit
         Measure the optimal adversarial risk of the examples, too.
+    branching
+        Passes per example for branch and bound on what is neither certified nor broken; 0 for none. By default those
+        of the effort: none, 100,000 or 1,000,000.
     diagnosis
         Find out whether accuracy under attack can be trusted. By default where the attack is the effort's, or one
         as thorough.
@@ -65,6 +68,7 @@ class Options:
     certificates: Annotated[MethodName | NoCertificates | str, bound_or("none")] = "auto"
     semantics: Semantics = "float32"
     limit: bool = True
+    branching: int | None = None
     diagnosis: bool | None = None
 
 
@@ -114,6 +118,7 @@ def audit(
             semantics=options.semantics,
             limit=options.limit,
             diagnosis=options.diagnosis,
+            branching=options.branching,
             folder=out,
         ),
         f"without --out nothing is kept; with it a run goes on: {same_command('--out', 'FOLDER')}"

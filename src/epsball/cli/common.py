@@ -96,10 +96,12 @@ def _check_figure(_: object, out: Path) -> None:
     figure_format(out)
 
 
-def _check_seed(_: object, seed: int) -> None:
-    check_seed(seed)
+def _check_seed(_: object, seed: int | None) -> None:
+    if seed is not None:
+        check_seed(seed)
 
 
+Seed = Annotated[int, Parameter(validator=_check_seed)]
 FigureFile = Annotated[
     Path, Parameter(validator=_check_figure, help="The figure's file: .png, .svg or .pdf, as in figure.png.")
 ]
@@ -108,7 +110,28 @@ Folder = Annotated[Path | None, Parameter(help="Folder of the results.")]
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Common(Loudness):
+class Unseeded(Loudness):
+    """Options of every command that runs a model or reads data, but for its seed.
+
+    Parameters
+    ----------
+    device
+        Where the model runs: auto (a GPU if there is one), cpu, cuda, cuda:1, ...
+    json
+        Print one JSON document to standard output instead of text.
+    """
+
+    device: str = "auto"
+    json: Annotated[bool, Parameter(negative=())] = False
+
+    def seeded(self, seed: int) -> "Common":
+        """Return these options with a seed."""
+        return Common(seed=seed, **vars(self))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common(Unseeded):
     """Options of every command that runs a model or reads data.
 
     Parameters
@@ -121,9 +144,7 @@ class Common(Loudness):
         Print one JSON document to standard output instead of text.
     """
 
-    seed: Annotated[int, Parameter(validator=_check_seed)] = 0
-    device: str = "auto"
-    json: Annotated[bool, Parameter(negative=())] = False
+    seed: Seed = 0
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from cyclopts import (
     CycloptsError,
     MissingArgumentError,
     RepeatArgumentError,
+    Token,
     UnknownCommandError,
     UnknownOptionError,
     UnusedCliTokensError,
@@ -35,6 +36,8 @@ def _fact(error: CycloptsError) -> str:
             return f"{_place(argument)}{' ' if said.startswith('is ') else ': '}{said}"
         case CoercionError(argument=Argument() as argument):
             return _wrong_value(error, argument)
+        case UnknownOptionError() if error.token.source not in ("", "cli"):
+            return _unknown_key(error.token, _names(error.argument_collection))
         case UnknownOptionError():
             return _unknown_option(error.token.keyword or error.token.value, _names(error.argument_collection))
         case UnknownCommandError():
@@ -75,12 +78,25 @@ def _wrong_value(error: CoercionError, argument: Argument) -> str:
         return f"{fact}; it is one of {', '.join(choices)}.{nearest(value, choices)}"
     if kind in _KINDS:
         return f"{fact}; it takes {_KINDS[kind]}: {_meaning(error, argument)}"
+    if error.token is not None and value.startswith("["):  # a list, of a configuration
+        return f"{_place(argument, error.token)} is {value}; it takes one value: {_meaning(error, argument)}"
     error.verbose = False
     return str(error)
 
 
 def _unknown_option(option: str, known: Iterable[str]) -> str:
     return f"unknown option {option}.{nearest(option, known)}"
+
+
+def _unknown_key(token: Token, known: Iterable[str]) -> str:
+    key = _key(token)
+    options = [name.lstrip("-") for name in known]
+    return f"unknown key '{key}' in {token.source}.{nearest(key.replace('_', '-'), options)}"
+
+
+def _key(token: Token) -> str:
+    """Return a configuration's key as its file has it."""
+    return (token.keyword or "").strip("[]").replace("][", ".")
 
 
 def _unknown_command(error: UnknownCommandError) -> str:
@@ -95,13 +111,15 @@ def _names(arguments: Iterable[Argument]) -> list[str]:
     return [name for argument in arguments for name in argument.names]
 
 
-def _place(argument: Argument) -> str:
+def _place(argument: Argument, token: Token | None = None) -> str:
     """Return what stands on the command line: an option as it was written, MODEL; and a configuration's file."""
-    token = argument.tokens[0] if argument.tokens else None
+    token = token or (argument.tokens[0] if argument.tokens else None)
+    if token is not None and token.source not in ("", "cli"):
+        return f"{_key(token)} in {token.source}"
     place = token.keyword if token is not None else None
     if place is None:
         place = argument.name.lstrip("-").upper() if argument.field_info.is_positional else argument.name
-    return place if token is None or token.source in ("", "cli") else f"{place} in {token.source}"
+    return place
 
 
 def _arguments(error: CycloptsError) -> Iterable[Argument]:

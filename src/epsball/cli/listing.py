@@ -25,6 +25,8 @@ USES: dict[Subject, str] = {
     "models": "MODEL is NAME[@WEIGHTS][,mean=..][,std=..][,option=value]...",
     "data": "DATA is NAME[,first=1000][,indices=FILE][,option=value]...",
 }
+CASCADE = "Those that fit, in the order of their cost, each on what is not certified yet."
+"""What the method auto is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ def _objectives() -> Iterable[Entry]:
 def _methods() -> Iterable[Entry]:
     from epsball.certificates import ALIASES, AUTO, METHODS
 
-    yield Entry(name=AUTO, what="Those that fit, in the order of their cost, each on what is not certified yet.")
+    yield Entry(name=AUTO, what=CASCADE)
     for name, method in METHODS.items():
         others = [alias for alias, stored in ALIASES.items() if stored == name]
         also = f" Also called {' and '.join(others)}." if others else ""

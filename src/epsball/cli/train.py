@@ -20,7 +20,7 @@ from epsball.cli.common import (
     output,
     same_command,
 )
-from epsball.cli.configuration import flags_text, from_file
+from epsball.cli.configuration import flags_text
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.option_text import split_options
@@ -37,7 +37,7 @@ _RECIPE = Recipe()
 RESOLVED = "config.yaml"
 _Flag = Annotated[bool, Parameter(negative=())]
 
-train = App(name="train", help_format="plaintext", config=from_file)
+train = App(name="train", help_format="plaintext")
 
 
 @Parameter(name="*")

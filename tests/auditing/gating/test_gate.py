@@ -12,7 +12,8 @@ from auditing.cases import NEAR, detached
 from epsball.auditing.gating import Condition
 from epsball.auditing.gating.gate import _order
 from epsball.cli import main
-from epsball.errors import InputError
+from epsball.errors import InputError, ModelError
+from helpers import Wrapped
 
 BALL = eb.Ball("linf", "0.02")
 
@@ -112,6 +113,29 @@ def test_shares_outside_the_unit_interval_are_refused(share):
     classifier, x, y = half_plane(16)
     with pytest.raises(InputError, match="min_robust is .*a share of the examples, in "):
         eb.gate(classifier, (x, y), BALL, min_robust=share)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.5, float("nan"), None])
+def test_probabilities_outside_the_unit_interval_are_refused(alpha):
+    classifier, x, y = half_plane(16)
+    if alpha is None:  # by default 0.05
+        assert eb.gate(classifier, (x, y), BALL, min_certified=0.1).alpha == 0.05
+        return
+    with pytest.raises(InputError, match="alpha is .*strictly between 0 and 1"):
+        eb.gate(classifier, (x, y), BALL, min_robust=0.5, alpha=alpha)
+
+
+def test_no_examples_and_no_logits_are_refused_and_one_class_or_example_is_decided():
+    classifier, x, y = half_plane(32, near=0.0)
+    with pytest.raises(InputError, match="at least one example"):
+        eb.gate(classifier, (x[:0], y[:0]), BALL, min_robust=0.5)
+    nothing = eb.Classifier(Wrapped(lambda module, x: x * torch.nan))
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        eb.gate(nothing, (x, y), BALL, min_robust=0.5)
+    assert eb.gate(classifier, (x[:1], y[:1]), BALL, min_certified=1).answer == "pass"  # also one class
+    part = eb.Classifier(Wrapped(lambda module, x: torch.where(x[:, :1] > 0.35, torch.nan, x)))
+    found = eb.gate(part, (x, y), BALL, min_certified=1)
+    assert (found.answer, found.verdicts.get("invalid", 0) > 0) == ("fail", True)
 
 
 def test_a_gate_without_a_condition_is_refused():

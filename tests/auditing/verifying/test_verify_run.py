@@ -131,6 +131,44 @@ def test_forged_evidence_with_a_new_manifest_is_found(case, copied):
     assert "manifest" in failed(eb.verify_run(folder, manifest=audit.manifest))
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [(None, "can be replayed"), ("sdp", "'sdp' is none of the methods of this run"), ("own", "'own' is not a method")],
+)
+def test_a_certificate_cannot_be_called_one_that_nobody_can_replay(copied, method, said):
+    folder, classifier, data, _ = copied
+    changed(folder, "certificate.replayable", lambda v, t: [False] * len(v))
+    if method is not None:
+        changed(folder, "certificate.method", lambda v, t: [m and method for m in v])
+    found = eb.verify_run(folder, classifier, data)
+    assert failed(found) == {"certificates without a file"}
+    assert said in str(found)
+    assert found.exit_code == 6
+
+
+def test_without_the_model_a_method_that_can_be_replayed_needs_its_file(copied):
+    folder = copied[0]
+    changed(folder, "certificate.replayable", lambda v, t: [False] * len(v))
+    assert "is told with MODEL and DATA" in str(eb.verify_run(folder))
+    changed(folder, "certificate.method", lambda v, t: [m and "lipschitz" for m in v])
+    assert "certificates without a file" in eb.verify_run(folder).not_checked
+
+
+def test_a_network_that_the_checker_does_not_know_rests_on_epsball_alone(tmp_path):
+    class Squashed(torch.nn.Module):  # its softmax is bounded, and not replayed
+        def forward(self, x):
+            return 4 * x + x.softmax(1)
+
+    x = torch.eye(4).repeat(4, 1) * 0.8 + 0.1
+    data, classifier = (x, x.argmax(1)), eb.Classifier(Squashed())
+    ball = eb.Ball("linf", 0.01)
+    audit = eb.audit(classifier, data, ball, attack="fgsm", limit=False, diagnosis=False, folder=tmp_path / "r")
+    assert audit.chain.verdicts["certified"] == len(x)
+    found = eb.verify_run(tmp_path / "r", classifier, data)
+    assert failed(found) == set()
+    assert found.not_checked == ("certificates without a file",)
+
+
 def test_an_example_both_broken_and_certified_is_a_contradiction(copied):
     folder, classifier, data, _ = copied
     changed(

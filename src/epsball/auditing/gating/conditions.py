@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from epsball.errors import InputError
+from epsball.interface import argument
 from epsball.radius import parse_radius
 from epsball.sequential import CountTest, Side
 
@@ -54,12 +55,13 @@ class Condition:
         InputError
             If the share is not in (0, 1].
         """
+        rule = "it is a share of the examples, in (0, 1], as in 0.9."
         try:
             exact = parse_radius(share)
         except InputError as error:
-            raise InputError(f"{name} is {share!r}; it is a share of the examples, in (0, 1], as in 0.9.") from error
+            raise InputError(f"{argument(name)} is {share!r}; {rule}") from error
         if not 0 < exact <= 1:
-            raise InputError(f"{name} is {share}; it is a share of the examples, in (0, 1], as in 0.9.")
+            raise InputError(f"{argument(name)} is {share}; {rule}")
         passes_on, fails_on, meaning = _ENDS[name]
         return cls(name=name, share=exact, passes_on=passes_on, fails_on=fails_on, meaning=meaning)
 

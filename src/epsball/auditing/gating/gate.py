@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,17 +14,19 @@ from epsball.attacks import Attack, Ledger
 from epsball.attacks.attack import check_subject
 from epsball.auditing.effort import EFFORTS, EffortName, effort_of
 from epsball.auditing.evidence import gather
+from epsball.auditing.gating.asked import Asked, Share
 from epsball.auditing.gating.conditions import NAMES, Condition
+from epsball.auditing.gating.lock import NAME, Lock, lock_of
 from epsball.auditing.gating.result import Answer, Decision, Gate
 from epsball.auditing.link import Link
 from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, NaturalLink
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
-from epsball.checks import check_share
 from epsball.classifier import Classifier
 from epsball.data import Dataset
 from epsball.errors import InputError
-from epsball.randomness import Keys, check_seed
+from epsball.interface import argument, option
+from epsball.randomness import Keys
 from epsball.sequential import Side
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 
 LOOK = 16
 """Examples between two looks."""
-
-Share = str | int | float | Fraction | None
 
 _ANSWERS: dict[Side | None, Answer] = {"at least": "pass", "below": "fail", None: "cannot tell"}
 
@@ -46,9 +46,12 @@ def gate(
     min_robust: Share = None,
     min_certified: Share = None,
     min_under_attack: Share = None,
-    alpha: float = 0.05,
-    effort: EffortName = "quick",
-    seed: int = 0,
+    alpha: float | None = None,
+    effort: EffortName | None = None,
+    seed: int | None = None,
+    lock: str | Path | None = None,
+    write_lock: bool = False,
+    strict_environment: bool = False,
 ) -> Gate:
     """Decide whether a classifier is robust enough, as a check before it is merged or shipped.
 
@@ -69,11 +72,19 @@ def gate(
         Least share of examples that are right and not broken, at this effort. Where the diagnosis of gradient masking
         calls the model masked it never passes; where it is suspect it cannot be told.
     alpha
-        Probability, at most, of passing wrongly, and of failing wrongly.
+        Probability, at most, of passing wrongly, and of failing wrongly; by default that of the lock, or 0.05.
     effort
-        What is spent per example.
+        What is spent per example; by default that of the lock, or ``"quick"``.
     seed
-        Of the order and of every draw.
+        Of the order and of every draw; by default that of the lock, or 0.
+    lock
+        A file, as in ``"robustness.lock"``, of what a gate asks: what is not given is taken from it, and a gate that
+        asks anything else, or of other data, is refused.
+    write_lock
+        Write the file, once all is checked, instead of comparing with it; what is not given is taken from one that is
+        there.
+    strict_environment
+        Refuse another environment (torch, platform, device) too, which is noted otherwise.
 
     Returns
     -------
@@ -82,7 +93,7 @@ def gate(
     Raises
     ------
     InputError, ModelError
-        If data, ball, options or model break a rule, or no condition is given.
+        If data, ball, options or model break a rule, no condition is given, or the lock asks for something else.
     SoundnessError
         If an example is both broken and certified.
 
@@ -99,30 +110,36 @@ def gate(
     >>> eb.gate(classifier, (x, y), eb.Ball("linf", "0.001"), min_certified="0.5").answer
     'pass'
     """
-    asked = dict(zip(NAMES, (min_robust, min_certified, min_under_attack), strict=True))
-    conditions = [Condition.of(name, share) for name, share in asked.items() if share is not None]
-    if not conditions:
-        raise InputError(f"no condition was given; a gate needs one of {', '.join(NAMES)}.")
-    check_share("alpha", alpha)
-    check_seed(seed)
+    if lock is None and (write_lock or strict_environment):
+        which = "write_lock" if write_lock else "strict_environment"
+        raise InputError(f"{argument(which)} is given, but there is no lock; name one, as in {option('lock', NAME)}.")
+    written = None if lock is None or (write_lock and not Path(lock).exists()) else Lock.read(lock)
+    shares = dict(zip(NAMES, (min_robust, min_certified, min_under_attack), strict=True))
+    asked = Asked.of(shares, alpha, effort, seed, written)
     check_subject(classifier, ball)
-    chosen = effort_of(effort)
+    chosen = effort_of(asked.effort)
     dataset = datasets.load(data)
     about = {
         "model": classifier.fingerprint(),
         "data": dataset.fingerprint(),
         "ball": str(ball),
         "effort": next(name for name, known in EFFORTS.items() if known == chosen),
-        "seed": seed,
+        "seed": asked.seed,
     }
-    subject = Subject.of(classifier, dataset.only(_order(len(dataset), about)), ball, seed)
+    made = lock_of(classifier, asked.conditions, about | {"alpha": asked.alpha}, len(dataset))
+    notes: tuple[str, ...] = ()
+    if lock is not None and written is not None and not write_lock:
+        notes = written.require(made, lock, strict_environment=strict_environment)
+    subject = Subject.of(classifier, dataset.only(_order(len(dataset), about)), ball, asked.seed)
+    if lock is not None and write_lock:
+        made.write(lock)
     proving = CertificateLink(budget=chosen.certificate_passes, fewest=1)
-    proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in conditions)
+    proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in asked.conditions)
     refusal = proving.refusal(subject) if proofs_needed else "not asked about"
     links = [NaturalLink(), *([proving] if refusal is None else []), AttackLink(method=chosen.attack, fewest=1)]
-    run = _Run(subject=subject, links=links, conditions=conditions, alpha=alpha, method=chosen.attack)
-    notes = (f"no certificates: {refusal}",) if proofs_needed and refusal is not None else ()
-    return replace(run.result(), about=about, notes=notes)
+    run = _Run(subject=subject, links=links, conditions=asked.conditions, alpha=asked.alpha, method=chosen.attack)
+    notes += (f"no certificates: {refusal}",) if proofs_needed and refusal is not None else ()
+    return replace(run.result(), about=about, environment=made.environment, notes=notes)
 
 
 def _order(total: int, about: dict[str, object]) -> list[int]:

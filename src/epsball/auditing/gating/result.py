@@ -1,17 +1,21 @@
 """What a gate answers, for a terminal, a pull request and a test report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from epsball.auditing.gating.conditions import Condition
+from epsball.names import OnUndecided
 from epsball.radius import format_radius
 from epsball.results import Result, arrow_table, jsonable, text_table
 from epsball.statistics import Interval, clopper_pearson
 
 if TYPE_CHECKING:
     import pyarrow
+
+LONGEST = 200_000
+"""Bytes of a summary, at most: a step's summary on GitHub above 1 MiB is lost."""
 
 Answer = Literal["pass", "fail", "cannot tell"]
 
@@ -59,6 +63,8 @@ class Gate(Result):
         Their number by verdict.
     about
         What was decided about: hashes, ball, effort, seed.
+    environment
+        What the last bits of a logit depend on beside the model: torch, platform, device, dtype, threads.
     notes
         What to know beside.
 
@@ -76,6 +82,7 @@ class Gate(Result):
     alpha: float
     verdicts: Mapping[str, int]
     about: Mapping[str, Any]
+    environment: Mapping[str, str | int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -96,7 +103,7 @@ class Gate(Result):
                 d.answer,
                 f"{d.counted} of {self.drawn}",
                 str(self._of_source(d)),
-                d.why or d.condition.meaning,
+                _why(d),
             )
             for d in self.decisions
         ]
@@ -115,29 +122,37 @@ class Gate(Result):
         return [
             f"{self.answer}: about these {self.total} examples, by {how} ({verdicts})",
             f"wrong with probability at most {self.alpha:g}" if self.drawn < self.total else "exact for these examples",
-            *self.notes,
+            *map(printable, self.notes),
         ]
 
-    def to_markdown(self) -> str:
-        """Return the summary of a step in Markdown."""
-        header = "| condition | at least | answer | counted | 95% of the source | meaning |\n|---|---|---|---|---|---|"
-        rows = [f"| {' | '.join(str(cell) for cell in row)} |" for row in self._rows()]
-        return "\n".join([f"### robustness gate: {self.answer}", "", header, *rows, "", *self._sentences(), ""])
+    def sentence(self, decision: Decision) -> str:
+        """Return the answer to one condition in a sentence."""
+        share, counted = format_radius(decision.condition.share), f"{decision.counted} of {self.drawn}"
+        return f"at least {share}: {decision.answer}, {counted} counted; {_why(decision)}"
 
-    def to_junit(self) -> str:
-        """Return the answer as a JUnit XML report: one case per condition; what cannot be told is an error."""
-        failed = sum(d.answer == "fail" for d in self.decisions)
-        untold = sum(d.answer == "cannot tell" for d in self.decisions)
-        counts = {"tests": str(len(self.decisions)), "failures": str(failed), "errors": str(untold)}
+    def to_markdown(self) -> str:
+        """Return the summary of a step in Markdown, at most `LONGEST` bytes."""
+        header = "| condition | at least | answer | counted | 95% of the source | meaning |\n|---|---|---|---|---|---|"
+        rows = [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in self._rows()]
+        sentences = [line for sentence in self._sentences() for line in (sentence, "")]
+        return cut("\n".join([f"### robustness gate: {self.answer}", "", header, *rows, "", *sentences]))
+
+    def to_junit(self, on_undecided: OnUndecided = "fail") -> str:
+        """Return the answer as a JUnit XML report: one case per condition.
+
+        What cannot be told is an error, or skipped where it counts as a pass.
+        """
+        kinds = {"fail": "failure", "cannot tell": "error" if on_undecided == "fail" else "skipped"}
+        found = [kinds.get(decision.answer) for decision in self.decisions]
+        counts = {"tests": str(len(found)), "failures": str(found.count("failure"))}
+        counts |= {"errors": str(found.count("error")), "skipped": str(found.count("skipped"))}
         suite = ElementTree.Element("testsuite", {"name": "epsball gate", **counts})
-        for decision, row in zip(self.decisions, self._rows(), strict=True):
+        for decision, kind in zip(self.decisions, found, strict=True):
             case = ElementTree.SubElement(
                 suite, "testcase", {"classname": "epsball.gate", "name": decision.condition.name}
             )
-            said = f"at least {row[1]}: {row[2]}, {row[3]} counted; {row[5]}"
-            if decision.answer != "pass":
-                kind = "failure" if decision.answer == "fail" else "error"
-                ElementTree.SubElement(case, kind, {"message": said})
+            if kind is not None:
+                ElementTree.SubElement(case, kind, {"message": self.sentence(decision)})
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
     def to_arrow(self) -> "pyarrow.Table":
@@ -154,3 +169,25 @@ class Gate(Result):
     def to_json(self) -> dict[str, Any]:
         """Return the answer made of JSON's types."""
         return jsonable({name: getattr(self, name) for name in self.__dataclass_fields__})
+
+
+def _why(decision: Decision) -> str:
+    return printable(decision.why or decision.condition.meaning)
+
+
+def printable(text: str) -> str:
+    """Return a text, which may hold what a model's error says, as one line without control characters."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def cut(text: str, most: int = LONGEST) -> str:
+    """Return a text of at most some bytes; where it is cut, it says so.
+
+    Examples
+    --------
+    >>> cut("a long text that goes on", 20).splitlines()
+    ['a long te', '... (cut)']
+    """
+    mark = "\n... (cut)\n"
+    content = text.encode()
+    return text if len(content) <= most else content[: most - len(mark)].decode(errors="ignore") + mark

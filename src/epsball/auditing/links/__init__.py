@@ -1,6 +1,7 @@
 """The links of the chain, one file each."""
 
 from epsball.auditing.links.attack import AttackLink as AttackLink
+from epsball.auditing.links.branching import BranchingLink as BranchingLink
 from epsball.auditing.links.certificate import CertificateLink as CertificateLink
 from epsball.auditing.links.diagnosis import DiagnosisLink as DiagnosisLink
 from epsball.auditing.links.limit import LimitLink as LimitLink

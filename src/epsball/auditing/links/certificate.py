@@ -14,7 +14,7 @@ from epsball.auditing.fingerprint import STORED_AS
 from epsball.auditing.link import Columns, Findings, Link, RunFindings
 from epsball.auditing.searching import in_shard, rows_of, sampled, search_rows
 from epsball.auditing.subject import Shard, Subject
-from epsball.certificates import AUTO, METHODS, Certificates, Certification, Semantics, methods_of
+from epsball.certificates import AUTO, Certificates, Certification, Semantics, methods_of
 from epsball.certificates.certify import predictions_of
 from epsball.certificates.own_bound import OwnBound
 from epsball.data import as_pixels
@@ -183,8 +183,7 @@ def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]], methods
             columns[f"certificate.{name}"][rows] = getattr(found, name)
         for method in found.margins.keys() & set(methods):
             columns[_column(method)][rows] = found.margins[method]
-        for row, method in zip(rows.tolist(), found.method, strict=True):
-            columns["certificate.method"][row] = method
-            replayable = method in METHODS and METHODS[method].replay is not None and found.not_replayable is None
-            columns["certificate.replayable"][row] = replayable
+        for at, row in enumerate(rows.tolist()):
+            columns["certificate.method"][row] = found.method[at]
+            columns["certificate.replayable"][row] = found.replayable(at)
     return columns

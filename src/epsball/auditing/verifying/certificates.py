@@ -1,6 +1,6 @@
 """The check of a run's certificates: by the independent checker, one file per certified example."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from epsball import progress
 from epsball.auditing.verifying.contents import several
 from epsball.auditing.verifying.record import UNREADABLE, Record
 from epsball.auditing.verifying.result import Finding
+from epsball.certificates import ALIASES, AUTO, METHODS, Verifier, methods_of
 from epsball.data import Dataset, as_pixels
 
 _ROOM = 1.01 * 2.0**-16
 """By how much a claim lies below the bound that it was made of, relative to 1 + its size: room for the checker."""
 
 
-def certificates(record: Record, dataset: Dataset | None, model_hash: str | None) -> Iterator[Finding]:
+def certificates(record: Record, dataset: Dataset | None, verifier: Verifier | None) -> Iterator[Finding]:
     """Replay every certificate, and compare it with the row that rests on it.
 
     Parameters
@@ -26,20 +27,21 @@ def certificates(record: Record, dataset: Dataset | None, model_hash: str | None
         The run.
     dataset
         Its data, with which the centres of the balls are compared; or None.
-    model_hash
-        The fingerprint of the graph of its model; or None.
+    verifier
+        The captured network of its model, which its certificates must be about; or None.
     """
     certified = record.flag("certificate.certified")
     replayable = certified & record.flag("certificate.replayable")
     if not certified.any():
         return
-    yield from _unreplayable(record, int((certified & ~replayable).sum()))
+    yield from _unreplayable(record, np.nonzero(certified & ~replayable)[0].tolist(), verifier)
     try:
         import epsball_replay
         from epsball_replay.files import read_certificate
     except ImportError:
         yield Finding(check="certificates", holds=None, detail="python-flint is missing: pip install 'epsball[replay]'")
         return
+    model_hash = None if verifier is None else verifier.graph.fingerprint()
     rows, wrong = np.nonzero(replayable)[0].tolist(), []
     for done, row in enumerate(rows):
         progress.report("certificates replayed", done, len(rows))
@@ -54,10 +56,37 @@ def certificates(record: Record, dataset: Dataset | None, model_hash: str | None
     yield Finding(check="certificates", holds=not wrong, detail=several(wrong) or f"{len(rows)} certificates replayed")
 
 
-def _unreplayable(record: Record, count: int) -> Iterator[Finding]:
-    if count:
-        why = "their method or network cannot be replayed"
-        yield Finding(check="certificates without a file", holds=None, detail=f"{count}: {why}")
+def _unreplayable(record: Record, rows: Sequence[int], verifier: Verifier | None) -> Iterator[Finding]:
+    """Say whether certificates without a file can be such: a run made up could call any certificate one."""
+    if not rows:
+        return
+    index, method = record.column("index"), record.column("certificate.method")
+    faults = [(int(index[row]), _why_not(record, method[row], verifier)) for row in rows]
+    margin = record.column("certificate.margin")
+    faults += [(int(index[row]), f"its margin is {margin[row]:.6g}") for row in rows if not margin[row] > 0]
+    wrong = [f"the certificate of {position} has no file: {fault}" for position, fault in faults if fault]
+    detail = f"{len(rows)}: their method or network is none that the checker knows; they rest on epsball alone"
+    yield Finding(check="certificates without a file", holds=False if wrong else None, detail=several(wrong) or detail)
+
+
+def _why_not(record: Record, method: str | None, verifier: Verifier | None) -> str | None:
+    """Return why a certificate by a method should have a file; None where there can be none."""
+    link = record.identity.get("links", {}).get("certificate", {})
+    named = link.get("method") if isinstance(link, dict) else None
+    if isinstance(named, dict):  # a bound of the user's own
+        return None if str(named.get("bound")).rpartition(".")[2] == method else f"'{method}' is not the run's bound"
+    if method not in METHODS:
+        return f"'{method}' is not a method of certificates"
+    if named not in (AUTO, *METHODS, *ALIASES):
+        return f"the run's method is '{named}', which makes none"
+    used = METHODS if verifier is None else methods_of(named, verifier.bounded, record.ball.norm)
+    if method not in used:
+        return f"'{method}' is none of the methods of this run"
+    if METHODS[method].replay is None or (verifier is not None and verifier.not_replayable is not None):
+        return None
+    if verifier is None:
+        return f"'{method}' can be replayed; whether the network can is told with MODEL and DATA"
+    return f"'{method}' and the network can be replayed"
 
 
 def _file(record: Record, row: int) -> Path:

@@ -90,14 +90,14 @@ def _findings(
         return
     yield from deployed.natural(record, classifier, dataset)
     yield from deployed.witnesses(record, classifier, dataset, runtime)
-    yield from certificates(record, dataset, _graph_hash(record, classifier, tuple(dataset.shape)))
+    yield from certificates(record, dataset, _verifier(record, classifier, tuple(dataset.shape)))
 
 
-def _graph_hash(record: Record, classifier: Classifier, shape: tuple[int, ...]) -> str | None:
-    """Return the fingerprint of the model's graph, which its certificates must be about; None without certificates."""
+def _verifier(record: Record, classifier: Classifier, shape: tuple[int, ...]) -> Verifier | None:
+    """Return the captured network, which certificates must be about; None without certificates, or if it has none."""
     if not record.flag("certificate.certified").any():
         return None
     try:
-        return Verifier.of(classifier, shape, REAL).graph.fingerprint()
+        return Verifier.of(classifier, shape, REAL)
     except EpsballError:
         return None

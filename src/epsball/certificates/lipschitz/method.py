@@ -33,6 +33,11 @@ def lipschitz(problem: Problem) -> LowerBounds:
     UnsupportedOperation
         If a node has no finite global constant.
 
+    References
+    ----------
+    Tsuzuku, Sato and Sugiyama, "Lipschitz-margin training: scalable certification of perturbation invariance for deep
+    neural networks" (NeurIPS 2018), proposition 1.
+
     Examples
     --------
     >>> import torch, epsball as eb

@@ -23,6 +23,7 @@ from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation
 from epsball.certificates.registry import METHODS
 from epsball.certificates.replay.files import (
+    LARGEST_FILE,
     RESERVED,
     Certificate,
     ModelFile,
@@ -97,8 +98,10 @@ def _uneven(shape: tuple[int, ...], pooled: tuple[int, ...]) -> bool:
     return any(n % m for n, m in zip(shape[1:], pooled[1:], strict=True))
 
 
-def export_certificate(path: Path, proof: Proof, ball: Ball, model: ModelFile) -> None:
-    """Write the certificate of one example beside its model file.
+def export_certificate(path: Path, proof: Proof, ball: Ball, model: ModelFile) -> int:
+    """Write the certificate of one example beside its model file; return its bytes.
+
+    One of more than `LARGEST_FILE` bytes is not written.
 
     Parameters
     ----------
@@ -109,7 +112,10 @@ def export_certificate(path: Path, proof: Proof, ball: Ball, model: ModelFile) -
     ball, model
         The perturbation set, and the model file.
     """
-    write_atomically(path, certificate_of(proof, ball, model).to_bytes())
+    content = certificate_of(proof, ball, model).to_bytes()
+    if len(content) <= LARGEST_FILE:
+        write_atomically(path, content)
+    return len(content)
 
 
 def certificate_of(proof: Proof, ball: Ball, model: ModelFile) -> Certificate:

@@ -21,6 +21,9 @@ from epsball.graph import Graph
 Slopes = tuple[Tensor, Tensor | None]
 """Slopes of the lower and of the upper line of every neuron of a node; None for the upper is the chord's."""
 
+LARGEST_FILE = 64 << 20
+"""Bytes beyond which a certificate is not written: its verdict stands, and counts as one that is not replayed."""
+
 RESERVED = frozenset(("graph", "file", "allow_pickle"))
 """Names that no parameter in a model file can have: that of the nodes, and those of `numpy.savez`."""
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from epsball.masking.zoo.published.thermometer import Thermometer
 
-DataName = Literal["mnist", "cifar10", "digits"]
+DataName = Literal["mnist", "fashion", "cifar10", "digits"]
 
 TEMPERATURE = 100.0
 """Of distillation (Papernot et al., IEEE S&P 2016)."""

@@ -26,7 +26,7 @@ from epsball.masking.zoo.published.pixel_cnn import PixelCNN
 WEIGHTS = "part.safetensors"
 
 REFERENCES, FITTED, REJECTED = 100, 500, 0.05
-"""Images of the detector's reference batch; images it is fitted to; share of clean images it rejects."""
+"""Images of the detector's reference batch; images it is fitted to, at most; share of clean images it rejects."""
 
 _SEEN = 5000
 """Training images a part may see, from the first."""
@@ -122,15 +122,18 @@ def _fit_prior(prior: PixelCNN, x: Tensor, y: Tensor) -> Facts:
     return {"nats per pixel": nats}
 
 
-def _fit_detector(detector: DimensionDetector, x: Tensor, y: Tensor) -> Facts:
+def fit_detector(detector: DimensionDetector, x: Tensor, y: Tensor, *, ball: str = "linf:8/255") -> Facts:
     """Fit to clean, noisy and adversarial images; reject 5% of other clean ones.
+
+    A third of the images at most is fitted to; as many as twice that give the threshold.
 
     The noise is as large as the adversarial perturbation (Ma et al., section 4, algorithm 1).
     """
     classifier = Classifier(detector.network)
     detector.references.copy_(x[:REFERENCES])
-    clean, labels = x[REFERENCES : REFERENCES + FITTED], y[REFERENCES : REFERENCES + FITTED]
-    result = attack(classifier, clean, labels, Ball("linf", "8/255"), method="pgd,steps=20", stop="never")
+    fitted = REFERENCES + min(FITTED, (len(x) - REFERENCES) // 3)
+    clean, labels = x[REFERENCES:fitted], y[REFERENCES:fitted]
+    result = attack(classifier, clean, labels, Ball.parse(ball), method="pgd,steps=20", stop="never")
     size = (result.x_adv - clean).flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     noise = torch.randn_like(clean)
     noise *= size / noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
@@ -139,7 +142,7 @@ def _fit_detector(detector: DimensionDetector, x: Tensor, y: Tensor) -> Facts:
         noisy = detector.dimensions((clean + noise).clamp(0, 1))
         adversarial = detector.dimensions(result.x_adv[result.broken])
         detector.fit(torch.cat([natural, noisy]), adversarial)
-        fresh = x[REFERENCES + FITTED : REFERENCES + 3 * FITTED]
+        fresh = x[fitted : fitted + 2 * len(clean)]
         detector.calibrate(detector.dimensions(fresh), REJECTED)
         found = float((detector.score(adversarial) > 0).double().mean())
     return {"adversarial images of PGD rejected": found, "clean images rejected": REJECTED}
@@ -167,7 +170,7 @@ PARTS = (
         data="cifar10",
         network="cifar-standard",
         empty=_empty_detector,
-        fit=_fit_detector,
+        fit=fit_detector,
         shows="detector by local intrinsic dimensionality (MLW18)",
     ),
 )

@@ -14,7 +14,7 @@ from epsball.errors import InputError, lookup
 FACTS, CODES = "facts.json", "codes.json"
 """What was measured of a network; the card of one that was trained behind an encoder."""
 
-KINDS: dict[DataName, str] = {"mnist": "idx", "cifar10": "cifar10", "digits": "digits"}
+KINDS: dict[DataName, str] = {"mnist": "idx", "fashion": "idx", "cifar10": "cifar10", "digits": "digits"}
 """The kind of text that reads each data set."""
 
 Folders = Mapping[DataName, Path]
@@ -92,4 +92,8 @@ def trained(base: Base, out: Path) -> Trained:
 
 def network(name: str, out: Path) -> nn.Module:
     """Return a trained network, raw inputs (or codes) to logits."""
-    return models.load(trained(by_name(name), out).model).classifier().network
+    folder = out / name
+    if not (folder / FACTS).exists():
+        raise InputError(f"{folder} holds no trained network; train it: epsball zoo train {name} --out {out}.")
+    card = folder / CODES
+    return models.load(str(card if card.exists() else folder / "card.json")).classifier().network

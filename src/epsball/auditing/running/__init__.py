@@ -1,0 +1,6 @@
+"""Running: an audit whose arguments are checked, shard by shard, and what its shards add up to."""
+
+from epsball.auditing.running.plan import Plan
+from epsball.auditing.running.run import run
+
+__all__ = ["Plan", "run"]

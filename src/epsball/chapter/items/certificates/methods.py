@@ -1,0 +1,132 @@
+"""17.4.2: Lipschitz constants, polytopes and intervals on one network: radius against certified accuracy, and cost."""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from epsball.ball import Ball
+from epsball.certificates import certify
+from epsball.chapter.claim import Claim, Decision, Tables
+from epsball.chapter.evidence import Order, pattern
+from epsball.chapter.item import Item
+from epsball.chapter.items.drawing import draw_share_curves
+from epsball.chapter.laboratory import Laboratory
+from epsball.figures import SMALL, line_style, marker, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METHODS = ("interval", "lipschitz", "wong-kolter", "crown", "alpha-crown", "lp")
+SHARES = (0.25, 0.5, 0.75, 1.0, 1.5)
+"""Radii, in that of the ball the network is trained for."""
+
+
+def measure(laboratory: Laboratory) -> Tables:
+    """Return margins and CPU seconds of each method on each example at each radius."""
+    x, y = laboratory.examples(laboratory.subject, first=laboratory.pick(fast=20, default=100))
+    network, ball = laboratory.network("ibp"), laboratory.ball()
+    margins: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
+    certified: dict[str, list[bool]] = {}
+    for share in SHARES:
+        at = Ball(ball.norm, float(ball.radius) * share)
+        for method in METHODS:
+            found = certify(network, x, y, at, method=method, semantics="real")
+            margins[f"{method}.{share:g}"] = found.margin.tolist()
+            seconds[f"{method}.{share:g}"] = found.seconds.tolist()
+            certified[f"{method}.{share:g}"] = found.certified.tolist()
+    return {"margins": margins, "seconds": seconds, "certified": certified}
+
+
+def _ordered(tables: Tables) -> Decision:
+    rows = {name: np.asarray(column, dtype=float) for name, column in tables["margins"].items()}
+    chain = ("crown", "alpha-crown", "lp")
+    exceptions = [
+        f"{weak} above {tight} at {share:g} by {worst:.2g}"
+        for share in SHARES
+        for weak, tight in (*pairwise(chain), ("wong-kolter", "lp"))
+        if (worst := float(np.nanmax(rows[f"{weak}.{share:g}"] - rows[f"{tight}.{share:g}"]))) > 1e-6
+    ]
+    if exceptions:
+        return Decision(
+            verdict="differs", sentence="; ".join(exceptions) + ": the methods bound the inner layers differently."
+        )
+    return Decision(
+        verdict="pattern",
+        sentence="CROWN <= alpha-CROWN <= LP and Wong-Kolter <= LP on every example at all radii.",
+    )
+
+
+def _conservative(tables: Tables) -> Decision:
+    rows, seconds = tables["margins"], tables["seconds"]
+    at = f"{SHARES[-2]:g}"
+    return pattern(
+        Order(greater=rows[f"lp.{at}"], less=rows[f"interval.{at}"], names=("bound of the margin: LP", "intervals")),
+        Order(greater=seconds[f"lp.{at}"], less=seconds[f"interval.{at}"], names=("CPU seconds: LP", "intervals")),
+        otherwise="This network was trained for intervals.",
+    )
+
+
+def _lipschitz(tables: Tables) -> Decision:
+    rows = tables["certified"]
+    first = f"lipschitz.{SHARES[0]:g}"
+    count = int(np.sum(np.asarray(rows[first], dtype=bool)))
+    verdict = "pattern" if count else "differs"
+    why = (
+        ""
+        if count
+        else ": constants multiplied over the layers grow faster than the margins of a network not trained for them"
+    )
+    return Decision(
+        verdict=verdict,
+        sentence=f"at {SHARES[0]:g} of the radius constants certify {count} of {len(rows[first])} examples{why}.",
+    )
+
+
+def draw(tables: Tables) -> "Figure":
+    """Return certified accuracy over the radius, and what it costs at the whole radius."""
+    figure = new_figure(9.8, 4.0)
+    over, cost = figure.subplots(1, 2)
+    draw_share_curves(over, SHARES, {m: [tables["certified"][f"{m}.{s:g}"] for s in SHARES] for m in METHODS})
+    over.set(xlabel="radius, in the radius trained for (linf)", ylabel="certified accuracy")
+    over.legend(frameon=False, fontsize=SMALL)
+    for number, method in enumerate(METHODS):
+        spent = float(np.mean(np.asarray(tables["seconds"][f"{method}.1"], dtype=float)))
+        reached = float(np.mean(np.asarray(tables["certified"][f"{method}.1"], dtype=bool)))
+        cost.plot(spent, reached, marker(number), color=line_style(number)["color"], markersize=8, label=method)
+    cost.set(
+        xscale="log", xlabel="CPU seconds per example", ylabel="certified accuracy at the radius", ylim=(-0.02, 1.02)
+    )
+    cost.legend(frameon=False, fontsize=SMALL, loc="lower right")
+    return figure
+
+
+ITEM = Item(
+    name="bounds",
+    section="17.4.2",
+    title="Methods of certification on one network",
+    claims=(
+        Claim(
+            name="order",
+            says="Tighter relaxations give tighter bounds.",
+            criterion="CROWN <= alpha-CROWN <= LP and Wong-Kolter <= LP on every example, to 1e-6, in real arithmetic.",
+            decide=_ordered,
+        ),
+        Claim(
+            name="intervals",
+            says="Interval bounds are conservative but efficient.",
+            criterion="LP bounds are higher and cost more (sign tests).",
+            decide=_conservative,
+        ),
+        Claim(
+            name="lipschitz",
+            says="Lipschitz constants give certificates.",
+            criterion=f"They certify an example at {SHARES[0]:g} of the radius.",
+            decide=_lipschitz,
+        ),
+    ),
+    measure=measure,
+    draw=draw,
+    networks=("ibp",),
+)

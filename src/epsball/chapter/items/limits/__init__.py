@@ -1,0 +1,1 @@
+"""Items of section 17.6: optimal adversarial risk."""

@@ -1,0 +1,1 @@
+"""Items of section 17.5: representations."""

@@ -1,0 +1,1 @@
+"""Items of section 17.3: TRADES and the risk decomposition."""

@@ -1,0 +1,165 @@
+"""`reproduce`: run items of the chapter, and what was found of them."""
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from epsball import progress
+from epsball.chapter.claim import Decision, Size
+from epsball.chapter.item import Item
+from epsball.chapter.laboratory import Laboratory
+from epsball.chapter.records import FIGURE, kept_tables, write_figure, write_findings, write_tables
+from epsball.chapter.registry import find
+from epsball.chapter.zoo.bases import DataName
+from epsball.files import write_atomically
+from epsball.interruption import carrying
+from epsball.results import Result, text_table
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_LOG = logging.getLogger(__name__)
+
+PAGE = "README.md"
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package puts it."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Reproduction(Result):
+    """What was found of some items.
+
+    Parameters
+    ----------
+    size
+        Of the run.
+    found
+        Item by item, the decision on each of its claims.
+    failed
+        Items that ended with an error, and the error.
+    """
+
+    size: Size
+    found: Mapping[Item, Mapping[str, Decision]]
+    failed: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """Return verdict and sentence of each claim, and how often each verdict was given."""
+        rows = [(row["item"], row["claim"], row["verdict"], row["finding"]) for row in self._rows()]
+        text = text_table(("item", "claim", "verdict", "what was measured"), rows)
+        counts: dict[str, int] = {}
+        for _, _, verdict, _ in rows:
+            counts[verdict] = counts.get(verdict, 0) + 1
+        lines = [text, "", f"size {self.size}: " + ", ".join(f"{count} {name}" for name, count in counts.items())]
+        return "\n".join([*lines, *(f"failed: {name}: {error}" for name, error in self.failed.items())])
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row per claim."""
+        import pyarrow
+
+        return pyarrow.Table.from_pylist(self._rows())
+
+    def to_json(self) -> Mapping[str, object]:
+        """Return findings and failures."""
+        return {"size": self.size, "findings": self._rows(), "failed": dict(self.failed)}
+
+    def _rows(self) -> list[dict[str, str]]:
+        return [
+            {
+                "item": item.name,
+                "section": item.section,
+                "claim": claim.name,
+                "verdict": decisions[claim.name].verdict,
+                "finding": decisions[claim.name].sentence,
+                "chapter": claim.says,
+            }
+            for item, decisions in self.found.items()
+            for claim in item.claims
+        ]
+
+
+def reproduce(
+    names: Sequence[str] = (),
+    *,
+    out: str | Path,
+    size: Size = "fast",
+    folders: Mapping[DataName, Path] | None = None,
+    seed: int = 0,
+) -> Reproduction:
+    """Run items of the chapter; what was measured already in the folder is decided and drawn anew, not measured again.
+
+    Parameters
+    ----------
+    names
+        Items; none means all.
+    out
+        One folder for each item is written there, with its tables (CSV, JSON), figure (PNG, SVG) and findings, and
+        ``README.md``, which shows them together.
+    size
+        ``"fast"`` takes minutes and states no more than a pattern; see `epsball.chapter.claim.Verdict`.
+    folders
+        Folders of MNIST, Fashion-MNIST and CIFAR-10; the digits need none.
+    seed
+        Of the trainings and of every search.
+
+    Returns
+    -------
+    Reproduction
+        What was found; an item that fails does not stop the others.
+
+    Raises
+    ------
+    InputError
+        If there is no such item, or the folder cannot be written.
+    KeyboardInterrupt
+        With the items done as its `partial`.
+    """
+    items = find(names)
+    known: dict[DataName, Path] = {**({"fashion": FASHION} if FASHION.is_dir() else {}), **(folders or {})}
+    laboratory = Laboratory(size=size, out=Path(out), folders=known, seed=seed)
+    found: dict[Item, Mapping[str, Decision]] = {}
+    failed: dict[str, str] = {}
+    with carrying(lambda: Reproduction(size=size, found=found, failed=failed)):
+        for number, item in enumerate(items):
+            progress.report("items of the chapter", number, len(items))
+            try:
+                found[item] = run_item(item, laboratory)
+            except Exception as error:  # the others go on
+                _LOG.exception("%s failed", item.name)
+                failed[item.name] = f"{type(error).__name__}: {error}"
+            write_page(laboratory.out, found)
+    progress.report("items of the chapter", len(items), len(items))
+    return Reproduction(size=size, found=found, failed=failed)
+
+
+def run_item(item: Item, laboratory: Laboratory) -> Mapping[str, Decision]:
+    """Measure an item unless its tables are there, decide its claims, draw it, and write all of it."""
+    tables = kept_tables(item, laboratory)
+    if tables is None:
+        begun = time.process_time()
+        tables = write_tables(item, laboratory, item.measure(laboratory), time.process_time() - begun)
+    decisions = {claim.name: claim.decide(tables).at(laboratory.size) for claim in item.claims}
+    write_findings(item, laboratory, decisions)
+    write_figure(item, laboratory, item.draw(tables))
+    return decisions
+
+
+def write_page(out: Path, found: Mapping[Item, Mapping[str, Decision]]) -> None:
+    """Write the page that shows the items of a run together, in Markdown."""
+    lines = ["# The chapter, made again", ""]
+    for item, decisions in found.items():
+        lines += [f"## {item.section} {item.title}", "", f"![{item.title}]({item.name}/{FIGURE}.png)", ""]
+        lines += _claims(item, decisions)
+    write_atomically(out / PAGE, (os.linesep.join(lines) + os.linesep).encode())
+
+
+def _claims(item: Item, decisions: Mapping[str, Decision]) -> Iterable[str]:
+    for claim in item.claims:
+        decision = decisions[claim.name]
+        yield f"- *{claim.says}* **{decision.verdict}**: {decision.sentence}"
+        yield from (f"  - {head}: {text}" for head, text in (("source", claim.source), ("truth", claim.truth)) if text)
+    yield ""
