@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.dual import Bound, Dual, Parts
+from epsball.certificates.branching.dual import Dual
 from epsball.certificates.branching.parts import Part
 from epsball.certificates.branching.reduced import Layer
+from epsball.certificates.branching.subproblems import Bound, Parts
 
 _CANDIDATES = 3
 """Rectifiers that each of the two scores proposes."""

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import torch
 
-from epsball.certificates.branching.dual import Dual, Envelope, Schedule
+from epsball.certificates.branching.dual import Dual
 from epsball.certificates.branching.lines import lines_around
 from epsball.certificates.branching.reduced import Functions, Layer, Reduced
 from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.subproblems import Envelope, Schedule
 from epsball.certificates.branching.tightening import both, rounded
 from epsball.certificates.branching.tree import Conditional
 

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.arithmetic import SLACK
-from epsball.certificates.branching.dual import Dual, Envelope, Parts, adam
+from epsball.certificates.branching.dual import Dual, adam
 from epsball.certificates.branching.matrices import Matrix, Sparse
 from epsball.certificates.branching.reduced import Functions, Layer
 from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.subproblems import Envelope, Parts
 from epsball.certificates.branching.tightening import Tightened
 from epsball.certificates.branching.tree import Taus
 from epsball.certificates.linear.sweep import Sweep, carried_over

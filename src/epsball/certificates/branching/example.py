@@ -8,7 +8,7 @@ from torch import Tensor
 
 from epsball.certificates.branching.conditional import ROWS, conditional_neurons
 from epsball.certificates.branching.descent import Descent
-from epsball.certificates.branching.dual import Bound, Dual, Envelope, Parts, Schedule
+from epsball.certificates.branching.dual import Dual
 from epsball.certificates.branching.envelopes import (
     Above,
     chosen_taus,
@@ -27,6 +27,7 @@ from epsball.certificates.branching.proof import conditional_bounds, leaf_bounds
 from epsball.certificates.branching.region import Region
 from epsball.certificates.branching.search import Search
 from epsball.certificates.branching.setting import Setting
+from epsball.certificates.branching.subproblems import Bound, Envelope, Parts, Schedule
 from epsball.certificates.branching.tightening import Tightened
 from epsball.certificates.branching.tree import Ending, Searched, Slopes, Split, Step, Tree
 from epsball.certificates.problem import LowerBounds, Problem

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from epsball.certificates.branching.choosing import Cuts
 from epsball.certificates.branching.descent import STEPS, Descent
-from epsball.certificates.branching.dual import Bound, Dual, Parts, Schedule
+from epsball.certificates.branching.dual import Dual
 from epsball.certificates.branching.parts import Limits, Part, RowTree
 from epsball.certificates.branching.reduced import Layer
+from epsball.certificates.branching.subproblems import Bound, Parts, Schedule
 from epsball.certificates.branching.tree import Ending
 
 CLIMB = Schedule(4, 0.1, 0.1)
