@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all test-pythons lint bench soundness docs clean
+.PHONY: demo test test-all test-pythons lint bench soundness docs docs-full clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,8 +44,20 @@ bench: $(STAMP)
 soundness: $(STAMP)
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m certificates.soundness 10000
 
-docs: $(STAMP)
+# The site in site/, without a network once its packages are installed; a warning is an error.
+docs: $(STAMP) $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
+
+$(VENV)/.docs: pyproject.toml constraints.txt $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+# The pages that are made from the code: run after the code changed.
+docs-full: $(STAMP)
 	$(BIN)/python tools/messages.py > docs/messages.md
+	$(BIN)/python tools/choose.py > docs/choose.md
+	$(BIN)/epsball chapter run all --out runs/chapter
+	$(BIN)/python tools/gallery.py runs/chapter
 
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) runs build dist site docs/api

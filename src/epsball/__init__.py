@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from epsball.attacks import attack as attack
     from epsball.attacks import sensitivity as sensitivity
     from epsball.auditing import Audit as Audit
+    from epsball.auditing import AuditsByRadius as AuditsByRadius
     from epsball.auditing import Chain as Chain
     from epsball.auditing import Comparison as Comparison
     from epsball.auditing import Export as Export
     from epsball.auditing import Gate as Gate
+    from epsball.auditing import ModelCheck as ModelCheck
     from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
+    from epsball.auditing import check as check
     from epsball.auditing import compare as compare
     from epsball.auditing import export as export
     from epsball.auditing import gate as gate
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Audit": "auditing",
+    "AuditsByRadius": "auditing",
     "AttackResult": "attacks",
     "AssumptionError": "errors",
     "Ball": "ball",
@@ -95,6 +99,7 @@ _HOMES = {
     "Interval": "statistics",
     "Landscape": "masking.landscape",
     "MissingExtra": "errors",
+    "ModelCheck": "auditing",
     "ModelError": "errors",
     "Normalise": "classifier",
     "OptimalRisk": "limits",
@@ -110,6 +115,7 @@ _HOMES = {
     "attack": "attacks",
     "audit": "auditing",
     "certify": "certificates",
+    "check": "auditing",
     "cka": "similarity",
     "compare": "auditing",
     "diagnose": "masking",

@@ -1,40 +1,63 @@
 """`audit`: the whole chain, per example, with evidence."""
 
-import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import TypedDict, Unpack, overload
 
 from epsball import data as datasets
-from epsball.attacks import Attack, Ledger
+from epsball.attacks import Attack
 from epsball.attacks.attack import check_subject
 from epsball.attacks.engine.evaluator import Precision
 from epsball.attacks.registry import resolve
 from epsball.attacks.search import Options
-from epsball.auditing.effort import SHARD, Effort, EffortName, effort_of
-from epsball.auditing.fingerprint import describe, identity
-from epsball.auditing.folder import RunFolder
-from epsball.auditing.link import Link
-from epsball.auditing.links import AttackLink, BranchingLink, CertificateLink, DiagnosisLink, LimitLink, NaturalLink
+from epsball.auditing.effort import SHARD, EffortName, effort_of
+from epsball.auditing.links import AttackLink, CertificateLink
 from epsball.auditing.result import Audit
-from epsball.auditing.running import Plan, run
+from epsball.auditing.running import NO_CERTIFICATES, Request, run
+from epsball.auditing.series import AuditsByRadius, audit_balls, distinct
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
 from epsball.certificates.own_bound import own_bound
 from epsball.checks import check_count
 from epsball.classifier import Classifier
-from epsball.errors import InputError, UnsupportedOperation, lookup
+from epsball.errors import InputError, lookup
 from epsball.interruption import carrying
 from epsball.names import NoCertificates
 
-NO_CERTIFICATES: NoCertificates = "none"
+
+class AuditOptions(TypedDict, total=False):
+    """The options of `audit`, for its two signatures."""
+
+    effort: EffortName | None
+    attack: str | Attack | None
+    precision: Precision
+    batch_size: int | None
+    seed: int
+    certificates: MethodName | NoCertificates | str | Method | Callable[..., LowerBounds]
+    semantics: Semantics
+    limit: bool
+    diagnosis: bool | None
+    branching: int | None
+    baseline: str | Path | None
+    folder: str | Path | None
+    budget: EffortName | None
+
+
+@overload
+def audit(classifier: Classifier, data: object, ball: Ball, **options: Unpack[AuditOptions]) -> Audit: ...
+
+
+@overload
+def audit(
+    classifier: Classifier, data: object, ball: Sequence[Ball], **options: Unpack[AuditOptions]
+) -> AuditsByRadius: ...
 
 
 def audit(
     classifier: Classifier,
     data: object,
-    ball: Ball,
+    ball: Ball | Sequence[Ball],
     *,
     effort: EffortName | None = None,
     attack: str | Attack | None = None,
@@ -46,9 +69,10 @@ def audit(
     limit: bool = True,
     diagnosis: bool | None = None,
     branching: int | None = None,
+    baseline: str | Path | None = None,
     folder: str | Path | None = None,
     budget: EffortName | None = None,
-) -> Audit:
+) -> Audit | AuditsByRadius:
     """Measure the chain of a classifier on a data set, per example, with evidence.
 
     The data are read in shards, so that they need not fit into memory. With a folder each
@@ -62,7 +86,9 @@ def audit(
     data
         A text, an (x, y) pair, or an object with ``len`` and slicing to (x, y).
     ball
-        The perturbation set; its box lies within the classifier's.
+        The perturbation set; its box lies within the classifier's. Of several, one run each is made, in an order in
+        which they share most: witnesses within one ball are tried within the others, certificates of a ball hold in
+        those inside it.
     effort
         ``"quick"`` (the default), ``"standard"`` or ``"full"``: the attack, where none is named, and the passes
         spent on certificates.
@@ -88,19 +114,22 @@ def audit(
         Passes per example for branch and bound, the method ``"complete"``, on what neither the cascade certifies nor
         the attack breaks; 0 for none. None: those of the effort, which are none, 100,000 or 1,000,000, but none in a
         folder that a run without it began. It needs ``certificates="auto"``, and a piecewise linear network.
+    baseline
+        The folder of a finished run of another network on the same data within the same ball. Its witnesses, and the
+        points where its attack came nearest on what it did not break, are tried first, one forward pass each.
     folder
-        Where evidence, ledger, witnesses, chain and figure are written.
+        Where evidence, ledger, witnesses, chain and figure are written; of several balls one folder each in it.
     budget
         The old name of `effort`, until 0.3.
 
     Returns
     -------
-    Audit
+    Audit, or AuditsByRadius where several balls are given
 
     Raises
     ------
     InputError, ModelError
-        If data, ball, options or model break a rule.
+        If data, ball, options or model break a rule, or the baseline is of other data or another ball.
     SoundnessError
         If an example is both broken and certified.
     KeyboardInterrupt
@@ -121,75 +150,35 @@ def audit(
     proved_by = own_bound(certificates) or _registered(str(certificates))
     method = chosen.attack if attack is None else resolve(attack)
     Options(method=method, seed=seed, precision=precision, batch_size=batch_size)
-    check_subject(classifier, ball)
     if branching != 0:
         check_count("branching", branching, unit="passes per example", optional=True)
     if branching and proved_by != AUTO:
         raise InputError(f"branching is {branching} and certificates '{proved_by}'; branch and bound follows 'auto'.")
+    balls = (ball,) if isinstance(ball, Ball) else distinct(ball)
+    for one in balls:
+        check_subject(classifier, one)
     with carrying(lambda: None):
         dataset = datasets.load(data)
         before = classifier.passes.forward
-        subject = Subject.of(classifier, dataset, ball, seed)
-        proving = CertificateLink(method=proved_by, semantics=semantics, budget=chosen.certificate_passes)
-        uncertified = "not asked for" if proved_by == NO_CERTIFICATES else proving.refusal(subject)
-        guards = Ledger.overhead("guards", classifier.passes.forward - before)
-        links: list[Link] = [
-            NaturalLink(),
-            *([proving] if uncertified is None else []),
-            AttackLink(method=method, precision=precision, batch_size=batch_size),
-        ]
-        if uncertified is None and proved_by == AUTO:
-            links += _branching(subject, semantics, method, branching, _branching_passes(branching, chosen, folder))
-        where = _run_folder(folder, subject, links)
-        undiagnosed = DiagnosisLink.left_out(diagnosis, method, where)
-        if undiagnosed is None:
-            links.append(DiagnosisLink(method=method, folder=where, batch_size=batch_size))
-        links += [LimitLink()] if limit else []
-    return run(
-        Plan(
-            subject=subject,
-            links=links,
-            guards=guards,
-            folder=where,
-            shard=SHARD,
-            uncertified=uncertified,
-            undiagnosed=undiagnosed,
-        )
+        subject = Subject.of(classifier, dataset, balls[0], seed)
+        guards = classifier.passes.forward - before
+    request = Request(
+        proving=CertificateLink(method=proved_by, semantics=semantics, budget=chosen.certificate_passes),
+        attacking=AttackLink(method=method, precision=precision, batch_size=batch_size),
+        limit=limit,
+        diagnosis=diagnosis,
+        branching=branching,
+        effort=chosen,
+        shard=SHARD,
+        baseline=None if baseline is None else Path(baseline),
     )
+    where = None if folder is None else Path(folder)
+    if isinstance(ball, Ball):
+        return run(request.plan(subject, where, guards))
+    return audit_balls(request, subject, balls, where, guards)
 
 
 def _registered(certificates: str) -> str:
     """Return the stored name of a registered method, of the cascade, or of no certificates."""
     lookup(dict.fromkeys((NO_CERTIFICATES, AUTO, *METHODS, *ALIASES)), certificates, "certificates")
     return ALIASES.get(certificates, certificates)
-
-
-def _branching_passes(asked: int | None, chosen: Effort, folder: str | Path | None) -> int:
-    """Return the passes of branch and bound: those asked for; else the effort's, unless the folder's run has none."""
-    if asked is not None:
-        return asked
-    record = None if folder is None else Path(folder) / "run.json"
-    if record is not None and record.exists():
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            if BranchingLink.name not in json.loads(record.read_text())["identity"]["links"]:
-                return 0
-    return chosen.branching_passes
-
-
-def _branching(subject: Subject, semantics: Semantics, method: Attack, asked: int | None, passes: int) -> list[Link]:
-    """Return the link of branch and bound, if there is any; raise if it was asked for and the network has none."""
-    if not passes:
-        return []
-    reason = BranchingLink.refusal(subject, semantics)
-    if reason is None:
-        return [BranchingLink(passes=passes, semantics=semantics, method=method)]
-    if asked:
-        raise UnsupportedOperation(f"branching is {asked}, but {reason}")
-    return []
-
-
-def _run_folder(path: str | Path | None, subject: Subject, links: Sequence[Link]) -> RunFolder | None:
-    """Return the folder of a run; what its links do with a shard is part of the run's identity."""
-    if path is None:
-        return None
-    return RunFolder(path, describe(subject, {link.name: identity(link) for link in links if link.schema}, SHARD))

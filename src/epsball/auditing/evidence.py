@@ -13,6 +13,7 @@ from torch import Tensor
 from epsball import results
 from epsball.attacks import Ledger
 from epsball.auditing.link import Columns, Link
+from epsball.auditing.points import NearestPoints
 from epsball.auditing.subject import Shard
 from epsball.errors import EpsballError, SoundnessError
 from epsball.statistics import Bound, clopper_pearson
@@ -48,11 +49,14 @@ class ShardEvidence:
         Passes spent; its index is the position in the source.
     witnesses
         Returns the witnesses; with a run folder they are read on demand.
+    points
+        Returns the nearest points of the examples that stand, likewise; None where there are none.
     """
 
     table: "pyarrow.Table"
     ledger: "pyarrow.Table"
     witnesses: Callable[[], Witnesses]
+    points: Callable[[], NearestPoints | None] = lambda: None
 
 
 def gather(links: Sequence[Link], shard: Shard, guards: Ledger) -> ShardEvidence:
@@ -63,6 +67,7 @@ def gather(links: Sequence[Link], shard: Shard, guards: Ledger) -> ShardEvidence
     notes: dict[str, None] = {}
     ledgers = [guards]
     x_adv: dict[int, Tensor] = {}
+    nearest: dict[int, Tensor] = {}
     for link in links:
         found = link.on_shard(shard, columns)
         own = link.schema_of(shard.subject)
@@ -73,15 +78,27 @@ def gather(links: Sequence[Link], shard: Shard, guards: Ledger) -> ShardEvidence
         invalid = {**found.invalid, **invalid}
         ledgers.extend([found.ledger] if found.ledger is not None else [])
         x_adv.update(found.x_adv)
+        nearest.update(found.nearest)
         notes |= dict.fromkeys(found.notes)
     rows = torch.tensor(sorted(x_adv), dtype=torch.int64)
     stacked = torch.stack([x_adv[row].cpu() for row in rows.tolist()]) if len(rows) else shard.x[:0]
     witnesses = Witnesses(index=shard.positions[rows], x=shard.x[rows], x_adv=stacked)
+    points = _nearest(shard, nearest)
     return ShardEvidence(
         table=_with_notes(_table(shard, columns, schema, invalid), list(notes)),
         ledger=_ledger_table(shard, ledgers),
         witnesses=lambda: witnesses,
+        points=lambda: points,
     )
+
+
+def _nearest(shard: Shard, found: Mapping[int, Tensor]) -> NearestPoints | None:
+    """Return the nearest points of examples that stand, by their row in the shard."""
+    if not found:
+        return None
+    rows = torch.tensor(sorted(found), dtype=torch.int64)
+    x_adv = torch.stack([found[row].cpu() for row in rows.tolist()])
+    return NearestPoints.of(shard.positions[rows], shard.x[rows].to(x_adv), x_adv)
 
 
 def _table(shard: Shard, columns: Columns, schema: Mapping[str, str], invalid: Mapping[int, str]) -> "pyarrow.Table":
@@ -173,6 +190,7 @@ def with_witnesses(shard: ShardEvidence, found: Witnesses) -> ShardEvidence:
         table=shard.table.set_column(column, "verdict", pyarrow.array(verdicts, pyarrow.string())),
         ledger=shard.ledger,
         witnesses=lambda: witnesses,
+        points=shard.points,
     )
 
 

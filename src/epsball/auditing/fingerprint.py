@@ -29,7 +29,9 @@ from epsball.models.own_code import own_files, own_name
 _TOLERANCE = 1e-3
 
 STORED_AS = "stored as"
-"""Key of a field's metadata: the name under which run folders store the field, where it was renamed."""
+"""Key of a field's metadata: the name under which run folders store the field, where it was renamed.
+
+None: it is not stored."""
 
 STORED_TYPES: dict[type, str] = {
     attacks.APGD: "gradient.apgd.APGD",
@@ -97,6 +99,7 @@ def identity(value: Any) -> Any:
         fields = {
             field.metadata.get(STORED_AS, field.name): identity(getattr(value, field.name))
             for field in dataclasses.fields(value)
+            if field.metadata.get(STORED_AS, field.name) is not None
         }
         return {"type": _stored_type(type(value)), **_files(value), **fields}
     if isinstance(value, list | tuple):

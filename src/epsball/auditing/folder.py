@@ -12,6 +12,7 @@ from safetensors import torch as safetensors
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.fingerprint import same_probe
 from epsball.auditing.link import Columns
+from epsball.auditing.points import NearestPoints
 from epsball.errors import InputError
 from epsball.files import write_atomically, write_json
 from epsball.results import arrow_bytes
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 
 class RunFolder:
-    """A folder with ``run.json`` and three files per shard k.
+    """A folder with ``run.json`` and up to four files per shard k.
 
-    They are ``evidence-k.arrow``, ``ledger-k.arrow`` and ``witnesses-k.safetensors``. Every file is written
+    They are ``evidence-k.arrow``, ``ledger-k.arrow``, ``witnesses-k.safetensors`` and, where examples stand that were
+    attacked, ``points-k.safetensors``. Every file is written
     whole or not at all, the evidence last: a shard is done when its evidence is there.
 
     Parameters
@@ -74,13 +76,18 @@ class RunFolder:
             ledger = read_arrow(self._file("ledger", shard, "arrow"))
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
-        evidence = ShardEvidence(table=table, ledger=ledger, witnesses=lambda: self._witnesses(shard))
+        evidence = ShardEvidence(
+            table=table,
+            ledger=ledger,
+            witnesses=lambda: self._witnesses(shard),
+            points=lambda: nearest_points(self.path, shard),
+        )
         evidence.witnesses()
         return evidence
 
     def _witnesses(self, shard: int) -> Witnesses:
         try:
-            return Witnesses(**safetensors.load_file(self._file("witnesses", shard, "safetensors")))
+            return witnesses_in(self.path, shard)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise self._unreadable(shard, error) from error
 
@@ -95,9 +102,19 @@ class RunFolder:
         points = {"index": witnesses.index, "x": witnesses.x, "x_adv": witnesses.x_adv}
         content = safetensors.save({name: tensor.cpu().contiguous() for name, tensor in points.items()})
         write_atomically(self._file("witnesses", shard, "safetensors"), content)
+        nearest = evidence.points()
+        if nearest is not None:
+            steps = {"index": nearest.index, "step": nearest.step, "scale": nearest.scale}
+            content = safetensors.save({name: tensor.cpu().contiguous() for name, tensor in steps.items()})
+            write_atomically(self._file("points", shard, "safetensors"), content)
         write_atomically(self._file("ledger", shard, "arrow"), arrow_bytes(evidence.ledger))
         write_atomically(self._file("evidence", shard, "arrow"), arrow_bytes(evidence.table))
-        return ShardEvidence(table=evidence.table, ledger=evidence.ledger, witnesses=lambda: self._witnesses(shard))
+        return ShardEvidence(
+            table=evidence.table,
+            ledger=evidence.ledger,
+            witnesses=lambda: self._witnesses(shard),
+            points=lambda: nearest_points(self.path, shard),
+        )
 
     def write_table(self, name: str, table: "pyarrow.Table") -> None:
         """Write a table as an Arrow file."""
@@ -127,6 +144,17 @@ class RunFolder:
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=120, format="png")
         write_atomically(self.path / name, buffer.getvalue())
+
+
+def witnesses_in(folder: Path, shard: int) -> Witnesses:
+    """Return the witnesses of a shard."""
+    return Witnesses(**safetensors.load_file(folder / f"witnesses-{shard:05d}.safetensors"))
+
+
+def nearest_points(folder: Path, shard: int) -> NearestPoints | None:
+    """Return the nearest points of the examples of a shard that stand; None where the run has none."""
+    file = folder / f"points-{shard:05d}.safetensors"
+    return NearestPoints(**safetensors.load_file(file)) if file.exists() else None
 
 
 def _require_same(record: Path, now: dict[str, Any]) -> None:

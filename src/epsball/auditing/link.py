@@ -33,6 +33,8 @@ class Findings:
         Passes spent, indexed by row in the shard.
     x_adv
         Witnesses found, by their row in the shard.
+    nearest
+        Points of lowest margin of examples that stand, likewise.
     notes
         What it found out about the model, in sentences.
     """
@@ -41,6 +43,7 @@ class Findings:
     invalid: Mapping[int, str] = field(default_factory=dict)
     ledger: Ledger | None = None
     x_adv: Mapping[int, Tensor] = field(default_factory=dict)
+    nearest: Mapping[int, Tensor] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,13 @@ NAME = "manifest.json"
 SCHEMA = 2
 """Version of what a run folder holds. 1: no manifest (0.1.0). 2: a manifest; the diagnosis may stand beside."""
 
-_EVIDENCE = ("evidence-*", "ledger-*", "witnesses-*", "certificates/*")
+RUNS = "runs.json"
+"""The file of a folder of runs, within several balls, that names them and the hashes of their manifests."""
+
+RUNS_SCHEMA = 1
+"""Version of that file."""
+
+_EVIDENCE = ("evidence-*", "ledger-*", "witnesses-*", "points-*", "certificates/*")
 _OF_A_RUN = (*_EVIDENCE, "run.json", "chain.json", "limit.arrow", "diagnosis.arrow", "diagnosis.json")
 """Patterns of the files that make a run; figures and what a user puts beside them are no evidence."""
 
@@ -62,3 +68,31 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if schema > SCHEMA:
         raise InputError(f"{folder} holds a run of schema {schema}; this version knows {SCHEMA}. Update epsball.")
     return {"schema": schema, "files": files}
+
+
+def write_runs(folder: Path, runs: Mapping[str, tuple[str, str | None]]) -> str:
+    """Write the file that names the runs of a folder, with ball and manifest by name; return its hash."""
+    document = {name: {"ball": ball, "manifest": manifest} for name, (ball, manifest) in runs.items()}
+    write_json(folder / RUNS, {"schema": RUNS_SCHEMA, "runs": document})
+    return hash_of(folder / RUNS)
+
+
+def runs_of(folder: str | Path) -> dict[str, str | None] | None:
+    """Return the manifest of each run of a folder of runs, by name; None where the folder is none.
+
+    Raises
+    ------
+    InputError
+        If the file that names them cannot be read, or was written by a later version.
+    """
+    file = Path(folder) / RUNS
+    if not file.exists():
+        return None
+    try:
+        document = json.loads(file.read_text())
+        schema, runs = int(document["schema"]), {str(name): run["manifest"] for name, run in document["runs"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} cannot be read ({error}); the command that made the runs writes it again.") from error
+    if schema > RUNS_SCHEMA:
+        raise InputError(f"{file} is of schema {schema}; this version knows {RUNS_SCHEMA}. Update epsball.")
+    return runs

@@ -1,6 +1,6 @@
 """What an audit is about, and the pieces it is made in."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -43,6 +43,12 @@ class Subject:
         classes = classifier.check(as_pixels(x), y)
         check_label_range(dataset.labels, classes)
         return cls(classifier=classifier, dataset=dataset, ball=ball, seed=seed, classes=classes)
+
+    def about(self, ball: Ball) -> "Subject":
+        """Return the same model and data within another ball; the network that was captured is shared."""
+        other = replace(self, ball=ball)
+        object.__setattr__(other, "_verifiers", self._verifiers)
+        return other
 
     def verifier(self, semantics: Semantics) -> Verifier:
         """Return the captured network and the claim made of it; the network is captured once per run."""

@@ -119,6 +119,19 @@ class Ball:
         check_pair("x_adv", x_adv, "x", x)
         return self.in_box(x_adv) & self._norm.within(rows_of(x_adv), rows_of(x), self.radius)
 
+    def within(self, other: "Ball") -> bool:
+        """Return whether N(x) of this ball lies in that of another one, about every x: surely, by norms and radii.
+
+        With the same box, the l1 ball lies in the l2 ball and that in the linf ball of the same radius.
+
+        Examples
+        --------
+        >>> Ball("l2", "0.1").within(Ball("linf", "0.1")), Ball("linf", "0.1").within(Ball("l2", "0.1"))
+        (True, False)
+        """
+        wider = list(NORMS).index(other.norm) <= list(NORMS).index(self.norm)
+        return wider and self.radius <= other.radius and (self.low, self.high) == (other.low, other.high)
+
     @torch.no_grad()
     def in_box(self, x_adv: Float[Tensor, "n *shape"]) -> Bool[Tensor, " n"]:
         """Return exactly which rows of x_adv lie in the box; rows with NaN do not, even without a box."""

@@ -24,15 +24,20 @@ def lacking(problem: Problem, best: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 
 CLOSED: dict[str, tuple[tuple[int, int], ...]] = {
-    "crown-ibp": ((0, 0), (0, 0), (0, 0), (0, 0)),
-    "crown": ((0, 0), (0, 0), (0, 0), (0, 0)),
-    "optimised": ((0, 0), (0, 0), (0, 0), (0, 0)),
-    "complete": ((0, 0), (0, 0), (0, 0), (0, 0)),
+    "crown-ibp": ((0, 0), (0, 0), (0, 0), (0, 29)),
+    "crown": ((0, 0), (0, 0), (0, 0), (0, 29)),
+    "optimised": ((3, 3), (1, 12), (0, 14), (0, 0)),
+    "complete": ((3, 3), (6, 10), (5, 11), (0, 0)),
 }
-"""By method and class of what was lacking before it, how many examples it closed, of how many."""
+"""By method and class of what was lacking before it, how many examples it closed, of how many.
 
-SEARCH = (0, 0, 0, 0)
-"""Passes that a search took in the mean, beside its price, by class."""
+`mnist_cnn_a_adv` at 0.3 and Wong and Kolter's MNIST network at 0.15, 29 examples that ten steps of PGD do not break;
+searches of 60,000 passes.
+"""
+
+SEARCH = (13_120, 21_559, 35_512, 35_512)
+"""Passes that searches took in the mean, beside their price, by class: seven of the first network's,
+run to their end; the last class, which none of them was in, as the one before."""
 
 
 def is_worth(

@@ -59,15 +59,14 @@ class Laboratory:
     def examples(
         self, name: DataName, split: str = "test", first: int | None = None
     ) -> tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]:
-        """Return the first examples of a data set, pixels in [0, 1].
+        """Return the first examples of a data set, as many as there are at most, pixels in [0, 1].
 
         Raises
         ------
         InputError
             If its folder is not given.
         """
-        part = "" if first is None else f",first={first}"
-        x, y = datasets.load(f"{data_text(name, self.folders)},split={split}{part}")[:]
+        x, y = datasets.load(f"{data_text(name, self.folders)},split={split}")[:first]
         return as_pixels(x), y
 
     @property

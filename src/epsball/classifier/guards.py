@@ -125,17 +125,17 @@ def check_model(
     """
     probe = x[torch.arange(PROBED, device=x.device) % len(x)]
     logits = forward(probe)
-    _check_shape(logits, len(probe))
+    check_shape(logits, len(probe))
     logits = logits.clone()
-    _check_values(forward, x, logits, low, high, outputs=OUTPUTS not in overruled)
+    check_values(forward, x, logits, low, high, outputs=OUTPUTS not in overruled)
     if not stochastic and DETERMINISTIC not in overruled:
-        _check_repeats(forward, probe, logits)
+        check_repeats(forward, probe, logits)
     if not stochastic and BATCH not in overruled:
-        _check_batch_independence(forward, probe, logits)
+        check_batch_independence(forward, probe, logits)
     return logits.shape[1]
 
 
-def _check_values(
+def check_values(
     forward: Callable[[Tensor], Tensor],
     x: Tensor,
     logits: Tensor,
@@ -180,7 +180,8 @@ def usable(logits: Tensor) -> Tensor:
     return logits.amax(1).isfinite()
 
 
-def _check_shape(logits: Tensor, n: int) -> None:
+def check_shape(logits: Tensor, n: int) -> None:
+    """Raise ModelError unless a model's output on `n` inputs is a floating tensor (n, classes)."""
     if not isinstance(logits, Tensor):
         raise ModelError(
             f"the model returned a {type(logits).__name__}; expected a tensor of logits (n, classes). "
@@ -209,7 +210,14 @@ def difference(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / (1 + a.abs().max()))
 
 
-def _check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> None:
+def check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> float:
+    """Return by how much the logits of a second, identical call differ, relative to their size.
+
+    Raises
+    ------
+    RandomModelError
+        If that is more than rounding explains.
+    """
     change = difference(logits, forward(probe))
     if change > tolerance(logits):
         raise RandomModelError(
@@ -217,10 +225,17 @@ def _check_repeats(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: T
             "evaluation mode, or keeps state outside its attributes (a global variable). Remove that, or pass "
             "stochastic=True to judge by repetitions, or deterministic=True if it is neither."
         )
+    return change
 
 
-def _check_batch_independence(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> None:
-    """Compare the logits of the first half with those it has beside a different second half, inverted and reversed."""
+def check_batch_independence(forward: Callable[[Tensor], Tensor], probe: Tensor, logits: Tensor) -> float:
+    """Return by how much the logits of the first half change beside another second half, inverted and reversed.
+
+    Raises
+    ------
+    BatchDependenceError
+        If that is more than rounding explains.
+    """
     half = len(probe) // 2
     centre = (probe.amax() + probe.amin()) / 2
     others = (2 * centre - probe[:half]).flip(0)
@@ -231,6 +246,7 @@ def _check_batch_independence(forward: Callable[[Tensor], Tensor], probe: Tensor
             "statistics in use? Use running statistics (evaluation mode), or another normalisation layer; if rows are "
             "independent all the same, say so: Classifier(..., batch='independent')."
         )
+    return change
 
 
 def tolerance(logits: Tensor) -> float:

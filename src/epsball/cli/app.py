@@ -16,6 +16,7 @@ from epsball.cli.audit import audit
 from epsball.cli.card import card
 from epsball.cli.certify import certify
 from epsball.cli.chapter import chapter
+from epsball.cli.check import check
 from epsball.cli.common import INTERRUPTED, Output, called_by, described, flowing, say
 from epsball.cli.compare import compare
 from epsball.cli.complaints import complaint
@@ -69,6 +70,7 @@ app = App(
 )
 app.config = from_project(app)
 for verb in (
+    check,
     audit,
     attack,
     diagnose,

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from epsball.cli.balls import Balls, Radii, balls_of
 from epsball.cli.common import (
     BatchSize,
     Common,
     Data,
     Model,
     Output,
-    Perturbation,
     SearchPrecision,
     Stochastic,
     Subject,
@@ -80,27 +80,33 @@ def audit(
     data: Data,
     /,
     *,
-    ball: Perturbation,
+    ball: Balls,
+    radii: Radii | None = None,
     options: Options = _OPTIONS,
     reference: str | None = None,
+    baseline: Path | None = None,
     out: Path | None = None,
     common: Common = _COMMON,
 ) -> Output:
     """Measure the chain of a classifier on a data set: natural accuracy, accuracy under attack, risks.
 
     With --out, evidence, ledger, witnesses and a figure are written there, shard by shard;
-    the same command resumes after a kill.
+    the same command resumes after a kill. Within several balls (--ball twice, or --radii) one run each is made, in a
+    folder of runs: they take over from each other what holds for both.
 
     Parameters
     ----------
     reference
         Another model: the similarity of the two models' representations is shown, too.
+    baseline
+        Folder of a run of another model on the same data: its witnesses are tried first, one forward pass each.
     out
-        Folder of the run.
+        Folder of the run, or of the runs.
     """
     from epsball import auditing
 
-    subject = load_subject(model, data, ball, common, stochastic=options.stochastic)
+    balls = balls_of(ball, radii)
+    subject = load_subject(model, data, str(balls[0]), common, stochastic=options.stochastic)
     other = None if reference is None else load_model(reference, subject.dataset, common)
     # Before the audit: a reference that cannot be compared is refused at once, not after hours.
     compared = None if other is None else _similarity(subject, other)
@@ -108,7 +114,7 @@ def audit(
         lambda: auditing.audit(
             subject.classifier,
             subject.dataset,
-            subject.ball,
+            balls[0] if len(balls) == 1 else balls,
             effort=options.effort,
             attack=options.attack,
             precision=options.precision,
@@ -119,6 +125,7 @@ def audit(
             limit=options.limit,
             diagnosis=options.diagnosis,
             branching=options.branching,
+            baseline=baseline,
             folder=out,
         ),
         f"without --out nothing is kept; with it a run goes on: {same_command('--out', 'FOLDER')}"
@@ -136,7 +143,7 @@ def audit(
         notes["similarity"] = compared.to_json() if common.json else text
     if result.manifest is not None:
         notes["manifest"] = result.manifest
-    heading = f"{model} on {len(subject.dataset)} examples of {data}, {subject.ball}"
+    heading = f"{model} on {len(subject.dataset)} examples of {data}, {', '.join(map(str, balls))}"
     return output(result, common, heading=heading, notes=notes, code=code)
 
 

@@ -26,6 +26,7 @@ def compare(
     Two networks are compared example by example (McNemar's exact test, adjusted by Holm); two methods, given as
     NAME=FOLDER,FOLDER,..., by an exact permutation test over four seeds each or more. With --out, the table goes there
     as compare.md, compare.tex, compare.csv and compare.json, and the examples whose verdicts differ as examples.csv.
+    Folders of audits within several balls are compared within each ball that all of them have.
 
     Parameters
     ----------
@@ -33,8 +34,13 @@ def compare(
         How the comparison is printed.
     """
     from epsball.auditing import compare as run
+    from epsball.auditing import compare_by_ball
+    from epsball.auditing.manifest import runs_of
 
-    result = run(_grouped(runs))
+    grouped = _grouped(runs)
+    folders = grouped if isinstance(grouped, list) else [folder for group in grouped.values() for folder in group]
+    within_several = bool(folders) and all(runs_of(folder) is not None for folder in folders)
+    result = compare_by_ball(grouped) if within_several else run(grouped)
     if out is not None:
         texts = {"md": result.to_markdown(), "tex": result.to_latex(), "csv": result.to_csv()}
         for suffix, text in texts.items():

@@ -38,6 +38,10 @@ class Conditions:
         Least share of right and certified examples.
     min_under_attack
         Least share of right and unbroken examples; never passes where gradients are masked.
+    baseline
+        Folder of an audit of another model on the same data within the same ball; its witnesses are tried first.
+    max_newly_broken
+        Most examples that stand in the baseline and do not here; never passes where gradients are masked.
     alpha
         Probability, at most, of passing wrongly, and of failing wrongly; by default 0.05.
     effort
@@ -50,6 +54,8 @@ class Conditions:
     min_robust: str | None = None
     min_certified: str | None = None
     min_under_attack: str | None = None
+    baseline: Path | None = None
+    max_newly_broken: str | None = None
     alpha: float | None = None
     effort: EffortName | None = None
     seed: Seed | None = None
@@ -134,6 +140,8 @@ def gate(
         min_robust=conditions.min_robust,
         min_certified=conditions.min_certified,
         min_under_attack=conditions.min_under_attack,
+        baseline=conditions.baseline,
+        max_newly_broken=conditions.max_newly_broken,
         alpha=conditions.alpha,
         effort=conditions.effort,
         seed=conditions.seed,

@@ -1,7 +1,7 @@
 """``epsball list``: what the registries hold, one line each."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from json import dumps
 from typing import Annotated, Any, Literal, get_args
@@ -64,9 +64,13 @@ class Listing:
 
 def list_names(subject: _Subject = None, /, *, json: _Json = False, loudness: Loudness = _LOUDNESS) -> Output:
     """List attacks, training objectives, methods of certificates, models and data, one line each."""
-    wanted = SUBJECTS if subject is None else (subject,)
-    listing = Listing(entries={name: list(_SOURCES[name]()) for name in wanted})
-    return Output(dumps(listing.to_json(), indent=2) if json else str(listing))
+    found = listing(SUBJECTS if subject is None else (subject,))
+    return Output(dumps(found.to_json(), indent=2) if json else str(found))
+
+
+def listing(subjects: Sequence[Subject] = SUBJECTS) -> Listing:
+    """Return what the registries of these subjects hold."""
+    return Listing(entries={name: list(_SOURCES[name]()) for name in subjects})
 
 
 def _attacks() -> Iterable[Entry]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from epsball.data import Dataset
 
 _COMMON = Common()
-_Run = Annotated[Path, Parameter(help="The folder of a finished audit.")]
+_Run = Annotated[Path, Parameter(help="The folder of a finished audit, or of several within other balls.")]
 _Model = Annotated[str | None, Parameter(help="The model that was audited, as in cnn_a@weights.pt; with DATA.")]
 _Data = Annotated[str | None, Parameter(help="The data it was audited on, as in digits.")]
 _Hash = Annotated[str | None, Parameter(help="The hash that the audit printed last: finds a folder that was made up.")]
@@ -38,9 +38,11 @@ def verify_run(
     if model is None or data is None:
         result = check(run, manifest=manifest)
     else:
+        from epsball.auditing.manifest import runs_of
         from epsball.auditing.verifying.record import Record
 
-        record = Record.read(run)
+        # Of a folder of runs, any says what the model was.
+        record = Record.read(next((run / name for name in runs_of(run) or ()), run))
         dataset = load_data(data, model, common)
         ball, repetitions = record.ball, record.identity.get("stochastic") or 0
         loaded = load_model(model, dataset, common)

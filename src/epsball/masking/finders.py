@@ -22,6 +22,7 @@ BEGINNINGS: dict[str, Kind] = {
     "random corners": "queries",
     "collision": "queries",
     "transfer": "transfer",
+    "baseline": "transfer",
 }
 """How the names begin; the first entry that fits counts."""
 

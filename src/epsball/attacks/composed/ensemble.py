@@ -22,6 +22,9 @@ from epsball.randomness import Keys
 CHECKED = 2
 """The stage before which gradients are compared with differences, on what the ones before it left unbroken."""
 
+STEPS, TARGETED_STEPS, TARGETS, GRADIENT_CHECK = 20, 7, 9, 21
+"""Steps of an Auto-PGD run, and of one towards a class; classes tried; passes of the gradient check."""
+
 SAMPLES = 20
 """Evaluations per gradient of a model that draws random numbers."""
 
@@ -120,6 +123,19 @@ class Ensemble(StagedAttack):
             query.note("no gradient reaches the input")
         return suspects
 
+    def passes_standing(self, classes: int) -> tuple[int, int]:
+        """Return the passes of an example that never breaks: where nothing lowers its margin, and at most.
+
+        Examples
+        --------
+        >>> Ensemble().passes_standing(10)
+        (704, 3410)
+        """
+        run, target = 2 * STEPS + 1, 2 * TARGETED_STEPS + 1
+        before = run + 1 + target * min(TARGETS, classes - 1) + GRADIENT_CHECK + self.queries + 1 + run
+        starts = MultiStart(patience=self.patience, most=self.most)
+        return before + run * starts.fewest_runs, before + run * self.most
+
     def _for_random_models(self) -> tuple[Attack, ...]:
         """Return the stages for a model that draws random numbers: those of AutoAttack's version rand, and Square."""
         return (APGD(), APGD(loss="dlr"), Square(queries=self.queries, polish=20))
@@ -137,8 +153,8 @@ class Ensemble(StagedAttack):
     def stages(self, ball: Ball) -> tuple[Attack, ...]:
         """Return the attacks it is made of, in order."""
         return (
-            APGD(steps=20),
-            TargetedAPGD(steps=7, loss="targeted-margin"),
-            Square(queries=self.queries, polish=20),
+            APGD(steps=STEPS),
+            TargetedAPGD(steps=TARGETED_STEPS, loss="targeted-margin"),
+            Square(queries=self.queries, polish=STEPS),
             MultiStart(patience=self.patience, most=self.most),
         )

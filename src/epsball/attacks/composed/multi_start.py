@@ -76,6 +76,11 @@ class MultiStart(Attack):
             starts = self._starts(query, chosen, own, done, batch)
             auto_pgd_from(starts, RowObjective(query, objective, chosen.repeat(batch)), self.steps)
 
+    @property
+    def fewest_runs(self) -> int:
+        """Runs at rho = 1, of an example whose margin nothing lowers."""
+        return next((done for done, _ in self._rounds() if done >= self.patience), self.most)
+
     def _rounds(self) -> Iterator[tuple[int, int]]:
         """Yield the number of runs before each round, and of those in it."""
         done, number = 0, 0

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from epsball.auditing.chain import ATTACK, CERTIFIED
 from epsball.auditing.evidence import flags
 from epsball.auditing.folder import read_arrow
+from epsball.auditing.manifest import runs_of
 from epsball.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class RecordedRun:
             If it holds no run, one that is not finished, or a file that cannot be read.
         """
         folder = Path(path)
+        if runs_of(folder) is not None:
+            raise InputError(
+                f"{folder} holds runs within several balls; compare one of them, or all by compare_by_ball."
+            )
         try:
             identity = dict(json.loads((folder / "run.json").read_text())["identity"])
         except (OSError, ValueError, KeyError, TypeError) as error:

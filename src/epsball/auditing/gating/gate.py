@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from epsball import data as datasets
@@ -15,11 +16,12 @@ from epsball.attacks.attack import check_subject
 from epsball.auditing.effort import EFFORTS, EffortName, effort_of
 from epsball.auditing.evidence import gather
 from epsball.auditing.gating.asked import Asked, Share
-from epsball.auditing.gating.conditions import NAMES, Condition
+from epsball.auditing.gating.conditions import NAMES, NEWLY_BROKEN, Condition, Ends
 from epsball.auditing.gating.lock import NAME, Lock, lock_of
 from epsball.auditing.gating.result import Answer, Decision, Gate
 from epsball.auditing.link import Link
-from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, NaturalLink
+from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, NaturalLink, TakenLink
+from epsball.auditing.sharing import baseline_of
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.classifier import Classifier
@@ -46,6 +48,8 @@ def gate(
     min_robust: Share = None,
     min_certified: Share = None,
     min_under_attack: Share = None,
+    baseline: str | Path | None = None,
+    max_newly_broken: int | str | None = None,
     alpha: float | None = None,
     effort: EffortName | None = None,
     seed: int | None = None,
@@ -71,6 +75,12 @@ def gate(
     min_under_attack
         Least share of examples that are right and not broken, at this effort. Where the diagnosis of gradient masking
         calls the model masked it never passes; where it is suspect it cannot be told.
+    baseline
+        The folder of a finished audit of another network on the same data within the same ball: its witnesses are
+        tried first.
+    max_newly_broken
+        Most examples that stand in the baseline, right and not broken, and do not here. Under the attack at this
+        effort, so that masking counts as for `min_under_attack`.
     alpha
         Probability, at most, of passing wrongly, and of failing wrongly; by default that of the lock, or 0.05.
     effort
@@ -114,8 +124,9 @@ def gate(
         which = "write_lock" if write_lock else "strict_environment"
         raise InputError(f"{argument(which)} is given, but there is no lock; name one, as in {option('lock', NAME)}.")
     written = None if lock is None or (write_lock and not Path(lock).exists()) else Lock.read(lock)
-    shares = dict(zip(NAMES, (min_robust, min_certified, min_under_attack), strict=True))
+    shares = dict(zip(NAMES, (min_robust, min_certified, min_under_attack, max_newly_broken), strict=True))
     asked = Asked.of(shares, alpha, effort, seed, written)
+    _check_baseline(baseline, asked)
     check_subject(classifier, ball)
     chosen = effort_of(asked.effort)
     dataset = datasets.load(data)
@@ -126,7 +137,9 @@ def gate(
         "effort": next(name for name, known in EFFORTS.items() if known == chosen),
         "seed": asked.seed,
     }
-    made = lock_of(classifier, asked.conditions, about | {"alpha": asked.alpha}, len(dataset))
+    known = None if baseline is None else baseline_of(Path(baseline), dataset, ball)
+    compared = {} if known is None else {"baseline": known.manifest}
+    made = lock_of(classifier, asked.conditions, about | compared | {"alpha": asked.alpha}, len(dataset))
     notes: tuple[str, ...] = ()
     if lock is not None and written is not None and not write_lock:
         notes = written.require(made, lock, strict_environment=strict_environment)
@@ -136,10 +149,31 @@ def gate(
     proving = CertificateLink(budget=chosen.certificate_passes, fewest=1)
     proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in asked.conditions)
     refusal = proving.refusal(subject) if proofs_needed else "not asked about"
-    links = [NaturalLink(), *([proving] if refusal is None else []), AttackLink(method=chosen.attack, fewest=1)]
-    run = _Run(subject=subject, links=links, conditions=asked.conditions, alpha=asked.alpha, method=chosen.attack)
+    links: list[Link] = [
+        NaturalLink(),
+        *([] if known is None else [TakenLink(runs=(f"baseline {known.manifest}",), baseline=known)]),
+        *([proving] if refusal is None else []),
+        AttackLink(method=chosen.attack, fewest=1),
+    ]
+    run = _Run(
+        subject=subject,
+        links=links,
+        conditions=asked.conditions,
+        alpha=asked.alpha,
+        method=chosen.attack,
+        stood=frozenset() if known is None else frozenset(known.standing.tolist()),
+    )
     notes += (f"no certificates: {refusal}",) if proofs_needed and refusal is not None else ()
-    return replace(run.result(), about=about, environment=made.environment, notes=notes)
+    return replace(run.result(), about=about | compared, environment=made.environment, notes=notes)
+
+
+def _check_baseline(baseline: object, asked: Asked) -> None:
+    """Raise InputError unless a baseline and the condition about it are both given, or neither."""
+    about_it = any(condition.name == NEWLY_BROKEN for condition in asked.conditions)
+    if about_it and baseline is None:
+        raise InputError(f"{argument(NEWLY_BROKEN)} is asked without a baseline; give {option('baseline', 'RUN')}.")
+    if baseline is not None and not about_it:
+        raise InputError(f"the baseline {baseline} is given, but not {argument(NEWLY_BROKEN)}; say how many may be.")
 
 
 def _order(total: int, about: dict[str, object]) -> list[int]:
@@ -150,13 +184,14 @@ def _order(total: int, about: dict[str, object]) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Run:
-    """A gate whose arguments are checked."""
+    """A gate whose arguments are checked; `stood` has the positions that stand in the baseline."""
 
     subject: Subject
     links: Sequence[Link]
     conditions: Sequence[Condition]
     alpha: float
     method: Attack
+    stood: frozenset[int]
 
     def result(self) -> Gate:
         """Audit until every condition is decided, or one has failed."""
@@ -181,19 +216,26 @@ class _Run:
         }
 
     def _answer(self, condition: Condition, evidence: "pyarrow.Table") -> Side | None:
-        counts = _counts(evidence)
-        lower, upper = counts["certified"], counts["certified"] + counts["undecided"]
         options = {"alpha": self.alpha, "conditions": len(self.conditions)}
-        return condition.answer(lower, upper, len(evidence), len(self.subject.dataset), **options)
+        return condition.answer(self._counted(evidence), len(evidence), len(self.subject.dataset), **options)
+
+    def _counted(self, evidence: "pyarrow.Table") -> dict[Ends, int]:
+        """Return how many of the examples drawn count by each end."""
+        counts = _counts(evidence)
+        fallen = np.isin(evidence["index"].to_numpy(), list(self.stood)) & ~_standing(evidence)
+        return {
+            "lower": counts["certified"],
+            "upper": counts["certified"] + counts["undecided"],
+            "kept": len(evidence) - int(fallen.sum()),
+        }
 
     def _gate(self, evidence: "pyarrow.Table", answers: dict[str, Side | None]) -> Gate:
-        counts = _counts(evidence)
-        count = {"lower": counts["certified"], "upper": counts["certified"] + counts["undecided"]}
+        counts, count = _counts(evidence), self._counted(evidence)
         decisions = []
         for condition in self.conditions:
             answer = answers[condition.name]
             decision = Decision(condition=condition, answer=_ANSWERS[answer], counted=count[condition.passes_on])
-            if condition.name == "min_under_attack" and answer == "at least":
+            if condition.name in ("min_under_attack", NEWLY_BROKEN) and answer == "at least":
                 decision = self._examined(decision, evidence)
             decisions.append(decision)
         given = {decision.answer for decision in decisions}
@@ -217,7 +259,10 @@ class _Run:
         if "undiagnosed" in found.chain:
             why = f"gradient masking could not be examined: {found.chain['undiagnosed']}"
             return replace(decision, answer="cannot tell", why=why)
-        diagnosis, broken = found.chain["diagnosis"], sum(found.columns["diagnosis.broken"])
+        diagnosis, further = found.chain["diagnosis"], np.asarray(found.columns["diagnosis.broken"], dtype=bool)
+        if decision.condition.name == NEWLY_BROKEN:
+            further &= np.isin(evidence["index"].to_numpy(), list(self.stood))
+        broken = int(further.sum())
         counted = decision.counted - broken
         if diagnosis.verdict == "suspect":
             why = "the diagnosis of gradient masking: suspect"
@@ -226,13 +271,19 @@ class _Run:
             return replace(decision, answer="fail", counted=counted, why="gradients are masked: the number is no end")
         if broken:
             options = {"alpha": self.alpha, "conditions": len(self.conditions)}
-            answer = decision.condition.answer(counted, counted, len(evidence), len(subject.dataset), **options)
+            counts: dict[Ends, int] = {"lower": counted, "upper": counted, "kept": counted}
+            answer = decision.condition.answer(counts, len(evidence), len(subject.dataset), **options)
             return replace(decision, answer=_ANSWERS[answer], counted=counted, why="after the diagnosis' own attacks")
         return decision
 
 
 def _plain(tables: Sequence["pyarrow.Table"]) -> list["pyarrow.Table"]:
     return [table.replace_schema_metadata(None) for table in tables]
+
+
+def _standing(evidence: "pyarrow.Table") -> np.ndarray:
+    """Return which examples are right and not broken."""
+    return np.isin(np.asarray(evidence["verdict"].to_pylist()), ("certified", "undecided"))
 
 
 def _counts(evidence: "pyarrow.Table") -> Counter[str]:

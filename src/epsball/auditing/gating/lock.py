@@ -160,10 +160,15 @@ def lock_of(classifier: Classifier, conditions: Sequence[Condition], about: Mapp
         alpha=about["alpha"],
         seed=about["seed"],
         thresholds={condition.name: format_radius(condition.share) for condition in conditions},
-        data={"examples": examples, "hash": about["data"]},
+        data={"examples": examples, "hash": about["data"]} | _baseline(about),
         model={"hash": about["model"]},
         environment=environment_of(classifier),
     )
+
+
+def _baseline(about: Mapping[str, Any]) -> dict[str, str]:
+    """Return the manifest of the run that examples are compared with, where there is one."""
+    return {"baseline": str(about["baseline"])} if "baseline" in about else {}
 
 
 def environment_of(classifier: Classifier) -> dict[str, str | int]:
@@ -200,7 +205,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 _ENVIRONMENT = ("torch", "platform", "device", "dtype", "threads")
-_ENTRIES = {"data": ("examples", "hash"), "model": ("hash",), "environment": _ENVIRONMENT}
+_ENTRIES = {"data": ("examples", "hash", "baseline"), "model": ("hash",), "environment": _ENVIRONMENT}
 
 
 def _check(path: Path, content: Mapping[str, Any]) -> None:
@@ -245,6 +250,8 @@ def _mend(name: str, then: object) -> str:
     """Return what makes a run agree with the lock about an entry."""
     if name == "epsball":
         return f"pip install 'epsball=={then}'"
+    if name == "baseline":
+        return "give the baseline that the lock was written with"
     if name in ("hash", "examples"):
         return "give the data that the lock was written with"
     if name in _ENVIRONMENT:

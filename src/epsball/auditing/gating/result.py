@@ -99,7 +99,7 @@ class Gate(Result):
         return [
             (
                 d.condition.name.replace("_", " "),
-                format_radius(d.condition.share),
+                d.condition.asked,
                 d.answer,
                 f"{d.counted} of {self.drawn}",
                 str(self._of_source(d)),
@@ -113,7 +113,7 @@ class Gate(Result):
         return clopper_pearson(decision.counted, self.drawn)
 
     def __str__(self) -> str:
-        header = ("condition", "at least", "answer", "counted", "95% of the source", "")
+        header = ("condition", "asked", "answer", "counted", "95% of the source", "")
         return "\n".join([text_table(header, self._rows()), "", *self._sentences()])
 
     def _sentences(self) -> list[str]:
@@ -127,12 +127,12 @@ class Gate(Result):
 
     def sentence(self, decision: Decision) -> str:
         """Return the answer to one condition in a sentence."""
-        share, counted = format_radius(decision.condition.share), f"{decision.counted} of {self.drawn}"
-        return f"at least {share}: {decision.answer}, {counted} counted; {_why(decision)}"
+        counted = f"{decision.counted} of {self.drawn}"
+        return f"{decision.condition.asked}: {decision.answer}, {counted} counted; {_why(decision)}"
 
     def to_markdown(self) -> str:
         """Return the summary of a step in Markdown, at most `LONGEST` bytes."""
-        header = "| condition | at least | answer | counted | 95% of the source | meaning |\n|---|---|---|---|---|---|"
+        header = "| condition | asked | answer | counted | 95% of the source | meaning |\n|---|---|---|---|---|---|"
         rows = [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in self._rows()]
         sentences = [line for sentence in self._sentences() for line in (sentence, "")]
         return cut("\n".join([f"### robustness gate: {self.answer}", "", header, *rows, "", *sentences]))

@@ -6,3 +6,4 @@ from epsball.auditing.links.certificate import CertificateLink as CertificateLin
 from epsball.auditing.links.diagnosis import DiagnosisLink as DiagnosisLink
 from epsball.auditing.links.limit import LimitLink as LimitLink
 from epsball.auditing.links.natural import NaturalLink as NaturalLink
+from epsball.auditing.links.taken import TakenLink as TakenLink

@@ -29,7 +29,8 @@ class AttackLink(Link):
     The passes are the methods' own.
 
     A certified example gets a short attack, so that a wrong certificate is found; some of the certified, drawn by
-    key, get the full attack; `attack.whole` says which. Where an example is stable but misclassified, the short
+    key, get the full attack; `attack.whole` says which. What is broken by points taken over from other runs is not
+    searched: its columns are those of `TakenLink`. Where an example is stable but misclassified, the short
     attack runs against its predicted class.
 
     Parameters
@@ -66,13 +67,14 @@ class AttackLink(Link):
 
     def on_shard(self, shard: Shard, evidence: Columns) -> Findings:
         """Attack the shard's examples, whose natural margins are known, and compare with their certificates."""
-        subject, full = shard.subject, self._full(shard, evidence)
+        subject, taken = shard.subject, _taken(evidence, len(shard.y))
+        full = self._full(shard, evidence) & ~taken
         with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
             parts = [
                 (rows, self._search(shard, evidence, rows, method, name))
                 for rows, method, name in (
                     (rows_of(full), self.method, "attack"),
-                    (rows_of(~full), self.check, "check"),
+                    (rows_of(~full & ~taken), self.check, "check"),
                 )
                 if len(rows)
             ]
@@ -82,7 +84,12 @@ class AttackLink(Link):
             check_certificates(
                 shard, evidence, rows[right], result.x_adv[right.to(result.x_adv.device)], result.margin[right]
             )
-        return self._findings(shard, evidence, full, parts, stability)
+        found = self._findings(shard, evidence, full, parts, stability)
+        for name in ("broken", "margin", "distance"):
+            found.columns[f"attack.{name}"][taken] = evidence[f"taken.{name}"][taken] if bool(taken.any()) else 0
+        for row in rows_of(taken).tolist():
+            found.columns["attack.by"][row] = evidence["taken.by"][row]
+        return found
 
     def _full(self, shard: Shard, evidence: Columns) -> Tensor:
         """Return which examples get the full attack."""
@@ -123,6 +130,7 @@ class AttackLink(Link):
             "attack.by": [None] * n,
         }
         x_adv: dict[int, Tensor] = {}
+        nearest: dict[int, Tensor] = {}
         invalid: dict[int, str] = {}
         for rows, result in parts:
             for name in ("broken", "margin", "distance"):
@@ -130,6 +138,8 @@ class AttackLink(Link):
             for at in rows_of(result.broken.cpu() & evidence["natural.correct"][rows]).tolist():
                 columns["attack.by"][int(rows[at])] = result.by[at]
                 x_adv[int(rows[at])] = result.x_adv[at]
+            for at in rows_of(~result.broken.cpu() & evidence["natural.correct"][rows]).tolist():
+                nearest[int(rows[at])] = result.x_adv[at]
             invalid |= {row - first: reason for row, reason in result.invalid.items()}
         ledger = Ledger.concatenate([*(result.ledger for _, result in parts), stability])
         own = ledger.searching()
@@ -137,8 +147,20 @@ class AttackLink(Link):
         for name in ("forwards", "backwards"):
             columns[f"attack.{name}"] = none.index_add(0, ledger.index[own] - first, getattr(ledger, name)[own])
         notes = [note for _, result in parts for note in result.notes]
-        return Findings(columns=columns, invalid=invalid, ledger=in_shard(ledger, shard), x_adv=x_adv, notes=notes)
+        return Findings(
+            columns=columns,
+            invalid=invalid,
+            ledger=in_shard(ledger, shard),
+            x_adv=x_adv,
+            nearest=nearest,
+            notes=notes,
+        )
 
     def on_run(self, subject: Subject, evidence: "pyarrow.Table") -> RunFindings:
         """Return accuracy under attack, an upper end: examples without a verdict at x count as unbroken."""
         return RunFindings(bounds={ATTACK: accuracy_under_attack(flags(evidence))})
+
+
+def _taken(evidence: Columns, n: int) -> Tensor:
+    """Return which examples are broken by points taken over from other runs."""
+    return evidence.get("taken.broken", torch.zeros(n, dtype=torch.bool))

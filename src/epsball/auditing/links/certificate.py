@@ -108,16 +108,23 @@ class CertificateLink(Link):
         subject = shard.subject
         methods = self._methods(subject)
         full, screened = self._full(shard, evidence)
+        none = torch.zeros(len(shard.y), dtype=torch.bool)
+        taken = evidence.get("taken.stable", none)
         before = subject.classifier.passes.forward
         cheap = tuple(method for method in methods if method not in EXPENSIVE)
         parts = [
             (rows, self._certificates(shard, rows, names, part))
-            for rows, names, part in ((rows_of(full), methods, "bounds"), (rows_of(~full), cheap, "cheap-bounds"))
+            for rows, names, part in (
+                (rows_of(full & ~taken), methods, "bounds"),
+                (rows_of(~full & ~taken), cheap, "cheap-bounds"),
+            )
             if len(rows)
         ]
         guards = Ledger.overhead("guards", subject.classifier.passes.forward - before)
         bounds = dict.fromkeys((*EVERY, *self._registered(subject)))
-        return Findings(columns=_columns(full, parts, bounds), ledger=Ledger.concatenate([guards, screened]))
+        columns = _columns(full & ~taken, parts, bounds, self.semantics)
+        _take(columns, evidence, taken, shard)
+        return Findings(columns=columns, ledger=Ledger.concatenate([guards, screened]))
 
     def _methods(self, subject: Subject) -> tuple[str | OwnBound, ...]:
         if isinstance(self.method, OwnBound):
@@ -130,10 +137,12 @@ class CertificateLink(Link):
 
     def _full(self, shard: Shard, evidence: Columns) -> tuple[Tensor, Ledger]:
         """Return which examples get all methods, and what it cost to find out."""
-        full = torch.ones(len(shard.y), dtype=torch.bool)
-        right = rows_of(evidence["natural.correct"])
+        none = torch.zeros(len(shard.y), dtype=torch.bool)
+        broken, stable = (evidence.get(f"taken.{name}", none) for name in ("broken", "stable"))
+        full = ~broken if self.method == AUTO else ~none
+        right = rows_of(evidence["natural.correct"] & ~broken & ~stable)
         if self.method != AUTO or not len(right):
-            return full, Ledger.empty()
+            return full | sampled(shard, ~full, self.share, self.fewest), Ledger.empty()
         subject = shard.subject
         with preserved(subject.seed if subject.classifier.stochastic else None), subject.classifier.in_use():
             result = search_rows(shard, evidence, right, self.screening, "screening")
@@ -165,7 +174,19 @@ class CertificateLink(Link):
         return RunFindings(bounds={CERTIFIED: bound})
 
 
-def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]], methods: Collection[str]) -> Columns:
+def _take(columns: Columns, evidence: Columns, taken: Tensor, shard: Shard) -> None:
+    """Write certificates of balls around this one, which hold here, into the columns."""
+    for row in rows_of(taken).tolist():
+        columns["certificate.stable"][row] = True
+        columns["certificate.certified"][row] = evidence["natural.prediction"][row] == shard.y[row]
+        columns["certificate.margin"][row] = evidence["taken.bound"][row]
+        columns["certificate.method"][row] = evidence["taken.method"][row]
+        columns["certificate.replayable"][row] = evidence["taken.replayable"][row]
+
+
+def _columns(
+    full: Tensor, parts: Sequence[tuple[Tensor, Certificates]], methods: Collection[str], semantics: str
+) -> Columns:
     """Return the columns of a shard from the certificates of its parts, with the bounds of these methods."""
     n = len(full)
     flags = ("certified", "stable", "criterion")
@@ -174,7 +195,7 @@ def _columns(full: Tensor, parts: Sequence[tuple[Tensor, Certificates]], methods
         "certificate.whole": full,
         "certificate.passes": torch.zeros(n, dtype=torch.int64),
         "certificate.method": [None] * n,
-        "certificate.semantics": [parts[0][1].semantics] * n,
+        "certificate.semantics": [semantics] * n,
         "certificate.margin": torch.full((n,), torch.nan, dtype=torch.float64),
         **{_column(method): torch.full((n,), torch.nan, dtype=torch.float64) for method in methods},
     }

@@ -90,6 +90,17 @@ class Record:
         found = self.column(name)
         return found.astype(bool) if len(found) else np.zeros(len(self.table), dtype=bool)
 
+    def taken(self, what: str, row: int) -> str | None:
+        """Return the file of another run that a row's witness or certificate was taken over from; None for its own."""
+        name = f"taken.{what}"
+        return self.table[name][row].as_py() if name in self.table.column_names else None
+
+    @property
+    def taken_over(self) -> dict[str, str]:
+        """The manifest of each run that rows were taken over from, by its name as seen from here."""
+        runs = self.identity.get("links", {}).get("taken", {}).get("runs", [])
+        return {name: manifest for name, _, manifest in (str(run).partition(" ") for run in runs)}
+
     @property
     def diagnosed(self) -> np.ndarray:
         """Which examples the diagnosis broke."""

@@ -1,15 +1,18 @@
 """`verify_run`: whether a finished audit holds, checked again from its folder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from epsball import data as datasets
+from epsball.auditing.manifest import RUNS, hash_of, runs_of
 from epsball.auditing.verifying import contents, deployed
 from epsball.auditing.verifying.certificates import certificates
 from epsball.auditing.verifying.record import Record
 from epsball.auditing.verifying.result import Finding, RunVerification
+from epsball.auditing.verifying.taken import taken_over
 from epsball.certificates import REAL, Verifier
 from epsball.classifier import Classifier
 from epsball.errors import EpsballError, InputError
@@ -35,7 +38,7 @@ def verify_run(
     Parameters
     ----------
     folder
-        The run.
+        The run, or a folder of runs within several balls.
     classifier, data
         The model that was audited and its data, as `epsball.audit` took them; both or neither.
     manifest
@@ -59,8 +62,29 @@ def verify_run(
     """
     if (classifier is None) != (data is None):
         raise InputError("the model was given without the data, or the data without the model; give both or neither.")
-    record = Record.read(folder)
-    return RunVerification(folder=record.folder, findings=tuple(_findings(record, classifier, data, manifest, runtime)))
+    several = runs_of(folder)
+    if several is None:
+        record = Record.read(folder)
+        found = tuple(_findings(record, classifier, data, manifest, runtime))
+        return RunVerification(folder=record.folder, findings=found)
+    findings = list(_of_folder(Path(folder), several, manifest))
+    for name, known in several.items():
+        if (Path(folder) / name / "run.json").exists():
+            own = _findings(Record.read(Path(folder) / name), classifier, data, known, runtime)
+            findings += [replace(finding, check=f"{name}: {finding.check}") for finding in own]
+    return RunVerification(folder=Path(folder), findings=tuple(findings))
+
+
+def _of_folder(folder: Path, runs: Mapping[str, str | None], manifest: str | None) -> Iterator[Finding]:
+    """Check the file that names the runs of a folder, and that each is there and no other."""
+    if manifest is not None:
+        found = hash_of(folder / RUNS)
+        same = found == manifest or found.removeprefix("sha256:") == manifest
+        yield Finding(check="manifest", holds=same, detail=found if same else f"{found}, not {manifest}")
+    present = {file.parent.name for file in folder.glob("*/run.json")}
+    wrong = [f"{name} is missing" for name in runs if name not in present]
+    wrong += [f"{name} is not in {RUNS}" for name in sorted(present - set(runs))]
+    yield Finding(check="runs", holds=not wrong, detail="; ".join(wrong) or f"{len(runs)} runs")
 
 
 def _findings(
@@ -76,6 +100,7 @@ def _findings(
     if any(finding.check == "evidence" and finding.holds is False for finding in read):
         return
     yield from contents.witnesses(record)
+    yield from taken_over(record)
     if classifier is None:
         for check in NEED_BOTH:
             yield Finding(check=check, holds=None, detail="needs the model and the data")

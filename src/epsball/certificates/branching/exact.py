@@ -1,4 +1,4 @@
-"""The best multipliers of a part without a free rectifier, where the network is affine: a linear program's duals."""
+"""The best multipliers of a part without a free rectifier, where the network is affine: a program's duals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,15 +26,19 @@ _ENTRIES = 2**24
 """The most entries of a program's matrix."""
 
 
+_PLANES, _OUTSIDE = 60, 1e-7
+"""Planes that cut a ball of l2 out, and by which share of the radius a point may lie outside."""
+
+
 def affine_optimum(
     layers: Sequence[Layer], functions: Functions, region: Region, row: int, states: Tensor
 ) -> tuple[Tensor, Tensor] | None:
     """Return the multipliers (m,) of the best bound of a row over a part, and where it is attained, (d,).
 
     The part is where sign z >= 0 for every rectifier, z affine in x there. A part that is empty has multipliers too:
-    the program pays for leaving it. None stands for no solution, for balls of l2, and for programs that are too large.
+    the program pays for leaving it. None stands for no solution, and for programs that are too large.
     """
-    if region.norm == "l2" or len(states) * len(region.low) > _ENTRIES:
+    if len(states) * len(region.low) > _ENTRIES:
         return None
     over_input, constants = _composed(layers, states)
     on = (states > 0).double()
@@ -67,7 +71,11 @@ def _composed(layers: Sequence[Layer], states: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _solved(cost: np.ndarray, rows: np.ndarray, constants: np.ndarray, region: Region) -> tuple[Tensor, Tensor] | None:
-    """Minimise cost . x + penalty e subject to rows . x + constants + e >= 0, e >= 0, over the domain."""
+    """Minimise cost . x + penalty e subject to rows . x + constants + e >= 0, e >= 0, over the domain.
+
+    A ball of l2 is cut out of its box by planes, u . (x - centre) <= radius for |u| = 1, each where the last solution
+    left the ball (Kelley's method). The multipliers of the rows are all that is used, and any are valid.
+    """
     import highspy
 
     d, m = len(cost), len(rows)
@@ -84,6 +92,17 @@ def _solved(cost: np.ndarray, rows: np.ndarray, constants: np.ndarray, region: R
     if region.norm == "l1":
         _add_l1_ball(solver, d, region)
     solver.run()
+    for _ in range(_PLANES if region.norm == "l2" else 0):
+        off = np.asarray(solver.getSolution().col_value)[:d] - region.centre.double().numpy().ravel()
+        size = float(np.linalg.norm(off))
+        if not size > region.radius * (1 + _OUTSIDE):
+            break
+        plane, most = (
+            np.append(off / size, 0.0)[None],
+            region.radius + off @ region.centre.double().numpy().ravel() / size,
+        )
+        _add_rows(solver, csr_array(plane), np.array([-np.inf]), np.array([most]))
+        solver.run()
     if solver.modelStatusToString(solver.getModelStatus()) != "Optimal":
         return None
     solution = solver.getSolution()
