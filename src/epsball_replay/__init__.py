@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epsball_replay.derive import Derivation, Progress
+from epsball_replay.derive import Derivation, Progress, silent
 from epsball_replay.files import read_certificate
 from epsball_replay.network import ReplayError
 
@@ -58,9 +58,7 @@ class Verdict:
         return f"{said} {self.claims[least]:.6g}, derived {self.derived[least]:.6g}; model {self.fingerprint}"
 
 
-def replay(
-    path: str | Path, *, model_hash: str | None = None, progress: Progress = lambda done, total: None
-) -> Verdict:
+def replay(path: str | Path, *, model_hash: str | None = None, progress: Progress = silent) -> Verdict:
     """Derive a certificate's bounds anew and compare them with its claims.
 
     Parameters

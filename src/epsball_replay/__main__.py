@@ -21,12 +21,11 @@ def main(arguments: list[str]) -> int:
     for path in paths:
         try:
             verdict = replay(path, model_hash=model_hash, progress=_lines(path))
+            print(f"{path}: {verdict}", flush=True)
+            worst = max(worst, 0 if verdict.accepted else 1)
         except ReplayError as error:
             print(f"{path}: not replayed: {error}", flush=True)
             worst = 2
-            continue
-        print(f"{path}: {verdict}", flush=True)
-        worst = max(worst, 0 if verdict.accepted else 1)
     return worst
 
 

@@ -85,31 +85,21 @@ def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Arr
     _has_broadcast_shape(node, numbers)
     fixed = [bool((ranges[name][0] == ranges[name][1]).all()) for name in node.inputs]
     at = 1 if fixed[1] else 0
-    require(
-        fixed[at] and (at == 1 or node.kind == "Multiply"),
-        f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor "
-        "must be constant on the ball. Certify without certificate files, or write the network without that node.",
-    )
+    what = f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor"
+    known = fixed[at] and (at == 1 or node.kind == "Multiply")
+    require(known, f"{what} must be constant on the ball. Certify without certificate files.")
     factor = ranges[node.inputs[at]][0].reshape(numbers[at].shape)
     # A divisor that may be flushed to zero is one.
-    divides = node.kind == "Multiply" or (np.abs(factor) >= (SMALLEST if float32 else 1e-300)).all()
-    require(divides, f"{node.name}: division by zero.")
+    least = 0 if node.kind == "Multiply" else SMALLEST if float32 else 1e-300
+    require((np.abs(factor) >= least).all(), f"{node.name}: division by zero.")
     maps = [csr_array((node.size, z.size)) for z in numbers]
     maps[1 - at] = _spread(node, numbers[1 - at], factor if node.kind == "Multiply" else 1 / factor)
     return _step(node, maps)
 
 
-def _constant(node: Node, network: Network) -> Step:
-    return _step(node, [], network.parameter(node.attributes["parameter"], node.shape), extra=None)
-
-
 def _expanded(z: Array, node: Node, options: dict[str, Any]) -> Array:
     require(z.ndim == len(options["shape"]), f"{node.name} expands to another rank.")
     return np.broadcast_to(z, options["shape"])
-
-
-def _sliced(z: Array, _: Node, options: dict[str, Any]) -> Array:
-    return z[(slice(None),) * options["axis"] + (slice(options["start"], options["end"], options["step"]),)]
 
 
 def _padded(z: Array, node: Node, options: dict[str, Any]) -> Array:
@@ -251,14 +241,14 @@ def _columns(channels: Array, node: Node) -> Array:
     return channels.reshape(-1, *(1,) * (len(node.shape) - 1))
 
 
-_Move = Callable[[Array, Node, dict[str, Any]], Array]
-_MOVES: dict[str, _Move] = {"Expand": _expanded, "Slice": _sliced, "Pad": _padded}
+_MOVES: dict[str, Callable[[Array, Node, dict[str, Any]], Array]] = {"Expand": _expanded, "Pad": _padded}
+_MOVES["Slice"] = lambda z, _, o: z[(slice(None),) * o["axis"] + (slice(o["start"], o["end"], o["step"]),)]
 _MOVES["Reshape"] = lambda z, _, options: z.reshape(options["shape"])
 _MOVES["Permute"] = lambda z, _, options: z.transpose(options["axes"])
 _MOVES["Gather"] = lambda z, _, options: z.take(options["index"], axis=options["axis"])
 _MEANS = ("Mean", "AveragePool", "AdaptiveAveragePool")
-_BUILD: dict[str, Callable[..., Step]] = {"Constant": _constant, "Concatenate": _concatenated, "Linear": _linear}
-_BUILD["Convolution"] = _convolution
+_BUILD: dict[str, Callable[..., Step]] = {"Concatenate": _concatenated, "Linear": _linear, "Convolution": _convolution}
+_BUILD["Constant"] = lambda n, net: _step(n, [], net.parameter(n.attributes["parameter"], n.shape), extra=None)
 _BUILD["Sum"] = lambda node, _, z: _step(node, [matrix(pooled(node, z), 1.0, z.size)], extra=2)
 _BUILD["negative"] = lambda node, _, z: _signed(node, (z, -1.0), extra=None)
 _BUILD["Add"] = lambda node, _, a, b: _signed(node, (a, 1.0), (b, 1.0), extra=0)

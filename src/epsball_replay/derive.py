@@ -22,36 +22,36 @@ import numpy as np
 from epsball_replay import lines
 from epsball_replay.affine import affine
 from epsball_replay.arithmetic import gamma
-from epsball_replay.files import Certificate, Slopes
+from epsball_replay.files import Certificate, Slopes, numbers, places
 from epsball_replay.network import Array, Node, require
 from epsball_replay.region import Region
 from epsball_replay.step import SMALLEST, Step, joined, through
-from epsball_replay.trees import DEEPEST, Envelope, Leaves, Lines, leaves_of
+from epsball_replay.trees import DEEPEST, Ends, Envelope, Leaves, Lines, Ranges, leaves_of, rows_of, slopes_of
 
 _ROWS = 64
 
 Progress = Callable[[int, int], None]
 """Called with how many entries of all are bounded."""
+
+
+def silent(done: int, total: int) -> None:
+    """Show nothing."""
+
+
 Steps = dict[str, tuple[Step, Array]]
 """By node the step through it, and what it loses entry by entry."""
-Rows = tuple[Array, Array]
-"""Entries of a node, and rows of coefficients there."""
 Choice = tuple[Slopes, Steps]
 """Slopes of all nonlinear nodes, and the steps through them that were needed so far."""
-Own = dict[str, Lines]
-"""By node the lines of each row's own."""
 
 
 class Derivation:
     """What is known of each node of one certificate's network on its ball; entries are flattened."""
 
-    def __init__(self, certificate: Certificate, progress: Progress = lambda done, total: None) -> None:
+    def __init__(self, certificate: Certificate, progress: Progress = silent) -> None:
         self.certificate, self.network, self.progress = certificate, certificate.network, progress
         self.region = Region(certificate.norm, certificate.x, certificate.radius, certificate.box)
-        self.ranges: dict[str, tuple[Array, Array]] = {}
-        self.sizes: dict[str, Array] = {}
-        self.affine: Steps = {}
-        self.deployed: dict[str, Array] = {}
+        self.ranges, self.affine = Ranges(), Steps()
+        self.sizes, self.deployed = dict[str, Array](), dict[str, Array]()
         self.choices: list[Choice] = [(slopes, {}) for slopes in certificate.slopes]
         nodes = self.network.nodes.values()
         self.entries = sum(node.size for node in nodes)
@@ -60,6 +60,8 @@ class Derivation:
         # What products below 2^-1074 may cost rows: fewer than 2^70 of them an entry, each of less.
         self.underflow = 0.0
         self.float32 = certificate.semantics == "float32"
+        # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
+        self.flushed = 8 * SMALLEST * self.float32
 
     def margins(self) -> dict[int, float]:
         """Return a lower bound of each claim's linear function of the outputs."""
@@ -69,15 +71,35 @@ class Derivation:
         names, rows = list(self.certificate.rows), np.array(list(self.certificate.rows.values()))
         output, entries = self.network.output, np.arange(self.network.output.size)
         choice: Choice = (self.certificate.final_slopes, {})
-        bounds = self._backward(output, entries, rows, choice, Leaves(len(rows)))
+        bounds = self._backward(output, entries, rows, choice, Leaves())
         for j, tree in self.certificate.trees.items():
-            at, parts = names.index(j), leaves_of(tree, self.network, self.ranges, self._envelope)
-            found = [self._backward(output, entries, np.tile(rows[at], (p.count, 1)), choice, p) for p in parts]
-            bounds[at] = max(bounds[at], np.concatenate(found).min())
-        if self.float32:
-            # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
-            bounds = np.nextafter(bounds - 8 * SMALLEST, -np.inf)
+            at, claim = names.index(j), self.certificate.claims[j] if "conditional" in tree else np.inf
+            over = {name: self._envelope(tree, self.network.nodes[name]) for name in tree["envelopes"]}
+            ranges = self._conditional(tree, over, rows[at], claim, choice)
+            parts = leaves_of(tree, self.network, ranges, over)
+            found = [self._backward(output, entries, np.tile(rows[at], (len(p.push), 1)), choice, p) for p in parts]
+            bounds[at] = max(bounds[at], min(np.concatenate(found).min(), claim))
         return dict(zip(names, bounds.tolist(), strict=True))
+
+    def _conditional(self, tree: Any, over: dict[str, Envelope], row: Array, claim: float, choice: Choice) -> Ranges:
+        """Return bounds of every node where row . y <= claim, y the outputs: z >= z + mu (row . y - claim) there.
+
+        If the leaves then show row . y >= claim, it holds everywhere.
+        """
+        ranges, output = self.ranges, self.network.output
+        for part in tree.get("conditional", ()):
+            node, mu = self.network.nodes[part["node"]], numbers(part["multipliers"], "<f8")
+            at = places(part["numbers"], node.name, self.network)
+            require(len(mu) == 2 * len(at) and (mu >= 0).all(), "a condition has not one multiplier >= 0 per row.")
+            slopes = slopes_of(part["slopes"], tree, self.network, len(mu))
+            own = rows_of([()] * len(mu), [mu[:0]] * len(mu), slopes, self.network, ranges, over)
+            own.pulls[output.name] = np.arange(output.size), -mu[:, None] * row
+            # The products of mu are rounded.
+            size = mu * (abs(claim) + np.abs(row) @ self.sizes[output.name])
+            low, high = self._narrowed(node, at, ranges[node.name], [choice], replace(own, push=-mu * claim, size=size))
+            # Bounds that contradict each other show that the condition is nowhere met: then any hold.
+            ranges = ranges | {node.name: (low, np.maximum(low, high))}
+        return ranges
 
     def _visit(self, node: Node) -> None:
         """Bound a node by intervals, then by backward rows those entries at which its consumers bend."""
@@ -120,7 +142,7 @@ class Derivation:
         rounding = gamma(step.terms + step.extra + self.more) * step.magnitude(sizes)
         return rounding + gamma(node.size) * step.size + self.deployed[node.name][entries]
 
-    def _step(self, node: Node, entries: Array, choice: Choice, own: Own) -> tuple[Step, Array]:
+    def _step(self, node: Node, entries: Array, choice: Choice, own: dict[str, Lines]) -> tuple[Step, Array]:
         """Return the step through a node at some entries, and what it loses there."""
         known = self.affine if node.name in self.affine else choice[1]
         if node.name not in known:
@@ -146,26 +168,30 @@ class Derivation:
     def _refined(self, node: Node, low: Array, high: Array) -> tuple[Array, Array]:
         consumers = [other for other in self.network.nodes.values() if node.name in other.inputs]
         bent = np.any([lines.bends(other, self.network.parameters, low, high) for other in consumers], axis=0)
-        low, high = low.copy(), high.copy()
         for some, choices, own in self._blocks(node, np.flatnonzero(bent)):
-            rows = np.repeat((1.0, -1.0), len(some))[:, None] * np.tile(np.eye(len(some)), (2, 1))
-            bounds = np.max([self._backward(node, some, rows, choice, own) for choice in choices], axis=0)
-            low[some] = np.maximum(low[some], bounds[: len(some)])
-            high[some] = np.minimum(high[some], -bounds[len(some) :])
+            low, high = self._narrowed(node, some, (low, high), choices, own)
+        return low, high
+
+    def _narrowed(self, node: Node, some: Array, sides: Ends, choices: list[Choice], own: Leaves) -> Ends:
+        """Return bounds of a node, those of some entries by rows for each choice of slopes where these are better."""
+        rows = np.repeat((1.0, -1.0), len(some))[:, None] * np.tile(np.eye(len(some)), (2, 1))
+        bounds = np.max([self._backward(node, some, rows, choice, own) for choice in choices], axis=0)
+        low, high = (side.copy() for side in sides)
+        low[some], high[some] = np.maximum(low[some], bounds[: len(some)]), np.minimum(high[some], -bounds[len(some) :])
         return low, high
 
     def _blocks(self, node: Node, bent: Array) -> Iterator[tuple[Array, list[Choice], Leaves]]:
         """Yield entries that are bounded together, the choices of slopes that are tried, and slopes of their own."""
         for block in _together(node, bent):
-            yield bent[block], self.choices, Leaves(2 * len(block))
-        for name, numbers, parts in self.certificate.own_slopes:
-            for block in _together(node, numbers) if name == node.name else ():
-                rows = np.concatenate([block, len(numbers) + block])
+            yield bent[block], self.choices, Leaves()
+        for name, owners, parts in self.certificate.own_slopes:
+            for block in _together(node, owners) if name == node.name else ():
+                rows = np.concatenate([block, len(owners) + block])
                 ends = {key: self.ranges[self.network.nodes[key].inputs[0]] for key in parts}
                 own = {key: Lines(at, s[rows], None, *(e[at] for e in ends[key])) for key, (at, s) in parts.items()}
-                yield numbers[block], self.choices[:1], Leaves(len(rows), own)
+                yield owners[block], self.choices[:1], Leaves(own)
 
-    def _envelope(self, node: Node, at: Array, levels: Array) -> Envelope:
+    def _envelope(self, tree: Any, node: Node) -> Envelope:
         """Return functions g . x + h above entries of a ReLU, with g = level / 255 a for a . x + a0 above its input.
 
         For z <= a . x + a0 on the ball and any g, relu(z) <= g . x + max(a0 + max (a - g) . x, max -g . x). The row
@@ -173,6 +199,7 @@ class Derivation:
         """
         require(node.attributes.get("function") == "relu", f"node {node.name} is not a ReLU: it has no envelopes.")
         source, above = self.network.nodes[node.inputs[0]], {}
+        at = places(tree["slopes"][node.name]["at"], node.name, self.network)
         for some, choices, leaves in self._blocks(source, np.zeros(0, dtype=int)):
             rows = -np.tile(np.eye(len(some)), (2, 1))
             (entries, found), value, lost = self._carried(source, (some, rows), choices[0], leaves)
@@ -181,7 +208,8 @@ class Derivation:
             a0 = np.nextafter(lost * (1 + 2.0**-20) - value, np.inf)
             above |= {entry: (a[row], a0[row]) for row, entry in enumerate(some.tolist(), start=len(some))}
         a, a0 = (np.array(part) for part in zip(*(above[entry] for entry in at.tolist()), strict=True))
-        g, most, entries = levels / 255 * a, self.sizes[self.network.input.name], np.arange(a.shape[1])
+        g = numbers(tree["envelopes"][node.name], "u1").reshape(a.shape) / 255 * a
+        most, entries = self.sizes[self.network.input.name], np.arange(a.shape[1])
         h = np.maximum(a0 - self.region.least(g - a, entries), -self.region.least(g, entries))
         h += 2 * gamma(len(most) + 16) * ((np.abs(a) + np.abs(g)) @ most + np.abs(a0)) + 1e-300
         return g, h, np.abs(g) @ most + np.abs(h)
@@ -190,19 +218,19 @@ class Derivation:
         """Return a lower bound of A . z for each row A, given at some entries of a node, rounded down."""
         (entries, a), value, lost = self._carried(start, (entries, rows), choice, leaves)
         value = value + self.region.least(a, entries)
-        sizes = self.sizes[self.network.input.name]
-        lost = lost + np.abs(a) @ (gamma(len(sizes) + self.more) * sizes[entries])
-        bound = np.nextafter(value - lost * (1 + 2.0**-20), -np.inf)
+        most = self.sizes[self.network.input.name]
+        lost = lost + np.abs(a) @ (gamma(len(most) + self.more) * most[entries])
+        bound = np.nextafter(value - lost * (1 + 2.0**-20) - self.flushed, -np.inf)
         # What overflowed on the way proves nothing.
         return np.where(np.isfinite(value) & np.isfinite(lost), bound, -np.inf)
 
-    def _carried(self, start: Node, rows: Rows, choice: Choice, leaves: Leaves) -> tuple[Rows, Array, Array]:
+    def _carried(self, start: Node, rows: Ends, choice: Choice, leaves: Leaves) -> tuple[Ends, Array, Array]:
         """Return rows over the input that with a value, less what is lost, are below A . z for each row A."""
         pending, value = {start.name: rows}, np.zeros(len(rows[1])) + leaves.push
         lost = self.underflow + gamma(DEEPEST + 8) * (np.zeros(len(value)) + leaves.size)
         source = self.network.input.name
 
-        def add(name: str, given: Rows) -> None:
+        def add(name: str, given: Ends) -> None:
             pending[name] = joined(pending[name], given) if name in pending else given
 
         for node in reversed(self.network.nodes.values()):

@@ -12,6 +12,7 @@ from epsball_replay.network import Array
 
 SMALLEST, LARGEST = 2.0**-126, 2.0**127
 """What is smaller may be flushed to zero by float32; what is up to there does not overflow, whatever its rounding."""
+
 # From this share of entries on, a matrix is multiplied as a dense one.
 _DENSE = 1 / 24
 
@@ -57,7 +58,8 @@ class Step:
 
     def at(self, entries: Array) -> "Step":
         """Return the step at some entries; matrices stay whole."""
-        inputs = [(name, _at(lower, entries), _at(upper, entries)) for name, lower, upper in self.inputs]
+        some = [[p[..., entries] if isinstance(p, np.ndarray) else p for p in both] for _, *both in self.inputs]
+        inputs = [(name, *both) for (name, *_), both in zip(self.inputs, some, strict=True)]
         sides = {name: getattr(self, name)[..., entries] for name in ("below", "above", "size")}
         return replace(self, inputs=inputs, **sides)
 
@@ -129,10 +131,6 @@ def joined(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array,
     for entries, a in (one, other):
         total[:, np.searchsorted(columns, entries)] += a
     return columns, total
-
-
-def _at(part: Any, entries: Array) -> Any:
-    return part[..., entries] if isinstance(part, np.ndarray) else part
 
 
 def _terms(part: Any) -> int:

@@ -6,15 +6,15 @@ whose z is one float. Within a leaf every node that takes a cut value has lines 
 sign (z - kink) >= 0 for each cut, which may be subtracted from a row times a multiplier that is not negative.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from epsball_replay import lines
 from epsball_replay.files import numbers, places
-from epsball_replay.network import Array, Network, Node, require
+from epsball_replay.network import Array, Network, require
 
 DEEPEST, _LARGEST, _LEAVES = 2**12, 2**20, 32
 
@@ -45,8 +45,6 @@ class Leaves:
 
     Parameters
     ----------
-    count
-        Their number.
     lines
         By node their lines, where they differ from the ball's.
     pulls
@@ -57,7 +55,6 @@ class Leaves:
         By ReLU the envelopes above it, and each leaf's shares: those of a negative coefficient that go through them.
     """
 
-    count: int
     lines: dict[str, Lines] = field(default_factory=dict)
     pulls: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     push: Any = 0.0
@@ -65,34 +62,37 @@ class Leaves:
     envelopes: dict[str, tuple[Envelope, Array]] = field(default_factory=dict)
 
 
-Ranges = dict[str, tuple[Array, Array]]
-Envelopes = Callable[[Node, Array, Array], Envelope]
-"""Given a ReLU, entries of it and their levels."""
+Ends = tuple[Array, Array]
+"""Bounds of a node; or entries of it, and rows of coefficients there."""
+Ranges = dict[str, Ends]
 
 
-def leaves_of(tree: dict[str, Any], network: Network, ranges: Ranges, envelope: Envelopes) -> Iterator[Leaves]:
-    """Yield all leaves of a tree, some at a time, given bounds of every node on the ball."""
+def leaves_of(tree: Any, network: Network, ranges: Ranges, over: dict[str, Envelope]) -> Iterator[Leaves]:
+    """Yield all leaves of a tree, some at a time, given bounds of every node on the ball, and envelopes."""
     paths = _paths(tree, network)
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
     require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    multipliers, over, slopes = np.split(given, ends[:-1]), {}, {}
-    for name, part in tree["slopes"].items():
-        at, sides = places(part["at"], name, network), (part["lower"], part["upper"])
-        slopes[name] = at, *(s if s is None else numbers(s, "<f2").reshape(len(paths), len(at)) for s in sides)
-    for name, text in tree["envelopes"].items():
-        levels = numbers(text, "u1").reshape(len(slopes[name][0]), network.input.size)
-        over[name] = envelope(network.nodes[name], slopes[name][0], levels)
+    multipliers, slopes = np.split(given, ends[:-1]), slopes_of(tree["slopes"], tree, network, len(paths))
     for name, entry, kink, _ in {cut for path in paths for cut in path}:
         low, high = (side[entry] for side in ranges[name])
         require(low < kink < high, f"a tree cuts entry {entry} of {name}, in [{low}, {high}], at {kink}.")
     for start in range(0, len(paths), _LEAVES):
         some = slice(start, start + _LEAVES)
         chosen = {name: (at, *(s if s is None else s[some] for s in sides)) for name, (at, *sides) in slopes.items()}
-        shares = {name: (one, np.clip(np.asarray(chosen[name][1], dtype=float), 0, 1)) for name, one in over.items()}
-        yield replace(_some(paths[some], multipliers[some], chosen, network, ranges), envelopes=shares)
+        yield rows_of(paths[some], multipliers[some], chosen, network, ranges, over)
 
 
-def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
+def slopes_of(given: Any, tree: Any, network: Network, rows: int) -> Any:
+    """Return by node the tree's entries, and the slopes there of the lines below and above in each row."""
+    slopes: dict[str, Any] = {}
+    for name, part in tree["slopes"].items():
+        texts = given[name]["lower"], given[name]["upper"]
+        sides = [text and numbers(text, "<f2").reshape(rows, -1) for text in texts]
+        slopes[name] = places(part["at"], name, network), *sides
+    return slopes
+
+
+def _paths(tree: Any, network: Network) -> list[Path]:
     names, kinks = tree["nodes"], iter(numbers(tree["kinks"], "<f8").tolist())
     shape, paths, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [()]
     require(len(shape) <= _LARGEST, f"a tree has more than {_LARGEST} nodes.")
@@ -109,7 +109,10 @@ def _paths(tree: dict[str, Any], network: Network) -> list[Path]:
     return paths
 
 
-def _some(paths: list[Path], betas: list[Array], slopes: Any, network: Network, ranges: Ranges) -> Leaves:
+def rows_of(
+    paths: list[Path], betas: list[Array], slopes: Any, network: Network, ranges: Ranges, over: dict[str, Envelope]
+) -> Leaves:
+    """Return rows that stand on the constraints of each path and their multipliers, on slopes and envelopes."""
     n, cuts = len(paths), {(name, entry) for path in paths for name, entry, _, _ in path}
     sources = {name for name, _ in cuts} | {network.nodes[name].inputs[0] for name in slopes}
     ends = {name: [np.tile(side, (n, 1)) for side in ranges[name]] for name in sources}
@@ -130,4 +133,5 @@ def _some(paths: list[Path], betas: list[Array], slopes: Any, network: Network, 
         bends = lines.bends(node, network.parameters, low, high)
         below, above = (chord if s is None else np.where(bends, s.astype(float), chord) for s in (below, above))
         own[name] = Lines(entries, below, above, low, high)
-    return Leaves(n, own, pulls, push, size)
+    shares = {name: (one, np.clip(np.asarray(slopes[name][1], dtype=float), 0, 1)) for name, one in over.items()}
+    return Leaves(own, pulls, push, size, shares)

@@ -242,3 +242,62 @@ def test_any_other_change_is_refused_or_leaves_a_claim_that_holds(whole):
             least = (logits[:, verdict.predicted, None] - logits).min(axis=0)
             assert all(claim <= float(least[j]) for j, claim in verdict.claims.items())
     assert min(seen.values()) > 10, seen
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory) -> Path:
+    """Return a certificate with neurons that are bounded only where a margin is not positive."""
+    torch.manual_seed(6)
+    layers = [nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 3)]
+    with pytest.MonkeyPatch.context() as patched:
+        # One part at a time, so that no stage ends with a proof but the last.
+        patched.setattr("epsball.certificates.branching.complete.PARTS_AT_ONCE", 1)
+        patched.setattr(example, "SHORT", 1)
+        patched.setattr(example, "ENVELOPED", 1)
+        return proved(tmp_path_factory.mktemp("conditional"), large(graph_of((6,), *layers)), "linf")
+
+
+def _negative_condition(part: dict) -> None:
+    part["multipliers"] = text(-1 - numbers(part["multipliers"], "<f8"), "<f8")
+
+
+def _missing_condition(part: dict) -> None:
+    part["multipliers"] = text(numbers(part["multipliers"], "<f8")[:-1], "<f8")
+
+
+def _other_order(part: dict) -> None:
+    part["numbers"] = text(numbers(part["numbers"], "<i4")[::-1], "<i4")
+
+
+def _lacks_slopes(part: dict) -> None:
+    part["slopes"].popitem()
+
+
+@pytest.mark.parametrize("tamper", [_negative_condition, _missing_condition, _other_order, _lacks_slopes])
+def test_neurons_bounded_on_condition_are_accepted_and_tampering_is_refused(conditional, tamper):
+    data = read(conditional)
+    assert replay(conditional).stable
+    tree = next(tree for tree in data["trees"].values() if "conditional" in tree)
+    tamper(tree["conditional"][0])
+    path = conditional.with_name("tampered.json.gz")
+    write(path, data)
+    with pytest.raises(ReplayError):
+        replay(path)
+
+
+def test_a_condition_proves_no_claim_above_the_least_margin(conditional):
+    """The claim is the condition's level: raised above the truth, it makes the condition weaker and is refused."""
+    data = read(conditional)
+    x = torch.tensor([float.fromhex(value) for value in data["x"]])
+    (model,) = conditional.parent.glob("*.npz")
+    arrays = np.load(model)
+    z = x.numpy()
+    for at in (0, 2, 4):
+        z = z @ arrays[f"{at}.weight"].T + arrays[f"{at}.bias"]
+        z = np.maximum(z, 0) if at < 4 else z
+    for j in (j for j, tree in data["trees"].items() if "conditional" in tree):
+        changed = copy.deepcopy(data)
+        changed["claims"][j] = float(z[data["predicted"]] - z[int(j)] + 1e-3).hex()
+        path = conditional.with_name("claimed.json.gz")
+        write(path, changed)
+        assert accepted(path) is None

@@ -16,7 +16,8 @@ from certificates.soundness import RADII, ends
 from epsball import Classifier, certify
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, REAL, Arithmetic, Domain, Problem, by_class, complete
-from epsball.certificates.branching import search
+from epsball.certificates.branching import example, search
+from epsball.certificates.branching.parts import Part
 from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, capture
 
@@ -43,8 +44,13 @@ def test_the_least_margin_is_found_to_the_gap(seed):
         assert found[j] > float(least) - 2e-7
 
 
+@pytest.mark.parametrize("early", [False, True], ids=["parts first", "envelopes and conditions at once"])
 @pytest.mark.parametrize("arithmetic", [REAL, FLOAT32], ids=lambda claim: claim.name)
-def test_what_is_positive_is_proved_and_nothing_else(arithmetic):
+def test_what_is_positive_is_proved_and_nothing_else(arithmetic, early, monkeypatch):
+    if early:
+        monkeypatch.setattr("epsball.certificates.branching.complete.PARTS_AT_ONCE", 1)
+        monkeypatch.setattr(example, "SHORT", 0)
+        monkeypatch.setattr(example, "ENVELOPED", 0)
     decided = 0
     for seed in range(0, 40, 2):
         graph, problem, truth, _ = plane(seed, arithmetic)
@@ -64,14 +70,16 @@ def test_what_is_positive_is_proved_and_nothing_else(arithmetic):
 def test_no_part_has_a_bound_above_its_own_least_margin(seed, monkeypatch):
     """Every part of every tree, split or closed, against the polygons on which the network is affine."""
     graph, problem, _, ball = plane(seed)
-    parts: list[search.Part] = []
+    parts: list[Part] = []
     made = search.Search._part
 
-    def recorded(*arguments) -> search.Part:
+    def recorded(*arguments) -> Part:
         parts.append(made(*arguments))
         return parts[-1]
 
     monkeypatch.setattr(search.Search, "_part", recorded)
+    # Without descent the minimum is found by splitting alone.
+    monkeypatch.setattr(search.Search, "_descend", lambda *_: None)
     found = complete(problem, gap=1e-7)
     low, high = ends(problem.domain.centre[0].float(), ball)
     cells = affine_cells(graph, low, high)

@@ -6,7 +6,7 @@ import torch
 
 from epsball.certificates.branching.example import Example
 from epsball.certificates.branching.kinks import check_splittable
-from epsball.certificates.branching.search import PARTS_AT_ONCE, Limits
+from epsball.certificates.branching.parts import PARTS_AT_ONCE, Limits
 from epsball.certificates.branching.tightening import Tightened
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.sweep import final_bounds

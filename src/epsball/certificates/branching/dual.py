@@ -20,67 +20,44 @@ from torch import Tensor
 
 from epsball.certificates.branching.reduced import Functions, Layer
 from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.subproblems import Bound, Envelope, Parts, Schedule
 
 _FIRST, _SECOND = 0.9, 0.99
 """Decay of Adam's moments: few steps are taken."""
 
 
-class Parts(NamedTuple):
-    """Subproblems: by row of a batch which function is bounded, and its multipliers.
+class _Columns(NamedTuple):
+    """Subproblems as columns, (m, b) each: what their states make of the lines around the rectifiers.
 
     Parameters
     ----------
     rows
-        The number of the function of each, (b,).
-    states
-        (b, m) over the rectifiers of all layers: 0 free, 1 on, -1 off; 2 and -2 where it follows from a split beside.
-    slopes, multipliers
-        alpha and beta, (b, m). Where A is negative and there are envelopes alpha does not matter, and the same number
-        is rho, the envelope's share.
+        As in `Parts`.
+    free, on
+        Where a rectifier is free, and 1 where it is on and 0 elsewhere.
+    chord, intercept
+        The line above each rectifier.
+    pull
+        sign beta.
+    slopes
+        As in `Parts`.
     """
 
     rows: Tensor
-    states: Tensor
+    free: Tensor
+    on: Tensor
+    chord: Tensor
+    intercept: Tensor
+    pull: Tensor
     slopes: Tensor
-    multipliers: Tensor
-
-    def take(self, at: Tensor | slice) -> "Parts":
-        """Return some of the subproblems."""
-        return Parts(*(part[at] for part in self))
 
 
-class Envelope(NamedTuple):
-    """Functions g . x + h above a layer's rectifiers over the whole domain, (m, d) and (m,)."""
-
-    g: Tensor
-    h: Tensor
-
-
-class Bound(NamedTuple):
-    """Bounds of subproblems, and what is known where they are attained.
-
-    Parameters
-    ----------
-    value
-        (b,).
-    coefficients
-        A on each rectifier, (b, m).
-    point
-        Where the relaxation is least, (b, d).
-    """
+class _Found(NamedTuple):
+    """A bound by column, (b,), the coefficients A_k by layer, (m_k, b), and where it is attained, (d, b)."""
 
     value: Tensor
-    coefficients: Tensor
+    over: list[Tensor]
     point: Tensor
-
-
-class Schedule(NamedTuple):
-    """Steps of an ascent: their number, the first step of slopes and of multipliers, and the decay of both."""
-
-    steps: int
-    slope_step: float
-    multiplier_step: float = 0.0
-    decay: float = 0.9
 
 
 class Dual:
@@ -99,13 +76,15 @@ class Dual:
     """
 
     def __init__(self, layers: Sequence[Layer], functions: Functions, region: Region, dtype: torch.dtype) -> None:
-        self.layers = [layer.functions.to(dtype) for layer in layers]
+        self.layers = [layer.matrices(dtype) for layer in layers]
         self.functions, self.region, self.dtype = functions.to(dtype), region, dtype
         chords = [layer.chord for layer in layers]
         none = torch.zeros(0, dtype=torch.float64)
         self.chord = torch.cat([none, *(slope for slope, _ in chords)]).to(dtype)
         self.intercept = torch.cat([none, *(intercept for _, intercept in chords)]).to(dtype)
         self.start = (self.chord > 0.5).to(dtype)
+        decided = [(layer.low >= 0).to(torch.int8) - (layer.high <= 0).to(torch.int8) for layer in layers]
+        self.decided = 2 * torch.cat([torch.zeros(0, dtype=torch.int8), *decided])
         widths = [len(layer) for layer in layers]
         self.slices = [slice(sum(widths[:k]), sum(widths[: k + 1])) for k in range(len(widths))]
         self.envelopes: list[Envelope | None] = [None] * len(layers)
@@ -116,112 +95,143 @@ class Dual:
         """The number of rectifiers."""
         return len(self.chord)
 
+    @property
+    def shared(self) -> Tensor:
+        """Which rectifiers have envelopes, (m,)."""
+        shared = torch.zeros(self.units, dtype=torch.bool)
+        for at, envelope in zip(self.slices, self.envelopes, strict=True):
+            shared[at] = envelope is not None
+        return shared
+
     def root(self, rows: Tensor) -> Parts:
         """Return the whole domain as a subproblem of each row."""
         shape = (len(rows), self.units)
         nothing = torch.zeros(shape, dtype=self.dtype)
-        return Parts(rows, torch.zeros(shape, dtype=torch.int8), self.start.expand(shape).clone(), nothing)
+        return Parts(rows, self.decided.expand(shape).clone(), self.start.expand(shape).clone(), nothing)
 
-    def linear(self, parts: Parts) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return value + rows . x, (b,) and (b, d), below the functions, and the coefficients A_k on the way."""
-        self.passes += len(parts.rows)
-        lower, upper, intercept = self._lines(parts)
-        pull = parts.states.clamp(-1, 1).to(self.dtype) * parts.multipliers
-        value = self.functions.constant[parts.rows]
-        over_input = self.functions.over_input[parts.rows]
-        over = [part[parts.rows] for part in self.functions.over_layers]
-        for k in range(len(self.layers) - 1, -1, -1):
-            layer, at, envelope = self.layers[k], self.slices[k], self.envelopes[k]
-            above, below = over[k].clamp(min=0), over[k].clamp(max=0)
-            if envelope is not None:
-                shared = below * (parts.slopes[:, at] * (parts.states[:, at] == 0))
-                below = below - shared
-                value = value + shared @ envelope.h
-                over_input = over_input + shared @ envelope.g
-            values = torch.addcmul(above * lower[:, at], below, upper[:, at]) - pull[:, at]
-            value = value + (below * intercept[:, at]).sum(dim=1) + values @ layer.constant
-            over_input = over_input + values @ layer.over_input
-            for j in range(k):
-                over[j] = over[j] + values @ layer.over_layers[j]
-        return value, over_input, over
+    def linear(self, parts: Parts) -> tuple[Tensor, Tensor]:
+        """Return value + rows . x, (b,) and (b, d), below the functions."""
+        value, over_input, _ = self._linear(self._columns(parts))
+        return value, over_input.T
 
     def bound(self, parts: Parts) -> Bound:
         """Return the bounds of subproblems."""
-        value, over_input, over = self.linear(parts)
-        least, point = self.region.least(over_input)
-        none = value.new_zeros(len(value), 0)
-        return Bound(value + least, torch.cat([none, *over], dim=1), point)
+        return self._rows(self._bound(self._columns(parts)))
 
     def inputs(self, parts: Parts, bound: Bound) -> tuple[Tensor, Tensor, Tensor]:
         """Return where the bound is attained z and the relaxed r of each rectifier, and the slope of r in `slopes`.
 
         Each is (b, m). The last is z below the rectifier, and above it what an envelope exceeds the chord by.
         """
-        self.passes += len(parts.rows)
-        lower, upper, intercept = self._lines(parts)
-        z, r, rise = torch.zeros_like(upper), torch.zeros_like(upper), torch.zeros_like(upper)
-        for k, at in enumerate(self.slices):
-            layer, envelope = self.layers[k], self.envelopes[k]
-            taken = bound.point @ layer.over_input.T + layer.constant
-            for j, before in enumerate(self.slices[:k]):
-                taken = taken + r[:, before] @ layer.over_layers[j].T
-            z[:, at] = taken
-            positive = bound.coefficients[:, at] >= 0
-            line = torch.addcmul(intercept[:, at], upper[:, at], taken)
-            free = parts.states[:, at] == 0
-            over = torch.zeros_like(line)
-            if envelope is not None:
-                over = bound.point @ envelope.g.T + envelope.h - line
-                line = line + parts.slopes[:, at] * over * free
-            r[:, at] = torch.where(positive, lower[:, at] * taken, line)
-            rise[:, at] = torch.where(positive, taken, over) * free
-        return z, r, rise
+        over = [bound.coefficients[:, at].T for at in self.slices]
+        found = self._inputs(self._columns(parts), _Found(bound.value, over, bound.point.T.contiguous()))
+        return found[0].T, found[1].T, found[2].T
 
-    def _lines(self, parts: Parts) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the slopes below and above each rectifier and the intercepts above, (b, m)."""
-        free, on = parts.states == 0, (parts.states > 0).to(self.dtype)
-        return (
-            torch.where(free, parts.slopes, on),
-            torch.where(free, self.chord, on),
-            torch.where(free, self.intercept, 0.0),
+    def _columns(self, parts: Parts) -> _Columns:
+        states = parts.states.T.contiguous()
+        free = states == 0
+        return _Columns(
+            rows=parts.rows,
+            free=free,
+            on=(states > 0).to(self.dtype),
+            chord=torch.where(free, self.chord.unsqueeze(1), (states > 0).to(self.dtype)),
+            intercept=self.intercept.unsqueeze(1) * free,
+            pull=states.clamp(-1, 1).to(self.dtype) * parts.multipliers.T,
+            slopes=parts.slopes.T.contiguous(),
         )
 
-    def ascend(self, parts: Parts, schedule: Schedule) -> tuple[Parts, Bound]:
+    def _rows(self, found: _Found) -> Bound:
+        none = found.value.new_zeros(0, len(found.value))
+        return Bound(found.value, torch.cat([none, *found.over]).T.contiguous(), found.point.T)
+
+    def _unit(self, found: _Found) -> Tensor:
+        size = torch.cat([found.value.new_zeros(0, len(found.value)), *found.over]).abs()
+        return size + 0.05 * size.amax(dim=0) if len(size) else size
+
+    def _linear(self, columns: _Columns) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return value + rows . x, (b,) and (d, b), below the functions, and the coefficients A_k on the way."""
+        self.passes += len(columns.rows)
+        lower = torch.where(columns.free, columns.slopes, columns.on)
+        value = self.functions.constant[columns.rows]
+        over_input = self.functions.over_input[columns.rows].T.contiguous()
+        over = [part[columns.rows].T.contiguous() for part in self.functions.over_layers]
+        for k in range(len(self.layers) - 1, -1, -1):
+            layer, at, envelope = self.layers[k], self.slices[k], self.envelopes[k]
+            above, below = over[k].clamp(min=0), over[k].clamp(max=0)
+            if envelope is not None:
+                shared = below * columns.slopes[at] * columns.free[at]
+                below = below - shared
+                value = value + envelope.h @ shared
+                over_input += envelope.g.back(shared)
+            values = (above * lower[at]).addcmul_(below, columns.chord[at]).sub_(columns.pull[at])
+            value = value + (below * columns.intercept[at]).sum(dim=0) + layer.constant @ values
+            over_input += layer.over_input.back(values)
+            for j in range(k):
+                over[j] += layer.over_layers[j].back(values)
+        return value, over_input, over
+
+    def _bound(self, columns: _Columns) -> _Found:
+        value, over_input, over = self._linear(columns)
+        least, point = self.region.least(over_input)
+        return _Found(value + least, over, point)
+
+    def _inputs(self, columns: _Columns, found: _Found) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `inputs` does, (m, b) each."""
+        self.passes += len(columns.rows)
+        z, r, rise = (torch.zeros_like(columns.slopes) for _ in range(3))
+        for k, at in enumerate(self.slices):
+            layer, envelope, free = self.layers[k], self.envelopes[k], columns.free[at]
+            taken = layer.over_input.times(found.point) + layer.constant.unsqueeze(1)
+            for j, before in enumerate(self.slices[:k]):
+                taken += layer.over_layers[j].times(r[before])
+            z[at] = taken
+            positive = found.over[k] >= 0
+            line = torch.addcmul(columns.intercept[at], columns.chord[at], taken)
+            over = None
+            if envelope is not None:
+                over = (envelope.g.times(found.point) + envelope.h.unsqueeze(1) - line) * free
+                line = torch.addcmul(line, columns.slopes[at], over)
+            lower = torch.where(free, columns.slopes[at], columns.on[at])
+            r[at] = torch.where(positive, lower * taken, line)
+            rise[at] = torch.where(positive, taken * free, 0.0 if over is None else over)
+        return z, r, rise
+
+    def ascend(self, parts: Parts, schedule: Schedule, unit: Tensor | None = None) -> tuple[Parts, Bound]:
         """Return subproblems with the best slopes and multipliers met, and their bounds.
 
         The gradient is exact: where the relaxation is least, d alpha = max(A, 0) z, d beta = -sign z, and
-        d rho = min(A, 0) (envelope - chord).
+        d rho = min(A, 0) (envelope - chord). Steps of multipliers are in a unit (b, m), by default the coefficients'.
         """
-        sign = parts.states.clamp(-1, 1).to(self.dtype)
-        own = (parts.states.abs() == 1).to(self.dtype)
-        slopes, multipliers = parts.slopes.clone(), parts.multipliers.clone()
+        columns = self._columns(parts)
+        sign = (parts.states.clamp(-1, 1) * (parts.states.abs() == 1)).to(self.dtype).T.contiguous()
+        slopes, multipliers = columns.slopes, parts.multipliers.T.contiguous()
         moments = [torch.zeros_like(slopes) for _ in range(4)]
-        best = bound = self.bound(parts)
-        kept = Parts(parts.rows, parts.states, slopes.clone(), multipliers.clone())
-        size = bound.coefficients.abs()
-        unit = size + 0.05 * size.amax(dim=1, keepdim=True) if size.shape[1] else size
+        best = bound = self._bound(columns)
+        kept = slopes.clone(), multipliers.clone()
+        unit = self._unit(bound) if unit is None else unit.T
         for step in range(schedule.steps):
-            now = Parts(parts.rows, parts.states, slopes, multipliers)
-            z, _, rise = self.inputs(now, bound)
+            z, _, rise = self._inputs(columns, bound)
             shrunk = schedule.decay**step
-            moved = _adam(bound.coefficients * rise, moments[:2], step)
+            moved = adam(torch.cat([slopes[:0], *bound.over]).mul_(rise), moments[:2], step)
             slopes.add_(moved, alpha=schedule.slope_step * shrunk).clamp_(0.0, 1.0)
             if schedule.multiplier_step:
-                moved = _adam(-sign * own * z, moments[2:], step)
-                multipliers.add_(moved * unit, alpha=schedule.multiplier_step * shrunk).clamp_(min=0.0)
-            bound = self.bound(now)
-            better = (bound.value > best.value).unsqueeze(1)
-            kept.slopes.copy_(torch.where(better, slopes, kept.slopes))
-            kept.multipliers.copy_(torch.where(better, multipliers, kept.multipliers))
-            best = Bound(
+                moved = adam(z.mul_(sign).neg_(), moments[2:], step)
+                multipliers.addcmul_(moved, unit, value=schedule.multiplier_step * shrunk).clamp_(min=0.0)
+                columns = columns._replace(pull=sign * multipliers)
+            bound = self._bound(columns)
+            better = bound.value > best.value
+            for whole, new in zip(kept, (slopes, multipliers), strict=True):
+                whole.copy_(torch.where(better, new, whole))
+            best = _Found(
                 torch.maximum(bound.value, best.value),
-                torch.where(better, bound.coefficients, best.coefficients),
+                [torch.where(better, new, old) for new, old in zip(bound.over, best.over, strict=True)],
                 torch.where(better, bound.point, best.point),
             )
-        return kept, best
+        found = Parts(parts.rows, parts.states, kept[0].T.contiguous(), kept[1].T.contiguous())
+        return found, self._rows(best)
 
 
-def _adam(gradient: Tensor, moments: Sequence[Tensor], step: int) -> Tensor:
+def adam(gradient: Tensor, moments: Sequence[Tensor], step: int) -> Tensor:
     """Return Adam's direction, its moments updated in place."""
     first, second = moments
     first.lerp_(gradient, 1 - _FIRST)

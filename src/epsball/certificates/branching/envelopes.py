@@ -12,6 +12,7 @@ References
 Tjandraatmadja et al., "The convex relaxation barrier, revisited" (NeurIPS 2020), there over the layer before.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,20 +21,25 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.arithmetic import SLACK
-from epsball.certificates.branching.dual import Dual, Envelope, Parts
+from epsball.certificates.branching.dual import Dual, adam
+from epsball.certificates.branching.matrices import Matrix, Sparse
 from epsball.certificates.branching.reduced import Functions, Layer
 from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.subproblems import Envelope, Parts
 from epsball.certificates.branching.tightening import Tightened
 from epsball.certificates.branching.tree import Taus
 from epsball.certificates.linear.sweep import Sweep, carried_over
 from epsball.certificates.propagation import Propagation
-from epsball.certificates.slopes.neurons import NeuronSlopes
+from epsball.certificates.slopes.neurons import NeuronSlopes, by_window, with_own_slopes
 from epsball.graph.kinds import Elementwise
 
 LEVELS = 255
 """tau is a whole number over this."""
 
 _STEPS, _STEP, _DECAY = 60, 0.1, 0.97
+
+_PATIENCE, _GAIN = 10, 0.01
+"""The choice ends where so many steps gain less than this share of the bound."""
 
 
 class Above(NamedTuple):
@@ -43,91 +49,125 @@ class Above(NamedTuple):
     a0: Tensor
 
 
-def searched_above(tightened: Tightened) -> list[Above | None]:
-    """Return for each layer of the reduced network functions above its rectifiers, as far as a search needs them.
+class Shares(NamedTuple):
+    """Functions above a layer's rectifiers, and tau beside those of their entries that are not 0."""
 
-    They stand on the slopes that bound the neurons from above; the first layers' neurons have none and need none.
+    above: Sparse
+    a0: Tensor
+    tau: Tensor
+
+    def envelope(self, region: Region) -> tuple[Envelope, Tensor]:
+        """Return the envelopes, and beside the entries of g the point that decides h."""
+        a = self.above.values
+        g = self.tau * a
+        ends = [region.least_by_row(self.above.having(part)) for part in (g - a, g)]
+        active, inactive = self.a0 - ends[0][0], -ends[1][0]
+        point = torch.where((active > inactive)[self.above.rows], ends[0][1], ends[1][1])
+        matrix = Matrix.of(self.above.having(g), len(region.low))
+        return Envelope(matrix, torch.maximum(active, inactive)), point
+
+    def levels(self) -> Tensor:
+        """Return tau in 255ths, beside the entries."""
+        return self.tau.mul(LEVELS).round().to(torch.uint8)
+
+
+def searched_above(tightened: Tightened) -> list[Above | None]:
+    """Return for each layer of the reduced network functions above its rectifiers, as far as a search has them.
+
+    They stand on the slopes that bound the neurons from above. What the first layer's take is linear itself.
     """
     reduced, found = tightened.reduced, []
     region = Region.of(reduced.bounds.domain, torch.float64)
     for k, layer in enumerate(reduced.layers):
         slopes = tightened.upper_slopes(layer)
-        if slopes is None:
+        over_input, over_layers, constant = layer.functions
+        if k == 0:
+            found.append(Above(over_input, constant))
+        elif slopes is None:
             found.append(None)
-            continue
-        below = Functions(
-            -layer.functions.over_input,
-            tuple(-part for part in layer.functions.over_layers),
-            -layer.functions.constant,
-        )
-        dual = Dual(reduced.layers[:k], below, region, torch.float64)
-        whole = dual.root(torch.arange(len(layer)))._replace(slopes=slopes.double())
-        value, over_input, _ = dual.linear(whole)
-        found.append(Above(-over_input, -value))
+        else:
+            below = Functions(-over_input, tuple(-part for part in over_layers), -constant)
+            dual = Dual(reduced.layers[:k], below, region, torch.float64)
+            whole = dual.root(torch.arange(len(layer)))._replace(slopes=slopes.double())
+            value, rows = dual.linear(whole)
+            found.append(Above(-rows, -value))
     return found
 
 
 def chosen_taus(
-    dual: Dual, above: Sequence[Above | None], parts: Parts, layers: Sequence[Layer], goal: float
-) -> tuple[dict[str, Taus], Tensor]:
-    """Return the taus that are best for a row over the whole domain, and the slopes and shares there, (1, m).
+    dual: Dual, shares: Sequence[Shares | None], parts: Parts, goal: float
+) -> tuple[list[Shares | None], Tensor]:
+    """Return the envelopes that are best for a row over the whole domain, and the slopes and shares there, (1, m).
+
+    The gradient is exact: where the relaxation is least, at x, d g = min(A, 0) rho (x - the point that decides h).
 
     Parameters
     ----------
-    dual, above
-        The row, without envelopes, and functions above the rectifiers of each layer.
+    dual
+        The row.
+    shares
+        Functions above the rectifiers of each layer, and the taus to begin with.
     parts
         The whole domain for the row, with slopes to begin with.
-    layers
-        The layers.
     goal
         The value above which nothing better is looked for.
     """
-    given = [None if one is None else Above(one.a.to(dual.dtype), one.a0.to(dual.dtype)) for one in above]
     coefficients = dual.bound(parts).coefficients
-    mixed = torch.where(coefficients >= 0, parts.slopes, torch.full_like(parts.slopes, 0.5)).requires_grad_()
-    taus = [
-        None if one is None else dual.chord[at].unsqueeze(1).expand_as(one.a).clone().requires_grad_()
-        for one, at in zip(given, dual.slices, strict=True)
-    ]
-    leaves = [mixed, *(tau for tau in taus if tau is not None)]
-    adam = torch.optim.Adam(leaves, lr=_STEP, maximize=True)
-    best, kept = -torch.inf, [leaf.detach().clone() for leaf in leaves]
+    slopes = torch.where(coefficients >= 0, parts.slopes, torch.full_like(parts.slopes, 0.5))
+    slopes = torch.where(parts.states == 0, slopes, parts.slopes)
+    now = list(shares)
+    moments = [[torch.zeros_like(slopes) for _ in range(2)]]
+    moments += [[torch.zeros_like(one.tau) for _ in range(2)] for one in now if one is not None]
+    best, kept, before = -torch.inf, (list(now), slopes), -torch.inf
     for step in range(_STEPS + 1):
-        dual.envelopes = [
-            None if one is None or tau is None else _envelope(one, tau, dual.region)
-            for one, tau in zip(given, taus, strict=True)
-        ]
-        value, over_input, _ = dual.linear(parts._replace(slopes=mixed))
-        bound = (value + dual.region.least(over_input)[0]).sum()
-        if bound.item() > best:
-            best, kept = bound.item(), [leaf.detach().clone() for leaf in leaves]
+        made = [None if one is None else one.envelope(dual.region) for one in now]
+        dual.envelopes = [None if one is None else one[0] for one in made]
+        at = parts._replace(slopes=slopes)
+        bound = dual.bound(at)
+        if float(bound.value) > best:
+            best, kept = float(bound.value), (list(now), slopes)
         if step == _STEPS or best > goal:
             break
-        adam.param_groups[0]["lr"] = _STEP * _DECAY**step
-        adam.zero_grad()
-        bound.backward()
-        adam.step()
-        with torch.no_grad():
-            for leaf in leaves:
-                leaf.nan_to_num_().clamp_(0.0, 1.0)
-    rest = iter(kept[1:])
-    found = {
-        layer.node: Taus(places=layer.places, levels=next(rest).mul(LEVELS).round().to(torch.uint8))
-        for layer, tau in zip(layers, taus, strict=True)
-        if tau is not None
-    }
-    dual.envelopes = [
-        _envelope(one, found[layer.node].levels.to(dual.dtype) / LEVELS, dual.region) if one is not None else None
-        for one, layer in zip(given, layers, strict=True)
-    ]
-    return found, kept[0]
+        if step % _PATIENCE == 0:
+            if best - before < _GAIN * abs(best):
+                break
+            before = best
+        size, rest = _STEP * _DECAY**step, iter(moments)
+        _, _, rise = dual.inputs(at, bound)
+        moved = adam(bound.coefficients * rise, next(rest), step)
+        shared = bound.coefficients.clamp(max=0) * slopes * (parts.states == 0)
+        slopes = (slopes + size * moved).clamp_(0.0, 1.0)
+        for k, (one, pair) in enumerate(zip(now, made, strict=True)):
+            if one is not None and pair is not None:
+                above, by_row = one.above, shared[0, dual.slices[k]]
+                gradient = by_row[above.rows] * above.values * (bound.point[0, above.columns] - pair[1])
+                now[k] = one._replace(tau=(one.tau + size * adam(gradient, next(rest), step)).clamp_(0.0, 1.0))
+    found = [None if one is None else one._replace(tau=one.levels().to(dual.dtype) / LEVELS) for one in kept[0]]
+    dual.envelopes = [None if one is None else one.envelope(dual.region)[0] for one in found]
+    return found, kept[1]
 
 
-def _envelope(above: Above, tau: Tensor, region: Region) -> Envelope:
-    g = tau * above.a
-    h = torch.maximum(above.a0 - region.least(g - above.a)[0], -region.least(g)[0])
-    return Envelope(g, h)
+def first_shares(dual: Dual, above: Sequence[Above | None]) -> list[Shares | None]:
+    """Return the envelopes that are the chords, where there are functions above a layer's rectifiers."""
+    found: list[Shares | None] = []
+    for one, at in zip(above, dual.slices, strict=True):
+        if one is None:
+            found.append(None)
+            continue
+        entries = Sparse.of(one.a.to(dual.dtype))
+        found.append(Shares(entries, one.a0.to(dual.dtype), dual.chord[at][entries.rows]))
+    return found
+
+
+def stored(layers: Sequence[Layer], shares: Sequence[Shares | None]) -> dict[str, Taus]:
+    """Return envelopes as trees hold them."""
+    found = {}
+    for layer, one in zip(layers, shares, strict=True):
+        if one is not None:
+            levels = torch.zeros(len(layer), layer.functions.over_input.shape[1], dtype=torch.uint8)
+            levels[one.above.rows, one.above.columns] = one.levels()
+            found[layer.node] = Taus(places=layer.places, levels=levels)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,6 +178,17 @@ class ProvedEnvelope:
     g: Tensor
     h: Tensor
     size: Tensor
+
+
+def exact_neurons(bounds: Propagation, layer: Layer) -> list[NeuronSlopes]:
+    """Return the neurons of a first layer: they are linear functions of the input, and have no slopes."""
+    source = bounds.graph[bounds.graph[layer.node].inputs[0]]
+    wanted = torch.zeros(math.prod(source.shape), dtype=torch.bool)
+    wanted[layer.places] = True
+    return [
+        with_own_slopes(bounds, source, window, neurons, {})
+        for window, neurons in by_window(source, wanted.view(source.shape))
+    ]
 
 
 def proved_above(bounds: Propagation, neurons: Sequence[NeuronSlopes]) -> dict[str, tuple[Tensor, Above]]:

@@ -6,30 +6,50 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.dual import Dual, Parts, Schedule
+from epsball.certificates.branching.conditional import ROWS, conditional_neurons
+from epsball.certificates.branching.descent import Descent
+from epsball.certificates.branching.dual import Dual
 from epsball.certificates.branching.envelopes import (
     Above,
-    ProvedEnvelope,
     chosen_taus,
+    exact_neurons,
+    first_shares,
     is_plain,
     proved_above,
     proved_envelopes,
     searched_above,
+    stored,
 )
 from epsball.certificates.branching.exact import affine_optimum
-from epsball.certificates.branching.proof import leaf_bounds
-from epsball.certificates.branching.reduced import Layer
+from epsball.certificates.branching.lines import lines_around
+from epsball.certificates.branching.parts import Limits, Part, leaf_slopes
+from epsball.certificates.branching.proof import conditional_bounds, leaf_bounds
 from epsball.certificates.branching.region import Region
-from epsball.certificates.branching.search import Limits, Part, Search, leaf_slopes
+from epsball.certificates.branching.search import Search
+from epsball.certificates.branching.setting import Setting
+from epsball.certificates.branching.subproblems import Bound, Envelope, Parts, Schedule
 from epsball.certificates.branching.tightening import Tightened
-from epsball.certificates.branching.tree import Ending, Searched, Slopes, Split, Step, Taus, Tree
+from epsball.certificates.branching.tree import Ending, Searched, Slopes, Split, Step, Tree
 from epsball.certificates.problem import LowerBounds, Problem
+from epsball.certificates.slopes.neurons import NeuronSlopes
 
 ROOT = Schedule(40, 0.25, decay=0.95)
 """The ascent of the rows over the whole domain."""
 
-SHORT = 60
-"""Parts, times the rows that are not proved, that are tried before envelopes are chosen: most rows need fewer."""
+AGAIN = Schedule(15, 0.1, decay=0.9)
+"""The ascent of a row whose slopes are nearly the best already."""
+
+SHORT = 240
+"""Parts, times the rows that are not proved, that are tried first: about what the choice of envelopes costs."""
+
+
+ENVELOPED = 240
+"""Parts of a row with envelopes that are tried before neurons are bounded for it alone, which costs as much."""
+
+LEVEL = 2.0**-20
+"""The condition under which neurons are bounded: that a row is at most this share of its bound at the root.
+
+Leaves show twice as much, so that a checker with other error terms has room."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -56,13 +76,15 @@ class Example:
     leaves: int = 0
     ending: Ending = "proved"
     witness: Tensor | None = None
-    _envelopes: Mapping[str, ProvedEnvelope] = field(default_factory=dict)
+    first: list[NeuronSlopes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         graph, reduced = self.problem.graph, self.tightened.reduced
         self.layers = reduced.layers
+        self.setting = Setting(layers=self.layers, boxes=self.tightened.bounds.boxes)
         self.functions = reduced.functions(graph.output, self.problem.specification[0])
         self.region = Region.of(self.problem.domain, self.dtype)
+        self.network = Descent(self.tightened.bounds, self.problem.specification[0], self.region)
         self.units = [
             Split(graph[layer.node].inputs[0], place, kink)
             for layer in self.layers
@@ -79,21 +101,20 @@ class Example:
         short = limits if above is None else replace(limits, parts=min(most, limits.parts or most))
         dual = Dual(self.layers, self.functions, self.region, self.dtype)
         whole, bound = dual.ascend(dual.root(lacking), ROOT)
-        first = self._search(dual)
-        first.start(lacking.tolist(), whole, bound, short)
-        first.run()
-        self._note(first, {}, last=above is None)
-        if self.ending != "parts" or above is None or self.parts >= (limits.parts or self.parts + 1):
+        first = self._searched(dual, lacking.tolist(), whole, bound, short)
+        self._note(first, last=above is None)
+        if self.ending != "parts" or above is None or self._spent(limits):
             return
-        known = proved_above(self.tightened.bounds, self.tightened.neurons)
+        self.first = exact_neurons(self.tightened.bounds, self.layers[0]) if above[0] is not None else []
+        known = proved_above(self.tightened.bounds, [*self.first, *self.tightened.neurons])
         for at in torch.argsort(bound.value, descending=True).tolist():
             row = int(lacking[at])
-            if first.proved(row) or self.ending not in ("proved", "parts"):
+            if first.proved(row) or self.ending not in ("proved", "parts") or self._spent(limits):
                 continue
             goal = 2 * (float(bound.value[at]) - first.roots[row])
-            self._search_with_envelopes(row, whole.take(slice(at, at + 1)), above, known, goal, limits)
+            self._search_row(row, whole.take(slice(at, at + 1)), above, known, goal, limits)
 
-    def _search_with_envelopes(
+    def _search_row(
         self,
         row: int,
         whole: Parts,
@@ -102,24 +123,62 @@ class Example:
         goal: float,
         limits: Limits,
     ) -> None:
-        """Search a row whose root's multipliers are given, with envelopes made of functions above the rectifiers."""
-        dual = Dual(self.layers, self.functions, self.region, self.dtype)
-        taus, slopes = chosen_taus(dual, above, whole, self.layers, goal)
-        self._envelopes = proved_envelopes(self.tightened.bounds, known, taus)
-        whole, bound = dual.ascend(whole._replace(slopes=slopes), ROOT)
-        search = self._search(dual)
-        left = replace(
+        """Search a row whose root's multipliers are given with envelopes, then also with conditional bounds."""
+        plain, dual = self.setting, self._dual()
+        shares, slopes = chosen_taus(dual, first_shares(dual, above), whole, goal)
+        taus = stored(self.layers, shares)
+        envelopes = proved_envelopes(self.tightened.bounds, known, taus)
+        self.setting = replace(self.setting, taus=taus, envelopes=envelopes)
+        root, bound = dual.ascend(whole._replace(slopes=slopes), AGAIN)
+        left, more = self._left(limits), bool(self._conditional_layers())
+        short = replace(left, parts=min(ENVELOPED, left.parts or ENVELOPED)) if more else left
+        self._note(self._searched(dual, [row], root, bound, short), last=True)
+        if self.ending == "parts" and more and not self._spent(limits):
+            level = LEVEL * max(abs(float(bound.value)), 2.0**-64)
+            self._bound_conditionally(row, dual.envelopes, level)
+            envelopes, dual = dual.envelopes, self._dual()
+            dual.envelopes = envelopes
+            root, bound = dual.ascend(root._replace(states=dual.root(root.rows).states), ROOT)
+            left = replace(self._left(limits), level=2 * level)
+            self._note(self._searched(dual, [row], root, bound, left), last=True)
+        self.setting = plain
+
+    def _dual(self) -> Dual:
+        return Dual(self.setting.layers, self.functions, self.region, self.dtype)
+
+    def _bound_conditionally(self, row: int, envelopes: Sequence[Envelope | None], level: float) -> None:
+        """Bound the neurons of the later layers where a row is not proved, one layer after the other."""
+        margin = self.functions.take(torch.tensor([row]))
+        self.setting = replace(self.setting, level=level)
+        for number in self._conditional_layers():
+            now = self.setting
+            part, passes = conditional_neurons(self.tightened.reduced, now.layers, envelopes, number, margin, level)
+            self.passes += passes
+            vector = self.problem.specification[0, row]
+            ends = conditional_bounds(self.tightened.bounds, part, vector, level, now.envelopes, now.boxes)
+            self.setting = now.having(part, number, *ends)
+
+    def _conditional_layers(self) -> list[int]:
+        """Return the layers but the first whose unstable neurons are few enough to bound them for one row."""
+        layers = self.setting.layers
+        return [k for k in range(1, len(layers)) if 0 < 2 * int(layers[k].is_free.sum()) <= ROWS]
+
+    def _spent(self, limits: Limits) -> bool:
+        return limits.parts is not None and self.parts >= limits.parts
+
+    def _left(self, limits: Limits) -> Limits:
+        return replace(
             limits,
             parts=None if limits.parts is None else limits.parts - self.parts,
             passes=None if limits.passes is None else limits.passes - self.passes,
         )
-        search.start([row], whole, bound, left)
-        search.run()
-        self._note(search, taus, last=True)
-        self._envelopes = {}
 
-    def _search(self, dual: Dual) -> Search:
-        return Search(dual, self.layers, prove=self.proved, exact=self.optimum, margins=self.margins)
+    def _searched(self, dual: Dual, rows: Sequence[int], whole: Parts, bound: Bound, limits: Limits) -> Search:
+        """Return a search of some rows, given the whole domain for each, that has ended."""
+        search = Search(dual, self.layers, prove=self.proved, exact=self.optimum, network=self.network)
+        search.start(rows, whole, bound, limits)
+        search.run()
+        return search
 
     def _above(self) -> list[Above | None] | None:
         """Return functions above the rectifiers of every layer, or None if no layer has any."""
@@ -129,28 +188,41 @@ class Example:
         ]
         return found if any(above is not None for above in found) else None
 
-    def _note(self, search: Search, taus: Mapping[str, Taus], *, last: bool) -> None:
+    def _note(self, search: Search, *, last: bool) -> None:
         """Take over what a search found; if nothing follows, also what its open parts prove."""
         self.ending, self.witness = search.ending, search.witness
         self.passes += search.dual.passes
         self.parts += search.bounded
-        for row, value in search.lower_bounds(with_open=last).items():
-            self.rows[row] = max(float(self.rows[row]), value)
-            if search.proved(row):
+        level = self.setting.level
+        for row, value in search.lower_bounds(with_open=last and level is None).items():
+            proved = search.proved(row)
+            if level is None or proved:
+                self.rows[row] = max(float(self.rows[row]), value if level is None else level)
+            if proved:
                 self.leaves += len(search.trees[row].leaves)
-                self.trees.append(self.tree(row, search, taus))
+                self.trees.append(self.tree(row, search))
 
     def result(self, found: LowerBounds) -> LowerBounds:
         """Return bounds with what was found."""
         report = Searched(ending=self.ending, parts=self.parts, leaves=self.leaves, witness=self.witness)
         passes = {0: self.tightened.passes + self.passes}
         trees, searched = {0: self.trees}, {0: report}
-        return replace(found, rows=self.rows.unsqueeze(0), trees=trees, passes=passes, searched=searched)
+        enveloped = any(tree.taus for tree in self.trees)
+        neurons = {0: [*(self.first if enveloped else ()), *self.tightened.neurons]}
+        return replace(
+            found,
+            rows=self.rows.unsqueeze(0),
+            trees=trees,
+            neuron_slopes=neurons,
+            passes=passes,
+            searched=searched,
+        )
 
     def proved(self, parts: Sequence[Part]) -> Tensor:
         """Return the bounds of leaves by the whole network."""
         rows = self.problem.specification[0, [part.row for part in parts]]
-        return leaf_bounds(self.tightened.bounds, rows, self.paths(parts), self.slopes(parts), self._envelopes)
+        envelopes, boxes = self.setting.envelopes, self.setting.boxes
+        return leaf_bounds(self.tightened.bounds, rows, self.paths(parts), self.slopes(parts), envelopes, boxes)
 
     def paths(self, parts: Sequence[Part]) -> list[list[Step]]:
         """Return the constraints on the way to each part."""
@@ -160,33 +232,15 @@ class Example:
 
     def slopes(self, parts: Sequence[Part]) -> dict[str, Slopes]:
         """Return the slopes of the lines around each bent node in each part."""
-        chosen, start = torch.stack([leaf_slopes(part) for part in parts]), 0
-        states = torch.stack([part.states for part in parts])
-        found = {}
-        for layer in self.layers:
-            at = slice(start, start + len(layer))
-            found[layer.node] = _lines(layer, chosen[:, at], states[:, at], self.tightened)
-            start += len(layer)
-        return found
+        chosen, states = (torch.stack(part) for part in zip(*((leaf_slopes(p), p.states) for p in parts), strict=True))
+        return lines_around(self.tightened.reduced, self.setting.layers, chosen, states)
 
-    def optimum(self, part: Part) -> Tensor | None:
-        """Return the best multipliers of a part without a free rectifier; note where its bound is attained."""
+    def optimum(self, part: Part) -> tuple[Tensor, Tensor] | None:
+        """Return the best multipliers of a part without a free rectifier, and where its bound is attained."""
         found = affine_optimum(self.layers, self.functions, self.region, part.row, part.states)
-        if found is None:
-            return None
-        part.point = found[1].to(part.point.dtype)
-        return found[0].to(part.multipliers.dtype)
+        return None if found is None else (found[0].to(self.dtype), found[1].to(self.dtype))
 
-    def margins(self, points: Tensor) -> Tensor:
-        """Return the margins that the network has at points, as deployed if that is claimed."""
-        graph, bounds = self.problem.graph, self.tightened.bounds
-        x = points.view(-1, *graph.input.shape)
-        with torch.no_grad():
-            deployed = bounds.arithmetic.deployed is not None
-            logits = graph(x.float()) if deployed else graph(x.double(), bounds.parameters)
-        return logits.double() @ self.problem.specification[0].T
-
-    def tree(self, row: int, search: Search, taus: Mapping[str, Taus]) -> Tree:
+    def tree(self, row: int, search: Search) -> Tree:
         """Return the tree of a row whose parts are all proved."""
         tree = search.trees[row]
         shape: list[Split | None] = []
@@ -201,21 +255,11 @@ class Example:
             else:
                 shape.append(None)
                 leaves.append(tree.leaves[number][0])
-        return Tree(row=row, shape=shape, paths=self.paths(leaves), slopes=self.slopes(leaves), taus=taus)
-
-
-def _lines(layer: Layer, chosen: Tensor, states: Tensor, tightened: Tightened) -> Slopes:
-    """Return the slopes of lines around a node's value, given those of its rectifiers."""
-    places = layer.places.unique()
-    at = torch.searchsorted(places, layer.places)
-    free, on = states == 0, (states > 0).double()
-    chord = layer.chord[0]
-    folded = tightened.reduced.folded(layer.node)[places].expand(len(chosen), -1)
-    positive = layer.weights > 0
-    nearer, farther = torch.where(free, chosen, on), torch.where(free, chord, on)
-    if len(places) == len(layer):
-        # A single kink that is decided leaves a line, whose slope is not read; nor has it a share of an envelope.
-        nearer = nearer * free
-    lower = folded.clone().index_add_(1, at, layer.weights * torch.where(positive, nearer, farther))
-    upper = folded.clone().index_add_(1, at, layer.weights * torch.where(positive, farther, nearer))
-    return Slopes(places=places, lower=lower.half(), upper=None if bool(positive.all()) else upper.half())
+        return Tree(
+            row=row,
+            shape=shape,
+            paths=self.paths(leaves),
+            slopes=self.slopes(leaves),
+            taus=self.setting.taus,
+            conditional=self.setting.conditional,
+        )

@@ -5,16 +5,19 @@ At a bent node y = f(z) a leaf's lines hold on its own interval of z, and sign b
     A . y >= (max(A, 0) a + min(A, 0) s - sum sign beta) . z + max(A, 0) . c + min(A, 0) . t + sum sign beta kink.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY64
+from epsball.certificates.box import Box
 from epsball.certificates.branching.envelopes import ProvedEnvelope
 from epsball.certificates.branching.kinks import Pieces, is_bent, pieces
-from epsball.certificates.branching.tree import Slopes, Step
+from epsball.certificates.branching.tree import Conditional, Slopes, Step
 from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.sweep import Sweep, carried_over, carried_to_input
@@ -40,44 +43,75 @@ class _Lines:
     push_error: Tensor
 
 
+class _Given(NamedTuple):
+    """What lines around a bent node stand on: slopes, boxes, and the constraints of each leaf."""
+
+    slopes: Slopes
+    boxes: Mapping[str, Box]
+    paths: Sequence[Sequence[Step]]
+
+
 def leaf_bounds(
     bounds: Propagation,
     rows: Tensor,
     paths: Sequence[Sequence[Step]],
     slopes: Mapping[str, Slopes],
     envelopes: Mapping[str, ProvedEnvelope],
+    boxes: Mapping[str, Box],
 ) -> Tensor:
     """Return lower bounds, (L,), of rows (L, classes) over the parts of one example's domain that paths lead to.
 
-    Where a node has envelopes, a lower slope is also the share of the envelope above.
+    Where a node has envelopes, a lower slope is also the share of the envelope above. The boxes are those that the
+    lines hold on.
     """
-    found = []
+    found, output = [], bounds.graph.output
     for start in range(0, len(rows), _LEAVES):
         some = slice(start, start + _LEAVES)
-        part = {name: slope.take(some) for name, slope in slopes.items()}
-        found.append(_swept(bounds, rows[some], paths[some], part, envelopes))
+        state = Sweep.of(bounds, output, Coefficients(rows[some].unsqueeze(0)))
+        lines = {name: _Given(slope.take(some), boxes, paths[some]) for name, slope in slopes.items()}
+        found.append(_swept(state, lines, envelopes))
     return torch.cat(found)
 
 
-def _swept(
+def conditional_bounds(
     bounds: Propagation,
-    rows: Tensor,
-    paths: Sequence[Sequence[Step]],
-    slopes: Mapping[str, Slopes],
+    part: Conditional,
+    row: Tensor,
+    level: float,
     envelopes: Mapping[str, ProvedEnvelope],
-) -> Tensor:
-    graph = bounds.graph
-    state = Sweep.of(bounds, graph.output, Coefficients(rows.unsqueeze(0)))
+    boxes: Mapping[str, Box],
+) -> tuple[Tensor, Tensor]:
+    """Return bounds, each (k,), of neurons where row . output <= level: z >= z + mu (row . output - level) there."""
+    shape, k = bounds.graph[part.node].shape, len(part.neurons)
+    units = torch.zeros(k, math.prod(shape), dtype=torch.float64)
+    units[torch.arange(k), part.neurons] = 1.0
+    mu = part.multipliers.unsqueeze(1)
+    state = Sweep.of(bounds, part.node, Coefficients(torch.cat([units, -units]).view(1, 2 * k, *shape)))
+    low, high = bounds.boxes[bounds.graph.output]
+    size = torch.maximum(low.abs(), high.abs())[0]
+    state.pend(bounds.graph.output, Coefficients((mu * row).unsqueeze(0)))
+    # The products of mu with the row and with the level are rounded.
+    doubt = 2.0**-50 * mu[:, 0] * (float(row.abs() @ size) + abs(level))
+    state.add(-(mu[:, 0] * level).unsqueeze(0), doubt.unsqueeze(0))
+    nowhere: Sequence[Sequence[Step]] = [()] * (2 * k)
+    lines = {name: _Given(slope, boxes, nowhere) for name, slope in part.slopes.items()}
+    found = _swept(state, lines, envelopes)
+    return found[:k], -found[k:]
+
+
+def _swept(state: Sweep, given: Mapping[str, _Given], envelopes: Mapping[str, ProvedEnvelope]) -> Tensor:
+    """Return the bounds of rows, (L,), that a state begins with, each with lines of its own."""
+    graph = state.bounds.graph
     for node in reversed(graph.nodes):
         if node.name not in state.pending or not is_bent(node) or node.name in graph.constant:
             if node.name in state.pending and node.name != graph.input.name:
                 carried_over(state, node, state.pending.pop(node.name))
             continue
         taken = Coefficients(state.pending.pop(node.name).dense(node.shape))
-        state.charge(taken, bounds.rounding[node.name])
+        state.charge(taken, state.bounds.rounding[node.name])
         if node.name in envelopes:
-            taken = _without_shares(state, node, taken, slopes[node.name], envelopes[node.name])
-        around = _lines(bounds, node.name, paths, slopes.get(node.name))
+            taken = _without_shares(state, node, taken, given[node.name].slopes, envelopes[node.name])
+        around = _lines(state.bounds, node.name, given.get(node.name), taken.values.shape[1])
         values, constant = carried(around.lines, taken.values)
         state.add(constant + around.push, _doubt(around.lines, taken.values) + around.push_error)
         state.pend(node.inputs[0], Coefficients(values - around.pull))
@@ -112,27 +146,26 @@ def _doubt(lines: LinearRelaxation, rows: Tensor) -> Tensor:
     return BINARY64.gamma(above.shape[2] + 6) * (rowwise_dot(above, lower) - rowwise_dot(below, upper))
 
 
-def _lines(bounds: Propagation, name: str, paths: Sequence[Sequence[Step]], slopes: Slopes | None) -> _Lines:
+def _lines(bounds: Propagation, name: str, given: _Given | None, count: int) -> _Lines:
     """Return the lines around a bent node in each leaf."""
     node = bounds.graph[name]
     base: LinearRelaxation = bounds.relaxation(node)
-    count = len(paths)
     shape = (1, count, *node.shape)
     nothing = torch.zeros(1, 1, dtype=torch.float64)
-    if slopes is None:
+    if given is None:
         return _Lines(lines=base, pull=nothing.view(1, 1, *(1,) * len(node.shape)), push=nothing, push_error=nothing)
-    made = pieces(node, bounds.parameters)
+    slopes, made = given.slopes, pieces(node, bounds.parameters)
     made = made._replace(
         slope=made.slope[slopes.places], weights=tuple(weight[slopes.places] for weight in made.weights)
     )
-    source = bounds.boxes[node.inputs[0]]
+    source = given.boxes[node.inputs[0]]
     low, high = (end[0].flatten()[slopes.places].expand(count, -1).clone() for end in source)
-    pull, push, error = _constrained(node.inputs[0], slopes.places, paths, low, high)
+    pull, push, error = _constrained(node.inputs[0], slopes.places, given.paths, low, high)
     parts = []
     chord = _chord(made, low, high)
     bends = torch.stack([(low < t) & (high > t) for t in made.kinks]).any(dim=0)
-    for sign, given in ((1.0, slopes.lower), (-1.0, slopes.upper)):
-        slope = chord if given is None else torch.where(bends, given.double(), chord)
+    for sign, chosen in ((1.0, slopes.lower), (-1.0, slopes.upper)):
+        slope = chord if chosen is None else torch.where(bends, chosen.double(), chord)
         parts += [slope, _intercept(made, slope, low, high, sign)]
     wide = [part.expand(shape).flatten(2)[0].clone() for part in base]
     for whole, part in zip(wide, parts, strict=True):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import PLAIN
 from epsball.certificates.branching.kinks import Pieces, is_bent, pieces
+from epsball.certificates.branching.matrices import Matrix
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.sweep import Sweep, carried_over
 from epsball.certificates.propagation import Propagation
@@ -51,6 +52,14 @@ class Functions(NamedTuple):
         return Functions(self.over_input.to(dtype), over, self.constant.to(dtype))
 
 
+class Matrices(NamedTuple):
+    """`Functions` as matrices that multiply columns."""
+
+    over_input: Matrix
+    over_layers: tuple[Matrix, ...]
+    constant: Tensor
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
     """The m unstable rectifiers of one bent node.
@@ -62,7 +71,7 @@ class Layer:
     places, kinks, weights
         Entries of the node by number, the kink t of each rectifier there, and its weight in the node's value, (m,).
     low, high
-        Bounds on z - t, (m,): below and above 0.
+        Bounds on z - t, (m,): below and above 0, unless the layer was decided later.
     functions
         z - t of each, as a function of the input and of the layers before.
     """
@@ -75,11 +84,26 @@ class Layer:
     high: Tensor
     functions: Functions
 
+    _matrices: dict[torch.dtype, "Matrices"] = field(init=False, default_factory=dict)
+
     @property
     def chord(self) -> tuple[Tensor, Tensor]:
         """Slope and intercept of the line above each rectifier, (m,)."""
-        slope = self.high / (self.high - self.low)
-        return slope, -slope * self.low
+        low, high = self.low.clamp(max=0), self.high.clamp(min=0)
+        slope = high / (high - low)
+        return slope, -slope * low
+
+    @property
+    def is_free(self) -> Tensor:
+        """Which rectifiers may be on or off, (m,)."""
+        return (self.low < 0) & (self.high > 0)
+
+    def matrices(self, dtype: torch.dtype) -> "Matrices":
+        """Return the functions as matrices of a format."""
+        if dtype not in self._matrices:
+            over_input, over_layers, constant = self.functions.to(dtype)
+            self._matrices[dtype] = Matrices(Matrix(over_input), tuple(map(Matrix, over_layers)), constant)
+        return self._matrices[dtype]
 
     def __len__(self) -> int:
         return len(self.places)

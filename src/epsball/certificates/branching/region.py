@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from epsball.certificates.branching.matrices import Sparse
 from epsball.certificates.domain import Domain
 
 
@@ -31,25 +32,45 @@ class Region(NamedTuple):
         low, high, centre = (end[0].flatten().to(dtype) for end in (*domain.box, domain.centre))
         return cls(low, high, centre, domain.norm, domain.radius)
 
-    def least(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a lower bound of rows . x, (b,), and a point of it, (b, d).
+    def least(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a lower bound of c . x for columns c (d, b), (b,), and a point of it, (d, b).
 
         Over the box, or over the ball where that gives more, as in `Domain.least`: the point may then leave the box.
         """
-        at_box = torch.where(rows > 0, self.low, self.high)
-        over_box = (rows * at_box).sum(dim=1)
+        at_box = torch.where(columns > 0, self.low.unsqueeze(1), self.high.unsqueeze(1))
+        over_box = (columns * at_box).sum(dim=0)
         if self.norm == "linf":
             return over_box, at_box
         if self.norm == "l2":
-            length = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1e-30)
-            step = rows / length
+            length = torch.linalg.vector_norm(columns, dim=0).clamp(min=1e-30)
+            step = columns / length
         else:
-            most = rows.abs().argmax(dim=1, keepdim=True)
-            step = torch.zeros_like(rows).scatter_(1, most, rows.gather(1, most).sign())
-        at_ball = self.centre - self.radius * step
-        over_ball = (rows * at_ball).sum(dim=1)
-        point = torch.where((over_ball > over_box).unsqueeze(1), at_ball, at_box)
-        return torch.maximum(over_ball, over_box), point
+            most = columns.abs().argmax(dim=0, keepdim=True)
+            step = torch.zeros_like(columns).scatter_(0, most, columns.gather(0, most).sign())
+        at_ball = self.centre.unsqueeze(1) - self.radius * step
+        over_ball = (columns * at_ball).sum(dim=0)
+        return torch.maximum(over_ball, over_box), torch.where(over_ball > over_box, at_ball, at_box)
+
+    def least_by_row(self, rows: Sparse) -> tuple[Tensor, Tensor]:
+        """Return the same for the rows of a sparse matrix: a lower bound, (m,), and the point's entries beside them.
+
+        For balls of l1 the point is only as good as a gradient needs.
+        """
+        values, at = rows.values, rows.columns
+        at_box = torch.where(values > 0, self.low[at], self.high[at])
+        over_box = rows.sums(values * at_box)
+        if self.norm == "linf":
+            return over_box, at_box
+        if self.norm == "l2":
+            length = rows.sums(values.square()).sqrt().clamp(min=1e-30)
+            step = values / length[rows.rows]
+        else:
+            length = torch.zeros(rows.height).to(values).scatter_reduce(0, rows.rows, values.abs(), "amax")
+            step = values.sign() * (values.abs() == length[rows.rows])
+        at_ball = self.centre[at] - self.radius * step
+        over_ball = rows.sums(values * self.centre[at]) - self.radius * length
+        nearer = over_ball > over_box
+        return torch.maximum(over_ball, over_box), torch.where(nearer[rows.rows], at_ball, at_box)
 
     def inside(self, points: Tensor) -> Tensor:
         """Return points moved into the box, and towards the centre until they lie in the ball."""

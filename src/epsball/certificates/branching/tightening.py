@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.branching.dual import Dual, Schedule
+from epsball.certificates.branching.dual import Dual
 from epsball.certificates.branching.kinks import is_bent
 from epsball.certificates.branching.reduced import Functions, Layer, Reduced
 from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.subproblems import Schedule
 from epsball.certificates.linear.coefficients import Window
 from epsball.certificates.linear.refinement import neurons_to_refine, refiner
 from epsball.certificates.linear.relaxations import slope_limits
@@ -97,9 +98,7 @@ class Tightened:
             if self._deadline is not None and time.process_time() > self._deadline:
                 return
             count = sum(len(neurons) for _, neurons in group)
-            dual = Dual(
-                reduced.layers, _both(functions.take(torch.arange(start, start + count))), region, torch.float32
-            )
+            dual = Dual(reduced.layers, both(functions.take(torch.arange(start, start + count))), region, torch.float32)
             best, _ = dual.ascend(dual.root(torch.arange(2 * count)), SCHEDULE)
             self.passes += dual.passes
             start, done = start + count, 0
@@ -129,7 +128,7 @@ def rounded(slopes: Tensor) -> Tensor:
     return slopes.double().mul(LEVELS).round() / LEVELS
 
 
-def _both(functions: Functions) -> Functions:
+def both(functions: Functions) -> Functions:
     """Return functions and their negatives."""
     return Functions(
         torch.cat([functions.over_input, -functions.over_input]),

@@ -86,6 +86,26 @@ class Taus:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Conditional:
+    """What bounds k neurons where a row's margin is at most a level.
+
+    Parameters
+    ----------
+    node, neurons
+        The node, and the neurons by their places in its flattened value.
+    multipliers
+        mu >= 0 of margin <= level, (2 k,): of the rows that bound the neurons from below, then from above.
+    slopes
+        By bent node the slopes of these rows.
+    """
+
+    node: str
+    neurons: Tensor
+    multipliers: Tensor
+    slopes: Mapping[str, Slopes]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Tree:
     """A proof of one row in preorder: inner nodes are splits, the part z <= kink first, and None is a leaf.
 
@@ -101,6 +121,9 @@ class Tree:
         By node the slopes of the leaves.
     taus
         By node the envelopes, of which a leaf's lower slopes are the shares too.
+    conditional
+        Neurons that are bounded, one after the other, where the row's margin is at most what is claimed of it; then
+        the leaves show no more than the claim.
     """
 
     row: int
@@ -108,3 +131,4 @@ class Tree:
     paths: Sequence[Sequence[Step]]
     slopes: Mapping[str, Slopes]
     taus: Mapping[str, Taus] = field(default_factory=dict)
+    conditional: Sequence[Conditional] = ()

@@ -1,7 +1,7 @@
 """Which certificates the independent checker can replay, and how bounds become its certificates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from epsball.ball import Ball
+from epsball.certificates.branching.tree import Slopes as RowSlopes
 from epsball.certificates.branching.tree import Tree
 from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import LinearRelaxation
@@ -28,6 +29,7 @@ from epsball.certificates.replay.files import (
     ModelFile,
     OwnSlopes,
     Slopes,
+    WrittenNeurons,
     WrittenTree,
     box_of,
 )
@@ -234,9 +236,22 @@ def written(tree: Tree) -> WrittenTree:
         shape=torch.tensor(shape),
         kinks=torch.tensor([split.kink for split in cuts], dtype=torch.float64),
         multipliers=torch.tensor([step.multiplier for path in tree.paths for step in path], dtype=torch.float64),
-        slopes={name: (part.places, part.lower, part.upper) for name, part in tree.slopes.items()},
+        slopes=_rows_slopes(tree.slopes),
         envelopes={name: part.levels for name, part in tree.taus.items()},
+        conditional=[
+            WrittenNeurons(
+                node=part.node,
+                numbers=part.neurons,
+                multipliers=part.multipliers,
+                slopes=_rows_slopes(part.slopes),
+            )
+            for part in tree.conditional
+        ],
     )
+
+
+def _rows_slopes(slopes: Mapping[str, RowSlopes]) -> dict[str, tuple[Tensor, Tensor, Tensor | None]]:
+    return {name: (part.places, part.lower, part.upper) for name, part in slopes.items()}
 
 
 def _where_free(slope: Tensor, window: Window | None, limits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

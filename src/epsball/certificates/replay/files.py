@@ -64,6 +64,9 @@ class WrittenTree:
         By ReLU levels (m, d) at those places: the function tau a . x + h lies above the ReLU, where a . x + a0 lies
         above its input by that neuron's own slopes, tau is the level over 255, and h is derived. The slopes below are
         the shares of it, too.
+    conditional
+        Neurons that are bounded where the margin is at most its claim; the leaves then hold there, on the intervals
+        that these bounds leave.
     """
 
     nodes: Sequence[str]
@@ -72,20 +75,54 @@ class WrittenTree:
     multipliers: Tensor
     slopes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]
     envelopes: Mapping[str, Tensor] = field(default_factory=dict)
+    conditional: Sequence["WrittenNeurons"] = ()
 
     def content(self) -> dict[str, Any]:
         """Return the tree as JSON's types."""
-        return {
+        conditional = {"conditional": [part.content() for part in self.conditional]} if self.conditional else {}
+        return conditional | {
             "nodes": list(self.nodes),
             "shape": _text(self.shape, "<i4"),
             "kinks": _text(self.kinks, "<f8"),
             "multipliers": _text(self.multipliers, "<f8"),
-            "slopes": {
-                name: {"at": _text(at, "<i4"), **_encoded((lower, upper), "<f2")}
-                for name, (at, lower, upper) in self.slopes.items()
-            },
+            "slopes": _rows_slopes(self.slopes),
             "envelopes": {name: _text(levels, "u1") for name, levels in self.envelopes.items()},
         }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WrittenNeurons:
+    """Neurons of a node that are bounded where a margin is at most its claim, as a file holds them.
+
+    Parameters
+    ----------
+    node, numbers
+        The node, and its k entries in order.
+    multipliers
+        mu >= 0, (2 k,), of the rows z + mu (margin - claim) and -z + mu (margin - claim).
+    slopes
+        As in a tree, by row.
+    """
+
+    node: str
+    numbers: Tensor
+    multipliers: Tensor
+    slopes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]
+
+    def content(self) -> dict[str, Any]:
+        """Return the neurons as JSON's types."""
+        return {
+            "node": self.node,
+            "numbers": _text(self.numbers, "<i4"),
+            "multipliers": _text(self.multipliers, "<f8"),
+            "slopes": _rows_slopes(self.slopes),
+        }
+
+
+def _rows_slopes(slopes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]) -> dict[str, Any]:
+    return {
+        name: {"at": _text(at, "<i4"), **_encoded((lower, upper), "<f2")} for name, (at, lower, upper) in slopes.items()
+    }
 
 
 class ModelFile(NamedTuple):
