@@ -158,7 +158,7 @@ def test_hostile_names_are_text(opened, tmp_path):
     page = opened(eb.page(folder).write().resolve(), "#sort=index&ex=0")
     page.set_viewport_size({"width": 1280, "height": 3000})
     page.evaluate("document.getElementById('view').style.height = '2500px'")
-    page.wait_for_function("document.querySelectorAll('#grid tbody tr[data-row]').length === 40")
+    page.wait_for_selector("#grid tbody tr[data-row]:nth-of-type(40)")
     script = "[...document.querySelectorAll('#grid tbody tr[data-row]')].map((row) => row.cells[2].textContent)"
     assert page.evaluate(script) == list(HOSTILE)
     assert page.evaluate("document.querySelectorAll('img, base, iframe, object').length") == 0

@@ -81,18 +81,30 @@ def write_shown(folder: Path, subject: Subject, evidence: "pyarrow.Table", shard
     ``example.index`` and ``example.x`` are the pixels of `PER_VERDICT` examples of each verdict without witnesses.
     """
     found = [shard.witnesses() for shard in shards]
-    predictions = _predictions(subject, [part.x_adv for part in found])
     rows = _rows(evidence)
+    index = {
+        "witness.index": torch.cat([part.index for part in found]),
+        "example.index": subject.dataset.positions[rows],
+    }
+    if _is_shown(folder / SHOWN, index):
+        return
     x, _ = subject.dataset.take(rows)
     content = {
-        "witness.index": torch.cat([part.index for part in found]),
-        "witness.prediction": predictions,
-        "example.index": subject.dataset.positions[rows],
+        **index,
+        "witness.prediction": _predictions(subject, [part.x_adv for part in found]),
         "example.x": as_pixels(x),
     }
     write_atomically(
         folder / SHOWN, safetensors.save({name: tensor.cpu().contiguous() for name, tensor in content.items()})
     )
+
+
+def _is_shown(path: Path, index: dict[str, Tensor]) -> bool:
+    """Return whether a finished run that was asked for again has the file about these examples already."""
+    if not path.exists():
+        return False
+    kept = safetensors.load(path.read_bytes())
+    return all(torch.equal(kept[name], torch.as_tensor(value).cpu()) for name, value in index.items())
 
 
 def _predictions(subject: Subject, parts: "Sequence[Tensor]") -> Int64[Tensor, " m"]:

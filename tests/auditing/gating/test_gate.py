@@ -153,7 +153,7 @@ def test_reports_name_conditions_and_answers():
     assert suite.attrib["failures"] == "1"
     assert {case.attrib["name"] for case in suite} == {"min_robust", "min_certified"}
     assert found.to_markdown().startswith("### robustness gate: fail")
-    assert "| min robust | 0.9 | fail |" in found.to_markdown()
+    assert "| min robust | at least 0.9 | fail |" in found.to_markdown()
 
 
 def test_the_command_line(tmp_path, capsys):

@@ -209,7 +209,7 @@ def time_text(seconds: float) -> str:
 
     Examples
     --------
-    >>> time_text(0.0123), time_text(75), time_text(40000)
+    >>> time_text(0.0123), time_text(75.0), time_text(40000.0)
     ('12 ms', '75 s', '11 h')
     """
     for unit, size, most in (("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172800.0)):

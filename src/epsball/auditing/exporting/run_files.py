@@ -126,7 +126,15 @@ class RunFiles:
         return found
 
     def timings(self) -> list[tuple[str, str, "pyarrow.Table"]]:
-        """Return name, hash and content of the files of times, which no hash of the run covers."""
+        """Return name, hash and content of the files of times, which no hash of the run covers.
+
+        Raises
+        ------
+        Absent
+            If there are none, one cannot be read, or the run has no manifest: they are the times of nothing then.
+        """
+        if self._manifest is None and not self._older_than_manifests:
+            raise Absent(f"{manifests.NAME} is missing, so nothing shows what the times are of")
         found = []
         for path in sorted(self.folder.glob("timing-*.arrow")):
             try:

@@ -171,7 +171,7 @@ def duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> duration(42), duration(5400), duration(400000)
+    >>> duration(42.0), duration(5400.0), duration(400000.0)
     ('42 s', '1.5 h', '4.6 d')
     """
     for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):

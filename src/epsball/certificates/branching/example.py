@@ -196,6 +196,9 @@ class Example:
         level = self.setting.level
         for row, value in search.lower_bounds(with_open=last and level is None).items():
             proved = search.proved(row)
+            if proved and value <= 0 and value < search.roots[row]:
+                # A tree that shows less than its root, and no margin, is of no use.
+                value, proved = search.roots[row], False
             if level is None or proved:
                 self.rows[row] = max(float(self.rows[row]), value if level is None else level)
             if proved:
