@@ -39,7 +39,8 @@ class Certificates(results.Result):
         Whether the example is stable and p is its label.
     criterion
         Whether the chapter's criterion holds: the lower bound of z_p lies above the upper bounds
-        of all other logits. It implies `stable`, not the reverse.
+        of all other logits. It is looser as a rule; the boxes of the logits join several bounds, so that it may also
+        hold where `stable` does not.
     method
         The method whose bound first made the example stable, or None.
     margins

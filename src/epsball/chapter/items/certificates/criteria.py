@@ -40,9 +40,10 @@ def _stable(tables: Tables) -> Decision:
 def _criterion(tables: Tables) -> Decision:
     rows = {name: np.asarray(column, dtype=bool) for name, column in tables["examples"].items()}
     apart = np.flatnonzero(rows["criterion"] & ~rows["stable"]).tolist()
-    return without_exception(
-        apart, len(rows["right"]), "f_min,y > max f_max,j implies a positive lower bound of the margin"
-    )
+    law = "f_min,y > max f_max,j implies a positive lower bound of the margin"
+    decision = without_exception(apart, len(rows["right"]), law)
+    why = " There the logits' boxes, of intervals and CROWN together, are the better bound." if apart else ""
+    return Decision(verdict=decision.verdict, sentence=decision.sentence + why)
 
 
 def _looser(tables: Tables) -> Decision:

@@ -78,8 +78,9 @@ def draw(tables: Tables) -> "Figure":
     axes.plot(pixels, medians, "o-", color=BLUE, label="median")
     if medians[0] > 0:
         axes.plot(pixels, medians[0] * (pixels[0] / pixels) ** 0.5, ":", color=BLACK, linewidth=1, label="as 1/√d")
-    axes.set(xscale="log", yscale="log", xticks=pixels, xticklabels=[f"{int(p)}" for p in pixels])
+    axes.set(xscale="log", xticks=pixels, xticklabels=[f"{int(p)}" for p in pixels])
     axes.set(xlabel="input dimension d (pixels)", ylabel="certified radius (linf)")
+    axes.set_ylim(bottom=0.0)
     axes.minorticks_off()
     axes.legend(frameon=False)
     return figure

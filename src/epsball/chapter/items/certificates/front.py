@@ -50,15 +50,17 @@ def draw(tables: Tables) -> "Figure":
     """Return attacked and certified over natural accuracy."""
     figure = new_figure(6.0, 4.2)
     axes, rows = figure.subplots(), tables["examples"]
-    for name in FRONT:
+    for place, name in enumerate(FRONT):
         natural, attacked, certified = (with_interval(rows[f"{name}.{c}"]) for c in ("right", "stands", "certified"))
         axes.plot([natural[0]] * 2, [certified[0], attacked[0]], color=GREY, linewidth=3, alpha=0.35, zorder=1)
         for (value, low, high), mark, colour in ((attacked, "o", VERMILION), (certified, "v", GREEN)):
             axes.errorbar(natural[0], value, yerr=[[low], [high]], fmt=mark, color=colour, capsize=3)
-        axes.annotate(name, (natural[0], attacked[0]), (0, 12), textcoords="offset points", ha="center", fontsize=SMALL)
+        axes.annotate(
+            name, (natural[0], 1.0), (0, 10 * (place % 4)), textcoords="offset points", ha="center", fontsize=SMALL
+        )
     axes.plot([], [], "o", color=VERMILION, label="under PGD-20")
     axes.plot([], [], "v", color=GREEN, label="certified")
-    axes.set(xlabel="natural accuracy", ylabel="robust accuracy lies between", ylim=(-0.03, 1.05))
+    axes.set(xlabel="natural accuracy", ylabel="robust accuracy lies between", ylim=(-0.03, 1.22))
     natural = [float(np.mean(np.asarray(rows[f"{name}.right"], dtype=float))) for name in FRONT]
     axes.set_xlim(min(natural) - 0.04, max(natural) + 0.04)
     axes.legend(frameon=False, loc="lower left")
