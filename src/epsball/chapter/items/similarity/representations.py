@@ -36,6 +36,8 @@ PAIRS = (
     ("standard", "twin"),
     ("robust", "robust twin"),
 )
+CHANCE = " A second seed changes these small networks, trained for a few epochs, as much as the adversary does."
+
 LAYERS = ("conv1", "layer*_?", "linear")
 
 
@@ -144,7 +146,7 @@ def _cross(tables: Tables) -> Decision:
         holds.append(means[PAIRS[2]] < means[PAIRS[3]])
     return Decision(
         verdict="pattern" if all(holds) else "differs",
-        sentence="mean similarity of corresponding layers, " + "; ".join(found) + ".",
+        sentence="mean similarity of corresponding layers, " + "; ".join(found) + "." + ("" if all(holds) else CHANCE),
     )
 
 
@@ -164,7 +166,8 @@ def _data_dependence(tables: Tables) -> Decision:
     holds = all(value > 0 for value in deeper.values())
     text = "; ".join(f"{data}: {means[data]:.3f}, deeper minus earlier half {deeper[data]:+.3f}" for data in names)
     return Decision(
-        verdict="pattern" if holds else "differs", sentence=f"shift beyond that of a twin, mean over layers, {text}."
+        verdict="pattern" if holds else "differs",
+        sentence=f"shift beyond that of a twin, mean over layers, {text}." + ("" if holds else CHANCE),
     )
 
 
