@@ -1,10 +1,13 @@
 """Columns that many items measure, one entry per example."""
 
+from collections.abc import Sequence
+
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from epsball.attacks import Attack, attack
 from epsball.ball import Ball
+from epsball.chapter.laboratory import Laboratory
 from epsball.classifier import Classifier
 
 SEARCH = "pgd,steps=20,restarts=2"
@@ -17,6 +20,17 @@ def right(classifier: Classifier, examples: Examples) -> list[bool]:
     """Return whether each example is classified correctly."""
     x, y = examples
     return (classifier.logits(x).argmax(1) == y).tolist()
+
+
+def accuracies(laboratory: Laboratory, names: Sequence[str]) -> dict[str, list[bool]]:
+    """Return, for each network of the subject, which examples are right and which stand under `SEARCH`."""
+    examples = laboratory.examples(laboratory.subject, first=laboratory.pick(fast=None, default=2000))
+    rows: dict[str, list[bool]] = {}
+    for name in names:
+        network = laboratory.network(name)
+        rows[f"{name}.right"] = right(network, examples)
+        rows[f"{name}.stands"] = stands(network, examples, laboratory.ball(), seed=laboratory.seed)
+    return rows
 
 
 def stands(

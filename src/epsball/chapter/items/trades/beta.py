@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from epsball.chapter.claim import Claim, Decision, Tables
 from epsball.chapter.evidence import Order, pattern
 from epsball.chapter.item import Item
-from epsball.chapter.items.columns import right, stands
+from epsball.chapter.items.columns import accuracies
 from epsball.chapter.items.drawing import draw_share_curves
 from epsball.chapter.laboratory import Laboratory
 from epsball.chapter.networks import BETAS
@@ -19,13 +19,7 @@ NETWORKS = tuple(f"trades-{beta:g}" for beta in BETAS)
 
 def measure(laboratory: Laboratory) -> Tables:
     """Return which examples each network gets right, and which stand under PGD-20."""
-    examples = laboratory.examples(laboratory.subject, first=laboratory.pick(fast=None, default=2000))
-    rows: dict[str, list[bool]] = {}
-    for name in ("standard", *NETWORKS):
-        network = laboratory.network(name)
-        rows[f"{name}.right"] = right(network, examples)
-        rows[f"{name}.stands"] = stands(network, examples, laboratory.ball(), seed=laboratory.seed)
-    return {"examples": rows}
+    return {"examples": accuracies(laboratory, ("standard", *NETWORKS))}
 
 
 def _robust(tables: Tables) -> Decision:
