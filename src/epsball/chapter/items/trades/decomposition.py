@@ -79,7 +79,7 @@ def draw(tables: Tables) -> "Figure":
             axes.barh(height, high - low, left=low, height=0.2, color=colours[risk], alpha=0.35)
             axes.plot([low, low], [height - 0.1, height + 0.1], color=colours[risk], linewidth=2.5, label=label)
     axes.set(yticks=range(len(NETWORKS)), yticklabels=NETWORKS.values(), xlim=(-0.02, 1.02))
-    axes.set_xlabel("risk: the line is proved by witnesses, the bar reaches to what certificates leave open")
+    axes.set_xlabel("risk (line: by witnesses; bar: left open by certificates)")
     axes.invert_yaxis()
     axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     axes.spines[["top", "right"]].set_visible(False)
