@@ -198,5 +198,5 @@ def documents() -> Iterator[Path]:
     """Return the files whose numbers are bound: README and its sisters, the pages, and the sources for docstrings."""
     yield from sorted(ROOT.glob("*.md"))
     yield ROOT / "benchmarks" / "README.md"
-    yield from sorted((ROOT / "docs").rglob("*.md"))
+    yield from sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent != EVIDENCE)
     yield from sorted((ROOT / "src").rglob("*.py"))
