@@ -28,6 +28,9 @@ _IN_PARTS = rf"\b{_PARTS}[^.;]*\b(?:cost|time|passes)\b"
 BARE = re.compile(rf"{NUMBER}[ -]?{_UNITS}|{_IN_WORDS}|{_IN_PARTS}")
 """What looks like a measured number."""
 
+_UNITED = re.compile(rf"\d[ -]?{_UNITS}|(?:{_WORDS}) \w|{_PARTS}")
+"""What a text with such a number has in it; cheap."""
+
 _KINDS = "measured|published|computed|setting"
 _MARKED = re.compile(
     rf"{NUMBER}(?: of {NUMBER})?[ -]?{UNIT}?(?:\*\*)?<!-- (?:{_KINDS})\b.*?-->(?:{re.escape(OLD)})?", re.DOTALL
@@ -123,6 +126,8 @@ def _without_examples(text: str) -> str:
 def found_in(path: Path, phrases: dict[str, re.Pattern[str]]) -> list[Bare]:
     """Return the bare numbers of a file."""
     text = path.read_text(encoding="utf-8")
+    if not _UNITED.search(text):
+        return []
     prose = docstrings(text) if path.suffix == ".py" else text
     name = path.relative_to(ROOT).as_posix()
     return [Bare(file=name, line=line, text=number) for line, number in bare(prose, phrases)]
