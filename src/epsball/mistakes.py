@@ -177,7 +177,7 @@ MISTAKES: dict[str, Mistake] = {
     "radius": Mistake(
         title="A radius that cannot be meant",
         says=r"radius -?[\d.e+-]+ exceeds the box|radius is ",
-        why="Radii are in pixels of [0, 1]: 8 is eight times the width of the box, 8/255 eight steps of an "
+        why="Radii are in pixels of [0, 1]: 8 is far beyond a box of width 1, 8/255 is eight steps of an "
         "8-bit image.",
         fix=(
             "linf:8/255 for 8-bit steps; fractions are exact.",
@@ -250,7 +250,7 @@ MISTAKES: dict[str, Mistake] = {
     "unsupported-operation": Mistake(
         title="An operation that certificates cannot follow",
         says=r"Certificates cannot follow it",
-        why="A bound holds only if every operation between input and logits has a proved rule; a guess would prove none.",
+        why="A bound holds only if every operation between input and logits has a proved rule; a guess proves none.",
         fix=(
             "Write that part with operations that have a rule: docs/graph.md lists them.",
             "Attacks need no rule: audit with --certificates none.",
