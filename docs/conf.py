@@ -20,6 +20,8 @@ extensions = [
     "sphinx_copybutton",
     "mathml",
     "measured",
+    "notebooks",
+    "chapter_items",
     "plain_copies",
 ]
 exclude_patterns = ["_ext", "README.md", "evidence"]

@@ -1,0 +1,39 @@
+"""Run the notebooks and keep their outputs: ``python tools/notebooks.py`` (needs nbclient and ipykernel)."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent.parent / "docs" / "notebooks"
+
+
+def execute(path: Path) -> Any:
+    """Return a notebook with the outputs of today, run in an empty folder."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    book = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as folder:
+        NotebookClient(book, timeout=300, resources={"metadata": {"path": folder}}, record_timing=False).execute()
+    for cell in book.cells:
+        cell.metadata.clear()
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    return book
+
+
+def main(names: list[str]) -> None:
+    """Run notebooks by name, or all."""
+    import nbformat
+
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        if not names or path.stem in names:
+            book = execute(path)
+            book.metadata["language_info"] = {"name": "python"}
+            nbformat.write(book, path)
+            print(f"{path.name}: {sum(cell.cell_type == 'code' for cell in book.cells)} cells run")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
