@@ -7,11 +7,12 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_type_hints
 
+from mdit_py_plugins.anchors.index import slugify
+from sphinx.application import Sphinx
+
 import epsball
 from epsball.chapter.laboratory import Laboratory
 from epsball.chapter.registry import ITEMS
-from mdit_py_plugins.anchors.index import slugify
-from sphinx.application import Sphinx
 
 PACKAGE = "epsball.chapter"
 
