@@ -59,9 +59,12 @@ $(VENV)/.docs: pyproject.toml constraints.txt $(STAMP)
 	touch $@
 
 # The pages that are made from the code: run after the code changed.
-docs-full: $(STAMP)
+docs-full: $(STAMP) $(VENV)/.docs
 	$(BIN)/python tools/messages.py > docs/messages.md
 	$(BIN)/python tools/choose.py > docs/choose.md
+	$(BIN)/python tools/cheat_sheet.py > docs/cheat_sheet.md
+	$(BIN)/python tools/error_pages.py
+	$(BIN)/python tools/notebooks.py
 	$(BIN)/epsball chapter run all --out runs/chapter
 	$(BIN)/python tools/gallery.py runs/chapter
 

@@ -15,7 +15,7 @@ def execute(path: Path) -> Any:
 
     book = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(book, timeout=300, resources={"metadata": {"path": folder}}, record_timing=False).execute()
+        NotebookClient(book, timeout=900, resources={"metadata": {"path": folder}}, record_timing=False).execute()
     for cell in book.cells:
         cell.metadata.clear()
         if cell.cell_type == "code":
