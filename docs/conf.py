@@ -22,6 +22,7 @@ extensions = [
     "measured",
     "notebooks",
     "chapter_items",
+    "last_run",
     "plain_copies",
 ]
 exclude_patterns = ["_ext", "README.md", "evidence"]

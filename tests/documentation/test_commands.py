@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 
 import pytest
 from rich.console import Console
@@ -53,3 +54,20 @@ def test_options_in_synopses_are_there(page):
 def test_python_of_the_page_is_python(page):
     for block in re.findall(r"^```python.*?\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         ast.parse(block)
+
+
+def test_every_page_with_examples_says_when_they_last_ran():
+    known = tomllib.loads((ROOT / "docs" / "evidence" / "blocks.toml").read_text(encoding="utf-8"))
+    said = {page for pages in known.values() for page in pages}
+    texts = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+    asked = {name for name, text in texts.items() if any(commands(text)) or re.search("^```python", text, re.MULTILINE)}
+    asked = {name for name in asked if not name.startswith("docs/errors/")}
+    assert asked <= said
+    assert all((ROOT / page).exists() for page in said)
+
+
+def test_the_python_of_the_chapters_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "chapter.md").read_text(), re.DOTALL)
+    exec(block, {})
+    assert "gaussian" in capsys.readouterr().out
