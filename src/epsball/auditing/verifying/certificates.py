@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from epsball import progress
-from epsball.auditing.verifying.contents import several
 from epsball.auditing.verifying.record import UNREADABLE, Record
 from epsball.auditing.verifying.result import Finding
+from epsball.auditing.verifying.sentences import several
 from epsball.certificates import ALIASES, AUTO, METHODS, Verifier, methods_of
 from epsball.data import Dataset, as_pixels
 

@@ -114,6 +114,15 @@ class Record:
         """Which examples have a witness by the evidence's columns."""
         return (self.flag("attack.broken") & self.flag("natural.correct")) | self.diagnosed
 
+    @property
+    def witness_margins(self) -> np.ndarray:
+        """The margin at the witness of each broken example, by the attack or the diagnosis."""
+        file = self.folder / "diagnosis.arrow"
+        if not file.exists():
+            return self.column("attack.margin")
+        late = read_arrow(file)["diagnosis.margin"].to_numpy(zero_copy_only=False).astype(float)
+        return np.where(self.diagnosed, late, self.column("attack.margin"))
+
     def witnesses(self) -> Iterator[Witnesses]:
         """Yield the witnesses of each shard."""
         for file in sorted(self.folder.glob("witnesses-*.safetensors")):
