@@ -4,8 +4,7 @@ Per network two runs: natural pass and attack on all test images at effort ``qui
 200 images at effort ``standard``, with them. NETS and DATA are the folders of the published weights and of the data,
 RUNS holds the runs: the same command goes on after a kill, and what is finished is not made again. Of each run the
 CPU seconds are kept, and how many of them the pillars took: search, bounds, canonical pass, diagnosis and limit. The
-rest is the audit's own: reading, evidence, ledgers, files. ``--tables docs/audits`` writes what is finished as tables
-and as JSON, each figure beside the published ones.
+rest is the audit's own: reading, evidence, ledgers, files. ``published_tables.py`` writes what is finished as tables.
 """
 
 import argparse
@@ -14,7 +13,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +26,7 @@ from epsball.auditing.examination import Examination
 from epsball.auditing.links import limit
 from epsball.auditing.parts import Parts
 from epsball.certificates import Certification
+from published_networks import NETWORKS
 
 COUNT = 200
 """Images with certificates."""
@@ -42,64 +41,8 @@ PILLARS = (
 """Where an audit calls what is not its own."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A published network and what was published of it.
-
-    Parameters
-    ----------
-    model, data
-        Texts, in which NETS and DATA stand for the folders.
-    ball
-        The perturbation set.
-    natural, verified, attacked
-        Published shares: of right images; the largest that anybody verified, a lower end of what is robust; the least
-        that stands under an attack, an upper end.
-    source
-        Where they were published, and on which images.
-    first
-        Images of the run on all of them, where it is not all.
-    """
-
-    model: str
-    data: str
-    ball: str
-    natural: float
-    verified: float | None = None
-    attacked: float | None = None
-    source: str
-    first: int | None = None
-
-
-NORMALISED = "mean=0.4914:0.4822:0.4465,std=0.2471:0.2435:0.2616"
-NETWORKS = {
-    "wong-kolter-mnist": Published(
-        model="cnn_a@NETS/wong_kolter/mnist.pth", data="idx:DATA/mnist", ball="linf:0.1",
-        natural=0.9820, verified=0.9418, attacked=0.9589,
-        source="README of convex_adversarial, on all 10,000 images: its dual bound, PGD",
-    ),
-    "mnist-cnn-a-adv": Published(
-        model="cnn_a@NETS/abcrown/mnist_cnn_a_adv.model", data="idx:DATA/mnist", ball="linf:0.3",
-        natural=0.9633, verified=0.705, attacked=0.765,
-        source="beta-CROWN (arXiv 2103.06624, table 2), on 200 other images: beta-CROWN, PGD",
-    ),
-    "resnet2b": Published(
-        model=f"examples/published.py:resnet2b@NETS/abcrown/resnet2b.pth,{NORMALISED}",
-        data="cifar10:DATA/cifar10", ball="linf:2/255",
-        natural=0.6925, verified=0.2688, attacked=0.5482,
-        source="alpha-beta-CROWN, models/cifar10_resnet/README.md, on all 10,000 images: CROWN, PGD",
-    ),
-    "mnist-6x100-nat": Published(
-        model="mlp@NETS/abcrown/mnist_6_100_nat.pth,hidden=100:100:100:100:100", data="idx:DATA/mnist",
-        ball="linf:0.026",
-        natural=0.9629,
-        source="counted from the published file; no robust figure is known to us",
-    ),
-}  # fmt: skip
-
-
 def main() -> None:
-    """Make what is not finished, then write the tables that are asked for."""
+    """Make what is not finished."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nets", type=Path, required=True, help="folder of the published weights")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data")

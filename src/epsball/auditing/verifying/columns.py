@@ -91,8 +91,12 @@ def _of_ledger(record: Record) -> Iterator[str]:
     margin, own = ledger["margin"].to_numpy(), (rows >= 0) & ~np.isin(names, OVERHEAD)
     natural, attack = record.column("natural.margin"), record.column("attack.margin")
     judged = (rows >= 0) & (names == "natural")
-    if judged.any():  # else the natural pass was taken over from another run
-        yield from rows_that("the ledger has another natural margin", ~_among(natural, rows, margin, judged), index)
+    # A natural pass that was taken over from another run is in the ledger of that one.
+    name, others = "taken.natural", np.zeros(len(index), dtype=bool)
+    if name in record.table.column_names:
+        others = record.table[name].is_valid().to_numpy()
+    other = ~others & ~_among(natural, rows, margin, judged)
+    yield from rows_that("the ledger has another natural margin", other, index)
     seen = _among(attack, rows, margin, rows >= 0) | (attack == natural)
     yield from rows_that("the ledger does not know the attack's margin", ~seen & ~np.isnan(attack), index)
     # The short attack before the certificates, and points taken over, are no passes of the attack's.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from epsball.auditing.evidence import Witnesses
 from epsball.auditing.folder import read_arrow
+from epsball.auditing.manifest import check_schema
 from epsball.ball import Ball
 from epsball.errors import InputError
 
@@ -56,6 +57,7 @@ class Record:
             Ball.parse(run["identity"]["ball"])
         except UNREADABLE as error:
             raise InputError(f"{folder} does not hold a run ({error}); epsball audit --out makes one.") from error
+        check_schema(folder, run)
         if not (folder / "chain.json").exists():
             raise InputError(f"the audit in {folder} is not finished: the command that made it goes on from there.")
         try:
