@@ -1,15 +1,16 @@
 """Figures of a run, small enough to be legible on a phone: 4.6 inches wide."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from epsball.auditing.chain import ATTACK, CERTIFIED, LIMIT, NATURAL
 from epsball.auditing.reading.attacks import AttackNumbers
 from epsball.auditing.reading.classes import ClassNumbers, shortened
 from epsball.auditing.reading.methods import MethodNumbers
 from epsball.auditing.reading.several import CURVES, AtRadius
-from epsball.figures import BLACK, BLUE, GREY, LIGHT_GREY, SEQUENTIAL, SKY, VERMILION, line_style, marker, new_figure
+from epsball.figures import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, SEQUENTIAL, SKY, VERMILION, new_figure
 from epsball.risk import RiskDecomposition
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 WIDTH = 4.6
 _SIZE = 9.0
 _MOST_CLASSES = 12
+
+_LOOKS = {ATTACK: (VERMILION, "o"), CERTIFIED: (BLUE, "s"), LIMIT: (GREEN, "D"), NATURAL: (GREY, "^")}
+"""Colour and marker of the places of the chain: as the verdicts of a page, blue what is proved, warm what fell."""
 
 
 def _axes(height: float) -> "tuple[Figure, Axes]":
@@ -62,7 +66,7 @@ def class_figure(classes: Sequence[ClassNumbers]) -> "Figure":
     axes.set_yticks(rows, [_short(numbers.name) for numbers in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     _percent(axes, "share of the class, 95% interval")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    _legend(axes, axes.get_legend_handles_labels())
     return figure
 
 
@@ -80,28 +84,50 @@ def risk_figure(risks: RiskDecomposition) -> "Figure":
     return figure
 
 
-def radius_figure(points: Sequence[AtRadius], norm: str) -> "Figure":
-    """Draw accuracy under attack, certified, natural, and the limit of the data against the radius."""
-    figure, axes = _axes(2.9)
-    for number, name in enumerate(CURVES):
-        here = [point for point in points if name in point.places]
-        if not here:
-            continue
-        radii = [point.radius for point in here]
-        bounds = [point.places[name] for point in here]
-        style = line_style(number)
-        values = [bound.value for bound in bounds]
-        axes.plot(radii, values, marker=marker(number), markersize=4, label=name, linewidth=1.5, **style)
-        if name != CURVES[2] and all(bound.interval is not None for bound in bounds):
-            low, high = ([getattr(bound.interval, end) for bound in bounds] for end in ("low", "high"))
-            axes.fill_between(radii, low, high, color=style["color"], alpha=0.14, linewidth=0)
+def radius_figure(points: Sequence[AtRadius], norm: str, before: Sequence[AtRadius] = ()) -> "Figure":
+    """Draw accuracy under attack, certified, natural, and the limit of the data against the radius.
+
+    Robust accuracy lies in the grey area. Bars are 95% intervals. Runs of another network, `before`, are dashed.
+    """
+    figure, axes = _axes(3.1)
+    both = [point.places for point in points if {ATTACK, CERTIFIED} <= point.places.keys()]
+    if len(both) > 1:
+        radii = [point.radius for point in points if point.places in both]
+        low, high = ([places[name].value for places in both] for name in (CERTIFIED, ATTACK))
+        axes.fill_between(radii, low, high, color=GREY, alpha=0.16, linewidth=0)
+    for series, dashes in ((before, (0, (4, 2))), (points, "solid")):
+        for name in CURVES:
+            _curve(axes, [point for point in series if name in point.places], name, dashes)
     axes.set_ylim(0, 1.02)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
     axes.set_xlim(left=0)
     axes.set_xlabel(f"radius ({norm}, pixels of [0, 1])", fontsize=_SIZE)
     axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.4, alpha=0.6)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    _legend(axes, axes.get_legend_handles_labels())
     return figure
+
+
+def _curve(axes: "Axes", points: Sequence[AtRadius], name: str, dashes: Any) -> None:
+    """Draw one place of the chain; that of a network before has no entry in the legend."""
+    if not points:
+        return
+    colour, sign = _LOOKS[name]
+    bounds = [point.places[name] for point in points]
+    errors = [
+        [0.0 if bound.interval is None else max(0.0, bound.value - bound.interval.low) for bound in bounds],
+        [0.0 if bound.interval is None else max(0.0, bound.interval.high - bound.value) for bound in bounds],
+    ]
+    solid = dashes == "solid"
+    looks = {"color": colour, "marker": sign, "markersize": 4 if solid else 3, "linestyle": dashes}
+    label = name if solid else None
+    radii = [point.radius for point in points]
+    axes.errorbar(radii, [b.value for b in bounds], errors, label=label, linewidth=1.5, elinewidth=0.8, **looks)
+
+
+def _legend(axes: "Axes", entries: tuple[Sequence[Any], Sequence[Any]]) -> None:
+    axes.legend(
+        *entries, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1
+    )
 
 
 def method_figure(methods: Sequence[MethodNumbers], total: int) -> "Figure":
@@ -114,7 +140,7 @@ def method_figure(methods: Sequence[MethodNumbers], total: int) -> "Figure":
     axes.set_yticks(rows, [_short(method.name) for method in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     _percent(axes, f"share of {total:,} examples")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    _legend(axes, axes.get_legend_handles_labels())
     return figure
 
 
