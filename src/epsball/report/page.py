@@ -70,12 +70,19 @@ def page(run: str | Path, second: str | Path | None = None, *, pictures: Sequenc
     'report.html'
     """
     if second is None:
-        only = Reading.read(main_run(run))
+        only = _read(main_run(run), run)
         return Page(html=render(summary(only), pictures=pictures), folder=only.folder)
-    first, last = _named_apart(*map(Reading.read, main_pair(run, second)))
+    paths = zip(main_pair(run, second), (run, second), strict=True)
+    first, last = _named_apart(*(_read(path, given) for path, given in paths))
     compared: Comparison = compare({run.name: run.folder for run in (first, last)})
     html = render(summary(last), before=summary(first), compared=compared, pictures=pictures)
     return Page(html=html, folder=last.folder)
+
+
+def _read(path: Path, given: str | Path) -> Reading:
+    """Read a run; one of a folder of runs is called by both names."""
+    found = Reading.read(path)
+    return found if path == Path(given) else replace(found, title="/".join(path.resolve().parts[-2:]))
 
 
 def _named_apart(first: Reading, last: Reading) -> tuple[Reading, Reading]:

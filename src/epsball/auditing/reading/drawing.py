@@ -10,7 +10,7 @@ from epsball.auditing.reading.attacks import AttackNumbers
 from epsball.auditing.reading.classes import ClassNumbers, shortened
 from epsball.auditing.reading.methods import MethodNumbers
 from epsball.auditing.reading.several import CURVES, AtRadius
-from epsball.figures import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, SEQUENTIAL, SKY, VERMILION, new_figure
+from epsball.figures import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, SEQUENTIAL, SKY, SMALL, VERMILION, new_figure
 from epsball.risk import RiskDecomposition
 
 if TYPE_CHECKING:
@@ -25,15 +25,22 @@ _LOOKS = {ATTACK: (VERMILION, "o"), CERTIFIED: (BLUE, "s"), LIMIT: (GREEN, "D"),
 """Colour and marker of the places of the chain: as the verdicts of a page, blue what is proved, warm what fell."""
 
 
-def _axes(height: float) -> "tuple[Figure, Axes]":
+def plain_axes(height: float, rows: int = 1, columns: int = 1) -> "tuple[Figure, list[list[Axes]]]":
+    """Return a figure (inches) and its panels by row, each with two spines."""
     figure = new_figure(WIDTH, height)
-    axes = figure.subplots()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(GREY)
-    axes.tick_params(labelsize=_SIZE, color=GREY, labelcolor=BLACK, length=3)
-    return figure, axes
+    panels = figure.subplots(rows, columns, squeeze=False).tolist()
+    for axes in (axes for row in panels for axes in row):
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_color(GREY)
+        axes.tick_params(labelsize=_SIZE, color=GREY, labelcolor=BLACK, length=3)
+    return figure, panels
+
+
+def _axes(height: float) -> "tuple[Figure, Axes]":
+    figure, panels = plain_axes(height)
+    return figure, panels[0][0]
 
 
 def _percent(axes: "Axes", label: str) -> None:
@@ -76,11 +83,13 @@ def risk_figure(risks: RiskDecomposition) -> "Figure":
     for row, name in enumerate(("robust", "boundary", "natural")):
         bracket = getattr(risks, name)
         axes.plot([bracket.interval.low, bracket.interval.high], [row, row], color=VERMILION, linewidth=1.3)
-        width = max(bracket.high - bracket.low, 0.006)
-        axes.barh(row, width, left=min(bracket.low, 1 - width), height=0.5, color=VERMILION)
+        if bracket.low == bracket.high:
+            axes.plot([bracket.low], [row], "o", color=VERMILION, markersize=5, clip_on=False)
+        else:
+            axes.barh(row, bracket.high - bracket.low, left=bracket.low, height=0.5, color=VERMILION)
     axes.set_yticks(range(3), ["robust risk", "boundary risk", "natural risk"])
     axes.set_ylim(-0.6, 2.6)
-    _percent(axes, "share of errors; bar: these examples, line: 95% interval")
+    _percent(axes, "share of errors; bar or dot: these, line: 95% interval")
     return figure
 
 
@@ -113,9 +122,10 @@ def _curve(axes: "Axes", points: Sequence[AtRadius], name: str, dashes: Any) -> 
         return
     colour, sign = _LOOKS[name]
     bounds = [point.places[name] for point in points]
+    known = [None if bound.interval is None or bound.interval.is_trivial else bound.interval for bound in bounds]
     errors = [
-        [0.0 if bound.interval is None else max(0.0, bound.value - bound.interval.low) for bound in bounds],
-        [0.0 if bound.interval is None else max(0.0, bound.interval.high - bound.value) for bound in bounds],
+        [0.0 if ends is None else max(0.0, bound.value - ends.low) for bound, ends in zip(bounds, known, strict=True)],
+        [0.0 if ends is None else max(0.0, ends.high - bound.value) for bound, ends in zip(bounds, known, strict=True)],
     ]
     solid = dashes == "solid"
     looks = {"color": colour, "marker": sign, "markersize": 4 if solid else 3, "linestyle": dashes}
@@ -126,7 +136,15 @@ def _curve(axes: "Axes", points: Sequence[AtRadius], name: str, dashes: Any) -> 
 
 def _legend(axes: "Axes", entries: tuple[Sequence[Any], Sequence[Any]]) -> None:
     axes.legend(
-        *entries, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1
+        *entries,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2,
+        frameon=False,
+        fontsize=SMALL,
+        borderaxespad=0.1,
+        handlelength=1.5,
+        columnspacing=1.2,
     )
 
 

@@ -125,16 +125,18 @@ def against_radius(reading: Reading) -> AgainstRadius:
     """
     own = reading.folder.resolve()
     beside = own.parent
+    together = (beside / RUNS).exists()
     here = _known(own)
     found: dict[float, AtRadius] = {}
     left_out: dict[str, str] = {}
     for run in sorted(_runs_in(beside), key=lambda run: run.folder != own):
         why = _why_not(run, here)
         if why is not None:
-            if (beside / RUNS).exists() or (run.identity and _same(run, here) is None):
+            if together or (run.identity and _same(run, here) is None):
                 left_out[run.folder.name] = why
         elif run.radius in found:
-            left_out[run.folder.name] = f"{found[run.radius].folder.name} has the same radius"
+            if together:
+                left_out[run.folder.name] = f"{found[run.radius].folder.name} has the same radius"
         else:
             bounds = {name: _bound(run.places[name]) for name in CURVES if run.places and name in run.places}
             found[run.radius] = AtRadius(folder=run.folder, radius=run.radius, text=run.text, places=bounds)
@@ -179,13 +181,13 @@ def _known(run: Path) -> _Known:
         norm, _, rest = str(identity["ball"]).partition(":")
         text = rest.split(",")[0]
         radius = float(parse_radius(text))
-    except UNREADABLE as error:
-        return _Known(folder=run, identity={}, wrong=f"its run.json cannot be read ({error})")
+    except UNREADABLE:
+        return _Known(folder=run, identity={}, wrong="its run.json cannot be read")
     known: dict[str, Any] = {"folder": run, "identity": identity, "norm": norm, "radius": radius, "text": text}
     try:
         read_manifest(run)
     except InputError as error:
-        return _Known(**known, wrong=str(error).rstrip("."))
+        return _Known(**known, wrong=str(error).removeprefix(f"{run} ").rstrip("."))
     file = run / "chain.json"
     if not file.exists():
         return _Known(**known)
@@ -194,8 +196,8 @@ def _known(run: Path) -> _Known:
         for name in CURVES:
             if name in places:
                 _bound(places[name])
-    except UNREADABLE as error:
-        return _Known(**known, wrong=f"its chain.json cannot be read ({error})")
+    except UNREADABLE:
+        return _Known(**known, wrong="its chain.json cannot be read")
     return _Known(**known, places=places)
 
 

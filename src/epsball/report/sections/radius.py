@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from epsball.auditing.reading import Summary
 from epsball.auditing.reading.drawing import radius_figure
 from epsball.auditing.reading.several import CURVES, AtRadius, against_radius
+from epsball.radius import format_radius, parse_radius
 from epsball.report.formats import interval, percent
 from epsball.report.sections.section import Section, Table
 from epsball.report.svg import svg_of
@@ -18,12 +20,15 @@ def radius(summary: Summary, before: Summary | None = None) -> Section:
     """Return the section; with the run before, of both networks."""
     found = against_radius(summary.reading)
     then = None if before is None else against_radius(before.reading)
-    section = replace(_SECTION, template="radius.html.j2", more={"left_out": found.left_out, "before": before})
+    section = replace(
+        _SECTION, template="radius.html.j2", more={"left_out": found.left_out, "radii": len(found.points)}
+    )
     if len(found.points) < 2:
+        one = "audited" if not found.left_out else "audited and finished"
         return section.absent(
-            f"this network was audited within one ball, {summary.ball}; finished audits of the same examples in "
+            f"this network was {one} within one ball, {summary.ball}; finished audits of the same examples in "
             "folders beside this one, at other radii, are drawn here",
-            command=f"epsball audit {summary.reading.subject} --ball {summary.ball} --radii R1,R2,R3 --out FOLDER",
+            command=_command(summary),
         )
     lead = f"{len(found.points)} runs of this network on these examples. Robust accuracy lies in the grey area."
     both = then is not None and len(then.points) > 1 and before is not None
@@ -35,6 +40,14 @@ def radius(summary: Summary, before: Summary | None = None) -> Section:
     drawn = radius_figure(found.points, norm, then.points if both and then is not None else ())
     figure = svg_of(drawn, "Accuracy under attack, certified, natural and limit by radius")
     return replace(section, lead=lead, figure=figure, table=table)
+
+
+def _command(summary: Summary) -> str:
+    """Return the command that audits at half the radius and at twice it, too."""
+    text = summary.ball.partition(":")[2].partition(",")[0]
+    radii = ",".join(format_radius(parse_radius(text) * factor) for factor in (Fraction(1, 2), Fraction(2)))
+    reading = summary.reading
+    return f"epsball audit {reading.subject} --ball {summary.ball} --radii {radii} --out {reading.address}-radii"
 
 
 def _rows(points: Sequence[AtRadius]) -> list[list[str]]:
