@@ -3,10 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from epsball.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,6 +112,16 @@ class Source:
         ]
         return cls(name=name, ball=ball, network="", data="", manifest=None, pieces=pieces)
 
+    def sent(self, *, read: bool) -> "Source":
+        """Return what can be sent to another process: with its points, or, from a folder there too, without."""
+        if self.manifest is not None and not read:
+            return replace(self, pieces=[replace(piece) for piece in self.pieces])
+        pieces = [
+            replace(piece, witnesses=partial(_given, piece.witnesses()), points=partial(_given, piece.points()))
+            for piece in self.pieces
+        ]
+        return replace(self, pieces=pieces)
+
     def file(self, kind: str, piece: Piece) -> str:
         """Return the name of a file, as the evidence has it; in memory that of the run."""
         if self.manifest is None:
@@ -155,6 +167,10 @@ class Source:
         return np.concatenate([index[np.isin(verdict, ("certified", "undecided"))] for index, verdict in found])
 
 
+def _given(value: T) -> T:
+    return value
+
+
 def _piece(folder: Path, number: int) -> Piece:
     file = folder / f"evidence-{number:05d}.arrow"
     try:
@@ -163,8 +179,8 @@ def _piece(folder: Path, number: int) -> Piece:
         raise InputError(f"{file} cannot be read ({error}); run that audit again.") from error
     return Piece(
         table=table,
-        witnesses=lambda: witnesses_in(folder, number),
-        points=lambda: nearest_points(folder, number),
+        witnesses=partial(witnesses_in, folder, number),
+        points=partial(nearest_points, folder, number),
         number=number,
     )
 
