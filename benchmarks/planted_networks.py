@@ -30,7 +30,7 @@ LEAST = 1e-3
 """What a planted point's margin is below 0 at least, in float32: far more than rounding."""
 
 KEPT, STEPS = 64, 10
-"""Earlier searches whose ends stay in the loss, and steps of each search. With 8 in place of 64, PGD finds most points."""
+"""Earlier searches whose ends stay in the loss, and steps of each search. With 8 of them, PGD finds most points."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -177,8 +177,7 @@ MISTAKES: dict[str, Mistake] = {
     "radius": Mistake(
         title="A radius that cannot be meant",
         says=r"radius -?[\d.e+-]+ exceeds the box|radius is ",
-        why="Radii are in pixels of [0, 1]: 8 is far beyond a box of width 1, 8/255 is eight steps of an "
-        "8-bit image.",
+        why="Radii are in pixels of [0, 1]: 8 is far beyond a box of width 1, 8/255 is eight steps of an 8-bit image.",
         fix=(
             "linf:8/255 for 8-bit steps; fractions are exact.",
             "l2 and l1 radii are lengths over all pixels together.",
