@@ -31,7 +31,7 @@ LIMITS = (1, 2, 5, 10, 20, 30, 60)
 
 def main() -> None:
     """Measure what is missing, then show the curve."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("network", choices=[*PUBLISHED, *COMPARED, "RSL18a"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=60)
