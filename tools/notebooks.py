@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,19 @@ def execute(path: Path) -> Any:
     for cell in book.cells:
         cell.metadata.clear()
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = _joined(output for output in cell.outputs if output.get("name") != "stderr")
     return book
+
+
+def _joined(outputs: Iterable[Any]) -> list[Any]:
+    """Return outputs with what was printed in pieces as one."""
+    kept: list[Any] = []
+    for output in outputs:
+        if kept and output.output_type == kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def main(names: list[str]) -> None:
