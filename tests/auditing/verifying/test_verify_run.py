@@ -184,6 +184,17 @@ def test_a_network_that_the_checker_does_not_know_rests_on_epsball_alone(tmp_pat
     assert found.not_checked == ("certificates without a file",)
 
 
+def test_certificates_that_were_not_kept_rest_on_epsball_alone(tmp_path):
+    classifier, x, y = case(12)
+    options = {"attack": "fgsm", "limit": False, "diagnosis": False, "keep_certificates": "none"}
+    audit = eb.audit(classifier, (x, y), eb.Ball("linf", 0.001), folder=tmp_path / "r", **options)
+    assert audit.chain.verdicts["certified"] > 0
+    found = eb.verify_run(tmp_path / "r", classifier, (x, y), manifest=audit.manifest)
+    assert failed(found) == set()
+    assert found.not_checked == ("certificates without a file",)
+    assert "the run kept no certificates" in str(found)
+
+
 def halved(problem):
     return interval(problem)
 
