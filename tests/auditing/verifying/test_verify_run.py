@@ -274,7 +274,7 @@ def test_on_another_build_margins_may_differ_by_rounding_and_no_more(copied, fac
     changed(folder, "natural.margin", lambda v, t: [factor * m for m in v])
     found = failed(eb.verify_run(folder, classifier, data))
     assert "ledger" in found  # what was written down twice needs no build
-    assert found - {"columns", "ledger"} == expected
+    assert found - {"columns", "ledger", "optimal risk"} == expected  # nor does what follows from the margins
 
 
 def test_a_model_that_draws_random_numbers_is_judged_by_the_same_draws(tmp_path):
@@ -301,7 +301,8 @@ def test_forged_witnesses_are_found(copied):
     folder, classifier, data, _ = copied
     original = load_file(folder / "witnesses-00000.safetensors")
     rewritten(folder, lambda t: t.update(x_adv=t["x"].clone()))
-    assert failed(eb.verify_run(folder, classifier, data)) == {"witnesses"}  # in the ball, but classified rightly
+    found = failed(eb.verify_run(folder, classifier, data))
+    assert found == {"witnesses", "balls"}  # classified rightly, and nearer than the evidence says
     rewritten(folder, lambda t: t.update(x_adv=original["x_adv"] * 0.5))
     assert "balls" in failed(eb.verify_run(folder))
     rewritten(folder, lambda t: t.update({name: tensor[1:] for name, tensor in original.items()}))
