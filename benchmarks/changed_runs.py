@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow
 import torch
@@ -27,6 +28,7 @@ from epsball.auditing.folder import read_arrow
 from epsball.auditing.manifest import NAME, hash_of, run_files, write_manifest
 from epsball.auditing.verifying.contents import files
 from epsball.auditing.verifying.record import Record
+from epsball.certificates import REAL, Verifier
 from epsball.data import as_pixels
 from epsball.results import arrow_bytes
 
@@ -270,10 +272,13 @@ def main() -> None:
         run = Path(folder) / "run"
         audit = eb.audit(*subject, eb.Ball.parse(BALL), folder=run, shard_size=SHARD)
         print(dict(audit.chain.verdicts), flush=True)
-        for number in range(len(rows), arguments.changes):
-            rows.append(changed(run, Path(folder), number, str(audit.manifest), subject))
-            file.write(json.dumps(rows[-1]) + "\n")
-            file.flush()
+        # The model is never changed, so its network is captured once.
+        captured = Verifier.of(subject[0], tuple(subject[1][0].shape[1:]), REAL)
+        with patch.object(Verifier, "of", lambda *_: captured):
+            for number in range(len(rows), arguments.changes):
+                rows.append(changed(run, Path(folder), number, str(audit.manifest), subject))
+                file.write(json.dumps(rows[-1]) + "\n")
+                file.flush()
     missed = Counter(f"{row['kind']}: {row['what']}" for row in rows if not row["contents"])
     print(table(rows))
     print("\nnot found by the contents alone:", *(f"{count} {what}" for what, count in missed.most_common()), sep="\n")

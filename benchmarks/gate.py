@@ -8,7 +8,7 @@ import argparse
 import numpy as np
 from scipy.stats import binomtest, hypergeom
 
-from epsball.auditing.gating.gate import LOOK
+from epsball.auditing.gating.drawing import LOOK
 from epsball.sequential import CountTest
 
 ERROR = 0.05

@@ -3,8 +3,8 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -115,6 +115,16 @@ class Source:
         ]
         return cls(name=name, ball=ball, network="", data="", manifest=None, pieces=pieces)
 
+    def sent(self, *, read: bool) -> "Source":
+        """Return what can be sent to another process: with its points, or, from a folder there too, without."""
+        if self.manifest is not None and not read:
+            return replace(self, pieces=[replace(piece) for piece in self.pieces])
+        pieces = [
+            replace(piece, witnesses=partial(_given, piece.witnesses()), points=partial(_given, piece.points()))
+            for piece in self.pieces
+        ]
+        return replace(self, pieces=pieces)
+
     def file(self, kind: str, piece: Piece) -> str:
         """Return the name of a file, as the evidence has it; in memory that of the run."""
         if self.manifest is None:
@@ -160,12 +170,16 @@ class Source:
         return np.concatenate([index[np.isin(verdict, ("certified", "undecided"))] for index, verdict in found])
 
 
+def _given(value: T) -> T:
+    return value
+
+
 def _piece(folder: Path, number: int) -> Piece:
     file = folder / f"evidence-{number:05d}.arrow"
     return Piece(
-        table=_read(file, lambda: read_arrow(file)),
-        witnesses=lambda: _read(_beside(file, "witnesses"), lambda: witnesses_in(folder, number)),
-        points=lambda: _read(_beside(file, "points"), lambda: nearest_points(folder, number)),
+        table=_read(file, partial(read_arrow, file)),
+        witnesses=partial(_read, _beside(file, "witnesses"), partial(witnesses_in, folder, number)),
+        points=partial(_read, _beside(file, "points"), partial(nearest_points, folder, number)),
         number=number,
     )
 
