@@ -275,7 +275,8 @@ def main() -> None:
         # The model is never changed, so its network is captured once.
         captured = Verifier.of(subject[0], tuple(subject[1][0].shape[1:]), REAL)
         with patch.object(Verifier, "of", lambda *_: captured):
-            for number in range(len(rows), arguments.changes):
+            made = {row["number"] for row in rows}
+            for number in (number for number in range(arguments.changes) if number not in made):
                 rows.append(changed(run, Path(folder), number, str(audit.manifest), subject))
                 file.write(json.dumps(rows[-1]) + "\n")
                 file.flush()

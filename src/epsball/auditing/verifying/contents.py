@@ -96,9 +96,18 @@ def _chain(
             value = getattr(getattr(risks, name), end)
             if not close(stated.get(name, {}).get(end), value):
                 wrong.append(f"{name} risk ({end}) is {value:.6g}, not {stated.get(name, {}).get(end)}")
+    wrong += _missing_diagnosis(record)
     counts = dict(Counter(record.table["verdict"].to_pylist()))
     wrong += [] if record.chain.get("verdicts") == counts else [f"the verdicts are {counts}"]
     yield Finding(check="chain", holds=not wrong, detail=several(wrong) or "follows from the evidence")
+
+
+def _missing_diagnosis(record: Record) -> list[str]:
+    """Return which files of the diagnosis that the chain tells of are missing."""
+    if record.chain.get("diagnosis") is None:
+        return []
+    names = ("diagnosis.json", "diagnosis.arrow")
+    return [f"{name} is missing" for name in names if not (record.folder / name).exists()]
 
 
 def witnesses(record: Record) -> Iterator[Finding]:
