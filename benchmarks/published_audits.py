@@ -25,7 +25,7 @@ from epsball.auditing import searching
 from epsball.auditing.examination import Examination
 from epsball.auditing.links import limit
 from epsball.auditing.parts import Parts
-from epsball.certificates import Certification, Verifier
+from epsball.certificates import Certification
 from published_networks import NETWORKS
 
 COUNT = 200
@@ -34,7 +34,6 @@ COUNT = 200
 PILLARS = (
     (Judge, "logits"),
     (searching, "search"),
-    (Verifier, "of"),
     (Certification, "certificates"),
     (Examination, "run"),
     (limit, "link_columns"),

@@ -27,7 +27,7 @@ first 200. What was not measured is a dash. Weights and data are not part of the
 their folders. "Right side": natural accuracy is the published one, what stands under attack is at least what anybody
 verified, what is certified at most what stands under anybody's attack. "Own share": of the CPU time, what is the
 audit's own and no pillar's work, in the run of the attack and in that of the certificates; some 3 s of it pass once
-per process, whatever the number of images (imports, the figure)."""
+per process, whatever the number of images (imports, the capture of the network, the figure)."""
 
 
 def main() -> None:
@@ -203,6 +203,8 @@ def index(documents: dict[str, dict[str, Any]]) -> str:
             ", ".join(f"{run['overhead']:.1%}" for run in (attack, proof) if run is not None),
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    missing = [name for name in NETWORKS if name not in documents]
+    lines += [f"| {name} | `{NETWORKS[name].ball}` | {' | '.join(['-'] * 7)} |" for name in missing]
     lines += ["", "```{toctree}", ":hidden:", *documents, "```"]
     return "\n".join(lines) + "\n"
 
