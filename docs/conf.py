@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "mathml",
+    "accessible",
     "plain_copies",
 ]
 exclude_patterns = ["_ext", "README.md"]
