@@ -56,8 +56,10 @@ def paints() -> list[str]:
 def svg_of(figure: "Figure", title: str) -> str:
     """Return a figure as an SVG element whose accessible name is `title`."""
     buffer = io.StringIO()
-    look = {"svg.hashsalt": title, "svg.fonttype": "none", "font.size": 9.0}
-    with mpl.rc_context(look), warnings.catch_warnings():
+    with (
+        mpl.rc_context({"svg.hashsalt": title, "svg.fonttype": "none", "font.size": 9.0}),
+        warnings.catch_warnings(),
+    ):
         # The reader's browser draws the letters, and has the fonts.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)

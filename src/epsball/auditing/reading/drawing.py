@@ -56,6 +56,12 @@ def _percent(axes: "Axes", label: str) -> None:
     axes.set_axisbelow(True)
 
 
+def _class_name(numbers: ClassNumbers) -> str:
+    """Return a class's name; of one that is cut, its number too, since two may be cut alike."""
+    name = _short(numbers.name)
+    return name if "…" not in name else f"{numbers.label}: {_short(numbers.name, 13)}"
+
+
 def _short(name: str, most: int = 16) -> str:
     """Return a name without what matplotlib takes for mathematics, its middle cut to what an axis has room for.
 
@@ -86,7 +92,7 @@ def class_figure(classes: Sequence[ClassNumbers]) -> "Figure":
     axes.errorbar(
         share, rows, xerr=[low, high], fmt="o", color=BLUE, markersize=4.5, linewidth=1.3, capsize=0, label="stands"
     )
-    axes.set_yticks(rows, [_short(numbers.name) for numbers in shown])
+    axes.set_yticks(rows, [_class_name(numbers) for numbers in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     _percent(axes, "share of the class, 95% interval")
     _legend(axes, axes.get_legend_handles_labels())
