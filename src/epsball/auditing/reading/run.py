@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from epsball.auditing.folder import read_arrow
-from epsball.auditing.manifest import NAME, hash_of, read_manifest
+from epsball.auditing.manifest import NAME, check_schema, hash_of
 from epsball.auditing.showing import ABOUT, SHOWN
 from epsball.errors import InputError
 
@@ -72,7 +72,7 @@ class Reading:
             run["identity"]["ball"]
         except UNREADABLE as error:
             raise InputError(f"{folder} does not hold a run ({error}); epsball audit --out makes one.") from error
-        read_manifest(folder)
+        check_schema(folder, run)
         problems: list[str] = []
         documents = {
             name: _document(folder / name, problems) for name in ("chain.json", ABOUT, "diagnosis.json", "limit.json")
