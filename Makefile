@@ -53,7 +53,7 @@ soundness: $(STAMP)
 # The site in site/, without a network once its packages are installed; a warning is an error, and so is a dead link or what axe-core finds.
 docs: $(STAMP) $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
-	$(BIN)/python tools/site.py site
+	$(BIN)/python tools/check_site.py site
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -1,4 +1,4 @@
-"""Check the site that ``make docs`` built: ``python tools/site.py site``.
+"""Check the site that ``make docs`` built: ``python tools/check_site.py site``.
 
 No link inside it is dead (pages, anchors, pictures), on ten of its pages axe-core finds nothing in light and dark, and
 its search finds things from ``file://``. What needs a browser needs the packages playwright and axe-playwright-python
