@@ -50,9 +50,10 @@ bench: $(STAMP)
 soundness: $(STAMP)
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m certificates.soundness 10000
 
-# The site in site/, without a network once its packages are installed; a warning is an error.
+# The site in site/, without a network once its packages are installed; a warning is an error, and so is a dead link or what axe-core finds.
 docs: $(STAMP) $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
+	$(BIN)/python tools/check_site.py site
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "mathml",
+    "accessible",
     "measured",
     "notebooks",
     "chapter_items",
