@@ -314,13 +314,13 @@ class Campaign:
     def corrupt_model(self, trial: Trial) -> None:
         """Load weights that were cut off or overwritten."""
         weights = self.folder / "weights.pt"
-        torch.save(network().state_dict(), weights)
+        torch.save(eb.models.load("mlp,hidden=32", shape=(16,), classes=4).module.state_dict(), weights)
         content = bytearray(weights.read_bytes())
         place = random.randrange(len(content) - 64)
         content[place : place + 64] = bytes(64)
         weights.write_bytes(content if trial.number % 2 else content[: random.randrange(len(content))])
         trial.struck += 1
-        load = lambda: eb.models.load(f"mlp,hidden=32@{weights}", shape=(16,), classes=4)  # noqa: E731
+        load = lambda: eb.models.load(f"mlp@{weights},hidden=32", shape=(16,), classes=4)  # noqa: E731
         code, said = forked(load).wait()
         if code == 1:
             trial.named, trial.said = trial.named + 1, said.replace(str(self.folder), "DIR")
