@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,16 @@ class Campaign:
             trial.wrong, trial.said = trial.wrong + 1, "WRONG: a worker outlived the audit by a minute"
         self.again(trial, folder)
 
+    def killed_on_ray(self, trial: Trial, what: str) -> None:
+        """Kill a worker, or the node it is on, of a Ray cluster of two nodes at a random time."""
+        folder = self.fresh()
+        delay = random.random() * self.seconds
+        command = [sys.executable, __file__, "--on-ray", what, "--folder", folder, "--delay", str(delay)]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        struck = [line.removeprefix("struck ") for line in done.stdout.splitlines() if line.startswith("struck ")]
+        trial.struck, trial.phases = len(struck), struck
+        self.judge(trial, folder, (done.returncode, done.stderr), must="same")
+
     def spoilt(self, trial: Trial, pattern: str, change: Callable[[bytes], bytes]) -> None:
         """Change a file of a run that is under way; the audit must name it, and go on once its shard is deleted."""
         folder = self.fresh(copied=True)
@@ -271,7 +283,8 @@ class Campaign:
     def full_disk(self, trial: Trial) -> None:
         """Audit onto a small file system that fills up; then onto the same one, made larger."""
         folder = self.fresh()
-        with mounted(folder, "size=4k" if trial.number == 0 else f"size={random.randrange(20, 120)}k"):
+        room = 4 if trial.number == 0 else random.randrange(20, 120) if trial.number < 6 else random.randrange(100, 400)
+        with mounted(folder, f"size={room}k"):
             result = forked(lambda: audit(folder)).wait()
             trial.struck += result[0] != 0
             trial.phases.append(phase(folder))
@@ -338,6 +351,41 @@ class Campaign:
         self.judge(trial, folder, first.wait(), must="same")
 
 
+def on_ray(what: str, folder: Path, delay: float) -> None:
+    """Audit on a Ray cluster of two nodes on this machine, in which something is killed while workers are at work."""
+    cluster_of = import_module("ray.cluster_utils").Cluster
+    cluster = cluster_of(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+
+    def strike() -> None:
+        while not (at_work := named("ray::_Worker.do")):
+            time.sleep(0.01)
+        time.sleep(delay)
+        at = phase(folder)
+        if what == "node":
+            cluster.remove_node(second, allow_graceful=False)
+        else:
+            with suppress(ProcessLookupError):
+                os.kill(random.choice(named("ray::_Worker") or at_work), signal.SIGKILL)
+        print("struck", at, flush=True)
+
+    threading.Thread(target=strike, daemon=True).start()
+    try:
+        audit(folder, workers=Workers(count=2, ray=cluster.address))
+    finally:
+        cluster.shutdown()
+
+
+def named(title: str) -> list[int]:
+    """Return the processes whose title begins so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_text().startswith(title):
+                found.append(int(path.parent.name))
+    return found
+
+
 def alive(pid: int) -> bool:
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -392,8 +440,12 @@ def halved(content: bytes) -> bytes:
 
 
 def faults(campaign: Campaign) -> dict[str, tuple[int, Callable[[Trial], None]]]:
-    """Return how often each fault is tried, and how."""
-    return {
+    """Return how often each fault is tried, and how; on Ray where it is installed."""
+    on_cluster = {
+        "kill -9 of a worker on a Ray cluster of two nodes": (3, lambda t: campaign.killed_on_ray(t, "worker")),
+        "a node of a Ray cluster of two is killed": (3, lambda t: campaign.killed_on_ray(t, "node")),
+    }
+    return (on_cluster if find_spec("ray") else {}) | {
         "a bit of a finished shard changed": (3, lambda t: campaign.spoilt(t, "evidence-*", flipped)),
         "a bit of a ledger changed": (2, lambda t: campaign.spoilt(t, "ledger-*", flipped)),
         "a bit of a shard's witnesses changed": (3, lambda t: campaign.spoilt(t, "witnesses-*", flipped)),
@@ -402,7 +454,7 @@ def faults(campaign: Campaign) -> dict[str, tuple[int, Callable[[Trial], None]]]
         "a model file cut off, or with 64 bytes of zeros": (6, campaign.corrupt_model),
         "another model in a folder that has begun": (2, campaign.other_model),
         "a model file swapped before the workers read it": (2, campaign.swapped_model),
-        "a full disk (a small file system); then room": (6, campaign.full_disk),
+        "a full disk (a small file system); then room": (9, campaign.full_disk),
         "a read-only folder (file system), empty or begun; then writable": (4, campaign.read_only),
         "a clock that jumps by an hour at every look": (2, campaign.clock_jump),
         "two audits in one folder at once": (4, campaign.two_at_once),
@@ -450,9 +502,15 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path("runs/faults.jsonl"))
     parser.add_argument("--only", default="", help="a part of the name of the faults that are tried")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--on-ray", choices=("worker", "node"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--delay", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    ends = time.monotonic() + 60 * options.minutes
     torch.set_num_threads(1)
+    if options.on_ray is not None:
+        on_ray(options.on_ray, options.folder, options.delay)
+        return
+    ends = time.monotonic() + 60 * options.minutes
     options.state.parent.mkdir(parents=True, exist_ok=True)
     lines = options.state.read_text().splitlines() if options.state.exists() else []
     trials = [Trial(**json.loads(line)) for line in lines]
