@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py memory --data idx:MNIST,split=train
     python benchmarks/scale.py resume --examples 200000
-    python benchmarks/scale.py workers --shards 12 --seconds 10
+    python benchmarks/scale.py overhead
+    python benchmarks/scale.py workers --shards 12 --seconds 10    (on idle cores)
 
 Each measurement runs in a process of its own; what is printed is one JSON document per line.
 """
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from epsball.auditing.points import NearestPoints
 
 BALL = eb.Ball("linf", "0.05")
 SHARD = 1000
-CHEAP: dict[str, Any] = {"attack": "pgd,steps=10", "certificates": "interval", "limit": False, "diagnosis": False}
+CHEAP: dict[str, Any] = {"attack": "fgsm", "certificates": "none", "limit": False, "diagnosis": False}
 
 
 def cpu() -> float:
@@ -180,6 +182,30 @@ def shared(options: argparse.Namespace) -> None:
     print(json.dumps(measured))
 
 
+def overhead(options: argparse.Namespace) -> None:
+    """Find the CPU seconds that a worker costs per shard of 1,000 examples, and once: what is left over by one more."""
+    spent = {
+        (count, shards): child("spent", "--count", str(count), "--shards", str(shards))["CPU"]
+        for count in (0, 1)
+        for shards in (4, 16)
+    }
+    alone, by_worker = ((spent[count, 16] - spent[count, 4]) / 12 for count in (0, 1))
+    once = spent[1, 4] - spent[0, 4] - 4 * (by_worker - alone)
+    per_shard = {"alone": alone, "by a worker": by_worker, "more": by_worker - alone}
+    shown = {name: round(value, 3) for name, value in (per_shard | {"once": once}).items()}
+    print(json.dumps(shown | {"load": round(os.getloadavg()[0], 1)}))
+
+
+def spent(options: argparse.Namespace) -> None:
+    """Audit so many shards of 1,000 examples, here or by a worker: CPU seconds of all processes."""
+    torch.set_num_threads(1)
+    classifier, data = drawn(SHARD * options.shards)
+    with tempfile.TemporaryDirectory() as name:
+        begun = cpu()
+        eb.audit(classifier, data, BALL, folder=name, shard_size=SHARD, workers=options.count or None, **CHEAP)
+        print(json.dumps({"CPU": cpu() - begun}))
+
+
 def audit_shards(shards: int, steps: int, folder: str, count: int | None) -> None:
     """Audit shards of 64 examples by a PGD of so many steps that does not end early."""
     classifier, (x, y) = drawn(64 * shards)
@@ -204,9 +230,14 @@ def child(*arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+ROLES: dict[str, Callable[[argparse.Namespace], None]] = {
+    role.__name__: role for role in (memory, peak, resume, resumed, overhead, spent, workers, shared)
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("memory", "peak", "resume", "resumed", "workers", "shared"))
+    parser.add_argument("what", choices=tuple(ROLES))
     parser.add_argument("--data")
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--examples", type=int, default=200_000)
@@ -214,7 +245,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=12)
     parser.add_argument("--seconds", default="10")
     options = parser.parse_args()
-    globals()[options.what](options)
+    ROLES[options.what](options)
 
 
 if __name__ == "__main__":
