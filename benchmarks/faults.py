@@ -479,7 +479,7 @@ def report(trials: list[Trial], command: str) -> str:
         "as the error advises, and must end with the same bytes; that call counts too. File systems that are full or",
         "read-only are real ones (tmpfs); the clock is `time.time` of the process.",
         "",
-        f"{date.today().isoformat()}: {len(trials)} trials, {sum(t.struck for t in kills)} times kill -9, "
+        f"{date.today().isoformat()}: {len(trials)} trials, among them {sum(t.struck for t in kills)} kill -9; "
         f"{sum(t.wrong for t in trials)} lost or wrong.",
         "",
         "| fault | trials | struck | same bytes | refused in words | lost or wrong | what it says |",
