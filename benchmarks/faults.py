@@ -442,8 +442,8 @@ def halved(content: bytes) -> bytes:
 def faults(campaign: Campaign) -> dict[str, tuple[int, Callable[[Trial], None]]]:
     """Return how often each fault is tried, and how; on Ray where it is installed."""
     on_cluster = {
-        "kill -9 of a worker on a Ray cluster of two nodes": (3, lambda t: campaign.killed_on_ray(t, "worker")),
-        "a node of a Ray cluster of two is killed": (3, lambda t: campaign.killed_on_ray(t, "node")),
+        "kill -9 of a worker on a Ray cluster of two nodes": (2, lambda t: campaign.killed_on_ray(t, "worker")),
+        "a node of a Ray cluster of two is killed": (2, lambda t: campaign.killed_on_ray(t, "node")),
     }
     return (on_cluster if find_spec("ray") else {}) | {
         "a bit of a finished shard changed": (3, lambda t: campaign.spoilt(t, "evidence-*", flipped)),
