@@ -492,8 +492,8 @@ def report(trials: list[Trial], command: str) -> str:
         said = said if len(said) <= 260 else said[:260].rpartition(" ")[0] + " ..."
         lines.append(f"| {fault} | {len(own)} | {' | '.join(map(str, counts))} | {said} |")
     met = ", ".join(f"{at} {where.count(at)}" for at in PHASES if at in where)
-    lines += ["", f"Where the audit was when it, its workers or their driver were killed: {met}.", ""]
-    return "\n".join(lines)
+    lines += ["", f"Where the audit was when it, its workers or their driver were killed: {met}."] if met else []
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
