@@ -458,7 +458,7 @@ def faults(campaign: Campaign) -> dict[str, tuple[int, Callable[[Trial], None]]]
         "a read-only folder (file system), empty or begun; then writable": (4, campaign.read_only),
         "a clock that jumps by an hour at every look": (2, campaign.clock_jump),
         "two audits in one folder at once": (4, campaign.two_at_once),
-        "kill -9 of the audit, up to four times; then again": (14, campaign.killed_audit),
+        "kill -9 of the audit, up to 4 kills of a run; then again": (14, campaign.killed_audit),
         "kill -9 of a worker, twice per audit; then again": (9, campaign.killed_worker),
         "kill -9 of the process that has the workers; then again": (6, campaign.killed_driver),
     }
