@@ -55,8 +55,8 @@ HELP = """How robust is a classifier really, provably, and compared with what is
 
 MODEL is NAME[@WEIGHTS][,mean=..][,std=..][,ARG=..]: an architecture, FILE.py:function, a .pt2 or .onnx file,
 timm:NAME, hf:NAME, or a card written by training. DATA is KIND:PATH[,split=test][,first=1000][,indices=FILE]; KIND
-is digits, idx, cifar10, npz, folder or hf. The ball is NORM:RADIUS, as in linf:8/255 or l2:0.5, in pixels of [0, 1].
-epsball list names what there is.
+is digits, idx, cifar10, npz, folder, hf, webdataset or parquet. The ball is NORM:RADIUS, as in linf:8/255 or l2:0.5, in
+pixels of [0, 1]. epsball list names what there is.
 
 For example: epsball attack cnn_a@weights.pt idx:mnist,first=100 --ball linf:0.1
 
