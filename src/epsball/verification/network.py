@@ -58,8 +58,15 @@ class Network:
         return None if found is None else [Fraction(value) for value in found]
 
 
-def read_network(path: str | Path, query: Query) -> Network:
+def read_network(path: str | Path, query: Query, *, seconds: float | None = None) -> Network:
     """Read the network that a query is about, and check that they fit.
+
+    Parameters
+    ----------
+    path, query
+        The file, and what is asked of it.
+    seconds
+        Time for the comparison of the graph with onnxruntime, beyond a few points; None lets it be made whole.
 
     Raises
     ------
@@ -70,7 +77,7 @@ def read_network(path: str | Path, query: Query) -> Network:
     with _unpacked(path) as file_path:
         file = read_file(file_path)
         shape = _shape(file, query, path)
-        graph = folded(read_onnx(file_path, shape=shape, output="values"))
+        graph = folded(read_onnx(file_path, shape=shape, output="values", seconds=seconds))
         session = Session(file, [chosen_output(file, "values")[0]], None, rewriting=True)
     element, dtype = _ELEMENTS[file.input.type.tensor_type.elem_type]
     if query.element not in ("real", element):
@@ -99,13 +106,15 @@ def _shape(file: OnnxFile, query: Query, path: Path) -> tuple[int, ...] | None:
     One open length follows from the number of inputs; where several are open, they are 1.
     """
     axes = file.input.type.tensor_type.shape.dim
-    lengths = [axis.dim_value if axis.HasField("dim_value") else 0 for axis in axes][1:]
+    lengths = [axis.dim_value if axis.HasField("dim_value") else 0 for axis in axes]
+    if len(lengths) > 1 and lengths[0] in (0, 1, -1):
+        lengths = lengths[1:]
     open_axes = [axis for axis, length in enumerate(lengths) if length <= 0]
     known = math.prod(length for length in lengths if length > 0)
     if len(open_axes) == 1 and query.input.size % known == 0:
         lengths[open_axes[0]] = query.input.size // known
     shape = tuple(length if length > 0 else 1 for length in lengths)
-    if len(axes) > 1 and math.prod(shape) != query.input.size:
+    if math.prod(shape) != query.input.size:
         raise InputError(
             f"{query.path} is about {query.input.size} inputs, {path} takes {'x'.join(map(str, shape))} = "
             f"{math.prod(shape)}; the query declares each input of its network. Take the network it was made for."

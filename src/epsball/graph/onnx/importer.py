@@ -57,6 +57,7 @@ def read_onnx(
     shape: tuple[int, ...] | None = None,
     data_shape: tuple[int, ...] | None = None,
     output: str | None = None,
+    seconds: float | None = None,
 ) -> Graph:
     """Read an ONNX file as a graph, and check it against onnxruntime at 1,000 random points.
 
@@ -79,7 +80,10 @@ def read_onnx(
     output
         ``"logits"`` (the default), or ``"probabilities"`` to leave the end as it is; the name of
         an output, if the file has several; or ``"NAME:probabilities"``. ``"values"`` is what the file returns,
-        whatever its shape and meaning, as one row in row-major order.
+        whatever its shape and meaning, as one row in row-major order; a file without batch axis, or whose nodes mix
+        that axis with others, is then read as a function of one example.
+    seconds
+        Time after which the check ends, once it has been made at four points; by default it is made at all.
 
     Raises
     ------
@@ -94,15 +98,16 @@ def read_onnx(
     """
     file = read_file(Path(path).expanduser())
     dtype = _dtype(file)
-    order = arrangement(file, shape, data_shape)
     name, reading, notes = chosen_output(file, output)
-    for ending in endings(file, name, reading):
-        translation = _translated(file, dtype, order, ending, reading)
-        if translation is not None:
-            break
-    else:
-        raise ModelError(f"{file.path} has no output {name} that can be read.")
-    found = check_against_runtime(translation, file, order)
+    order = arrangement(file, shape, data_shape, whole=reading == "values")
+    try:
+        translation = _read(file, dtype, order, name, reading)
+    except ModelError:
+        if reading != "values" or order.alone:
+            raise
+        order = replace(order, free=False, alone=True)
+        translation = _read(file, dtype, order, name, reading)
+    found = check_against_runtime(translation, file, order, seconds)
     said = (*order.notes, *notes, *translation.notes, *found)
     return replace(translation.graph, notes=tuple(f"{file.path.name}: {note}" for note in said))
 
@@ -119,6 +124,15 @@ def _dtype(file: OnnxFile) -> torch.dtype:
     )
 
 
+def _read(file: OnnxFile, dtype: torch.dtype, order: Arrangement, name: str, reading: str) -> Translation:
+    """Return the graph of the first way to read an output that works."""
+    for ending in endings(file, name, reading):
+        translation = _translated(file, dtype, order, ending, reading)
+        if translation is not None:
+            return translation
+    raise ModelError(f"{file.path} has no output {name} that can be read.")
+
+
 def _translated(
     file: OnnxFile, dtype: torch.dtype, order: Arrangement, ending: Ending, reading: str
 ) -> Translation | None:
@@ -133,6 +147,8 @@ def _translated(
         report(f"reading {file.path.name}", done, len(ending.nodes))
         builder.operation, builder.origin = node.op_type, f"{file.path.name}, node {node.name or node.output[0]}"
         results = _results(builder, file, node, values)
+        if builder.alone:
+            results = [operations.without_batch(builder, r) if isinstance(r, Value) else r for r in results]
         values.update(zip(node.output, results, strict=False))
         if node.op_type in ("Shape", "Size") or measured.intersection(node.input):
             measured.update(node.output)
@@ -223,6 +239,9 @@ def _row(builder: Builder, file: OnnxFile, output: Any, reading: str) -> tuple[V
     if not isinstance(output, Value):
         raise ModelError(f"{file.path} returns the same logits for every input.")
     notes: tuple[str, ...] = ()
+    if builder.alone:
+        width = math.prod(output.shape)
+        return Value(operations.shaped(builder, output.node, (width,)), (1, width), 0), notes
     width = math.prod(output.example) if reading == "values" else max(output.example, default=1)
     if output.rank == 1:
         output = operations.reshape(builder, output, (1, *output.shape))

@@ -44,6 +44,7 @@ class Session:
             raise ModelError(f"onnxruntime cannot run {file.path} ({first_line(error)}).") from error
         self._input = spec.name
         self._kind = _KINDS.get(spec.type, np.float32)
+        self._rank = len(spec.shape)
 
     def run(self, x: np.ndarray, *, alone: bool) -> np.ndarray:
         """Return the first output's row for each example of a batch, given as a whole or, if `alone`, one by one.
@@ -57,7 +58,8 @@ class Session:
         return np.concatenate([self._rows(self.tensors(block)[0], len(block)) for block in blocks])
 
     def tensors(self, x: np.ndarray) -> list[Any]:
-        """Return all outputs for a batch."""
+        """Return all outputs for a batch; a file without batch axis takes the one example of it."""
+        x = x[0] if x.ndim == self._rank + 1 and len(x) == 1 else x
         try:
             return self._session.run(self._outputs, {self._input: x.astype(self._kind)})
         except Exception as error:
