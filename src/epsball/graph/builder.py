@@ -32,6 +32,7 @@ from epsball.graph.kinds import (
     Subtract,
     Sum,
 )
+from epsball.graph.shapes import shape_of_kind
 from epsball.graph.value import Shape, Value
 
 WAY_OUT = (
@@ -105,7 +106,10 @@ class Builder:
         return name
 
     def _shape(self, kind: Kind, inputs: tuple[str, ...]) -> Shape:
-        """Return the shape of one example, by running the kind on meta tensors."""
+        """Return the shape of one example: by its formula, or by running the kind on meta tensors."""
+        known = shape_of_kind(kind, [self._nodes[name].shape for name in inputs], self.parameters)
+        if known is not None:
+            return known
         meta = {name: tensor.to("meta") for name, tensor in self.parameters.items() if name in vars(kind).values()}
         given = [torch.empty(2, *self._nodes[name].shape, dtype=self.dtype, device="meta") for name in inputs]
         try:

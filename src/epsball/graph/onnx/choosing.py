@@ -8,6 +8,7 @@ from epsball.graph.kinds.choosing import Relation, Rounding
 from epsball.graph.onnx.rule import RULES, Call, Rule, rule
 from epsball.graph.value import Value
 
+_DIRECTIONS: dict[str, Rounding] = {"Floor": "floor", "Ceil": "ceil", "Round": "round"}
 _MOST_COMPARED = 128
 """Entries of which the greatest is sought one after the other."""
 
@@ -54,8 +55,7 @@ def sign(call: Call) -> Value:
 @rule("Floor", "Ceil", "Round")
 def whole_number(call: Call) -> Value:
     """Return the whole number below, above or next to x."""
-    direction: Rounding = {"Floor": "floor", "Ceil": "ceil"}.get(call.builder.operation, "round")
-    return operations.rounded(call.builder, call.value(), direction)
+    return operations.rounded(call.builder, call.value(), _DIRECTIONS[call.builder.operation])
 
 
 @rule("ArgMax", "ArgMin")

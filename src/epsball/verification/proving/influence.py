@@ -20,8 +20,8 @@ def influence(bounds: Propagation) -> Float[Tensor, "n d classes"] | None:
     """Return S, abs(W_L) D_(L-1) abs(W_(L-1)) ... D_1 abs(W_1): one column per input, carried forward.
 
     W are the affine nodes, D the slopes of the lines above functions of one variable: 1 and 0 where a ReLU's sign is
-    known, that of its chord elsewhere. Of a product a b it is abs(b) times the column of a plus abs(a) times that of b. No
-    terms cancel, so that an input counts which acts through the width of relaxations only. None where a node is of
+    known, that of its chord elsewhere. Of a product a b it is abs(b) times the column of a plus abs(a) times that of b.
+    No terms cancel, so that an input counts which acts through the width of relaxations only. None where a node is of
     another kind, or there are too many inputs.
 
     References

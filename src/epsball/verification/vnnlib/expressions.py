@@ -46,8 +46,15 @@ class Place(NamedTuple):
         raise UnsupportedOperation(f"{self.path}, line {line}: {message}")
 
 
-def read_expressions(text: str, place: Place) -> list[Group]:
-    """Return the commands of a file; what follows a semicolon on a line is a comment.
+def read_expressions(text: str, place: Place, line: int = 1) -> list[Group]:
+    """Return the commands of a text; what follows a semicolon on a line is a comment.
+
+    Parameters
+    ----------
+    text, place
+        The text, and the file that it is of.
+    line
+        The number of its first line there.
 
     Raises
     ------
@@ -62,7 +69,6 @@ def read_expressions(text: str, place: Place) -> list[Group]:
     """
     commands: list[Group] = []
     stack: list[tuple[list[Expression], int]] = []
-    line = 1
     for match in _TOKEN.finditer(text):
         token = match.group()
         if token == "\n":

@@ -1,15 +1,17 @@
 """VNN-LIB 1.0: a strict reader. Variables are X_0, X_1, ... and Y_0, Y_1, ..., numbers are exact fractions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from epsball.errors import nearest
 from epsball.verification.vnnlib.expressions import Expression, Group, Place, Word, read_expressions
-from epsball.verification.vnnlib.formula import And, Formula, LinearForm, Or, Variable, comparison
+from epsball.verification.vnnlib.formula import And, Comparison, Formula, LinearForm, Or, Variable, comparison
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d+))?$")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9]\d*)$")
+_DECLARATION = re.compile(r"\s*\(\s*declare-const\s+([XY])_(0|[1-9]\d*)\s+Real\s*\)\s*$")
+_BOUND = re.compile(r"\s*\(\s*assert\s*\(\s*([<>]=)\s+([XY])_(0|[1-9]\d*)\s+([+-]?\d+(?:\.\d*)?)\s*\)\s*\)\s*$")
 _RELATIONS = {"<=": "<=", ">=": ">=", "<": "<", ">": ">", "=": "=="}
 _LARGEST_EXPONENT = 10_000
 _DEEPEST = 200
@@ -33,9 +35,26 @@ def read_version_1(text: str, path: str) -> tuple[int, int, Formula]:
     (1, 1, Fraction(-3, 2))
     """
     reader = _Reader(Place(path))
-    for command in read_expressions(text, reader.place):
-        reader.read(command)
+    for line, part in _parts(text):
+        if not reader.read_simple(part, line):
+            for command in read_expressions(part, reader.place, line):
+                reader.read(command)
     return reader.count("X"), reader.count("Y"), And(tuple(reader.asserted))
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
+    """Yield whole commands, several lines together where one goes over them, each with its first line's number."""
+    lines: list[str] = []
+    depth = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        lines.append(line)
+        code = line.partition(";")[0]
+        depth += code.count("(") - code.count(")")
+        if depth <= 0:
+            yield number - len(lines) + 1, "\n".join(lines)
+            lines, depth = [], 0
+    if lines:
+        yield text.count("\n") + 2 - len(lines), "\n".join(lines)
 
 
 class _Reader:
@@ -45,6 +64,29 @@ class _Reader:
         self.place = place
         self.declared: dict[Variable, int] = {}
         self.asserted: list[Formula] = []
+
+    def read_simple(self, part: str, line: int) -> bool:
+        """Take a declaration or a bound of one variable by a number, of which most lines consist; return if it is one.
+
+        What is not read here is read, or refused, like everything else.
+        """
+        match = _DECLARATION.match(part)
+        if match is not None:
+            variable = Variable("X" if match[1] == "X" else "Y", int(match[2]))
+            if variable in self.declared:
+                return False
+            self.declared[variable] = line
+            return True
+        match = _BOUND.match(part)
+        if match is None:
+            return False
+        variable = Variable("X" if match[2] == "X" else "Y", int(match[3]))
+        if variable not in self.declared:
+            return False
+        number, sign = Fraction(match[4]), 1 if match[1] == "<=" else -1
+        form = LinearForm(((variable, Fraction(sign)),), -sign * number)
+        self.asserted.append(Comparison(form, strict=False, line=line))
+        return True
 
     def read(self, command: Group) -> None:
         """Take a declaration or an assertion."""
