@@ -405,6 +405,19 @@ OPERATORS = {
         IMAGE,
     ),
     "space_to_depth": ([node("SpaceToDepth", blocksize=3)], {}, 72, (11,), IMAGE),
+    "shape_arithmetic_of_old": (
+        [
+            node("Shape", outputs=("s",)),
+            helper.make_node("Gather", ["s", "zero"], ["n"], axis=0),
+            helper.make_node("Unsqueeze", ["n"], ["n1"], axes=[0]),
+            helper.make_node("Concat", ["n1", "minus"], ["to"], axis=0),
+            helper.make_node("Reshape", ["x", "to"], ["y"]),
+        ],
+        {"zero": np.array(0), "minus": ints(-1)},
+        72,
+        (9, 11),
+        IMAGE,
+    ),
     "shape_arithmetic": (
         [
             node("Shape", outputs=("s",)),

@@ -104,7 +104,7 @@ def read_network(path: str | Path, query: Query, *, seconds: float | None = None
         runtime = _runtime(file, query, path, lengths)
         try:
             shape = lengths if is_open else None
-            graph = folded(read_onnx(file_path, shape=shape, output="values", seconds=seconds))
+            graph = folded(read_onnx(file, shape=shape, output="values", seconds=seconds))
         except (UnsupportedOperation, ModelError) as error:
             ungraphed = str(error).replace(str(file_path), str(path)).removesuffix(f" {WAY_OUT}")
     return Network(runtime=runtime, graph=graph, ungraphed=ungraphed)

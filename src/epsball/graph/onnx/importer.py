@@ -28,6 +28,7 @@ from epsball.graph.onnx.file import OnnxFile, onnx_package, read_file
 from epsball.graph.onnx.input_shape import Arrangement, arrangement
 from epsball.graph.onnx.rule import RULES, Call
 from epsball.graph.onnx.runtime import check_against_runtime
+from epsball.graph.onnx.session import run_node
 from epsball.graph.onnx.single_example import fixes_one_example
 from epsball.graph.onnx.translation import Translation
 from epsball.graph.value import Value
@@ -52,7 +53,7 @@ WAY_OUT = (
 
 
 def read_onnx(
-    path: str | Path,
+    path: str | Path | OnnxFile,
     *,
     shape: tuple[int, ...] | None = None,
     data_shape: tuple[int, ...] | None = None,
@@ -70,7 +71,7 @@ def read_onnx(
     Parameters
     ----------
     path
-        The file.
+        The file, or what was read of it.
     shape
         The shape in which inputs come, if not the file's: it must hold as many numbers. Their
         order in memory stays; (c, h, w) for a file of (h, w, c) moves the channels.
@@ -96,7 +97,7 @@ def read_onnx(
     ModelError
         If it is not a classifier of one input, or the graph does not compute what onnxruntime computes.
     """
-    file = read_file(Path(path).expanduser())
+    file = path if isinstance(path, OnnxFile) else read_file(Path(path).expanduser())
     dtype = _dtype(file)
     name, reading, notes = chosen_output(file, output)
     order = arrangement(file, shape, data_shape, whole=reading == "values")
@@ -217,10 +218,16 @@ def _folds(node: Any, given: list[Any]) -> bool:
 
 
 def _folded(onnx: Any, file: OnnxFile, node: Any, given: list[Any]) -> list[Any]:
-    """Return the results of a node on constants, as the onnx package defines its operator."""
-    evaluator = import_reference()(node, opsets={"": file.opset})
+    """Return the results of a node on constants, as the onnx package defines its operator.
+
+    Its evaluator does not know every operator as older operator sets have it; those are left to onnxruntime.
+    """
     inputs = {name: value for name, value in zip(node.input, given, strict=True) if name}
-    return [np.asarray(result) for result in evaluator.run(None, inputs)]
+    try:
+        evaluator = import_reference()(node, opsets={"": file.opset})
+        return [np.asarray(result) for result in evaluator.run(None, inputs)]
+    except TypeError:
+        return run_node(file, node, inputs)
 
 
 def import_reference() -> Any:

@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from epsball.errors import nearest
-from epsball.verification.vnnlib.expressions import Expression, Group, Place, Word, read_expressions
+from epsball.verification.vnnlib.expressions import Bound, Expression, Group, Place, Word, read_expressions
 from epsball.verification.vnnlib.formula import And, Comparison, Formula, LinearForm, Or, Variable, comparison
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d+))?$")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9]\d*)$")
 _DECLARATION = re.compile(r"\s*\(\s*declare-const\s+([XY])_(0|[1-9]\d*)\s+Real\s*\)\s*$")
-_BOUND = re.compile(r"\s*\(\s*assert\s*\(\s*([<>]=)\s+([XY])_(0|[1-9]\d*)\s+([+-]?\d+(?:\.\d*)?)\s*\)\s*\)\s*$")
 _RELATIONS = {"<=": "<=", ">=": ">=", "<": "<", ">": ">", "=": "=="}
+_SIGNS = {"<=": Fraction(1), ">=": Fraction(-1)}
+_number = lru_cache(maxsize=4096)(Fraction)
 _LARGEST_EXPONENT = 10_000
 _DEEPEST = 200
 
@@ -66,26 +68,17 @@ class _Reader:
         self.asserted: list[Formula] = []
 
     def read_simple(self, part: str, line: int) -> bool:
-        """Take a declaration or a bound of one variable by a number, of which most lines consist; return if it is one.
+        """Take a declaration as it is usually written; return whether it is one.
 
         What is not read here is read, or refused, like everything else.
         """
         match = _DECLARATION.match(part)
-        if match is not None:
-            variable = Variable("X" if match[1] == "X" else "Y", int(match[2]))
-            if variable in self.declared:
-                return False
-            self.declared[variable] = line
-            return True
-        match = _BOUND.match(part)
         if match is None:
             return False
-        variable = Variable("X" if match[2] == "X" else "Y", int(match[3]))
-        if variable not in self.declared:
+        variable = _variable(match)
+        if variable in self.declared:
             return False
-        number, sign = Fraction(match[4]), 1 if match[1] == "<=" else -1
-        form = LinearForm(((variable, Fraction(sign)),), -sign * number)
-        self.asserted.append(Comparison(form, strict=False, line=line))
+        self.declared[variable] = line
         return True
 
     def read(self, command: Group) -> None:
@@ -132,6 +125,8 @@ class _Reader:
         self.declared[variable] = command.line
 
     def _formula(self, expression: Expression, depth: int) -> Formula:
+        if isinstance(expression, Bound):
+            return self._bound(expression)
         if isinstance(expression, Word):
             self.place.wrong(expression.line, f"'{expression.text}' is not a formula; write a comparison, and, or.")
         if depth > _DEEPEST:
@@ -153,9 +148,22 @@ class _Reader:
         left, right = (self._term(part, depth + 1) for part in parts)
         return comparison(_RELATIONS[head], left, right, expression.line)
 
+    def _bound(self, bound: Bound) -> Formula:
+        """Return v - c <= 0, or c - v <= 0."""
+        side, _, place = bound.variable.partition("_")
+        variable = Variable("X" if side == "X" else "Y", int(place))
+        if variable not in self.declared:
+            self._word(Word(bound.variable, bound.line))  # says so
+        sign = _SIGNS[bound.relation]
+        number = _number(bound.number)
+        form = LinearForm(((variable, sign),), -number if bound.relation == "<=" else number)
+        return Comparison(form, strict=False, line=bound.line)
+
     def _term(self, expression: Expression, depth: int) -> LinearForm:
         if isinstance(expression, Word):
             return self._word(expression)
+        if isinstance(expression, Bound):
+            expression = expression.whole
         if depth > _DEEPEST:
             self.place.unsupported(expression.line, f"terms are nested more than {_DEEPEST} deep. Flatten them.")
         terms = [self._term(part, depth + 1) for part in expression.items[1:]]
