@@ -1,7 +1,7 @@
 """The shapes of the commonest kinds by formula.
 
-PyTorch computes shapes by running a kind on meta tensors, of which some load its compiler first: two seconds, which
-every reading of a network would pay.
+PyTorch computes shapes by running a kind on meta tensors, of which some load its compiler first, which takes longer than
+to read and bound a small network.
 """
 
 import math
