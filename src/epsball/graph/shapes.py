@@ -1,6 +1,6 @@
 """The shapes of the commonest kinds by formula.
 
-PyTorch computes shapes by running a kind on meta tensors, of which some load its compiler first, which takes longer than
+PyTorch computes shapes by running a kind on meta tensors, of which some load its compiler first: that takes longer than
 to read and bound a small network.
 """
 
