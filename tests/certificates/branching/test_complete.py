@@ -16,8 +16,9 @@ from certificates.soundness import RADII, ends
 from epsball import Classifier, certify
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, REAL, Arithmetic, Domain, Problem, by_class, complete
-from epsball.certificates.branching import example, search
-from epsball.certificates.branching.parts import Part
+from epsball.certificates.branching import example
+from epsball.certificates.branching.search import search
+from epsball.certificates.branching.search.parts import Part
 from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, capture
 

@@ -6,8 +6,8 @@ import torch
 
 from epsball.certificates.branching.example import Example
 from epsball.certificates.branching.kinks import check_splittable
-from epsball.certificates.branching.parts import PARTS_AT_ONCE, Limits
-from epsball.certificates.branching.tightening import Tightened
+from epsball.certificates.branching.search.parts import PARTS_AT_ONCE, Limits
+from epsball.certificates.branching.tightening.neurons import Tightened
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.sweep import final_bounds
 from epsball.certificates.problem import LowerBounds, Problem

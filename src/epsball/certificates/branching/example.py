@@ -6,10 +6,18 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.conditional import ROWS, conditional_neurons
-from epsball.certificates.branching.descent import Descent
-from epsball.certificates.branching.dual import Dual
-from epsball.certificates.branching.envelopes import (
+from epsball.certificates.branching.proof.leaves import conditional_bounds, leaf_bounds
+from epsball.certificates.branching.proof.setting import Setting
+from epsball.certificates.branching.relaxation.dual import Dual
+from epsball.certificates.branching.relaxation.exact import affine_optimum
+from epsball.certificates.branching.relaxation.lines import lines_around
+from epsball.certificates.branching.relaxation.region import Region
+from epsball.certificates.branching.relaxation.subproblems import Bound, Envelope, Parts, Schedule
+from epsball.certificates.branching.search.descent import Descent
+from epsball.certificates.branching.search.parts import Limits, Part, leaf_slopes
+from epsball.certificates.branching.search.search import Search
+from epsball.certificates.branching.tightening.conditional import ROWS, conditional_neurons
+from epsball.certificates.branching.tightening.envelopes import (
     Above,
     chosen_taus,
     exact_neurons,
@@ -20,15 +28,7 @@ from epsball.certificates.branching.envelopes import (
     searched_above,
     stored,
 )
-from epsball.certificates.branching.exact import affine_optimum
-from epsball.certificates.branching.lines import lines_around
-from epsball.certificates.branching.parts import Limits, Part, leaf_slopes
-from epsball.certificates.branching.proof import conditional_bounds, leaf_bounds
-from epsball.certificates.branching.region import Region
-from epsball.certificates.branching.search import Search
-from epsball.certificates.branching.setting import Setting
-from epsball.certificates.branching.subproblems import Bound, Envelope, Parts, Schedule
-from epsball.certificates.branching.tightening import Tightened
+from epsball.certificates.branching.tightening.neurons import Tightened
 from epsball.certificates.branching.tree import Ending, Searched, Slopes, Split, Step, Tree
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.slopes.neurons import NeuronSlopes

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.relaxation.region import Region
 from epsball.certificates.propagation import Propagation
 
 STEPS, _DECAY = 10, 0.75

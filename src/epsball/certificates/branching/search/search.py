@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.choosing import Cuts
-from epsball.certificates.branching.descent import STEPS, Descent
-from epsball.certificates.branching.dual import Dual
-from epsball.certificates.branching.parts import Limits, Part, RowTree
-from epsball.certificates.branching.reduced import Layer
-from epsball.certificates.branching.subproblems import Bound, Parts, Schedule
+from epsball.certificates.branching.relaxation.dual import Dual
+from epsball.certificates.branching.relaxation.reduced import Layer
+from epsball.certificates.branching.relaxation.subproblems import Bound, Parts, Schedule
+from epsball.certificates.branching.search.choosing import Cuts
+from epsball.certificates.branching.search.descent import STEPS, Descent
+from epsball.certificates.branching.search.parts import Limits, Part, RowTree
 from epsball.certificates.branching.tree import Ending
 
 CLIMB = Schedule(4, 0.1, 0.1)
