@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.certificates import Propagation
 from epsball.certificates.curves import LinearRelaxation
+from epsball.certificates.propagation import Propagation
 from epsball.graph.kinds import Input
 
 MOST_INPUTS = 64
