@@ -95,6 +95,12 @@ class Search:
         """The parts that are not closed."""
         return [part for _, _, part in self._open] + self._closing
 
+    @property
+    def closed(self) -> float:
+        """The share of the rows' domains that is closed: a part counts for half of the one it was cut from."""
+        leaves = (part for tree in self.trees.values() for part, _ in tree.leaves.values())
+        return sum(2.0 ** -len(part.path) for part in leaves) / max(1, len(self.trees))
+
     def proved(self, row: int) -> bool:
         """Return whether every part of a row is a leaf."""
         return all(part.row != row for part in self.open)
