@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from epsball.ball import Ball
-from epsball.certificates.branching.tree import Slopes as RowSlopes
 from epsball.certificates.branching.tree import Division, Piece, Split, Step, Tree
+from epsball.certificates.branching.tree import Slopes as RowSlopes
 from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.deployment import assumptions_of

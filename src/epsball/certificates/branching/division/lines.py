@@ -45,7 +45,7 @@ def moved_by_inputs(
 
 
 def widest(
-    boxes: Boxes, influences: Float[Tensor, "n d"], widths: Float[Tensor, "n d"]
+    boxes: Boxes, influences: Float[Tensor, "n d"], widths: Float[Tensor, "#n d"]
 ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
     """Return across which input each box is best halved, with its score, and its middle; a score < 0 stands for none.
 

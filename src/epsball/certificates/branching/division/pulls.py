@@ -15,7 +15,7 @@ from epsball.certificates.linear.relaxations import fuse_all, slope_limits
 from epsball.certificates.linear.sweep import Slopes, Sweep, carried_over, carried_to_input
 from epsball.certificates.propagation import Propagation
 
-_STEPS, _SLOPE_STEP, _PULL_STEP = 8, 0.1, 0.1
+STEPS, _SLOPE_STEP, _PULL_STEP = 8, 0.1, 0.1
 
 _DOUBT = 2.0**-40
 """Covers the rounding of a sum of products of multipliers and ends."""
@@ -100,7 +100,7 @@ def ascended(
     best = torch.full((len(rows),), -torch.inf, dtype=rows.dtype)
     kept = {name: part.detach().clone() for name, part in free.items()}
     pulled = {name: Pull(*(share.detach().clone() for share in pair)) for name, pair in shares.items()}
-    for step in range(_STEPS + 1):
+    for step in range(STEPS + 1):
         pulls = {name: Pull(*(share * unit[name] for share in pair)) for name, pair in shares.items()}
         value = carried(plain, rows, free, cuts, pulls).value
         better = value.detach() > best
@@ -110,7 +110,7 @@ def ascended(
             name: Pull(*(_where(better, new, old) for new, old in zip(pulls[name], pulled[name], strict=True)))
             for name in pulls
         }
-        if step == _STEPS:
+        if step == STEPS:
             break
         adam.zero_grad()
         value.nan_to_num(0.0, 0.0, 0.0).sum().backward()
