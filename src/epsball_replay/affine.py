@@ -107,7 +107,7 @@ def _padded(z: Array, node: Node, options: dict[str, Any]) -> Array:
     room = {"reflect": 1, "circular": 0}.get(options["mode"], -math.inf)
     fits = all(max(both) <= n - room for n, both in zip(z.shape, widths, strict=True) if any(both))
     require(fits, f"{node.name} pads {z.shape} by {widths} in the mode {options['mode']!r}.")
-    border: Any = {"mode": PADDING[options["mode"]], **({"constant_values": -1} if options["mode"] == "constant" else {})}
+    border: Any = {"constant_values": -1} if options["mode"] == "constant" else {"mode": PADDING[options["mode"]]}
     return np.pad(z, widths, **border)
 
 
