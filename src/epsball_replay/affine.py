@@ -84,9 +84,7 @@ def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Arr
     fixed = [bool((ranges[name][0] == ranges[name][1]).all()) for name in node.inputs]
     at = 1 if fixed[1] else 0
     known = fixed[at] and (at == 1 or node.kind == "Multiply")
-    require(
-        known, f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: no constant factor."
-    )
+    require(known, f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: it varies.")
     factor = ranges[node.inputs[at]][0].reshape(numbers[at].shape)
     # A divisor that may be flushed to zero is one.
     least = 0 if node.kind == "Multiply" else SMALLEST if float32 else 1e-300
