@@ -33,9 +33,7 @@ def affine(node: Node, network: Network, ranges: dict[str, tuple[Array, Array]],
         return _scaled(node, numbers, ranges, float32=float32)
     if kind in ("BatchNorm", *_MEANS):
         (z,), (size,) = numbers, [np.maximum(*map(np.abs, ranges[name])) for name in node.inputs]
-        if kind != "BatchNorm":
-            return _mean(node, z, size)
-        return _batch_norm(node, network, z, size.reshape(z.shape), float32=float32)
+        return _mean(node, z, size) if kind in _MEANS else _batch_norm(node, network, z, size, float32=float32)
     return _BUILD[kind](node, network, *numbers) if kind in _BUILD else None
 
 
@@ -85,9 +83,8 @@ def _scaled(node: Node, numbers: list[Array], ranges: dict[str, tuple[Array, Arr
     _has_broadcast_shape(node, numbers)
     fixed = [bool((ranges[name][0] == ranges[name][1]).all()) for name in node.inputs]
     at = 1 if fixed[1] else 0
-    what = f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: a factor or the divisor"
     known = fixed[at] and (at == 1 or node.kind == "Multiply")
-    require(known, f"{what} must be constant on the ball. Certify without certificate files.")
+    require(known, f"node {node.name}, a {node.kind} of {' and '.join(node.inputs)}, is not replayed: it varies.")
     factor = ranges[node.inputs[at]][0].reshape(numbers[at].shape)
     # A divisor that may be flushed to zero is one.
     least = 0 if node.kind == "Multiply" else SMALLEST if float32 else 1e-300
@@ -110,9 +107,8 @@ def _padded(z: Array, node: Node, options: dict[str, Any]) -> Array:
     room = {"reflect": 1, "circular": 0}.get(options["mode"], -math.inf)
     fits = all(max(both) <= n - room for n, both in zip(z.shape, widths, strict=True) if any(both))
     require(fits, f"{node.name} pads {z.shape} by {widths} in the mode {options['mode']!r}.")
-    mode: Any = PADDING[options["mode"]]
-    border: Any = {"constant_values": -1} if options["mode"] == "constant" else {}
-    return np.pad(z, widths, mode=mode, **border)
+    border: Any = {"constant_values": -1} if options["mode"] == "constant" else {"mode": PADDING[options["mode"]]}
+    return np.pad(z, widths, **border)
 
 
 def _border(node: Node, *, float32: bool) -> float:
@@ -175,8 +171,7 @@ def _mean(node: Node, z: Array, size: Array) -> Step:
     require(divisor is None or z.ndim > 2, f"{node.name}: a divisor of windows along one axis.")
     count = divisor or (taps.shape[1] if padded else (taps >= 0).sum(axis=1, keepdims=True))
     # The kernel may divide what it has summed.
-    inner = matrix(taps, 1.0, z.size) @ size
-    return replace(_step(node, [matrix(taps, 1 / count, z.size)], extra=2), inner=inner)
+    return replace(_step(node, [matrix(taps, 1 / count, z.size)], extra=2), inner=matrix(taps, 1.0, z.size) @ size)
 
 
 def _linear(node: Node, network: Network, z: Array) -> Step:
@@ -233,7 +228,7 @@ def _batch_norm(node: Node, network: Network, z: Array, size: Array, *, float32:
     step = _step(node, maps, _columns(constant, node), size=_columns(more, node), extra=11)
     # The kernel may divide the difference from the mean before it multiplies by the weight: nothing it meets is larger.
     root, gain, off = (_columns(one, node) for one in (1 / np.sqrt(wide), np.abs(weight), np.abs(mean)))
-    inner = (1 + size + off) * (1 + root) * (1 + gain)
+    inner = (1 + size.reshape(z.shape) + off) * (1 + root) * (1 + gain)
     return replace(step, inner=inner.ravel(), factor=float(inner.max()))
 
 

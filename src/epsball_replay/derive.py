@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from epsball_replay import lines
+from epsball_replay import lines, trees
 from epsball_replay.affine import affine
 from epsball_replay.arithmetic import gamma
-from epsball_replay.files import Certificate, Slopes, numbers, places
+from epsball_replay.files import Certificate, Slopes, numbers, places, slopes_from
 from epsball_replay.network import Array, Node, require
 from epsball_replay.region import Region
 from epsball_replay.step import SMALLEST, Step, joined, through
@@ -45,41 +45,57 @@ Choice = tuple[Slopes, Steps]
 
 
 class Derivation:
-    """What is known of each node of one certificate's network on its ball; entries are flattened."""
+    """What is known of each node of one certificate's network on its ball; entries are flattened.
 
-    def __init__(self, certificate: Certificate, progress: Progress = silent) -> None:
+    With bounds that hold inside a part of the ball it is about that part.
+    """
+
+    def __init__(self, certificate: Certificate, progress: Progress = silent, inside: Ranges | None = None) -> None:
         self.certificate, self.network, self.progress = certificate, certificate.network, progress
-        self.region = Region(certificate.norm, certificate.x, certificate.radius, certificate.box)
-        self.ranges, self.affine = Ranges(), Steps()
-        self.sizes, self.deployed = dict[str, Array](), dict[str, Array]()
+        region = Region(certificate.norm, certificate.x, certificate.radius, certificate.box)
+        self.region, self.inside = region, inside or {}
+        region.low, region.high = self.inside.get(self.network.input.name, (region.low, region.high))
+        self.ranges, self.affine, self.sizes, self.deployed = Ranges(), Steps(), dict[str, Array](), dict[str, Array]()
         self.choices: list[Choice] = [(slopes, {}) for slopes in certificate.slopes]
         nodes = self.network.nodes.values()
         self.entries = sum(node.size for node in nodes)
         require(self.entries < 2**28, "the network is larger than the error analysis allows.")
-        self.more = 8 + len(nodes)
-        # What products below 2^-1074 may cost rows: fewer than 2^70 of them an entry, each of less.
-        self.underflow = 0.0
+        # Underflow is what products below 2^-1074 may cost rows: fewer than 2^70 of them an entry, each of less.
+        self.more, self.underflow = 8 + len(nodes), 0.0
         self.float32 = certificate.semantics == "float32"
         # A subnormal may be flushed to zero wherever entries are only moved, chosen or compared.
         self.flushed = 8 * SMALLEST * self.float32
 
-    def margins(self) -> dict[int, float]:
-        """Return a lower bound of each claim's linear function of the outputs."""
+    def margins(self, leaf: Leaves | None = None) -> dict[int, float]:
+        """Return a lower bound of each claim's linear function of the outputs, in a leaf where its constraints hold."""
         for node in self.network.nodes.values():
             self._visit(node)
             self.progress(sum(len(known) for known in self.sizes.values()), self.entries)
         names, rows = list(self.certificate.rows), np.array(list(self.certificate.rows.values()))
         output, entries = self.network.output, np.arange(self.network.output.size)
         choice: Choice = (self.certificate.final_slopes, {})
-        bounds = self._backward(output, entries, rows, choice, Leaves())
+        bounds = self._backward(output, entries, rows, choice, leaf or Leaves())
         for j, tree in self.certificate.trees.items():
             at, claim = names.index(j), self.certificate.claims[j] if "conditional" in tree else np.inf
+            if "pieces" in tree:
+                bounds[at] = max(bounds[at], min(self._by_pieces(tree, rows[at])))
+                continue
             over = {name: self._envelope(tree, self.network.nodes[name]) for name in tree["envelopes"]}
             ranges = self._conditional(tree, over, rows[at], claim, choice)
             parts = leaves_of(tree, self.network, ranges, over)
             found = [self._backward(output, entries, np.tile(rows[at], (len(p.push), 1)), choice, p) for p in parts]
             bounds[at] = max(bounds[at], min(np.concatenate(found).min(), claim))
         return dict(zip(names, bounds.tolist(), strict=True))
+
+    def _by_pieces(self, tree: Any, row: Array) -> Iterator[float]:
+        """Yield a lower bound of a row on every piece of a tree: each node is bounded anew there, by other slopes."""
+        for path, betas, piece in zip(*trees.paths_of(tree, self.network), tree["pieces"], strict=True):
+            slopes, final = (slopes_from(piece[key], self.network, (1,)) for key in ("slopes", "final"))
+            given: Any = {"refined": frozenset(piece["refined"]), "slopes": [slopes], "final_slopes": slopes | final}
+            part = replace(self.certificate, **given, own_slopes=[], trees={}, rows={0: row}, claims={0: 0.0})
+            inside = trees.narrowed(self.ranges, path)
+            leaf = rows_of([path], [betas], {}, self.network, inside, {})
+            yield Derivation(part, inside=inside).margins(leaf)[0]
 
     def _conditional(self, tree: Any, over: dict[str, Envelope], row: Array, claim: float, choice: Choice) -> Ranges:
         """Return bounds of every node where row . y <= claim, y the outputs: z >= z + mu (row . y - claim) there.
@@ -110,6 +126,8 @@ class Derivation:
 
     def _learn(self, node: Node, low: Array, high: Array) -> None:
         require(len(low) == len(high) == node.size, f"node {node.name} has {len(low)} entries, not {node.shape}.")
+        least, most = self.inside.get(node.name, (-np.inf, np.inf))
+        low, high = np.clip(low, least, most), np.clip(high, least, most)
         known = np.isfinite(low) & np.isfinite(high) & (low <= high)
         require(known.all(), f"the bounds of node {node.name} are not finite, or contradict each other.")
         self.ranges[node.name], self.sizes[node.name] = (low, high), np.maximum(np.abs(low), np.abs(high))

@@ -50,6 +50,22 @@ class Certificate:
     """Those rows that are proved by a tree, as the file has it."""
     rows: dict[int, Array]
 
+    def __post_init__(self) -> None:
+        """Check what is claimed, and of what."""
+        network, (low, high) = self.network, self.box
+        claimed = self.rows and self.claims.keys() == self.rows.keys()
+        require(claimed, "the claims must be one for each class but the predicted one, or one for each row.")
+        require(self.semantics in ("real", "float32"), f"{self.semantics!r} is not a known claim.")
+        require(self.norm in ("linf", "l2", "l1"), f"{self.norm!r} is not a known norm.")
+        require(((low <= self.x) & (self.x <= high)).all(), "the centre of the ball lies outside the box.")
+        ulps = self.assumptions["ulps"]
+        # Kernels of smooth functions are right within 4 units in the last place at best.
+        known = all(type(units) in (int, float) and 4 <= units <= 1e6 for units in ulps.values())
+        require(known, f"functions are assumed right within {ulps} units in the last place, not at least 4.")
+        require(self.refined <= network.nodes.keys(), "a refined node does not exist.")
+        deployed = all(array.dtype == np.float32 for array in network.parameters.values())
+        require(deployed or self.semantics == "real", "a float32 claim is about a network all in float32.")
+
 
 def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
     """Read and check a certificate file and the model file beside it, which it names and which may be required."""
@@ -67,7 +83,7 @@ def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
     radius, box = data["radius"], data["box"] or _EVERYWHERE
     require(_RADIUS.fullmatch(radius), f"the radius {radius[:40]!r} is not a fraction of whole numbers.")
     predicted, rows = _rows(data, network)
-    certificate = Certificate(
+    return Certificate(
         network=network,
         **{name: data[name] for name in ("semantics", "assumptions", "norm")},
         radius=Fraction(data["radius"]),
@@ -77,13 +93,11 @@ def read_certificate(path: Path, model_hash: str | None = None) -> Certificate:
         rows=rows,
         claims={_named(j, rows): float(_floats([claim], 1)[0]) for j, claim in data["claims"].items()},
         refined=frozenset(data["refined"]),
-        slopes=[_slopes(choice, network, (1,)) for choice in data["slopes"]] or [{}],
+        slopes=[slopes_from(choice, network, (1,)) for choice in data["slopes"]] or [{}],
         own_slopes=[_own_slopes(entries, network) for entries in data["own_slopes"]],
-        final_slopes=_slopes(data["final_slopes"], network, (1, len(rows))),
+        final_slopes=slopes_from(data["final_slopes"], network, (1, len(rows))),
         trees={_named(j, rows): tree for j, tree in data.get("trees", {}).items()},
     )
-    _check(certificate)
-    return certificate
 
 
 def _check_model(fingerprint: str, name: str, stated: object, wanted: str | None) -> None:
@@ -91,25 +105,8 @@ def _check_model(fingerprint: str, name: str, stated: object, wanted: str | None
     require(stated == fingerprint, f"the certificate is about model {stated}, but {name} holds {fingerprint}.")
     named, wanted = f"model-{fingerprint[:16]}.npz", fingerprint if wanted is None else wanted
     require(name == named, f"the model file {name} holds model {fingerprint}; its name must be {named}.")
-    known = _HASH.fullmatch(wanted)
-    require(known, f"the model hash {wanted!r} is not 16 to 64 digits 0-9, a-f; epsball fingerprint prints it.")
+    require(_HASH.fullmatch(wanted), f"the hash {wanted!r} is not 16 to 64 digits 0-9, a-f; fingerprint prints it.")
     require(fingerprint.startswith(wanted), f"the certificate is about model {fingerprint}, not {wanted}.")
-
-
-def _check(certificate: Certificate) -> None:
-    network, (low, high) = certificate.network, certificate.box
-    claimed = certificate.rows and certificate.claims.keys() == certificate.rows.keys()
-    require(claimed, "the claims must be one for each class but the predicted one, or one for each row.")
-    require(certificate.semantics in ("real", "float32"), f"{certificate.semantics!r} is not a known claim.")
-    require(certificate.norm in ("linf", "l2", "l1"), f"{certificate.norm!r} is not a known norm.")
-    require(((low <= certificate.x) & (certificate.x <= high)).all(), "the centre of the ball lies outside the box.")
-    ulps = certificate.assumptions["ulps"]
-    # Kernels of smooth functions are right within 4 units in the last place at best.
-    known = all(type(units) in (int, float) and 4 <= units <= 1e6 for units in ulps.values())
-    require(known, f"functions are assumed right within {ulps} units in the last place, not at least 4.")
-    require(certificate.refined <= network.nodes.keys(), "a refined node does not exist.")
-    deployed = all(array.dtype == np.float32 for array in network.parameters.values())
-    require(deployed or certificate.semantics == "real", "a float32 claim is about a network all in float32.")
 
 
 def _finite(array: Array) -> Array:
@@ -134,7 +131,9 @@ def _floats(texts: list[str], size: int) -> Array:
     return _finite(np.array([float.fromhex(text) for text in texts])).reshape(size)
 
 
-def _slopes(choice: dict[str, dict[str, str | None]], network: Network, rows: tuple[int, ...]) -> Slopes:
+def slopes_from(choice: dict[str, dict[str, str | None]], network: Network, rows: tuple[int, ...]) -> Slopes:
+    """Return slopes by node from a file's texts; there are as many rows of them as may be."""
+
     def decoded(text: str | None, name: str) -> Array | None:
         found = None if text is None else numbers(text, "<f8").reshape(-1, network.nodes[name].size)
         require(found is None or len(found) in rows, f"slopes of node {name} are not for {rows} rows.")

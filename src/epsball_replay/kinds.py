@@ -27,10 +27,6 @@ def _finite(given: Any) -> bool:
     return _number(given) and math.isfinite(given)
 
 
-def _pairs(given: Any) -> bool:
-    return _list(_whole(0))(given) and len(given) % 2 == 0
-
-
 PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """The modes of padding, with the names that numpy has for them."""
 _NAME, _OPTIONAL, _FLAG = _is(str), _is(str, type(None)), _is(bool)
@@ -54,7 +50,7 @@ ATTRIBUTES: dict[str, dict[str, Rule]] = {
     "Concatenate": {"axis": _whole(0)},
     "Slice": {"axis": _whole(0), "start": _whole(0), "end": _whole(0), "step": _whole(1)},
     "Gather": {"axis": _whole(0), "index": _COUNTS},
-    "Pad": {"widths": _pairs, "mode": lambda given: given in PADDING, "value": _finite},
+    "Pad": {"widths": lambda n: _COUNTS(n) and not len(n) % 2, "mode": PADDING.__contains__, "value": _finite},
 }
 """By kind the rule of each attribute."""
 

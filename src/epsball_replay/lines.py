@@ -39,8 +39,8 @@ def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: S
     constants = np.abs([*node.attributes.get("arguments", []), *np.ravel(_leak(node, parameters))])
     largest = float(constants[np.isfinite(constants)].max(initial=0))
     size = np.maximum(np.abs(least), np.abs(most))
-    lines = [(node.inputs[0], below, above)]
-    return Step(lines, least, most, size, deployed=deployed, factor=1 + largest, inner=largest)
+    sides = [(node.inputs[0], below, above)], least, most, size
+    return Step(*sides, deployed=deployed, factor=1 + largest, inner=largest)
 
 
 def maximum(node: Node, shape: tuple[int, ...], low: Array, high: Array) -> Step:

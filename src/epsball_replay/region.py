@@ -16,10 +16,9 @@ class Region:
 
     def __init__(self, norm: str, x: Array, radius: Fraction, box: list[Array]) -> None:
         self.norm, self.x = norm, x
-        low = [max(Fraction(value) - radius, end) for value, end in zip(x.tolist(), box[0].tolist(), strict=True)]
-        high = [min(Fraction(value) + radius, end) for value, end in zip(x.tolist(), box[1].tolist(), strict=True)]
-        self.low = np.nextafter(np.array([float(value) for value in low]), -np.inf)
-        self.high = np.nextafter(np.array([float(value) for value in high]), np.inf)
+        exact = np.array([Fraction(value) for value in x.tolist()], dtype=object)
+        self.low = np.nextafter(np.maximum(exact - radius, box[0].astype(object)).astype(float), -np.inf)
+        self.high = np.nextafter(np.minimum(exact + radius, box[1].astype(object)).astype(float), np.inf)
         self.radius = np.nextafter(float(radius), np.inf)
 
     def least(self, a: Array, entries: Array) -> Array:

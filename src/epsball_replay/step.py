@@ -13,9 +13,6 @@ from epsball_replay.network import Array
 SMALLEST, LARGEST = 2.0**-126, 2.0**127
 """What is smaller may be flushed to zero by float32; what is up to there does not overflow, whatever its rounding."""
 
-# From this share of entries on, a matrix is multiplied as a dense one.
-_DENSE = 1 / 24
-
 
 @dataclass(frozen=True)
 class Step:
@@ -60,8 +57,7 @@ class Step:
         """Return the step at some entries; matrices stay whole."""
         some = [[p[..., entries] if isinstance(p, np.ndarray) else p for p in both] for _, *both in self.inputs]
         inputs = [(name, *both) for (name, *_), both in zip(self.inputs, some, strict=True)]
-        sides = {name: getattr(self, name)[..., entries] for name in ("below", "above", "size")}
-        return replace(self, inputs=inputs, **sides)
+        return replace(self, inputs=inputs, **{n: getattr(self, n)[..., entries] for n in ("below", "above", "size")})
 
     def magnitude(self, sizes: dict[str, Array]) -> Array:
         """Return max(|L|, |U|) |z| + max(|l|, |u|) for bounds on |z|, by node."""
@@ -88,9 +84,8 @@ class Step:
         most = max((float(sizes[z].max()) for z, _, _ in self.inputs), default=0.0)
         underflow = (self.deployed + 1) * SMALLEST * (2 + self.factor + most)
         # What is smaller than every number of float32 but 0 is 0.
-        varying = {z: sizes[z] >= 2.0**-149 for z, _, _ in self.inputs}
-        maps = [(z, part.astype(bool)) for z, part, _ in self.inputs if isinstance(part, csr_array)]
-        sums = [part.astype(float) @ varying[z] for z, part in maps]
+        maps = [(part.astype(bool), sizes[z]) for z, part, _ in self.inputs if isinstance(part, csr_array)]
+        sums = [part.astype(float) @ (size >= 2.0**-149) for part, size in maps]
         roundings = np.minimum(self.deployed, self.extra + sum(sums)) if sums else self.deployed
         error = gamma(roundings, 2.0**-24) * magnitude + underflow
         return np.where(np.maximum(magnitude, self.inner) <= LARGEST, error, np.inf)
@@ -117,7 +112,8 @@ def through(a: Array, entries: Array, part: Any) -> tuple[Array, Array]:
     columns = np.flatnonzero(reached)
     places = np.cumsum(reached) - 1
     local = csr_array((rows.data, places[rows.indices], rows.indptr), shape=(len(entries), len(columns)))
-    if local.nnz > _DENSE * len(entries) * len(columns):
+    # From this share of entries on, a matrix is multiplied as a dense one.
+    if 24 * local.nnz > len(entries) * len(columns):
         return columns, a @ local.toarray()
     return columns, (local.T @ a.T).T
 

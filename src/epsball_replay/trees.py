@@ -69,10 +69,8 @@ Ranges = dict[str, Ends]
 
 def leaves_of(tree: Any, network: Network, ranges: Ranges, over: dict[str, Envelope]) -> Iterator[Leaves]:
     """Yield all leaves of a tree, some at a time, given bounds of every node on the ball, and envelopes."""
-    paths = _paths(tree, network)
-    given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
-    require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    multipliers, slopes = np.split(given, ends[:-1]), slopes_of(tree["slopes"], tree, network, len(paths))
+    paths, multipliers = paths_of(tree, network)
+    slopes = slopes_of(tree["slopes"], tree, network, len(paths))
     for name, entry, kink, _ in {cut for path in paths for cut in path}:
         low, high = (side[entry] for side in ranges[name])
         require(low < kink < high, f"a tree cuts entry {entry} of {name}, in [{low}, {high}], at {kink}.")
@@ -84,15 +82,15 @@ def leaves_of(tree: Any, network: Network, ranges: Ranges, over: dict[str, Envel
 
 def slopes_of(given: Any, tree: Any, network: Network, rows: int) -> Any:
     """Return by node the tree's entries, and the slopes there of the lines below and above in each row."""
-    slopes: dict[str, Any] = {}
-    for name, part in tree["slopes"].items():
-        texts = given[name]["lower"], given[name]["upper"]
-        sides = [text and numbers(text, "<f2").reshape(rows, -1) for text in texts]
-        slopes[name] = places(part["at"], name, network), *sides
-    return slopes
+
+    def sides(name: str) -> list[Array | None]:
+        return [s and numbers(s, "<f2").reshape(rows, -1) for s in (given[name]["lower"], given[name]["upper"])]
+
+    return {name: (places(part["at"], name, network), *sides(name)) for name, part in tree["slopes"].items()}
 
 
-def _paths(tree: Any, network: Network) -> list[Path]:
+def paths_of(tree: Any, network: Network) -> tuple[list[Path], list[Array]]:
+    """Return the constraints of every leaf, and their multipliers."""
     names, kinks = tree["nodes"], iter(numbers(tree["kinks"], "<f8").tolist())
     shape, paths, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [()]
     require(len(shape) <= _LARGEST, f"a tree has more than {_LARGEST} nodes.")
@@ -106,7 +104,18 @@ def _paths(tree: Any, network: Network) -> list[Path]:
         cut = names[number], entry, next(kinks)
         left += [(*path, (*cut, sign)) for sign in (1, -1)]
     require(not left and next(kinks, None) is None, "a tree lacks a part, or has a kink too many.")
-    return paths
+    given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
+    require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
+    return paths, np.split(given, ends[:-1])
+
+
+def narrowed(ranges: Ranges, path: Path) -> Ranges:
+    """Return bounds of every node where the constraints of a path hold; where none can, any bounds hold."""
+    ends = {name: (ranges[name][0].copy(), ranges[name][1].copy()) for name, *_ in path}
+    for name, entry, kink, sign in path:
+        low, high = ends[name]
+        ends[name][sign < 0][entry] = np.clip(kink, low[entry], high[entry])
+    return ranges | ends
 
 
 def rows_of(
@@ -115,14 +124,13 @@ def rows_of(
     """Return rows that stand on the constraints of each path and their multipliers, on slopes and envelopes."""
     n, cuts = len(paths), {(name, entry) for path in paths for name, entry, _, _ in path}
     sources = {name for name, _ in cuts} | {network.nodes[name].inputs[0] for name in slopes}
-    ends = {name: [np.tile(side, (n, 1)) for side in ranges[name]] for name in sources}
+    each = [narrowed(ranges, path) for path in paths]
+    ends = {name: [np.stack(side) for side in zip(*(one[name] for one in each), strict=True)] for name in sources}
     at = {name: np.array(sorted(e for other, e in cuts if other == name), dtype=int) for name in sources}
     pulls = {name: (entries, np.zeros((n, len(entries)))) for name, entries in at.items() if len(entries)}
     push, size = np.zeros(n), np.zeros(n)
     for leaf, path in enumerate(paths):
         for (name, entry, kink, sign), beta in zip(path, betas[leaf], strict=True):
-            side, closer = (ends[name][0], max) if sign > 0 else (ends[name][1], min)
-            side[leaf, entry] = closer(side[leaf, entry], kink)
             pulls[name][1][leaf, np.searchsorted(at[name], entry)] += sign * beta
             push[leaf], size[leaf] = push[leaf] + sign * beta * kink, size[leaf] + beta * abs(kink)
     own = {}

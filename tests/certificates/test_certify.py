@@ -365,3 +365,23 @@ def test_a_bound_that_knows_nothing_is_minus_infinity():
     found.margins["interval"][:2] = -torch.inf
     found.margins["crown"][1] = 0.5
     assert found.best().nan_to_num(nan=7.0, neginf=-torch.inf).tolist() == [-torch.inf, 0.5, 7.0]
+
+
+def test_the_logits_own_bounds_are_taken_over_where_no_margin_is_proved(examples, tmp_path):
+    """A method may know the logits apart and no margin: then their difference is the bound, and has no file."""
+    x, y = examples
+
+    def weak(problem):
+        found = METHODS["interval"](problem)
+        return dataclasses.replace(found, rows=found.rows.clamp(max=-1.0))
+
+    ball = Ball("linf", 0.001)
+    found = certify(network(), x, y, ball, method=weak, folder=tmp_path)
+    assert bool(found.criterion.any())
+    assert torch.equal(found.stable, found.criterion)
+    assert {found.method[row] for row in torch.nonzero(found.stable)[:, 0].tolist()} == {"criterion"}
+    assert not found.files
+    assert not any(found.replayable(row) for row in range(len(x)))
+    assert "criterion  " in str(found)
+    hit = attack(network(), x, y, ball, method=PGD(steps=20), stop="never")
+    assert bool((found.margin <= hit.margin)[found.stable].all())

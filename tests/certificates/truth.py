@@ -15,7 +15,7 @@ from certificates.small_networks import SmallNetwork, small_network
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, METHODS, REAL, Arithmetic, Domain, Problem, complete, lp, milp
 from epsball.certificates.branching.example import Example
-from epsball.certificates.branching.search import Part, Search
+from epsball.certificates.branching.search.search import Part, Search
 from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, capture
 from epsball.graph.kinds import Elementwise

@@ -11,9 +11,12 @@ from epsball.certificates.box import Box
 from epsball.certificates.branching.tree import Ending
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.registry import Method
-from epsball.certificates.specification import separated
+from epsball.certificates.specification import by_class, separations
 from epsball.certificates.yields import is_worth, lacking
 from epsball.errors import UnsupportedOperation
+
+CRITERION = "criterion"
+"""What made an example stable where a method's bounds of the margins alone did not, but with those of the logits."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -204,11 +207,18 @@ def _searched(
 def _note(
     found: CascadeResult, name: str, rows: Tensor, bounds: LowerBounds, problem: Problem, predicted: Tensor
 ) -> Tensor:
-    """Record a method's bounds; return which of the rows are stable by them."""
-    least = bounds.rows.min(dim=1).values
-    found.margins[name][rows] = least
-    found.separated[rows] |= separated(bounds.boxes[problem.graph.output], predicted[rows])
-    stable = least > 0
+    """Record a method's bounds; return which of the rows are stable by them.
+
+    Where its bounds of the margins leave an example open, those of the logits may close it, which join several bounds:
+    z_p - z_j is at least low_p - high_j, rounded down. That is no proof of the method's own, and has no file.
+    """
+    least, p = bounds.rows.min(dim=1).values, predicted[rows]
+    apart = separations(bounds.boxes[problem.graph.output], p)
+    found.separated[rows] |= (apart > 0).all(dim=1)
+    both = torch.maximum(by_class(bounds.rows, p), apart).amin(dim=1)
+    stable, closed = least > 0, (least <= 0) & (both > 0)
+    found.margins[name][rows] = torch.where(closed, both, least)
+    found.by |= {int(rows[at]): CRITERION for at in torch.nonzero(closed)[:, 0].tolist()}
     for at in torch.nonzero(stable)[:, 0].tolist():
         row = int(rows[at])
         found.by[row] = name
@@ -218,7 +228,7 @@ def _note(
             problem=problem.take(slice(row, row + 1)),
             bounds=bounds.example(at),
         )
-    return stable
+    return stable | closed
 
 
 def _taken(boxes: Mapping[str, Box], rows: Tensor) -> dict[str, Box]:

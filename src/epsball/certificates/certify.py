@@ -301,7 +301,9 @@ class Certification:
             found.forget(~last.magnitude.isfinite().all(dim=1))
         if model is not None:
             for at in _replayable(found):
-                size = export_certificate(names[at], found.proofs[at], self.ball, model)
+                proof = found.proofs[at]
+                recorded = all(one.recorded for one in proof.bounds.searched.values())
+                size = export_certificate(names[at], proof, self.ball, model) if recorded else LARGEST_FILE + 1
                 if size > LARGEST_FILE:
                     found.too_large[at] = size
         found.proofs.clear()

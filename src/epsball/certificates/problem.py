@@ -13,7 +13,7 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import FLOAT32, Arithmetic
 from epsball.certificates.box import Box
-from epsball.certificates.branching.tree import Searched, Tree
+from epsball.certificates.branching.tree import Division, Searched, Tree
 from epsball.certificates.domain import Domain
 from epsball.certificates.propagation import Propagation, Refine, propagate
 from epsball.certificates.slopes.neurons import NeuronSlopes
@@ -129,7 +129,7 @@ class LowerBounds:
     slopes: Mapping[str, Tensor] = field(default_factory=dict)
     neuron_slopes: Mapping[int, Sequence[NeuronSlopes]] = field(default_factory=dict)
     passes: Mapping[int, int] = field(default_factory=dict)
-    trees: Mapping[int, Sequence[Tree]] = field(default_factory=dict)
+    trees: Mapping[int, Sequence[Tree | Division]] = field(default_factory=dict)
     searched: Mapping[int, Searched] = field(default_factory=dict)
 
     @classmethod

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from epsball import results
 from epsball.certificates.branching.tree import Ending
+from epsball.certificates.cascade import CRITERION
 from epsball.certificates.figure import certificates_figure
 from epsball.certificates.registry import METHODS
 from epsball.certificates.replay.files import LARGEST_FILE
@@ -40,9 +41,10 @@ class Certificates(results.Result):
     criterion
         Whether the chapter's criterion holds: the lower bound of z_p lies above the upper bounds
         of all other logits. It is looser as a rule; the boxes of the logits join several bounds, so that it may also
-        hold where `stable` does not.
+        hold where no method's bounds of the margins are above 0: then it is the margin's bound.
     method
-        The method whose bound first made the example stable, or None.
+        The method whose bound first made the example stable, or None; ``"criterion"`` where the logits' bounds did,
+        which have no certificate file.
     margins
         The bound of each method of the cascade, NaN where it was not run.
     passes
@@ -162,7 +164,11 @@ class Certificates(results.Result):
 
     def _by_method(self) -> list[list[object]]:
         first = [name for name in self.method if name is not None]
-        return [[name, int((~bounds.isnan()).sum()), first.count(name)] for name, bounds in self.margins.items()]
+        table: list[list[object]] = [
+            [name, int((~bounds.isnan()).sum()), first.count(name)] for name, bounds in self.margins.items()
+        ]
+        # Only where there is something to say.
+        return table + [[CRITERION, "", first.count(CRITERION)]] * (CRITERION in first)
 
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON's types."""

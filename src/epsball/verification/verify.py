@@ -219,6 +219,9 @@ class _Run:
             if not task.refuted:
                 self._bound(task, deadline, with_slopes=not is_few)
         for task, search, is_few in zip(self.tasks, self.searches, few, strict=True):
+            if is_few and not task.refuted and not self.boundless and self.folder is not None:
+                # Its splits of the input are proofs that can be replayed; those below are faster and are none.
+                self._branch(task, search, deadline, share=0.5)
             if is_few and not task.refuted and not self.boundless:
                 self._split(task, search, deadline)
         left = [(task, search) for task, search in zip(self.tasks, self.searches, strict=True) if not task.refuted]
@@ -244,9 +247,9 @@ class _Run:
             if not task.refuted:
                 search.round(number, task.open, deadline)
 
-    def _branch(self, task: Task, search: Search, deadline: Deadline) -> None:
-        """Branch on neurons; what comes near a witness on the way is searched from."""
-        found = complete(task, deadline)
+    def _branch(self, task: Task, search: Search, deadline: Deadline, share: float = 1.0) -> None:
+        """Branch on neurons, for a share of the time; what comes near a witness on the way is searched from."""
+        found = complete(task, deadline, share=share)
         self.by = "complete"
         self.reasons += found.reasons
         for box, conjunction, point in found.points:

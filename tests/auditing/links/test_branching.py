@@ -89,15 +89,26 @@ def test_a_run_that_was_begun_without_it_goes_on_without_it(tmp_path):
         eb.audit(classifier, data, BALL, branching=1000, **options)
 
 
-def test_quick_has_none_and_a_network_that_cannot_be_split_has_none():
+def test_quick_has_none_and_a_smooth_network_has_some():
     classifier, data = subject()
     quick = eb.audit(classifier, data, BALL, attack="fgsm", **OPTIONS)
     assert "branching.ending" not in quick.evidence.column_names
     smooth, data = subject(nn.Sigmoid())
     found = eb.audit(smooth, data, BALL, attack="fgsm", effort="standard", **OPTIONS)
+    assert "branching.ending" in found.evidence.column_names
+    assert not any("branch and bound" in note for note in found.chain.notes)
+
+
+def test_a_network_that_cannot_be_searched_is_left_out_with_a_note(monkeypatch, tmp_path):
+    classifier, data = subject()
+    monkeypatch.setattr(BranchingLink, "refusal", lambda *_: "node 'sort' has no rule")
+    found = eb.audit(classifier, data, BALL, attack="fgsm", effort="standard", folder=tmp_path / "run", **OPTIONS)
     assert "branching.ending" not in found.evidence.column_names
-    with pytest.raises(UnsupportedOperation, match="sigmoid"):
-        eb.audit(smooth, data, BALL, attack="fgsm", branching=1000, **OPTIONS)
+    assert "branch and bound was left out: node 'sort' has no rule" in found.chain.notes
+    assert "branch and bound was left out" in str(found)
+    assert "branch and bound was left out" in (tmp_path / "run" / "chain.json").read_text()
+    with pytest.raises(UnsupportedOperation, match="has no rule"):
+        eb.audit(classifier, data, BALL, attack="fgsm", branching=1000, **OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 import epsball as eb
 from epsball.errors import InputError
 from epsball.graph import capture
+from epsball.verification.proving.complete import Branched
 from epsball.verification.proving.greatest import with_greatest
 from verification.queries import between, exact_output, exact_pieces, network, query, random_layers
 
@@ -76,7 +77,8 @@ def test_the_proof_is_a_file_that_the_checker_accepts(net, tmp_path):
         eb.verify(file, tmp_path / "q.vnnlib", certificates=tmp_path / "proof")
 
 
-def test_a_proof_by_input_splits_has_no_files_and_says_so(tmp_path):
+def test_proofs_of_few_inputs_are_files_that_the_checker_accepts(tmp_path):
+    replay = pytest.importorskip("epsball_replay").replay
     how = set()
     for seed in range(6):
         layers = random_layers(seed, 1, 8, 6, 1)
@@ -86,10 +88,20 @@ def test_a_proof_by_input_splits_has_no_files_and_says_so(tmp_path):
         folder = tmp_path / f"proof-{seed}"
         found = eb.verify(file, path, timeout=60, certificates=folder)
         assert found.answer == "unsat"
-        assert (found.by == "input splits") == (found.certificate is None) == (not folder.exists())
-        assert found.certificate is not None or "input splits" in found.uncertified
+        assert all(replay(proof).accepted for proof in found.certificate.files)
         how.add(found.by)
-    assert "input splits" in how
+    assert "complete" in how
+
+
+def test_a_proof_by_input_splits_has_no_files_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "run_cascade", lambda *_, **__: "nothing")
+    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "complete", lambda *_, **__: Branched())
+    file = network(tmp_path / "net.onnx", random_layers(0, 1, 8, 6, 1))
+    path = query(tmp_path / "q.vnnlib", 1, 1, between("-1", "1"), "(<= Y_0 -1000)")
+    found = eb.verify(file, path, timeout=60, certificates=tmp_path / "proof")
+    assert (found.answer, found.by, found.certificate) == ("unsat", "input splits", None)
+    assert "input splits" in found.uncertified
+    assert not (tmp_path / "proof").exists()
 
 
 def first_not_sat(file, path, factor: float, start: float, **options):
@@ -103,13 +115,11 @@ def first_not_sat(file, path, factor: float, start: float, **options):
     raise AssertionError("every threshold is reached")
 
 
-def test_an_operation_that_cannot_be_split_is_named(tmp_path, monkeypatch):
+def test_a_smooth_operation_is_split(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["epsball.verification.verify"], "run_cascade", lambda *_, **__: "nothing")
     file = network(tmp_path / "net.onnx", random_layers(1, INPUTS, 12, 1), last="Sigmoid")
     found = eb.verify(file, query(tmp_path / "q.vnnlib", INPUTS, 1, *box(), "(<= Y_0 -1)"), timeout=60)
-    assert found.answer == "unknown"
-    assert "branch and bound is not possible: " in found.reason
-    assert "sigmoid" in found.reason
+    assert (found.answer, found.by) == ("unsat", "complete")
 
 
 def test_the_time_limit_is_kept_in_branch_and_bound(tmp_path):

@@ -15,7 +15,6 @@ from epsball.auditing.searching import in_shard, rows_of, search_rows
 from epsball.auditing.subject import Shard, Subject
 from epsball.ball import Neighbourhood
 from epsball.certificates import Certificates, Certification, Domain, Problem, Semantics
-from epsball.certificates.branching.kinks import check_splittable
 from epsball.certificates.certify import predictions_of
 from epsball.data import as_pixels
 from epsball.errors import UnsupportedOperation
@@ -79,14 +78,14 @@ class BranchingLink(Link):
 
     @staticmethod
     def refusal(subject: Subject, semantics: Semantics) -> str | None:
-        """Return why the network cannot be split, or None."""
+        """Return why the network cannot be searched through, or None."""
         x, _ = subject.dataset[:1]
         verifier = subject.verifier(semantics)
         rows = torch.zeros(1, 1, verifier.bounded.classes, dtype=torch.float64)
         domain = Domain.of(subject.ball, as_pixels(x))
         problem = Problem(graph=verifier.bounded, domain=domain, specification=rows, arithmetic=verifier.arithmetic)
         try:
-            check_splittable(problem.graph, problem.propagate())
+            problem.propagate()
         except UnsupportedOperation as error:
             return str(error)
         return None

@@ -54,7 +54,7 @@ def joined(plan: Plan, shards: Sequence[ShardEvidence], *, interrupted: bool, pa
     ledger = pyarrow.concat_tables(ledgers)
     evidence = with_columns(evidence, gradient_columns(evidence, ledger), GRADIENT_SCHEMA)
     evidence = with_columns(evidence, notes_columns(shards), NOTES_SCHEMA)
-    notes = [*attack_notes(shards), *(note for found in findings for note in found.notes)]
+    notes = [*plan.notes, *attack_notes(shards), *(note for found in findings for note in found.notes)]
     notes = list(dict.fromkeys([*gradient_notes(evidence, ledger), *notes]))
     undiagnosed = plan.undiagnosed or (None if whole else "interrupted" if interrupted else "this is a part")
     result = Audit(

@@ -28,6 +28,8 @@ class Plan:
         Whether certificates are kept as files.
     uncertified, undiagnosed
         Why there are no certificates, and no diagnosis, where there are none.
+    notes
+        What the audit leaves out besides, and why.
     """
 
     subject: Subject
@@ -38,6 +40,7 @@ class Plan:
     uncertified: str | None
     undiagnosed: str | None
     keep: bool = True
+    notes: Sequence[str] = ()
 
     @property
     def numbers(self) -> range:

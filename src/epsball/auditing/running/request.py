@@ -86,8 +86,9 @@ class Request:
             *([self.proving] if uncertified is None else []),
             self.attacking,
         ]
+        notes: list[str] = []
         if uncertified is None and self.proving.method == AUTO:
-            links += self._branching(subject, path.path if isinstance(path, RunFolder) else path)
+            links += self._branching(subject, path.path if isinstance(path, RunFolder) else path, notes)
         where = path if path is None or isinstance(path, RunFolder) else self._folder(path, subject, links)
         undiagnosed = DiagnosisLink.left_out(self.diagnosis, method, where)
         if undiagnosed is None:
@@ -103,10 +104,14 @@ class Request:
             uncertified=uncertified,
             undiagnosed=undiagnosed,
             keep=self.keep,
+            notes=notes,
         )
 
-    def _branching(self, subject: Subject, path: Path | None) -> list[Link]:
-        """Return the link of branch and bound, if there is any; raise if it was asked for and the network has none."""
+    def _branching(self, subject: Subject, path: Path | None, notes: list[str]) -> list[Link]:
+        """Return the link of branch and bound, if there is any; raise if it was asked for and the network has none.
+
+        Where it is left out because of the network a note says so.
+        """
         passes = self._branching_passes(path)
         if not passes:
             return []
@@ -115,6 +120,7 @@ class Request:
             return [BranchingLink(passes=passes, semantics=self.proving.semantics, method=self.attacking.method)]
         if self.branching:
             raise UnsupportedOperation(f"branching is {self.branching}, but {reason}")
+        notes.append(f"branch and bound was left out: {reason}")
         return []
 
     def _branching_passes(self, path: Path | None) -> int:

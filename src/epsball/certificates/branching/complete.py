@@ -1,19 +1,25 @@
 """`complete`: branch and bound over the kinks of a piecewise linear network."""
 
 import time
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from epsball.certificates.branching.division.search import FEW_INPUTS, BoxSearch
 from epsball.certificates.branching.example import Example
-from epsball.certificates.branching.kinks import check_splittable
-from epsball.certificates.branching.parts import PARTS_AT_ONCE, Limits
-from epsball.certificates.branching.tightening import Tightened
+from epsball.certificates.branching.kinks import unsplittable
+from epsball.certificates.branching.search.parts import PARTS_AT_ONCE, Limits
+from epsball.certificates.branching.tightening.neurons import Tightened
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.sweep import final_bounds
 from epsball.certificates.problem import LowerBounds, Problem
 
 PARTS = 100_000
 """Parts of an example's domain that are bounded where no other limit is given."""
+
+TRIED = 240
+"""Parts that each kind of cut is tried on where both neurons and inputs may be cut."""
 
 
 def complete(problem: Problem, *, parts: int = PARTS, gap: float | None = None) -> LowerBounds:
@@ -53,14 +59,30 @@ def complete(problem: Problem, *, parts: int = PARTS, gap: float | None = None) 
     >>> complete(problem).rows
     tensor([[0.3000]], dtype=torch.float64)
     """
-    check_splittable(problem.graph, problem.propagate())
-    each = [_example(problem.take(slice(at, at + 1)), parts, gap) for at in range(len(problem))]
+    bent = unsplittable(problem.graph, problem.propagate()) is None
+    example = _by_kinks if bent else _by_boxes
+    each = [example(problem.take(slice(at, at + 1)), parts, gap) for at in range(len(problem))]
     return LowerBounds.joined(each, problem.graph)
 
 
-def _example(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
-    """Return the bounds of one example."""
-    deadline = None if problem.cpu_seconds is None else time.process_time() + problem.cpu_seconds
+def _by_boxes(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
+    """Return the bounds of one example of a network that is bent elsewhere than at kinks."""
+    deadline = _deadline(problem)
+    bounds = problem.propagate(refine=refiner(problem.max_memory, lower="every"))
+    rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
+    found = LowerBounds(rows=rows, boxes=bounds.boxes)
+    lacking = torch.nonzero((rows[0] <= 0) | (gap is not None))[:, 0].tolist()
+    if not lacking or not bool(rows.isfinite().all()):
+        return found
+    search = BoxSearch(problem, bounds, neurons=True)
+    search.start(lacking, rows[0, lacking].tolist())
+    search.run(Limits(parts=parts, passes=problem.budget, deadline=deadline, gap=gap))
+    return search.result(found)
+
+
+def _by_kinks(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
+    """Return the bounds of one example of a piecewise linear network."""
+    deadline = _deadline(problem)
     bounds = problem.propagate(refine=refiner(problem.max_memory, lower="every"))
     rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
     if gap is None and bool((rows > 0).all()):
@@ -82,5 +104,31 @@ def _example(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
     budget = None if problem.budget is None else problem.budget - tightened.passes
     width = 64 * (sum(len(layer) for layer in one.layers) + len(one.region.low))
     at_once = PARTS_AT_ONCE if problem.max_memory is None else max(1, min(PARTS_AT_ONCE, problem.max_memory // width))
-    one.search(lacking, Limits(parts=parts, passes=budget, deadline=deadline, at_once=at_once, gap=gap))
+    limits = Limits(parts=parts, passes=budget, deadline=deadline, at_once=at_once, gap=gap)
+    if gap is None and problem.domain.centre[0].numel() <= FEW_INPUTS:
+        return _either(one, found, lacking, limits)
+    one.search(lacking, limits)
     return one.result(found)
+
+
+def _either(one: Example, found: LowerBounds, lacking: Tensor, limits: Limits) -> LowerBounds:
+    """Return the bounds by cuts of neurons or of the input, whichever closed more of the domain in a first try."""
+    first = replace(limits, parts=min(TRIED, limits.parts or TRIED))
+    one.search(lacking, first)
+    if one.ending != "parts":
+        return one.result(found)
+    left = torch.nonzero(one.rows <= 0)[:, 0]
+    boxes = BoxSearch(one.problem, one.tightened.bounds, neurons=False)
+    boxes.start(left.tolist(), one.rows[left].tolist())
+    by_neurons = one.closed
+    boxes.run(replace(one.left(limits), parts=TRIED))
+    if boxes.ending == "parts" and boxes.closed < by_neurons:
+        one.parts, one.passes = one.parts + boxes.bounded, one.passes + boxes.passes
+        one.search(left, limits)
+        return one.result(found)
+    boxes.run(one.left(limits))
+    return boxes.result(one.result(found))
+
+
+def _deadline(problem: Problem) -> float | None:
+    return None if problem.cpu_seconds is None else time.process_time() + problem.cpu_seconds

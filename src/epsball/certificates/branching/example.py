@@ -6,10 +6,18 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.conditional import ROWS, conditional_neurons
-from epsball.certificates.branching.descent import Descent
-from epsball.certificates.branching.dual import Dual
-from epsball.certificates.branching.envelopes import (
+from epsball.certificates.branching.proof.leaves import conditional_bounds, leaf_bounds
+from epsball.certificates.branching.proof.setting import Setting
+from epsball.certificates.branching.relaxation.dual import Dual
+from epsball.certificates.branching.relaxation.exact import affine_optimum
+from epsball.certificates.branching.relaxation.lines import lines_around
+from epsball.certificates.branching.relaxation.region import Region
+from epsball.certificates.branching.relaxation.subproblems import Bound, Envelope, Parts, Schedule
+from epsball.certificates.branching.search.descent import Descent
+from epsball.certificates.branching.search.parts import Limits, Part, leaf_slopes
+from epsball.certificates.branching.search.search import Search
+from epsball.certificates.branching.tightening.conditional import ROWS, conditional_neurons
+from epsball.certificates.branching.tightening.envelopes import (
     Above,
     chosen_taus,
     exact_neurons,
@@ -20,15 +28,7 @@ from epsball.certificates.branching.envelopes import (
     searched_above,
     stored,
 )
-from epsball.certificates.branching.exact import affine_optimum
-from epsball.certificates.branching.lines import lines_around
-from epsball.certificates.branching.parts import Limits, Part, leaf_slopes
-from epsball.certificates.branching.proof import conditional_bounds, leaf_bounds
-from epsball.certificates.branching.region import Region
-from epsball.certificates.branching.search import Search
-from epsball.certificates.branching.setting import Setting
-from epsball.certificates.branching.subproblems import Bound, Envelope, Parts, Schedule
-from epsball.certificates.branching.tightening import Tightened
+from epsball.certificates.branching.tightening.neurons import Tightened
 from epsball.certificates.branching.tree import Ending, Searched, Slopes, Split, Step, Tree
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.slopes.neurons import NeuronSlopes
@@ -76,6 +76,7 @@ class Example:
     leaves: int = 0
     ending: Ending = "proved"
     witness: Tensor | None = None
+    closed: float = 0.0
     first: list[NeuronSlopes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -97,8 +98,8 @@ class Example:
         Envelopes make trees many times smaller, and cost as much as some hundred parts to choose.
         """
         above = None if limits.gap is not None else self._above()
-        most = SHORT * len(lacking)
-        short = limits if above is None else replace(limits, parts=min(most, limits.parts or most))
+        left, most = self.left(limits), SHORT * len(lacking)
+        short = left if above is None else replace(left, parts=min(most, left.parts or most))
         dual = Dual(self.layers, self.functions, self.region, self.dtype)
         whole, bound = dual.ascend(dual.root(lacking), ROOT)
         first = self._searched(dual, lacking.tolist(), whole, bound, short)
@@ -130,7 +131,7 @@ class Example:
         envelopes = proved_envelopes(self.tightened.bounds, known, taus)
         self.setting = replace(self.setting, taus=taus, envelopes=envelopes)
         root, bound = dual.ascend(whole._replace(slopes=slopes), AGAIN)
-        left, more = self._left(limits), bool(self._conditional_layers())
+        left, more = self.left(limits), bool(self._conditional_layers())
         short = replace(left, parts=min(ENVELOPED, left.parts or ENVELOPED)) if more else left
         self._note(self._searched(dual, [row], root, bound, short), last=True)
         if self.ending == "parts" and more and not self._spent(limits):
@@ -139,7 +140,7 @@ class Example:
             envelopes, dual = dual.envelopes, self._dual()
             dual.envelopes = envelopes
             root, bound = dual.ascend(root._replace(states=dual.root(root.rows).states), ROOT)
-            left = replace(self._left(limits), level=2 * level)
+            left = replace(self.left(limits), level=2 * level)
             self._note(self._searched(dual, [row], root, bound, left), last=True)
         self.setting = plain
 
@@ -166,7 +167,8 @@ class Example:
     def _spent(self, limits: Limits) -> bool:
         return limits.parts is not None and self.parts >= limits.parts
 
-    def _left(self, limits: Limits) -> Limits:
+    def left(self, limits: Limits) -> Limits:
+        """Return what is left of limits."""
         return replace(
             limits,
             parts=None if limits.parts is None else limits.parts - self.parts,
@@ -193,6 +195,7 @@ class Example:
         self.ending, self.witness = search.ending, search.witness
         self.passes += search.dual.passes
         self.parts += search.bounded
+        self.closed = search.closed
         level = self.setting.level
         for row, value in search.lower_bounds(with_open=last and level is None).items():
             proved = search.proved(row)

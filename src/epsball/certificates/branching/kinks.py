@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.propagation import Propagation
-from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import Constant, Elementwise, Input, Parameters, PReLU
 
@@ -68,20 +67,12 @@ def _slope_below(node: Node, parameters: Parameters) -> Tensor:
     return torch.full((size,), slope, dtype=torch.float64)
 
 
-def check_splittable(graph: Graph, bounds: Propagation) -> None:
-    """Raise unless every node that is not affine can be split.
-
-    Raises
-    ------
-    UnsupportedOperation
-        With the first node that cannot.
-    """
+def unsplittable(graph: Graph, bounds: Propagation) -> str | None:
+    """Return the first node that is neither affine nor bent at kinks alone, in words, or None."""
     for node in graph.nodes:
         if isinstance(node.kind, Input | Constant) or node.name in graph.constant or is_bent(node):
             continue
         if bounds.form(node) is None:
             what = node.kind.function if isinstance(node.kind, Elementwise) else type(node.kind).__name__
-            raise UnsupportedOperation(
-                f"node '{node.name}' ({node.origin or 'no origin'}) is a {what}; 'complete' splits ReLU, leaky and "
-                "parametric ReLU, abs and clamp, and no other nonlinear operation. Use 'optimised' or 'auto'."
-            )
+            return f"node '{node.name}' ({node.origin or 'no origin'}) is a {what}"
+    return None

@@ -23,12 +23,15 @@ class Searched:
         Parts of the domain that it bounded, and leaves that it proved.
     witness
         A point, flattened, at which some margin is not positive, or None.
+    recorded
+        Whether the trees that prove rows were kept; they are not where they grow too large.
     """
 
     ending: Ending
     parts: int
     leaves: int
     witness: Tensor | None = None
+    recorded: bool = True
 
 
 class Split(NamedTuple):
@@ -132,3 +135,34 @@ class Tree:
     slopes: Mapping[str, Slopes]
     taus: Mapping[str, Taus] = field(default_factory=dict)
     conditional: Sequence[Conditional] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Piece:
+    """What the bound of one part of a domain stands on where every node is bounded anew on it.
+
+    Parameters
+    ----------
+    path
+        The constraints on the way to it.
+    slopes
+        By nonlinear node the slopes of the lines below and above it, of its shape; None above is the chord.
+    final
+        By rectifier the slopes below it for the row, where these are others.
+    refreshed
+        Whether nodes are bounded by rows of their own on the part, and not by intervals alone.
+    """
+
+    path: Sequence[Step]
+    slopes: Mapping[str, tuple[Tensor, Tensor | None]]
+    final: Mapping[str, Tensor]
+    refreshed: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Division:
+    """A proof of one row by pieces, in preorder as in `Tree`; cuts may be of the input too."""
+
+    row: int
+    shape: Sequence[Split | None]
+    pieces: Sequence[Piece]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from epsball.ball import Ball
+from epsball.certificates.branching.tree import Division, Piece, Split, Step, Tree
 from epsball.certificates.branching.tree import Slopes as RowSlopes
-from epsball.certificates.branching.tree import Tree
 from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.deployment import assumptions_of
@@ -29,7 +29,9 @@ from epsball.certificates.replay.files import (
     ModelFile,
     OwnSlopes,
     Slopes,
+    WrittenDivision,
     WrittenNeurons,
+    WrittenPiece,
     WrittenTree,
     box_of,
 )
@@ -180,7 +182,10 @@ def _proof(method: str, problem: Problem, found: LowerBounds, names: Sequence[in
         "slopes": _choices(slopes, slope_choices(bounds, plan.lower)),
         "own_slopes": _own_slopes(bounds, found.neuron_slopes.get(0, ())),
         "final_slopes": {name: _for_rows(pair, found.slopes.get(name)) for name, pair in slopes.items()},
-        "trees": {names[tree.row]: written(tree) for tree in found.trees.get(0, ())},
+        "trees": {
+            names[tree.row]: written(tree) if isinstance(tree, Tree) else divided(tree, refined)
+            for tree in found.trees.get(0, ())
+        },
     }
 
 
@@ -228,14 +233,8 @@ def _own_slopes(bounds: Propagation, neurons: Sequence[NeuronSlopes]) -> list[Ow
 
 def written(tree: Tree) -> WrittenTree:
     """Return a tree as files hold it."""
-    cuts = [split for split in tree.shape if split is not None]
-    nodes = list(dict.fromkeys(split.node for split in cuts))
-    shape = [(-1, -1) if split is None else (nodes.index(split.node), split.entry) for split in tree.shape]
     return WrittenTree(
-        nodes=nodes,
-        shape=torch.tensor(shape),
-        kinks=torch.tensor([split.kink for split in cuts], dtype=torch.float64),
-        multipliers=torch.tensor([step.multiplier for path in tree.paths for step in path], dtype=torch.float64),
+        **_cuts(tree.shape, tree.paths),
         slopes=_rows_slopes(tree.slopes),
         envelopes={name: part.levels for name, part in tree.taus.items()},
         conditional=[
@@ -248,6 +247,36 @@ def written(tree: Tree) -> WrittenTree:
             for part in tree.conditional
         ],
     )
+
+
+def divided(tree: Division, refined: Sequence[str]) -> WrittenDivision:
+    """Return a tree of pieces as files hold it, given the nodes that rows bound."""
+    return WrittenDivision(
+        **_cuts(tree.shape, [piece.path for piece in tree.pieces]),
+        pieces=[_piece(piece, refined) for piece in tree.pieces],
+    )
+
+
+def _piece(piece: Piece, refined: Sequence[str]) -> WrittenPiece:
+    final = {
+        name: (slope, piece.slopes[name][1])
+        for name, slope in piece.final.items()
+        if not torch.equal(slope, piece.slopes[name][0])
+    }
+    return WrittenPiece(refined if piece.refreshed else (), piece.slopes, final)
+
+
+def _cuts(shape: Sequence[Split | None], paths: Sequence[Sequence[Step]]) -> dict[str, Any]:
+    """Return the fields of a tree's cuts and multipliers."""
+    cuts = [split for split in shape if split is not None]
+    nodes = list(dict.fromkeys(split.node for split in cuts))
+    numbers = [(-1, -1) if split is None else (nodes.index(split.node), split.entry) for split in shape]
+    return {
+        "nodes": nodes,
+        "shape": torch.tensor(numbers),
+        "kinks": torch.tensor([split.kink for split in cuts], dtype=torch.float64),
+        "multipliers": torch.tensor([step.multiplier for path in paths for step in path], dtype=torch.float64),
+    }
 
 
 def _rows_slopes(slopes: Mapping[str, RowSlopes]) -> dict[str, tuple[Tensor, Tensor, Tensor | None]]:

@@ -119,6 +119,57 @@ class WrittenNeurons:
         }
 
 
+class WrittenPiece(NamedTuple):
+    """What a piece's bound stands on, as a file holds it.
+
+    Parameters
+    ----------
+    refined
+        Nodes that are bounded by backward rows on the piece.
+    slopes, final
+        By nonlinear node the slopes of lines there, of the node's shape; and of the nodes whose lines are others for
+        the row itself.
+    """
+
+    refined: Sequence[str]
+    slopes: Mapping[str, Slopes]
+    final: Mapping[str, Slopes]
+
+    def content(self) -> dict[str, Any]:
+        """Return the piece as JSON's types."""
+        slopes, final = ({name: _encoded(pair) for name, pair in part.items()} for part in (self.slopes, self.final))
+        return {"refined": list(self.refined), "slopes": slopes, "final": final}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WrittenDivision:
+    """The proof of one margin by pieces, on each of which every node is bounded anew, as a file holds it.
+
+    Parameters
+    ----------
+    nodes, shape, kinks, multipliers
+        As in a tree; a node that is cut may be the input.
+    pieces
+        The leaves.
+    """
+
+    nodes: Sequence[str]
+    shape: Tensor
+    kinks: Tensor
+    multipliers: Tensor
+    pieces: Sequence[WrittenPiece]
+
+    def content(self) -> dict[str, Any]:
+        """Return the tree as JSON's types."""
+        return {
+            "nodes": list(self.nodes),
+            "shape": _text(self.shape, "<i4"),
+            "kinks": _text(self.kinks, "<f8"),
+            "multipliers": _text(self.multipliers, "<f8"),
+            "pieces": [piece.content() for piece in self.pieces],
+        }
+
+
 def _rows_slopes(slopes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]) -> dict[str, Any]:
     return {
         name: {"at": _text(at, "<i4"), **_encoded((lower, upper), "<f2")} for name, (at, lower, upper) in slopes.items()
@@ -178,7 +229,7 @@ class Certificate:
     slopes: Sequence[Mapping[str, Slopes]]
     own_slopes: Sequence[OwnSlopes]
     final_slopes: Mapping[str, Slopes]
-    trees: Mapping[int, WrittenTree] = field(default_factory=dict)
+    trees: Mapping[int, WrittenTree | WrittenDivision] = field(default_factory=dict)
     rows: Tensor | None = None
 
     def to_bytes(self) -> bytes:

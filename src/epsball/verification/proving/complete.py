@@ -28,29 +28,30 @@ class Branched:
     points: tuple[tuple[int, int, Tensor], ...] = ()
 
 
-def complete(task: Task, deadline: Deadline) -> Branched:
+def complete(task: Task, deadline: Deadline, *, share: float = 1.0) -> Branched:
     """Refute more of a task by branch and bound over neurons; `task.open` is updated.
 
     Box by box, all open conjunctions together: of a conjunction of several rows the greatest is bounded, which is
-    above 0 everywhere if and only if the conjunction holds nowhere. A network with an operation that cannot be split,
-    as a sigmoid, is left as it is, and the reason returned.
+    above 0 everywhere if and only if the conjunction holds nowhere. A network with an operation that has no bounds is
+    left as it is, and the reason returned.
 
     Parameters
     ----------
     task
         What is to be refuted.
-    deadline
-        When to stop.
+    deadline, share
+        When to stop, and the share of the time until then that each box may take.
     """
     reasons: dict[str, None] = {}
     points = []
     for box in torch.nonzero(task.open.any(dim=1))[:, 0].tolist():
         deadline.check()
         left = torch.nonzero(task.open[box])[:, 0]
+        seconds = deadline.cpu_seconds(torch.get_num_threads())
         rows = torch.eye(len(task.region.conjunctions), dtype=torch.float64)[left].unsqueeze(0)
         problem = replace(
             task.problem(task.domain.take(slice(box, box + 1)), rows, graph=task.greatest),
-            cpu_seconds=deadline.cpu_seconds(torch.get_num_threads()),
+            cpu_seconds=None if seconds is None else share * seconds,
         )
         try:
             found = METHODS["complete"](problem)

@@ -42,7 +42,8 @@ class Record:
         if METHODS[method].replay is None:
             self.missing = f"bounds by {method} cannot be replayed"
             return
-        reason = _not_replayable(problem)
+        kept = all(searched.recorded for searched in found.searched.values())
+        reason = _not_replayable(problem) if kept else "a tree of cuts is too large to be kept"
         if reason is not None:
             self.missing = reason
             return

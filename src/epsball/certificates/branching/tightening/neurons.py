@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.branching.dual import Dual
 from epsball.certificates.branching.kinks import is_bent
-from epsball.certificates.branching.reduced import Functions, Layer, Reduced
-from epsball.certificates.branching.region import Region
-from epsball.certificates.branching.subproblems import Schedule
+from epsball.certificates.branching.relaxation.dual import Dual
+from epsball.certificates.branching.relaxation.reduced import Functions, Layer, Reduced
+from epsball.certificates.branching.relaxation.region import Region
+from epsball.certificates.branching.relaxation.subproblems import Schedule
 from epsball.certificates.linear.coefficients import Window
 from epsball.certificates.linear.refinement import neurons_to_refine, refiner
 from epsball.certificates.linear.relaxations import slope_limits

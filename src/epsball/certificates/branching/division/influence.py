@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsball.certificates import Propagation
 from epsball.certificates.curves import LinearRelaxation
+from epsball.certificates.propagation import Propagation
 from epsball.graph import Node
 from epsball.graph.kinds import Input, Multiply
 

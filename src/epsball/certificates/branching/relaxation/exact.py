@@ -8,8 +8,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from epsball.certificates.branching.reduced import Functions, Layer
-from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.relaxation.reduced import Functions, Layer
+from epsball.certificates.branching.relaxation.region import Region
 
 _PENALTY = 2.0**20
 """What it costs, in units of the largest coefficient, to leave a part: its multipliers sum to this at most."""

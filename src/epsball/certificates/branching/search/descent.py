@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.region import Region
+from epsball.certificates.branching.relaxation.region import Region
 from epsball.certificates.propagation import Propagation
 
 STEPS, _DECAY = 10, 0.75
@@ -22,7 +22,7 @@ class Descent:
     """
 
     def __init__(self, bounds: Propagation, rows: Tensor, region: Region) -> None:
-        self._graph, self._rows, self._region = bounds.graph, rows, region
+        self._graph, self._rows, self.region = bounds.graph, rows, region
         self._deployed, self._parameters = bounds.arithmetic.deployed is not None, bounds.parameters
 
     def margins(self, points: Tensor) -> Tensor:
@@ -49,6 +49,6 @@ class Descent:
             best, least = torch.where(lower.unsqueeze(1), points, best), torch.minimum(values.detach(), least)
             if step < STEPS:
                 (gradient,) = torch.autograd.grad(values.sum(), leaf)
-                _, target = self._region.least(gradient.T.contiguous())
-                points = self._region.inside(points + _DECAY**step * (target.T - points))
+                _, target = self.region.least(gradient.T.contiguous())
+                points = self.region.inside(points + _DECAY**step * (target.T - points))
         return best

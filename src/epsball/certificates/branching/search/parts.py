@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from epsball.certificates.branching.tightening import rounded
+from epsball.certificates.branching.tightening.neurons import rounded
 from epsball.certificates.branching.tree import Ending
 
 PARTS_AT_ONCE = 96

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.reduced import Functions, Layer
-from epsball.certificates.branching.region import Region
-from epsball.certificates.branching.subproblems import Bound, Envelope, Parts, Schedule
+from epsball.certificates.branching.relaxation.reduced import Functions, Layer
+from epsball.certificates.branching.relaxation.region import Region
+from epsball.certificates.branching.relaxation.subproblems import Bound, Envelope, Parts, Schedule
 
 _FIRST, _SECOND = 0.9, 0.99
 """Decay of Adam's moments: few steps are taken."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.reduced import Layer, Reduced
+from epsball.certificates.branching.relaxation.reduced import Layer, Reduced
 from epsball.certificates.branching.tree import Slopes
 
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.dual import Dual
-from epsball.certificates.branching.parts import Part
-from epsball.certificates.branching.reduced import Layer
-from epsball.certificates.branching.subproblems import Bound, Parts
+from epsball.certificates.branching.relaxation.dual import Dual
+from epsball.certificates.branching.relaxation.reduced import Layer
+from epsball.certificates.branching.relaxation.subproblems import Bound, Parts
+from epsball.certificates.branching.search.parts import Part
 
 _CANDIDATES = 3
 """Rectifiers that each of the two scores proposes."""

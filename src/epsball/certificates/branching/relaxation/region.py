@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.matrices import Sparse
+from epsball.certificates.branching.relaxation.matrices import Sparse
 from epsball.certificates.domain import Domain
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import PLAIN
 from epsball.certificates.branching.kinks import Pieces, is_bent, pieces
-from epsball.certificates.branching.matrices import Matrix
+from epsball.certificates.branching.relaxation.matrices import Matrix
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.sweep import Sweep, carried_over
 from epsball.certificates.propagation import Propagation

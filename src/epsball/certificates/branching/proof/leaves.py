@@ -15,8 +15,8 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import BINARY64
 from epsball.certificates.box import Box
-from epsball.certificates.branching.envelopes import ProvedEnvelope
 from epsball.certificates.branching.kinks import Pieces, is_bent, pieces
+from epsball.certificates.branching.tightening.envelopes import ProvedEnvelope
 from epsball.certificates.branching.tree import Conditional, Slopes, Step
 from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.linear.coefficients import Coefficients

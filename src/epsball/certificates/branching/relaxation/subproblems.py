@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from epsball.certificates.branching.matrices import Matrix
+from epsball.certificates.branching.relaxation.matrices import Matrix
 
 
 class Parts(NamedTuple):

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import torch
 
-from epsball.certificates.branching.dual import Dual
-from epsball.certificates.branching.lines import lines_around
-from epsball.certificates.branching.reduced import Functions, Layer, Reduced
-from epsball.certificates.branching.region import Region
-from epsball.certificates.branching.subproblems import Envelope, Schedule
-from epsball.certificates.branching.tightening import both, rounded
+from epsball.certificates.branching.relaxation.dual import Dual
+from epsball.certificates.branching.relaxation.lines import lines_around
+from epsball.certificates.branching.relaxation.reduced import Functions, Layer, Reduced
+from epsball.certificates.branching.relaxation.region import Region
+from epsball.certificates.branching.relaxation.subproblems import Envelope, Schedule
+from epsball.certificates.branching.tightening.neurons import both, rounded
 from epsball.certificates.branching.tree import Conditional
 
 _SCHEDULE = Schedule(25, 0.25, 0.1, decay=0.95)

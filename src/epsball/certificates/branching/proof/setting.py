@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.branching.envelopes import ProvedEnvelope
-from epsball.certificates.branching.reduced import Layer
+from epsball.certificates.branching.relaxation.reduced import Layer
+from epsball.certificates.branching.tightening.envelopes import ProvedEnvelope
 from epsball.certificates.branching.tree import Conditional, Taus
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.choosing import Cuts
-from epsball.certificates.branching.descent import STEPS, Descent
-from epsball.certificates.branching.dual import Dual
-from epsball.certificates.branching.parts import Limits, Part, RowTree
-from epsball.certificates.branching.reduced import Layer
-from epsball.certificates.branching.subproblems import Bound, Parts, Schedule
+from epsball.certificates.branching.relaxation.dual import Dual
+from epsball.certificates.branching.relaxation.reduced import Layer
+from epsball.certificates.branching.relaxation.subproblems import Bound, Parts, Schedule
+from epsball.certificates.branching.search.choosing import Cuts
+from epsball.certificates.branching.search.descent import STEPS, Descent
+from epsball.certificates.branching.search.parts import Limits, Part, RowTree
 from epsball.certificates.branching.tree import Ending
 
 CLIMB = Schedule(4, 0.1, 0.1)
@@ -94,6 +94,12 @@ class Search:
     def open(self) -> list[Part]:
         """The parts that are not closed."""
         return [part for _, _, part in self._open] + self._closing
+
+    @property
+    def closed(self) -> float:
+        """The share of the rows' domains that is closed: a part counts for half of the one it was cut from."""
+        leaves = (part for tree in self.trees.values() for part, _ in tree.leaves.values())
+        return sum(2.0 ** -len(part.path) for part in leaves) / max(1, len(self.trees))
 
     def proved(self, row: int) -> bool:
         """Return whether every part of a row is a leaf."""

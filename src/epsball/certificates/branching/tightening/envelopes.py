@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from epsball.certificates.arithmetic import SLACK
-from epsball.certificates.branching.dual import Dual, adam
-from epsball.certificates.branching.matrices import Matrix, Sparse
-from epsball.certificates.branching.reduced import Functions, Layer
-from epsball.certificates.branching.region import Region
-from epsball.certificates.branching.subproblems import Envelope, Parts
-from epsball.certificates.branching.tightening import Tightened
+from epsball.certificates.branching.relaxation.dual import Dual, adam
+from epsball.certificates.branching.relaxation.matrices import Matrix, Sparse
+from epsball.certificates.branching.relaxation.reduced import Functions, Layer
+from epsball.certificates.branching.relaxation.region import Region
+from epsball.certificates.branching.relaxation.subproblems import Envelope, Parts
+from epsball.certificates.branching.tightening.neurons import Tightened
 from epsball.certificates.branching.tree import Taus
 from epsball.certificates.linear.sweep import Sweep, carried_over
 from epsball.certificates.propagation import Propagation
