@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all test-pythons lint bench soundness docs docs-full clean
+.PHONY: demo test test-all test-pythons lint numbers bench soundness docs docs-full clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/python tools/bare_numbers.py
+	$(BIN)/python tools/measured.py --check
+
+# The measured numbers of README, pages and docstrings, written anew from docs/evidence.
+numbers: $(STAMP)
+	$(BIN)/python tools/measured.py
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/pgd.py

@@ -1,4 +1,6 @@
-"""What a baseline's points find of what is newly broken in a retrained network: ``python benchmarks/baseline.py``.
+"""What a baseline's points find of what is newly broken in a retrained network.
+
+``python benchmarks/baseline.py --out FILE`` makes the 20 pairs that FILE lacks, one line each, and prints the table.
 
 Per pair: a small network on the digits and the same one trained anew from another seed, plainly or against PGD. The
 first is audited; the second in full, and with the first as its baseline. Printed per pair: how many examples are newly
@@ -10,6 +12,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +65,7 @@ def verdicts(runs: list[Path]) -> list[str | None]:
     return [difference.better for difference in eb.compare(named).differences]
 
 
-def pair(number: int, data: tuple[Tensor, Tensor], folder: Path) -> dict[str, object]:
+def pair(number: int, data: tuple[Tensor, Tensor], folder: Path) -> dict[str, Any]:
     """Audit a pair and return what was counted."""
     kind, defended = ("mlp", "cnn")[number % 2], number % 4 >= 2
     radius = 0.1 if defended else 0.05
@@ -90,6 +93,7 @@ def pair(number: int, data: tuple[Tensor, Tensor], folder: Path) -> dict[str, ob
         "defended": defended,
         "newly broken": sum(new),
         "found": sum(n and t for n, t in zip(new, taken, strict=True)),
+        "tried": passes(audits[2].ledger, "baseline"),
         "share of passes": passes(audits[2].ledger, "baseline") / passes(audits[1].ledger),
         "passes": [passes(audit.ledger) for audit in audits],
         "only in full": sum(s and not f for s, f in zip(short, full, strict=True)),
@@ -97,15 +101,39 @@ def pair(number: int, data: tuple[Tensor, Tensor], folder: Path) -> dict[str, ob
     }
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return a line per pair, and one of all."""
+    head = ("pair", "network", "newly broken", "found", "share of the passes", "verdicts alike")
+    lines = [f"| {' | '.join(head)} |", "| ---: | --- | ---: | ---: | ---: | --- |"]
+    for row in sorted(rows, key=lambda row: row["pair"]):
+        kind = row["kind"] + (", PGD-3" if row["defended"] else "")
+        share, alike = f"{row['share of passes']:.2%}", "yes" if row["alike"] else "no"
+        lines.append(f"| {row['pair']} | {kind} | {row['newly broken']} | {row['found']} | {share} | {alike} |")
+    new, found = (sum(row[name] for row in rows) for name in ("newly broken", "found"))
+    share = sum(row["tried"] for row in rows) / sum(row["passes"][1] for row in rows)
+    alike = sum(row["alike"] for row in rows)
+    lines.append(f"| all {len(rows)} | | {new} | {found} | {share:.2%} | {alike} of {len(rows)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Run the pairs asked for and print one line each."""
+    """Run the pairs that are not there yet, one line each, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", default="0:20", help="FIRST:LAST")
-    first, last = map(int, parser.parse_args().pairs.split(":"))
+    parser.add_argument("--out", type=Path, required=True, help="one line per pair")
+    arguments = parser.parse_args()
+    first, last = map(int, arguments.pairs.split(":"))
+    torch.set_num_threads(1)
     x, y = eb.data.load(f"digits,first={EXAMPLES}")[:]
-    with tempfile.TemporaryDirectory() as folder:
+    rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
+    done = {row["pair"] for row in rows}
+    with tempfile.TemporaryDirectory() as folder, arguments.out.open("a") as file:
         for number in range(first, last):
-            print(json.dumps(pair(number, (as_pixels(x), y), Path(folder))), flush=True)
+            if number not in done:
+                rows.append(pair(number, (as_pixels(x), y), Path(folder)))
+                file.write(json.dumps(rows[-1]) + "\n")
+                file.flush()
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Single changes of a run folder that ``verify-run`` must find: ``python benchmarks/changed_runs.py``.
+"""Single changes of a run folder that ``verify-run`` must find: ``python benchmarks/changed_runs.py --out FILE``.
 
-A small run is copied and one thing in it changed: a number, a verdict or a flag of the evidence, a row removed or two
-exchanged, a pixel of a witness or of its example, a number of the chain, a digit of a certificate, a file removed.
-Printed: by kind of change how many were made, how many are found by the hashes, since a file is not the one in the
-manifest and a manifest made anew is not the one whose hash the audit printed, and how many the contents alone show,
-with the model and the data, where the manifest is made anew and no hash is known.
+A small run on the digits is copied and one thing in it changed: a number, a verdict or a flag of the evidence, a row
+removed, two rows or two shards exchanged, a number of the ledger, a pixel of a witness or of its example, a number of
+the chain, a digit of a certificate, a file removed. Counted is by what it is found: by the manifest, as every single
+change must be; and, where a forger writes the manifest anew, by the hash that the audit printed, and by the contents
+alone, with the model and the data. FILE gets one line per change, so that the same command goes on after a kill.
 """
 
 import argparse
@@ -24,96 +24,124 @@ from safetensors.torch import load_file, save_file
 
 import epsball as eb
 from epsball.auditing.folder import read_arrow
-from epsball.auditing.manifest import NAME, hash_of, write_manifest
+from epsball.auditing.manifest import NAME, hash_of, run_files, write_manifest
+from epsball.data import as_pixels
 from epsball.results import arrow_bytes
 
-Change = Callable[[Path, random.Random], None]
+Change = Callable[[Path, random.Random], str]
+
+EXAMPLES, SHARD, BALL = 60, 20, "linf:0.08"
 
 
-def evidence(folder: Path) -> tuple[Path, pyarrow.Table]:
-    """Return the file of the evidence and its table."""
-    file = folder / "evidence-00000.arrow"
+def table_of(folder: Path, draw: random.Random, kind: str = "evidence") -> tuple[Path, pyarrow.Table]:
+    """Return one of the files of the evidence, or of the ledger, and its table."""
+    file = draw.choice(sorted(folder.glob(f"{kind}-*.arrow")))
     return file, read_arrow(file)
 
 
-def with_value(folder: Path, name: str, row: int, value: object) -> None:
-    """Write one value of the evidence."""
-    file, table = evidence(folder)
+def with_value(file: Path, table: pyarrow.Table, name: str, row: int, value: object) -> None:
+    """Write one value of a table."""
     values = table[name].to_pylist()
     values[row] = value
     at = table.column_names.index(name)
     file.write_bytes(arrow_bytes(table.set_column(at, table.schema.field(at), pyarrow.array(values, table[name].type))))
 
 
-def column_of(folder: Path, draw: random.Random, kinds: tuple[str, ...]) -> tuple[str, int, Any]:
-    """Return a column of one of these types, a row where it has a value, and the value."""
-    _, table = evidence(folder)
-    names = [
-        field.name for field in table.schema if str(field.type) in kinds and table[field.name].null_count < len(table)
-    ]
-    name = draw.choice(names)
+def place_of(table: pyarrow.Table, draw: random.Random, names: list[str]) -> tuple[str, int, Any]:
+    """Return one of the columns, a row where it has a value, and the value."""
+    name = draw.choice([name for name in names if table[name].null_count < len(table)])
     values = table[name].to_pylist()
     row = draw.choice([at for at, value in enumerate(values) if value is not None])
     return name, row, values[row]
 
 
-def a_margin(folder: Path, draw: random.Random) -> None:
+def named(table: pyarrow.Table, *kinds: str) -> list[str]:
+    """Return the columns of some types."""
+    return [field.name for field in table.schema if str(field.type) in kinds]
+
+
+def a_margin(folder: Path, draw: random.Random) -> str:
     """Change a natural, certified or attacked margin by a tenth of itself."""
-    name = draw.choice(["natural.margin", "certificate.margin", "attack.margin"])
-    _, table = evidence(folder)
-    values = table[name].to_pylist()
-    row = draw.choice([at for at, value in enumerate(values) if value is not None])
-    with_value(folder, name, row, values[row] + draw.choice([-1, 1]) * (abs(values[row]) / 10 + 0.01))
+    file, table = table_of(folder, draw)
+    name, row, value = place_of(table, draw, ["natural.margin", "certificate.margin", "attack.margin"])
+    with_value(file, table, name, row, value + draw.choice([-1, 1]) * abs(value) / 10)
+    return name
 
 
-def a_number(folder: Path, draw: random.Random) -> None:
+def a_number(folder: Path, draw: random.Random) -> str:
     """Change any number of the evidence."""
-    name, row, value = column_of(folder, draw, ("double", "int64"))
-    with_value(folder, name, row, value + 1)
+    file, table = table_of(folder, draw)
+    name, row, value = place_of(table, draw, named(table, "double", "int64"))
+    with_value(file, table, name, row, value + draw.choice([-1, 1]))
+    return name
 
 
-def a_flag(folder: Path, draw: random.Random) -> None:
+def of_the_ledger(folder: Path, draw: random.Random) -> str:
+    """Change any number of the ledger."""
+    file, table = table_of(folder, draw, "ledger")
+    name, row, value = place_of(table, draw, named(table, "double", "int64"))
+    with_value(file, table, name, row, value + draw.choice([-1, 1]))
+    return name
+
+
+def a_flag(folder: Path, draw: random.Random) -> str:
     """Turn a flag over."""
-    name, row, value = column_of(folder, draw, ("bool",))
-    with_value(folder, name, row, not value)
+    file, table = table_of(folder, draw)
+    name, row, value = place_of(table, draw, named(table, "bool"))
+    with_value(file, table, name, row, not value)
+    return name
 
 
-def a_verdict(folder: Path, draw: random.Random) -> None:
+def a_verdict(folder: Path, draw: random.Random) -> str:
     """Give an example another verdict."""
-    _, table = evidence(folder)
+    file, table = table_of(folder, draw)
     row = draw.randrange(len(table))
-    others = {"misclassified", "broken", "certified", "undecided"} - {table["verdict"][row].as_py()}
-    with_value(folder, "verdict", row, draw.choice(sorted(others)))
+    others = {"misclassified", "broken", "certified", "undecided", "invalid"} - {table["verdict"][row].as_py()}
+    verdict = draw.choice(sorted(others))
+    with_value(file, table, "verdict", row, verdict)
+    return verdict
 
 
-def a_row_removed(folder: Path, draw: random.Random) -> None:
+def a_row_removed(folder: Path, draw: random.Random) -> str:
     """Remove an example."""
-    file, table = evidence(folder)
+    file, table = table_of(folder, draw)
     row = draw.randrange(len(table))
     file.write_bytes(arrow_bytes(pyarrow.concat_tables([table.slice(0, row), table.slice(row + 1)]).combine_chunks()))
+    return file.name
 
 
-def rows_exchanged(folder: Path, draw: random.Random) -> None:
+def rows_exchanged(folder: Path, draw: random.Random) -> str:
     """Exchange two examples."""
-    file, table = evidence(folder)
+    file, table = table_of(folder, draw)
     order = list(range(len(table)))
     a, b = draw.sample(order, 2)
     order[a], order[b] = order[b], order[a]
     file.write_bytes(arrow_bytes(table.take(order)))
+    return file.name
 
 
-def a_pixel(folder: Path, draw: random.Random) -> None:
+def shards_exchanged(folder: Path, draw: random.Random) -> str:
+    """Exchange two shards."""
+    a, b = draw.sample(sorted(folder.glob("evidence-*.arrow")), 2)
+    content = a.read_bytes()
+    a.write_bytes(b.read_bytes())
+    b.write_bytes(content)
+    return f"{a.name}, {b.name}"
+
+
+def a_pixel(folder: Path, draw: random.Random) -> str:
     """Change a pixel of a witness, or of the example it is about, beyond the ball."""
-    file = folder / "witnesses-00000.safetensors"
+    file = draw.choice([file for file in sorted(folder.glob("witnesses-*")) if len(load_file(file)["index"])])
     tensors = load_file(file)
     name = draw.choice(["x", "x_adv"])
     flat = tensors[name].flatten()
     at = draw.randrange(len(flat))
     flat[at] = 1 - flat[at] if abs(1 - 2 * flat[at]) > 0.3 else flat[at] + 0.4
     save_file({**tensors, name: flat.view(tensors[name].shape)}, file)
+    return name
 
 
-def a_certificate(folder: Path, draw: random.Random) -> None:
+def a_certificate(folder: Path, draw: random.Random) -> str:
     """Change a digit in the content of a certificate."""
     file = draw.choice(sorted((folder / "certificates").glob("certificate-*")))
     content = bytearray(gzip.decompress(file.read_bytes()))
@@ -121,50 +149,65 @@ def a_certificate(folder: Path, draw: random.Random) -> None:
     at = draw.choice(digits)
     content[at] = ord(str((int(chr(content[at])) + draw.randrange(1, 10)) % 10))
     file.write_bytes(gzip.compress(bytes(content), mtime=0))
+    return file.name
 
 
-def the_chain(folder: Path, draw: random.Random) -> None:
-    """Change a number of the chain."""
+def the_chain(folder: Path, draw: random.Random) -> str:
+    """Change a number of the chain: a place, an end of its interval, a risk, the count of a verdict."""
     file = folder / "chain.json"
     document = json.loads(file.read_text())
-    place = draw.choice(sorted(document["places"]))
-    if draw.random() < 0.5:
-        document["places"][place]["value"] += draw.choice([-1, 1]) * 0.05
-    else:
-        document["places"][place]["interval"][draw.choice(["low", "high"])] += 0.05
-    file.write_text(json.dumps(document))
-
-
-def a_file_removed(folder: Path, draw: random.Random) -> None:
-    """Remove a file that a claim rests on."""
-    files = [
-        file for file in sorted(folder.rglob("*")) if file.is_file() and file.suffix != ".png" and file.name != NAME
+    numbers = [
+        (entry, name)
+        for entry in (
+            *document["places"].values(),
+            *(place["interval"] for place in document["places"].values()),
+            *document["risk"].values(),
+            document["verdicts"],
+        )
+        for name, value in entry.items()
+        if isinstance(value, int | float)
     ]
-    draw.choice(files).unlink()
+    entry, name = draw.choice(numbers)
+    entry[name] += 1 if isinstance(entry[name], int) else draw.choice([-1, 1]) * 0.05
+    file.write_text(json.dumps(document))
+    return name
+
+
+def a_file_removed(folder: Path, draw: random.Random) -> str:
+    """Remove a file of the run, or its manifest."""
+    name = draw.choice([*run_files(folder), NAME])
+    (folder / name).unlink()
+    return name
 
 
 CHANGES: dict[str, Change] = {
     "a margin": a_margin,
-    "another number": a_number,
+    "another number of the evidence": a_number,
+    "a number of the ledger": of_the_ledger,
     "a flag": a_flag,
     "a verdict": a_verdict,
     "a row removed": a_row_removed,
     "two rows exchanged": rows_exchanged,
+    "two shards exchanged": shards_exchanged,
     "a pixel": a_pixel,
-    "a certificate": a_certificate,
+    "a digit of a certificate": a_certificate,
     "the chain": the_chain,
     "a file removed": a_file_removed,
 }
 
 
 def case() -> tuple[eb.Classifier, tuple[torch.Tensor, torch.Tensor]]:
-    """Return a small network and points, of which every sixth is labelled wrongly."""
+    """Return a small network, trained on the digits, and test images."""
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(16, 24), torch.nn.ReLU(), torch.nn.Linear(24, 4))
-    x = torch.rand(18, 16)
-    y = network(x).argmax(1)
-    y[::6] = (y[::6] + 1) % 4
-    return eb.Classifier(network), (x, y)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 24), torch.nn.ReLU(), torch.nn.Linear(24, 10))
+    x, y = eb.data.load("digits,split=train")[:]
+    x, optimiser = as_pixels(x), torch.optim.Adam(network.parameters(), 3e-3)
+    for rows in torch.randperm(8 * len(x)).remainder(len(x)).split(64):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+        optimiser.step()
+    x, y = eb.data.load(f"digits,first={EXAMPLES}")[:]
+    return eb.Classifier(network), (as_pixels(x), y)
 
 
 def found(folder: Path, *arguments: Any, **options: Any) -> bool:
@@ -175,36 +218,55 @@ def found(folder: Path, *arguments: Any, **options: Any) -> bool:
         return True
 
 
+def changed(run: Path, place: Path, number: int, manifest: str, subject: tuple[Any, Any]) -> dict[str, Any]:
+    """Make a change and return by what it is found."""
+    kind = list(CHANGES)[number % len(CHANGES)]
+    copied = Path(shutil.copytree(run, place / "copy"))
+    what = CHANGES[kind](copied, random.Random(number))
+    by_manifest = found(copied)
+    write_manifest(copied)
+    row = {
+        "number": number,
+        "kind": kind,
+        "what": what,
+        "manifest": by_manifest,
+        "hash": hash_of(copied / NAME) != manifest or what == NAME,
+        "contents": found(copied, *subject),
+    }
+    shutil.rmtree(copied)
+    return row
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return how many changes of each kind are found by what."""
+    lines = ["| change | made | manifest | printed hash | contents alone |", "| --- | ---: | ---: | ---: | ---: |"]
+    for kind in (*CHANGES, "all"):
+        mine = [row for row in rows if kind in (row["kind"], "all")]
+        counts = Counter(name for row in mine for name in ("manifest", "hash", "contents") if row[name])
+        lines.append(f"| {kind} | {len(mine)} | {counts['manifest']} | {counts['hash']} | {counts['contents']} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Make the changes asked for and print the table."""
+    """Make the changes that are not made yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--changes", default="0:1000", help="FIRST:LAST")
-    first, last = map(int, parser.parse_args().changes.split(":"))
-    made, by_hash, by_content = Counter(), Counter(), Counter()
-    classifier, data = case()
-    with tempfile.TemporaryDirectory() as place:
-        run = Path(place) / "run"
-        ball = eb.Ball("linf", "0.02")
-        audit = eb.audit(classifier, data, ball, attack="pgd,steps=5", diagnosis=False, limit=False, folder=run)
-        for number in range(first, last):
-            kind = list(CHANGES)[number % len(CHANGES)]
-            copied = Path(shutil.copytree(run, Path(place) / "copy"))
-            CHANGES[kind](copied, random.Random(number))
-            made[kind] += 1
-            stale = any(
-                not (copied / name).exists() or hash_of(copied / name) != known
-                for name, known in json.loads((copied / NAME).read_text())["files"].items()
-            )
-            write_manifest(copied)
-            by_hash[kind] += stale and hash_of(copied / NAME) != audit.manifest
-            shown = found(copied, classifier, data)
-            by_content[kind] += shown
-            if not shown:
-                print(f"# {number} {kind}: not shown by the contents", flush=True)
-            shutil.rmtree(copied)
-    print("| change | made | found by the hash | found by the contents |\n| --- | ---: | ---: | ---: |")
-    for kind in made:
-        print(f"| {kind} | {made[kind]} | {by_hash[kind]} | {by_content[kind]} |")
+    parser.add_argument("--changes", type=int, default=1000)
+    parser.add_argument("--out", type=Path, required=True, help="one line per change")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    subject = case()
+    rows = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
+    with tempfile.TemporaryDirectory() as folder, arguments.out.open("a") as file:
+        run = Path(folder) / "run"
+        audit = eb.audit(*subject, eb.Ball.parse(BALL), folder=run, shard_size=SHARD)
+        print(dict(audit.chain.verdicts), flush=True)
+        for number in range(len(rows), arguments.changes):
+            rows.append(changed(run, Path(folder), number, str(audit.manifest), subject))
+            file.write(json.dumps(rows[-1]) + "\n")
+            file.flush()
+    missed = Counter(f"{row['kind']}: {row['what']}" for row in rows if not row["contents"])
+    print(table(rows))
+    print("\nnot found by the contents alone:", *(f"{count} {what}" for what, count in missed.most_common()), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Networks whose answer is known, on both sides: whether a certificate or an attack is ever wrong.
 
-    python benchmarks/judges.py [--each 25] [--epochs 2000] [--seeds 2] [--out runs/judges]
+    python benchmarks/judges.py [--each 12] [--epochs 3000] [--seeds 7] [--out runs/judges]
     python benchmarks/judges.py --part robust        # or planted
 
 `robust_networks.py` are robust by construction (the proofs: docs/judges.md): an attack that breaks one, a search of
@@ -172,9 +172,9 @@ def _printed(done: list[dict]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["robust", "planted"])
-    parser.add_argument("--each", type=int, default=25, help="examples per network")
-    parser.add_argument("--epochs", type=int, default=2000, help="of the training of a planted network")
-    parser.add_argument("--seeds", type=int, default=2, help="networks of each kind")
+    parser.add_argument("--each", type=int, default=12, help="examples per network")
+    parser.add_argument("--epochs", type=int, default=3000, help="of the training of a planted network")
+    parser.add_argument("--seeds", type=int, default=7, help="networks of each kind")
     parser.add_argument("--out", type=Path, default=Path("runs/judges"))
     options = parser.parse_args()
     single_threaded()

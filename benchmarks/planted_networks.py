@@ -29,8 +29,8 @@ CLASSES = 3
 LEAST = 1e-3
 """What a planted point's margin is below 0 at least, in float32: far more than rounding."""
 
-KEPT, STEPS = 8, 10
-"""Earlier searches whose ends stay in the loss, and steps of each search."""
+KEPT, STEPS = 64, 10
+"""Earlier searches whose ends stay in the loss, and steps of each search. With 8 of them, PGD finds most points."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

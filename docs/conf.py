@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "_ext"))
+sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "tools")]
 
 from epsball import __version__  # noqa: E402
 
@@ -19,9 +19,10 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "mathml",
+    "measured",
     "plain_copies",
 ]
-exclude_patterns = ["_ext", "README.md"]
+exclude_patterns = ["_ext", "README.md", "evidence"]
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 

@@ -114,21 +114,28 @@ CASES: dict[str, Callable[[], object]] = {
 }
 
 
-def message(case: Callable[[], object]) -> str:
-    """Return the class and the text of the error a case ends with."""
-    try:
-        case()
-    except eb.EpsballError as error:
-        return f"`{type(error).__name__}`: {error}"
-    return "**no error**"
-
-
-def main() -> None:
-    """Print the table."""
-    print("# What bad input gets\n\nMade by `python tools/messages.py`.\n\n| input | message |\n| --- | --- |")
+def seen() -> dict[str, eb.EpsballError]:
+    """Return the error that each case ends with; a case without one is an error."""
+    found = {}
     for name, case in CASES.items():
-        print(f"| {name} | {message(case).replace('|', chr(92) + '|')} |")
+        try:
+            case()
+        except eb.EpsballError as error:
+            found[name] = error
+    if missing := set(CASES) - set(found):
+        raise RuntimeError(f"no error: {', '.join(missing)}")
+    return found
+
+
+def table(found: dict[str, eb.EpsballError]) -> str:
+    """Return the page."""
+    head = "Made by `python tools/messages.py`; [errors](errors/index.md) say what rules are for."
+    lines = ["# What bad input gets", "", head, "", "| input | message | page |", "| --- | --- | --- |"]
+    for name, error in found.items():
+        said = f"`{type(error).__name__}`: {error}".replace("|", chr(92) + "|")
+        lines.append(f"| {name} | {said} | [{error.page}](errors/{error.page}.md) |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    print(table(seen()))

@@ -1,11 +1,13 @@
 """The named errors of epsball. Each message states the fact seen, the rule and the fix.
 
-Every class carries the exit code with which the command line ends.
+Every class carries the exit code with which the command line ends; every error knows the page that says more.
 """
 
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
+
+from epsball.mistakes import page_of
 
 T = TypeVar("T")
 
@@ -14,6 +16,15 @@ class EpsballError(Exception):
     """Root of every error raised on purpose by epsball (exit code 1)."""
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(f"See 'epsball explain {self.page}'.")
+
+    @property
+    def page(self) -> str:
+        """Name of its page, for `epsball explain`: that of the mistake its message tells of, or of its class."""
+        return page_of(type(self).__name__, str(self))
 
 
 class InputError(EpsballError, ValueError):

@@ -16,6 +16,7 @@ from epsball.cli.exit_codes import EXIT_CODES
 from epsball.cli.explaining.kinds import KINDS, pages
 from epsball.masking import verdict
 from epsball.masking.checks.registry import CHECKS
+from epsball.mistakes import MISTAKES
 from epsball.training import OBJECTIVES
 
 PAGES = {(page.kind, page.name): page for page in pages()}
@@ -27,6 +28,7 @@ REGISTERED = {
     "check": [check.name for check in CHECKS],
     "verdict": [*VERDICTS, *verdict.VERDICTS],
     "condition": NAMES,
+    "mistake": MISTAKES,
     "error": [name for name, kind in vars(errors).items() if isinstance(kind, type) and name.endswith("Error")],
     "exit code": map(str, EXIT_CODES),
     "column": [name for link in LINKS for name in (*link.schema, *link.run_schema)],

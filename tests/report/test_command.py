@@ -5,6 +5,7 @@ import pytest
 from epsball import report
 from epsball.cli import main
 from report.folders import write_run
+from report.parsed import Parsed
 
 AUDIT = ["audit", "mlp", "digits,split=test,first=6", "--ball", "linf:0.01", "--attack", "fgsm", "--no-limit"]
 OPTIONS = ["--certificates", "none", "--quiet"]
@@ -19,8 +20,8 @@ def test_an_audit_ends_with_its_page_and_then_the_manifest(tmp_path, capsys):
     said = capsys.readouterr().out.strip().splitlines()
     assert said[-1].startswith("manifest: sha256:")
     assert said[-2] == f"page: {tmp_path / 'run' / 'report.html'}"
-    html = (tmp_path / "run" / "report.html").read_text()
-    assert "epsball audit mlp digits,split=test,first=6 --ball linf:0.01" in html
+    page = Parsed((tmp_path / "run" / "report.html").read_text())
+    assert "epsball audit mlp digits,split=test,first=6 --ball linf:0.01" in page.said
     assert main(["verify-run", str(tmp_path / "run")]) == 0
 
 

@@ -5,8 +5,6 @@ import hashlib
 import json
 import re
 import shutil
-import zlib
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -16,51 +14,10 @@ import pytest
 import epsball as eb
 from epsball.errors import InputError
 from report.folders import HOSTILE, write_run
+from report.parsed import parsed, payload
 
 MIXED = ["certified", "broken", "undecided", "misclassified", "invalid"] * 4
 OLD = Path(__file__).parents[1] / "auditing" / "run_of_0_1_0"
-
-
-class Parsed(HTMLParser):
-    """Tags, attributes and text of a page."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.text, self.scripts = [], [], {}
-        self._script = None
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._script = dict(attrs).get("id", tag) if tag in ("script", "style") else None
-
-    def handle_endtag(self, tag):
-        self._script = None
-
-    def handle_data(self, data):
-        if self._script is not None:
-            self.scripts[self._script] = self.scripts.get(self._script, "") + data
-        else:
-            self.text.append(data)
-
-    @property
-    def said(self):
-        return " ".join(" ".join(self.text).split())
-
-
-def parsed(folder, *more, **options):
-    return Parsed(eb.page(folder, *more, **options).html)
-
-
-def payload(page):
-    """Return the columns as the script reads them."""
-    meta = json.loads(page.scripts["meta"])
-    content = zlib.decompress(base64.b64decode(page.scripts["columns"]))
-    types = {"Uint8": "<u1", "Uint16": "<u2", "Uint32": "<u4", "Float32": "<f4"}
-    return meta, {
-        column["name"]: np.frombuffer(content, types[column["type"]], meta["total"], column["at"])
-        for column in meta["columns"]
-    }
 
 
 @pytest.fixture(scope="module")
@@ -268,24 +225,6 @@ def test_two_runs_name_what_changed(tmp_path):
         eb.page(first, write_run(tmp_path / "other", MIXED, identity={"ball": "linf:1/255"}))
 
 
-def test_runs_beside_it_give_accuracy_against_radius(tmp_path):
-    for number, radius in enumerate(("1/255", "2/255", "4/255")):
-        folder = write_run(tmp_path / f"r{number}", ["broken"] * number + ["certified"] * (8 - number))
-        run = json.loads((folder / "run.json").read_text())
-        run["identity"]["ball"] = f"linf:{radius}"
-        (folder / "run.json").write_text(json.dumps(run))
-        place = {"value": 1 - number / 8, "interval": {"low": 0.2, "high": 1.0}}
-        chain = {"places": {"accuracy under attack": place, "certified accuracy": place}, "total": 8}
-        (folder / "chain.json").write_text(json.dumps(chain))
-    write_run(tmp_path / "another network", MIXED, identity={"network": "sha256:other", "ball": "linf:1/510"})
-    made = eb.page(tmp_path)
-    assert made.folder.name == "r2"
-    page = Parsed(made.html)
-    assert "3 runs of this network on these examples" in page.said
-    for cell in ("1/255", "2/255", "4/255", "87.5% [20.0%, 100.0%]"):
-        assert cell in page.said
-
-
 def test_pictures_follow_the_rule(tmp_path):
     n = 1000
     verdicts = ["broken"] * 600 + ["certified"] * 400
@@ -303,29 +242,6 @@ def test_inputs_that_are_no_images_are_bars(tmp_path):
     assert [(p["kind"], p["shape"], len(p["places"])) for p in meta["pictures"]] == [("bars", [256], 256)]
     meta, _ = payload(parsed(write_run(tmp_path / "large", ["broken"], shape=(3, 200, 150))))
     assert [(p["kind"], p["shape"], p["block"]) for p in meta["pictures"]] == [("image", [67, 50, 3], 3)]
-
-
-def test_a_landscape_in_the_folder_is_shown_and_nothing_else_of_it(tmp_path):
-    folder = write_run(tmp_path / "run", MIXED)
-    bad = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9" onload="alert(1)"><script>alert(1)</script>'
-        '<a href="http://x"><text x="1" y="2" style="fill: #0072b2" onclick="x()">slice</text></a>'
-        '<text x="1" y="2" style="fill: #0072b2; position: fixed">margin</text></svg>'
-    )
-    (folder / "landscape.svg").write_text(bad)
-    page = parsed(folder)
-    assert "margin" in page.said
-    painted = next(a for tag, a in page.tags if tag == "text" and a.get("fill") == "#0072b2")
-    assert painted["class"] == "f-blue"
-    assert not [a for _, a in page.tags if "onload" in a or "onclick" in a]
-    (folder / "landscape.svg").write_text("no drawing")
-    assert "no landscape lies in the run's folder" in parsed(folder).said
-
-
-def test_a_similarity_in_the_folder_is_shown(tmp_path):
-    folder = write_run(tmp_path / "run", MIXED)
-    (folder / "similarity.csv").write_text("layer,one,two\nfirst,1.0,0.25\n")
-    assert "first 1.000 0.250" in parsed(folder).said
 
 
 def test_columns_of_unknown_links_do_no_harm(tmp_path):

@@ -298,6 +298,13 @@ def test_a_classifier_normalises_and_its_normalisation_is_not_a_layer():
     torch.testing.assert_close(found.matrix.diagonal(), torch.ones(len(found.layers_a), dtype=torch.float64))
 
 
+def test_a_classifier_runs_on_more_rows_than_its_blocks_hold():
+    module = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    x = torch.rand(600, 6, generator=torch.Generator().manual_seed(0))
+    found = eb.cka(eb.Classifier(module), module, x)
+    torch.testing.assert_close(found.matrix.diagonal(), torch.ones(3, dtype=torch.float64))
+
+
 def test_float64_and_compiled_wrappers_and_data_parallel():
     module, x = seeded(ResNet), drawn(40, 3, 6, 6)
     expected = cka(module, module, x)

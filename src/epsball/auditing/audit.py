@@ -16,6 +16,7 @@ from epsball.auditing.links import AttackLink, CertificateLink, SmoothingLink
 from epsball.auditing.result import Audit
 from epsball.auditing.running import NO_CERTIFICATES, Part, Plan, Request, Shared, run
 from epsball.auditing.series import AuditsByRadius, audit_balls, distinct
+from epsball.auditing.sharing import Source
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
 from epsball.certificates import ALIASES, AUTO, METHODS, LowerBounds, Method, MethodName, Semantics
@@ -136,7 +137,7 @@ def audit(
         Where evidence, ledger, witnesses, chain and figure are written; of several balls one folder each in it.
     workers
         Processes that share the shards, each with one CPU thread; None: this process does them all. A script that
-        uses workers makes its calls below ``if __name__ == "__main__":``. Not with several balls.
+        uses workers makes its calls below ``if __name__ == "__main__":``.
     part
         ``"K/N"``: audit every N-th shard only, from the K-th on, into the folder; ``"slurm"`` and ``"torchrun"`` read
         K and N from the environment. `epsball.merge` joins the parts.
@@ -187,30 +188,38 @@ def audit(
     balls = (ball,) if isinstance(ball, Ball) else distinct(ball)
     for one in balls:
         check_subject(classifier, one)
-    if not isinstance(ball, Ball) and (sharing is not None or mine is not None):
-        raise InputError("several balls are given, with workers or a part; call once per ball.")
+    if not isinstance(ball, Ball) and mine is not None:
+        raise InputError("several balls are given, with a part; call once per ball, or share the work by workers.")
     with carrying(lambda: None):
         dataset = datasets.load(data)
         before = classifier.passes.forward
         subject = Subject.of(classifier, dataset, balls[0], seed)
         guards = classifier.passes.forward - before
     where = None if folder is None else Path(folder)
-    if not isinstance(ball, Ball):
-        return audit_balls(request, subject, balls, where, guards)
-    plan = request.plan(subject, where, guards)
-    if sharing is None:
-        return run(plan, part=mine)
     given = data if isinstance(data, str) else dataset
-    shared = Shared(planned=_planned, subject=(classifier, given, ball), options=options, workers=sharing)
-    return run(plan, shared=shared, part=mine)
+    shared = (
+        None
+        if sharing is None
+        else Shared(planned=_planned, subject=(classifier, given, balls[0]), options=options, workers=sharing)
+    )
+    if not isinstance(ball, Ball):
+        return audit_balls(request, subject, balls, where, guards, shared)
+    return run(request.plan(subject, where, guards), shared=shared, part=mine)
 
 
 def _planned(
-    classifier: Classifier, data: object, ball: Ball, *, folder: RunFolder | None, seed: int, **options: Any
+    classifier: Classifier,
+    data: object,
+    ball: Ball,
+    *,
+    folder: RunFolder | None,
+    known: Sequence[Source],
+    seed: int,
+    **options: Any,
 ) -> Plan:
     """Return the plan that a worker makes for itself, with the guards it spent left out."""
     subject = Subject.of(classifier, datasets.load(data), ball, seed)
-    return _request(seed=seed, **options).plan(subject, folder, 0)
+    return _request(seed=seed, **options).plan(subject, folder, 0, known)
 
 
 def _request(

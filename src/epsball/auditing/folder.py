@@ -12,7 +12,7 @@ from safetensors import torch as safetensors
 
 from epsball.auditing.evidence import ShardEvidence, Witnesses
 from epsball.auditing.link import Columns
-from epsball.auditing.manifest import hash_of
+from epsball.auditing.manifest import check_schema, hash_of
 from epsball.auditing.points import NearestPoints
 from epsball.classifier.probe import same_probe
 from epsball.errors import InputError
@@ -243,6 +243,7 @@ def _require_same(record: Path, now: dict[str, Any]) -> None:
         then, probe = dict(earlier["identity"]), list(earlier["probe"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record} cannot be read ({error}); choose another folder.") from error
+    check_schema(record.parent, earlier)
     present = now["identity"]
     shown = list(differences(then, present))
     if not shown and not same_probe(probe, now["probe"]):

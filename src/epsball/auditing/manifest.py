@@ -74,9 +74,33 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         schema, files = int(manifest["schema"]), dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} cannot be read ({error}).") from error
+    _require_known(folder, schema)
+    return {"schema": schema, "files": files}
+
+
+def check_schema(folder: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a run that a later version wrote: its record says so, finished or not, or its manifest.
+
+    Parameters
+    ----------
+    folder, record
+        The folder, and the content of its ``run.json``; one of 0.1.0 names no schema.
+
+    Raises
+    ------
+    InputError
+        If the schema is later than `SCHEMA`, or none.
+    """
+    schema = record.get("schema", 1)
+    if not isinstance(schema, int):
+        raise InputError(f"{folder / 'run.json'} cannot be read (its schema is {schema!r}, not a whole number).")
+    _require_known(folder, schema)
+    read_manifest(folder)
+
+
+def _require_known(folder: Path, schema: int) -> None:
     if schema > SCHEMA:
         raise InputError(f"{folder} holds a run of schema {schema}; this version knows {SCHEMA}. Update epsball.")
-    return {"schema": schema, "files": files}
 
 
 def write_runs(folder: Path, runs: Mapping[str, tuple[str, str | None]]) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-_TOLERANCE = 1e-3
+TOLERANCE = 1e-3
+"""How far margins may differ by rounding alone, relative to 1 + the largest of them."""
 
 
 def same_probe(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
@@ -15,5 +16,5 @@ def same_probe(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
     """
     size = 1 + max((abs(v) for v in a if v is not None), default=0.0)
     return len(a) == len(b) and all(
-        u is v if u is None or v is None else abs(u - v) <= _TOLERANCE * size for u, v in zip(a, b, strict=True)
+        u is v if u is None or v is None else abs(u - v) <= TOLERANCE * size for u, v in zip(a, b, strict=True)
     )

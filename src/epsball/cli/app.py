@@ -142,7 +142,7 @@ def _run(arguments: list[str], console: Console) -> Output:
     except CycloptsError as error:
         return _failed(f"error: {complaint(error)}", 2)
     except EpsballError as error:
-        return _failed(f"error: {error}", error.exit_code)
+        return _failed(f"error: {error}\nSee 'epsball explain {error.page}'.", error.exit_code)
     except Exception as error:
         place = _in_own_code(error)
         if place is None:

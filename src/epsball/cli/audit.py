@@ -26,7 +26,7 @@ from epsball.cli.common import (
     same_command,
 )
 from epsball.cli.sharing import Sharing, on_its_device
-from epsball.files import write_atomically
+from epsball.files import write_atomically, write_json
 from epsball.names import EffortName, Kept, MethodName, NoCertificates, Semantics
 
 if TYPE_CHECKING:
@@ -167,8 +167,10 @@ def audit(
         if out is not None:
             from epsball.figures import png
 
+            names = model, other.text
             write_atomically(out / "similarity.csv", compared.to_csv().encode())
-            write_atomically(out / "similarity.png", png(compared.plot((model, other.text))))
+            write_json(out / "similarity.json", {"models": names, **compared.to_json()})
+            write_atomically(out / "similarity.png", png(compared.plot(names)))
         text = f"with {other.text}, {compared.rows} examples\n{compared}"
         notes["similarity"] = compared.to_json() if common.json else text
     if out is not None and report and not result.interrupted:

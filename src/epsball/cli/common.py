@@ -273,6 +273,14 @@ def write_figure(figure: "Figure", out: Path) -> None:
     write_atomically(out, buffer.getvalue())
 
 
+def shown_by(folder: Path) -> dict[str, str]:
+    """Return how a page shows what was written to a folder, where that is in the folder of an audit."""
+    for run in (folder, folder.parent):
+        if (run / "run.json").exists() or (run / "runs.json").exists():
+            return {"page": f"epsball report {shlex.quote(str(run))} shows it"}
+    return {}
+
+
 def output(result: Result, common: Common, *, heading: str, notes: dict[str, Any], code: int = 0) -> Output:
     """Return a result as text under a heading, or as one JSON document, with the notes."""
     if common.json:

@@ -21,7 +21,7 @@ MOST = 3
 
 
 def explain(*words: _Name, json: _Json = False, loudness: Loudness = _LOUDNESS) -> Output:
-    """Say what an attack, objective, bound, check, verdict, condition, error, exit code or column is.
+    """Say what an attack, objective, bound, check, verdict, condition, mistake, error, exit code or column is.
 
     The page has what it does with its formula, its options, its source, its file, what it tells and what it does not.
     """

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from epsball.cli.common import AS_BALL, Data, Model, Output, Seed, Unseeded, load_subject, say
 from epsball.cli.project import found_above, shown, used
+from epsball.cli.sharing import Sharing
 from epsball.errors import InputError
 from epsball.files import check_writable, write_atomically
 from epsball.names import EffortName, OnUndecided
@@ -88,7 +89,7 @@ class LockOptions:
         return Path(shown(nearest)) if nearest is not None else Path(LOCK) if self.write_lock else None
 
 
-_CONDITIONS, _LOCK, _UNSEEDED = Conditions(), LockOptions(), Unseeded()
+_CONDITIONS, _LOCK, _SHARING, _UNSEEDED = Conditions(), LockOptions(), Sharing(), Unseeded()
 
 
 def gate(
@@ -102,6 +103,7 @@ def gate(
     junit: _Report = None,
     summary: _Report = None,
     sarif: _Report = None,
+    sharing: Sharing = _SHARING,
     common: Unseeded = _UNSEEDED,
 ) -> Output:
     """Decide whether a model is robust enough: for CI. Exit code 0: pass, 10: fail, 2: nothing could be decided.
@@ -148,6 +150,7 @@ def gate(
         lock=file,
         write_lock=locking.write_lock,
         strict_environment=locking.strict_environment,
+        workers=sharing.workers_for(model, data, ball, common.seeded(seed)),
     )
     reports = (
         (junit, lambda: result.to_junit(on_undecided)),

@@ -18,6 +18,7 @@ from epsball.cli.common import (
     load_model,
     load_subject,
     output,
+    shown_by,
     write_figure,
 )
 from epsball.files import write_atomically, write_json
@@ -71,7 +72,8 @@ def landscape(
     """Show margin, loss and class in a plane around examples, with what the gradient predicts there.
 
     With --out, the figures go there as landscape.png, landscape.svg and landscape.html (one page without network),
-    the numbers as landscape.json and landscape.arrow, the maps as points.arrow.
+    the numbers as landscape.json and landscape.arrow, the maps as points.arrow. In RUN/landscape, RUN the folder of an
+    audit, epsball report shows them in the run's page.
 
     Parameters
     ----------
@@ -94,6 +96,7 @@ def landscape(
     if out is not None:
         _write(result, out, heading)
         notes["written"] = str(out)
+        notes |= shown_by(out)
     return output(result, common, heading=heading, notes=notes)
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from epsball.cli.common import AS_BALL, Common, Folder, Output, load_data, load_model, output
+from epsball.cli.common import AS_BALL, Common, Folder, Output, load_data, load_model, output, shown_by
 from epsball.errors import InputError
-from epsball.files import write_atomically
+from epsball.files import write_atomically, write_json
 from epsball.names import Estimator, KernelName
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def similarity(
 ) -> Output:
     """Compare the representations of two models on the same data, layer by layer (CKA).
 
-    With --out, the matrix goes there as similarity.csv, .arrow and .png (with --also .arrow and .png).
+    With --out, the matrix goes there as similarity.csv, .arrow, .json and .png (with --also .arrow and .png); where
+    that is the folder of an audit, epsball report shows it in the run's page.
     """
     from epsball.ball import Ball
     from epsball.similarity import shift, similarities
@@ -102,6 +103,7 @@ def similarity(
     if out is not None:
         _write(result, out, (model_a, model_b if ball is None else f"{model_b} on adversarial examples"))
         notes["written"] = str(out)
+        notes |= shown_by(out)
     return output(result, common, heading=f"{' and '.join(texts)} on {data}", notes=notes)
 
 
@@ -124,6 +126,7 @@ def _write(result: "Similarity | Similarities", folder: Path, names: tuple[str, 
 
     if isinstance(result, Similarity):
         write_atomically(folder / "similarity.csv", result.to_csv().encode())
+        write_json(folder / "similarity.json", {"models": names, **result.to_json()})
     write_atomically(folder / "similarity.arrow", arrow_bytes(result.to_arrow()))
     figure = result.plot(names) if isinstance(result, Similarity) else result.plot()
     write_atomically(folder / "similarity.png", png(figure))

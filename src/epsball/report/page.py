@@ -6,7 +6,7 @@ from pathlib import Path
 
 from epsball.auditing.comparing import Comparison, compare
 from epsball.auditing.reading import Reading, summary
-from epsball.auditing.reading.several import main_run
+from epsball.auditing.reading.several import main_pair, main_run
 from epsball.errors import InputError
 from epsball.files import write_atomically
 from epsball.report.render import render
@@ -49,9 +49,9 @@ def page(run: str | Path, second: str | Path | None = None, *, pictures: Sequenc
     Parameters
     ----------
     run
-        Folder of an audit, or of several within different balls: then the one of the largest radius.
+        Folder of an audit, or of several within different balls: then the finished one of the largest radius.
     second
-        Another audit of the same examples within the same ball.
+        Another audit of the same examples within the same ball, or a folder of several: then the largest common ball.
     pictures
         Positions of examples that are shown in pictures whatever the rule, where the folder holds their pixels.
 
@@ -69,14 +69,20 @@ def page(run: str | Path, second: str | Path | None = None, *, pictures: Sequenc
     >>> eb.page(folder).write().name
     'report.html'
     """
-    first = Reading.read(main_run(run))
     if second is None:
-        return Page(html=render(summary(first), pictures=pictures), folder=first.folder)
-    last = Reading.read(main_run(second))
-    first, last = _named_apart(first, last)
+        only = _read(main_run(run), run)
+        return Page(html=render(summary(only), pictures=pictures), folder=only.folder)
+    paths = zip(main_pair(run, second), (run, second), strict=True)
+    first, last = _named_apart(*(_read(path, given) for path, given in paths))
     compared: Comparison = compare({run.name: run.folder for run in (first, last)})
     html = render(summary(last), before=summary(first), compared=compared, pictures=pictures)
     return Page(html=html, folder=last.folder)
+
+
+def _read(path: Path, given: str | Path) -> Reading:
+    """Read a run; one of a folder of runs is called by both names."""
+    found = Reading.read(path)
+    return found if path == Path(given) else replace(found, title="/".join(path.resolve().parts[-2:]))
 
 
 def _named_apart(first: Reading, last: Reading) -> tuple[Reading, Reading]:

@@ -99,7 +99,7 @@ def _payload(
         "values": of_run.values,
         "ball": summary.ball,
         "colours": diverging(),
-        "command": f"epsball report {reading.name} --pictures ",
+        "command": f"epsball report {reading.address} --pictures ",
     }
     return {
         "meta": Markup(json_text(meta)),

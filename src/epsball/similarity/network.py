@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from epsball.classifier import Classifier
 from epsball.classifier.guards import explain_failure
 from epsball.deployed_state import DeployedState
 from epsball.errors import EpsballError, ModelError
@@ -100,9 +101,14 @@ def network(model: object) -> Network:
                 f"the model is a {type(model).__name__}; give a torch.nn.Module, or a callable "
                 "that holds one as `.module` (an epsball Classifier)."
             )
-        found = Network(inner, model)
+        found = Network(inner, _whole_batches(model) if isinstance(model, Classifier) else model)
     _check_watchable(found.root)
     return found
+
+
+def _whole_batches(classifier: Classifier) -> Callable[[Tensor], object]:
+    """Return the classifier's pass over a batch as one: its `logits` go block by block, which splits layers' rows."""
+    return lambda x: classifier.forward(classifier.to_model(x))
 
 
 def _check_watchable(root: nn.Module) -> None:

@@ -17,7 +17,7 @@ from epsball.progress import Listener, listening
 APART = 0.2
 """Seconds between two reports of progress."""
 
-THREADS = ("OMP_NUMTHREADS", "MKL_NUMTHREADS", "OPENBLAS_NUMTHREADS", "NUMBA_NUMTHREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 Message = tuple[Any, ...]
 """``("ready",)``, ``("progress", what, done, total)``, ``("done", result)`` or ``("failed", exception)``."""
@@ -76,11 +76,11 @@ def _tried(call: Callable[[], Any], tell: Callable[..., None]) -> Any:
     except MemoryError:
         raise  # The process ends: another one may have room.
     except Exception as error:
-        tell("failed", _sendable(error))
+        tell("failed", sendable(error))
         return None
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """Return an exception that can be pickled, with the place where it arose."""
     try:
         pickle.loads(pickle.dumps(error))

@@ -9,10 +9,15 @@ import torch
 
 import epsball as eb
 from auditing.cases import NEAR, detached
+from epsball.auditing.effort import effort_of
 from epsball.auditing.gating import Condition
+from epsball.auditing.gating.drawing import Drawing, looking
 from epsball.auditing.gating.gate import _order
 from epsball.cli import main
+from epsball.data import load
 from epsball.errors import InputError, ModelError
+from epsball.workers import Workers
+from epsball.workers.threads import threads
 from helpers import Wrapped
 
 BALL = eb.Ball("linf", "0.02")
@@ -166,3 +171,26 @@ def test_the_command_line(tmp_path, capsys):
     assert main([*command, "--json"]) == 10
     assert json.loads(capsys.readouterr().out)["answer"] == "fail"
     assert main([*command[:-1], "2"]) == 2
+
+
+@pytest.mark.slow
+def test_the_answer_is_the_same_for_any_number_of_workers():
+    classifier, x, y = half_plane(200)
+    options = {"min_robust": "0.6", "min_certified": "0.5"}
+    with threads(1):
+        alone = eb.gate(classifier, (x, y), BALL, **options)
+    assert eb.gate(classifier, (x, y), BALL, **options, workers=2) == alone
+    assert 16 < alone.drawn < 200
+
+
+@pytest.mark.slow
+def test_what_a_look_raises_is_raised_when_its_turn_comes():
+    classifier, x, y = half_plane(48)
+    x[20] = 2.0  # outside the box, which a look finds out
+    drawing = Drawing(order=range(48), seed=0, effort=effort_of("quick"), proofs=True, baseline=None)
+    drawn = drawing.of(classifier, load((x, y)), BALL, None)
+    for sharing in (None, Workers(count=2)):
+        with looking(drawn, drawing, load((x, y)), sharing) as looks:
+            assert len(next(looks)) == 16
+            with pytest.raises(InputError, match="max 2"):
+                next(looks)

@@ -156,3 +156,17 @@ def test_the_command_line_takes_radii(tmp_path, capsys):
     assert "l2:0.1" in capsys.readouterr().out
     assert main([*command, "--ball", "linf"]) == 2
     assert "has no radius" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_workers_find_the_same_with_a_folder_and_without(series, tmp_path):
+    *_, classifier, data = series
+    options = {**OPTIONS, "shard_size": 16}
+    alone = eb.audit(classifier, data, BALLS, folder=tmp_path / "alone", **options)
+    shared = eb.audit(classifier, data, BALLS, folder=tmp_path / "shared", workers=2, **options)
+    assert shared.manifest == alone.manifest
+    unkept = eb.audit(classifier, data, BALLS[:2], workers=2, **options)
+    here = eb.audit(classifier, data, BALLS[:2], **options)
+    for one, other in zip(unkept.audits, here.audits, strict=True):
+        assert one.evidence.equals(other.evidence)
+        assert one.witnesses.x_adv.equal(other.witnesses.x_adv)

@@ -47,8 +47,8 @@ def test_what_an_audit_wrote_holds(run):
     assert found.holds
     assert found.not_checked == ()
     assert {f.check for f in found.findings} == {
-        "manifest", "files", "evidence", "columns", "chain", "balls", "model", "data", "natural pass", "witnesses",
-        "certificates",
+        "manifest", "files", "evidence", "columns", "ledger", "chain", "balls", "model", "data", "natural pass",
+        "witnesses", "optimal risk", "certificates",
     }  # fmt: skip
     assert found.exit_code == 0
 
@@ -123,6 +123,14 @@ FORGED = {
     "a natural margin": ("natural.margin", lambda v, t: [-m for m in v], {"columns"}),
     "a prediction": ("prediction", lambda v, t: [(p + 1) % 4 for p in v], {"natural pass", "certificates"}),
     "an attack's margin": ("attack.margin", lambda v, t: [abs(m) for m in v], {"columns"}),
+    "a natural margin by a tenth": ("natural.margin", lambda v, t: [1.1 * m for m in v], {"ledger", "natural pass"}),
+    "an attack's margin by a tenth": ("attack.margin", lambda v, t: [1.1 * m for m in v], {"ledger", "witnesses"}),
+    "an attack's passes": ("attack.forwards", lambda v, t: [n + 999 for n in v], {"ledger"}),
+    "a bound": ("certificate.interval.margin", lambda v, t: [m and m + 9.0 for m in v], {"columns"}),
+    "a stable flag": ("certificate.stable", lambda v, t: [not flag for flag in v], {"columns"}),
+    "a method": ("certificate.method", lambda v, t: [m and "lipschitz" for m in v], {"columns"}),
+    "a failure": ("natural.failed", lambda v, t: [True] * len(v), {"columns", "chain"}),
+    "a semantics": ("certificate.semantics", lambda v, t: ["real"] * len(v), {"columns"}),
     "positions": ("index", lambda v, t: v[::-1], {"natural pass", "balls"}),
     "labels": ("label", lambda v, t: [(p + 1) % 4 for p in v], {"natural pass"}),
 }
@@ -206,6 +214,68 @@ def test_an_example_both_broken_and_certified_is_a_contradiction(copied):
     )
     found = eb.verify_run(folder, classifier, data)
     assert found.exit_code == 8
+
+
+@pytest.mark.parametrize("kind", ["ledger", "witnesses"])
+def test_a_file_that_is_missing_is_found_with_a_new_manifest_too(kind, copied):
+    folder = copied[0]
+    next(folder.glob(f"{kind}-*")).unlink()
+    write_manifest(folder)
+    assert failed(eb.verify_run(folder)) == {{"witnesses": "balls"}.get(kind, kind)}
+
+
+def test_a_forged_ledger_is_found(copied):
+    folder = copied[0]
+    file = folder / "ledger-00000.arrow"
+    table = pa.ipc.open_file(file.read_bytes()).read_all()
+    natural = [name == "natural" for name in table["attack"].to_pylist()]
+    margins = [2 * m if own else m for m, own in zip(table["margin"].to_pylist(), natural, strict=True)]
+    at = table.column_names.index("margin")
+    file.write_bytes(arrow_bytes(table.set_column(at, "margin", pa.array(margins, pa.float64()))))
+    write_manifest(folder)
+    assert failed(eb.verify_run(folder)) == {"ledger"}
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "check"),
+    [
+        ("places", lambda entry: entry["1 - optimal adversarial risk"].update(value=0.5), "optimal risk"),
+        ("cross-entropy", lambda entry: entry.update(optimal=9.0), "optimal risk"),
+        ("verdicts", lambda entry: entry.update(broken=0), "chain"),
+    ],
+)
+def test_the_rest_of_a_forged_chain_is_found(copied, place, change, check):
+    folder, classifier, data, _ = copied
+    document = json.loads((folder / "chain.json").read_text())
+    document[place] = document[place] or {}
+    change(document[place])
+    (folder / "chain.json").write_text(json.dumps(document))
+    write_manifest(folder)
+    assert failed(eb.verify_run(folder, classifier, data)) == {check}
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1 + 1e-6, set()), (1.1, {"natural pass"})])
+def test_on_another_build_margins_may_differ_by_rounding_and_no_more(copied, factor, expected):
+    folder, classifier, data, _ = copied
+    record = json.loads((folder / "run.json").read_text())
+    record["about"]["torch"] = "0.0"
+    (folder / "run.json").write_text(json.dumps(record))
+    changed(folder, "natural.margin", lambda v, t: [factor * m for m in v])
+    found = failed(eb.verify_run(folder, classifier, data))
+    assert "ledger" in found  # what was written down twice needs no build
+    assert found - {"columns", "ledger"} == expected
+
+
+def test_a_model_that_draws_random_numbers_is_judged_by_the_same_draws(tmp_path):
+    class Noisy(torch.nn.Module):
+        def forward(self, x):
+            return 4 * x + 0.1 * torch.randn_like(x)
+
+    x = torch.rand(40, 4, generator=torch.Generator().manual_seed(0))
+    data, classifier = (x, x.argmax(1)), eb.Classifier(Noisy(), stochastic=True)
+    options = {"attack": "fgsm", "certificates": "none", "limit": False, "diagnosis": False, "shard_size": 15}
+    eb.audit(classifier, data, eb.Ball("linf", 0.01), folder=tmp_path / "r", **options)
+    assert "natural pass" not in failed(eb.verify_run(tmp_path / "r", classifier, data))
 
 
 def rewritten(folder, change):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +70,11 @@ def compare_by_ball(folders: Folders) -> ComparisonByBall:
     Raises
     ------
     InputError
-        If one is no folder of runs, they have no ball in common, or runs of a ball cannot be compared.
+        If one is not a folder of runs, they have no ball in common, or runs of a ball cannot be compared.
     """
-    named = folders if isinstance(folders, Mapping) else {str(folder): folder for folder in folders}
+    if isinstance(folders, str | Path):
+        raise InputError(f"one folder of runs was given ({folders}); a comparison needs two.")
+    named = folders if isinstance(folders, Mapping) else _apart(folders)
     groups = {
         name: [Path(given)] if isinstance(given, str | Path) else [Path(folder) for folder in given]
         for name, given in named.items()
@@ -90,10 +93,18 @@ def compare_by_ball(folders: Folders) -> ComparisonByBall:
     return ComparisonByBall(comparisons=_adjusted(found), notes=notes)
 
 
+def _apart(folders: Sequence[str | Path]) -> dict[str, str | Path]:
+    """Return folders by their paths; raise InputError where one is given twice."""
+    for a, b in combinations(folders, 2):
+        if Path(a).resolve() == Path(b).resolve():
+            raise InputError(f"{a} was given twice; give each folder once.")
+    return {str(folder): folder for folder in folders}
+
+
 def _runs(folder: Path) -> dict[str, str | None]:
     runs = runs_of(folder)
     if runs is None:
-        raise InputError(f"{folder} is no folder of runs within several balls; compare those with each other only.")
+        raise InputError(f"{folder} is not a folder of runs within several balls; compare those with each other only.")
     return runs
 
 

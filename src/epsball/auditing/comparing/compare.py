@@ -80,7 +80,7 @@ def _methods(runs: Sequence[Given] | Mapping[str, Given | Sequence[Given]]) -> d
         found = {name: _numbered(group) for name, group in found.items()}
         _check_apart([run for group in found.values() for run in group])
     if len(found) < 2 or not all(found.values()):
-        raise InputError(f"{len(found)} networks or methods were given; a comparison needs two, with a run each.")
+        raise InputError(f"a comparison needs two networks or methods, with a run each; {len(found)} were given.")
     return found
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from epsball.auditing.chain import ATTACK, CERTIFIED
 from epsball.auditing.evidence import flags
 from epsball.auditing.folder import read_arrow
-from epsball.auditing.manifest import runs_of
+from epsball.auditing.manifest import check_schema, runs_of
 from epsball.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,17 +51,21 @@ class RecordedRun:
         Raises
         ------
         InputError
-            If it holds no run, one that is not finished, or a file that cannot be read.
+            If it holds no run, one of a later schema or not finished, or a file that cannot be read.
         """
         folder = Path(path)
         if runs_of(folder) is not None:
+            one = next(iter(runs_of(folder) or ()), "...")
             raise InputError(
-                f"{folder} holds runs within several balls; compare one of them, or all by compare_by_ball."
+                f"{folder} holds runs within several balls, another does not; compare one of them ({folder / one}), or "
+                "folders of runs with each other (in Python compare_by_ball)."
             )
         try:
-            identity = dict(json.loads((folder / "run.json").read_text())["identity"])
+            record = dict(json.loads((folder / "run.json").read_text()))
+            identity = dict(record["identity"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder} does not hold a run ({error}); make one with epsball audit --out.") from error
+        check_schema(folder, record)
         if not (folder / "chain.json").exists():
             raise InputError(f"the audit in {folder} is not finished: the command that made it goes on from there.")
         return cls(name=name or folder.name, path=folder, identity=identity, table=_evidence(folder))

@@ -1,7 +1,7 @@
 """`gate`: whether a classifier meets least shares, decided on as few examples as the answer needs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,17 +10,15 @@ import numpy as np
 import torch
 
 from epsball import data as datasets
-from epsball import progress
-from epsball.attacks import Attack, Ledger
+from epsball.attacks import Attack
 from epsball.attacks.attack import check_subject
 from epsball.auditing.effort import EFFORTS, EffortName, effort_of
-from epsball.auditing.evidence import gather
 from epsball.auditing.gating.asked import Asked, Share
 from epsball.auditing.gating.conditions import NAMES, NEWLY_BROKEN, Condition, Ends
+from epsball.auditing.gating.drawing import Drawing, looking
 from epsball.auditing.gating.lock import NAME, Lock, lock_of
 from epsball.auditing.gating.result import Answer, Decision, Gate
-from epsball.auditing.link import Link
-from epsball.auditing.links import AttackLink, CertificateLink, DiagnosisLink, NaturalLink, TakenLink
+from epsball.auditing.links import DiagnosisLink
 from epsball.auditing.sharing import baseline_of
 from epsball.auditing.subject import Subject
 from epsball.ball import Ball
@@ -30,12 +28,11 @@ from epsball.errors import InputError
 from epsball.interface import argument, option
 from epsball.randomness import Keys
 from epsball.sequential import Side
+from epsball.workers import Workers, as_workers
+from epsball.workers.threads import threads_of
 
 if TYPE_CHECKING:
     import pyarrow
-
-LOOK = 16
-"""Examples between two looks."""
 
 _ANSWERS: dict[Side | None, Answer] = {"at least": "pass", "below": "fail", None: "cannot tell"}
 
@@ -56,6 +53,7 @@ def gate(
     lock: str | Path | None = None,
     write_lock: bool = False,
     strict_environment: bool = False,
+    workers: int | Workers | None = None,
 ) -> Gate:
     """Decide whether a classifier is robust enough, as a check before it is merged or shipped.
 
@@ -95,6 +93,8 @@ def gate(
         there.
     strict_environment
         Refuse another environment (torch, platform, device) too, which is noted otherwise.
+    workers
+        Processes that audit the examples; the answer is the same for any number of them. None: this process.
 
     Returns
     -------
@@ -106,6 +106,8 @@ def gate(
         If data, ball, options or model break a rule, no condition is given, or the lock asks for something else.
     SoundnessError
         If an example is both broken and certified.
+    WorkersError
+        If examples that the answer needs were given up because every worker died at them.
 
     References
     ----------
@@ -139,32 +141,33 @@ def gate(
     }
     known = None if baseline is None else baseline_of(Path(baseline), dataset, ball)
     compared = {} if known is None else {"baseline": known.manifest}
-    made = lock_of(classifier, asked.conditions, about | compared | {"alpha": asked.alpha}, len(dataset))
+    sharing = as_workers(workers)
+    with threads_of(sharing):
+        made = lock_of(classifier, asked.conditions, about | compared | {"alpha": asked.alpha}, len(dataset))
     notes: tuple[str, ...] = ()
     if lock is not None and written is not None and not write_lock:
         notes = written.require(made, lock, strict_environment=strict_environment)
-    subject = Subject.of(classifier, dataset.only(_order(len(dataset), about)), ball, asked.seed)
+    drawing = Drawing(
+        order=_order(len(dataset), about),
+        seed=asked.seed,
+        effort=chosen,
+        proofs=any("lower" in (condition.passes_on, condition.fails_on) for condition in asked.conditions),
+        baseline=None if baseline is None else Path(baseline),
+    )
+    drawn = drawing.of(classifier, dataset, ball, known)
     if lock is not None and write_lock:
         made.write(lock)
-    proving = CertificateLink(budget=chosen.certificate_passes, fewest=1)
-    proofs_needed = any("lower" in (condition.passes_on, condition.fails_on) for condition in asked.conditions)
-    refusal = proving.refusal(subject) if proofs_needed else "not asked about"
-    links: list[Link] = [
-        NaturalLink(),
-        *([] if known is None else [TakenLink(runs=(f"baseline {known.manifest}",), baseline=known)]),
-        *([proving] if refusal is None else []),
-        AttackLink(method=chosen.attack, fewest=1),
-    ]
     run = _Run(
-        subject=subject,
-        links=links,
+        subject=drawn.subject,
         conditions=asked.conditions,
         alpha=asked.alpha,
         method=chosen.attack,
         stood=frozenset() if known is None else frozenset(known.standing.tolist()),
     )
-    notes += (f"no certificates: {refusal}",) if proofs_needed and refusal is not None else ()
-    return replace(run.result(), about=about | compared, environment=made.environment, notes=notes)
+    with threads_of(sharing), looking(drawn, drawing, data if isinstance(data, str) else dataset, sharing) as looks:
+        found = run.result(looks)
+    notes += (f"no certificates: {drawn.uncertified}",) if drawing.proofs and drawn.uncertified is not None else ()
+    return replace(found, about=about | compared, environment=made.environment, notes=notes)
 
 
 def _check_baseline(baseline: object, asked: Asked) -> None:
@@ -187,27 +190,23 @@ class _Run:
     """A gate whose arguments are checked; `stood` has the positions that stand in the baseline."""
 
     subject: Subject
-    links: Sequence[Link]
     conditions: Sequence[Condition]
     alpha: float
     method: Attack
     stood: frozenset[int]
 
-    def result(self) -> Gate:
-        """Audit until every condition is decided, or one has failed."""
+    def result(self, looks: Iterator["pyarrow.Table"]) -> Gate:
+        """Look at more and more evidence until every condition is decided, or one has failed."""
         import pyarrow
 
         tables: list[pyarrow.Table] = []
-        total = len(self.subject.dataset)
         answers: dict[str, Side | None] = {condition.name: None for condition in self.conditions}
-        for start in range(0, total, LOOK):
-            progress.report("examples audited", start, total)
-            shard = self.subject.shard(slice(start, min(start + LOOK, total)))
-            tables.append(gather(self.links, shard, Ledger.empty()).table)
-            answers = self._answers(pyarrow.concat_tables(_plain(tables)), answers)
+        for table in looks:
+            tables.append(table)
+            answers = self._answers(pyarrow.concat_tables(tables), answers)
             if "below" in answers.values() or None not in answers.values():
                 break
-        return self._gate(pyarrow.concat_tables(_plain(tables)), answers)
+        return self._gate(pyarrow.concat_tables(tables), answers)
 
     def _answers(self, evidence: "pyarrow.Table", before: dict[str, Side | None]) -> dict[str, Side | None]:
         """Return the answers; one that was given stays."""
@@ -277,10 +276,6 @@ class _Run:
             answer = decision.condition.answer(counts, len(evidence), len(subject.dataset), **options)
             return replace(decision, answer=_ANSWERS[answer], counted=counted, why="after the diagnosis' own attacks")
         return decision
-
-
-def _plain(tables: Sequence["pyarrow.Table"]) -> list["pyarrow.Table"]:
-    return [table.replace_schema_metadata(None) for table in tables]
 
 
 def _standing(evidence: "pyarrow.Table") -> np.ndarray:

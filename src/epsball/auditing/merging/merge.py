@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epsball.auditing.folder import RunFolder, differences, read_arrow
+from epsball.auditing.manifest import check_schema
 from epsball.classifier.probe import same_probe
 from epsball.errors import InputError
 from epsball.files import write_atomically
@@ -115,6 +116,7 @@ def _record(part: Path) -> dict[str, Any]:
         record |= {"identity": dict(record["identity"]), "probe": list(record["probe"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{part} does not hold a part of an audit ({error}); name folders of --shard.") from error
+    check_schema(part, record)
     return record
 
 

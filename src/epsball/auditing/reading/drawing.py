@@ -1,15 +1,16 @@
 """Figures of a run, small enough to be legible on a phone: 4.6 inches wide."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from epsball.auditing.chain import ATTACK, CERTIFIED, LIMIT, NATURAL
 from epsball.auditing.reading.attacks import AttackNumbers
 from epsball.auditing.reading.classes import ClassNumbers, shortened
 from epsball.auditing.reading.methods import MethodNumbers
 from epsball.auditing.reading.several import CURVES, AtRadius
-from epsball.figures import BLACK, BLUE, GREY, LIGHT_GREY, SEQUENTIAL, SKY, VERMILION, line_style, marker, new_figure
+from epsball.figures import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, SEQUENTIAL, SKY, SMALL, VERMILION, new_figure
 from epsball.risk import RiskDecomposition
 
 if TYPE_CHECKING:
@@ -20,16 +21,26 @@ WIDTH = 4.6
 _SIZE = 9.0
 _MOST_CLASSES = 12
 
+_LOOKS = {ATTACK: (VERMILION, "o"), CERTIFIED: (BLUE, "s"), LIMIT: (GREEN, "D"), NATURAL: (GREY, "^")}
+"""Colour and marker of the places of the chain: as the verdicts of a page, blue what is proved, warm what fell."""
+
+
+def plain_axes(height: float, rows: int = 1, columns: int = 1) -> "tuple[Figure, list[list[Axes]]]":
+    """Return a figure (inches) and its panels by row, each with two spines."""
+    figure = new_figure(WIDTH, height)
+    panels = figure.subplots(rows, columns, squeeze=False).tolist()
+    for axes in (axes for row in panels for axes in row):
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_color(GREY)
+        axes.tick_params(labelsize=_SIZE, color=GREY, labelcolor=BLACK, length=3)
+    return figure, panels
+
 
 def _axes(height: float) -> "tuple[Figure, Axes]":
-    figure = new_figure(WIDTH, height)
-    axes = figure.subplots()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(GREY)
-    axes.tick_params(labelsize=_SIZE, color=GREY, labelcolor=BLACK, length=3)
-    return figure, axes
+    figure, panels = plain_axes(height)
+    return figure, panels[0][0]
 
 
 def _percent(axes: "Axes", label: str) -> None:
@@ -62,7 +73,7 @@ def class_figure(classes: Sequence[ClassNumbers]) -> "Figure":
     axes.set_yticks(rows, [_short(numbers.name) for numbers in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     _percent(axes, "share of the class, 95% interval")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    _legend(axes, axes.get_legend_handles_labels())
     return figure
 
 
@@ -72,36 +83,69 @@ def risk_figure(risks: RiskDecomposition) -> "Figure":
     for row, name in enumerate(("robust", "boundary", "natural")):
         bracket = getattr(risks, name)
         axes.plot([bracket.interval.low, bracket.interval.high], [row, row], color=VERMILION, linewidth=1.3)
-        width = max(bracket.high - bracket.low, 0.006)
-        axes.barh(row, width, left=min(bracket.low, 1 - width), height=0.5, color=VERMILION)
+        if bracket.low == bracket.high:
+            axes.plot([bracket.low], [row], "o", color=VERMILION, markersize=5, clip_on=False)
+        else:
+            axes.barh(row, bracket.high - bracket.low, left=bracket.low, height=0.5, color=VERMILION)
     axes.set_yticks(range(3), ["robust risk", "boundary risk", "natural risk"])
     axes.set_ylim(-0.6, 2.6)
-    _percent(axes, "share of errors; bar: these examples, line: 95% interval")
+    _percent(axes, "share of errors; bar or dot: these, line: 95% interval")
     return figure
 
 
-def radius_figure(points: Sequence[AtRadius], norm: str) -> "Figure":
-    """Draw accuracy under attack, certified, natural, and the limit of the data against the radius."""
-    figure, axes = _axes(2.9)
-    for number, name in enumerate(CURVES):
-        here = [point for point in points if name in point.places]
-        if not here:
-            continue
-        radii = [point.radius for point in here]
-        bounds = [point.places[name] for point in here]
-        style = line_style(number)
-        values = [bound.value for bound in bounds]
-        axes.plot(radii, values, marker=marker(number), markersize=4, label=name, linewidth=1.5, **style)
-        if name != CURVES[2] and all(bound.interval is not None for bound in bounds):
-            low, high = ([getattr(bound.interval, end) for bound in bounds] for end in ("low", "high"))
-            axes.fill_between(radii, low, high, color=style["color"], alpha=0.14, linewidth=0)
+def radius_figure(points: Sequence[AtRadius], norm: str, before: Sequence[AtRadius] = ()) -> "Figure":
+    """Draw accuracy under attack, certified, natural, and the limit of the data against the radius.
+
+    Robust accuracy lies in the grey area. Bars are 95% intervals. Runs of another network, `before`, are dashed.
+    """
+    figure, axes = _axes(3.1)
+    both = [point.places for point in points if {ATTACK, CERTIFIED} <= point.places.keys()]
+    if len(both) > 1:
+        radii = [point.radius for point in points if point.places in both]
+        low, high = ([places[name].value for places in both] for name in (CERTIFIED, ATTACK))
+        axes.fill_between(radii, low, high, color=GREY, alpha=0.16, linewidth=0)
+    for series, dashes in ((before, (0, (4, 2))), (points, "solid")):
+        for name in CURVES:
+            _curve(axes, [point for point in series if name in point.places], name, dashes)
     axes.set_ylim(0, 1.02)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
     axes.set_xlim(left=0)
     axes.set_xlabel(f"radius ({norm}, pixels of [0, 1])", fontsize=_SIZE)
     axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.4, alpha=0.6)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    _legend(axes, axes.get_legend_handles_labels())
     return figure
+
+
+def _curve(axes: "Axes", points: Sequence[AtRadius], name: str, dashes: Any) -> None:
+    """Draw one place of the chain; that of a network before has no entry in the legend."""
+    if not points:
+        return
+    colour, sign = _LOOKS[name]
+    bounds = [point.places[name] for point in points]
+    known = [None if bound.interval is None or bound.interval.is_trivial else bound.interval for bound in bounds]
+    errors = [
+        [0.0 if ends is None else max(0.0, bound.value - ends.low) for bound, ends in zip(bounds, known, strict=True)],
+        [0.0 if ends is None else max(0.0, ends.high - bound.value) for bound, ends in zip(bounds, known, strict=True)],
+    ]
+    solid = dashes == "solid"
+    looks = {"color": colour, "marker": sign, "markersize": 4 if solid else 3, "linestyle": dashes}
+    label = name if solid else None
+    radii = [point.radius for point in points]
+    axes.errorbar(radii, [b.value for b in bounds], errors, label=label, linewidth=1.5, elinewidth=0.8, **looks)
+
+
+def _legend(axes: "Axes", entries: tuple[Sequence[Any], Sequence[Any]]) -> None:
+    axes.legend(
+        *entries,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2,
+        frameon=False,
+        fontsize=SMALL,
+        borderaxespad=0.1,
+        handlelength=1.5,
+        columnspacing=1.2,
+    )
 
 
 def method_figure(methods: Sequence[MethodNumbers], total: int) -> "Figure":
@@ -114,7 +158,7 @@ def method_figure(methods: Sequence[MethodNumbers], total: int) -> "Figure":
     axes.set_yticks(rows, [_short(method.name) for method in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     _percent(axes, f"share of {total:,} examples")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=_SIZE, borderaxespad=0.1)
+    _legend(axes, axes.get_legend_handles_labels())
     return figure
 
 

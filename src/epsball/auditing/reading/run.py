@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from epsball.auditing.folder import read_arrow
-from epsball.auditing.manifest import NAME, hash_of, read_manifest
+from epsball.auditing.manifest import NAME, check_schema, hash_of
 from epsball.auditing.showing import ABOUT, SHOWN
 from epsball.errors import InputError
 
@@ -71,7 +72,7 @@ class Reading:
             run["identity"]["ball"]
         except UNREADABLE as error:
             raise InputError(f"{folder} does not hold a run ({error}); epsball audit --out makes one.") from error
-        read_manifest(folder)
+        check_schema(folder, run)
         problems: list[str] = []
         documents = {
             name: _document(folder / name, problems) for name in ("chain.json", ABOUT, "diagnosis.json", "limit.json")
@@ -107,6 +108,28 @@ class Reading:
         if given[:2] != ["epsball", "audit"] or len(given) < 4 or any(word.startswith("-") for word in given[2:4]):
             return None
         return given[2], given[3]
+
+    @property
+    def subject(self) -> str:
+        """The model and the data as a command needs them: as this run's command names them, else placeholders."""
+        return shlex.join(self.words or ("MODEL", "DATA"))
+
+    @property
+    def address(self) -> str:
+        """The folder as a command needs it: as this run's command names it, else by its own name."""
+        own = self.folder.resolve()
+        try:
+            given = shlex.split(str(self.about.get("command") or ""))
+        except ValueError:
+            given = []
+        told = [Path(value) for word, value in pairwise(given) if word == "--out"]
+        told += [Path(word.removeprefix("--out=")) for word in given if word.startswith("--out=")]
+        for out in told:
+            if out.name == own.name:
+                return shlex.quote(str(out))
+            if out.name == own.parent.name:
+                return shlex.quote(str(out / own.name))
+        return shlex.quote(own.name)
 
     @property
     def model(self) -> str | None:

@@ -13,6 +13,9 @@ MOST = 3
 _WIDE = 0.1
 """Width of an interval from which on more examples are worth auditing."""
 
+_LEAST_GATE = 0.01
+"""A gate asks for this much robust accuracy at least: one that asks for none finds nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -65,7 +68,7 @@ def _steps(summary: Summary) -> Iterator[Step]:
     yield from _about_verdicts(summary, words)
     yield from _about_data(summary, words)
     robust = summary.place(ROBUST)
-    if robust.interval is not None:
+    if robust.interval is not None and robust.interval.low >= _LEAST_GATE:
         yield Step(
             title="Make it a gate in CI",
             why="A change that makes the model worse than this run is then found before it is merged.",

@@ -16,7 +16,7 @@ from epsball.auditing.running.timing import Engine
 from epsball.auditing.showing import write_about
 from epsball.interruption import carrying
 from epsball.workers import WorkersError
-from epsball.workers.threads import threads
+from epsball.workers.threads import threads_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def run(plan: Plan, *, shared: Shared | None = None, part: Part | None = None) -
             _gather(plan, numbers, shards)
         else:
             _gather_from_workers(plan, numbers, shards, shared)
-        with nullcontext() if shared is None else threads(shared.workers.threads):
+        with threads_of(None if shared is None else shared.workers):
             return joined(plan, shards, interrupted=False, part=None if part is None else str(part))
 
 

@@ -1,6 +1,6 @@
 """The shards of an audit on workers: what a worker gets, what it makes of it, and what comes back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,8 @@ from epsball.auditing.points import NearestPoints
 from epsball.auditing.running.plan import Plan
 from epsball.auditing.running.shards import audited
 from epsball.auditing.running.timing import Engine
+from epsball.auditing.sharing import Source
+from epsball.ball import Ball
 from epsball.classifier.probe import same_probe
 from epsball.errors import ModelError
 from epsball.files import write_atomically
@@ -34,11 +36,13 @@ class Shared:
     Parameters
     ----------
     planned
-        Makes the plan of an audit: ``planned(classifier, data, ball, folder=..., **options)``.
+        Makes the plan of an audit: ``planned(classifier, data, ball, folder=..., known=..., **options)``.
     subject
         Classifier, data and ball, where the workers have no source of their own.
     options
         The other arguments of `planned`.
+    known
+        Runs of the same network within other balls, from which it takes over.
     workers
         The workers.
     """
@@ -47,6 +51,11 @@ class Shared:
     subject: tuple[Any, Any, Any]
     options: Mapping[str, Any]
     workers: Workers
+    known: Sequence[Source] = ()
+
+    def within(self, ball: Ball, known: Sequence[Source]) -> "Shared":
+        """Return the same audit within another ball, which takes over from others."""
+        return replace(self, subject=(*self.subject[:2], ball), known=known)
 
     def outcomes(self, plan: Plan, numbers: list[int], before: int) -> Any:
         """Yield the outcome of each shard as it gets done; its result is its evidence."""
@@ -54,6 +63,9 @@ class Shared:
         work = _Work(
             planned=self.planned,
             subject=self.workers.sent(*self.subject),
+            ball=plan.subject.ball,
+            # Workers of a cluster see no folder of this machine.
+            known=[source.sent(read=self.workers.ray is not None) for source in self.known],
             options=self.options,
             guards=plan.guards,
             description=None if folder is None else folder.description,
@@ -90,17 +102,19 @@ class _Work:
 
     planned: Callable[..., Plan]
     subject: Sent
+    ball: Ball
+    known: Sequence[Source]
     options: Mapping[str, Any]
     guards: Ledger
     description: Mapping[str, Any] | None
     folder: Path | None
 
     def __call__(self, number: int) -> Callable[[Attempt], _Sent | None]:
-        classifier, data, ball = self.subject(number)
+        classifier, data, _ = self.subject(number)
         away = TemporaryDirectory() if self.folder is None and self.description is not None else None
         path = self.folder if away is None else Path(away.name) / "run"
         folder = None if path is None else RunFolder(path, dict(self.description or {}))
-        plan = self.planned(classifier, data, ball, folder=folder, **self.options)
+        plan = self.planned(classifier, data, self.ball, folder=folder, known=self.known, **self.options)
         # The checks that count are those of the call, not those that each worker makes of what it was sent.
         plan = replace(plan, guards=self.guards)
         self._require_same(plan)

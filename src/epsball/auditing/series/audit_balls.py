@@ -7,7 +7,7 @@ from pathlib import Path
 from epsball.auditing.links.taken import BASELINE
 from epsball.auditing.manifest import write_runs
 from epsball.auditing.result import Audit
-from epsball.auditing.running import Request, run
+from epsball.auditing.running import Request, Shared, run
 from epsball.auditing.series.order import bisected
 from epsball.auditing.series.result import AuditsByRadius
 from epsball.auditing.sharing import Source, folder_name
@@ -20,7 +20,12 @@ from epsball.interruption import carrying
 
 
 def audit_balls(
-    request: Request, subject: Subject, balls: Sequence[Ball], folder: Path | None, guards: int
+    request: Request,
+    subject: Subject,
+    balls: Sequence[Ball],
+    folder: Path | None,
+    guards: int,
+    shared: Shared | None = None,
 ) -> AuditsByRadius:
     """Audit within each ball, in the order in which most is shared; an interruption carries the runs that are finished.
 
@@ -34,6 +39,8 @@ def audit_balls(
         The folder of the runs' folders, or None.
     guards
         Forward passes that the checks made.
+    shared
+        The workers that do it, or None.
     """
     if folder is not None and (folder / "run.json").exists():
         raise InputError(f"{folder} holds one run; several balls need a folder of their own.")
@@ -45,7 +52,8 @@ def audit_balls(
             )
             path = None if folder is None else folder / folder_name(ball)
             known = known if path is None else _as_begun(path, known)
-            done[ball] = run(request.plan(subject.about(ball), path, guards, known))
+            plan = request.plan(subject.about(ball), path, guards, known)
+            done[ball] = run(plan, shared=None if shared is None else shared.within(ball, known))
             guards = 0
         return _joined(done, folder, interrupted=False)
 

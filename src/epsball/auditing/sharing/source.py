@@ -3,18 +3,19 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from epsball.auditing.evidence import Witnesses
 from epsball.auditing.folder import nearest_points, read_arrow, witnesses_in
-from epsball.auditing.manifest import NAME, hash_of
+from epsball.auditing.manifest import NAME, check_schema, hash_of
 from epsball.auditing.points import NearestPoints
 from epsball.auditing.result import Audit
 from epsball.ball import Ball
@@ -22,6 +23,8 @@ from epsball.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,10 +88,12 @@ class Source:
         """
         folder = Path(path)
         try:
-            identity = dict(json.loads((folder / "run.json").read_text())["identity"])
+            record = dict(json.loads((folder / "run.json").read_text()))
+            identity = dict(record["identity"])
             ball = Ball.parse(identity["ball"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder} does not hold a run ({error}); make one with epsball audit --out.") from error
+        check_schema(folder, record)
         if not (folder / "chain.json").exists():
             raise InputError(f"the audit in {folder} is not finished: the command that made it goes on from there.")
         pieces = [_piece(folder, number) for number in range(len(list(folder.glob("evidence-*.arrow"))))]
@@ -109,6 +114,16 @@ class Source:
             for number, shard in enumerate(audit.shards)
         ]
         return cls(name=name, ball=ball, network="", data="", manifest=None, pieces=pieces)
+
+    def sent(self, *, read: bool) -> "Source":
+        """Return what can be sent to another process: with its points, or, from a folder there too, without."""
+        if self.manifest is not None and not read:
+            return replace(self, pieces=[replace(piece) for piece in self.pieces])
+        pieces = [
+            replace(piece, witnesses=partial(_given, piece.witnesses()), points=partial(_given, piece.points()))
+            for piece in self.pieces
+        ]
+        return replace(self, pieces=pieces)
 
     def file(self, kind: str, piece: Piece) -> str:
         """Return the name of a file, as the evidence has it; in memory that of the run."""
@@ -155,18 +170,31 @@ class Source:
         return np.concatenate([index[np.isin(verdict, ("certified", "undecided"))] for index, verdict in found])
 
 
+def _given(value: T) -> T:
+    return value
+
+
 def _piece(folder: Path, number: int) -> Piece:
     file = folder / f"evidence-{number:05d}.arrow"
-    try:
-        table = read_arrow(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read ({error}); run that audit again.") from error
     return Piece(
-        table=table,
-        witnesses=lambda: witnesses_in(folder, number),
-        points=lambda: nearest_points(folder, number),
+        table=_read(file, partial(read_arrow, file)),
+        witnesses=partial(_read, _beside(file, "witnesses"), partial(witnesses_in, folder, number)),
+        points=partial(_read, _beside(file, "points"), partial(nearest_points, folder, number)),
         number=number,
     )
+
+
+def _beside(file: Path, kind: str) -> Path:
+    """Return another file of a shard than its evidence."""
+    return file.with_name(file.name.replace("evidence", kind)).with_suffix(".safetensors")
+
+
+def _read(file: Path, content: Callable[[], T]) -> T:
+    """Return what a file holds; raise InputError where it cannot be read."""
+    try:
+        return content()
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read ({error}); run that audit again.") from error
 
 
 def candidate(found: NearestPoints | None, position: int, x: Tensor) -> Tensor | None:

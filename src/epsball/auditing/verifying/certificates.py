@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from epsball import progress
-from epsball.auditing.verifying.contents import several
 from epsball.auditing.verifying.record import UNREADABLE, Record
 from epsball.auditing.verifying.result import Finding
+from epsball.auditing.verifying.sentences import several
 from epsball.certificates import ALIASES, AUTO, METHODS, Verifier, methods_of
 from epsball.data import Dataset, as_pixels
 
@@ -66,13 +66,18 @@ def _unreplayable(record: Record, rows: Sequence[int], verifier: Verifier | None
     margin = record.column("certificate.margin")
     faults += [(int(index[row]), f"its margin is {margin[row]:.6g}") for row in rows if not margin[row] > 0]
     wrong = [f"the certificate of {position} has no file: {fault}" for position, fault in faults if fault]
-    detail = f"{len(rows)}: their method or network is none that the checker knows; they rest on epsball alone"
+    kept = record.identity.get("links", {}).get("kept certificates") != "none"
+    why = "their method or network is none that the checker knows" if kept else "the run kept no certificates"
+    detail = f"{len(rows)}: {why}; they rest on epsball alone"
     yield Finding(check="certificates without a file", holds=False if wrong else None, detail=several(wrong) or detail)
 
 
 def _why_not(record: Record, method: str | None, verifier: Verifier | None) -> str | None:
     """Return why a certificate by a method should have a file; None where there can be none."""
-    link = record.identity.get("links", {}).get("certificate", {})
+    links = record.identity.get("links", {})
+    if links.get("kept certificates") == "none":
+        return None  # as was asked for; it says so that they rest on epsball alone
+    link = links.get("certificate", {})
     named = link.get("method") if isinstance(link, dict) else None
     if isinstance(named, dict):  # a bound of the user's own
         bound = str(named.get("bound"))  # a dotted name, or FILE.py:NAME

@@ -1,5 +1,6 @@
 """Checks of a run folder that need neither the model nor the data."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,14 +8,13 @@ import torch
 
 from epsball.auditing import manifest as manifests
 from epsball.auditing.chain import ATTACK, CERTIFIED, NATURAL
+from epsball.auditing.verifying.columns import columns, ledger
 from epsball.auditing.verifying.record import UNREADABLE, Record
 from epsball.auditing.verifying.result import Finding
+from epsball.auditing.verifying.sentences import close, rows_that, several
 from epsball.errors import InputError
 from epsball.risk import decompose
 from epsball.statistics import clopper_pearson
-
-_SHOWN = 3
-_CLOSE = 1e-12
 
 
 def files(record: Record, wanted: str | None) -> Iterator[Finding]:
@@ -57,30 +57,14 @@ def _evidence(record: Record) -> Iterator[Finding]:
     yield Finding(check="evidence", holds=not wrong, detail=several(wrong) or f"{n} examples")
     correct, failed = record.flag("natural.correct"), record.flag("natural.failed")
     broken, certified = record.broken, record.flag("certificate.certified")
-    margin, attack = record.column("natural.margin"), record.column("attack.margin")
-    here = correct & record.flag("attack.broken")
-    wrong = []
-    wrong += rows_that("natural.correct is not margin > 0", correct != (np.nan_to_num(margin, nan=0.0) > 0), index)
-    wrong += rows_that("broken at a positive margin", here & ~(attack <= 0), index)
-    wrong += rows_that("the verdict is not that of the columns", _verdicts(record) != record.column("verdict"), index)
     real = record.column("certificate.semantics")
     both = broken & certified & (real != "real" if len(real) else True)
     if both.any():
         detail = several(rows_that("broken and certified", both, index))
         yield Finding(check="verdicts", holds=False, detail=detail, contradiction=True)
-    yield Finding(check="columns", holds=not wrong, detail=several(wrong) or "verdicts follow from the columns")
+    yield from columns(record)
+    yield from ledger(record)
     yield from _chain(record, correct & ~failed, broken, certified, failed)
-
-
-def _verdicts(record: Record) -> np.ndarray:
-    """Return the verdicts that the columns give, in the order of `epsball.auditing.evidence`."""
-    correct, failed = record.flag("natural.correct"), record.flag("natural.failed")
-    verdict = np.full(len(correct), "undecided", dtype=object)
-    verdict[[reason is not None for reason in record.table["invalid.reason"].to_pylist()]] = "invalid"
-    verdict[record.flag("certificate.certified")] = "certified"
-    verdict[record.broken] = "broken"
-    verdict[~correct & ~failed] = "misclassified"
-    return verdict
 
 
 def _chain(
@@ -94,20 +78,22 @@ def _chain(
         if name not in places:
             continue
         value, stated = int(column.sum()) / n, places[name]
-        if not _same(stated["value"], value):
+        if not close(stated["value"], value):
             wrong.append(f"{name} is {value:.6g}, not {stated['value']}")
         # Of natural accuracy the lower end leaves out what gave no verdict; a witness may exist for the others.
         least = column & ~failed if name == NATURAL else column
         ends = clopper_pearson(int(least.sum()), n).low, clopper_pearson(int(column.sum()), n).high
-        if not all(_same(stated["interval"][end], value) for end, value in zip(("low", "high"), ends, strict=True)):
+        if not all(close(stated["interval"][end], value) for end, value in zip(("low", "high"), ends, strict=True)):
             wrong.append(f"the interval of {name} is {ends}, not {stated['interval']}")
     risks = decompose(_tensor(correct), _tensor(broken & correct), _tensor(certified & ~broken), _tensor(failed))
     stated = record.chain.get("risk", {})
     for name in ("natural", "boundary", "robust"):
         for end in ("low", "high"):
             value = getattr(getattr(risks, name), end)
-            if not _same(stated.get(name, {}).get(end), value):
+            if not close(stated.get(name, {}).get(end), value):
                 wrong.append(f"{name} risk ({end}) is {value:.6g}, not {stated.get(name, {}).get(end)}")
+    counts = dict(Counter(record.table["verdict"].to_pylist()))
+    wrong += [] if record.chain.get("verdicts") == counts else [f"the verdicts are {counts}"]
     yield Finding(check="chain", holds=not wrong, detail=several(wrong) or "follows from the evidence")
 
 
@@ -133,7 +119,7 @@ def _missing(rows: torch.Tensor, expected: torch.Tensor, record: Record) -> str:
     index = record.column("index")
     without = sorted(set(expected.tolist()) - set(rows.tolist()))
     beyond = sorted(set(rows.tolist()) - set(expected.tolist()))
-    said = [f"broken {index[row]} has no witness" for row in without[:_SHOWN]]
+    said = [f"broken {index[row]} has no witness" for row in without]
     said += [
         "a witness is of no example" if row < 0 else f"{index[row]} has a witness, and is not broken" for row in beyond
     ]
@@ -142,19 +128,3 @@ def _missing(rows: torch.Tensor, expected: torch.Tensor, record: Record) -> str:
 
 def _tensor(column: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(column.copy())
-
-
-def _same(a: object, b: float) -> bool:
-    return isinstance(a, int | float) and abs(a - b) <= _CLOSE
-
-
-def rows_that(what: str, wrong: np.ndarray, index: np.ndarray) -> list[str]:
-    """Return a sentence about the examples that are wrong, if any are."""
-    positions = index[wrong].tolist()
-    return [f"{what} at {', '.join(map(str, positions[:_SHOWN]))} ({len(positions)})"] if positions else []
-
-
-def several(sentences: list[str]) -> str:
-    """Return the first sentences, and how many more there are."""
-    more = len(sentences) - _SHOWN
-    return "; ".join(sentences[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from epsball.auditing.evidence import Witnesses
 from epsball.auditing.folder import read_arrow
+from epsball.auditing.manifest import check_schema
 from epsball.ball import Ball
 from epsball.errors import InputError
 
@@ -56,6 +57,7 @@ class Record:
             Ball.parse(run["identity"]["ball"])
         except UNREADABLE as error:
             raise InputError(f"{folder} does not hold a run ({error}); epsball audit --out makes one.") from error
+        check_schema(folder, run)
         if not (folder / "chain.json").exists():
             raise InputError(f"the audit in {folder} is not finished: the command that made it goes on from there.")
         try:
@@ -113,6 +115,15 @@ class Record:
     def broken(self) -> np.ndarray:
         """Which examples have a witness by the evidence's columns."""
         return (self.flag("attack.broken") & self.flag("natural.correct")) | self.diagnosed
+
+    @property
+    def witness_margins(self) -> np.ndarray:
+        """The margin at the witness of each broken example, by the attack or the diagnosis."""
+        file = self.folder / "diagnosis.arrow"
+        if not file.exists():
+            return self.column("attack.margin")
+        late = read_arrow(file)["diagnosis.margin"].to_numpy(zero_copy_only=False).astype(float)
+        return np.where(self.diagnosed, late, self.column("attack.margin"))
 
     def witnesses(self) -> Iterator[Witnesses]:
         """Yield the witnesses of each shard."""

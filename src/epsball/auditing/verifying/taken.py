@@ -7,9 +7,9 @@ import numpy as np
 
 from epsball.auditing import manifest as manifests
 from epsball.auditing.folder import read_arrow
-from epsball.auditing.verifying.contents import several
 from epsball.auditing.verifying.record import UNREADABLE, Record
 from epsball.auditing.verifying.result import Finding
+from epsball.auditing.verifying.sentences import several
 
 CHECK = "taken over"
 

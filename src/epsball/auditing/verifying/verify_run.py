@@ -8,8 +8,10 @@ from torch import Tensor
 
 from epsball import data as datasets
 from epsball.auditing.manifest import RUNS, hash_of, runs_of
+from epsball.auditing.subject import Subject
 from epsball.auditing.verifying import contents, deployed
 from epsball.auditing.verifying.certificates import certificates
+from epsball.auditing.verifying.limit import limit
 from epsball.auditing.verifying.record import Record
 from epsball.auditing.verifying.result import Finding, RunVerification
 from epsball.auditing.verifying.taken import taken_over
@@ -33,7 +35,8 @@ def verify_run(
     Without the model and the data: that no file was changed, removed or added; that the evidence is complete, and the
     verdicts and the chain follow from it; that every broken example has a witness in its ball; that the independent
     checker accepts every certificate. With them also: that they are those of the run, and that natural pass and
-    witnesses are what the deployed model says. The optimal risk is not computed again.
+    witnesses are what the deployed model says, to the last bit of each margin where the build is the same; and that
+    the optimal risk is that of the data.
 
     Parameters
     ----------
@@ -113,8 +116,11 @@ def _findings(
         for check in NEED_BOTH[2:]:
             yield Finding(check=check, holds=None, detail="the model or the data are not those of the run")
         return
-    yield from deployed.natural(record, classifier, dataset)
-    yield from deployed.witnesses(record, classifier, dataset, runtime)
+    about = Subject.of(classifier, dataset, record.ball, int(record.identity["seed"]))
+    exact = deployed.same_build(record, about)
+    yield from deployed.natural(record, classifier, dataset, exact=exact)
+    yield from deployed.witnesses(record, classifier, dataset, runtime, exact=exact)
+    yield from limit(record, about)
     yield from certificates(record, dataset, _verifier(record, classifier, tuple(dataset.shape)))
 
 

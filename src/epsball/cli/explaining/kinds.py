@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from epsball.cli.explaining.page import Page, of_docstring, plain
 from epsball.cli.listing import CASCADE
+from epsball.mistakes import MISTAKES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,13 @@ def _conditions() -> Iterator[Page]:
         yield Page(kind="condition", name=name, text=f"What passing it says: {condition.meaning}.", parts=parts)
 
 
+def _mistakes() -> Iterator[Page]:
+    for name, mistake in MISTAKES.items():
+        told = {"why": mistake.why, "what to do": "\n".join(mistake.fix), "page": f"docs/errors/{name}.md"}
+        parts = {title: plain(text) for title, text in told.items()}
+        yield Page(kind="mistake", name=name, text=f"{mistake.title}.", parts=parts)
+
+
 def _errors() -> Iterator[Page]:
     from epsball import errors
 
@@ -169,6 +177,11 @@ KINDS: dict[str, Kind] = {
         "for their source is printed beside it. What it needs most often is more examples or effort, not another "
         "threshold.",
         pages=_conditions,
+    ),
+    "mistake": Kind(
+        what="A mistake that a message tells of, with its reason and what to do.",
+        tells="",
+        pages=_mistakes,
     ),
     "error": Kind(
         what="An error that epsball raises on purpose; its message states the fact seen, the rule and the fix.",

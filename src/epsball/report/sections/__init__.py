@@ -13,10 +13,10 @@ from epsball.report.sections.section import Section
 from epsball.report.sections.similarity import similarity
 from epsball.report.sections.trust import trust
 
-_OF_A_RUN = (radius, risk, classes, trust, landscape, certificates, limit, similarity)
+_OF_A_RUN = (risk, classes, trust, landscape, certificates, limit, similarity)
 
 
 def sections(summary: Summary, before: Summary | None, compared: Comparison | None) -> list[Section]:
     """Return the sections in their order; of two runs first what changed."""
     first = [] if before is None or compared is None else [change(before, compared)]
-    return [*first, *(make(summary) for make in _OF_A_RUN)]
+    return [*first, radius(summary, before), *(make(summary) for make in _OF_A_RUN)]

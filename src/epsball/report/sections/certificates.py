@@ -22,6 +22,7 @@ def certificates(summary: Summary) -> Section:
     rows = [[m.name, count(m.tried), count(m.proved), count(m.best), count(m.passes)] for m in summary.methods]
     header = ("method", "bounded", "certified by it", "last word", "passes")
     lead = f"{certified:,} of {summary.total:,} examples are certified, under {semantics} semantics."
+    lead += f" The methods took {sum(m.passes for m in summary.methods):,} passes."
     lead += f" {replayable:,} bounds can be checked again by the independent checker."
     figure = svg_of(method_figure(summary.methods, summary.total), "Examples bounded and certified by method")
     return replace(

@@ -1,16 +1,20 @@
 """What changed from one run to another: the paired tests of `compare`."""
 
 from epsball.auditing.comparing import Comparison
+from epsball.auditing.comparing.result import LEAST, MOST
 from epsball.auditing.reading import Summary
 from epsball.report.formats import count
 from epsball.report.sections.section import Section, Table
+
+_OTHER_END = {LEAST: MOST, MOST: LEAST}
+"""The least that the first network is better by is the most that the second one is, with the other sign."""
 
 
 def change(before: Summary, compared: Comparison) -> Section:
     """Return the section."""
     rows = [
         [
-            d.place,
+            _OTHER_END.get(d.place, d.place),
             _signed(-d.value),
             f"[{_signed(-d.interval.high)}, {_signed(-d.interval.low)}]",
             count(d.discordance.only_a),
@@ -18,7 +22,7 @@ def change(before: Summary, compared: Comparison) -> Section:
             f"{d.adjusted:.3g}",
             d.better or "not decided",
         ]
-        for d in compared.differences
+        for d in sorted(compared.differences, key=lambda d: d.place == LEAST)
     ]
     first, second = (run.name for run in compared.runs)
     header = ("place", "points", "95% interval", f"only {first}", f"only {second}", "p (Holm)", "better")

@@ -1,11 +1,14 @@
 """Accuracy against the radius, from the runs beside a run."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from epsball.auditing.reading import Summary
 from epsball.auditing.reading.drawing import radius_figure
-from epsball.auditing.reading.several import CURVES, against_radius
+from epsball.auditing.reading.several import CURVES, AtRadius, against_radius
+from epsball.radius import format_radius, parse_radius
 from epsball.report.formats import interval, percent
 from epsball.report.sections.section import Section, Table
 from epsball.report.svg import svg_of
@@ -13,20 +16,45 @@ from epsball.report.svg import svg_of
 _SECTION = Section(id="radius", short="Radius", title="Accuracy against radius", term="accuracy under attack")
 
 
-def radius(summary: Summary) -> Section:
-    """Return the section."""
-    points = against_radius(summary.reading)
-    if len(points) < 2:
-        return _SECTION.absent(
-            f"this network was audited within one ball, {summary.ball}; audits of the same examples in folders "
-            "beside this one, at other radii, are drawn here",
-            command=f"epsball audit MODEL DATA --ball {summary.ball} --radii R1,R2,R3 --out FOLDER",
+def radius(summary: Summary, before: Summary | None = None) -> Section:
+    """Return the section; with the run before, of both networks."""
+    found = against_radius(summary.reading)
+    then = None if before is None else against_radius(before.reading)
+    section = replace(
+        _SECTION, template="radius.html.j2", more={"left_out": found.left_out, "radii": len(found.points)}
+    )
+    if len(found.points) < 2:
+        one = "audited" if not found.left_out else "audited and finished"
+        return section.absent(
+            f"this network was {one} within one ball, {summary.ball}; finished audits of the same examples in "
+            "folders beside this one, at other radii, are drawn here",
+            command=_command(summary),
         )
+    lead = f"{len(found.points)} runs of this network on these examples. Robust accuracy lies in the grey area."
+    both = then is not None and len(then.points) > 1 and before is not None
+    if both:
+        lead += f" Dashed: {before.reading.name}, {len(then.points)} runs."
     norm = summary.ball.partition(":")[0]
-    rows = [[point.text, *(_value(point.places.get(name)) for name in CURVES), point.folder.name] for point in points]
+    rows = [*(_rows(then.points) if both and then is not None else []), *_rows(found.points)]
     table = Table(caption="Accuracy by radius, with 95% intervals", header=("radius", *CURVES, "run"), rows=rows)
-    figure = svg_of(radius_figure(points, norm), "Accuracy under attack, certified, natural and limit by radius")
-    return replace(_SECTION, lead=f"{len(points)} runs of this network on these examples.", figure=figure, table=table)
+    drawn = radius_figure(found.points, norm, then.points if both and then is not None else ())
+    figure = svg_of(drawn, "Accuracy under attack, certified, natural and limit by radius")
+    return replace(section, lead=lead, figure=figure, table=table)
+
+
+def _command(summary: Summary) -> str:
+    """Return the command that audits at half the radius and at twice it, too."""
+    text = summary.ball.partition(":")[2].partition(",")[0]
+    radii = ",".join(format_radius(parse_radius(text) * factor) for factor in (Fraction(1, 2), Fraction(2)))
+    reading = summary.reading
+    return f"epsball audit {reading.subject} --ball {summary.ball} --radii {radii} --out {reading.address}-radii"
+
+
+def _rows(points: Sequence[AtRadius]) -> list[list[str]]:
+    return [
+        [point.text, *(_value(point.places.get(name)) for name in CURVES), "/".join(point.folder.parts[-2:])]
+        for point in points
+    ]
 
 
 def _value(bound: Any) -> str:
