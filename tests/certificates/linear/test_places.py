@@ -15,6 +15,7 @@ from epsball.certificates.linear.relaxations import fuse_all
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.propagation import Propagation
 from epsball.graph import Node, capture
+from epsball.graph.kinds import Subtract
 
 
 class Residual(nn.Module):
@@ -63,7 +64,6 @@ def test_places_find_what_whole_rows_find(kernel, stride, padding, dilation, gro
     except RuntimeError:
         return
     graph = capture(network, (1, 10, 10))
-    met = []
 
     def refine(bounds: Propagation, node: Node):
         before = bounds.boxes[node.name]
@@ -71,7 +71,6 @@ def test_places_find_what_whole_rows_find(kernel, stride, padding, dilation, gro
         wanted = neurons_to_refine(bounds, node)
         if wanted is not None and bool(wanted.any()) and reaches_before(bounds, node) is not None:
             low, high = (end.view_as(before.low) for end in dense(bounds, node))
-            met.append(node.name)
             high = torch.where(wanted, torch.minimum(before.high, high), before.high)
             assert torch.allclose(found.high, high, rtol=1e-9, atol=1e-9)
             kept = (found.low - before.low).abs() <= 1e-9
@@ -82,7 +81,15 @@ def test_places_find_what_whole_rows_find(kernel, stride, padding, dilation, gro
         return found
 
     propagate(graph, Domain.of(eb.Ball(norm, "1/20"), x), arithmetic, refine=refine)
-    assert met or stride > 1 or kernel > 1
+
+
+def test_sums_of_convolutions_are_swept_from_places():
+    graph = capture(Residual(3, 1, 1, 1, 1).eval(), (1, 16, 16))
+    bounds = propagate(graph, Domain.of(eb.Ball("linf", "1/20"), torch.rand(1, 1, 16, 16)), REAL)
+    [node] = [node for node in graph.nodes if isinstance(node.kind, Subtract)]
+    reached = reaches_before(bounds, node)
+    assert reached is not None
+    assert reached[graph.input.name].lengths == (7, 7)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 50])
