@@ -152,7 +152,7 @@ def forward(problem: Problem) -> LowerBounds:
 
 
 @old_calls_too
-def optimised(problem: Problem, *, steps: int = STEPS, step_size: float = 0.25) -> LowerBounds:
+def optimised(problem: Problem, *, steps: int = STEPS, step_size: float = 0.25, tightest: bool = False) -> LowerBounds:
     """Bound like `crown`, then optimise the lower slopes of every rectifier, one for each row (alpha-CROWN).
 
     Any slopes give a bound that holds: the ascent runs without error terms, and its best slopes are
@@ -164,6 +164,9 @@ def optimised(problem: Problem, *, steps: int = STEPS, step_size: float = 0.25) 
         What is bounded.
     steps, step_size
         Steps of Adam, and the size of the first; it decays to a tenth.
+    tightest
+        Whether slopes of intermediate bounds are optimised for every row of every example. By default they are for
+        examples that may become stable by them, and for their rows that are not positive.
 
     References
     ----------
@@ -185,7 +188,7 @@ def optimised(problem: Problem, *, steps: int = STEPS, step_size: float = 0.25) 
     without = final_bounds(bounds, specification, max_memory=memory)
     slopes = optimised_slopes(bounds, specification, schedule, memory)
     found = with_slopes(bounds, problem, slopes, without)
-    return with_intermediate_slopes(bounds, problem, found, without, schedule)
+    return with_intermediate_slopes(bounds, problem, found, without, schedule, tightest=tightest)
 
 
 def _swept(problem: Problem, bounds: Propagation) -> LowerBounds:

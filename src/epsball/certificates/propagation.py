@@ -38,6 +38,8 @@ class Propagation:
     matrices, fused
         Kept by sweeps: the transposed convolutions of small windows, as matrices; the lines around functions of one
         variable, fused with the affine nodes before them.
+    inside
+        Where tensors are over windows (`linear.places`): 1 inside each node, 0 beyond its borders.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class Propagation:
     underflow: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
     matrices: dict[Any, Tensor] = field(default_factory=dict)
     fused: dict[str, LinearRelaxation] = field(default_factory=dict)
+    inside: dict[str, Tensor] = field(default_factory=dict)
     _forms: dict[str, Affine | None] = field(default_factory=dict)
     _relaxations: dict[str, Any] = field(default_factory=dict)
 

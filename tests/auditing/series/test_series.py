@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 import epsball as eb
 from auditing.cases import case
@@ -39,6 +40,26 @@ def test_verdicts_are_at_least_those_of_runs_alone(series):
         alone = verdicts(eb.audit(classifier, data, audit.ball, **OPTIONS))
         decided = [(a, b) for a, b in zip(alone, verdicts(audit), strict=True) if a != "undecided"]
         assert all(a == b for a, b in decided)
+
+
+@pytest.mark.slow
+def test_certificates_by_branch_and_bound_hold_within_smaller_balls(tmp_path):
+    torch.manual_seed(3)
+    layers = [torch.nn.Linear(4, 24), torch.nn.ReLU(), torch.nn.Linear(24, 24), torch.nn.ReLU(), torch.nn.Linear(24, 3)]
+    classifier = eb.Classifier(torch.nn.Sequential(*layers).eval())
+    x = torch.rand(40, 4)[[2, 25]]
+    balls = [eb.Ball("linf", radius) for radius in ("0.05", "0.06")]
+    options = {**OPTIONS, "effort": "standard"}
+    found = eb.audit(classifier, (x, classifier(x).argmax(dim=1)), balls, folder=tmp_path / "runs", **options)
+    smaller, larger = (audit.evidence.to_pylist() for audit in found.audits)
+    assert {row["certificate.method"] for row in larger} == {"complete"}
+    for row in smaller:
+        assert row["taken.method"] == row["certificate.method"] == "complete"
+        assert row["taken.certificate"].startswith("../linf-0.06/")
+        assert row["certificate.passes"] == 0
+        assert row["branching.ending"] is None
+    pytest.importorskip("flint")
+    assert failed(eb.verify_run(tmp_path / "runs")) == set()
 
 
 def test_what_is_taken_over_names_its_file_and_costs_one_pass(series):

@@ -178,3 +178,16 @@ def test_inputs_that_are_always_zero_cost_no_rounding():
         computed = (x[:, order] * layer.weight[:, order].unsqueeze(1)).cumsum(-1)[..., -1].T + layer.bias
         assert bool(((computed.double() - exact).abs() <= error).all())
     assert propagate(graph, Domain.at(x), PLAIN).rounding[graph.output] is None
+
+
+def test_the_tightest_bounds_are_never_below_the_default_ones_and_hold():
+    graph = capture(dense(0), (6,))
+    x = torch.rand(3, 6)
+    problem = Problem.of(graph, Domain.of(Ball("linf", "1/10"), x), graph(x).argmax(dim=1), arithmetic=REAL)
+    default, tightest = optimised(problem), optimised(problem, tightest=True)
+    assert bool((tightest.rows >= default.rows).all())
+    assert float(tightest.rows.mean()) > float(default.rows.mean()) + 1e-4
+    points = (x + 0.1 * (2 * torch.rand(500, 3, 6) - 1)).clamp(0, 1).double()
+    logits = graph(points.flatten(0, 1), {name: value.double() for name, value in graph.parameters.items()})
+    values = (problem.specification @ logits.view(500, 3, 3, 1))[..., 0]
+    assert bool((values >= tightest.rows).all())

@@ -83,13 +83,11 @@ def _by_boxes(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
 def _by_kinks(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
     """Return the bounds of one example of a piecewise linear network."""
     deadline = _deadline(problem)
-    bounds = problem.propagate(refine=refiner(problem.max_memory, lower="every"))
-    rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
-    if gap is None and bool((rows > 0).all()):
-        return LowerBounds(rows=rows, boxes=bounds.boxes)
+    if gap is None and (easy := _without_search(problem)) is not None:
+        return easy
     tightened = Tightened(problem, deadline)
     bounds = tightened.bounds
-    rows = torch.maximum(rows, final_bounds(bounds, problem.specification, max_memory=problem.max_memory))
+    rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
     passes, neurons = {0: tightened.passes}, {0: tightened.neurons}
     found = LowerBounds(rows=rows, boxes=bounds.boxes, neuron_slopes=neurons, passes=passes)
     lacking = torch.nonzero((rows[0] <= 0) | (gap is not None))[:, 0]
@@ -132,3 +130,15 @@ def _either(one: Example, found: LowerBounds, lacking: Tensor, limits: Limits) -
 
 def _deadline(problem: Problem) -> float | None:
     return None if problem.cpu_seconds is None else time.process_time() + problem.cpu_seconds
+
+
+def _without_search(problem: Problem) -> LowerBounds | None:
+    """Return bounds that prove all rows without slopes of neurons' own, or None: the cheapest slopes tell whether."""
+    found = None
+    for lower in ("adaptive", "every"):
+        bounds = problem.propagate(refine=refiner(problem.max_memory, lower=lower))
+        rows = final_bounds(bounds, problem.specification, max_memory=problem.max_memory)
+        found = LowerBounds(rows=rows, boxes=bounds.boxes) if bool((rows > 0).all()) else None
+        if found is None:
+            break
+    return found

@@ -1,14 +1,15 @@
 """Intermediate bounds by backward sweeps, for only those neurons whose tighter bounds make a tighter relaxation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from epsball.certificates.box import Box
-from epsball.certificates.linear.coefficients import Coefficients, Window, room_for
+from epsball.certificates.linear.coefficients import Coefficients, Reach, Window, room_for
+from epsball.certificates.linear.places import chunks_of_places, largest_reach, of_places, reaches_before
 from epsball.certificates.linear.relaxations import fuse_all, slope_limits
 from epsball.certificates.linear.sweep import carried_to_input, carried_to_lines
 from epsball.certificates.linear.windows import largest_extent, spatial, window_at
@@ -44,8 +45,11 @@ def refiner(max_memory: int | None = None, *, lower: LowerSlopes = "adaptive") -
         fuse_all(bounds)
         choices = slope_choices(bounds, lower)
         low, high = box.low.clone(), box.high.clone()
+        reached = reaches_before(bounds, node)
         for side in (Side(-1.0, high), Side(1.0, low)):
-            for window in _windows(node, wanted):
+            if reached is not None:
+                _refine_places(bounds, node, side, wanted, reached, room, choices)
+            for window in _windows(node, wanted) if reached is None else ():
                 _refine_side(bounds, node, side, wanted, window, room, choices)
             wanted = wanted & ~_constant_after(bounds, node, Box(low, high))
         return Box(low, high)
@@ -99,6 +103,32 @@ def _refine_side(
             better = side.sign * torch.maximum(side.sign * old, found)
             kept = torch.where(wanted[images].gather(1, neurons), better, old)
             end[images] = flat.scatter(1, neurons, kept).view(end[images].shape)
+
+
+def _refine_places(
+    bounds: Propagation,
+    node: Node,
+    side: Side,
+    wanted: Tensor,
+    reached: Mapping[str, Reach],
+    room: int,
+    choices: list[dict[str, Tensor]],
+) -> None:
+    """Improve one end, in place, for the wanted neurons of a spatial node, many places at once."""
+    most = max(1, room // (8 * largest_reach(bounds.graph, reached)))
+    count, spatial_axes = node.shape[0], (1,) * (len(node.shape) - 1)
+    units = side.sign * torch.eye(count, dtype=side.end.dtype).view(1, count, count, *spatial_axes)
+    end, asked = side.end.flatten(2), wanted.flatten(2)
+    for examples, places, channels in chunks_of_places(wanted, most):
+        at = examples.unsqueeze(1), channels, places.unsqueeze(1)
+        found = []
+        for part in of_places(bounds, reached, choices, examples, places):
+            shared = carried_to_lines(part, node.name, Coefficients(units, reached[node.name]))
+            found.append(carried_to_input(shared.take(slice(0, len(examples)), channels, {})))
+        old = end[at]
+        better = side.sign * torch.maximum(side.sign * old, torch.stack(found).amax(dim=0))
+        end[at] = torch.where(asked[at], better, old)
+    side.end.copy_(end.view(side.end.shape))
 
 
 def _picking(neurons: Tensor, sign: float, like: Tensor, window: Window | None) -> Coefficients:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.curves import LinearRelaxation
-from epsball.certificates.linear.coefficients import Coefficients, room_for, through_convolution
+from epsball.certificates.linear.coefficients import Coefficients, Reach, room_for, through_convolution
 from epsball.certificates.linear.relaxations import fuse_all, fused, inner_node
 from epsball.certificates.linear.windows import largest_extent
 from epsball.certificates.propagation import Propagation, node_size
@@ -18,7 +18,7 @@ from epsball.certificates.rules.rule import BackwardBound
 from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import dot
 from epsball.graph import Node
-from epsball.graph.kinds import Constant, Convolution, Input
+from epsball.graph.kinds import Add, Constant, Convolution, Input, Subtract
 
 Slopes = Mapping[str, Tensor]
 """Lower slopes by node, (n, r or 1, *shape), in place of those that the relaxation chose."""
@@ -65,9 +65,16 @@ class Sweep:
         """Return the state of some examples, and for each of them of the rows (n, k) that it chose of shared ones."""
         pending, total, error = self.pending, self.total[images], self.error[images]
         if chosen is not None:
-            pending = {name: Coefficients(rows.values[0][chosen], rows.window) for name, rows in pending.items()}
+            pending = {name: _chosen(rows, chosen) for name, rows in pending.items()}
             total, error = total.gather(1, chosen), error.gather(1, chosen)
         return Sweep(bounds=self.bounds.take(images), slopes=slopes, pending=dict(pending), total=total, error=error)
+
+
+def _chosen(rows: Coefficients, chosen: Tensor) -> Coefficients:
+    """Return for each example the rows (n, k) that it chose, of its own or of shared ones."""
+    if len(rows.values) == 1:
+        return Coefficients(rows.values[0][chosen], rows.window)
+    return Coefficients(rows.values[torch.arange(len(chosen)).unsqueeze(1), chosen], rows.window)
 
 
 def sweep(
@@ -167,6 +174,8 @@ def carried_to_input(state: Sweep, *, stop: Collection[str] = ()) -> Tensor:
 def carried_over(state: Sweep, node: Node, rows: Coefficients, stop: Collection[str] = ()) -> None:
     """Carry rows over a node to its inputs, and further where the node is fused with an affine one."""
     bounds = state.bounds
+    if node.name in bounds.inside and (isinstance(node.kind, Input) or bounds.form(node) is not None):
+        rows = Coefficients(rows.values * bounds.inside[node.name], rows.window)
     if isinstance(node.kind, Input):
         own = bounds.arithmetic.own
         state.add(bounds.domain.least(rows.values, rows.crop, None if own is None else own.gamma))
@@ -191,7 +200,7 @@ def _through_affine(state: Sweep, node: Node, rows: Coefficients) -> None:
     """Replace A . (sum_i W_i x_i + w) by sum_i (A W_i) . x_i + A . w."""
     form = state.bounds.form(node)
     if form is not None and form.bias is not None:
-        state.add(dot(rows.values, rows.crop(form.bias.expand(1, *node.shape))))
+        state.add(dot(rows.values, rows.crop_shared(form.bias, node.shape)))
     _through_weights(state, node, rows)
 
 
@@ -206,6 +215,10 @@ def _through_weights(state: Sweep, node: Node, rows: Coefficients) -> None:
     form = bounds.form(node)
     if form is None:
         raise ValueError(f"node '{node.name}' is not affine")
+    if isinstance(rows.window, Reach) and isinstance(kind, Add | Subtract):
+        for source, sign in zip(node.inputs, (1, 1 if isinstance(kind, Add) else -1), strict=True):
+            state.pend(source, Coefficients(sign * rows.values, rows.window))
+        return
     if not form.pointwise:
         rows = Coefficients(rows.dense(node.shape))
     for source, over_source in zip(bounds.sources(node), form.transpose(rows.values.flatten(0, 1)), strict=True):

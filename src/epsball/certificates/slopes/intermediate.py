@@ -32,6 +32,8 @@ def with_intermediate_slopes(
     found: LowerBounds,
     without: Float[Tensor, "n r"],
     schedule: Schedule,
+    *,
+    tightest: bool = False,
 ) -> LowerBounds:
     """Return bounds that are better for examples within reach, by slopes for their intermediate bounds.
 
@@ -47,6 +49,8 @@ def with_intermediate_slopes(
         Bounds of the rows by slopes of their own, (n, r, *shape) by rectifier, and without these.
     schedule
         Of the ascent.
+    tightest
+        Whether all rows of all examples are to gain, and not only those that may become positive.
 
     References
     ----------
@@ -56,13 +60,14 @@ def with_intermediate_slopes(
     room = (ROOM if problem.max_memory is None else problem.max_memory) // (4 * _COPIES)
     better: dict[int, LowerBounds] = {}
     passes: dict[int, int] = {}
-    for number in torch.nonzero(within_reach(without, found.rows))[:, 0].tolist():
+    tried = torch.ones(len(problem), dtype=torch.bool) if tightest else within_reach(without, found.rows)
+    for number in torch.nonzero(tried)[:, 0].tolist():
         one, part = problem.take(slice(number, number + 1)), bounds.take(slice(number, number + 1))
         neurons = neuron_slopes(part, room)
         if not neurons:
             continue
         start = found.example(number)
-        ascent = Ascent(part, one.specification, start.rows, start.slopes, neurons)
+        ascent = Ascent(part, one.specification, start.rows, start.slopes, neurons, tightest=tightest)
         ascent.run(schedule)
         passes[number] = ascent.passes
         proved = _proved(one, start.slopes, ascent)

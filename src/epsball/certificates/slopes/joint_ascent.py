@@ -29,6 +29,8 @@ class Ascent:
         Bounds so far on every node, the final rows, and their bounds (1, r).
     slopes, neurons
         Where it starts: slopes of the final rows, (1, r, *shape) by rectifier, and those of neurons.
+    tightest
+        Whether all rows ascend, by their sum, and not only those that are not above 0.
     """
 
     def __init__(
@@ -38,8 +40,11 @@ class Ascent:
         rows: Tensor,
         slopes: Mapping[str, Tensor],
         neurons: Sequence[NeuronSlopes],
+        *,
+        tightest: bool = False,
     ) -> None:
-        self.lacking = rows[0] <= 0
+        self.tightest = tightest
+        self.lacking = torch.ones_like(rows[0], dtype=torch.bool) if tightest else rows[0] <= 0
         self.rows, self.specification = rows[:, self.lacking].float(), specification[:, self.lacking].float()
         self.bounds, self.neurons, self.passes = _single(bounds), neurons, 0
         self.final = {name: _leaf(slope[:, self.lacking]) for name, slope in slopes.items()}
@@ -57,26 +62,27 @@ class Ascent:
     def run(self, schedule: Schedule) -> None:
         """Ascend until every row is above 0 by more than its error terms, or would not get there at the present pace.
 
-        The error terms of a row are taken to be 1.25 times what its bound and the plain one differ by at first.
+        If the tightest bounds are sought, ascend the sum of all rows for all steps. The error terms of a row are
+        taken to be 1.25 times what its bound and the plain one differ by at first.
         """
         adam = torch.optim.Adam(self.leaves, lr=schedule.step_size, maximize=True, foreach=True)
         best = before = -torch.inf
         target = torch.zeros_like(self.rows)
         for step in range(schedule.steps + 1):
             bound = self._bound()
-            if step == 0:
+            if step == 0 and not self.tightest:
                 target = 1.25 * (bound.detach() - self.rows).clamp(min=0)
             lead = bound - target
-            least = lead.min().item()
+            least = (lead.sum() if self.tightest else lead.min()).item()
             if least > best:
                 best, self.best = least, [leaf.detach().clone() for leaf in self.leaves]
             hopeless = step >= _WARM_UP and least + (schedule.steps - step) * (least - before) <= 0
-            if least > 0 or step == schedule.steps or hopeless:
+            if step == schedule.steps or (not self.tightest and (least > 0 or hopeless)):
                 break
             before = least
             adam.param_groups[0]["lr"] = schedule.size(step)
             adam.zero_grad()
-            lead.clamp(max=0).sum().backward()
+            (lead if self.tightest else lead.clamp(max=0)).sum().backward()
             adam.step()
             with torch.no_grad():
                 for leaf, ends in zip(self.leaves, self.ends, strict=True):

@@ -221,14 +221,21 @@ class Dual:
             bound = self._bound(columns)
             better = bound.value > best.value
             for whole, new in zip(kept, (slopes, multipliers), strict=True):
-                whole.copy_(torch.where(better, new, whole))
+                whole.copy_(_where(better, new, whole))
             best = _Found(
                 torch.maximum(bound.value, best.value),
-                [torch.where(better, new, old) for new, old in zip(bound.over, best.over, strict=True)],
-                torch.where(better, bound.point, best.point),
+                [_where(better, new, old) for new, old in zip(bound.over, best.over, strict=True)],
+                _where(better, bound.point, best.point),
             )
         found = Parts(parts.rows, parts.states, kept[0].T.contiguous(), kept[1].T.contiguous())
         return found, self._rows(best)
+
+
+def _where(columns: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Return some columns of one matrix, (b,), and the others of another; most steps improve all or none."""
+    if bool(columns.all()):
+        return new
+    return torch.where(columns, new, old) if bool(columns.any()) else old
 
 
 def adam(gradient: Tensor, moments: Sequence[Tensor], step: int) -> Tensor:
