@@ -78,8 +78,8 @@ def test_jpeg_is_decoded_as_pillow_does(tmp_path: Path) -> None:
 
 def test_only_what_is_sliced_is_decoded(rgb_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    decode = folder._decode
-    monkeypatch.setattr(folder, "_decode", lambda file: decoded.append(file.name) or decode(file))
+    decode = folder.decoded
+    monkeypatch.setattr(folder, "decoded", lambda file, where: decoded.append(file.name) or decode(file, where))
     data = load(f"folder:{rgb_folder}")
     assert decoded == ["0.png"]
     data[2:4]

@@ -27,7 +27,16 @@ def numpy_bytes(save, *arrays) -> bytes:
 
 
 STATE = {"0.weight": torch.arange(6.0).reshape(2, 3)}
+
+
+def changed_bytes(content: bytes) -> bytes:
+    """Return a file in which a number is another one; the rest of it is whole."""
+    at = content.index(STATE["0.weight"].numpy().tobytes())
+    return content[:at] + b"\x01" + content[at + 1 :]
+
+
 WRONG = {
+    "changed number": (changed_bytes(torch_bytes(STATE)), "is damaged: the checksum of .*data/0"),
     "empty": (b"", "is empty"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "Git LFS pointer"),
     "html": (b"\n<!DOCTYPE html><html>Sign in</html>", "web page"),

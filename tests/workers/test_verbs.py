@@ -6,6 +6,7 @@ import torch
 import epsball as eb
 from auditing.cases import case
 from epsball.errors import InputError
+from epsball.workers import Workers
 
 BALL = eb.Ball("linf", "0.02")
 pytestmark = pytest.mark.slow
@@ -63,3 +64,29 @@ def test_a_model_that_cannot_be_sent_is_named():
     classifier = eb.Classifier(Local().module())
     with pytest.raises(InputError, match="cannot be sent to workers"):
         eb.attack(classifier, torch.rand(4, 2), torch.zeros(4, dtype=torch.int64), BALL, workers=2)
+
+
+class Swapped:
+    """A source that gives another model than the call has: its file was changed in between."""
+
+    def __call__(self, number):
+        classifier, x, y = case(4)
+        with torch.no_grad():
+            next(classifier.network.parameters()).add_(1)
+        return classifier, (x, y), BALL
+
+
+def test_a_model_that_was_changed_in_between_is_refused():
+    classifier, x, y = case(4)
+    with pytest.raises(eb.ModelError, match="changed in between"):
+        Workers(count=1, source=Swapped()).sent(classifier, (x, y), BALL)(1)
+    same = Workers(count=1, source=Same()).sent(classifier, (x, y), BALL)(1)
+    assert same[0].fingerprint() == classifier.fingerprint()
+
+
+class Same:
+    """A source of what the call has."""
+
+    def __call__(self, number):
+        classifier, x, y = case(4)
+        return classifier, (x, y), BALL

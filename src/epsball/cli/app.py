@@ -55,8 +55,8 @@ HELP = """How robust is a classifier really, provably, and compared with what is
 
 MODEL is NAME[@WEIGHTS][,mean=..][,std=..][,ARG=..]: an architecture, FILE.py:function, a .pt2 or .onnx file,
 timm:NAME, hf:NAME, or a card written by training. DATA is KIND:PATH[,split=test][,first=1000][,indices=FILE]; KIND
-is digits, idx, cifar10, npz, folder or hf. The ball is NORM:RADIUS, as in linf:8/255 or l2:0.5, in pixels of [0, 1].
-epsball list names what there is.
+is digits, idx, cifar10, npz, folder, hf, webdataset or parquet. The ball is NORM:RADIUS, as in linf:8/255 or l2:0.5, in
+pixels of [0, 1]. epsball list names what there is.
 
 For example: epsball attack cnn_a@weights.pt idx:mnist,first=100 --ball linf:0.1
 
@@ -123,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stdout = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
-        done = _run(sys.argv[1:] if arguments is None else list(arguments), Console(file=stdout))
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        done = _run(given, Console(file=stdout), own_process=arguments is None)
     try:
         print(done.text, file=stdout, end="\n" if done.text else "")
         stdout.flush()
@@ -132,11 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return done.code
 
 
-def _run(arguments: list[str], console: Console) -> Output:
+def _run(arguments: list[str], console: Console, *, own_process: bool) -> Output:
     try:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
-        with showing(loudness), called_by(arguments), command_line(_text(arguments)):
+        with showing(loudness), called_by(arguments, own_process=own_process), command_line(_text(arguments)):
             say([] if used() is None else [f"options are taken from {used()}"])
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:

@@ -7,12 +7,8 @@ import torch
 from torch import Tensor
 
 from epsball.data.dataset import Dataset
-from epsball.data.pictures import Form, check_like_first, form_of, to_tensor
+from epsball.data.pictures import SUFFIXES, Form, check_like_first, decoded, form_of
 from epsball.errors import InputError, lookup
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-# Only these decoders: whatever a file is called, it must not reach one that starts other programs.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
 
 
 def open_folder(path: str, *, split: str) -> Dataset:
@@ -40,7 +36,7 @@ def _dataset(root: Path, names: list[str], split: str | None) -> Dataset:
         pictures = _pictures(root / name) if (root / name).is_dir() else []
         files += pictures
         labels += [label] * len(pictures)
-    form = form_of(_decode(files[0]))
+    form = form_of(decoded(files[0], str(files[0])))
     return Dataset(
         read=partial(_read, files, form),
         rows=torch.arange(len(files)),
@@ -61,7 +57,7 @@ def _class_folders(root: Path) -> list[str]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    files = [f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and f.name[0] != "."]
+    files = [f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != "."]
     if not files:
         inside = [entry.name for entry in folder.iterdir() if entry.is_dir()]
         fix = (
@@ -69,26 +65,14 @@ def _pictures(folder: Path) -> list[Path]:
             if inside
             else "Remove it."
         )
-        raise InputError(f"class folder {folder} holds no picture ({', '.join(sorted(_SUFFIXES))}). {fix}")
+        raise InputError(f"class folder {folder} holds no picture ({', '.join(sorted(SUFFIXES))}). {fix}")
     return sorted(files, key=lambda file: file.name)
 
 
 def _read(files: list[Path], form: Form, rows: Tensor) -> Tensor:
     images = []
     for row in rows.tolist():
-        image = _decode(files[row])
+        image = decoded(files[row], str(files[row]))
         check_like_first(image, str(files[row]), form, str(files[0]))
         images.append(image)
     return torch.stack(images)
-
-
-def _decode(file: Path) -> Tensor:
-    from PIL import Image
-
-    try:
-        with Image.open(file, formats=_FORMATS) as image:
-            return to_tensor(image, str(file))
-    except InputError:
-        raise
-    except Exception as error:  # A damaged picture can raise nearly anything.
-        raise InputError(f"{file} cannot be decoded ({error}); mend or remove it.") from error

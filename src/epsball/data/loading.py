@@ -14,7 +14,9 @@ from epsball.data.given import from_object, from_pair
 from epsball.data.hub import open_hub
 from epsball.data.idx import open_idx
 from epsball.data.npz import open_npz
+from epsball.data.parquet import open_parquet
 from epsball.data.selection import select
+from epsball.data.webdataset import open_webdataset
 from epsball.errors import InputError, lookup, nearest
 from epsball.option_text import split_options
 
@@ -25,6 +27,8 @@ KINDS: dict[str, Callable[..., Dataset]] = {
     "npz": open_npz,
     "folder": open_folder,
     "hf": open_hub,
+    "webdataset": open_webdataset,
+    "parquet": open_parquet,
 }
 """The function behind each kind: it takes the path, and its keywords are the kind's options."""
 
@@ -41,7 +45,7 @@ def load(source: Any, *, split: str | None = None) -> Dataset:
     ----------
     source
         A text ``KIND:PATH[,split=test][,first=1000][,indices=FILE]`` with KIND one of digits
-        (without path), idx, cifar10, npz, folder, hf; a pair (x, y) of tensors or arrays; an
+        (without path), idx, cifar10, npz, folder, hf, webdataset, parquet; a pair (x, y) of tensors or arrays; an
         object with ``len(d)`` and ``d[i:j] -> (x, y)``; or a `Dataset`, returned as it is.
     split
         The part to take where the source has parts and the text names none (default ``"test"``).

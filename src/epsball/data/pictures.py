@@ -1,5 +1,7 @@
 """Pictures of image files as arrays: only what has one meaning is accepted."""
 
+import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +14,29 @@ from epsball.pixels import from_16bit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+# Only these decoders: whatever a file is called, it must not reach one that starts other programs.
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
+
+
+def decoded(source: Path | bytes, where: str) -> UInt8[Tensor, "c h w"] | Float[Tensor, "c h w"]:
+    """Return the pixels of a picture's file, or of its content, called `where`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be decoded, or `to_tensor` refuses it.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
+            return to_tensor(image, where)
+    except InputError:
+        raise
+    except Exception as error:  # A damaged picture can raise nearly anything.
+        raise InputError(f"{where} cannot be decoded ({error}); mend or remove it.") from error
 
 
 def to_tensor(image: "Image", where: str) -> UInt8[Tensor, "c h w"] | Float[Tensor, "c h w"]:

@@ -58,7 +58,22 @@ def archive_members(path: Path) -> dict[str, zipfile.ZipInfo]:
             raise InputError(f"{path} holds a member {name!r} that leaves the archive. Do not trust this file.")
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise InputError(f"{path} holds members larger than the file. Do not trust this file.")
+    _check_sums(path)
     return named
+
+
+def _check_sums(path: Path) -> None:
+    """Compare every member with its checksum, which PyTorch writes and does not look at when it reads tensors."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            changed = archive.testzip()
+    except Exception as error:  # The bytes are anyone's: whatever they make the reader trip over.
+        raise InputError(f"{path} is cut off or damaged ({error}). Download or save it again.") from error
+    if changed is not None:
+        raise InputError(
+            f"{path} is damaged: the checksum of {changed} is another one. Download or save it again (files that were "
+            "saved with torch.serialization.set_crc32_options(False) have none: save them with it on)."
+        )
 
 
 def is_torchscript(path: Path) -> bool:

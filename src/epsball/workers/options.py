@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from epsball.checks import check_count
+from epsball.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,11 @@ class Workers:
         check_count("threads", self.threads, unit="threads per worker")
 
     def sent(self, *subject: Any) -> "Sent":
-        """Return how a worker gets what it works on."""
-        return Sent(source=self.source, subject=None if self.source is not None else subject)
+        """Return how a worker gets what it works on, whose first part is the model, or something else."""
+        if self.source is None:
+            return Sent(source=None, subject=subject)
+        known = getattr(subject[0], "fingerprint", None) if subject else None
+        return Sent(source=self.source, subject=None, network=None if known is None else known())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,14 +58,30 @@ class Sent:
         Makes it anew, if there is a source.
     subject
         What was sent; None where there is a source.
+    network
+        The hash of the model that the source must give; None where it gives none.
+
+    Raises
+    ------
+    ModelError
+        When called, if the source gives another model: its file was changed in between.
     """
 
     source: Callable[[int], Any] | None
     subject: Any
+    network: str | None = None
 
     def __call__(self, number: int) -> Any:
         """Return what the worker works on."""
-        return self.subject if self.source is None else self.source(number)
+        if self.source is None:
+            return self.subject
+        found = self.source(number)
+        if self.network is not None and found[0].fingerprint() != self.network:
+            raise ModelError(
+                "the model that a worker loaded is not the one that the work began with: its file was changed in "
+                "between. Put it back and call again."
+            )
+        return found
 
 
 def as_workers(given: int | Workers | None) -> Workers | None:

@@ -125,7 +125,6 @@ def looking(drawn: Drawn, drawing: Drawing, given: object, workers: Workers | No
     work = _Work(
         drawing=drawing,
         subject=workers.sent(subject.classifier, given, subject.ball),
-        network=subject.classifier.fingerprint(),
         probe=probe(subject),
     )
     first = [look * LOOK for look in range(drawn.looks)]
@@ -159,7 +158,6 @@ class _Work:
 
     drawing: Drawing
     subject: Sent
-    network: str
     probe: Sequence[float | None]
 
     def __call__(self, number: int) -> Callable[[Attempt], Any]:
@@ -167,10 +165,10 @@ class _Work:
         dataset, path = datasets.load(data), self.drawing.baseline
         known = None if path is None else baseline_of(path, dataset, ball)
         drawn = self.drawing.of(classifier, dataset, ball, known)
-        if classifier.fingerprint() != self.network or not same_probe(list(self.probe), probe(drawn.subject)):
+        if not same_probe(list(self.probe), probe(drawn.subject)):
             raise ModelError(
-                "the model that a worker loaded is not the one that the gate began with: its file was changed in "
-                "between. Put it back and call again."
+                "the code of the model that a worker loaded is not that of the model that the gate began with: its "
+                "first margins differ, though its weights are the same. Put it back and call again."
             )
 
         def do(attempt: Attempt) -> Any:
