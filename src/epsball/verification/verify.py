@@ -219,7 +219,7 @@ class _Run:
             if not task.refuted:
                 self._bound(task, deadline, with_slopes=not is_few)
         for task, search, is_few in zip(self.tasks, self.searches, few, strict=True):
-            if is_few and not task.refuted and not self.boundless and self.folder is not None:
+            if is_few and not task.refuted and self.folder is not None and not self.boundless:
                 # Its splits of the input are proofs that can be replayed; those below are faster and are none.
                 self._branch(task, search, deadline, share=0.5)
             if is_few and not task.refuted and not self.boundless:
