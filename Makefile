@@ -50,18 +50,22 @@ bench: $(STAMP)
 soundness: $(STAMP)
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m certificates.soundness 10000
 
-# The site in site/, without a network once its packages are installed; a warning is an error.
+# The site in site/, without a network once its packages are installed; a warning is an error, and so is a dead link or what axe-core finds.
 docs: $(STAMP) $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs site
+	$(BIN)/python tools/check_site.py site
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 # The pages that are made from the code: run after the code changed.
-docs-full: $(STAMP)
+docs-full: $(STAMP) $(VENV)/.docs
 	$(BIN)/python tools/messages.py > docs/messages.md
 	$(BIN)/python tools/choose.py > docs/choose.md
+	$(BIN)/python tools/cheat_sheet.py > docs/cheat_sheet.md
+	$(BIN)/python tools/error_pages.py
+	$(BIN)/python tools/notebooks.py
 	$(BIN)/epsball chapter run all --out runs/chapter
 	$(BIN)/python tools/gallery.py runs/chapter
 

@@ -19,7 +19,11 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "mathml",
+    "accessible",
     "measured",
+    "notebooks",
+    "chapter_items",
+    "last_run",
     "plain_copies",
 ]
 exclude_patterns = ["_ext", "README.md", "evidence"]

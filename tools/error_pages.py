@@ -65,7 +65,7 @@ def index() -> str:
     lines = [
         "# Errors",
         "",
-        "A message ends with the name of its page: `See 'epsball explain NAME'.` The pages are these.",
+        "The command line ends a message with the name of its page, in Python `error.page` is that name.",
     ]
     lines += ["Made by `python tools/error_pages.py`.", "", "## Mistakes", ""]
     lines += [f"- [{mistake.title}]({name}.md): `epsball explain {name}`" for name, mistake in MISTAKES.items()]

@@ -125,6 +125,11 @@ def measured(file: str, path: str) -> Measured:
     )
 
 
+def about(file: str) -> str:
+    """Return what an evidence file is about."""
+    return _document(file)["about"]
+
+
 def evidence_names(file: str) -> list[str]:
     """Return the names of the values of an evidence file."""
     return list(_document(file)["values"])

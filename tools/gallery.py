@@ -35,7 +35,7 @@ def main(run: Path) -> None:
         measured = {"date": numbers["date"], "cpu_seconds": numbers["cpu_seconds"]}
         write_json(DOCS / "chapter" / f"{item.name}.json", {**found, **measured})
         _copy_figure(folder / "figure.png", DOCS / "chapter" / f"{item.name}.webp")
-        lines += _section(item.name, {**found, **measured})
+        lines += section(item.name, {**found, **measured})
     write_atomically(DOCS / "gallery.md", ("\n".join(lines)).encode())
 
 
@@ -45,7 +45,8 @@ def _copy_figure(source: Path, target: Path) -> None:
     image.save(target, quality=80, method=6)
 
 
-def _section(name: str, found: dict[str, Any]) -> list[str]:
+def section(name: str, found: dict[str, Any]) -> list[str]:
+    """Return the lines about an item, from its results."""
     lines = [f"## {found['section']} {found['title']}", "", f"    epsball chapter run {name}", ""]
     lines += [f"![{found['title']}](chapter/{name}.webp)", ""]
     for one in found["findings"]:

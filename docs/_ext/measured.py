@@ -13,7 +13,18 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-from evidence import DATE_MARK, INTERVAL_MARK, MARK, OLD, EvidenceError, Measured, evidence_names, measured, plain
+from evidence import (
+    DATE_MARK,
+    INTERVAL_MARK,
+    MARK,
+    OLD,
+    EvidenceError,
+    Measured,
+    about,
+    evidence_names,
+    measured,
+    plain,
+)
 
 TITLE = "Where the numbers are from"
 _ROLE = re.compile(r"(?:(?P<text>.+?) )?<?(?P<file>[\w.-]+\.json)#(?P<path>[\w.-]+)>?$")
@@ -99,17 +110,17 @@ def append_sources(app: Sphinx, document: nodes.document) -> None:
     section = nodes.section(ids=["where-the-numbers-are-from"], classes=["evidence"])
     section += nodes.title("", TITLE)
     for file in dict.fromkeys(file for file, _ in used):
-        section += of_file(file, [path for name, path in used if name == file])
+        section += of_file(file, [path for name, path in used if name == file], up="../" * app.env.docname.count("/"))
     top += section
 
 
-def of_file(file: str, paths: Iterable[str], *, anchors: bool = True) -> list[nodes.Node]:
+def of_file(file: str, paths: Iterable[str], *, up: str, anchors: bool = True) -> list[nodes.Node]:
     """Return the paragraph about an evidence file and the table of some of its numbers."""
     found = {path: measured(file, path) for path in paths}
     one = next(iter(found.values()))
     head = nodes.paragraph()
-    head += [nodes.literal("", f"docs/evidence/{file}"), nodes.Text(": "), nodes.literal("", one.command)]
-    head += nodes.Text(f"; {one.machine}.")
+    head += [nodes.Text(f"{about(file)}: "), nodes.literal("", one.command), nodes.Text(f"; {one.machine}. ")]
+    head += nodes.reference("", file, refuri=f"{up}evidence/{file}", internal=False)
     rows = [
         (
             path,
@@ -154,7 +165,8 @@ class MeasuredTable(Directive):
         """Return paragraph and table."""
         (file,) = self.arguments
         try:
-            return of_file(file, evidence_names(file), anchors=False)
+            up = "../" * self.state.document.settings.env.docname.count("/")
+            return of_file(file, evidence_names(file), up=up, anchors=False)
         except EvidenceError as error:
             raise self.error(str(error)) from error
 

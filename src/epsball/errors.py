@@ -17,10 +17,6 @@ class EpsballError(Exception):
 
     exit_code = 1
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)
-        self.add_note(f"See 'epsball explain {self.page}'.")
-
     @property
     def page(self) -> str:
         """Name of its page, for `epsball explain`: that of the mistake its message tells of, or of its class."""

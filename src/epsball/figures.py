@@ -1,6 +1,7 @@
 """How figures look, in one place: colours that colour-blind readers tell apart, dashes and markers for grey print."""
 
 import io
+from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,12 @@ _MARKERS = "osD^vP"
 
 
 def new_figure(width: float = 6.4, height: float = 4.0) -> "Figure":
-    """Return an empty matplotlib figure (inches) that belongs to no global state."""
+    """Return an empty matplotlib figure (inches) that belongs to no global state; a notebook shows it as a picture."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    vars(figure)["_repr_png_"] = partial(png, figure)  # Notebooks draw figures of pyplot by themselves, not others.
+    return figure
 
 
 def png(figure: "Figure") -> bytes:

@@ -74,6 +74,10 @@ CASES = [
     Case(name="multiply", kind=kinds.Multiply(), shapes=((2, 3), (2, 1)), shape=(2, 3)),
     Case(name="divide", kind=kinds.Divide(), shapes=((2, 3), (1, 3)), shape=(2, 3), low=0.3),
     Case(name="compare", kind=kinds.Compare(relation="ge"), shapes=((2, 3), (1, 3)), shape=(2, 3)),
+    *(
+        Case(name=f"round {direction}", kind=kinds.Round(direction=direction), shapes=((6,),), shape=(6,))
+        for direction in ("floor", "ceil", "round")
+    ),
     Case(name="select", kind=kinds.Select(), shapes=((2, 3), (2, 1), (2, 3)), shape=(2, 3)),
     Case(name="matmul", kind=kinds.MatMul(), shapes=((2, 3), (3, 2)), shape=(2, 2)),
     Case(name="softmax", kind=kinds.Softmax(axis=1), shapes=((2, 4),), shape=(2, 4)),

@@ -91,6 +91,8 @@ FUNCTIONS: dict[str, Truth] = {
     "sqrt": lambda x: mp.sqrt(x) if x >= 0 else mp.nan,
     "reciprocal": lambda x: 1 / x if x else mp.nan,
     "erf": mp.erf,
+    "sin": mp.sin,
+    "cos": mp.cos,
 }
 ARGUMENTS: dict[str, list[tuple[float, ...]]] = {
     "leaky_relu": [(slope,) for slope in HOSTILE],

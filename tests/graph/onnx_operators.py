@@ -23,6 +23,54 @@ OPERATORS = {
         name.lower(): ([node(name)], {}, 72, (7, 13, 17), IMAGE)
         for name in ("Relu", "Sigmoid", "Tanh", "Abs", "Exp", "Neg", "Softplus", "Softsign", "Elu", "Selu", "Identity")
     },
+    **{
+        name.lower(): (
+            [node("Mul", "c", outputs=("m",)), helper.make_node(name, ["m"], ["y"])],
+            {"c": np.float32(9)},
+            72,
+            (11, 13),
+            IMAGE,
+        )
+        for name in ("Sin", "Cos", "Floor", "Ceil", "Round", "Sign")
+    },
+    **{
+        f"{name.lower()}_{keep}": (
+            [
+                node(name, axis=-1, keepdims=keep, outputs=("i",)),
+                helper.make_node("Cast", ["i"], ["y"], to=1),
+            ],
+            {},
+            12,
+            (11, 13),
+            IMAGE,
+        )
+        for name in ("ArgMax", "ArgMin")
+        for keep in (0, 1)
+    },
+    "one_hot": (
+        [
+            node("ArgMax", axis=1, keepdims=0, outputs=("i",)),
+            helper.make_node("OneHot", ["i", "depth", "values"], ["y"], axis=1),
+        ],
+        {"depth": np.array(3), "values": np.array([-1, 2], np.float32)},
+        108,
+        (11,),
+        IMAGE,
+    ),
+    "cast_whole": (
+        [
+            node("Mul", "c", outputs=("m",)),
+            helper.make_node("Cast", ["m"], ["n"], to=7),
+            helper.make_node("Cast", ["n"], ["t"], to=9),
+            helper.make_node("Cast", ["t"], ["f"], to=1),
+            helper.make_node("Cast", ["n"], ["g"], to=1),
+            helper.make_node("Add", ["f", "g"], ["y"]),
+        ],
+        {"c": np.float32(3)},
+        72,
+        (13,),
+        IMAGE,
+    ),
     "erf": ([node("Erf")], {}, 72, (9, 13), IMAGE),
     "mean": ([node("Mean", "a", "x")], {"a": weights(6)}, 72, (8, 13), IMAGE),
     "thresholded_relu": ([node("ThresholdedRelu", alpha=0.0)], {}, 72, (10,), IMAGE),
@@ -357,6 +405,19 @@ OPERATORS = {
         IMAGE,
     ),
     "space_to_depth": ([node("SpaceToDepth", blocksize=3)], {}, 72, (11,), IMAGE),
+    "shape_arithmetic_of_old": (
+        [
+            node("Shape", outputs=("s",)),
+            helper.make_node("Gather", ["s", "zero"], ["n"], axis=0),
+            helper.make_node("Unsqueeze", ["n"], ["n1"], axes=[0]),
+            helper.make_node("Concat", ["n1", "minus"], ["to"], axis=0),
+            helper.make_node("Reshape", ["x", "to"], ["y"]),
+        ],
+        {"zero": np.array(0), "minus": ints(-1)},
+        72,
+        (9, 11),
+        IMAGE,
+    ),
     "shape_arithmetic": (
         [
             node("Shape", outputs=("s",)),

@@ -22,6 +22,8 @@ IDENTITY = {
     "epsball": "0.1.0",
 }
 
+RADII = ("1/255", "2/255", "4/255")
+
 HOSTILE = (
     *("<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", "<!--", "-->", "]]>", "${7*7}", "{{7*7}}"),
     *("{% raw %}", "javascript:alert(1)", "'; DROP TABLE x; --", '" onmouseover="alert(1)', "' onfocus='alert(1)"),
@@ -67,4 +69,19 @@ def write_run(folder, verdicts, *, labels=None, names=None, margins=None, finish
     (folder / "about.json").write_text(json.dumps(about))
     if finished:
         (folder / "chain.json").write_text(json.dumps({"places": {}, "total": n}))
+    return folder
+
+
+def write_series(folder, radii=RADII, *, norm="linf", network="sha256:n"):
+    """Write a finished run per radius; the larger, the more is broken."""
+    for number, radius in enumerate(radii):
+        identity = {"ball": f"{norm}:{radius}", "network": network}
+        run = write_run(
+            folder / f"{norm}-{radius.replace('/', '_')}",
+            ["broken"] * number + ["certified"] * (8 - number),
+            identity=identity,
+        )
+        place = {"value": 1 - number / 8, "interval": {"low": 0.2, "high": 1.0}}
+        places = dict.fromkeys(("accuracy under attack", "certified accuracy"), place)
+        (run / "chain.json").write_text(json.dumps({"places": places, "total": 8}))
     return folder

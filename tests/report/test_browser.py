@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from report.folders import HOSTILE, write_run
+from report.folders import HOSTILE, write_run, write_series
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page's browser tests need the package playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -82,6 +82,54 @@ def test_accessibility(opened, file, scheme, width):
 def test_nothing_is_wider_than_a_phone(opened, file, width):
     page = opened(file, "#ex=1", viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_zoomed_to_400_percent(opened, file):
+    """A desktop of 1280 x 1024 pixels at 400%: all is reached by keyboard, and nobody scrolls aside."""
+    options = {"viewport": {"width": 320, "height": 256}, "device_scale_factor": 4, "reduced_motion": "reduce"}
+    page = opened(file, "#ex=1", **options)
+    page.wait_for_selector("#flip")
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    covered = """() => {
+        const here = document.activeElement, box = here.getBoundingClientRect();
+        if (here === document.body) return null;
+        const x = Math.min(319, Math.max(0, box.left + 3)), y = Math.min(255, Math.max(0, box.top + 3));
+        const top = document.elementFromPoint(x, y);
+        const seen = box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+        return seen && top !== null && (here.contains(top) || top.contains(here)) ? null : here.outerHTML.slice(0, 90);
+    }"""
+    for key in ["Tab"] * 40 + ["j"] * 2 + ["Shift+Tab"] * 5:
+        page.keyboard.press(key)
+        assert page.evaluate(covered) is None
+
+
+def test_names_of_200_letters_fit(opened, tmp_path):
+    names = [f"{k} {'クラスの名前' * 33}"[:200] for k in range(5)] + [f"{k}{'x' * 198}" for k in range(5)]
+    folder = write_run(tmp_path / ("run" * 40), ["broken", "certified"] * 5, labels=range(10), names=names)
+    file = eb.page(folder).write().resolve()
+    for width in (1280, 320):
+        page = opened(file, "#ex=1&open=classes-table", viewport={"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page = opened(file, viewport={"width": 1280, "height": 800})
+    assert violations(page) == []
+
+
+def test_a_thousand_classes(opened, tmp_path):
+    names = [f"class {k}" for k in range(1000)]
+    folder = write_run(tmp_path / "run", ["broken", "certified"] * 500, labels=range(1000), names=names)
+    page = opened(eb.page(folder).write().resolve())
+    page.click("#classes-table summary")
+    page.fill("#q", "class 999")
+    assert page.inner_text("#shown") == "Showing 1 of 1,000 examples."
+
+
+def test_several_balls(opened, tmp_path):
+    file = eb.page(write_series(tmp_path / "radii")).write().resolve()
+    page = opened(file, "#open=radius-table")
+    assert violations(page) == []
+    page.click("text=Accuracy at 3 radii")
+    assert page.evaluate("location.hash").endswith("at=radius")
 
 
 def test_a_copied_link_shows_the_same(opened, file):

@@ -6,26 +6,10 @@ import pytest
 
 import epsball as eb
 from epsball.errors import InputError
-from report.folders import write_run
+from report.folders import RADII, write_run, write_series
 from report.parsed import Parsed, parsed
 
 MIXED = ["certified", "broken", "undecided", "misclassified", "invalid"] * 4
-RADII = ("1/255", "2/255", "4/255")
-
-
-def write_series(folder, radii=RADII, *, norm="linf", network="sha256:n"):
-    """Write a finished run per radius; the larger, the more is broken."""
-    for number, radius in enumerate(radii):
-        identity = {"ball": f"{norm}:{radius}", "network": network}
-        run = write_run(
-            folder / f"{norm}-{radius.replace('/', '_')}",
-            ["broken"] * number + ["certified"] * (8 - number),
-            identity=identity,
-        )
-        place = {"value": 1 - number / 8, "interval": {"low": 0.2, "high": 1.0}}
-        places = dict.fromkeys(("accuracy under attack", "certified accuracy"), place)
-        (run / "chain.json").write_text(json.dumps({"places": places, "total": 8}))
-    return folder
 
 
 def test_runs_beside_it_give_accuracy_against_radius(tmp_path):

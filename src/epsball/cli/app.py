@@ -123,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stdout = sys.stdout
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.showwarning = _show_warning
-        done = _run(sys.argv[1:] if arguments is None else list(arguments), Console(file=stdout))
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        done = _run(given, Console(file=stdout), own_process=arguments is None)
     try:
         print(done.text, file=stdout, end="\n" if done.text else "")
         stdout.flush()
@@ -132,11 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return done.code
 
 
-def _run(arguments: list[str], console: Console) -> Output:
+def _run(arguments: list[str], console: Console, *, own_process: bool) -> Output:
     try:
         command, given, _ = app.parse_args(arguments, console=console, exit_on_error=False, print_error=False)
         loudness = next((value for value in given.arguments.values() if isinstance(value, Loudness)), Loudness())
-        with showing(loudness), called_by(arguments), command_line(_text(arguments)):
+        with showing(loudness), called_by(arguments, own_process=own_process), command_line(_text(arguments)):
             say([] if used() is None else [f"options are taken from {used()}"])
             done = command(*given.args, **given.kwargs)
     except CycloptsError as error:

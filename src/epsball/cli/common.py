@@ -8,8 +8,10 @@ import inspect
 import io
 import json
 import logging
+import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,16 +47,41 @@ INTERRUPTED = 130
 """Exit code of an interrupted command."""
 
 _CALL: ContextVar[tuple[str, ...]] = ContextVar("call", default=())
+_BEGAN: ContextVar[float | None] = ContextVar("began", default=None)
 
 
 @contextmanager
-def called_by(arguments: Iterable[str]) -> Iterator[None]:
-    """Let `same_command` know the arguments of the command that runs inside the block."""
-    token = _CALL.set(tuple(arguments))
+def called_by(arguments: Iterable[str], *, own_process: bool = False) -> Iterator[None]:
+    """Let `same_command` and `seconds_so_far` know the command that runs inside the block.
+
+    Parameters
+    ----------
+    arguments
+        Its arguments.
+    own_process
+        Whether this process was started for it, so that its time is the process's.
+    """
+    call, began = _CALL.set(tuple(arguments)), _BEGAN.set(time.monotonic() - (_age() if own_process else 0.0))
     try:
         yield
     finally:
-        _CALL.reset(token)
+        _CALL.reset(call)
+        _BEGAN.reset(began)
+
+
+def seconds_so_far() -> float:
+    """Return for how long the command has run, the start of its process and all imports included."""
+    began = _BEGAN.get()
+    return 0.0 if began is None else time.monotonic() - began
+
+
+def _age() -> float:
+    """Return for how many seconds this process has run; 0 where the system does not say."""
+    try:
+        began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
 
 
 def same_command(*more: str) -> str:

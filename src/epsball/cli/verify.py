@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from epsball.checks import check_seed
-from epsball.cli.common import Output, finished_or_partial, same_command, say
+from epsball.cli.common import Output, finished_or_partial, same_command, say, seconds_so_far
 from epsball.cli.progress import Loudness
 from epsball.cli.sharing import Sharing
 from epsball.errors import InputError
@@ -56,7 +56,7 @@ def verify(
     files
         The network and the query; with --network the query alone.
     timeout
-        Seconds; with --batch for each instance, in place of the list's.
+        Seconds, from the start of the command; with --batch for each instance, in place of the list's.
     semantics
         What unsat is claimed of: real, the function of the weights on real numbers; float32, the network as it
         computes. By default what the query declares.
@@ -82,20 +82,29 @@ def verify(
     net, path, name = _named(files, network)
     from epsball import verification
 
-    query = verification.read_query(path)
-    if name is not None and query.network and name != query.network:
-        raise InputError(f"{path} declares the network {query.network}; --network names {name}. Name that one.")
+    query = path
+    if name is not None:
+        query = verification.read_query(path)
+        if query.network and name != query.network:
+            raise InputError(f"{path} declares the network {query.network}; --network names {name}. Name that one.")
     found = verification.verify(
-        net, path, timeout=timeout, semantics=semantics, seed=seed, max_memory=max_memory, certificates=certificates
+        net,
+        query,
+        timeout=timeout,
+        spent=seconds_so_far(),
+        semantics=semantics,
+        seed=seed,
+        max_memory=max_memory,
+        certificates=certificates,
     )
     say(str(found).splitlines())
-    if found.witness is not None and serialise_assignments is not None:
-        verification.write_assignment(query, found.witness, serialise_assignments)
+    if found.witness is not None and found.asked is not None and serialise_assignments is not None:
+        verification.write_assignment(found.asked, found.witness, serialise_assignments)
     if json:
         return Output(documents.dumps(found.to_json(), indent=2, allow_nan=False))
-    if found.witness is None or serialise_assignments is not None:
+    if found.witness is None or found.asked is None or serialise_assignments is not None:
         return Output(found.answer)
-    return Output(f"{found.answer}\n{verification.assignment_text(query, found.witness)}")
+    return Output(f"{found.answer}\n{verification.assignment_text(found.asked, found.witness)}")
 
 
 def _named(files: tuple[Path, ...], network: tuple[str, ...]) -> tuple[Path, Path, str | None]:

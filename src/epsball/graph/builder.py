@@ -10,7 +10,29 @@ from torch import Tensor
 
 from epsball.errors import ModelError, UnsupportedOperation
 from epsball.graph._graph import Graph, Node
-from epsball.graph.kinds import BatchNorm, Constant, Input, Kind, Reshape
+from epsball.graph.kinds import (
+    Add,
+    BatchNorm,
+    Compare,
+    Concatenate,
+    Constant,
+    Expand,
+    Gather,
+    Input,
+    Kind,
+    Max,
+    Maximum,
+    Minimum,
+    Multiply,
+    Permute,
+    Reshape,
+    Round,
+    Select,
+    Slice,
+    Subtract,
+    Sum,
+)
+from epsball.graph.shapes import shape_of_kind
 from epsball.graph.value import Shape, Value
 
 WAY_OUT = (
@@ -48,6 +70,9 @@ class Builder:
         Operations that became several nodes, see `Graph`.
     way_out
         What a user can do about an operation without a rule, for messages.
+    alone
+        Whether the source takes one example at a time, so that its tensors have no batch axis: their values have
+        ``axis=None``, like constants.
     """
 
     def __init__(
@@ -65,6 +90,7 @@ class Builder:
         self.fixed: set[str] = set()
         self.rewritten: list[str] = []
         self.way_out = WAY_OUT
+        self.alone = False
         self.input = Value("input", (1, *shape), 0)
         self._nodes: dict[str, Node] = {"input": Node(name="input", kind=Input(), shape=shape)}
         self._constants: dict[str, Value] = {}
@@ -80,7 +106,10 @@ class Builder:
         return name
 
     def _shape(self, kind: Kind, inputs: tuple[str, ...]) -> Shape:
-        """Return the shape of one example, by running the kind on meta tensors."""
+        """Return the shape of one example: by its formula, or by running the kind on meta tensors."""
+        known = shape_of_kind(kind, [self._nodes[name].shape for name in inputs], self.parameters)
+        if known is not None:
+            return known
         meta = {name: tensor.to("meta") for name, tensor in self.parameters.items() if name in vars(kind).values()}
         given = [torch.empty(2, *self._nodes[name].shape, dtype=self.dtype, device="meta") for name in inputs]
         try:
@@ -116,7 +145,7 @@ class Builder:
         It is computed once, in the dtype of the network, and named ``derived.N``: live parameters
         do not reach it.
         """
-        if value.axis is not None:
+        if value.axis is not None or self._depends(value.node):
             self.refuse("its weight depends on the input")
         exact = {name: self.exact.get(name, tensor.double()) for name, tensor in self.parameters.items()}
         name = self.named(self._constant(value.node, exact).squeeze(0), "derived")
@@ -149,6 +178,23 @@ class Builder:
         """Return what a node of one input takes, whose batch is the first axis of both."""
         (source,) = self._nodes[value.node].inputs
         return Value(source, (1, *self._nodes[source].shape), 0)
+
+    def is_whole(self, name: str) -> bool:
+        """Return whether a node's values are whole numbers by its kind."""
+        node = self._nodes[name]
+        match node.kind:
+            case Compare() | Round():
+                return True
+            case Constant(parameter=parameter):
+                numbers = self.exact.get(parameter, self.parameters[parameter])
+                return bool((numbers == numbers.round()).all())
+            case Select():
+                return all(map(self.is_whole, node.inputs[1:]))
+            case Reshape() | Permute() | Expand() | Slice() | Gather() | Concatenate():
+                return all(map(self.is_whole, node.inputs))
+            case Add() | Subtract() | Multiply() | Maximum() | Minimum() | Max() | Sum():
+                return all(map(self.is_whole, node.inputs))
+        return False
 
     def kind_of(self, value: Value) -> Kind:
         """Return the kind of the node that holds a value."""

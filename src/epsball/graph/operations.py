@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from epsball.graph import kinds
 from epsball.graph.builder import Builder
-from epsball.graph.kinds.choosing import Relation
+from epsball.graph.kinds.choosing import Relation, Rounding
 from epsball.graph.value import Shape, Value, batch_axis, without
 
 Borders = Mapping[int, tuple[int, int]]
@@ -144,6 +144,11 @@ def minimum(builder: Builder, a: Value, b: Value) -> Value:
 def compare(builder: Builder, relation: Relation, a: Value, b: Value) -> Value:
     """Return 1 where a relation between a and b holds, else 0."""
     return binary(builder, kinds.Compare(relation=relation), a, b)
+
+
+def rounded(builder: Builder, x: Value, direction: Rounding) -> Value:
+    """Return the whole number below, above or next to x, entry by entry."""
+    return same_shape(builder, x, kinds.Round(direction=direction))
 
 
 def select_by(builder: Builder, c: Value, a: Value, b: Value) -> Value:
@@ -305,11 +310,18 @@ def _factor(builder: Builder, x: Value, rank: int, axis: int | None) -> str:
 
 def whole_example(builder: Builder, x: Value) -> Value:
     """Return x if its first axis is the batch and nothing else, as windows need; refuse otherwise."""
+    if builder.alone and x.rank and x.shape[0] == 1:
+        return Value(shaped(builder, x.node, x.shape[1:]), x.shape, 0)
     if x.axis is None:
         builder.refuse("it works on a constant, not on the input")
     if x.axis != 0 or not x.dropped:
         builder.refuse(f"its batch is not the first axis alone (shape {x.shape}, batch axis {x.axis})")
     return x
+
+
+def without_batch(builder: Builder, x: Value) -> Value:
+    """Return x as a tensor without batch axis, all its axes being those of the one example."""
+    return x if x.axis is None else Value(shaped(builder, x.node, x.shape), x.shape, None)
 
 
 def per_example(builder: Builder, x: Value, kind: kinds.Kind) -> Value:

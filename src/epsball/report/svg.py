@@ -4,6 +4,7 @@ What is not on the list of elements and attributes is left out, so that a figure
 """
 
 import io
+import warnings
 from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING
@@ -55,7 +56,12 @@ def paints() -> list[str]:
 def svg_of(figure: "Figure", title: str) -> str:
     """Return a figure as an SVG element whose accessible name is `title`."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": title, "svg.fonttype": "none", "font.size": 9.0}):
+    with (
+        mpl.rc_context({"svg.hashsalt": title, "svg.fonttype": "none", "font.size": 9.0}),
+        warnings.catch_warnings(),
+    ):
+        # The reader's browser draws the letters, and has the fonts.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     return clean(buffer.getvalue(), title)
 

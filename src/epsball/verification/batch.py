@@ -21,7 +21,6 @@ from epsball.progress import report
 from epsball.verification.ahead import Ahead
 from epsball.verification.assignment import assignment_text
 from epsball.verification.verify import verify
-from epsball.verification.vnnlib import read_query
 from epsball.workers import Workers, as_workers
 from epsball.workers import run as run_tasks
 from epsball.workers.outcome import Attempt
@@ -262,8 +261,8 @@ def _answer(folder: Path, one: Instance, limit: float, out: Path, number: int, o
     except EpsballError as error:
         _LOG.warning("instance %d: %s", number + 1, error)
         return "error"
-    if found.witness is not None:
-        text = assignment_text(read_query(query), found.witness)
+    if found.witness is not None and found.asked is not None:
+        text = assignment_text(found.asked, found.witness)
         write_atomically(out.with_suffix(".witnesses") / f"{number + 1:04d}.txt", f"sat\n{text}\n".encode())
     return _RESULTS.get(found.answer, found.answer)
 

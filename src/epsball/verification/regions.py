@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.ball.exact import float_above, float_below
-from epsball.verification.network import Network
+from epsball.verification.network import Runtime
 from epsball.verification.rows import Rows
 from epsball.verification.vnnlib import Case, Comparison, LinearForm
 
@@ -59,7 +59,7 @@ class Region:
         return torch.stack([every[[*rows, *rows[:1] * (most - len(rows))]] for rows in self.conjunctions])
 
 
-def regions_of(cases: Sequence[Case], network: Network) -> list[Region]:
+def regions_of(cases: Sequence[Case], network: Runtime) -> list[Region]:
     """Return the cases, those with the same conjunctions together."""
     together: dict[tuple[tuple[Comparison, ...], ...], list[Case]] = {}
     for case in cases:
@@ -67,18 +67,18 @@ def regions_of(cases: Sequence[Case], network: Network) -> list[Region]:
     return [_region(group, network) for group in together.values()]
 
 
-def _region(cases: Sequence[Case], network: Network) -> Region:
+def _region(cases: Sequence[Case], network: Runtime) -> Region:
     conjunctions = tuple(part or (_ALWAYS,) for part in cases[0].conjunctions)
     comparisons = tuple(dict.fromkeys(one for part in conjunctions for one in part))
     number = {one: row for row, one in enumerate(comparisons)}
-    shape = network.graph.input.shape
+    shape = network.shape
     ends = [
         torch.tensor([[rounded(end, network.dtype) for end in ends] for ends in exact], dtype=torch.float64)
         for exact, rounded in (([c.lower for c in cases], float_above), ([c.upper for c in cases], float_below))
     ]
     return Region(
         cases=tuple(cases),
-        rows=Rows.of(comparisons, len(cases[0].lower), network.graph.classes),
+        rows=Rows.of(comparisons, len(cases[0].lower), network.returned),
         conjunctions=tuple(tuple(number[one] for one in part) for part in conjunctions),
         low=ends[0].to(network.dtype).view(-1, *shape),
         high=ends[1].to(network.dtype).view(-1, *shape),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from epsball import results
+from epsball.verification.vnnlib import Query
 from epsball.verification.witness import Witness
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Verification(results.Result):
         What was read otherwise than written, and what is to be known about the answer.
     network, query
         The files.
+    asked
+        The query as it was read, in whose form a witness is written; None where reading did not come to an end.
 
     Examples
     --------
@@ -89,6 +92,7 @@ class Verification(results.Result):
     notes: tuple[str, ...] = ()
     network: str
     query: str
+    asked: Query | None = None
 
     def __str__(self) -> str:
         how = "" if self.by is None else f" by {self.by}"
@@ -106,7 +110,9 @@ class Verification(results.Result):
 
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON's types."""
-        left_out = {"witness"} | {name for name in ("certificate", "uncertified") if getattr(self, name) is None}
+        left_out = {"witness", "asked"} | {
+            name for name in ("certificate", "uncertified") if getattr(self, name) is None
+        }
         document = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in left_out}
         if self.certificate is not None:
             document["certificate"] = [str(path) for path in self.certificate.files]

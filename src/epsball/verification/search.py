@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +13,7 @@ from epsball.graph import Graph
 from epsball.randomness import Keys
 from epsball.verification.deadline import Deadline
 from epsball.verification.regions import Region
+from epsball.verification.surrogates import with_slopes
 from epsball.verification.witness import Judge, candidates
 
 TOLERANCE = 1e-5
@@ -62,7 +64,12 @@ class Search:
         return torch.stack([scaled[:, list(rows)].amax(dim=1) for rows in self.region.conjunctions], dim=1)
 
     def _scaled(self, x: Tensor) -> Tensor:
-        return self.region.rows.values(x, self.graph(x)) / self.region.rows.scales().to(x.dtype)
+        return self.region.rows.values(x, self._sloped(x)) / self.region.rows.scales().to(x.dtype)
+
+    @cached_property
+    def _sloped(self) -> Graph:
+        """The network, with gradients at its jumps."""
+        return with_slopes(self.graph)
 
     def at(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n c"]:
         """Judge the best of some points of the region; return their gaps."""

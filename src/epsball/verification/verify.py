@@ -1,5 +1,6 @@
 """``verify``: whether an input satisfies a VNN-LIB query, with a witness or a proof."""
 
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,10 @@ import torch
 from epsball.certificates import FLOAT32, Arithmetic, Domain, arithmetic_of, check_deployment, propagate
 from epsball.certificates.deployment import assumptions_of
 from epsball.checks import check_count, check_positive, check_seed
-from epsball.errors import InputError
+from epsball.errors import InputError, UnsupportedOperation
+from epsball.graph import Graph
 from epsball.names import Semantics
+from epsball.verification.blind import blind_search
 from epsball.verification.deadline import Deadline, TimeUp
 from epsball.verification.network import Network, read_network
 from epsball.verification.proving import InputSplits, Task, complete, run_cascade
@@ -36,15 +39,22 @@ EARLY = 5
 FEW_REGIONS = 8
 """Regions beyond which bounds come before the search: most of many are refuted at once."""
 
+_COMPARED = 0.1
+"""Share of the time for the comparison of a network that is read for the first time with onnxruntime."""
+
+_LEAST = 1e-3
+"""Seconds that are left at least."""
+
 _SEEN = 64
 """Random points beside those of the search from which combinations of rows are chosen."""
 
 
 def verify(
     network: str | Path,
-    query: str | Path,
+    query: str | Path | Query,
     *,
     timeout: int | float | None = None,
+    spent: int | float = 0,
     semantics: Semantics | None = None,
     seed: int = 0,
     max_memory: int | None = None,
@@ -62,9 +72,11 @@ def verify(
     network
         An ONNX file, plain or gzipped.
     query
-        A VNN-LIB file of version 1.0, or of 2.0 with the extra ``vnnlib``, plain or gzipped.
+        A VNN-LIB file of version 1.0, or of 2.0 with the extra ``vnnlib``, plain or gzipped; or one that was read.
     timeout
         Seconds, wall-clock; by default no limit.
+    spent
+        Seconds of them that are gone before the call, as by imports.
     semantics
         What ``unsat`` is claimed of: ``"real"``, the real-valued function of the weights on all real inputs of the box;
         ``"float32"``, what the network computes in float32 on the floats of the box. By default what the query
@@ -81,7 +93,8 @@ def verify(
     InputError
         If a file or an option breaks a stated rule, or query and network do not fit.
     UnsupportedOperation
-        If the query is not linear, or an operator of the network has no rule.
+        If the query is not linear. An operator without a rule leaves a search without gradients, and no proof: the
+        answer is sat or unknown then, and its reason names the operator.
     MissingExtra
         If onnx, onnxruntime or, for version 2.0, vnnlib is not installed.
     """
@@ -96,18 +109,22 @@ def verify(
         raise InputError(f"{folder} holds another proof; name a new folder, or remove it.")
     run = _Run(
         network=str(network),
-        path=str(query),
+        asked=query if isinstance(query, Query) else None,
+        path=query.path if isinstance(query, Query) else str(query),
         semantics=semantics,
         seed=seed,
         max_memory=max_memory,
         folder=folder,
     )
-    deadline = Deadline.after(timeout)
+    deadline = Deadline.after(None if timeout is None else max(timeout - spent, _LEAST))
     try:
         with deadline.kept():
-            net = run.read()
-            with fitting_threads(net.graph):
-                run.decide(deadline)
+            net = run.read(deadline)
+            if net.graph is None:
+                run.search_blindly(net, deadline)
+            else:
+                with fitting_threads(net.graph):
+                    run.decide(deadline)
     except Found as found:
         return run.sat(found.witness)
     except TimeUp:
@@ -121,6 +138,7 @@ class _Run:
 
     network: str
     path: str
+    asked: Query | None
     semantics: Semantics | None
     seed: int
     max_memory: int | None
@@ -133,61 +151,93 @@ class _Run:
     tasks: list[Task] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    boundless: bool = False
     record: Record = field(default_factory=Record)
     net: Network | None = None
+    judge: Judge | None = None
+    regions: list[Region] = field(default_factory=list)
     arithmetic: Arithmetic | None = None
 
-    def read(self) -> Network:
+    def read(self, deadline: Deadline) -> Network:
         """Read query and network, set up what is to be done, and return the network."""
-        query = read_query(self.path)
+        query = self.asked = self.asked or read_query(self.path)
         cases, notes = cases_of(query)
-        net = self.net = read_network(self.network, query)
-        self.notes += [*notes, *net.graph.notes]
         self.semantics = self.semantics or _declared(query)
         self.arithmetic = arithmetic_of(self.semantics)
-        if self.arithmetic.deployed is not None:
-            check_deployment(net.graph)
-        judge = Judge(query=query, network=net)
-        for region in regions_of(cases, net):
-            task = Task.of(region, net.graph, self.arithmetic, self.max_memory)
-            task.number, task.record = len(self.tasks), None if self.folder is None else self.record
-            self._note_empty(region, task, net)
-            self.tasks.append(task)
-            self.searches.append(Search(region=region, graph=net.graph, judge=judge, seed=self.seed))
+        compared = None if math.isinf(deadline.left) else _COMPARED * deadline.left
+        net = self.net = read_network(self.network, query, seconds=compared)
+        self.notes += notes
+        self.judge = Judge(query=query, network=net.runtime)
+        self.regions = regions_of(cases, net.runtime)
+        for region in self.regions:
+            self._note_empty(region, net)
+        if net.graph is not None:
+            self._set_up(net.graph)
         return net
 
-    def _note_empty(self, region: Region, task: Task, net: Network) -> None:
+    def _set_up(self, graph: Graph) -> None:
+        """Make the task and the search of each region."""
+        if self.judge is None or self.arithmetic is None:
+            return
+        self.notes += graph.notes
+        if self.arithmetic.deployed is not None:
+            check_deployment(graph)
+        for region in self.regions:
+            task = Task.of(region, graph, self.arithmetic, self.max_memory)
+            task.number, task.record = len(self.tasks), None if self.folder is None else self.record
+            if self.arithmetic is FLOAT32 and not bool(region.searchable.all()):
+                task.open[~region.searchable] = False
+                self.by = self.record.missing = "no float32 input"
+            self.tasks.append(task)
+            self.searches.append(Search(region=region, graph=graph, judge=self.judge, seed=self.seed))
+
+    def _note_empty(self, region: Region, net: Network) -> None:
         """Note boxes without a float of the network's type, in which there can be no witness."""
         empty = int((~region.searchable).sum())
-        if not empty:
-            return
-        self.notes.append(
-            f"{empty} of {len(region)} boxes hold no {net.element} number in some input, so that they hold no witness"
-        )
-        if task.arithmetic is FLOAT32:
-            task.open[~region.searchable] = False
-            self.by = self.record.missing = "no float32 input"
+        if empty:
+            self.notes.append(
+                f"{empty} of {len(region)} boxes hold no {net.runtime.element} number in some input, so that they hold "
+                "no witness"
+            )
+
+    def search_blindly(self, net: Network, deadline: Deadline) -> None:
+        """Search without gradients, of a network that has no graph."""
+        self.reasons.append(f"no bounds and no gradients: {net.ungraphed}")
+        for region in self.regions:
+            if self.judge is not None:
+                blind_search(region, self.judge, self.seed, deadline)
 
     def decide(self, deadline: Deadline) -> None:
         """Search and prove until everything is refuted, a witness is found, or nothing is left to try."""
         for task, search in zip(self.tasks, self.searches, strict=True):
             if len(self.tasks) > FEW_REGIONS:
-                self.by = run_cascade(task, deadline, with_slopes=False)
+                self._bound(task, deadline, with_slopes=False)
             last = search.round(0, task.open, deadline)
             task.combinations = self._combinations(search, last)
         few = [task.region.varying <= FEW_INPUTS for task in self.tasks]
         for task, is_few in zip(self.tasks, few, strict=True):
             if not task.refuted:
-                self.by = run_cascade(task, deadline, with_slopes=not is_few)
+                self._bound(task, deadline, with_slopes=not is_few)
         for task, search, is_few in zip(self.tasks, self.searches, few, strict=True):
-            if is_few and not task.refuted:
+            if is_few and not task.refuted and not self.boundless:
                 self._split(task, search, deadline)
         left = [(task, search) for task, search in zip(self.tasks, self.searches, strict=True) if not task.refuted]
         for task, search in left:
             self._round(task, search, range(1, EARLY + 1), deadline)
-            self._branch(task, search, deadline)
+            if not self.boundless:
+                self._branch(task, search, deadline)
         for task, search in left:
             self._round(task, search, range(EARLY + 1, ROUNDS + 1), deadline)
+
+    def _bound(self, task: Task, deadline: Deadline, *, with_slopes: bool) -> None:
+        """Bound whole boxes; a node without bounds leaves the search."""
+        if self.boundless:
+            return
+        try:
+            self.by = run_cascade(task, deadline, with_slopes=with_slopes)
+        except UnsupportedOperation as error:
+            self.boundless = True
+            self.reasons.append(f"no bounds: {error}")
 
     def _round(self, task: Task, search: Search, numbers: range, deadline: Deadline) -> None:
         for number in numbers:
@@ -226,6 +276,8 @@ class _Run:
 
     def result(self) -> Verification:
         """Return what was decided."""
+        if self.net is not None and self.net.graph is None:
+            return self.undecided("unknown", self.reasons[0])
         if all(task.refuted for task in self.tasks):
             return self._verification("unsat", by=self.by, **self._proof())
         open_ = sum(int(task.open.sum()) for task in self.tasks)
@@ -256,19 +308,19 @@ class _Run:
 
     def _difference(self, witness: Witness) -> list[str]:
         """Return a note if the real-valued network provably does not satisfy the query at a witness."""
-        net, x = self.net, witness.x.unsqueeze(0)
-        if net is None or self.arithmetic is None:
+        graph, x = None if self.net is None else self.net.graph, witness.x.unsqueeze(0)
+        if graph is None or self.boundless:
             return []
         real = arithmetic_of("real")
         domain = Domain.at(x)
         for search in self.searches:
-            task = Task.of(search.region, net.graph, real)
+            task = Task.of(search.region, graph, real)
             bounded = propagate(task.bounded, domain, real).boxes[task.bounded.output].low[0]
             inside = (x >= search.region.low).flatten(1).all(dim=1) & (x <= search.region.high).flatten(1).all(dim=1)
             refuted = all(bool((bounded[list(rows)] > 0).any()) for rows in search.region.conjunctions)
             if bool(inside.any()) and not refuted:
                 return []
-        low, high = propagate(net.graph, domain, real).boxes[net.graph.output]
+        low, high = propagate(graph, domain, real).boxes[graph.output]
         off = (torch.tensor(witness.outputs, dtype=torch.float64) - 0.5 * (low[0] + high[0])).abs().max().item()
         return [
             "both answers are right, each for its arithmetic: onnxruntime's outputs satisfy the query at this input, "
@@ -301,6 +353,7 @@ class _Run:
             notes=tuple(self.notes),
             network=self.network,
             query=self.path,
+            asked=self.asked,
         )
 
 

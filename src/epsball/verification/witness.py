@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from epsball.verification.network import Network, exact
+from epsball.verification.network import Runtime, exact
 from epsball.verification.vnnlib import Query
 
 
@@ -47,7 +47,7 @@ class Judge:
     """
 
     query: Query
-    network: Network
+    network: Runtime
     judged: int = field(default=0)
 
     def judge(self, points: Iterable[Tensor]) -> None:

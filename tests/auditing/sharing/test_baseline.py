@@ -1,5 +1,7 @@
 """A baseline: its points are tried first, named, and counted; another one, or other data, is refused."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -73,6 +75,15 @@ def test_a_baseline_of_other_data_or_another_ball_is_refused(runs):
         eb.audit(retrained(), (x, y), BALL, baseline=folder, **OPTIONS)
     with pytest.raises(InputError, match="links.taken: there TakenLink.*now none"):
         eb.audit(retrained(), (x, y), BALL, folder=folder / "new", **OPTIONS)
+
+
+@pytest.mark.parametrize("kind", ["witnesses", "points", "evidence"])
+def test_a_damaged_baseline_is_refused_by_its_file(kind, runs, tmp_path):
+    folder, _, _, data = runs
+    copied = shutil.copytree(folder / "old", tmp_path / "old")
+    next(copied.glob(f"{kind}-*")).write_bytes(b"damaged")
+    with pytest.raises(InputError, match=rf"{kind}-00000\.\w+ cannot be read .* run that audit again"):
+        eb.audit(retrained(), data, BALL, baseline=copied, **OPTIONS)
 
 
 def test_points_are_steps_of_eight_bits():

@@ -141,7 +141,8 @@ def test_what_has_no_constant_is_named():
 
 
 @pytest.mark.parametrize(
-    "function", ["relu", "gelu", "gelu_tanh", "silu", "mish", "hardswish", "sigmoid", "tanh", "erf", "softplus"]
+    "function",
+    ["relu", "gelu", "gelu_tanh", "silu", "mish", "hardswish", "sigmoid", "tanh", "erf", "softplus", "sin", "cos"],
 )
 def test_constants_of_functions_are_above_and_near_their_steepest_slope(function):
     z = torch.linspace(-8, 8, 160001, dtype=torch.float64, requires_grad=True)

@@ -26,8 +26,8 @@ def test_every_satisfying_point_stays_in_some_open_box(tmp_path, seed):
     path = query(tmp_path / "query.vnnlib", 3, 2, *box, "(<= Y_0 Y_1)", "(<= (+ Y_0 X_0) 1)")
     asked = read_query(path)
     net = read_network(net_path, asked)
-    (region,) = regions_of(cases_of(asked)[0], net)
-    judge = Judge(query=asked, network=net)
+    (region,) = regions_of(cases_of(asked)[0], net.runtime)
+    judge = Judge(query=asked, network=net.runtime)
     search = Search(region=region, graph=net.graph, judge=judge)
     x = torch.rand(4000, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
     satisfying = x[search.real_gaps(x)[:, 0] < -1e-9]

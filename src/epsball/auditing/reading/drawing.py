@@ -1,5 +1,7 @@
 """Figures of a run, small enough to be legible on a phone: 4.6 inches wide."""
 
+import math
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 WIDTH = 4.6
 _SIZE = 9.0
 _MOST_CLASSES = 12
+
+_EM, _UNRESERVED = "\u2003", 0.4
+"""A space as wide as a wide letter, and the part of one that matplotlib does not reserve."""
 
 _LOOKS = {ATTACK: (VERMILION, "o"), CERTIFIED: (BLUE, "s"), LIMIT: (GREEN, "D"), NATURAL: (GREY, "^")}
 """Colour and marker of the places of the chain: as the verdicts of a page, blue what is proved, warm what fell."""
@@ -51,9 +56,26 @@ def _percent(axes: "Axes", label: str) -> None:
     axes.set_axisbelow(True)
 
 
+def _class_name(numbers: ClassNumbers) -> str:
+    """Return a class's name; of one that is cut, its number too, since two may be cut alike."""
+    name = _short(numbers.name)
+    return name if "…" not in name else f"{numbers.label}: {_short(numbers.name, 13)}"
+
+
 def _short(name: str, most: int = 16) -> str:
-    """Return a name without what matplotlib takes for mathematics, its middle cut to what an axis has room for."""
-    return shortened(name, most).replace("$", r"\$")
+    """Return a name without what matplotlib takes for mathematics, its middle cut to what an axis has room for.
+
+    Of wide letters an axis has room for half as many. matplotlib's own font has none of them, and reserves too little
+    for what a reader's font draws: an em of space before the name makes up for it.
+    """
+    wide = _wide(name)
+    cut = shortened(name, most if not wide else max(4, round(most * len(name) / (len(name) + wide))))
+    return _EM * math.ceil(_UNRESERVED * _wide(cut)) + cut.replace("$", r"\$")
+
+
+def _wide(text: str) -> int:
+    """Return the number of letters as wide as high, as those of Chinese and Japanese."""
+    return sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
 
 
 def class_figure(classes: Sequence[ClassNumbers]) -> "Figure":
@@ -70,7 +92,7 @@ def class_figure(classes: Sequence[ClassNumbers]) -> "Figure":
     axes.errorbar(
         share, rows, xerr=[low, high], fmt="o", color=BLUE, markersize=4.5, linewidth=1.3, capsize=0, label="stands"
     )
-    axes.set_yticks(rows, [_short(numbers.name) for numbers in shown])
+    axes.set_yticks(rows, [_class_name(numbers) for numbers in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     _percent(axes, "share of the class, 95% interval")
     _legend(axes, axes.get_legend_handles_labels())

@@ -117,6 +117,14 @@ class Reading:
     @property
     def address(self) -> str:
         """The folder as a command needs it: as this run's command names it, else by its own name."""
+        return shlex.quote(self._told)
+
+    def beside(self, suffix: str) -> str:
+        """Return a folder beside this one, as a command needs it."""
+        return shlex.quote(f"{self._told}-{suffix}")
+
+    @property
+    def _told(self) -> str:
         own = self.folder.resolve()
         try:
             given = shlex.split(str(self.about.get("command") or ""))
@@ -126,10 +134,10 @@ class Reading:
         told += [Path(word.removeprefix("--out=")) for word in given if word.startswith("--out=")]
         for out in told:
             if out.name == own.name:
-                return shlex.quote(str(out))
+                return str(out)
             if out.name == own.parent.name:
-                return shlex.quote(str(out / own.name))
-        return shlex.quote(own.name)
+                return str(out / own.name)
+        return own.name
 
     @property
     def model(self) -> str | None:

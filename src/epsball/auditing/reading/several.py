@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from epsball.auditing.chain import ATTACK, CERTIFIED, LIMIT, NATURAL
-from epsball.auditing.manifest import RUNS, read_manifest, runs_of
+from epsball.auditing.manifest import RUNS, check_schema, runs_of
 from epsball.auditing.reading.run import UNREADABLE, Reading
 from epsball.errors import InputError
 from epsball.radius import parse_radius
@@ -177,7 +177,8 @@ def _runs_in(folder: Path) -> list[_Known]:
 def _known(run: Path) -> _Known:
     """Return what a run folder says of itself."""
     try:
-        identity = dict(json.loads((run / "run.json").read_text())["identity"])
+        record = dict(json.loads((run / "run.json").read_text()))
+        identity = dict(record["identity"])
         norm, _, rest = str(identity["ball"]).partition(":")
         text = rest.split(",")[0]
         radius = float(parse_radius(text))
@@ -185,7 +186,7 @@ def _known(run: Path) -> _Known:
         return _Known(folder=run, identity={}, wrong="its run.json cannot be read")
     known: dict[str, Any] = {"folder": run, "identity": identity, "norm": norm, "radius": radius, "text": text}
     try:
-        read_manifest(run)
+        check_schema(run, record)
     except InputError as error:
         return _Known(**known, wrong=str(error).removeprefix(f"{run} ").rstrip("."))
     file = run / "chain.json"

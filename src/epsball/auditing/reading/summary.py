@@ -96,6 +96,11 @@ class Summary:
         """The perturbation set, as text."""
         return str(self.reading.identity["ball"])
 
+    def audit_command(self, options: str, suffix: str) -> str:
+        """Return the command of an audit of the same with other options, in a folder beside this one."""
+        reading = self.reading
+        return f"epsball audit {reading.subject} --ball {self.ball} {options} --out {reading.beside(suffix)}"
+
 
 def summary(reading: Reading) -> Summary:
     """Return what a run adds up to; all numbers are of the library's own functions, on its evidence."""

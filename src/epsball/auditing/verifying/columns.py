@@ -30,11 +30,19 @@ def columns(record: Record) -> Iterator[Finding]:
         "certified is not stable and right": certified
         != (record.flag("certificate.stable") & (record.column("prediction") == record.column("label"))),
         "the verdict is not that of the columns": _verdicts(record) != record.column("verdict"),
+        "the whole attack was spared without a certificate": _spared(record) & ~certified,
+        "misclassified at a distance": ~correct & broken & (record.column("attack.distance") != 0),
         **_of_certificates(record),
     }
     index = record.column("index")
     wrong = [said for what, where in checks.items() for said in rows_that(what, where, index)]
     yield Finding(check="columns", holds=not wrong, detail=several(wrong) or "verdicts follow from the columns")
+
+
+def _spared(record: Record) -> np.ndarray:
+    """Return which examples got the short attack, and were not broken by points taken over from other runs."""
+    whole = record.flag("attack.whole") | ("attack.whole" not in record.table.column_names)
+    return ~whole & ~record.flag("taken.broken")
 
 
 def _verdicts(record: Record) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 
 from epsball.auditing import manifest as manifests
 from epsball.auditing.chain import ATTACK, CERTIFIED, NATURAL
+from epsball.auditing.evidence import Witnesses
 from epsball.auditing.verifying.columns import columns, ledger
 from epsball.auditing.verifying.record import UNREADABLE, Record
 from epsball.auditing.verifying.result import Finding
@@ -15,6 +16,9 @@ from epsball.auditing.verifying.sentences import close, rows_that, several
 from epsball.errors import InputError
 from epsball.risk import decompose
 from epsball.statistics import clopper_pearson
+
+_ROUNDED = 1 + 1e-5
+"""How far the distance of a witness may be rounded."""
 
 
 def files(record: Record, wanted: str | None) -> Iterator[Finding]:
@@ -92,9 +96,18 @@ def _chain(
             value = getattr(getattr(risks, name), end)
             if not close(stated.get(name, {}).get(end), value):
                 wrong.append(f"{name} risk ({end}) is {value:.6g}, not {stated.get(name, {}).get(end)}")
+    wrong += _missing_diagnosis(record)
     counts = dict(Counter(record.table["verdict"].to_pylist()))
     wrong += [] if record.chain.get("verdicts") == counts else [f"the verdicts are {counts}"]
     yield Finding(check="chain", holds=not wrong, detail=several(wrong) or "follows from the evidence")
+
+
+def _missing_diagnosis(record: Record) -> list[str]:
+    """Return which files of the diagnosis that the chain tells of are missing."""
+    if record.chain.get("diagnosis") is None:
+        return []
+    names = ("diagnosis.json", "diagnosis.arrow")
+    return [f"{name} is missing" for name in names if not (record.folder / name).exists()]
 
 
 def witnesses(record: Record) -> Iterator[Finding]:
@@ -108,11 +121,22 @@ def witnesses(record: Record) -> Iterator[Finding]:
         for part in known:
             outside = ~record.ball.contains(part.x_adv, part.x)
             wrong += [f"the witness of {position} lies outside its ball" for position in part.index[outside].tolist()]
+            wrong += _distances(record, part)
     except (*UNREADABLE, InputError) as error:
         yield Finding(check="balls", holds=False, detail=f"witnesses cannot be read: {error}")
         return
     detail = several(wrong) or f"{len(index)} witnesses, one per broken example, all in their balls"
     yield Finding(check="balls", holds=not wrong, detail=detail)
+
+
+def _distances(record: Record, part: Witnesses) -> list[str]:
+    """Return whose distance is not one of a point at most as far as the witness: the nearest that was found."""
+    rows = record.rows_of(part.index)
+    by_attack = (rows >= 0) & torch.from_numpy(record.flag("attack.broken"))[rows]
+    stated = record.column("attack.distance")[rows[by_attack].numpy()]
+    far = record.ball.distance(part.x_adv, part.x)[by_attack].numpy()
+    wrong = ~((stated >= 0) & (stated <= far * _ROUNDED))
+    return rows_that("a distance beyond the witness", wrong, part.index[by_attack].numpy())
 
 
 def _missing(rows: torch.Tensor, expected: torch.Tensor, record: Record) -> str:

@@ -1,7 +1,7 @@
 """`Curve`: a function of one variable, cut where its convexity changes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,6 +82,14 @@ class Curve:
     def unknown(self, box: Box) -> Tensor:
         """Return where f has no value, or no bound, somewhere on the box."""
         return (box.low <= self.low) | ((box.low <= self.pole) & (box.high >= self.pole))
+
+    def cuts_in(self, box: Box) -> Sequence[float | Tensor]:
+        """Return the cuts that matter on the box: numbers, or one per entry."""
+        return self.cuts
+
+    def whole(self, box: Box) -> Tensor | None:
+        """Return where the least and the greatest value are all that is known; None if nowhere."""
+        return None
 
     def unstable(self, box: Box) -> Tensor:
         """Return where tighter bounds make tighter lines: around a cut, or everywhere if the curve is bent."""

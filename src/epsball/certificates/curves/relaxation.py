@@ -53,12 +53,19 @@ def linear_relaxation(curve: Curve, low: Tensor, high: Tensor) -> LinearRelaxati
     """
     below = _envelope_slope(curve, low, high, sign=1.0)
     above = _envelope_slope(curve, low, high, sign=-1.0)
-    return LinearRelaxation(
+    lines = LinearRelaxation(
         below,
         intercept_below(curve, low, high, below, sign=1.0),
         above,
         -intercept_below(curve, low, high, above, sign=-1.0),
     )
+    whole = curve.whole(Box(low, high))
+    if whole is None:
+        return lines
+    flat, (least, most) = torch.zeros_like(low), curve.interval(Box(low, high))
+    doubt = _ROUNDING * (1 + torch.maximum(least.abs(), most.abs()))
+    level = LinearRelaxation(flat, least - doubt, flat, most + doubt)
+    return LinearRelaxation(*(torch.where(whole, *pair) for pair in zip(level, lines, strict=True)))
 
 
 def _envelope_slope(curve: Curve, low: Tensor, high: Tensor, *, sign: float) -> Tensor:
@@ -92,7 +99,8 @@ def intercept_below(curve: Curve, low: Tensor, high: Tensor, slope: Tensor, *, s
     with curves as `Curve` describes them, cuts that are stored inexactly and values of f inside that exceed those at
     the ends (by less than 1).
     """
-    ends = [low, *(low.clamp(min=cut).minimum(high) for cut in curve.cuts), high]
+    cuts = curve.cuts_in(Box(low, high))
+    ends = [low, *(low.maximum(torch.as_tensor(cut, dtype=low.dtype)).minimum(high) for cut in cuts), high]
 
     def g(x: Tensor) -> Tensor:
         return sign * (curve.value(x) - slope * x)

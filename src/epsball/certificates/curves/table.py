@@ -8,6 +8,7 @@ from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.curves.curve import Curve
+from epsball.certificates.curves.wave import Wave
 from epsball.errors import UnsupportedOperation
 from epsball.graph.kinds import FUNCTIONS, refused_arguments
 
@@ -215,6 +216,18 @@ _SHAPES: dict[str, Callable[..., dict]] = {
     },
 }
 
+_PHASES = {"sin": 0.0, "cos": math.pi / 2}
+
+
+def _wave(phase: float) -> dict:
+    """Return sin(x + phase); its kernels are off by units of 1, since x is reduced before."""
+    return {
+        "phase": phase,
+        "slope": lambda x: torch.cos(x) if phase == 0 else -torch.sin(x),
+        "convex": (False, True, False, True),
+        "offset": 1.0,
+    }
+
 
 def curve_of(function: str, arguments: tuple[float, ...]) -> Curve:
     """Return the curve of a function with its arguments.
@@ -224,6 +237,8 @@ def curve_of(function: str, arguments: tuple[float, ...]) -> Curve:
     UnsupportedOperation
         If there is none, or none with these arguments.
     """
+    if function in _PHASES:
+        return Wave(value=FUNCTIONS[function], **_wave(_PHASES[function]))
     shape = _SHAPES.get(function)
     if shape is None:
         raise UnsupportedOperation(f"no bounds for the function '{function}'; there are for {', '.join(_SHAPES)}.")

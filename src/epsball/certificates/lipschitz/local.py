@@ -86,8 +86,8 @@ def _slopes(bounds: Propagation, node: Node) -> Box | None:
     (box,) = bounds.inputs(node)
     # Between cuts f is convex or concave, so f' is monotone: its extremes are at ends and on either side of cuts.
     points = [box.low, box.high]
-    for cut in curve.cuts:
-        at = torch.full_like(box.low, cut)
+    for cut in curve.cuts_in(box):
+        at = torch.as_tensor(cut, dtype=box.low.dtype).expand_as(box.low)
         sides = (torch.nextafter(at, at - 1), torch.nextafter(at, at + 1))
         points += [side.maximum(box.low).minimum(box.high) for side in sides]
     found = torch.stack([curve.slope(point) for point in points])

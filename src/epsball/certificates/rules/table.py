@@ -5,6 +5,7 @@ from epsball.certificates.rules.log_softmax import LogSoftmaxRule
 from epsball.certificates.rules.maxima import Extremum, Maxima
 from epsball.certificates.rules.pointwise import Pointwise, Rectifier
 from epsball.certificates.rules.products import MatrixProduct, Product, Quotient
+from epsball.certificates.rules.rounding import WholeNumbers
 from epsball.certificates.rules.rule import Rule
 from epsball.certificates.rules.softmax import SoftmaxRule
 from epsball.errors import UnsupportedOperation
@@ -22,6 +23,7 @@ from epsball.graph.kinds import (
     Minimum,
     Multiply,
     PReLU,
+    Round,
     Select,
     Softmax,
 )
@@ -38,6 +40,7 @@ RULES: dict[type[Kind], Rule] = {
     MatMul: MatrixProduct(),
     Compare: Comparison(),
     Select: Selection(),
+    Round: WholeNumbers(),
     Softmax: SoftmaxRule(),
     LogSoftmax: LogSoftmaxRule(),
 }

@@ -19,7 +19,7 @@ RULES.update(
         getattr(aten, name).default: _function(function)
         for name, function in {
             **{name: name for name in ("relu", "abs", "sigmoid", "tanh", "silu", "mish", "hardswish", "hardsigmoid")},
-            **{name: name for name in ("exp", "log", "sqrt", "reciprocal", "erf", "square")},
+            **{name: name for name in ("exp", "log", "sqrt", "reciprocal", "erf", "square", "sin", "cos")},
             "neg": "negative",
         }.items()
     }

@@ -2,7 +2,7 @@
 
 from epsball.graph.kinds.affine import BatchNorm, Convolution, Linear
 from epsball.graph.kinds.arithmetic import Add, Divide, MatMul, Maximum, Minimum, Multiply, Subtract
-from epsball.graph.kinds.choosing import Compare, Select
+from epsball.graph.kinds.choosing import Compare, Round, Select
 from epsball.graph.kinds.elementwise import FUNCTIONS, Elementwise, PReLU, refused_arguments
 from epsball.graph.kinds.kind import Kind, Parameters
 from epsball.graph.kinds.pooling import AdaptiveAveragePool, AveragePool, LogSoftmax, Max, MaxPool, Mean, Softmax, Sum
@@ -15,7 +15,7 @@ KINDS: dict[str, type[Kind]] = {
         *(Input, Constant),
         *(Linear, Convolution, BatchNorm),
         *(Add, Subtract, Multiply, Divide, MatMul, Maximum, Minimum),
-        *(Elementwise, PReLU, Compare, Select),
+        *(Elementwise, PReLU, Compare, Select, Round),
         *(MaxPool, AveragePool, AdaptiveAveragePool, Sum, Mean, Max, Softmax, LogSoftmax),
         *(Reshape, Permute, Expand, Concatenate, Slice, Gather, Pad, Upsample),
     )

@@ -1,4 +1,4 @@
-"""Kinds that jump: comparisons, whose values are 0 and 1, and the choice between two values by one."""
+"""Kinds that jump: comparisons, whose values are 0 and 1, the choice between two values by one, and whole numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +30,22 @@ class Compare:
         """Return 1 where the relation holds."""
         a, b = values
         return RELATIONS[self.relation](a, b).to(a.dtype)
+
+
+Rounding = Literal["floor", "ceil", "round"]
+_ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {"floor": torch.floor, "ceil": torch.ceil, "round": torch.round}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """The whole number below x (`direction` "floor"), above it, or next to it; of two that are as near the even one."""
+
+    direction: Rounding
+
+    def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
+        """Return whole numbers."""
+        (x,) = values
+        return _ROUNDINGS[self.direction](x)
 
 
 @dataclass(frozen=True, kw_only=True)

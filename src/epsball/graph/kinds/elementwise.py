@@ -48,6 +48,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sqrt": torch.sqrt,
     "reciprocal": torch.reciprocal,
     "erf": torch.erf,
+    "sin": torch.sin,
+    "cos": torch.cos,
 }
 """Each function by name, called with x and the node's arguments."""
 

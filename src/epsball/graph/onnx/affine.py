@@ -20,7 +20,7 @@ def gemm(call: Call) -> Value:
     if call.attribute("transA", 0):
         a = operations.permute(builder, a, (1, 0))
     b, c = call.given(1), call.given(2)
-    if isinstance(b, np.ndarray) and a.axis == 0:
+    if isinstance(b, np.ndarray) and (a.axis == 0 or builder.alone):
         weight = call.name(1) if call.attribute("transB", 0) else call.name(1, b.T, ".T")
         fused = isinstance(c, np.ndarray) and c.size == len(builder.parameters[weight]) and alpha == beta == 1
         bias = call.name(2, c.reshape(-1), ".bias") if fused and isinstance(c, np.ndarray) else None
@@ -43,7 +43,8 @@ def gemm(call: Call) -> Value:
 def matmul(call: Call) -> Value:
     """Return A B."""
     a, b = call.given(0), call.given(1)
-    if isinstance(a, Value) and isinstance(b, np.ndarray) and b.ndim == 2 and a.axis not in (None, a.rank - 1):
+    rows = isinstance(a, Value) and (call.builder.alone or a.axis not in (None, a.rank - 1))
+    if rows and isinstance(a, Value) and isinstance(b, np.ndarray) and b.ndim == 2:
         return operations.linear(call.builder, a, call.name(1, b.T, ".T"))
     return operations.matmul(call.builder, call.value(0), call.value(1))
 

@@ -7,9 +7,14 @@ from functools import reduce
 import numpy as np
 import torch
 
-from epsball.graph import decompositions, operations
+from epsball.graph import decompositions, kinds, operations
 from epsball.graph.onnx.rule import RULES, Call, Rule, rule
 from epsball.graph.value import Value
+
+_FLOATS = (1, 11)
+_WHOLE = (6, 7)
+_TRUTH = 9
+"""Types of ONNX by their numbers: float32 and float64, int32 and int64, bool."""
 
 
 def _function(name: str) -> Rule:
@@ -20,7 +25,10 @@ RULES.update(
     {
         operator: _function(name)
         for operator, name in {
-            **{name.capitalize(): name for name in ("relu", "sigmoid", "tanh", "abs", "exp", "log", "sqrt", "erf")},
+            **{
+                name.capitalize(): name
+                for name in ("relu", "sigmoid", "tanh", "abs", "exp", "log", "sqrt", "erf", "sin", "cos")
+            },
             "Neg": "negative",
             "Reciprocal": "reciprocal",
             "Mish": "mish",
@@ -59,10 +67,23 @@ def identity(call: Call) -> Value:
 
 @rule("Cast", "CastLike")
 def cast(call: Call) -> Value:
-    """Return x itself if the type stays a float."""
-    if call.attribute("to", 1) not in (1, 11):
-        call.builder.refuse("it leaves float32")
-    return call.value()
+    """Return x itself if the type stays a float; as whole numbers it is cut off towards 0, as truth it is x != 0.
+
+    Whole numbers stay floats of the graph, which hold them exactly up to 2^24.
+    """
+    builder, x, to = call.builder, call.value(), call.attribute("to", 1)
+    if to in _FLOATS or (to in (*_WHOLE, _TRUTH) and isinstance(builder.kind_of(x), kinds.Compare)):
+        return x
+    if to == _TRUTH:
+        return operations.compare(builder, "ne", x, builder.number(0))
+    if to not in _WHOLE:
+        builder.refuse("it leaves float32")
+    if builder.is_whole(x.node):
+        return x
+    builder.rewrite()
+    below = operations.unary(builder, operations.unary(builder, x, "negative"), "relu")
+    ends = (operations.rounded(builder, part, "floor") for part in (operations.unary(builder, x, "relu"), below))
+    return operations.subtract(builder, *ends)
 
 
 @rule("LeakyRelu")

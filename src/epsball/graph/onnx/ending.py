@@ -103,6 +103,8 @@ def chosen_output(file: OnnxFile, output: str | None) -> tuple[str, str, tuple[s
             f"output=NAME:probabilities, or one of {', '.join(READINGS)}."
         )
     scores = [given.name for given in file.graph.output if _may_be_scores(given)]
+    if reading == "values" and not scores:
+        scores = names
     if name is not None and name not in scores:
         raise ModelError(
             f"the output {name} of {file.path} is not a tensor of floats (class labels?); a classifier returns "

@@ -28,6 +28,7 @@ from epsball.graph.onnx.file import OnnxFile, onnx_package, read_file
 from epsball.graph.onnx.input_shape import Arrangement, arrangement
 from epsball.graph.onnx.rule import RULES, Call
 from epsball.graph.onnx.runtime import check_against_runtime
+from epsball.graph.onnx.session import run_node
 from epsball.graph.onnx.single_example import fixes_one_example
 from epsball.graph.onnx.translation import Translation
 from epsball.graph.value import Value
@@ -52,11 +53,12 @@ WAY_OUT = (
 
 
 def read_onnx(
-    path: str | Path,
+    path: str | Path | OnnxFile,
     *,
     shape: tuple[int, ...] | None = None,
     data_shape: tuple[int, ...] | None = None,
     output: str | None = None,
+    seconds: float | None = None,
 ) -> Graph:
     """Read an ONNX file as a graph, and check it against onnxruntime at 1,000 random points.
 
@@ -69,7 +71,7 @@ def read_onnx(
     Parameters
     ----------
     path
-        The file.
+        The file, or what was read of it.
     shape
         The shape in which inputs come, if not the file's: it must hold as many numbers. Their
         order in memory stays; (c, h, w) for a file of (h, w, c) moves the channels.
@@ -79,7 +81,10 @@ def read_onnx(
     output
         ``"logits"`` (the default), or ``"probabilities"`` to leave the end as it is; the name of
         an output, if the file has several; or ``"NAME:probabilities"``. ``"values"`` is what the file returns,
-        whatever its shape and meaning, as one row in row-major order.
+        whatever its shape and meaning, as one row in row-major order; a file without batch axis, or whose nodes mix
+        that axis with others, is then read as a function of one example.
+    seconds
+        Time after which the check ends, once it has been made at four points; by default it is made at all.
 
     Raises
     ------
@@ -92,17 +97,18 @@ def read_onnx(
     ModelError
         If it is not a classifier of one input, or the graph does not compute what onnxruntime computes.
     """
-    file = read_file(Path(path).expanduser())
+    file = path if isinstance(path, OnnxFile) else read_file(Path(path).expanduser())
     dtype = _dtype(file)
-    order = arrangement(file, shape, data_shape)
     name, reading, notes = chosen_output(file, output)
-    for ending in endings(file, name, reading):
-        translation = _translated(file, dtype, order, ending, reading)
-        if translation is not None:
-            break
-    else:
-        raise ModelError(f"{file.path} has no output {name} that can be read.")
-    found = check_against_runtime(translation, file, order)
+    order = arrangement(file, shape, data_shape, whole=reading == "values")
+    try:
+        translation = _read(file, dtype, order, name, reading)
+    except ModelError:
+        if reading != "values" or order.alone:
+            raise
+        order = replace(order, free=False, alone=True)
+        translation = _read(file, dtype, order, name, reading)
+    found = check_against_runtime(translation, file, order, seconds)
     said = (*order.notes, *notes, *translation.notes, *found)
     return replace(translation.graph, notes=tuple(f"{file.path.name}: {note}" for note in said))
 
@@ -119,6 +125,15 @@ def _dtype(file: OnnxFile) -> torch.dtype:
     )
 
 
+def _read(file: OnnxFile, dtype: torch.dtype, order: Arrangement, name: str, reading: str) -> Translation:
+    """Return the graph of the first way to read an output that works."""
+    for ending in endings(file, name, reading):
+        translation = _translated(file, dtype, order, ending, reading)
+        if translation is not None:
+            return translation
+    raise ModelError(f"{file.path} has no output {name} that can be read.")
+
+
 def _translated(
     file: OnnxFile, dtype: torch.dtype, order: Arrangement, ending: Ending, reading: str
 ) -> Translation | None:
@@ -133,6 +148,8 @@ def _translated(
         report(f"reading {file.path.name}", done, len(ending.nodes))
         builder.operation, builder.origin = node.op_type, f"{file.path.name}, node {node.name or node.output[0]}"
         results = _results(builder, file, node, values)
+        if builder.alone:
+            results = [operations.without_batch(builder, r) if isinstance(r, Value) else r for r in results]
         values.update(zip(node.output, results, strict=False))
         if node.op_type in ("Shape", "Size") or measured.intersection(node.input):
             measured.update(node.output)
@@ -201,10 +218,16 @@ def _folds(node: Any, given: list[Any]) -> bool:
 
 
 def _folded(onnx: Any, file: OnnxFile, node: Any, given: list[Any]) -> list[Any]:
-    """Return the results of a node on constants, as the onnx package defines its operator."""
-    evaluator = import_reference()(node, opsets={"": file.opset})
+    """Return the results of a node on constants, as the onnx package defines its operator.
+
+    Its evaluator does not know every operator as older operator sets have it; those are left to onnxruntime.
+    """
     inputs = {name: value for name, value in zip(node.input, given, strict=True) if name}
-    return [np.asarray(result) for result in evaluator.run(None, inputs)]
+    try:
+        evaluator = import_reference()(node, opsets={"": file.opset})
+        return [np.asarray(result) for result in evaluator.run(None, inputs)]
+    except TypeError:
+        return run_node(file, node, inputs)
 
 
 def import_reference() -> Any:
@@ -223,6 +246,9 @@ def _row(builder: Builder, file: OnnxFile, output: Any, reading: str) -> tuple[V
     if not isinstance(output, Value):
         raise ModelError(f"{file.path} returns the same logits for every input.")
     notes: tuple[str, ...] = ()
+    if builder.alone:
+        width = math.prod(output.shape)
+        return Value(operations.shaped(builder, output.node, (width,)), (1, width), 0), notes
     width = math.prod(output.example) if reading == "values" else max(output.example, default=1)
     if output.rank == 1:
         output = operations.reshape(builder, output, (1, *output.shape))

@@ -30,15 +30,25 @@ class Arrangement:
         Whether the file leaves the length of the batch open; else it is 1.
     notes
         What was concluded from the data.
+    batch
+        Whether the file's first axis is the batch; else `lengths` are all its axes.
+    alone
+        Whether the file is read as a function of one example, whose tensors have no batch axis.
     """
 
     given: Shape
     lengths: Shape
     free: bool
     notes: tuple[str, ...] = ()
+    batch: bool = True
+    alone: bool = False
 
     def applied(self, builder: Builder) -> Value:
         """Return the graph's input as the file takes it."""
+        if self.alone:
+            builder.alone = True
+            shape = (1, *self.lengths) if self.batch else self.lengths
+            return Value(operations.shaped(builder, builder.input.node, shape), shape, None)
         if self.given == self.lengths:
             return builder.input
         if _moves_channels(self.given, self.lengths):
@@ -55,7 +65,7 @@ class Arrangement:
         return x.reshape(len(x), *self.lengths).contiguous().numpy()
 
 
-def arrangement(file: OnnxFile, shape: Shape | None, data_shape: Shape | None) -> Arrangement:
+def arrangement(file: OnnxFile, shape: Shape | None, data_shape: Shape | None, *, whole: bool = False) -> Arrangement:
     """Return how inputs are laid out for a file.
 
     Parameters
@@ -66,6 +76,8 @@ def arrangement(file: OnnxFile, shape: Shape | None, data_shape: Shape | None) -
         The shape in which inputs come, if the user says it.
     data_shape
         The shape of the data, if known: taken where it leaves one meaning only.
+    whole
+        Whether a first axis that is no batch is taken as part of the one example.
 
     Raises
     ------
@@ -76,6 +88,9 @@ def arrangement(file: OnnxFile, shape: Shape | None, data_shape: Shape | None) -
     """
     sizes = [axis.dim_value if axis.HasField("dim_value") else 0 for axis in file.input.type.tensor_type.shape.dim]
     if len(sizes) < 2 or sizes[0] not in (0, 1, -1):
+        if whole:
+            lengths = _lengths(file.path, sizes, shape, None)
+            return Arrangement(lengths, lengths, free=False, batch=False, alone=True)
         raise ModelError(
             f"{file.path} takes inputs of shape {sizes}; its first axis must be the batch, of any length or 1. "
             "Export it for one example, or with a free first axis."

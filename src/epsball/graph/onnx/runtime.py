@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from time import perf_counter
@@ -47,7 +48,9 @@ _WHY = (
 )
 
 
-def check_against_runtime(translation: Translation, file: OnnxFile, order: Arrangement) -> tuple[str, ...]:
+def check_against_runtime(
+    translation: Translation, file: OnnxFile, order: Arrangement, seconds: float | None = None
+) -> tuple[str, ...]:
     """Compare a graph with onnxruntime at random points, unless this comparison was made before.
 
     A file with a free batch axis whose nodes are written for one example is run example by example.
@@ -60,6 +63,8 @@ def check_against_runtime(translation: Translation, file: OnnxFile, order: Arran
         The file.
     order
         How its inputs are laid out.
+    seconds
+        Time after which it ends, once the few first points agree: it is not remembered then.
 
     Returns
     -------
@@ -78,11 +83,12 @@ def check_against_runtime(translation: Translation, file: OnnxFile, order: Arran
     mark = _cache_folder() / f"{hashlib.sha256(' '.join(facts).encode()).hexdigest()}.json"
     known = _known(mark)
     if known is None:
-        comparison = _Comparison(translation, file, order)
-        comparison.run()
+        comparison = _Comparison(translation, file, order, math.inf if seconds is None else perf_counter() + seconds)
+        whole = comparison.run()
         known = {"file": file.digest, "points": POINTS, "onnxruntime": runtime.__version__}
         known |= {"one_example": True} if comparison.alone and order.free else {}
-        _remember(mark, known)
+        if whole:
+            _remember(mark, known)
     return (_about_one_example(translation.fixed),) if known.get("one_example") else ()
 
 
@@ -102,8 +108,9 @@ class _Comparison:
         Whether the file is given one example at a time.
     """
 
-    def __init__(self, translation: Translation, file: OnnxFile, order: Arrangement) -> None:
+    def __init__(self, translation: Translation, file: OnnxFile, order: Arrangement, end: float) -> None:
         self.translation, self.file, self.order = translation, file, order
+        self.end = end
         self.alone = not order.free
         ending = translation.ending
         self.scores = Session(file, [ending.output], ending.nodes if ending.changed else None)
@@ -111,8 +118,8 @@ class _Comparison:
         graph = translation.graph
         self.exact = {name: tensor.double() for name, tensor in graph.parameters.items()}
 
-    def run(self) -> None:
-        """Compare at few points, then at all.
+    def run(self) -> bool:
+        """Compare at few points, then at all; return whether the time was enough for all.
 
         Raises
         ------
@@ -124,8 +131,7 @@ class _Comparison:
         x[1::2] = 2 * x[1::2] - 1
         report(self._title, 0, len(x))
         self._few(x[:FEW])
-        for start in range(0, len(x), GROUP):
-            self._group(x[start : start + GROUP], start, len(x))
+        return all(self._group(x[start : start + GROUP], start, len(x)) for start in range(0, len(x), GROUP))
 
     def _few(self, x: Tensor) -> None:
         """Compare at few points; find out whether the file takes one example at a time only."""
@@ -145,12 +151,14 @@ class _Comparison:
                     "with the batch's length left open in its shapes, x.flatten(1) or x.reshape(x.shape[0], -1)."
                 ) from of_one
 
-    def _group(self, x: Tensor, start: int, total: int) -> None:
-        """Compare at the points of one group, run in blocks that take about half a second."""
+    def _group(self, x: Tensor, start: int, total: int) -> bool:
+        """Compare at the points of one group, run in blocks that take about half a second; return whether at all."""
         computed, expected, ends = [], [], []
         done, size = 0, FEW
         while done < len(x):
             began = perf_counter()
+            if began > self.end:
+                return False
             block = x[done : done + size]
             computed.append(self._computed(block))
             expected.append(self._expected(block))
@@ -162,6 +170,7 @@ class _Comparison:
         self._agree(x, torch.cat(computed), torch.cat(expected), TOLERANCE)
         if start == 0:
             self._agree_at_end(torch.cat(expected), torch.cat(ends))
+        return True
 
     def _compare(self, x: Tensor, tolerance: float) -> None:
         expected = self._expected(x)

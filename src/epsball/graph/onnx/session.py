@@ -1,6 +1,6 @@
 """`Session`: a file, or a part of it, in onnxruntime."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Session:
             raise ModelError(f"onnxruntime cannot run {file.path} ({first_line(error)}).") from error
         self._input = spec.name
         self._kind = _KINDS.get(spec.type, np.float32)
+        self._rank = len(spec.shape)
 
     def run(self, x: np.ndarray, *, alone: bool) -> np.ndarray:
         """Return the first output's row for each example of a batch, given as a whole or, if `alone`, one by one.
@@ -57,7 +58,8 @@ class Session:
         return np.concatenate([self._rows(self.tensors(block)[0], len(block)) for block in blocks])
 
     def tensors(self, x: np.ndarray) -> list[Any]:
-        """Return all outputs for a batch."""
+        """Return all outputs for a batch; a file without batch axis takes the one example of it."""
+        x = x[0] if x.ndim == self._rank + 1 and len(x) == 1 else x
         try:
             return self._session.run(self._outputs, {self._input: x.astype(self._kind)})
         except Exception as error:
@@ -74,6 +76,21 @@ class Session:
                 "classifier returns logits (n, classes)."
             )
         return array.reshape(n, -1).astype(np.float64)
+
+
+def run_node(file: OnnxFile, node: Any, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Return the results of one node of a file on arrays, as onnxruntime computes it."""
+    onnx, runtime = onnx_package(), onnx_package("onnxruntime")
+    kind = onnx.helper.np_dtype_to_tensor_dtype
+    given = [onnx.helper.make_tensor_value_info(name, kind(x.dtype), x.shape) for name, x in inputs.items()]
+    results = [onnx.ValueInfoProto(name=name) for name in node.output]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "node", given, results),
+        opset_imports=[onnx.helper.make_opsetid("", file.opset)],
+        ir_version=file.model.ir_version,
+    )
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return [np.asarray(result) for result in session.run(None, dict(inputs))]
 
 
 def _with_nodes(file: OnnxFile, outputs: Sequence[str], nodes: Sequence[Any]) -> bytes:

@@ -15,7 +15,7 @@ def certificates(summary: Summary) -> Section:
     """Return the section."""
     if not summary.methods:
         reason = summary.reading.chain.get("without certificates because") or "no certificate in this run"
-        return _SECTION.absent(reason, "epsball audit MODEL DATA --ball BALL --certificates auto")
+        return _SECTION.absent(reason, summary.audit_command("--certificates auto", "certified"))
     semantics = next(iter({v for v in summary.reading.column("certificate.semantics") if v is not None}), "float32")
     replayable = int(summary.reading.flag("certificate.replayable").sum())
     certified = summary.verdicts["certified"]

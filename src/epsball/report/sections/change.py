@@ -1,5 +1,7 @@
 """What changed from one run to another: the paired tests of `compare`."""
 
+import re
+
 from epsball.auditing.comparing import Comparison
 from epsball.auditing.comparing.result import LEAST, MOST
 from epsball.auditing.reading import Summary
@@ -8,6 +10,9 @@ from epsball.report.sections.section import Section, Table
 
 _OTHER_END = {LEAST: MOST, MOST: LEAST}
 """The least that the first network is better by is the most that the second one is, with the other sign."""
+
+_HASH = re.compile(r" sha256:[0-9a-f]{64}")
+"""What tells nothing to the reader of a sentence."""
 
 
 def change(before: Summary, compared: Comparison) -> Section:
@@ -39,9 +44,10 @@ def change(before: Summary, compared: Comparison) -> Section:
         lead=lead,
         table=Table(caption=f"{second} minus {first}, on the same examples", header=header, rows=rows),
         template="change.html.j2",
-        more={"changed": changed, "notes": compared.notes, "before": before},
+        more={"changed": changed, "notes": [_HASH.sub("", note) for note in compared.notes], "before": before},
     )
 
 
 def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    text = f"{100 * share:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text

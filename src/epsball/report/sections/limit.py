@@ -14,7 +14,8 @@ def limit(summary: Summary) -> Section:
     """Return the section."""
     found = summary.reading.chain.get("limit")
     if found is None:
-        return _SECTION.absent("the optimal risk of the data was not computed in this run")
+        why = "the optimal risk of the data was not computed in this run"
+        return _SECTION.absent(why, summary.audit_command("--limit", "limit"))
     hard = summary.hard
     rows = [
         ["optimal risk of these examples", f"{found['risk']['value']:.4f}"],

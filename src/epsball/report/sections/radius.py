@@ -19,10 +19,11 @@ _SECTION = Section(id="radius", short="Radius", title="Accuracy against radius",
 def radius(summary: Summary, before: Summary | None = None) -> Section:
     """Return the section; with the run before, of both networks."""
     found = against_radius(summary.reading)
-    then = None if before is None else against_radius(before.reading)
-    section = replace(
-        _SECTION, template="radius.html.j2", more={"left_out": found.left_out, "radii": len(found.points)}
-    )
+    then = () if before is None else against_radius(before.reading).points
+    if len(then) < 2:
+        then = ()
+    more = {"left_out": found.left_out, "radii": len(found.points)}
+    section = replace(_SECTION, template="radius.html.j2", more=more)
     if len(found.points) < 2:
         one = "audited" if not found.left_out else "audited and finished"
         return section.absent(
@@ -31,13 +32,14 @@ def radius(summary: Summary, before: Summary | None = None) -> Section:
             command=_command(summary),
         )
     lead = f"{len(found.points)} runs of this network on these examples. Robust accuracy lies in the grey area."
-    both = then is not None and len(then.points) > 1 and before is not None
-    if both:
-        lead += f" Dashed: {before.reading.name}, {len(then.points)} runs."
-    norm = summary.ball.partition(":")[0]
-    rows = [*(_rows(then.points) if both and then is not None else []), *_rows(found.points)]
-    table = Table(caption="Accuracy by radius, with 95% intervals", header=("radius", *CURVES, "run"), rows=rows)
-    drawn = radius_figure(found.points, norm, then.points if both and then is not None else ())
+    if before is not None and then:
+        lead += f" Dashed: {before.reading.name}, {len(then)} runs."
+    table = Table(
+        caption="Accuracy by radius, with 95% intervals",
+        header=("radius", *CURVES, "run"),
+        rows=[*_rows(then), *_rows(found.points)],
+    )
+    drawn = radius_figure(found.points, summary.ball.partition(":")[0], then)
     figure = svg_of(drawn, "Accuracy under attack, certified, natural and limit by radius")
     return replace(section, lead=lead, figure=figure, table=table)
 
@@ -46,8 +48,7 @@ def _command(summary: Summary) -> str:
     """Return the command that audits at half the radius and at twice it, too."""
     text = summary.ball.partition(":")[2].partition(",")[0]
     radii = ",".join(format_radius(parse_radius(text) * factor) for factor in (Fraction(1, 2), Fraction(2)))
-    reading = summary.reading
-    return f"epsball audit {reading.subject} --ball {summary.ball} --radii {radii} --out {reading.address}-radii"
+    return summary.audit_command(f"--radii {radii}", "radii")
 
 
 def _rows(points: Sequence[AtRadius]) -> list[list[str]]:

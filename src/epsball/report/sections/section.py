@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 
@@ -19,7 +20,7 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
-    @property
+    @cached_property
     def words(self) -> set[int]:
         """The columns of words, which stand to the left: no cell of theirs begins with a digit."""
         columns = enumerate(zip(*self.rows, strict=True))

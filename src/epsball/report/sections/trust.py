@@ -17,7 +17,7 @@ def trust(summary: Summary) -> Section:
     found = summary.diagnosis
     if found is None:
         reason = summary.reading.chain.get("without diagnosis because") or "no diagnosis in this run"
-        return _SECTION.absent(reason, "epsball audit MODEL DATA --ball BALL --diagnosis --out FOLDER")
+        return _SECTION.absent(reason, summary.audit_command("--diagnosis", "diagnosed"))
     order = {"masked": 0, "suspect": 1, "none": 2}
     outcome = {"fails": 0, "inconclusive": 1, "passes": 2}
     checks = sorted(found.checks, key=lambda check: (order[check.severity], outcome[check.finding]))

@@ -1,6 +1,7 @@
 """How much each input may move a network's outputs: what decides across which input a box is halved."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from epsball.certificates import Propagation
 from epsball.certificates.curves import LinearRelaxation
-from epsball.graph.kinds import Input
+from epsball.graph import Node
+from epsball.graph.kinds import Input, Multiply
 
 MOST_INPUTS = 64
 """Inputs up to which it is computed: it carries one column per input."""
@@ -18,8 +20,9 @@ def influence(bounds: Propagation) -> Float[Tensor, "n d classes"] | None:
     """Return S, abs(W_L) D_(L-1) abs(W_(L-1)) ... D_1 abs(W_1): one column per input, carried forward.
 
     W are the affine nodes, D the slopes of the lines above functions of one variable: 1 and 0 where a ReLU's sign is
-    known, that of its chord elsewhere. No terms cancel, so that an input counts which acts through the width of
-    relaxations only. None where a node is neither affine nor between two lines, or there are too many inputs.
+    known, that of its chord elsewhere. Of a product a b it is abs(b) times the column of a plus abs(a) times that of b.
+    No terms cancel, so that an input counts which acts through the width of relaxations only. None where a node is of
+    another kind, or there are too many inputs.
 
     References
     ----------
@@ -32,16 +35,28 @@ def influence(bounds: Propagation) -> Float[Tensor, "n d classes"] | None:
         return None
     columns: dict[str, Tensor] = {}
     for node in graph.nodes:
-        if node.name in graph.constant:
-            continue
-        form = bounds.form(node)
+        shape = (n, d, *node.shape)
         if isinstance(node.kind, Input):
-            own = torch.eye(d, dtype=torch.float64).view(1, d, *node.shape).expand(n, d, *node.shape)
-        elif form is not None and all(name in columns for name in bounds.sources(node)):
-            own = form.spread(*(columns[name].flatten(0, 1) for name in bounds.sources(node))).unflatten(0, (n, d))
-        elif isinstance(lines := bounds.relaxation(node), LinearRelaxation):
-            own = columns[node.inputs[0]] * torch.maximum(lines.upper_slope.abs(), lines.lower_slope.abs())
+            columns[node.name] = torch.eye(d, dtype=torch.float64).view(1, d, *node.shape).expand(shape)
+        elif node.name in graph.constant:
+            columns[node.name] = torch.zeros(1, 1, *(1,) * len(node.shape), dtype=torch.float64).expand(shape)
         else:
-            return None
-        columns[node.name] = own
+            own = _of_node(bounds, node, columns)
+            if own is None:
+                return None
+            columns[node.name] = own
     return columns[graph.output]
+
+
+def _of_node(bounds: Propagation, node: Node, columns: Mapping[str, Tensor]) -> Tensor | None:
+    """Return a node's columns from those of its inputs; None if its kind is none of those that `influence` knows."""
+    form, given = bounds.form(node), [columns[name] for name in bounds.sources(node)]
+    if form is not None:
+        return form.spread(*(column.flatten(0, 1) for column in given)).unflatten(0, given[0].shape[:2])
+    lines = bounds.relaxation(node)
+    if isinstance(lines, LinearRelaxation):
+        return given[0] * torch.maximum(lines.upper_slope.abs(), lines.lower_slope.abs())
+    if isinstance(node.kind, Multiply):
+        a, b = (box.magnitude.unsqueeze(1) for box in bounds.inputs(node))
+        return given[0] * b + given[1] * a
+    return None

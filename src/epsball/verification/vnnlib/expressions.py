@@ -6,7 +6,10 @@ from typing import NamedTuple, NoReturn, TypeAlias
 
 from epsball.errors import InputError, UnsupportedOperation
 
-_TOKEN = re.compile(r"\n|;[^\n]*|[()]|[^\s();]+")
+BOUND = r"\(\s*([<>]=)\s+([XY]_(?:0|[1-9]\d*))\s+([+-]?\d+(?:\.\d*)?)\s*\)"
+"""A bound of one variable by a number, of which most of a query consists: read at once, if on one line."""
+
+_TOKEN = re.compile(rf"{BOUND}|\n|;[^\n]*|[()]|[^\s();]+".replace(r"\s", r"[^\S\n]", 4))
 
 
 class Word(NamedTuple):
@@ -29,7 +32,21 @@ class Group(NamedTuple):
         return first.text if isinstance(first, Word) else ""
 
 
-Expression: TypeAlias = Word | Group
+class Bound(NamedTuple):
+    """``(<= X_0 1.5)`` or the like: relation, variable and number as written, and the line."""
+
+    relation: str
+    variable: str
+    number: str
+    line: int
+
+    @property
+    def whole(self) -> Group:
+        """The same as a group of words."""
+        return Group([Word(text, self.line) for text in self[:3]], self.line)
+
+
+Expression: TypeAlias = Word | Group | Bound
 
 
 class Place(NamedTuple):
@@ -46,8 +63,15 @@ class Place(NamedTuple):
         raise UnsupportedOperation(f"{self.path}, line {line}: {message}")
 
 
-def read_expressions(text: str, place: Place) -> list[Group]:
-    """Return the commands of a file; what follows a semicolon on a line is a comment.
+def read_expressions(text: str, place: Place, line: int = 1) -> list[Group]:
+    """Return the commands of a text; what follows a semicolon on a line is a comment.
+
+    Parameters
+    ----------
+    text, place
+        The text, and the file that it is of.
+    line
+        The number of its first line there.
 
     Raises
     ------
@@ -62,10 +86,15 @@ def read_expressions(text: str, place: Place) -> list[Group]:
     """
     commands: list[Group] = []
     stack: list[tuple[list[Expression], int]] = []
-    line = 1
     for match in _TOKEN.finditer(text):
         token = match.group()
-        if token == "\n":
+        if match[1]:
+            bound = Bound(match[1], match[2], match[3], line)
+            if stack:
+                stack[-1][0].append(bound)
+            else:
+                commands.append(bound.whole)
+        elif token == "\n":
             line += 1
         elif token == "(":
             stack.append(([], line))

@@ -1,16 +1,20 @@
 """VNN-LIB 1.0: a strict reader. Variables are X_0, X_1, ... and Y_0, Y_1, ..., numbers are exact fractions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from epsball.errors import nearest
-from epsball.verification.vnnlib.expressions import Expression, Group, Place, Word, read_expressions
-from epsball.verification.vnnlib.formula import And, Formula, LinearForm, Or, Variable, comparison
+from epsball.verification.vnnlib.expressions import Bound, Expression, Group, Place, Word, read_expressions
+from epsball.verification.vnnlib.formula import And, Comparison, Formula, LinearForm, Or, Variable, comparison
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d+))?$")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9]\d*)$")
+_DECLARATION = re.compile(r"\s*\(\s*declare-const\s+([XY])_(0|[1-9]\d*)\s+Real\s*\)\s*$")
 _RELATIONS = {"<=": "<=", ">=": ">=", "<": "<", ">": ">", "=": "=="}
+_SIGNS = {"<=": Fraction(1), ">=": Fraction(-1)}
+_number = lru_cache(maxsize=4096)(Fraction)
 _LARGEST_EXPONENT = 10_000
 _DEEPEST = 200
 
@@ -33,9 +37,26 @@ def read_version_1(text: str, path: str) -> tuple[int, int, Formula]:
     (1, 1, Fraction(-3, 2))
     """
     reader = _Reader(Place(path))
-    for command in read_expressions(text, reader.place):
-        reader.read(command)
+    for line, part in _parts(text):
+        if not reader.read_simple(part, line):
+            for command in read_expressions(part, reader.place, line):
+                reader.read(command)
     return reader.count("X"), reader.count("Y"), And(tuple(reader.asserted))
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
+    """Yield whole commands, several lines together where one goes over them, each with its first line's number."""
+    lines: list[str] = []
+    depth = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        lines.append(line)
+        code = line.partition(";")[0]
+        depth += code.count("(") - code.count(")")
+        if depth <= 0:
+            yield number - len(lines) + 1, "\n".join(lines)
+            lines, depth = [], 0
+    if lines:
+        yield text.count("\n") + 2 - len(lines), "\n".join(lines)
 
 
 class _Reader:
@@ -45,6 +66,20 @@ class _Reader:
         self.place = place
         self.declared: dict[Variable, int] = {}
         self.asserted: list[Formula] = []
+
+    def read_simple(self, part: str, line: int) -> bool:
+        """Take a declaration as it is usually written; return whether it is one.
+
+        What is not read here is read, or refused, like everything else.
+        """
+        match = _DECLARATION.match(part)
+        if match is None:
+            return False
+        variable = _variable(match)
+        if variable in self.declared:
+            return False
+        self.declared[variable] = line
+        return True
 
     def read(self, command: Group) -> None:
         """Take a declaration or an assertion."""
@@ -90,6 +125,8 @@ class _Reader:
         self.declared[variable] = command.line
 
     def _formula(self, expression: Expression, depth: int) -> Formula:
+        if isinstance(expression, Bound):
+            return self._bound(expression)
         if isinstance(expression, Word):
             self.place.wrong(expression.line, f"'{expression.text}' is not a formula; write a comparison, and, or.")
         if depth > _DEEPEST:
@@ -111,9 +148,22 @@ class _Reader:
         left, right = (self._term(part, depth + 1) for part in parts)
         return comparison(_RELATIONS[head], left, right, expression.line)
 
+    def _bound(self, bound: Bound) -> Formula:
+        """Return v - c <= 0, or c - v <= 0."""
+        side, _, place = bound.variable.partition("_")
+        variable = Variable("X" if side == "X" else "Y", int(place))
+        if variable not in self.declared:
+            self._word(Word(bound.variable, bound.line))  # says so
+        sign = _SIGNS[bound.relation]
+        number = _number(bound.number)
+        form = LinearForm(((variable, sign),), -number if bound.relation == "<=" else number)
+        return Comparison(form, strict=False, line=bound.line)
+
     def _term(self, expression: Expression, depth: int) -> LinearForm:
         if isinstance(expression, Word):
             return self._word(expression)
+        if isinstance(expression, Bound):
+            expression = expression.whole
         if depth > _DEEPEST:
             self.place.unsupported(expression.line, f"terms are nested more than {_DEEPEST} deep. Flatten them.")
         terms = [self._term(part, depth + 1) for part in expression.items[1:]]

@@ -55,14 +55,14 @@ def draw(tables: Tables) -> "Figure":
         axes.plot([natural[0]] * 2, [certified[0], attacked[0]], color=GREY, linewidth=3, alpha=0.35, zorder=1)
         for (value, low, high), mark, colour in ((attacked, "o", VERMILION), (certified, "v", GREEN)):
             axes.errorbar(natural[0], value, yerr=[[low], [high]], fmt=mark, color=colour, capsize=3)
-        axes.annotate(
-            name, (natural[0], 1.0), (0, 10 * (place % 4)), textcoords="offset points", ha="center", fontsize=SMALL
-        )
+        above = (0, 3 + 11 * (place % 4))
+        axes.annotate(name, (natural[0], 1.0), above, textcoords="offset points", ha="center", fontsize=SMALL)
     axes.plot([], [], "o", color=VERMILION, label="under PGD-20")
     axes.plot([], [], "v", color=GREEN, label="certified")
-    axes.set(xlabel="natural accuracy", ylabel="robust accuracy lies between", ylim=(-0.03, 1.22))
+    axes.set(xlabel="natural accuracy", ylabel="robust accuracy lies between", ylim=(0.0, 1.0))
     natural = [float(np.mean(np.asarray(rows[f"{name}.right"], dtype=float))) for name in FRONT]
-    axes.set_xlim(min(natural) - 0.04, max(natural) + 0.04)
+    room = 0.25 * (max(natural) - min(natural)) + 0.005
+    axes.set_xlim(max(0.0, min(natural) - room), min(1.0, max(natural) + room))
     axes.legend(frameon=False, loc="lower left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
