@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from certificates import networks
 from certificates.networks import least_margins, random_relu_net, sampled
 from certificates.soundness import RADII, ends
-from epsball import Classifier, certify
+from epsball import Classifier, certify, data, models
 from epsball.ball import Ball
 from epsball.certificates import FLOAT32, REAL, Arithmetic, Domain, Problem, by_class, complete
 from epsball.certificates.branching import example
 from epsball.certificates.branching.search import search
 from epsball.certificates.branching.search.parts import Part
 from epsball.graph import Graph, capture
+from epsball_replay import replay
 
 SHAPES = ((3, 3), (6, 6), (4, 4, 4), (8,))
 
@@ -219,3 +220,14 @@ def test_certify_says_how_searches_ended():
     stopped = certify(classifier, x, y, Ball("linf", "1/8"), method="complete", cpu_seconds=1e-9)
     assert set(stopped.endings.values()) <= {"time", "witness"}
     assert bool((stopped.certified <= found.certified).all())
+
+
+def test_every_claim_stands_on_the_bounds_of_its_file(shared, tmp_path):
+    """Of this image a row has a positive bound before its neurons are tightened and, by other slopes, none after."""
+    network = models.load(
+        f"cnn_a@{shared / 'models' / 'abcrown' / 'mnist_cnn_a_adv.model'}", shape=(1, 28, 28), classes=10
+    )
+    source = data.load(f"idx:{shared / 'data' / 'mnist'},split=test")
+    x, y = source.take(torch.nonzero(torch.as_tensor(source.positions) == 220)[:, 0].tolist())
+    found = certify(network.classifier(), data.as_pixels(x), y, Ball("linf", "0.3"), method="complete", folder=tmp_path)
+    assert replay(found.files[0]).accepted
