@@ -13,6 +13,9 @@ from epsball_replay.network import Array
 SMALLEST, LARGEST = 2.0**-126, 2.0**127
 """What is smaller may be flushed to zero by float32; what is up to there does not overflow, whatever its rounding."""
 
+# From this share of entries on, a matrix is multiplied as a dense one.
+_DENSE = 1 / 24
+
 
 @dataclass(frozen=True)
 class Step:
@@ -109,11 +112,9 @@ def through(a: Array, entries: Array, part: Any) -> tuple[Array, Array]:
     rows = part if len(entries) == part.shape[0] else part[entries]
     reached = np.zeros(part.shape[1], dtype=bool)
     reached[rows.indices] = True
-    columns = np.flatnonzero(reached)
-    places = np.cumsum(reached) - 1
+    columns, places = np.flatnonzero(reached), np.cumsum(reached) - 1
     local = csr_array((rows.data, places[rows.indices], rows.indptr), shape=(len(entries), len(columns)))
-    # From this share of entries on, a matrix is multiplied as a dense one.
-    if 24 * local.nnz > len(entries) * len(columns):
+    if local.nnz > _DENSE * len(entries) * len(columns):
         return columns, a @ local.toarray()
     return columns, (local.T @ a.T).T
 

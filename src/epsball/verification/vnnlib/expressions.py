@@ -81,7 +81,7 @@ def read_expressions(text: str, place: Place, line: int = 1) -> list[Group]:
     Examples
     --------
     >>> (command,) = read_expressions("(assert (<= X_0 1)) ; at most 1", Place("example"))
-    >>> command.head, command.items[1].head
+    >>> command.head, command.items[1].relation
     ('assert', '<=')
     """
     commands: list[Group] = []
