@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import epsball as eb
-from epsball.certificates import FLOAT32, PLAIN, REAL, Domain, propagate
+from epsball.certificates import FLOAT32, PLAIN, REAL, Box, Domain, propagate
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.places import chunks_of_places, reaches_before
 from epsball.certificates.linear.refinement import neurons_to_refine, refiner
@@ -103,3 +103,17 @@ def test_every_wanted_neuron_is_in_one_chunk(limit):
         seen[examples.unsqueeze(1), channels, places.unsqueeze(1)] += 1
     assert bool((seen.view(wanted.shape)[wanted] == 1).all())
     assert int(seen.max()) == 1
+
+
+def test_bounds_in_any_memory_layout_are_refined():
+    torch.manual_seed(0)
+    graph = capture(Residual(3, 1, 1, 1, 1).eval(), (1, 8, 8))
+    bounds = propagate(graph, Domain.of(eb.Ball("linf", "1/20"), torch.rand(1, 1, 8, 8)), REAL)
+    [node] = [node for node in graph.nodes if isinstance(node.kind, Subtract)]
+    box, refine = bounds.boxes[node.name], refiner(None)
+    expected = refine(bounds, node)
+    low, high = (end.clone().as_strided(end.shape, (end.numel(), 1, 8 * 4, 4)).copy_(end) for end in box)
+    bounds.boxes[node.name] = Box(low, high)
+    found = refine(bounds, node)
+    assert torch.equal(found.low, expected.low)
+    assert torch.equal(found.high, expected.high)

@@ -44,7 +44,7 @@ def refiner(max_memory: int | None = None, *, lower: LowerSlopes = "adaptive") -
             return box
         fuse_all(bounds)
         choices = slope_choices(bounds, lower)
-        low, high = box.low.clone(), box.high.clone()
+        low, high = (end.clone(memory_format=torch.contiguous_format) for end in box)
         reached = reaches_before(bounds, node)
         for side in (Side(-1.0, high), Side(1.0, low)):
             if reached is not None:
@@ -118,7 +118,7 @@ def _refine_places(
     most = max(1, room // (8 * largest_reach(bounds.graph, reached)))
     count, spatial_axes = node.shape[0], (1,) * (len(node.shape) - 1)
     units = side.sign * torch.eye(count, dtype=side.end.dtype).view(1, count, count, *spatial_axes)
-    end, asked = side.end.flatten(2), wanted.flatten(2)
+    end, asked = side.end.view(*side.end.shape[:2], -1), wanted.flatten(2)
     for examples, places, channels in chunks_of_places(wanted, most):
         at = examples.unsqueeze(1), channels, places.unsqueeze(1)
         found = []
@@ -128,7 +128,6 @@ def _refine_places(
         old = end[at]
         better = side.sign * torch.maximum(side.sign * old, torch.stack(found).amax(dim=0))
         end[at] = torch.where(asked[at], better, old)
-    side.end.copy_(end.view(side.end.shape))
 
 
 def _picking(neurons: Tensor, sign: float, like: Tensor, window: Window | None) -> Coefficients:
