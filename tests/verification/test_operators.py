@@ -116,7 +116,6 @@ def test_time_that_is_gone_counts(tmp_path):
     path = query(tmp_path / "q.vnnlib", 1, 1, between("-1.0", "1.0"), "(>= Y_0 2)")
     found = eb.verify(net, path, timeout=5, spent=6)
     assert (found.answer, found.reason) == ("timed-out", "the limit of 5 s was reached")
-    assert found.seconds < 1
 
 
 def test_bounds_read_at_once_are_those_read_word_by_word(tmp_path, monkeypatch):
