@@ -27,7 +27,8 @@ first 200. What was not measured is a dash. Weights and data are not part of the
 their folders. "Right side": natural accuracy is the published one, what stands under attack is at least what anybody
 verified, what is certified at most what stands under anybody's attack. "Own share": of the CPU time, what is the
 audit's own and no pillar's work, in the run of the attack and in that of the certificates; some 3 s of it pass once
-per process, whatever the number of images (imports, the capture of the network, the figure)."""
+per process, whatever the number of images (imports, the capture of the network, the figure). The CPU seconds of a
+command that was killed are not among them: those of `mnist-cnn-a-adv`'s attack lack those of its first two shards."""
 
 
 def main() -> None:
