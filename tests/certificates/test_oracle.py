@@ -53,10 +53,7 @@ def test_claims_are_ordered():
         predicted = torch.zeros(3, dtype=torch.int64)
         real, deployed = (Problem.of(graph, domain, predicted, arithmetic=claim) for claim in (REAL, FLOAT32))
         for name, method in CHECKED.items():
-            if name in (
-                "lp",
-                "lp-tight",
-                "sdp",
-            ):  # multipliers, found for each claim anew, are as good as the solver's gap
+            # A solver's multipliers, found for each claim anew, are as good only up to its gap.
+            if name in ("lp", "lp-tight", "sdp"):
                 continue
             assert bool((method(deployed).rows <= method(real).rows + 1e-9).all())
