@@ -1,8 +1,7 @@
 """Mistakes that epsball recognises, each with a name: why its rule exists, and how it is mended.
 
-An error's message states fact, rule and fix in a sentence or two; `epsball explain NAME` and the page "
-"`errors/NAME` of the
-documentation say more. A mistake is recognised by how its message begins or by its class of error.
+An error's message states fact, rule and fix in a sentence or two; `epsball explain NAME` and the page `errors/NAME`
+of the documentation say more. A mistake is recognised by how its message begins or by its class of error.
 """
 
 import re

@@ -28,7 +28,9 @@ def complete(problem: Problem, *, parts: int = PARTS, gap: float | None = None) 
     Every unstable neuron is bounded by a row with slopes of its own; then the rows that are left are split, each by a
     tree of its own. The search runs in float32 on the network's unstable rectifiers alone; each leaf is then proved on
     the whole network with all error terms, by its slopes and multipliers, and split on where that fails. With enough
-    parts every row is decided whose least margin exceeds what rounding may cost.
+    parts every row is decided whose least margin exceeds what rounding may cost. Inputs of at most `FEW_INPUTS` entries
+    are cut too where that closes more, and networks bent elsewhere than at kinks are searched by boxes of inputs and
+    neurons (`BoxSearch`).
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def complete(problem: Problem, *, parts: int = PARTS, gap: float | None = None) 
     Raises
     ------
     UnsupportedOperation
-        If the network has a nonlinear operation other than ReLU, leaky and parametric ReLU, abs and clamp.
+        If the network has an operation without bounds.
 
     References
     ----------
@@ -113,9 +115,9 @@ def _either(one: Example, found: LowerBounds, lacking: Tensor, limits: Limits) -
     """Return the bounds by cuts of neurons or of the input, whichever closed more of the domain in a first try."""
     first = replace(limits, parts=min(TRIED, limits.parts or TRIED))
     one.search(lacking, first)
-    if one.ending != "parts":
-        return one.result(found)
     left = torch.nonzero(one.rows <= 0)[:, 0]
+    if one.ending != "parts" or not len(left):
+        return one.result(found)
     boxes = BoxSearch(one.problem, one.tightened.bounds, neurons=False)
     boxes.start(left.tolist(), one.rows[left].tolist())
     by_neurons = one.closed

@@ -192,6 +192,8 @@ class Example:
 
     def _note(self, search: Search, *, last: bool) -> None:
         """Take over what a search found; if nothing follows, also what its open parts prove."""
+        if last:
+            search.close_open()
         self.ending, self.witness = search.ending, search.witness
         self.passes += search.dual.passes
         self.parts += search.bounded

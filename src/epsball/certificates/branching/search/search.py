@@ -116,6 +116,20 @@ class Search:
         rows = {part.row for part in left}
         return {row: max(value, self.roots[row]) if row in rows else value for row, value in found.items()}
 
+    def close_open(self) -> None:
+        """Prove the open parts, if they are few, and take those that need no further cut as leaves."""
+        left = self.open
+        if self.limits.gap is not None or not 0 < len(left) <= _PROVED_OPEN:
+            return
+        self._open, self._closing = [], []
+        for part, value in zip(left, self.prove(left).tolist(), strict=True):
+            if value > self.limits.level:
+                self.trees[part.row].leaves[part.number] = (part, value)
+            else:
+                self._push(part)
+        if not self._open and self.ending in ("parts", "passes", "time"):
+            self.ending = "proved"
+
     def _file(self, part: Part) -> None:
         """Put a part where it belongs: to those that are to be proved, or to be split."""
         if part.bound > max(part.goal, self._levels[part.row]):
