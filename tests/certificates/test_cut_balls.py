@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from epsball.ball import Ball
-from epsball.certificates import REAL, Domain
+from epsball.certificates import Domain
+from epsball.certificates.arithmetic import BINARY64
 from epsball.certificates.branching.relaxation.matrices import Sparse
 from epsball.certificates.branching.relaxation.region import Region
 
@@ -30,7 +31,7 @@ def cut_balls(draw):
 
 def exact_least(x, radius: Fraction, row) -> Fraction:
     """Return the least value by filling the steepest entries first, in rational numbers."""
-    left, value = radius, sum(Fraction(a) * Fraction(c) for a, c in zip(row, x, strict=True))
+    left, value = radius, sum((Fraction(a) * Fraction(c) for a, c in zip(row, x, strict=True)), Fraction(0))
     for a, c in sorted(zip(row, x, strict=True), key=lambda pair: -abs(pair[0])):
         step = min(left, Fraction(c) if a > 0 else 1 - Fraction(c))
         left, value = left - step, value - abs(Fraction(a)) * step
@@ -42,7 +43,7 @@ def test_the_least_on_ball_and_box_together_is_met_from_below(given_):
     x, radius, rows = given_
     ball = Ball("l1", radius)
     domain = Domain.of(ball, x)
-    found = domain.least(rows, lambda part: part, REAL.own.gamma)[0].tolist()
+    found = domain.least(rows, lambda part: part, BINARY64.gamma)[0].tolist()
     region = Region.of(domain, torch.float64)
     searched, points = region.least(rows[0].T)
     by_row, _ = region.least_by_row(Sparse.of(rows[0]))
@@ -82,7 +83,7 @@ def test_the_least_is_that_of_a_linear_program_also_on_parts_of_the_box(seed):
     ends[seed % 2][0, :2] = 0.5 * (whole.box.low + whole.box.high)[0, :2] + 0.1 * (1 - 2 * (seed % 2))
     part = Domain(box=type(whole.box)(*ends), centre=whole.centre, norm="l1", radius=whole.radius)
     for domain, equal in ((whole, True), (part, False)):
-        found = domain.least(rows, lambda part: part, REAL.own.gamma)[0]
+        found = domain.least(rows, lambda part: part, BINARY64.gamma)[0]
         for at, row in enumerate(rows[0]):
             least = _by_program(domain, row)
             assert float(found[at]) <= least + 1e-9

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from epsball.certificates.box import Box
 from epsball.certificates.branching.division.bounding import Bounded, Bounding
-from epsball.certificates.branching.division.boxes import Boxes, clipped, taken
+from epsball.certificates.branching.division.boxes import Boxes, taken
 from epsball.certificates.branching.division.candidates import candidates, cuttable
+from epsball.certificates.branching.division.clipping import BEYOND, without_refuted
 from epsball.certificates.branching.division.cut_tree import CutTree
 from epsball.certificates.branching.division.lines import moved_by_inputs, widest
 from epsball.certificates.branching.relaxation.region import Region
@@ -37,10 +38,6 @@ _DESCENDED = 16
 
 _RECORDED = 2**25
 """Slopes that are kept for proofs."""
-
-_BEYOND, _WORTH = 2.0**-12, 0.1
-"""Share of the rows' bounds at the root that a line shows at least where a part is clipped by it, which covers what its
-slopes lose as files hold them; and the least share of a part's width that is worth it."""
 
 _FLOOR = 2.0**-40
 """Share of the rows' bounds at the root that a part shows at least, so that a checker's other error terms have room."""
@@ -96,7 +93,7 @@ class BoxSearch:
         n = len(rows)
         self._rows = list(rows)
         self._tree = CutTree(roots=n, open=dict(enumerate(values)))
-        self._floor, self._beyond = (share * max(map(abs, values)) for share in (_FLOOR, _BEYOND))
+        self._floor, self._beyond = (share * max(map(abs, values)) for share in (_FLOOR, BEYOND))
         self._levels = torch.full((n,), math.inf, dtype=torch.float64)
         nodes = {
             name: Box(*(end.repeat(n, *(1,) * (end.ndim - 1)) for end in self._root.boxes[name]))
@@ -177,31 +174,9 @@ class BoxSearch:
                 self._tree.leaves[number] = float(value[at]), self._piece(found, at, number)
             else:
                 self._tree.open[number] = max(self._tree.open[number], float(value[at]))
-        self._cut(self._clipped(found, ~closed), ~closed)
-
-    def _clipped(self, found: Bounded, left: Tensor) -> Bounded:
-        """Cut off what lies beyond the line of the row in each part that is left, where that is worth a leaf.
-
-        Where proofs are sought no point of it can fail, so that the line is the proof of what is cut off.
-        """
-        line = found.found.met.get(self.problem.graph.input.name)
-        if not self._clips or line is None or self.limits.gap is not None:
-            return found
-        boxes, numbers = found.boxes, _numbers(found.boxes)
-        new = clipped(boxes, found.found.value.unsqueeze(1) - self._beyond, line.flatten(1).unsqueeze(1))
-        least = _WORTH * (boxes.high - boxes.low)
-        ends = {-1: boxes.low.clone(), 1: boxes.high.clone()}
-        for sign, end, moved in ((-1, boxes.low, new.low - boxes.low), (1, boxes.high, boxes.high - new.high)):
-            worth = (moved > least) & left.unsqueeze(1) & ((new.low if sign < 0 else new.high) != end)
-            ends[sign] = torch.where(worth, new.low if sign < 0 else new.high, end)
-            for part, entry in torch.nonzero(worth).tolist():
-                of = int(found.boxes.number[part])
-                if of not in self._tree.lines:
-                    self._tree.lines[of] = self._piece(found, part, of)
-                cut = Split(self.problem.graph.input.name, entry, float(ends[sign][part, entry]))
-                numbers[part] = self._tree.clip(numbers[part], cut, sign, of, 0.5 * self._beyond)
-        left_over = replace(boxes, low=ends[-1], high=ends[1], number=torch.tensor(numbers))
-        return found._replace(boxes=left_over)
+        if self._clips and self.limits.gap is None:
+            found = without_refuted(found, ~closed, self._tree, self._beyond, self._piece)
+        self._cut(found, ~closed)
 
     def _cut(self, found: Bounded, left: Tensor) -> None:
         """Cut the parts that are left and push the halves, the lowest bounds on top."""
