@@ -11,7 +11,7 @@ from epsball.certificates.branching.division.boxes import clipped
 from epsball.certificates.branching.division.cut_tree import CutTree
 from epsball.certificates.branching.tree import Piece, Split
 
-BEYOND = 2.0**-12
+BEYOND = 2.0**-18
 """Share of the rows' bounds at the root that a line shows of what it refutes: it covers what slopes lose in files."""
 
 _WORTH = 0.1
