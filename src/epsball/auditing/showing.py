@@ -129,9 +129,7 @@ def _rows(evidence: "pyarrow.Table") -> list[int]:
     """Return the rows of the examples whose pixels are kept, in order."""
     import pyarrow.compute as pc
 
-    verdicts = {
-        name: pc.call_function("equal", [evidence["verdict"], name]).to_numpy() for name in _WITHOUT_WITNESSES
-    }
+    verdicts = {name: pc.call_function("equal", [evidence["verdict"], name]).to_numpy() for name in _WITHOUT_WITNESSES}
     margin = evidence["natural.margin"].to_numpy().astype(np.float64)
     if "certificate.margin" in evidence.column_names:
         bound = evidence["certificate.margin"].to_numpy().astype(np.float64)
