@@ -11,14 +11,14 @@ from epsball.chapter.item import Item
 from epsball.chapter.items.columns import right, stands
 from epsball.chapter.items.drawing import with_interval
 from epsball.chapter.laboratory import Laboratory
-from epsball.chapter.networks import MTL, PGD
+from epsball.chapter.networks import PGD
 from epsball.figures import GREEN, GREY, SMALL, VERMILION, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FRONT = (PGD, *MTL, "ibp")
-"""From the most natural end to the most certified one."""
+FRONT = (PGD, "trades-6", "wsmk18", "ibp")
+"""Two trained on points of the ball, and two on bounds: of a polytope, and of intervals."""
 
 
 def measure(laboratory: Laboratory) -> Tables:

@@ -1,7 +1,7 @@
 """Table 17.1: all thirteen defences."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +15,8 @@ from epsball.chapter.evidence import Order, pattern, share
 from epsball.chapter.item import Item
 from epsball.chapter.items.columns import Examples, stands
 from epsball.chapter.laboratory import NETWORKS, Laboratory
-from epsball.chapter.networks import PGD, base, keyed
-from epsball.chapter.zoo.bases import Base, DataName
+from epsball.chapter.networks import PGD
+from epsball.chapter.zoo.bases import DataName
 from epsball.chapter.zoo.parts import PARTS, REFERENCES, fit_detector, load_part, train_part
 from epsball.classifier import Classifier
 from epsball.errors import ModelError
@@ -24,7 +24,6 @@ from epsball.figures import BLACK, BLUE, GREY, SMALL, VERMILION, new_figure
 from epsball.generator_state import preserved
 from epsball.masking.zoo import DEFENCES
 from epsball.masking.zoo.published.local_dimension import DimensionDetector
-from epsball.masking.zoo.published.thermometer import Thermometer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,27 +137,13 @@ def _masked(name: str, laboratory: Laboratory, data: DataName) -> Classifier:
     """Return a defence that masks gradients around a network trained for it, or around the standard one."""
     standard = laboratory.network("standard", data)
     if name == "BRRG18":
-        return DEFENCES[name].build(laboratory.trained(_thermometer(laboratory, data)))
+        return DEFENCES[name].build(laboratory.network("thermometer", data))
     if name == "NKM17":
-        return DEFENCES[name].build(laboratory.trained(_cascade(laboratory, data)))
+        return DEFENCES[name].build(laboratory.network("cascade", data))
     if name == "DAL18":
         return DEFENCES[name].build(standard)
     part = _detector(laboratory, standard, data) if name == "MLW18" else _prior(laboratory)
     return DEFENCES[name].build(standard, part)
-
-
-def _thermometer(laboratory: Laboratory, data: DataName) -> Base:
-    plain = base("standard", data, laboratory.size)
-    return replace(plain, name=f"{data}-thermometer", encoder=Thermometer)
-
-
-def _cascade(laboratory: Laboratory, data: DataName) -> Base:
-    """Return the network fine-tuned by cascade training from the standard one, beside the one of one-step training."""
-    for needed in ("standard", "fgsm"):
-        laboratory.network(needed, data)
-    plain = base("standard", data, laboratory.size)
-    start, source = (keyed(base(needed, data, laboratory.size)).name for needed in ("standard", "fgsm"))
-    return replace(plain, name=f"{data}-cascade", objective="cascade", start=start, source=source)
 
 
 def _detector(laboratory: Laboratory, standard: Classifier, data: DataName) -> nn.Module:
@@ -308,5 +293,5 @@ ITEM = Item(
     ),
     measure=measure,
     draw=draw,
-    networks=("standard", "fgsm", *TRAINED),
+    networks=("standard", "thermometer", "cascade", *TRAINED),
 )
