@@ -47,6 +47,8 @@ class Laboratory:
         Of the trainings and of every search.
     trainings
         CPU seconds of each network that was trained here for items to share.
+    earlier
+        CPU seconds of parts of items that an earlier run measured.
     """
 
     size: Size
@@ -54,6 +56,7 @@ class Laboratory:
     folders: Mapping[DataName, Path] = field(default_factory=dict)
     seed: int = 0
     trainings: list[float] = field(default_factory=list)
+    earlier: list[float] = field(default_factory=list)
 
     def pick(self, *, fast: T, default: T, full: T | None = None) -> T:
         """Return what is meant for this size; without one of its own the largest takes that of the default."""

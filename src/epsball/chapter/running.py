@@ -31,14 +31,18 @@ def run_item(item: Item, laboratory: Laboratory) -> Mapping[str, Decision]:
     """
     tables = kept_tables(item, laboratory)
     if tables is None:
-        begun, trained = process_time(), sum(laboratory.trainings)
+        before = _spent(laboratory)
         measured = item.measure(laboratory)
-        seconds = process_time() - begun - (sum(laboratory.trainings) - trained)
-        tables = write_tables(item, laboratory, measured, seconds)
+        tables = write_tables(item, laboratory, measured, _spent(laboratory) - before)
     decisions = {claim.name: claim.decide(tables).at(laboratory.size) for claim in item.claims}
     write_findings(item, laboratory, decisions)
     write_figure(item, laboratory, item.draw(tables))
     return decisions
+
+
+def _spent(laboratory: Laboratory) -> float:
+    """Return CPU seconds without the training of shared networks, and with what earlier runs measured."""
+    return process_time() - sum(laboratory.trainings) + sum(laboratory.earlier)
 
 
 def run_items(items: Sequence[Item], laboratory: Laboratory, workers: Workers | None) -> Iterator[tuple[Item, Found]]:

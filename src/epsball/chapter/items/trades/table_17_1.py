@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +11,13 @@ from torch import nn
 
 from epsball.attacks import Attack, attack
 from epsball.ball import Ball
-from epsball.chapter.claim import Claim, Decision, Tables
+from epsball.chapter.claim import Claim, Column, Decision, Tables
 from epsball.chapter.evidence import Order, pattern, share
 from epsball.chapter.item import Item
 from epsball.chapter.items.columns import Examples, stands
 from epsball.chapter.laboratory import NETWORKS, Laboratory
 from epsball.chapter.networks import PGD
+from epsball.chapter.records import remembered
 from epsball.chapter.zoo.bases import DataName
 from epsball.chapter.zoo.parts import PARTS, REFERENCES, fit_detector, load_part, train_part
 from epsball.classifier import Classifier
@@ -85,20 +87,15 @@ MASKED_RADIUS = {"digits": "linf:0.2", "mnist": "linf:0.2", "fashion": "linf:0.1
 def measure(laboratory: Laboratory) -> Tables:
     """Return, for each row, which examples are right, and which stand under the two attacks of its group."""
     subject: DataName = "cifar10" if laboratory.size != "fast" and laboratory.has("cifar10") else "digits"
-    columns: dict[str, list[bool]] = {}
+    columns: dict[str, Column] = {}
     lines: list[dict[str, float | str | None]] = []
     for row in MASKED:
         data: DataName = "digits" if row.name == "SKN18" else subject  # its prior is one of 17 grey values
-        classifier, examples = _masked(row.name, laboratory, data), laboratory.examples(data, first=EXAMPLES)
-        adaptive = DEFENCES[row.name].adaptive(classifier)
-        ball = Ball.parse(MASKED_RADIUS[data])
-        lines.append(_line(row, data, ball, "adaptive"))
-        columns |= _columns(row, classifier, examples, ball, adaptive, laboratory.seed)
+        lines.append(_line(row, data, Ball.parse(MASKED_RADIUS[data]), "adaptive"))
+        columns |= remembered(ITEM, laboratory, row.name, partial(_of_masked, row, laboratory, data))
     for name, row in TRAINED.items():
-        network, examples = laboratory.network(name, subject), laboratory.examples(subject, first=EXAMPLES)
-        ball = laboratory.ball("linf", subject)
-        lines.append(_line(row, subject, ball, "autoattack"))
-        columns |= _columns(row, network, examples, ball, "autoattack", laboratory.seed)
+        lines.append(_line(row, subject, laboratory.ball("linf", subject), "autoattack"))
+        columns |= remembered(ITEM, laboratory, name, partial(_of_trained, row, name, laboratory, subject))
     for line in lines:
         for column in ("natural", "naive", "strong"):
             line[f"ours {column}"] = round(100.0 * float(np.mean(columns[f"{line['defence']}.{column}"])), 2)
@@ -118,6 +115,17 @@ def _line(row: Row, data: DataName, ball: Ball, attack: str) -> dict[str, float 
         "ball": str(ball),
         "attack": attack,
     }
+
+
+def _of_masked(row: Row, laboratory: Laboratory, data: DataName) -> dict[str, list[bool]]:
+    classifier, examples = _masked(row.name, laboratory, data), laboratory.examples(data, first=EXAMPLES)
+    adaptive = DEFENCES[row.name].adaptive(classifier)
+    return _columns(row, classifier, examples, Ball.parse(MASKED_RADIUS[data]), adaptive, laboratory.seed)
+
+
+def _of_trained(row: Row, name: str, laboratory: Laboratory, data: DataName) -> dict[str, list[bool]]:
+    network, examples = laboratory.network(name, data), laboratory.examples(data, first=EXAMPLES)
+    return _columns(row, network, examples, laboratory.ball("linf", data), "autoattack", laboratory.seed)
 
 
 def _columns(
