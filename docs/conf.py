@@ -22,6 +22,7 @@ extensions = [
     "accessible",
     "measured",
     "notebooks",
+    "formulas",
     "chapter_items",
     "last_run",
     "plain_copies",
