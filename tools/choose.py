@@ -79,8 +79,8 @@ def attacks_measured() -> list[str]:
     n = values["pgd.linf"]["n"]
     said = (
         "Accuracy under each attack with its default options, and passes per example (verification included), on the "
-        f"first {n} digits ({found['date']}, `{found['command']}`): a network trained by PGD at linf:0.1, one trained by "
-        "PGD at l2:0.5, and the standard one at linf:0.1 behind a rounding of its input to 16 levels that lets no "
+        f"first {n} digits ({found['date']}, `{found['command']}`): a network trained by PGD at linf:0.1, one trained "
+        "by PGD at l2:0.5, and the standard one at linf:0.1 behind a rounding of its input to 16 levels that lets no "
         "gradient pass. Lower is stronger. Minimum-norm attacks are told by what falls within the ball. A dash: the "
         "attack refuses such a network, or is not defined for the norm. Differences below .1 may be chance for other "
         "examples."
@@ -123,7 +123,7 @@ def defences_measured() -> list[str]:
         "accuracy and accuracy under AutoAttack on 100 digits (`epsball chapter run table-17.1`; PGD-20 of "
         f"{beta['rows']} by `beta`, of {front['rows']} by `certified-front`), certified by `crown` of {front['rows']} "
         "(`certified-front`), and the CPU time of an epoch in epochs of standard training (`cost`). `ibp` was trained "
-        "for a ball 1.6 times as wide. On other data the order may be another one; `epsball train OBJECTIVE --front` "
+        "for linf:0.16. On other data the order may be another one; `epsball train OBJECTIVE --front` "
         "measures it."
     )
     head = ["objective", "natural", "under AutoAttack", "certified", "epoch"]
