@@ -116,6 +116,12 @@ def test_items_of_mathematics_find_what_is_known(name, verdicts, tmp_path):
     assert [found.found[item][claim.name].verdict for claim in item.claims] == verdicts
 
 
+def test_a_larger_size_is_about_larger_data_or_says_which_are_missing(tmp_path):
+    found = reproduction.reproduce(["trades-divergence"], out=tmp_path, size="default")
+    assert "mnist is needed" in found.failed["trades-divergence"]
+    assert "--mnist DIR" in found.failed["trades-divergence"]
+
+
 def test_items_on_workers_find_the_same(tmp_path):
     names = ["figure-17.3", "update", "strictness"]
     here = reproduction.reproduce(names, out=tmp_path / "here")
