@@ -82,8 +82,8 @@ def attacks_measured() -> list[str]:
         f"first {n} digits ({found['date']}, `{found['command']}`): a network trained by PGD at linf:0.1, one trained "
         "by PGD at l2:0.5, and the standard one at linf:0.1 behind a rounding of its input to 16 levels that lets no "
         "gradient pass. Lower is stronger. Minimum-norm attacks are told by what falls within the ball. A dash: the "
-        "attack refuses such a network, or is not defined for the norm. Differences below .1 may be chance for other "
-        "examples."
+        "attack refuses such a network, or is not defined for the norm. `transfer` goes by the standard network, "
+        "`collision` by the training digits. Differences below .1 may be chance for other examples."
     )
     names = dict.fromkeys(key.partition(".")[0] for key in values)
     rows = [[f"`{name}`", *(_cell(values, f"{name}.{network}") for network in NETWORKS)] for name in names]

@@ -7,6 +7,10 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 
+LONGEST = 100
+"""Characters of LaTeX that fit on one line of a page; a longer formula is cut where its parts stand apart."""
+
+
 @cache
 def formulas(docs: Path) -> dict[str, str]:
     """Return LaTeX by the name of a public object."""
@@ -19,7 +23,8 @@ def show(app: Sphinx, what: str, name: str, obj: object, options: object, lines:
     if latex is None:
         return
     end = next((number for number, line in enumerate(lines) if not line.strip()), len(lines))
-    lines[end:end] = ["", ".. math::", "", f"   {latex}", ""]
+    parts = [latex] if len(latex) <= LONGEST else [part.strip(" ,;") for part in latex.split(r"\qquad")]
+    lines[end:end] = [line for part in parts for line in ("", ".. math::", "", f"   {part}", "")]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
