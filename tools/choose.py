@@ -86,9 +86,16 @@ def attacks_measured() -> list[str]:
         "`collision` by the training digits. Differences below .1 may be chance for other examples."
     )
     names = dict.fromkeys(key.partition(".")[0] for key in values)
-    rows = [[f"`{name}`", *(_cell(values, f"{name}.{network}") for network in NETWORKS)] for name in names]
-    rows.sort(key=lambda row: (row[1] == "-", row[1], row[2]))
+    order = sorted(names, key=lambda name: _left_and_spent(values, name))
+    rows = [[f"`{name}`", *(_cell(values, f"{name}.{network}") for network in NETWORKS)] for name in order]
     return ["### Attacks, as measured", "", said, "", *table(["name", "PGD, linf", "PGD, l2", "rounded"], rows)]
+
+
+def _left_and_spent(values: dict[str, Any], name: str) -> tuple[int, float, int]:
+    """Return what attacks are sorted by: the first network that they were run on, what they left there, and passes."""
+    first = next(number for number, network in enumerate(NETWORKS) if f"{name}.{network}" in values)
+    key = f"{name}.{NETWORKS[first]}"
+    return first, values[key]["value"], values[f"{key}.passes"]["value"]
 
 
 def _cell(values: dict[str, Any], key: str) -> str:
