@@ -137,7 +137,7 @@ class Request:
         baseline = None if self.baseline is None else baseline_of(self.baseline, subject.dataset, subject.ball)
         if baseline is None and not known:
             return None
-        runs = [f"{source.name} {source.manifest}" for source in known]
+        runs = [source.said for source in known]
         runs += [] if baseline is None else [f"baseline {baseline.manifest}"]
         return TakenLink(runs=tuple(runs), balls=tuple(known), baseline=baseline)
 
