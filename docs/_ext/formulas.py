@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-
 LONGEST = 100
 """Characters of LaTeX that fit on one line of a page; a longer formula is cut where its parts stand apart."""
 
