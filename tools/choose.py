@@ -30,6 +30,7 @@ from what was measured; each table says where.
   networks of bounded constants.
 """
 
+ATTACKED, PROVED_BY = "attack-yields.json", "certificate-yields.json"
 NETWORKS = ("linf", "l2", "rounded")
 PROVED = ("ibp", "pgd")
 CHAPTER = ROOT / "docs" / "chapter"
@@ -75,7 +76,7 @@ def registered(subject: Subject, entries: Sequence[Entry]) -> tuple[list[str], l
 
 def attacks_measured() -> list[str]:
     """Return what attacks left standing, and what they spent."""
-    found = _read(EVIDENCE / "attack-yields.json")
+    found = _read(EVIDENCE / ATTACKED)
     values = found["values"]
     n = values["pgd.linf"]["n"]
     said = (
@@ -102,7 +103,12 @@ def _left_and_spent(values: dict[str, Any], name: str) -> tuple[int, float, int]
 def _cell(values: dict[str, Any], key: str) -> str:
     if key not in values:
         return "-"
-    return f"{_decimal(values[key]['value'])} ({values[key + '.passes']['value']:,})"
+    left, spent = _decimal(values[key]["value"]), f"{values[key + '.passes']['value']:,}"
+    return f"{left}{_mark(ATTACKED, key)} ({spent}{_mark(ATTACKED, key + '.passes')})"
+
+
+def _mark(file: str, path: str) -> str:
+    return f"<!-- measured: {file}#{path} -->"
 
 
 def defences_measured() -> list[str]:
@@ -144,7 +150,7 @@ def _lines(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 def bounds_measured() -> list[str]:
     """Return what bounds proved, and what each closed of what was open before it."""
-    found = _read(EVIDENCE / "certificate-yields.json")
+    found = _read(EVIDENCE / PROVED_BY)
     values = found["values"]
     n = values["auto.ibp"]["n"]
     said = (
@@ -174,7 +180,8 @@ def bounds_measured() -> list[str]:
 def _proved(values: dict[str, Any], key: str) -> str:
     if key not in values:
         return "-"
-    return f"{_decimal(values[key]['value'])} ({values[key + '.seconds']['value']:.2g})"
+    share, seconds = _decimal(values[key]["value"]), f"{values[key + '.seconds']['value']:.2g}"
+    return f"{share}{_mark(PROVED_BY, key)} ({seconds}{_mark(PROVED_BY, key + '.seconds')})"
 
 
 def _decimal(share: float) -> str:

@@ -93,7 +93,7 @@ def test_parts_that_do_not_exist_are_refused(text, tmp_path, monkeypatch):
 
 
 def test_a_part_without_shards_says_how_many_parts_there_may_be():
-    with pytest.raises(InputError, match="part 3/4 has nothing to do: the data have 2 shards"):
+    with pytest.raises(InputError, match="part 3/4 has nothing to do: shards of the data: 2"):
         Part(number=3, count=4).of([0, 1])
 
 

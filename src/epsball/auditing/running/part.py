@@ -75,7 +75,7 @@ class Part:
         mine = list(numbers[self.number - 1 :: self.count])
         if not mine:
             raise InputError(
-                f"part {self} has nothing to do: the data have {len(numbers)} shards. Start at most as many parts, or "
+                f"part {self} has nothing to do: shards of the data: {len(numbers)}. Start at most as many parts, or "
                 "make shards smaller (--shard-size)."
             )
         return mine

@@ -35,7 +35,7 @@ Pair = tuple[Tensor, Tensor]
 class CertifiedExamples:
     """Which of the first m examples of each pair are certified, (m,), and how it went."""
 
-    certified: tuple[Bool[Tensor, " m"], ...]
+    certified: tuple[Bool[Tensor, " _"], ...]
     note: str
 
     @classmethod
