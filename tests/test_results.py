@@ -154,8 +154,8 @@ def test_latex_is_a_tabular_with_numbers_to_the_right_and_its_special_characters
         r"\toprule",
         r"radius & by\_method \\",
         r"\midrule",
-        r"0.0000 & a\_b \& <c> \\",
-        r"0.2500 & a\_b \& <c> \\",
+        r"0.0000 & a\_b \& \textless{}c> \\",
+        r"0.2500 & a\_b \& \textless{}c> \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from io import StringIO
+from threading import RLock
 from typing import Any
 
 import torch
@@ -28,6 +29,10 @@ from epsball.module_state import untouched
 
 _ROWS = 3
 """Rows of the exported example input; torch.export takes 0 and 1 for fixed lengths."""
+
+_ONE_AT_A_TIME = RLock()
+"""Held while a module is captured: tracing patches modules, settings, warnings and streams of the whole process, so
+that a capture in another thread would see operations or errors that are not its own."""
 
 
 def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | None = None) -> Graph:
@@ -62,7 +67,7 @@ def capture(module: nn.Module, shape: tuple[int, ...], *, dtype: torch.dtype | N
     >>> [node.name for node in graph.nodes], graph.classes
     (['input', 'reshape_1', 'linear_1', 'elementwise_1', 'linear_2'], 3)
     """
-    with unwrapped(module) as network:
+    with _ONE_AT_A_TIME, unwrapped(module) as network:
         tensors = [*network.parameters(), *network.buffers()]
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
         dtype = dtype or (floating[0].dtype if floating else torch.float32)

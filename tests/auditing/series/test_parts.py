@@ -49,6 +49,7 @@ def test_parts_within_several_balls_merged_are_the_whole_runs(whole, tmp_path):
     assert eb.verify_run(found.folder).holds
 
 
+@pytest.mark.slow
 def test_what_an_earlier_diagnosis_broke_is_taken_over_as_in_one_call(tmp_path, monkeypatch):
     # Hardly any attack: the diagnosis breaks most, after the last shard.
     options = {"attack": "pgd,steps=1,restarts=1,step_size=1e-9", "diagnosis": True, "certificates": "none"}
@@ -88,5 +89,5 @@ def test_parts_of_one_ball_and_of_several_are_not_joined(tmp_path):
 
 
 def test_a_part_without_shards_says_so(tmp_path):
-    with pytest.raises(InputError, match="has no shards"):
+    with pytest.raises(InputError, match="part 9/9 has no shards: 20 examples are 3 shards of 8"):
         audited(tmp_path / "a", part="9/9")
