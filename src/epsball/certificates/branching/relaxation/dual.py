@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from epsball.certificates.branching.relaxation.packed import Packed
+from epsball.certificates.branching.relaxation.packed import MANY, Packed
 from epsball.certificates.branching.relaxation.reduced import Functions, Layer
 from epsball.certificates.branching.relaxation.region import Region
 from epsball.certificates.branching.relaxation.subproblems import Bound, Envelope, Parts, Schedule
@@ -145,8 +145,8 @@ class Dual:
         return found[0].T, found[1].T, found[2].T
 
     def _packed(self) -> Packed | None:
-        """Return all of it for compiled sweeps, or None: least values over balls of l1 take a sort of each row."""
-        if self._arrays is None and self.region.norm != "l1":
+        """Return all of it for compiled sweeps; None for few rectifiers, and balls of l1, which take a sort by row."""
+        if self._arrays is None and self.units >= MANY and self.region.norm != "l1":
             lines = self.chord, self.intercept
             self._arrays = Packed(self.layers, self.envelopes, self.functions, self.region, *lines)
         return self._arrays

@@ -1,6 +1,7 @@
 """`Packed`: a reduced network and rows over it as the arrays that compiled sweeps take."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,6 +12,22 @@ from epsball.certificates.branching.relaxation.matrices import Matrix
 from epsball.certificates.branching.relaxation.reduced import Functions, Matrices
 from epsball.certificates.branching.relaxation.region import Region
 from epsball.certificates.branching.relaxation.subproblems import Bound, Envelope, Parts, Schedule
+
+MANY = 512
+"""Rectifiers from which on sweeps are compiled ones: networks of fewer are searched before these would be compiled."""
+
+
+@cache
+def compile_sweeps(dtype: torch.dtype) -> None:
+    """Compile the sweeps, or read them where an earlier process left them: some seconds, and no part of a search's."""
+    one, nothing = torch.ones(1, 1, dtype=dtype), torch.zeros(1, dtype=dtype)
+    functions = Functions(one, (one,), nothing)
+    layer = Matrices(Matrix(one), (), nothing)
+    region = Region(-one[0], one[0], nothing, "linf", 1.0)
+    packed = Packed([layer], [None], functions, region, one[0], one[0])
+    parts = Parts(torch.zeros(1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int8), one, 0 * one)
+    packed.ascended(parts, Schedule(1, 0.1), None, (0.9, 0.99))
+    packed.bounds(parts)
 
 
 class Packed:
@@ -65,7 +82,7 @@ class Packed:
         self, parts: Parts, schedule: Schedule, unit: Tensor | None, decays: tuple[float, float]
     ) -> tuple[Parts, Bound]:
         """Return what `Dual.ascend` does."""
-        b, m, d = *parts.slopes.shape, len(self.network.low)
+        b, d = len(parts.rows), len(self.network.low)
         slopes, multipliers = parts.slopes.clone(), parts.multipliers.clone()
         value, coefficients = slopes.new_empty(b), torch.zeros_like(slopes)
         points = torch.from_numpy(self.network.high).expand(b, d).clone()
