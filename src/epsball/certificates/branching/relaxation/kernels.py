@@ -16,32 +16,34 @@ LANES = 48
 _FAST = {"contract", "nsz"}
 
 
+class Entries(NamedTuple):
+    """A sparse matrix of m rows: where each row starts, (m + 1,), and the column and value of its entries."""
+
+    starts: np.ndarray
+    columns: np.ndarray
+    weights: np.ndarray
+
+
 class Network(NamedTuple):
     """Rectifiers over the columns of an array: the d entries of the input, then the m rectifiers, earlier ones first.
 
     Parameters
     ----------
-    starts, columns, weights
-        By rectifier the columns that it takes and their weights, sparse, row by row.
-    constant, chord, intercept
-        Its constant, and the line above it, (m,).
-    envelope_starts, envelope_columns, envelope_weights, offset
-        Its envelope g . x + h in the same way; rectifiers without one have no entries and `shared` 0.
-    shared
-        1 where there is an envelope.
+    taken, constant
+        By rectifier what it takes, and its constant.
+    chord, intercept
+        The line above it, (m,).
+    above, offset, shared
+        Its envelope g . x + h, and whether it has one.
     low, high, centre, radius, round
         The domain: a box, cut by a ball of l2 where it is round.
     """
 
-    starts: np.ndarray
-    columns: np.ndarray
-    weights: np.ndarray
+    taken: Entries
     constant: np.ndarray
     chord: np.ndarray
     intercept: np.ndarray
-    envelope_starts: np.ndarray
-    envelope_columns: np.ndarray
-    envelope_weights: np.ndarray
+    above: Entries
     offset: np.ndarray
     shared: np.ndarray
     low: np.ndarray
@@ -177,10 +179,10 @@ def _loaded(network, rows, states, slopes, multipliers, begin):
     for unit in range(m - 1, -1, -1):
         if reach[d + unit]:
             count += 1
-            for entry in range(network.starts[unit], network.starts[unit + 1]):
-                reach[network.columns[entry]] = True
-            for entry in range(network.envelope_starts[unit], network.envelope_starts[unit + 1]):
-                reach[network.envelope_columns[entry]] = True
+            for entry in range(network.taken.starts[unit], network.taken.starts[unit + 1]):
+                reach[network.taken.columns[entry]] = True
+            for entry in range(network.above.starts[unit], network.above.starts[unit + 1]):
+                reach[network.above.columns[entry]] = True
     reached = np.nonzero(reach[d:])[0]
     free, on, sign = np.ones((m, lanes), dtype), np.zeros((m, lanes), dtype), np.zeros((m, lanes), dtype)
     own, pulls = np.empty((m, lanes), dtype), np.zeros((m, lanes), dtype)
@@ -227,8 +229,8 @@ def _back(network, block, over, value):
                 shares[lane] = share
                 through[lane] = max(coefficient, zero) * lower + below * upper - pull
                 value[lane] += offset * share + below * intercept * free + constant * through[lane]
-            for entry in range(network.envelope_starts[unit], network.envelope_starts[unit + 1]):
-                column, weight = network.envelope_columns[entry], network.envelope_weights[entry]
+            for entry in range(network.above.starts[unit], network.above.starts[unit + 1]):
+                column, weight = network.above.columns[entry], network.above.weights[entry]
                 for lane in range(lanes):
                     over[column, lane] += weight * shares[lane]
         elif block.fixed[unit]:
@@ -247,8 +249,8 @@ def _back(network, block, over, value):
                 below = min(coefficient, zero)
                 through[lane] = max(coefficient, zero) * block.slopes[unit, lane] + below * chord
                 value[lane] += below * intercept + constant * through[lane]
-        for entry in range(network.starts[unit], network.starts[unit + 1]):
-            column, weight = network.columns[entry], network.weights[entry]
+        for entry in range(network.taken.starts[unit], network.taken.starts[unit + 1]):
+            column, weight = network.taken.columns[entry], network.taken.weights[entry]
             for lane in range(lanes):
                 over[column, lane] += weight * through[lane]
 
@@ -298,15 +300,15 @@ def _climb(network, block, over, relaxed, moments, units, sizes):
     for unit in block.reached:
         chord, intercept = network.chord[unit], network.intercept[unit]
         z[:] = network.constant[unit]
-        for entry in range(network.starts[unit], network.starts[unit + 1]):
-            column, weight = network.columns[entry], network.weights[entry]
+        for entry in range(network.taken.starts[unit], network.taken.starts[unit + 1]):
+            column, weight = network.taken.columns[entry], network.taken.weights[entry]
             for lane in range(lanes):
                 z[lane] += weight * relaxed[column, lane]
         shared = network.shared[unit]
         if shared:
             excess[:] = network.offset[unit]
-            for entry in range(network.envelope_starts[unit], network.envelope_starts[unit + 1]):
-                column, weight = network.envelope_columns[entry], network.envelope_weights[entry]
+            for entry in range(network.above.starts[unit], network.above.starts[unit + 1]):
+                column, weight = network.above.columns[entry], network.above.weights[entry]
                 for lane in range(lanes):
                     excess[lane] += weight * relaxed[column, lane]
         for lane in range(lanes):

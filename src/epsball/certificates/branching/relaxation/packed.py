@@ -54,9 +54,9 @@ class Packed:
         chord: Tensor,
         intercept: Tensor,
     ) -> None:
-        self.dtype = functions.constant.dtype
+        dtype = functions.constant.dtype
         taken = [_joined([layer.over_input, *layer.over_layers]) for layer in layers]
-        above = [(np.zeros(len(layer.constant), np.int64), *_none(self.dtype)) for layer in layers]
+        above = [(np.zeros(len(layer.constant), np.int64), *_none(dtype)) for layer in layers]
         offset, shared = torch.zeros_like(chord), torch.zeros(len(chord), dtype=torch.bool)
         at = 0
         for k, (layer, envelope) in enumerate(zip(layers, envelopes, strict=True)):
@@ -66,14 +66,18 @@ class Packed:
                 offset[here], shared[here] = envelope.h, True
         constant = torch.cat([chord[:0], *(layer.constant for layer in layers)])
         self.network = kernels.Network(
-            *_stacked(taken, self.dtype),
-            *(part.numpy() for part in (constant, chord, intercept)),
-            *_stacked(above, self.dtype),
-            offset.numpy(),
-            shared.numpy(),
-            *(end.numpy() for end in (region.low, region.high, region.centre)),
-            float(region.radius),
-            region.norm == "l2",
+            taken=_stacked(taken, dtype),
+            constant=constant.numpy(),
+            chord=chord.numpy(),
+            intercept=intercept.numpy(),
+            above=_stacked(above, dtype),
+            offset=offset.numpy(),
+            shared=shared.numpy(),
+            low=region.low.numpy(),
+            high=region.high.numpy(),
+            centre=region.centre.numpy(),
+            radius=float(region.radius),
+            round=region.norm == "l2",
         )
         self._over = torch.cat([functions.over_input, *functions.over_layers], dim=1).numpy()
         self._constant = functions.constant.numpy()
@@ -83,7 +87,7 @@ class Packed:
     ) -> tuple[Parts, Bound]:
         """Return what `Dual.ascend` does."""
         b, d = len(parts.rows), len(self.network.low)
-        slopes, multipliers = parts.slopes.clone(), parts.multipliers.clone()
+        slopes, multipliers = (part.contiguous().clone() for part in (parts.slopes, parts.multipliers))
         value, coefficients = slopes.new_empty(b), torch.zeros_like(slopes)
         points = torch.from_numpy(self.network.high).expand(b, d).clone()
         units = slopes[:0] if unit is None else unit.to(slopes).contiguous()
@@ -127,12 +131,10 @@ def _joined(parts: Sequence[Matrix]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return counts, np.concatenate(columns)[order].astype(np.int32), np.concatenate(values)[order]
 
 
-def _stacked(
-    parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], dtype: torch.dtype
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows of several matrices, one below the other: where each begins, and columns and values."""
+def _stacked(parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], dtype: torch.dtype) -> kernels.Entries:
+    """Return the rows of several matrices, one below the other."""
     counts = np.concatenate([np.zeros(1, np.int64), *(count for count, _, _ in parts)])
     nothing = _none(dtype)
     columns = np.concatenate([nothing[0], *(column for _, column, _ in parts)])
     values = np.concatenate([nothing[1], *(value for _, _, value in parts)])
-    return np.cumsum(counts), columns, np.ascontiguousarray(values)
+    return kernels.Entries(starts=np.cumsum(counts), columns=columns, weights=np.ascontiguousarray(values))
