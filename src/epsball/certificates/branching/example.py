@@ -47,10 +47,7 @@ ENVELOPED = 240
 """Parts of a row with envelopes that are tried before neurons are bounded for it alone, which costs as much."""
 
 _ROUNDS = 3
-"""How often these are bounded: what is shown of some counts for the others, and for themselves.
-
-On two images whose row lacked .675 and 1.997 at the root after one round, .624 and 1.542 after three, .622 and 1.447
-after eight."""
+"""How often these are bounded: what is shown of some counts for the others, and for themselves."""
 
 LEVEL = 2.0**-20
 """The condition under which neurons are bounded: that a row is at most this share of its bound at the root.
