@@ -1,7 +1,7 @@
 """Compiled sweeps over a reduced network: some subproblems side by side as lanes, every rectifier in one go.
 
 What `Dual` does with whole matrices, for many subproblems: of a rectifier all is done at once while it is in the cache,
-and rectifiers on which no row of a block depends are left out. Formulas are those of `dual`. All of it stands in one file:
+and rectifiers on which no row of a block depends are left out. Formulas are those of `dual`. All of it is one file:
 numba compiles a function anew only where its own file has changed.
 """
 
