@@ -1,5 +1,6 @@
 """`complete`: branch and bound over the kinks of a piecewise linear network."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -8,12 +9,14 @@ from torch import Tensor
 
 from epsball.certificates.branching.division.search import FEW_INPUTS, BoxSearch
 from epsball.certificates.branching.example import Example
-from epsball.certificates.branching.kinks import unsplittable
+from epsball.certificates.branching.kinks import is_bent, unsplittable
+from epsball.certificates.branching.relaxation.packed import MANY, compile_sweeps
 from epsball.certificates.branching.search.parts import PARTS_AT_ONCE, Limits
 from epsball.certificates.branching.tightening.neurons import Tightened
 from epsball.certificates.linear import refiner
 from epsball.certificates.linear.sweep import final_bounds
 from epsball.certificates.problem import LowerBounds, Problem
+from epsball.graph import Graph
 
 PARTS = 100_000
 """Parts of an example's domain that are bounded where no other limit is given."""
@@ -84,6 +87,9 @@ def _by_boxes(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
 
 def _by_kinks(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
     """Return the bounds of one example of a piecewise linear network."""
+    dtype = torch.float32 if gap is None else torch.float64
+    if problem.domain.norm != "l1" and _rectifiers(problem.graph) >= MANY:
+        compile_sweeps(dtype)
     deadline = _deadline(problem)
     if gap is None and (easy := _without_search(problem)) is not None:
         return easy
@@ -96,7 +102,7 @@ def _by_kinks(problem: Problem, parts: int, gap: float | None) -> LowerBounds:
     one = Example(
         problem=problem,
         tightened=tightened,
-        dtype=torch.float32 if gap is None else torch.float64,
+        dtype=dtype,
         rows=rows[0].clone(),
     )
     if not len(lacking) or not one.layers or not bool(rows.isfinite().all()):
@@ -128,6 +134,11 @@ def _either(one: Example, found: LowerBounds, lacking: Tensor, limits: Limits) -
         return one.result(found)
     boxes.run(one.left(limits))
     return boxes.result(one.result(found))
+
+
+def _rectifiers(graph: Graph) -> int:
+    """Return how many entries bent nodes have."""
+    return sum(math.prod(node.shape) for node in graph.nodes if is_bent(node) and node.name not in graph.constant)
 
 
 def _deadline(problem: Problem) -> float | None:

@@ -46,6 +46,9 @@ SHORT = 240
 ENVELOPED = 240
 """Parts of a row with envelopes that are tried before neurons are bounded for it alone, which costs as much."""
 
+_ROUNDS = 3
+"""How often these are bounded: what is shown of some counts for the others, and for themselves."""
+
 LEVEL = 2.0**-20
 """The condition under which neurons are bounded: that a row is at most this share of its bound at the root.
 
@@ -151,7 +154,7 @@ class Example:
         """Bound the neurons of the later layers where a row is not proved, one layer after the other."""
         margin = self.functions.take(torch.tensor([row]))
         self.setting = replace(self.setting, level=level)
-        for number in self._conditional_layers():
+        for number in _ROUNDS * self._conditional_layers():
             now = self.setting
             part, passes = conditional_neurons(self.tightened.reduced, now.layers, envelopes, number, margin, level)
             self.passes += passes
@@ -234,9 +237,13 @@ class Example:
 
     def paths(self, parts: Sequence[Part]) -> list[list[Step]]:
         """Return the constraints on the way to each part."""
-        return [
-            [Step(self.units[unit], sign, float(part.multipliers[unit])) for unit, sign in part.path] for part in parts
-        ]
+        found = []
+        for part in parts:
+            multipliers = part.multipliers[[unit for unit, _ in part.path]].tolist()
+            found.append(
+                [Step(self.units[at], sign, by) for (at, sign), by in zip(part.path, multipliers, strict=True)]
+            )
+        return found
 
     def slopes(self, parts: Sequence[Part]) -> dict[str, Slopes]:
         """Return the slopes of the lines around each bent node in each part."""

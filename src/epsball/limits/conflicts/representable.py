@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsball.ball import Ball, NormName
-from epsball.limits.compiled import compiled
+from epsball.compiled import compiled
 from epsball.limits.conflicts.graph import Conflicts
 from epsball.limits.conflicts.sample import Sample
 from epsball.limits.conflicts.scans import NEAR

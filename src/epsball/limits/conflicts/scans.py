@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from epsball.limits.compiled import compiled
+from epsball.compiled import compiled
 
 NEAR = 1 << 15
 _CHUNK = 64

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from epsball.limits.compiled import compiled
+from epsball.compiled import compiled
 
 DONE, FULL = 0, 1
 DEAD = -2

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from epsball.limits.compiled import compiled
+from epsball.compiled import compiled
 from epsball.limits.flow.augmenting_paths import DEAD, DONE, FULL, send
 
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from epsball.limits.compiled import compiled
+from epsball.compiled import compiled
 
 ALWAYS, L2, L1 = 0, 1, 2
 _STEPS = 20000

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from epsball.limits.compiled import compiled
+from epsball.compiled import compiled
 from epsball.limits.conflicts.graph import Conflicts
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from epsball.certificates.branching.relaxation.packed import MANY, Packed
 from epsball.certificates.branching.relaxation.reduced import Functions, Layer
 from epsball.certificates.branching.relaxation.region import Region
 from epsball.certificates.branching.relaxation.subproblems import Bound, Envelope, Parts, Schedule
@@ -87,8 +88,17 @@ class Dual:
         self.decided = 2 * torch.cat([torch.zeros(0, dtype=torch.int8), *decided])
         widths = [len(layer) for layer in layers]
         self.slices = [slice(sum(widths[:k]), sum(widths[: k + 1])) for k in range(len(widths))]
-        self.envelopes: list[Envelope | None] = [None] * len(layers)
+        self.envelopes = [None] * len(layers)
         self.passes = 0
+
+    @property
+    def envelopes(self) -> Sequence[Envelope | None]:
+        """The envelopes above the rectifiers of each layer, or None."""
+        return self._envelopes
+
+    @envelopes.setter
+    def envelopes(self, envelopes: Sequence[Envelope | None]) -> None:
+        self._envelopes, self._arrays = envelopes, None
 
     @property
     def units(self) -> int:
@@ -118,6 +128,13 @@ class Dual:
         """Return the bounds of subproblems."""
         return self._rows(self._bound(self._columns(parts)))
 
+    def values(self, parts: Parts) -> Tensor:
+        """Return the bounds of subproblems alone, (b,)."""
+        if (packed := self._packed()) is None:
+            return self.bound(parts).value
+        self.passes += len(parts.rows)
+        return packed.bounds(parts)
+
     def inputs(self, parts: Parts, bound: Bound) -> tuple[Tensor, Tensor, Tensor]:
         """Return where the bound is attained z and the relaxed r of each rectifier, and the slope of r in `slopes`.
 
@@ -126,6 +143,13 @@ class Dual:
         over = [bound.coefficients[:, at].T for at in self.slices]
         found = self._inputs(self._columns(parts), _Found(bound.value, over, bound.point.T.contiguous()))
         return found[0].T, found[1].T, found[2].T
+
+    def _packed(self) -> Packed | None:
+        """Return all of it for compiled sweeps; None for few rectifiers, and balls of l1, which take a sort by row."""
+        if self._arrays is None and self.units >= MANY and self.region.norm != "l1":
+            lines = self.chord, self.intercept
+            self._arrays = Packed(self.layers, self.envelopes, self.functions, self.region, *lines)
+        return self._arrays
 
     def _columns(self, parts: Parts) -> _Columns:
         states = parts.states.T.contiguous()
@@ -202,6 +226,9 @@ class Dual:
         The gradient is exact: where the relaxation is least, d alpha = max(A, 0) z, d beta = -sign z, and
         d rho = min(A, 0) (envelope - chord). Steps of multipliers are in a unit (b, m), by default the coefficients'.
         """
+        if (packed := self._packed()) is not None:
+            self.passes += len(parts.rows) * (2 * schedule.steps + 1)
+            return packed.ascended(parts, schedule, unit, (_FIRST, _SECOND))
         columns = self._columns(parts)
         sign = (parts.states.clamp(-1, 1) * (parts.states.abs() == 1)).to(self.dtype).T.contiguous()
         slopes, multipliers = columns.slopes, parts.multipliers.T.contiguous()

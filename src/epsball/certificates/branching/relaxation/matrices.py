@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
@@ -49,6 +50,7 @@ class Matrix:
     """
 
     def __init__(self, dense: Tensor) -> None:
+        self.height, self.width = dense.shape
         few = dense.numel() >= _ENTRIES and int(torch.count_nonzero(dense)) < _SHARE * dense.numel()
         self._dense = None if few else dense
         self._sparse = csr_array(dense.numpy()) if few else None
@@ -59,7 +61,16 @@ class Matrix:
         made = cls.__new__(cls)
         parts = (sparse.values.numpy(), sparse.columns.numpy(), sparse.starts.numpy())
         made._dense, made._sparse = None, csr_array(parts, shape=(sparse.height, width))
+        made.height, made.width = sparse.height, width
         return made
+
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the entries that are not 0, row by row: the row, the column and the value of each."""
+        if self._sparse is None:
+            found = Sparse.of(self._dense)  # pyright: ignore[reportArgumentType]
+            return found.rows.numpy(), found.columns.numpy(), found.values.numpy()
+        rows = np.repeat(np.arange(self.height), np.diff(self._sparse.indptr))
+        return rows, self._sparse.indices, self._sparse.data
 
     def times(self, columns: Tensor) -> Tensor:
         """Return M c, (m, b)."""

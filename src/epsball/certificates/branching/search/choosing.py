@@ -57,7 +57,7 @@ class Cuts:
         for start in range(0, len(repeated), at_once):
             some = slice(start, start + at_once)
             halves = self.halves(repeated[some], candidates.flatten()[some])
-            values.append(self.dual.bound(halves).value)
+            values.append(self.dual.values(halves))
         best = torch.cat(values).view(len(batch), -1, 2)
         score = best.amax(dim=2) + 1e-3 * best.amin(dim=2)
         return candidates.gather(1, score.argmax(dim=1, keepdim=True))[:, 0]
