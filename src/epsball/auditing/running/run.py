@@ -14,7 +14,6 @@ from epsball.auditing.running.shards import audited
 from epsball.auditing.running.sharing import Shared
 from epsball.auditing.running.timing import Engine
 from epsball.auditing.showing import write_about
-from epsball.errors import InputError
 from epsball.interruption import carrying
 from epsball.workers import WorkersError
 from epsball.workers.threads import threads_of
@@ -41,11 +40,6 @@ def run(plan: Plan, *, shared: Shared | None = None, part: Part | None = None) -
     WorkersError
         If shards were given up; the others are done, and in the folder if there is one.
     """
-    if part is not None and not part.of(plan.numbers):
-        raise InputError(
-            f"part {part} has no shards: {len(plan.subject.dataset)} examples are {len(plan.numbers)} shards of "
-            f"{plan.shard}. Take fewer parts, or a smaller shard_size."
-        )
     shards: list[ShardEvidence] = []
     lock = nullcontext() if plan.folder is None else plan.folder.locked("" if part is None else part.name)
     with lock, carrying(lambda: joined(plan, shards, interrupted=True) if shards else None):
