@@ -3,6 +3,7 @@
 import hashlib
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import epsball as eb
@@ -49,7 +50,9 @@ def test_two_workers_write_the_same_bytes_as_one_and_say_when(whole, tmp_path):
 def test_workers_without_a_folder_find_the_same(whole):
     found = audited(None, workers=2)
     assert found.evidence.equals(whole[0].evidence)
-    assert found.ledger.equals(whole[0].ledger)
+    # A folder takes passes of its own, for the first margins in its record; they are among the guards.
+    without_guards = [table.filter(pc.field("attack") != "guards") for table in (found.ledger, whole[0].ledger)]
+    assert without_guards[0].equals(without_guards[1])
     assert found.witnesses.x_adv.equal(whole[0].witnesses.x_adv)
 
 

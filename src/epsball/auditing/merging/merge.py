@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epsball.auditing.folder import RunFolder, differences, read_arrow
 from epsball.auditing.manifest import check_schema
+from epsball.auditing.sharing import folder_name
+from epsball.ball import Ball
 from epsball.classifier.probe import same_probe
 from epsball.errors import InputError
 from epsball.files import write_atomically
@@ -156,7 +159,14 @@ def _runs_within(part: Path) -> list[str]:
     """Return the names of the runs in a folder of runs; none where it holds one run, or none."""
     if (part / "run.json").exists() or not part.is_dir():
         return []
-    return sorted(record.parent.name for record in part.glob("*/run.json"))
+    return sorted(record.parent.name for record in part.glob("*/run.json") if _is_of_its_ball(record.parent))
+
+
+def _is_of_its_ball(run: Path) -> bool:
+    """Return whether a run's folder is called by its ball, as those of a folder of runs are."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return folder_name(Ball.parse(json.loads((run / "run.json").read_text())["identity"]["ball"])) == run.name
+    return False
 
 
 def _merged(folders: Sequence[Path], folder: Path) -> Merge:
