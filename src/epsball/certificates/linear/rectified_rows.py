@@ -35,7 +35,7 @@ class _RectifiedRows(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         over_z, of_constant = gradients[0].contiguous(), gradients[1]
         rows, low, high = ctx.saved_tensors
         of_rows, of_low, of_high = torch.empty_like(rows), torch.empty_like(low), torch.empty_like(high)
