@@ -161,8 +161,7 @@ def workers(options: argparse.Namespace) -> None:
 def shared(options: argparse.Namespace) -> None:
     """Audit by so many workers: wall and CPU time, that of the shards, and the tail."""
     torch.set_num_threads(1)
-    once = seconds_of(1)
-    steps = max(1, round(20 * float(options.seconds) / once))
+    steps = steps_of(float(options.seconds))
     with tempfile.TemporaryDirectory() as name:
         wall, spent = time.monotonic(), cpu()
         audit_shards(options.shards, steps, name, options.count or None)
@@ -213,15 +212,17 @@ def audit_shards(shards: int, steps: int, folder: str, count: int | None) -> Non
     eb.audit(classifier, (x, y), eb.Ball("linf", "1/1000"), folder=folder, workers=count, **options)
 
 
-def seconds_of(shards: int) -> float:
-    """Return the CPU seconds of a shard with 20 steps."""
+def steps_of(seconds: float) -> int:
+    """Return with how many steps a shard takes so many CPU seconds: fixed cost and cost per step from two audits."""
+    few, many = 200, 1000
     spent = []
-    for _ in range(2):
+    for steps in (few, few, many):
         with tempfile.TemporaryDirectory() as name:
             begun = cpu()
-            audit_shards(shards, 20, name, None)
+            audit_shards(1, steps, name, None)
             spent.append(cpu() - begun)
-    return spent[-1]
+    per_step = (spent[2] - spent[1]) / (many - few)
+    return max(1, round((seconds - spent[1]) / per_step) + few)
 
 
 def child(*arguments: str) -> dict[str, Any]:

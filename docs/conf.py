@@ -22,6 +22,7 @@ extensions = [
     "accessible",
     "measured",
     "notebooks",
+    "formulas",
     "chapter_items",
     "last_run",
     "plain_copies",
@@ -54,7 +55,10 @@ copybutton_prompt_is_regexp = True
 
 def escape_shapes(app, what, name, obj, options, lines):
     """Keep the star of (n, *shape), which reStructuredText takes for emphasis."""
-    lines[:] = [line.replace("*shape", "\\*shape") if "``" not in line else line for line in lines]
+    for number, line in enumerate(lines):
+        parts = line.split("``")  # every other one stands between double backquotes
+        parts[::2] = [part.replace("*shape", "\\*shape") for part in parts[::2]]
+        lines[number] = "``".join(parts)
 
 
 def setup(app):

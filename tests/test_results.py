@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from hypothesis import given
@@ -158,3 +159,26 @@ def test_latex_is_a_tabular_with_numbers_to_the_right_and_its_special_characters
         r"\bottomrule",
         r"\end{tabular}",
     ]
+
+
+@dataclass(frozen=True, repr=False)
+class Small(Result):
+    value: float
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        return arrow_table({"p": np.array([self.value])})
+
+    def to_json(self) -> dict[str, object]:
+        return {"p": self.value}
+
+
+def test_a_tiny_number_does_not_read_as_zero_in_any_table() -> None:
+    small = Small(value=3e-9)
+    for text in (small.to_markdown(), small.to_latex(), text_table(("p",), [(3e-9,)])):
+        assert "0.0001" in text
+        assert "0.0000" not in text
+    assert r"\textless{} 0.0001" in small.to_latex()
+    assert text_table(("p",), [(0.0,)]).endswith("0.0000")

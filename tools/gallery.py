@@ -1,7 +1,8 @@
 """Put the results of ``epsball chapter run`` into the documentation: ``python tools/gallery.py runs/chapter``.
 
-Writes ``docs/chapter/ITEM.json`` (findings, date, cost), ``docs/chapter/ITEM.webp`` (the figure) and the page
-``docs/gallery.md``.
+Writes ``docs/chapter/ITEM.json`` (findings, shares, small tables, date, machine, cost), ``docs/chapter/ITEM.webp``
+(the figure) and the page ``docs/gallery.md``. The results of a run of size default go to ``docs/chapter/default``,
+without figures; the page says of each item what was found there, or that it was not run.
 """
 
 import json
@@ -15,28 +16,51 @@ from epsball.chapter.registry import ITEMS
 from epsball.files import write_atomically, write_json
 
 DOCS = Path(__file__).parent.parent / "docs"
-WIDTH = 900
+CHAPTER, DEFAULT = DOCS / "chapter", DOCS / "chapter" / "default"
+WIDTH = 1200
+ROWS = 20
+"""Longer tables are told by the shares of their 0-1 columns."""
+
+DATA = "--size default --mnist DIR --fashion DIR --cifar10 DIR --out runs/chapter-default"
 
 
-def main(run: Path) -> None:
+def main(*runs: Path) -> None:
     """Copy what was measured and write the page."""
-    lines = [
-        "# Gallery of the chapter",
-        "",
-        "Made by `python tools/gallery.py RUN` from one run of `epsball chapter run all`.",
-        "",
-    ]
-    for item in ITEMS:
-        folder = run / item.name
-        if not (folder / "findings.json").exists():
+    for run in runs:
+        for item in ITEMS:
+            folder = run / item.name
+            if (folder / "findings.json").exists():
+                _copy(folder)
+    write_atomically(DOCS / "gallery.md", page().encode())
+
+
+def _copy(folder: Path) -> None:
+    found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    numbers = json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
+    measured = {key: numbers[key] for key in ("date", "machine", "cpu_seconds")}
+    data = {"data": numbers["identity"]["data"]} if found["size"] != "fast" else {}
+    target = CHAPTER if found["size"] == "fast" else DEFAULT
+    write_json(target / f"{folder.name}.json", {**found, **data, **measured, "numbers": condensed(numbers["tables"])})
+    if found["size"] == "fast":
+        _copy_figure(folder / "figure.png", CHAPTER / f"{folder.name}.webp")
+
+
+def condensed(tables: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, Any]]:
+    """Return short tables as they are, and of longer ones how many rows they have and the shares of 0-1 columns."""
+    kept: dict[str, dict[str, Any]] = {}
+    for name, table in tables.items():
+        rows = max(map(len, table.values()), default=0)
+        if rows <= ROWS:
+            kept[name] = table
             continue
-        found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
-        numbers = json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
-        measured = {"date": numbers["date"], "cpu_seconds": numbers["cpu_seconds"]}
-        write_json(DOCS / "chapter" / f"{item.name}.json", {**found, **measured})
-        _copy_figure(folder / "figure.png", DOCS / "chapter" / f"{item.name}.webp")
-        lines += section(item.name, {**found, **measured})
-    write_atomically(DOCS / "gallery.md", ("\n".join(lines)).encode())
+        shares = {column: _share(values) for column, values in table.items() if {*map(type, values)} == {bool}}
+        if shares:
+            kept[name] = {"rows": rows, "shares": shares}
+    return kept
+
+
+def _share(values: list[bool]) -> float:
+    return round(sum(values) / len(values), 4)
 
 
 def _copy_figure(source: Path, target: Path) -> None:
@@ -45,16 +69,52 @@ def _copy_figure(source: Path, target: Path) -> None:
     image.save(target, quality=80, method=6)
 
 
-def section(name: str, found: dict[str, Any]) -> list[str]:
+def page() -> str:
+    """Return the page, from the results in the documentation."""
+    lines = [
+        "# Gallery of the chapter",
+        "",
+        "Made by `python tools/gallery.py RUN` from one run of `epsball chapter run all`, size `fast`; what size "
+        "`default` found stands below each item.",
+        "",
+    ]
+    for item in ITEMS:
+        found, larger = (read(folder / f"{item.name}.json") for folder in (CHAPTER, DEFAULT))
+        if found is not None:
+            lines += section(item.name, found, larger)
+    return "\n".join(lines)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return a result in the documentation; None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def section(name: str, found: dict[str, Any], larger: dict[str, Any] | None) -> list[str]:
     """Return the lines about an item, from its results."""
     lines = [f"## {found['section']} {found['title']}", "", f"    epsball chapter run {name}", ""]
-    lines += [f"![{found['title']}](chapter/{name}.webp)", ""]
+    lines += [f"[![{found['title']}](chapter/{name}.webp)](chapter/{name}.webp)", ""]
     for one in found["findings"]:
         lines.append(f"- *{one['chapter']}* **{one['verdict']}**: {one['finding']}")
         lines += [f"  {head}: {one[key]}" for key, head in (("source", "Source"), ("truth", "Instead")) if one[key]]
-    stated = f"Size {found['size']}, {found['cpu_seconds']:.0f} CPU seconds without training, {found['date']}."
-    return [*lines, "", stated, ""]
+    return [*lines, "", stated(found), "", *_larger(name, larger), ""]
+
+
+def stated(found: dict[str, Any]) -> str:
+    """Return size, cost, machine and day of a result."""
+    machine, spent = found["machine"], found["cpu_seconds"]
+    cost = "less than a CPU second" if spent < 1 else f"{spent:.0f} CPU second{'s' if round(spent) != 1 else ''}"
+    where = f"{machine['cores']} cores ({machine['processor']}), torch {machine['torch']}"
+    return f"Size {found['size']}, {cost} beside the networks that items share; {where}; {found['date']}."
+
+
+def _larger(name: str, found: dict[str, Any] | None) -> list[str]:
+    """Return what a run of size default found, or how to make it."""
+    if found is None:
+        return [f"Size default: not run; `epsball chapter run {name} {DATA}`."]
+    lines = [f"- {one['claim']}: **{one['verdict']}**, {one['finding']}" for one in found["findings"]]
+    return [stated(found) + " Found there:", "", *lines]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

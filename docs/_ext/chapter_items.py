@@ -1,7 +1,7 @@
 """Pages of the reference list the items of the chapter that use what they are about."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -11,34 +11,67 @@ from mdit_py_plugins.anchors.index import slugify
 from sphinx.application import Sphinx
 
 import epsball
+from epsball.attacks import ATTACKS
+from epsball.certificates import ALIASES, METHODS
+from epsball.chapter.item import Item
 from epsball.chapter.laboratory import Laboratory
+from epsball.chapter.networks import DEFENCES
 from epsball.chapter.registry import ITEMS
+from epsball.training import OBJECTIVES
 
 PACKAGE = "epsball.chapter"
 
 
 @cache
 def items_by_name() -> dict[str, list[str]]:
-    """Return the names of the items that use each public object, by the object's name."""
+    """Return the names of the items that use each public object, by the object's name behind ``epsball.``."""
     public = {id(getattr(epsball, name)): name for name in epsball.__all__ if not name.endswith("Error")}
     used: dict[str, list[str]] = {}
     for item in ITEMS:
-        found = {public[id(value)] for value in _values(item.measure, set()) if id(value) in public}
-        for name in found | {name for verb in found if (name := _returned(getattr(epsball, verb))) in epsball.__all__}:
+        values = list(_values(item.measure, set()))
+        found = {public[id(value)] for value in values if id(value) in public}
+        found |= {name for verb in found if (name := _returned(getattr(epsball, verb))) in epsball.__all__}
+        for name in found | _methods(item):
             used.setdefault(name, []).append(item.name)
     return used
 
 
-def _values(function: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield what a function of the chapter refers to, and what the chapter's functions that it calls do."""
+def _methods(item: Item) -> set[str]:
+    """Return the attacks and bounds that an item names by text, and the objectives of its networks."""
+    values = (value for value in _values(item.measure, set(), f"{PACKAGE}.items") if value is not DEFENCES)
+    texts = {text.partition(",")[0] for value in values for text in _texts(value)}
+    networks = {*item.networks, *(texts & set(DEFENCES))}
+    objectives, named = {DEFENCES[name][0].partition(",")[0] for name in networks}, texts - networks
+    return {
+        *(f"attacks.{ATTACKS[name].__name__}" for name in named & set(ATTACKS)),
+        *(f"certificates.{METHODS[ALIASES.get(name, name)].bound.__name__}" for name in named & {*METHODS, *ALIASES}),
+        *(f"training.{OBJECTIVES[name].__name__}" for name in objectives & set(OBJECTIVES)),
+    }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a value; of a mapping those of its values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for inner in value.values() for text in _texts(inner))
+    elif isinstance(value, tuple | list):
+        yield from (text for inner in value for text in _texts(inner))
+
+
+def _values(function: Any, seen: set[int], package: str = PACKAGE) -> Iterator[Any]:
+    """Yield what a function refers to, and what the functions of the package that it calls do."""
     if not isinstance(function, FunctionType) or id(function) in seen:
         return
     seen.add(id(function))
-    for names in (set(code.co_names) for code in _codes(function.__code__)):
+    yield from function.__defaults__ or ()
+    for code in _codes(function.__code__):
+        yield from code.co_consts
+        names = set(code.co_names)
         for value in _resolved(names, function.__globals__):
             yield value
-            if (getattr(value, "__module__", None) or "").startswith(PACKAGE):
-                yield from _values(value, seen)
+            if (getattr(value, "__module__", None) or "").startswith(package):
+                yield from _values(value, seen, package)
 
 
 def _resolved(names: set[str], known: dict[str, Any]) -> Iterator[Any]:
@@ -68,7 +101,7 @@ def _returned(verb: Any) -> str:
 
 def list_items(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Append the list to the docstring of a public object."""
-    names = items_by_name().get(name.removeprefix("epsball."), []) if name.count(".") == 1 else []
+    names = items_by_name().get(name.removeprefix("epsball."), [])
     if not names:
         return
     links = [f"`{item} <../gallery.html{_anchor(Path(app.srcdir), item)}>`__" for item in names]

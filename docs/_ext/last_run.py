@@ -25,8 +25,9 @@ def told(known: dict[str, dict[str, str]], page: str) -> str:
     if page in known["tested"]:
         return f"Tests run the examples of this page: {known['tested'][page]}."
     if page in known["ran"]:
-        return f"The examples of this page last ran on {day(known['ran'][page])}; {_HELD}."
-    if page in known["not_recorded"]:
+        date, _, how = known["ran"][page].partition(", ")
+        return f"The examples of this page last ran on {day(date)}{f' ({how})' if how else ''}; {_HELD}."
+    if page in known.get("not_recorded", {}):
         return f"When its examples last ran was not recorded; they need {known['not_recorded'][page]}; {_HELD}."
     return ""
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import pydoc
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from shutil import copyfile, copytree
 
@@ -42,7 +43,7 @@ def _text(name: str, source: Path) -> str:
     """Return the text of a page that is a notebook, or made of docstrings."""
     if source.suffix == ".ipynb":
         return to_markdown(json.loads(source.read_text(encoding="utf-8")), pictures=False)
-    about = getattr(epsball, name.rpartition(".")[2])
+    about = attrgetter(name.rpartition("/")[2].removeprefix("epsball."))(epsball)
     text = pydoc.render_doc(about, renderer=pydoc.plaintext) if inspect.isfunction(about) else _of_class(about)
     return f"# {name.rpartition('/')[2]}\n\n```text\n{text.strip()}\n```\n"
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from epsball.auditing import Gate as Gate
     from epsball.auditing import JobPlan as JobPlan
     from epsball.auditing import Merge as Merge
+    from epsball.auditing import MergesByRadius as MergesByRadius
     from epsball.auditing import ModelCheck as ModelCheck
     from epsball.auditing import RunVerification as RunVerification
     from epsball.auditing import audit as audit
@@ -112,6 +113,7 @@ _HOMES = {
     "JobPlan": "auditing",
     "Landscape": "masking.landscape",
     "Merge": "auditing",
+    "MergesByRadius": "auditing",
     "MissingExtra": "errors",
     "ModelCheck": "auditing",
     "ModelError": "errors",

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SCREEN = 40
 """Lines that a result shows of itself where it is not printed in full."""
 
+_LEAST = 5e-5
+"""What four decimals still tell from zero."""
+
 HEAD = 10
 """Rows of its table that a result shows in a notebook."""
 
@@ -120,6 +123,7 @@ def _html_cell(value: object) -> str:
 _LATEX = {character: rf"\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
     "^": r"\textasciicircum{}",
 }
 
@@ -151,10 +155,20 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def format_cell(value: object) -> str:
-    """Return a table cell: floats with four decimals, None as a dash."""
+    """Return a table cell: floats with four decimals, None as a dash.
+
+    A small float that is not zero, as the p-value of a clear difference is, does not read as zero.
+
+    Examples
+    --------
+    >>> [format_cell(value) for value in (0.25, 3e-9, 0.0, None)]
+    ['0.2500', '< 0.0001', '0.0000', '-']
+    """
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return "< 0.0001" if 0 < value < _LEAST else f"{value:.4f}"
 
 
 def jsonable(value: Any) -> Any:

@@ -6,7 +6,6 @@ import time
 from epsball_replay import ReplayError, replay
 from epsball_replay.derive import Progress
 
-USAGE = "usage: python -m epsball_replay [--model-hash HASH] CERTIFICATE.json.gz ..."
 _PAUSE = 5.0
 """Seconds between two lines of progress."""
 
@@ -15,7 +14,7 @@ def main(arguments: list[str]) -> int:
     """Replay each file and print one line per file."""
     model_hash, paths = (arguments[1], arguments[2:]) if arguments[:1] == ["--model-hash"] else (None, arguments)
     if not paths or paths[0] in ("-h", "--help"):
-        print(USAGE)
+        print("usage: python -m epsball_replay [--model-hash HASH] CERTIFICATE.json.gz ...")
         return 0 if paths else 2
     worst = 0
     for path in paths:

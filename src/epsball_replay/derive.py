@@ -88,10 +88,12 @@ class Derivation:
         return dict(zip(names, bounds.tolist(), strict=True))
 
     def _by_pieces(self, tree: Any, row: Array) -> Iterator[float]:
-        """Yield a lower bound of a row on every piece of a tree: each node is bounded anew there, by other slopes."""
-        for path, betas, piece in zip(*trees.paths_of(tree, self.network), tree["pieces"], strict=True):
-            slopes, final = (slopes_from(piece[key], self.network, (1,)) for key in ("slopes", "final"))
-            given: Any = {"refined": frozenset(piece["refined"]), "slopes": [slopes], "final_slopes": slopes | final}
+        """Yield a lower bound of a row on every leaf: each node is bounded anew there, by the slopes of a piece."""
+        pieces, (paths, multipliers, used) = tree["pieces"], trees.paths_of(tree, self.network)
+        require(set(used) == set(range(len(pieces))), "a tree's leaves use other pieces than it has.")
+        for path, betas, at in zip(paths, multipliers, used, strict=True):
+            own, final = (slopes_from(pieces[at][key], self.network, (1,)) for key in ("slopes", "final"))
+            given: Any = {"refined": frozenset(pieces[at]["refined"]), "slopes": [own], "final_slopes": own | final}
             part = replace(self.certificate, **given, own_slopes=[], trees={}, rows={0: row}, claims={0: 0.0})
             inside = trees.narrowed(self.ranges, path)
             leaf = rows_of([path], [betas], {}, self.network, inside, {})
@@ -127,7 +129,8 @@ class Derivation:
     def _learn(self, node: Node, low: Array, high: Array) -> None:
         require(len(low) == len(high) == node.size, f"node {node.name} has {len(low)} entries, not {node.shape}.")
         least, most = self.inside.get(node.name, (-np.inf, np.inf))
-        low, high = np.clip(low, least, most), np.clip(high, least, most)
+        # Where bounds contradict each other inside a part, no point is in it, and any bounds hold.
+        low, high = np.clip(low, least, most), np.clip(high, np.clip(low, least, most) if self.inside else least, most)
         known = np.isfinite(low) & np.isfinite(high) & (low <= high)
         require(known.all(), f"the bounds of node {node.name} are not finite, or contradict each other.")
         self.ranges[node.name], self.sizes[node.name] = (low, high), np.maximum(np.abs(low), np.abs(high))

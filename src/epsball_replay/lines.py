@@ -39,8 +39,7 @@ def curve(node: Node, parameters: Parameters, low: Array, high: Array, slopes: S
     constants = np.abs([*node.attributes.get("arguments", []), *np.ravel(_leak(node, parameters))])
     largest = float(constants[np.isfinite(constants)].max(initial=0))
     size = np.maximum(np.abs(least), np.abs(most))
-    sides = [(node.inputs[0], below, above)], least, most, size
-    return Step(*sides, deployed=deployed, factor=1 + largest, inner=largest)
+    return Step([(node.inputs[0], below, above)], least, most, size, deployed, factor=1 + largest, inner=largest)
 
 
 def maximum(node: Node, shape: tuple[int, ...], low: Array, high: Array) -> Step:
@@ -48,9 +47,8 @@ def maximum(node: Node, shape: tuple[int, ...], low: Array, high: Array) -> Step
     taps = pooled(node, np.arange(low.size).reshape(shape))
     require((taps >= 0).any(axis=1).all(), f"{node.name} has windows of padding alone, whose maximum is -infinity.")
     i, j, s, t = peak(*(np.append(side, -np.inf)[taps] for side in (low, high)))
-    places = np.arange(len(taps))
-    below = matrix(taps[places, i][:, None], 1.0, low.size)
-    above = matrix(taps[places, j][:, None], s[:, None], low.size)
+    below = matrix(np.take_along_axis(taps, i[:, None], axis=1), 1.0, low.size)
+    above = matrix(np.take_along_axis(taps, j[:, None], axis=1), s[:, None], low.size)
     return Step([(node.inputs[0], below, above)], np.zeros(len(t)), t, np.abs(t))
 
 
@@ -61,10 +59,9 @@ def peak(low: Array, high: Array) -> tuple[Array, Array, Array, Array]:
     max(x_j, c), which is convex: a line that lies above it at both ends of [l, u] lies above it between. The doubt
     has room for s u + t in float64, too.
     """
-    rows = np.arange(len(low))
     below, above = low.argmax(axis=1), high.argmax(axis=1)
     others = np.where(np.arange(high.shape[1]) == above[:, None], -np.inf, high)
-    least, most = low[rows, above], high[rows, above]
+    least, most = low[np.arange(len(low)), above], high.max(axis=1)
     start = np.maximum(least, others.max(axis=1))
     sure = start <= least
     slope = np.where(sure, 1.0, (most - start) / np.where(sure, 1.0, most - least))
@@ -141,8 +138,7 @@ def _extreme(slope: Array, low: Array, high: Array, stretch: int, sign: int) -> 
             if not w.is_finite():
                 return points[sign < 0].tanh() - s * points[sign > 0]
             points += [point for point in (w, -w) if not (point < points[0] or point > points[1])]
-        gaps = [w.tanh() - s * w for w in points]
-        return reduce(arb.min if sign > 0 else arb.max, gaps)
+        return reduce(arb.min if sign > 0 else arb.max, [w.tanh() - s * w for w in points])
 
     vectorised: Any = np.frompyfunc(one, 3, 1)
     return (stretch - 1 + vectorised(slope, low, high)) / stretch

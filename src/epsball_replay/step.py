@@ -64,8 +64,7 @@ class Step:
 
     def magnitude(self, sizes: dict[str, Array]) -> Array:
         """Return max(|L|, |U|) |z| + max(|l|, |u|) for bounds on |z|, by node."""
-        each = [np.maximum(_spread(lower, sizes[z]), _spread(upper, sizes[z])) for z, lower, upper in self.inputs]
-        return self.size + sum(each)
+        return self.size + sum(np.maximum(*(_times(abs(part), sizes[z]) for part in both)) for z, *both in self.inputs)
 
     def ranges(self, ranges: dict[str, tuple[Array, Array]]) -> tuple[Array, Array]:
         """Return the least L z + l and the greatest U z + u over bounds of z, but for rounding."""
@@ -136,11 +135,10 @@ def _terms(part: Any) -> int:
     return int(max(np.diff(part.indptr).max(initial=0), np.bincount(part.indices).max(initial=0)))
 
 
-def _spread(part: Any, size: Array) -> Array:
-    return abs(part) * size if isinstance(part, np.ndarray) else abs(part) @ size
+def _times(part: Any, values: Array) -> Array:
+    return part * values if isinstance(part, np.ndarray) else part @ values
 
 
 def _least(part: Any, low: Array, high: Array) -> Array:
-    if isinstance(part, np.ndarray):
-        return np.where(part > 0, part * low, part * high)
-    return part.maximum(0) @ low + part.minimum(0) @ high
+    # Halves of sums of a number and its magnitude are exact.
+    return _times((part + abs(part)) / 2, low) + _times((part - abs(part)) / 2, high)

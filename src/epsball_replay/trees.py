@@ -69,7 +69,7 @@ Ranges = dict[str, Ends]
 
 def leaves_of(tree: Any, network: Network, ranges: Ranges, over: dict[str, Envelope]) -> Iterator[Leaves]:
     """Yield all leaves of a tree, some at a time, given bounds of every node on the ball, and envelopes."""
-    paths, multipliers = paths_of(tree, network)
+    paths, multipliers, _ = paths_of(tree, network)
     slopes = slopes_of(tree["slopes"], tree, network, len(paths))
     for name, entry, kink, _ in {cut for path in paths for cut in path}:
         low, high = (side[entry] for side in ranges[name])
@@ -89,14 +89,15 @@ def slopes_of(given: Any, tree: Any, network: Network, rows: int) -> Any:
     return {name: (places(part["at"], name, network), *sides(name)) for name, part in tree["slopes"].items()}
 
 
-def paths_of(tree: Any, network: Network) -> tuple[list[Path], list[Array]]:
-    """Return the constraints of every leaf, and their multipliers."""
+def paths_of(tree: Any, network: Network) -> tuple[list[Path], list[Array], list[int]]:
+    """Return the constraints of every leaf, their multipliers, and which piece is its, if a tree has pieces."""
     names, kinks = tree["nodes"], iter(numbers(tree["kinks"], "<f8").tolist())
-    shape, paths, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [()]
+    shape, paths, used, left = numbers(tree["shape"], "<i4").reshape(-1, 2).tolist(), [], [], [()]
     require(len(shape) <= _LARGEST, f"a tree has more than {_LARGEST} nodes.")
     for number, entry in shape:
         path = left.pop()
         if number == -1:
+            used.append(entry if entry >= 0 else len(paths))
             paths.append(path)
             continue
         known = 0 <= number < len(names) and 0 <= entry < network.nodes[names[number]].size
@@ -106,15 +107,14 @@ def paths_of(tree: Any, network: Network) -> tuple[list[Path], list[Array]]:
     require(not left and next(kinks, None) is None, "a tree lacks a part, or has a kink too many.")
     given, ends = numbers(tree["multipliers"], "<f8"), np.cumsum([len(path) for path in paths])
     require(len(given) == ends[-1] and (given >= 0).all(), "a tree's multipliers are not one per cut, or negative.")
-    return paths, np.split(given, ends[:-1])
+    return paths, np.split(given, ends[:-1]), used
 
 
 def narrowed(ranges: Ranges, path: Path) -> Ranges:
     """Return bounds of every node where the constraints of a path hold; where none can, any bounds hold."""
     ends = {name: (ranges[name][0].copy(), ranges[name][1].copy()) for name, *_ in path}
     for name, entry, kink, sign in path:
-        low, high = ends[name]
-        ends[name][sign < 0][entry] = np.clip(kink, low[entry], high[entry])
+        ends[name][sign < 0][entry] = np.clip(kink, *(side[entry] for side in ends[name]))
     return ranges | ends
 
 

@@ -92,6 +92,11 @@ def test_parts_that_do_not_exist_are_refused(text, tmp_path, monkeypatch):
         audited(None, part="1/3")
 
 
+def test_a_part_without_shards_says_how_many_parts_there_may_be():
+    with pytest.raises(InputError, match="part 3/4 has nothing to do: the data have 2 shards"):
+        Part(number=3, count=4).of([0, 1])
+
+
 def test_a_part_is_what_slurm_and_torchrun_say():
     slurm = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "5"}
     assert str(Part.parse("slurm", slurm | {"SLURM_ARRAY_TASK_STEP": "2"})) == "3/5"

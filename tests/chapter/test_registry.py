@@ -2,6 +2,7 @@
 
 import pytest
 
+from epsball.chapter.items.certificates.dimension import SIDES
 from epsball.chapter.networks import DEFENCES, base, keyed
 from epsball.chapter.registry import ITEMS, find
 from epsball.errors import InputError
@@ -41,3 +42,8 @@ def test_another_way_of_training_has_another_folder():
         for size in ("fast", "full")
     }
     assert len(names) == 4 * len(DEFENCES)
+
+
+def test_a_small_run_trains_at_most_twenty_five_networks_beside_those_of_figure_17_2():
+    shared = {name for item in ITEMS for name in item.networks}
+    assert len(shared) + len(SIDES) + len(["the prior of PixelDefend"]) <= 25

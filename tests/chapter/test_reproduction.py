@@ -1,12 +1,15 @@
 """Running items: what is written, what is kept, what goes on."""
 
+import contextlib
 import csv
 import json
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from epsball.chapter import reproduction
+from epsball.chapter import laboratory, reproduction
 from epsball.chapter.claim import Claim, Decision
 from epsball.chapter.item import Item
 from epsball.chapter.registry import find
@@ -111,3 +114,44 @@ def test_items_of_mathematics_find_what_is_known(name, verdicts, tmp_path):
     found = reproduction.reproduce([name], out=tmp_path)
     assert not found.failed
     assert [found.found[item][claim.name].verdict for claim in item.claims] == verdicts
+
+
+def test_a_larger_size_is_about_larger_data_or_says_which_are_missing(tmp_path):
+    found = reproduction.reproduce(["trades-divergence"], out=tmp_path, size="default")
+    assert "mnist is needed" in found.failed["trades-divergence"]
+    assert "--mnist DIR" in found.failed["trades-divergence"]
+
+
+def test_items_on_workers_find_the_same(tmp_path):
+    names = ["figure-17.3", "update", "strictness"]
+    here = reproduction.reproduce(names, out=tmp_path / "here")
+    shared = reproduction.reproduce(names, out=tmp_path / "shared", workers=2)
+    assert shared.to_json() == here.to_json()
+    for path in (tmp_path / "here").rglob("*.csv"):
+        assert (tmp_path / "shared" / path.relative_to(tmp_path / "here")).read_bytes() == path.read_bytes()
+    assert (tmp_path / "shared" / "README.md").read_bytes() == (tmp_path / "here" / "README.md").read_bytes()
+
+
+def test_two_that_need_a_network_train_it_once(tmp_path, monkeypatch):
+    trained = []
+
+    def train(one, folders, place, seed):
+        time.sleep(0.3)
+        trained.append(one.name)
+        (place / one.name).mkdir()
+        (place / one.name / "facts.json").touch()
+
+    monkeypatch.setattr(laboratory, "train_base", train)
+    monkeypatch.setattr(laboratory, "trained", lambda one, place: None)
+    monkeypatch.setattr(laboratory.models, "load", lambda text: None)
+
+    def ask():
+        with contextlib.suppress(AttributeError):
+            laboratory.Laboratory(size="fast", out=tmp_path).network("standard")
+
+    both = [threading.Thread(target=ask) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert len(trained) == 1

@@ -201,6 +201,9 @@ def test_gzipped_networks_and_inputs_of_any_shape(tmp_path):
     path = query(tmp_path / "query.vnnlib", 4, 2, *box, "(>= Y_0 100)")
     (tmp_path / "net.onnx.gz").write_bytes(gzip.compress(net.read_bytes()))
     assert eb.verify(tmp_path / "net.onnx.gz", path, timeout=60).answer == "unsat"
+    net.unlink()
+    (tmp_path / "packed.vnnlib.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert eb.verify(net, tmp_path / "packed.vnnlib", timeout=60).answer == "unsat"
 
 
 def test_coefficients_that_are_no_floats_are_taken_exactly(tmp_path):

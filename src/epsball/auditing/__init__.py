@@ -14,6 +14,7 @@ from epsball.auditing.figure import witness_figure as witness_figure
 from epsball.auditing.gating import Gate as Gate
 from epsball.auditing.gating import gate as gate
 from epsball.auditing.merging import Merge as Merge
+from epsball.auditing.merging import MergesByRadius as MergesByRadius
 from epsball.auditing.merging import merge as merge
 from epsball.auditing.planning import JobPlan as JobPlan
 from epsball.auditing.planning import plan as plan

@@ -188,8 +188,6 @@ def audit(
     balls = (ball,) if isinstance(ball, Ball) else distinct(ball)
     for one in balls:
         check_subject(classifier, one)
-    if not isinstance(ball, Ball) and mine is not None:
-        raise InputError("several balls are given, with a part; call once per ball, or share the work by workers.")
     with carrying(lambda: None):
         dataset = datasets.load(data)
         before = classifier.passes.forward
@@ -203,7 +201,7 @@ def audit(
         else Shared(planned=_planned, subject=(classifier, given, balls[0]), options=options, workers=sharing)
     )
     if not isinstance(ball, Ball):
-        return audit_balls(request, subject, balls, where, guards, shared)
+        return audit_balls(request, subject, balls, where, guards, shared, mine)
     return run(request.plan(subject, where, guards), shared=shared, part=mine)
 
 

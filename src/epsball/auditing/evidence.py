@@ -161,7 +161,9 @@ def with_columns(table: "pyarrow.Table", columns: Columns, schema: Mapping[str, 
     import pyarrow
 
     for name, values in columns.items():
-        table = table.append_column(name, pyarrow.array(values, pyarrow.type_for_alias(schema[name])))
+        whole = isinstance(values, pyarrow.ChunkedArray)
+        column = values if whole else pyarrow.array(values, pyarrow.type_for_alias(schema[name]))
+        table = table.append_column(name, column)
     return table
 
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_MAPPED = 1 << 14
+"""Bytes from which a table is mapped."""
+
+
 class RunFolder:
     """A folder with ``run.json`` and up to four files per shard k.
 
@@ -96,16 +100,19 @@ class RunFolder:
         return sum(1 for _ in self.parts(shard).glob("*.safetensors"))
 
     def load(self, shard: int) -> ShardEvidence | None:
-        """Return a finished shard, or None if it is not done; its witnesses are read on demand."""
+        """Return a finished shard, or None if it is not done; its tables are mapped, its witnesses read on demand."""
         if not self.done(shard):
             return None
         self._check_hashes(shard, "ledger", "evidence")
+        self._check_witnesses(shard)
+        return self._stored(shard)
+
+    def _stored(self, shard: int) -> ShardEvidence:
         try:
-            table = read_arrow(self._file("evidence", shard, "arrow"))
-            ledger = read_arrow(self._file("ledger", shard, "arrow"))
+            table = mapped_arrow(self._file("evidence", shard, "arrow"))
+            ledger = mapped_arrow(self._file("ledger", shard, "arrow"))
         except (OSError, ValueError) as error:
             raise self._unreadable(shard, error) from error
-        self._check_witnesses(shard)
         return ShardEvidence(
             table=table,
             ledger=ledger,
@@ -172,7 +179,7 @@ class RunFolder:
                 raise self._unreadable(shard, ValueError(f"{file.name} is not what was written"))
 
     def store(self, shard: int, evidence: ShardEvidence) -> ShardEvidence:
-        """Write a shard, its evidence last; return it with its witnesses on disk."""
+        """Write a shard, its evidence last; return it as it is on disk."""
         witnesses = evidence.witnesses()
         # A kill from here on leaves a shard without hashes, not one with old ones.
         self._hashes(shard).unlink(missing_ok=True)
@@ -189,12 +196,7 @@ class RunFolder:
         write_json(
             self._hashes(shard), {file.name: hash_of(file) for file in self._shard_files(shard) if file.exists()}
         )
-        return ShardEvidence(
-            table=evidence.table,
-            ledger=evidence.ledger,
-            witnesses=lambda: self._witnesses(shard),
-            points=lambda: nearest_points(self.path, shard),
-        )
+        return self._stored(shard)
 
     def write_table(self, name: str, table: "pyarrow.Table") -> None:
         """Write a table as an Arrow file."""
@@ -283,4 +285,18 @@ def read_arrow(path: Path) -> "pyarrow.Table":
     import pyarrow
 
     with pyarrow.OSFile(str(path), "rb") as source:
+        return pyarrow.ipc.open_file(source).read_all()
+
+
+def mapped_arrow(path: Path) -> "pyarrow.Table":
+    """Return the table in an Arrow file, mapped: pages are read when asked for, and given back when memory is short.
+
+    The file may be replaced by another, but must not be cut off while the table is in use. One below `_MAPPED` bytes
+    is read: a process may map some 65,000 files only, and an audit may be made of as many small shards.
+    """
+    import pyarrow
+
+    if path.stat().st_size < _MAPPED:
+        return read_arrow(path)
+    with pyarrow.memory_map(str(path)) as source:
         return pyarrow.ipc.open_file(source).read_all()

@@ -1,12 +1,13 @@
-"""What an audit says about gradients that its attack could not use: read from the ledger, after the last shard."""
+"""What an audit says about gradients that its attack could not use: read from the ledgers, shard by shard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from epsball.attacks.engine.ledger import Ledger
-from epsball.attacks.gradient_hints import SURROGATES, gradient_hints, useless_gradients
+from epsball.attacks.gradient_hints import SURROGATES, GradientCounts, useless_gradients
 from epsball.auditing.evidence import ShardEvidence, broken_by_any, flags, notes_of
 from epsball.auditing.link import Columns
 
@@ -17,16 +18,32 @@ GRADIENT_SCHEMA: Mapping[str, str] = {"attack.gradients": "string"}
 """Column of the evidence: ``zero`` or ``not finite`` where most gradients of one component of the attack were."""
 
 
-def gradient_columns(evidence: "pyarrow.Table", ledger: "pyarrow.Table") -> Columns:
+def gradient_columns(shards: Sequence[ShardEvidence]) -> Columns:
     """Return the column, one entry per example."""
-    return {"attack.gradients": useless_gradients(_ledger(ledger), _positions(evidence))}
+    import pyarrow
+
+    found = (useless_gradients(_ledger(shard.ledger), _positions(shard.table)) for shard in shards)
+    return {"attack.gradients": _column(pyarrow.array(part, pyarrow.string()) for part in found)}
 
 
-def gradient_notes(evidence: "pyarrow.Table", ledger: "pyarrow.Table") -> list[str]:
-    """Return what the chain says about the examples that were attacked and stand."""
-    columns = flags(evidence)
-    standing = columns["natural.correct"] & ~broken_by_any(columns)
-    return gradient_hints(_ledger(ledger), _positions(evidence)[standing], keyword="attack")
+def gradient_notes(evidence: "pyarrow.Table", shards: Sequence[ShardEvidence]) -> list[str]:
+    """Return what the chain says about the examples that were attacked and stand.
+
+    Parameters
+    ----------
+    evidence
+        The rows of all shards, with what the links said about the whole run.
+    shards
+        Their ledgers; those of the whole run belong to no example.
+    """
+    counts, start = GradientCounts(), 0
+    for shard in shards:
+        rows = evidence.slice(start, len(shard.table))
+        columns = flags(rows)
+        standing = columns["natural.correct"] & ~broken_by_any(columns)
+        counts.add(_ledger(shard.ledger), _positions(rows)[standing])
+        start += len(rows)
+    return counts.hints(keyword="attack")
 
 
 NOTES_SCHEMA: Mapping[str, str] = {"attack.notes": "string"}
@@ -42,17 +59,29 @@ def notes_columns(shards: Sequence[ShardEvidence]) -> Columns:
     """Return the column of notes; nothing where no shard has any."""
     if not attack_notes(shards):
         return {}
-    column: list[str | None] = []
-    for shard in shards:
-        said = "; ".join(notes_of(shard.table)) or None
-        names, rows = shard.ledger["attack"].to_pylist(), shard.ledger["index"].to_pylist()
-        tried = {row for name, row in zip(names, rows, strict=True) if name.startswith(SURROGATES)}
-        column += [said if index in tried else None for index in shard.table["index"].to_pylist()]
-    return {"attack.notes": column}
+    return {"attack.notes": _column(_notes_column(shard) for shard in shards)}
+
+
+def _notes_column(shard: ShardEvidence) -> "pyarrow.Array":
+    import pyarrow
+
+    said = "; ".join(notes_of(shard.table)) or None
+    names, rows = shard.ledger["attack"].to_pylist(), shard.ledger["index"].to_pylist()
+    tried = {row for name, row in zip(names, rows, strict=True) if name.startswith(SURROGATES)}
+    return pyarrow.array(
+        [said if index in tried else None for index in shard.table["index"].to_pylist()], pyarrow.string()
+    )
+
+
+def _column(parts: Iterator["pyarrow.Array"]) -> "pyarrow.ChunkedArray":
+    """Return one column made of a part per shard: of the texts of a whole run only the bytes are in memory."""
+    import pyarrow
+
+    return pyarrow.chunked_array(parts, pyarrow.string())
 
 
 def _positions(evidence: "pyarrow.Table") -> torch.Tensor:
-    return torch.tensor(evidence["index"].to_pylist(), dtype=torch.int64)
+    return torch.from_numpy(evidence["index"].to_numpy().astype(np.int64))
 
 
 def _ledger(table: "pyarrow.Table") -> Ledger:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from epsball.auditing.chain import Chain
@@ -121,6 +122,7 @@ class Audit(Result):
     def plot(self) -> "Figure":
         """Draw the first broken examples: clean, witness, signed difference."""
         first = self._first(SHOWN)
-        labels = dict(zip(self.evidence["index"].to_pylist(), self.evidence["label"].to_pylist(), strict=True))
+        shown = self.evidence.select(["index", "label"]).filter(np.isin(self.evidence["index"].to_numpy(), first.index))
+        labels = dict(zip(shown["index"].to_pylist(), shown["label"].to_pylist(), strict=True))
         y = torch.tensor([labels[i] for i in first.index.tolist()], dtype=torch.int64)
         return witness_figure(self.classifier, first.x, y, first.x_adv, first.index, self.class_names, self.ball)

@@ -30,6 +30,8 @@ ABOUT, SHOWN = "about.json", "shown.safetensors"
 PER_VERDICT = 20
 """Examples of each verdict without witnesses whose pixels are kept, those of the worst margins."""
 
+_WITHOUT_WITNESSES = ("misclassified", "certified", "undecided", "invalid")
+
 PACKAGES = ("epsball", "torch", "numpy", "scipy", "safetensors", "pyarrow", "highspy", "onnxruntime")
 """Packages whose versions are written down."""
 
@@ -80,18 +82,16 @@ def write_shown(folder: Path, subject: Subject, evidence: "pyarrow.Table", shard
     ``witness.index`` and ``witness.prediction`` say what every witness is classified as by the canonical pass;
     ``example.index`` and ``example.x`` are the pixels of `PER_VERDICT` examples of each verdict without witnesses.
     """
-    found = [shard.witnesses() for shard in shards]
     rows = _rows(evidence)
-    index = {
-        "witness.index": torch.cat([part.index for part in found]),
-        "example.index": subject.dataset.positions[rows],
-    }
-    if _is_shown(folder / SHOWN, index):
+    positions = subject.dataset.positions[rows]
+    if _is_shown(folder / SHOWN, positions, shards):
         return
     x, _ = subject.dataset.take(rows)
+    index, predictions = _predictions(subject, shards)
     content = {
-        **index,
-        "witness.prediction": _predictions(subject, [part.x_adv for part in found]),
+        "witness.index": index,
+        "example.index": positions,
+        "witness.prediction": predictions,
         "example.x": as_pixels(x),
     }
     write_atomically(
@@ -99,33 +99,43 @@ def write_shown(folder: Path, subject: Subject, evidence: "pyarrow.Table", shard
     )
 
 
-def _is_shown(path: Path, index: dict[str, Tensor]) -> bool:
+def _is_shown(path: Path, positions: Tensor, shards: "Sequence[ShardEvidence]") -> bool:
     """Return whether a finished run that was asked for again has the file about these examples already."""
     if not path.exists():
         return False
     kept = safetensors.load(path.read_bytes())
-    return all(torch.equal(kept[name], torch.as_tensor(value).cpu()) for name, value in index.items())
+    # One shard after another, here and below: the witnesses of a whole run may be larger than memory.
+    index = torch.cat([shard.witnesses().index.clone() for shard in shards])
+    return torch.equal(kept["witness.index"], index.cpu()) and torch.equal(kept["example.index"], positions.cpu())
 
 
-def _predictions(subject: Subject, parts: "Sequence[Tensor]") -> Int64[Tensor, " m"]:
-    """Return the class of each point; these passes stand in no ledger, as those of figures."""
+def _predictions(
+    subject: Subject, shards: "Sequence[ShardEvidence]"
+) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"]]:
+    """Return position and class of each witness; these passes stand in no ledger, as those of figures."""
     classifier = subject.classifier
     judge = Judge(classifier)
+    index, found = [], [torch.zeros(0, dtype=torch.int64)]
     with preserved(subject.seed if classifier.stochastic else None), classifier.in_use():
-        logits = [judge.logits(classifier.to_model(part)) for part in parts if len(part)]
-    return torch.cat([torch.zeros(0, dtype=torch.int64), *(part.argmax(1).cpu() for part in logits)])
+        for shard in shards:
+            witnesses = shard.witnesses()
+            index.append(witnesses.index.clone())  # The tensor itself holds the whole file in memory.
+            if len(witnesses.index):
+                found.append(judge.logits(classifier.to_model(witnesses.x_adv)).argmax(1).cpu())
+    return torch.cat(index), torch.cat(found)
 
 
 def _rows(evidence: "pyarrow.Table") -> list[int]:
     """Return the rows of the examples whose pixels are kept, in order."""
-    verdict = np.asarray(evidence["verdict"].to_pylist())
+    import pyarrow.compute as pc
+
+    verdicts = {name: pc.call_function("equal", [evidence["verdict"], name]).to_numpy() for name in _WITHOUT_WITNESSES}
     margin = evidence["natural.margin"].to_numpy().astype(np.float64)
     if "certificate.margin" in evidence.column_names:
         bound = evidence["certificate.margin"].to_numpy().astype(np.float64)
-        margin = np.where((verdict == "certified") & np.isfinite(bound), bound, margin)
+        margin = np.where(verdicts["certified"] & np.isfinite(bound), bound, margin)
     rows: list[int] = []
-    for name in ("misclassified", "certified", "undecided", "invalid"):
-        here = np.flatnonzero(verdict == name)
+    for here in map(np.flatnonzero, verdicts.values()):
         order = np.argsort(margin[here], kind="stable")  # NaN last
         rows += here[order][:PER_VERDICT].tolist()
     return sorted(rows)

@@ -137,9 +137,10 @@ class Domain:
     ) -> Float[Tensor, "n r"]:
         """Return a lower bound of rows . x over the domain.
 
-        Over a box with middle c and half-widths h it is a . c - abs(a) . h. Where the ball is not a box,
-        the better of that and a . x - radius * dual norm(a) is taken, each over a set that contains N(x).
-        All terms are sums over d entries of abs(a) m / 2 at most, so that abs(a) . gamma_{d+8} m covers their rounding.
+        Over a box with middle c and half-widths h it is a . c - abs(a) . h. Where the ball is not a box, the better of
+        that and a . x - `reach` is taken: of l2 the radius times the norm of a, over a ball that contains N(x); of l1
+        the most that a falls over ball and box together. All terms are sums over d entries of abs(a) m / 2 at most, so
+        that abs(a) . gamma_{d+8} m covers their rounding.
 
         Parameters
         ----------
@@ -156,14 +157,34 @@ class Domain:
         over_box = dot(rows, middle) - dot(size, half + doubt)
         if self.norm == "linf" or not half[0].numel():  # a window of padding alone holds no input
             return over_box
-        order = 2.0 if self.norm == "l2" else math.inf
-        # Squares may underflow: d of them lose at most sqrt(d 2^-1074) of the norm, less than 2^-500.
-        length = torch.linalg.vector_norm(rows.flatten(2), order, dim=2) + 2.0**-500
-        return torch.maximum(over_box, dot(rows, crop(self.centre)) - self.radius * length - dot(size, doubt))
+        if self.norm == "l2":
+            # Squares may underflow: d of them lose at most sqrt(d 2^-1074) of the norm, less than 2^-500.
+            reach = self.radius * (torch.linalg.vector_norm(rows.flatten(2), dim=2) + 2.0**-500)
+        else:
+            below, above = crop(self.centre) - low, high - crop(self.centre)
+            reach = _reach(rows, below.clamp(0.0, self.radius), above.clamp(0.0, self.radius), self.radius)
+        return torch.maximum(over_box, dot(rows, crop(self.centre)) - reach - dot(size, doubt))
 
     def magnitude(self) -> Float[Tensor, "n *shape"]:
         """Return m, twice the largest size of a point of either set."""
         return 2 * torch.maximum(self.box.magnitude, self.centre.abs() + self.radius)
+
+
+def _reach(rows: Tensor, below: Tensor, above: Tensor, radius: float) -> Float[Tensor, "n r"]:
+    """Return how far linear functions a (n or 1, r, *shape) may fall, each entry within its room, all within a radius.
+
+    The most that sum abs(a_i) t_i comes to for 0 <= t_i <= w_i and sum t_i <= radius, w the rooms (n, *shape) below
+    and above: a fractional knapsack. Steep entries are filled first; with s the steepness of the first that has not its
+    whole room it is s radius + sum max(abs(a_i) - s, 0) w_i, which no choice of s makes too small.
+    """
+    a = rows.flatten(2)
+    room = torch.where(a > 0, below.flatten(1).unsqueeze(1), above.flatten(1).unsqueeze(1))
+    steep, order = a.abs().sort(dim=2, descending=True)
+    filled = room.gather(2, order.expand_as(room)).cumsum(dim=2)
+    full = (filled < radius).sum(dim=2, keepdim=True)
+    steep = torch.cat([steep, steep[:, :, :1] * 0], dim=2).expand(len(room), -1, -1)
+    s = steep.gather(2, full)
+    return s[:, :, 0] * radius + ((a.abs() - s).clamp(min=0) * room).sum(dim=2)
 
 
 def _outward(ends: Ends, rounded: Callable[[Fraction, torch.dtype], float]) -> Tensor:

@@ -1,6 +1,8 @@
 """`Laboratory`: what an item measures with: data, networks trained once, and the size of the run."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -12,17 +14,21 @@ from epsball import data as datasets
 from epsball import models
 from epsball.ball import Ball
 from epsball.chapter.claim import Size
-from epsball.chapter.networks import BALLS, base, keyed
-from epsball.chapter.zoo.bases import Base, DataName
+from epsball.chapter.networks import BALLS, FINE_TUNED, base, keyed
+from epsball.chapter.zoo.bases import DataName
 from epsball.chapter.zoo.places import data_text, is_trained, trained
 from epsball.chapter.zoo.training import train_base
 from epsball.classifier import Classifier
 from epsball.data import as_pixels
+from epsball.files import exclusive
 
 T = TypeVar("T")
 
 NETWORKS = "networks"
 """The folder of the networks, beside those of the items."""
+
+_APART = 0.2
+"""Seconds between two looks whether another process has trained a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +45,18 @@ class Laboratory:
         Folders of the data sets; the digits need none.
     seed
         Of the trainings and of every search.
+    trainings
+        CPU seconds of each network that was trained here for items to share.
+    earlier
+        CPU seconds of parts of items that an earlier run measured.
     """
 
     size: Size
     out: Path
     folders: Mapping[DataName, Path] = field(default_factory=dict)
     seed: int = 0
+    trainings: list[float] = field(default_factory=list)
+    earlier: list[float] = field(default_factory=list)
 
     def pick(self, *, fast: T, default: T, full: T | None = None) -> T:
         """Return what is meant for this size; without one of its own the largest takes that of the default."""
@@ -71,9 +83,8 @@ class Laboratory:
 
     @property
     def subject(self) -> DataName:
-        """The data set that most items are about: the digits, MNIST, or CIFAR-10, by size, if it is at hand."""
-        wanted: DataName = self.pick(fast="digits", default="mnist", full="cifar10")
-        return wanted if self.has(wanted) else "digits"
+        """The data set that most items are about, by size: the digits, MNIST, or CIFAR-10."""
+        return self.pick(fast="digits", default="mnist", full="cifar10")
 
     def network(self, defence: str, data: DataName | None = None) -> Classifier:
         """Return a network of `epsball.chapter.networks`, trained now if it is not there.
@@ -92,15 +103,26 @@ class Laboratory:
         InputError
             If there is no such network, or the folder of its data set is not given.
         """
-        return self.trained(base(defence, data or self.subject, self.size))
+        for other in FINE_TUNED.get(defence, ()):
+            self.network(other, data)
+        one, place = keyed(base(defence, data or self.subject, self.size)), self.out / NETWORKS
+        with _alone(place / f"{one.name}.lock"):
+            if not is_trained(one, place):
+                begun = time.process_time()
+                train_base(one, self.folders, place, self.seed)
+                self.trainings.append(time.process_time() - begun)
+        return models.load(trained(one, place).model).classifier()
 
     def ball(self, norm: str = "linf", data: DataName | None = None) -> Ball:
         """Return the ball of a norm that networks on a data set are trained and measured for."""
         return Ball.parse(BALLS[data or self.subject][norm])
 
-    def trained(self, one: Base) -> Classifier:
-        """Return the classifier that is trained as `one` says."""
-        place, named = self.out / NETWORKS, keyed(one)
-        if not is_trained(named, place):
-            train_base(named, self.folders, place, self.seed)
-        return models.load(trained(named, place).model).classifier()
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside the block with this file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        while not exclusive(file):
+            time.sleep(_APART)
+        yield

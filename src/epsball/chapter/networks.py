@@ -9,6 +9,7 @@ from typing import Any
 from epsball.chapter.claim import Size
 from epsball.chapter.zoo.bases import FGSM, Base, DataName
 from epsball.errors import lookup
+from epsball.masking.zoo.published.thermometer import Thermometer
 
 BALLS: dict[DataName, dict[str, str]] = {
     "digits": {"linf": "linf:0.1", "l2": "l2:0.5", "l1": "l1:2"},
@@ -29,17 +30,17 @@ _LARGE = "preact_resnet18"
 """Of runs in full size: the family of the papers."""
 
 _EPOCHS: dict[DataName, int] = {"digits": 40, "mnist": 8, "fashion": 8, "cifar10": 10}
+_LENGTHS = {"ibp": 2.0, "wsmk18": 0.4}
+"""In the epochs of the others: interval bounds need more, and an epoch with the dual of the polytope takes longest."""
+
 _LONG = 30
 _EXAMPLES: dict[DataName, int | None] = {"digits": None, "mnist": 20_000, "fashion": 20_000, "cifar10": 20_000}
 
-BETAS = (0.5, 1.0, 2.0, 3.0, 6.0, 12.0)
-"""Of the beta curve; 1, 2 and 6 are rows of Table 17.1."""
+BETAS = (0.5, 1.0, 2.0, 6.0, 12.0)
+"""Of the beta curve, beside standard training, which is beta 0; 1, 2 and 6 are rows of Table 17.1."""
 
 KS = (1, 5, 10)
 """Steps of PGD training."""
-
-MTL = ("mtl-ibp-0.5", "mtl-ibp-0.1")
-"""Between PGD and IBP training: mtl-ibp with these weights of the bound."""
 
 DEFENCES: dict[str, tuple[str, str]] = {
     "standard": ("standard", "linf"),
@@ -55,22 +56,25 @@ DEFENCES: dict[str, tuple[str, str]] = {
     "zslg16": ("stability", "linf"),
     "wsmk18": ("wong-kolter,projections=20", "linf"),
     "ibp": ("ibp,kappa=0,l1=1e-4", "linf"),
-    **{name: (f"mtl-ibp,alpha={name.rpartition('-')[2]}", "linf") for name in MTL},
+    "thermometer": ("standard", "linf"),
+    "cascade": ("cascade", "linf"),
 }
-"""Objective and norm of each network."""
+"""Objective and norm of each network; `cost` alone asks for "fgsm", and for an epoch of it."""
+
+FINE_TUNED: dict[str, tuple[str, str]] = {"cascade": ("standard", f"pgd-{KS[0]}")}
+"""Networks that begin with the weights of another, and the source of cascade training: one trained in one step."""
+
+ENCODERS: dict[str, Callable[[], Any]] = {"thermometer": Thermometer}
+"""What stands in front of a network while it is trained."""
 
 PGD = "pgd-5"
 """The PGD-trained network that items use which need one."""
 
-
 FAR = ("fgsm-far", "pgd-far")
 """Trained at a radius at which one-step training collapses."""
 
-SCALES = {"fgsm-far": 2.5, "pgd-far": 2.5, "ibp": 1.6, **dict.fromkeys(MTL, 1.6)}
+SCALES = {"fgsm-far": 2.5, "pgd-far": 2.5, "ibp": 1.6}
 """Radius trained for, in that of `BALLS`: of bounds a larger one, so that certificates in the ball have room."""
-
-BOUNDED = ("ibp", *MTL)
-"""Trained by interval bounds."""
 
 
 def base(defence: str, data: DataName, size: Size) -> Base:
@@ -82,6 +86,8 @@ def base(defence: str, data: DataName, size: Size) -> Base:
         If no network of the chapter has the name.
     """
     objective, norm = lookup(DEFENCES, defence, "network of the chapter:")
+    others = tuple(keyed(base(other, data, size)).name for other in FINE_TUNED.get(defence, ()))
+    start, source = others or (None, None)
     return Base(
         name=f"{data}-{defence}",
         data=data,
@@ -91,6 +97,9 @@ def base(defence: str, data: DataName, size: Size) -> Base:
         shows=f"{objective} on {data}",
         recipe=_recipe(defence, data, size),
         examples=_EXAMPLES[data] if size != "full" else None,
+        start=start,
+        source=source,
+        encoder=ENCODERS.get(defence),
     )
 
 
@@ -103,9 +112,9 @@ def _ball(defence: str, data: DataName, norm: str) -> str:
 def _recipe(defence: str, data: DataName, size: Size) -> dict[str, Any]:
     common = {"optimiser": "adam", "lr": 2e-3, "weight_decay": 0.0, "schedule": "one-cycle"}
     small = {"batch_size": 64, "holdout": 0.05} if data == "digits" else {"batch_size": 128, "holdout": 0.01}
-    bounded = {"warm_up": 0.4, "schedule": "cosine", "lr": 5e-3} if defence in (*BOUNDED, "wsmk18") else {}
+    bounded = {"warm_up": 0.4, "schedule": "cosine", "lr": 5e-3} if defence in ("ibp", "wsmk18") else {}
     augmented = {"augment": "crop=4,flip"} if data == "cifar10" else {}
-    epochs = _LONG if size == "full" else _EPOCHS[data] * (2 if defence in BOUNDED else 1)
+    epochs = _LONG if size == "full" else round(_EPOCHS[data] * _LENGTHS.get(defence, 1.0))
     return {**common, **small, **bounded, **augmented, "epochs": epochs}
 
 

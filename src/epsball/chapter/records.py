@@ -6,11 +6,15 @@ import inspect
 import io
 import json
 import math
+import os
+import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from epsball._version import __version__
 from epsball.chapter.claim import Column, Decision, Table, Tables
@@ -24,7 +28,7 @@ from epsball.files import write_atomically, write_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUMBERS, FINDINGS, FIGURE = "numbers.json", "findings.json", "figure"
+NUMBERS, FINDINGS, FIGURE, PARTS = "numbers.json", "findings.json", "figure", "parts"
 
 
 def identity(item: Item, laboratory: Laboratory) -> dict[str, object]:
@@ -56,6 +60,21 @@ def kept_tables(item: Item, laboratory: Laboratory) -> Tables | None:
     return document["tables"] if kept == identity(item, laboratory) else None
 
 
+def remembered(item: Item, laboratory: Laboratory, name: str, measure: Callable[[], Table]) -> Table:
+    """Return a part of an item's tables, measured now unless it lies in the item's folder: a killed run goes on."""
+    path, known = laboratory.out / item.name / PARTS / f"{name}.json", identity(item, laboratory)
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["identity"] == known:
+            laboratory.earlier.append(kept["cpu_seconds"])
+            return kept["table"]
+    begun = time.process_time()
+    table = {column: [_plain(value) for value in values] for column, values in measure().items()}
+    seconds = time.process_time() - begun
+    write_json(path, {"identity": known, "cpu_seconds": seconds, "table": table})
+    return table
+
+
 def write_tables(item: Item, laboratory: Laboratory, tables: Tables, seconds: float) -> Tables:
     """Write the tables of an item, each as CSV too, and return them as they will be read again."""
     folder = laboratory.out / item.name
@@ -64,7 +83,8 @@ def write_tables(item: Item, laboratory: Laboratory, tables: Tables, seconds: fl
     for name, table in plain.items():
         write_atomically(folder / f"{name}.csv", _csv(table).encode())
     stamp = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "cpu_seconds": round(seconds, 1)}
-    write_json(folder / NUMBERS, {"identity": identity(item, laboratory), **stamp, "tables": plain})
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "torch": str(torch.__version__)}
+    write_json(folder / NUMBERS, {"identity": identity(item, laboratory), **stamp, "machine": machine, "tables": plain})
     return plain
 
 
@@ -89,6 +109,8 @@ def write_findings(item: Item, laboratory: Laboratory, decisions: Mapping[str, D
 def write_figure(item: Item, laboratory: Laboratory, figure: "Figure") -> None:
     """Write the figure as PNG and SVG."""
     folder = laboratory.out / item.name
+    if not figure.get_suptitle():
+        figure.suptitle(item.title)
     write_atomically(folder / f"{FIGURE}.png", png(figure))
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None})

@@ -1,28 +1,25 @@
 """`reproduce`: run items of the chapter, and what was found of them."""
 
-import logging
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from epsball import progress
 from epsball.chapter.claim import Decision, Size
 from epsball.chapter.item import Item
 from epsball.chapter.laboratory import Laboratory
-from epsball.chapter.records import FIGURE, kept_tables, write_figure, write_findings, write_tables
+from epsball.chapter.records import FIGURE
 from epsball.chapter.registry import find
+from epsball.chapter.running import run_items
 from epsball.chapter.zoo.bases import DataName
 from epsball.files import write_atomically
 from epsball.interruption import carrying
 from epsball.results import Result, text_table
+from epsball.workers import Workers, as_workers
 
 if TYPE_CHECKING:
     import pyarrow
-
-_LOG = logging.getLogger(__name__)
 
 PAGE = "README.md"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -89,6 +86,7 @@ def reproduce(
     size: Size = "fast",
     folders: Mapping[DataName, Path] | None = None,
     seed: int = 0,
+    workers: int | Workers | None = None,
 ) -> Reproduction:
     """Run items of the chapter; what was measured already in the folder is decided and drawn anew, not measured again.
 
@@ -105,6 +103,9 @@ def reproduce(
         Folders of MNIST, Fashion-MNIST and CIFAR-10; the digits need none.
     seed
         Of the trainings and of every search.
+    workers
+        Processes that share the items, each with one thread; None works in this one, with one thread too. What is found
+        is the same for any number, but for times that an item measures.
 
     Returns
     -------
@@ -123,29 +124,18 @@ def reproduce(
     laboratory = Laboratory(size=size, out=Path(out), folders=known, seed=seed)
     found: dict[Item, Mapping[str, Decision]] = {}
     failed: dict[str, str] = {}
-    with carrying(lambda: Reproduction(size=size, found=found, failed=failed)):
-        for number, item in enumerate(items):
-            progress.report("items of the chapter", number, len(items))
-            try:
-                found[item] = run_item(item, laboratory)
-            except Exception as error:  # the others go on
-                _LOG.exception("%s failed", item.name)
-                failed[item.name] = f"{type(error).__name__}: {error}"
-            write_page(laboratory.out, found)
-    progress.report("items of the chapter", len(items), len(items))
-    return Reproduction(size=size, found=found, failed=failed)
 
+    def so_far() -> Reproduction:
+        return Reproduction(size=size, found={item: found[item] for item in items if item in found}, failed=failed)
 
-def run_item(item: Item, laboratory: Laboratory) -> Mapping[str, Decision]:
-    """Measure an item unless its tables are there, decide its claims, draw it, and write all of it."""
-    tables = kept_tables(item, laboratory)
-    if tables is None:
-        begun = time.process_time()
-        tables = write_tables(item, laboratory, item.measure(laboratory), time.process_time() - begun)
-    decisions = {claim.name: claim.decide(tables).at(laboratory.size) for claim in item.claims}
-    write_findings(item, laboratory, decisions)
-    write_figure(item, laboratory, item.draw(tables))
-    return decisions
+    with carrying(so_far):
+        for item, result in run_items(items, laboratory, as_workers(workers)):
+            if isinstance(result, str):
+                failed[item.name] = result
+            else:
+                found[item] = result
+            write_page(laboratory.out, so_far().found)
+    return so_far()
 
 
 def write_page(out: Path, found: Mapping[Item, Mapping[str, Decision]]) -> None:

@@ -55,6 +55,7 @@ def run_items(
     mnist: Path | None = None,
     fashion: Path | None = None,
     cifar10: Path | None = None,
+    workers: int | None = None,
     common: Common = _COMMON,
 ) -> Output:
     """Run items of the chapter and print what was found of each claim.
@@ -76,12 +77,14 @@ def run_items(
         Folder of Fashion-MNIST's files; that of Debian's package is found by itself.
     cifar10
         Folder of CIFAR-10's files, as of cifar10:FOLDER.
+    workers
+        Processes that share the items; what is found is the same for any number, but for times that an item measures.
     """
     from epsball.chapter.reproduction import reproduce
 
     given: dict[DataName, Path | None] = {"mnist": mnist, "fashion": fashion, "cifar10": cifar10}
     folders: dict[DataName, Path] = {name: folder for name, folder in given.items() if folder is not None}
     names = () if items in ((), ("all",)) else items
-    found = reproduce(names, out=out, size=size, folders=folders, seed=common.seed)
+    found = reproduce(names, out=out, size=size, folders=folders, seed=common.seed, workers=workers)
     text = json.dumps(found.to_json(), indent=2) if common.json else f"{found}\nwritten: {out}/README.md"
     return Output(text, 1 if found.failed else 0)

@@ -17,7 +17,8 @@ _Json = Annotated[bool, Parameter(negative=(), help="Print one JSON document to 
 def merge(*parts: _Parts, out: Path, json: _Json = False, loudness: Loudness = _LOUDNESS) -> Output:
     """Join the parts of an audit that independent jobs made with --shard K/N, in one folder.
 
-    Then the audit's command with --out FOLDER, without --shard, does what is missing and adds everything up.
+    Of parts within several balls, the runs within each ball are joined. Then the audit's command with --out FOLDER,
+    without --shard, does what is missing and adds everything up.
 
     Parameters
     ----------

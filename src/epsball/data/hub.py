@@ -10,7 +10,9 @@ from torch import Tensor
 
 from epsball.data.checks import as_labels
 from epsball.data.dataset import Dataset
+from epsball.data.parquet import parquet_dataset
 from epsball.data.pictures import Form, check_like_first, form_of, to_tensor
+from epsball.data.remote import RemoteFile
 from epsball.errors import InputError, MissingExtra, lookup
 
 if TYPE_CHECKING:
@@ -21,7 +23,15 @@ _ROLES = {"image": ["Image"], "label": ["ClassLabel", *_INTEGERS]}
 
 
 def open_hub(
-    path: str, *, split: str, config: str | None = None, image: str | None = None, label: str | None = None
+    path: str,
+    *,
+    split: str,
+    config: str | None = None,
+    image: str | None = None,
+    label: str | None = None,
+    key: str | None = None,
+    streaming: str = "no",
+    revision: str | None = None,
 ) -> Dataset:
     """Return one split of a Hugging Face data set; its pictures are decoded on access.
 
@@ -36,13 +46,25 @@ def open_hub(
         The configuration, for names that have several.
     image, label
         The columns, needed only where the types of the columns do not single them out.
+    key
+        With ``streaming=yes``, a column of whole numbers, which are the positions of the examples; without it they
+        count from 0, in the order of the split.
+    streaming
+        ``yes``: nothing is kept on disk. Labels are read once, pictures by ranges of the parquet files on the hub.
+    revision
+        A branch, tag or commit of the repository; ``refs/convert/parquet`` is where the hub keeps parquet files of
+        data sets that are stored otherwise.
     """
     try:
         import datasets
     except ImportError as error:
         raise MissingExtra("hf", "datasets", "data of kind 'hf'") from error
+    if lookup({"yes": True, "no": False}, streaming, "streaming of hf:"):
+        return _streamed(path, split, config, revision, (image, label, key))
+    if key is not None:
+        raise InputError(f"key is '{key}', but 'hf:{path}' is not streamed; add streaming=yes, or leave it out.")
     try:
-        source = _open(path, config)
+        source = _open(path, config, revision)
     except InputError:
         raise
     except Exception as error:
@@ -56,14 +78,43 @@ def open_hub(
     return _dataset(lookup(parts, split, f"split of '{path}':"), split, path, image, label)
 
 
-def _open(path: str, config: str | None) -> "datasets.Dataset | datasets.DatasetDict":
+def _streamed(
+    path: str, split: str, config: str | None, revision: str | None, columns: tuple[str | None, str | None, str | None]
+) -> Dataset:
+    """Return the rows of a split's parquet files, read where they are."""
+    import datasets
+
+    try:
+        builder = datasets.load_dataset_builder(path, config, revision=revision)
+        parts = {str(name): list(map(str, urls)) for name, urls in (builder.config.data_files or {}).items()}
+    except Exception as error:
+        raise InputError(
+            f"'hf:{path}' cannot be opened ({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
+            "NAME is a data set of the hub, or a folder with the same layout."
+        ) from error
+    urls = lookup(parts, split, f"split of '{path}':")
+    others = [url for url in urls if not url.endswith(".parquet")]
+    if others:
+        raise InputError(
+            f"'hf:{path}' is stored as {others[0].rpartition('/')[2]}, and parquet files are streamed only; add "
+            "revision=refs/convert/parquet, where the hub keeps such files, or leave streaming out."
+        )
+    image, label, key = columns
+    return parquet_dataset([RemoteFile(url) for url in urls], f"hf:{path}", image, label, key, split)
+
+
+def _open(path: str, config: str | None, revision: str | None) -> "datasets.Dataset | datasets.DatasetDict":
     import datasets
 
     folder = Path(path).expanduser()
     if not folder.is_dir():
         if path.startswith(("/", ".", "~")):
             raise InputError(f"there is no folder {folder}; check the path.")
-        return datasets.load_dataset(path, config)
+        return (
+            datasets.load_dataset(path, config)
+            if revision is None
+            else datasets.load_dataset(path, config, revision=revision)
+        )
     if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
         return datasets.load_from_disk(str(folder))
     for kind in ("parquet", "arrow"):

@@ -14,11 +14,14 @@ from torch import Tensor
 from epsball.data.checks import as_labels
 from epsball.data.dataset import Dataset
 from epsball.data.pictures import Form, check_like_first, decoded, form_of
+from epsball.data.remote import RemoteFile, reached
 from epsball.data.shards import files_of
 from epsball.errors import InputError, lookup
 
 if TYPE_CHECKING:
     import pyarrow
+
+File = Path | RemoteFile
 
 _BATCH = 64
 """Pictures that are in memory at a time, encoded."""
@@ -37,38 +40,58 @@ def open_parquet(path: str, *, image: str | None = None, label: str | None = Non
     key
         A column of whole numbers, which are the positions of the examples; without it they count from 0.
     """
-    files = files_of(path, ".parquet", "parquet")
+    return parquet_dataset(files_of(path, ".parquet", "parquet"), f"parquet:{path}", image, label, key)
+
+
+def parquet_dataset(
+    files: Sequence[File], what: str, image: str | None, label: str | None, key: str | None, split: str | None = None
+) -> Dataset:
+    """Return the rows of parquet files, here or elsewhere; of the pictures some are in memory while they are read.
+
+    Parameters
+    ----------
+    files
+        The files, in their order.
+    what
+        What errors call the data.
+    image, label, key, split
+        As in `open_parquet` and `Dataset`.
+    """
     schema = _opened(files[0]).schema_arrow
     fields = {field.name: field.type for field in schema}
-    image = _column(fields, image, "image", path, _is_picture)
-    label = _column({name: kind for name, kind in fields.items() if name != key}, label, "label", path, _is_integer)
+    image = _column(fields, image, "image", what, _is_picture)
+    label = _column({name: kind for name, kind in fields.items() if name != key}, label, "label", what, _is_integer)
     if key is not None:
-        lookup(fields, key, f"column of 'parquet:{path}':")
-    y = as_labels(_numbers(files, label), f"column '{label}' of 'parquet:{path}'", count=sum(map(_rows, files)))
+        lookup(fields, key, f"column of '{what}':")
+    y = as_labels(_numbers(files, label), f"column '{label}' of '{what}'", count=sum(map(_rows, files)))
     names = _class_names(schema.metadata or {}, label)
     reader = _Reader(files, image)
     return Dataset(
         read=reader,
         rows=torch.arange(len(y)),
         labels=y,
-        positions=torch.arange(len(y)) if key is None else _keys(files, key, path),
+        positions=torch.arange(len(y)) if key is None else _keys(files, key, what),
         shape=reader.form[0],
         classes=len(names) if names else int(y.max()) + 1,
         class_names=names,
+        split=split,
     )
 
 
-def _opened(file: Path) -> Any:
+def _opened(file: File) -> Any:
     import pyarrow
     import pyarrow.parquet
 
+    if isinstance(file, RemoteFile):
+        with reached(file.url):
+            return pyarrow.parquet.ParquetFile(file.opened(), buffer_size=1 << 20, pre_buffer=False)
     try:
         return pyarrow.parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{file} is not a whole parquet file ({error}); fetch it again.") from error
 
 
-def _rows(file: Path) -> int:
+def _rows(file: File) -> int:
     return _opened(file).metadata.num_rows
 
 
@@ -85,35 +108,36 @@ def _is_integer(kind: "pyarrow.DataType") -> bool:
     return types.is_integer(kind)
 
 
-def _column(fields: dict[str, Any], name: str | None, role: str, path: str, fits: Any) -> str:
+def _column(fields: dict[str, Any], name: str | None, role: str, what: str, fits: Any) -> str:
     """Return the column that was named, or the only one whose type fits the role."""
     listed = ", ".join(f"{column} ({kind})" for column, kind in fields.items())
     if name is not None:
-        lookup(fields, name, f"column of 'parquet:{path}':")
+        lookup(fields, name, f"column of '{what}':")
     fitting = [column for column, kind in fields.items() if name in (None, column) and fits(kind)]
     if len(fitting) != 1:
         raise InputError(
-            f"'parquet:{path}' has {len(fitting)} columns that may be the {role}; say which with {role}=COLUMN. "
+            f"'{what}' has {len(fitting)} columns that may be the {role}; say which with {role}=COLUMN. "
             f"Its columns: {listed}."
         )
     return fitting[0]
 
 
-def _numbers(files: Sequence[Path], column: str) -> np.ndarray:
+def _numbers(files: Sequence[File], column: str) -> np.ndarray:
     """Return a column of whole numbers of all files."""
+    parts = []
     try:
-        parts = [_opened(file).read(columns=[column])[column].to_numpy() for file in files]
+        for file in files:
+            with reached(str(file)):
+                parts.append(_opened(file).read(columns=[column])[column].to_numpy())
     except KeyError as error:
         raise InputError(f"column '{column}' is not in all of {files[0].parent}'s files ({error}).") from error
     return np.concatenate(parts)
 
 
-def _keys(files: Sequence[Path], column: str, path: str) -> Tensor:
-    keys = as_labels(
-        found := _numbers(files, column), f"column '{column}' of 'parquet:{path}', the keys,", count=len(found)
-    )
+def _keys(files: Sequence[File], column: str, what: str) -> Tensor:
+    keys = as_labels(found := _numbers(files, column), f"column '{column}' of '{what}', the keys,", count=len(found))
     if len(keys.unique()) < len(keys):
-        raise InputError(f"keys occur twice in column '{column}' of 'parquet:{path}'; every example has its own.")
+        raise InputError(f"keys occur twice in column '{column}' of '{what}'; every example has its own.")
     return keys
 
 
@@ -126,10 +150,16 @@ def _class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...] | 
         return None
 
 
+def _batches(file: File, group: int, column: str) -> Iterator["pyarrow.RecordBatch"]:
+    """Yield a column of a group of rows, a few rows at a time."""
+    with reached(str(file)):
+        yield from _opened(file).iter_batches(_BATCH, row_groups=[group], columns=[column])
+
+
 class _Reader:
     """Reads rows of parquet files a few at a time; `form` is that of the first picture."""
 
-    def __init__(self, files: Sequence[Path], column: str) -> None:
+    def __init__(self, files: Sequence[File], column: str) -> None:
         self.files, self.column = files, column
         self.groups = [
             (number, group, metadata.row_group(group).num_rows)
@@ -156,7 +186,7 @@ class _Reader:
         for place, wanted in by_group.items():
             number, group, _ = self.groups[place]
             last, left = self.starts[place], list(reversed(wanted))
-            batches = _opened(self.files[number]).iter_batches(_BATCH, row_groups=[group], columns=[self.column])
+            batches = _batches(self.files[number], group, self.column)
             for batch in batches:
                 while left and left[-1] < last + len(batch):
                     row = left.pop()

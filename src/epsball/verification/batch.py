@@ -253,11 +253,9 @@ def read_instances(path: Path) -> tuple[Instance, ...]:
 def _answer(folder: Path, one: Instance, limit: float, out: Path, number: int, options: Options) -> str:
     """Return the answer to one instance, its witness written; an error is an answer too."""
     semantics, seed, max_memory = options
-    query = _present(folder / one.query)
+    network, query = folder / one.network, folder / one.query
     try:
-        found = verify(
-            _present(folder / one.network), query, timeout=limit, semantics=semantics, seed=seed, max_memory=max_memory
-        )
+        found = verify(network, query, timeout=limit, semantics=semantics, seed=seed, max_memory=max_memory)
     except EpsballError as error:
         _LOG.warning("instance %d: %s", number + 1, error)
         return "error"
@@ -265,11 +263,6 @@ def _answer(folder: Path, one: Instance, limit: float, out: Path, number: int, o
         text = assignment_text(found.asked, found.witness)
         write_atomically(out.with_suffix(".witnesses") / f"{number + 1:04d}.txt", f"sat\n{text}\n".encode())
     return _RESULTS.get(found.answer, found.answer)
-
-
-def _present(path: Path) -> Path:
-    packed = path.with_name(path.name + ".gz")
-    return packed if packed.exists() and not path.exists() else path
 
 
 def _kept(out: Path, category: str, listed: Sequence[Instance]) -> list[list[str]]:

@@ -20,7 +20,7 @@ from epsball.graph.onnx.file import OnnxFile, read_file
 from epsball.graph.onnx.importer import WAY_OUT
 from epsball.graph.onnx.session import Session
 from epsball.verification.folding import folded
-from epsball.verification.vnnlib import Query
+from epsball.verification.vnnlib import Query, or_packed
 
 _ELEMENTS = {1: ("float32", torch.float32), 11: ("float64", torch.float64)}
 _GZIP = b"\x1f\x8b"
@@ -85,7 +85,7 @@ def read_network(path: str | Path, query: Query, *, seconds: float | None = None
     Parameters
     ----------
     path, query
-        The file, and what is asked of it.
+        The file, or one whose gzipped copy NAME.gz is there; and what is asked of it.
     seconds
         Time for the comparison of the graph with onnxruntime, beyond a few points; None lets it be made whole.
 
@@ -96,7 +96,7 @@ def read_network(path: str | Path, query: Query, *, seconds: float | None = None
     ModelError
         If it has several inputs or outputs, or onnxruntime cannot run it.
     """
-    path = Path(path).expanduser()
+    path = or_packed(Path(path).expanduser())
     graph, ungraphed = None, ""
     with _unpacked(path) as file_path:
         file = read_file(file_path)

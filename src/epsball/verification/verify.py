@@ -70,9 +70,10 @@ def verify(
     Parameters
     ----------
     network
-        An ONNX file, plain or gzipped.
+        An ONNX file, plain or gzipped; where NAME is not there but NAME.gz is, that is read.
     query
-        A VNN-LIB file of version 1.0, or of 2.0 with the extra ``vnnlib``, plain or gzipped; or one that was read.
+        A VNN-LIB file of version 1.0, or of 2.0 with the extra ``vnnlib``, plain or gzipped likewise; or one that was
+        read.
     timeout
         Seconds, wall-clock; by default no limit.
     spent

@@ -84,7 +84,10 @@ def test_a_run_that_was_begun_without_it_goes_on_without_it(tmp_path):
     eb.audit(classifier, data, BALL, branching=0, **options)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert BranchingLink.name not in record["identity"]["links"]
-    assert "branching.ending" not in eb.audit(classifier, data, BALL, **options).evidence.column_names
+    found = eb.audit(classifier, data, BALL, **options)
+    assert "branching.ending" not in found.evidence.column_names
+    assert any("the run in this folder began without it" in note for note in found.chain.notes)
+    assert not eb.audit(classifier, data, BALL, branching=0, **options).chain.notes
     with pytest.raises(InputError, match="another run"):
         eb.audit(classifier, data, BALL, branching=1000, **options)
 

@@ -22,7 +22,7 @@ class FMN(Attack):
     """Fast minimum-norm attack: the nearest adversarial point in linf, l2 or l1.
 
     With f_k the margin loss max_(j != y) z_j - z_y at x_k, delta_k = x_k - x, and d the least distance of
-    an adversarial point so far,
+    an adversarial point so far::
 
         epsilon_(k+1) = min((1 - gamma_k) epsilon_k, d)             if x_k is misclassified,
                         (1 + gamma_k) epsilon_k                     else, if one before was,

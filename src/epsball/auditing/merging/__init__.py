@@ -1,5 +1,5 @@
 """Merging: the parts of an audit that independent jobs made, in one run folder."""
 
-from epsball.auditing.merging.merge import Merge, merge
+from epsball.auditing.merging.merge import Merge, MergesByRadius, merge
 
-__all__ = ["Merge", "merge"]
+__all__ = ["Merge", "MergesByRadius", "merge"]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _FILES = ("witnesses-{:05d}.safetensors", "ledger-{:05d}.arrow", "evidence-{:05d}.arrow")
 """The files of a shard, the evidence last: a shard is there when its evidence is."""
 
+_NEXT = "the audit's command with --out and this folder, and without --shard, adds them up"
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Merge(Result):
@@ -43,13 +45,17 @@ class Merge(Result):
     examples: int
 
     def __str__(self) -> str:
+        return f"{self.held}\n{_NEXT}"
+
+    @property
+    def held(self) -> str:
+        """What is there, and what is missing."""
         held = f"{self.folder}: {len(self.shards)} of {len(self.shards) + len(self.missing)} shards"
-        lines = [f"{held}, {self.examples} examples"]
-        if self.missing:
-            shown = ", ".join(map(str, self.missing[:10])) + (", ..." if len(self.missing) > 10 else "")
-            lines.append(f"missing: {shown}")
-        lines.append("the audit's command with --out and this folder, and without --shard, adds them up")
-        return "\n".join(lines)
+        text = f"{held}, {self.examples} examples"
+        if not self.missing:
+            return text
+        shown = ", ".join(map(str, self.missing[:10])) + (", ..." if len(self.missing) > 10 else "")
+        return f"{text}\nmissing: {shown}"
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON's types."""
@@ -64,8 +70,41 @@ class Merge(Result):
         return arrow_table({"shard": list(map(str, numbers)), "there": there})
 
 
-def merge(parts: Sequence[str | Path], folder: str | Path) -> Merge:
-    """Copy the finished shards of the parts of an audit into one folder.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MergesByRadius(Result):
+    """What was joined of audits within several balls.
+
+    Parameters
+    ----------
+    folder
+        The folder of the joined runs.
+    runs
+        The joined runs, one per ball.
+    """
+
+    folder: Path
+    runs: tuple[Merge, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*(one.held for one in self.runs), _NEXT])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON's types."""
+        return jsonable({"folder": self.folder, "runs": [one.to_json() for one in self.runs]})
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return one row per run and shard, and whether it is there."""
+        import pyarrow
+
+        tables = []
+        for one in self.runs:
+            table = one.to_arrow()
+            tables.append(table.add_column(0, "run", pyarrow.array([one.folder.name] * len(table), pyarrow.string())))
+        return pyarrow.concat_tables(tables)
+
+
+def merge(parts: Sequence[str | Path], folder: str | Path) -> Merge | MergesByRadius:
+    """Copy the finished shards of the parts of an audit into one folder; of several balls, those within each ball.
 
     The same audit, called with that folder and without a part, finds them there, does what is missing, and adds
     everything up. A shard that several parts have must be the same in all of them, byte for byte.
@@ -80,7 +119,8 @@ def merge(parts: Sequence[str | Path], folder: str | Path) -> Merge:
     Raises
     ------
     InputError
-        If a folder holds no run, or another one than the first, or a shard differs between two parts.
+        If a folder holds no run, or another one than the first, or a shard differs between two parts; or if some parts
+        are of one ball and others of several.
 
     Examples
     --------
@@ -98,6 +138,29 @@ def merge(parts: Sequence[str | Path], folder: str | Path) -> Merge:
     folders = [Path(part) for part in parts]
     if not folders:
         raise InputError("no part was given; name the folders of the parts.")
+    names = list(dict.fromkeys(name for part in folders for name in _runs_within(part)))
+    if not names:
+        return _merged(folders, Path(folder))
+    if (Path(folder) / "run.json").exists():
+        raise InputError(f"{folder} holds one run, and the parts are of several balls; choose another folder.")
+    held = {name: [part / name for part in folders if (part / name).is_dir()] for name in names}
+    single = [part for part in folders if not _runs_within(part)]
+    if single:
+        raise InputError(f"{single[0]} does not hold runs within several balls, as other parts do. Leave it out.")
+    return MergesByRadius(
+        folder=Path(folder), runs=tuple(_merged(there, Path(folder) / name) for name, there in held.items())
+    )
+
+
+def _runs_within(part: Path) -> list[str]:
+    """Return the names of the runs in a folder of runs; none where it holds one run, or none."""
+    if (part / "run.json").exists() or not part.is_dir():
+        return []
+    return sorted(record.parent.name for record in part.glob("*/run.json"))
+
+
+def _merged(folders: Sequence[Path], folder: Path) -> Merge:
+    """Return one run joined of its parts."""
     records = [_record(part) for part in folders]
     for part, record in zip(folders, records, strict=True):
         _require_same(folders[0], records[0], part, record)
@@ -137,7 +200,7 @@ def _copy(part: Path, into: RunFolder) -> None:
             _require_equal(files, into, number)
             continue
         names = [file.relative_to(part).as_posix() for file in [*_certificates(part, evidence), *_models(part)]]
-        beside = (f"points-{number:05d}.safetensors", f"timing-{number:05d}.arrow")
+        beside = (f"points-{number:05d}.safetensors", f"timing-{number:05d}.arrow", f".made-with-{number:05d}.json")
         names += [name for name in beside if (part / name).exists()]
         for name in [*names, *(file.name for file in files)]:
             try:

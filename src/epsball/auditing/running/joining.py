@@ -52,10 +52,10 @@ def joined(plan: Plan, shards: Sequence[ShardEvidence], *, interrupted: bool, pa
         ledgers += [] if found.ledger is None else [found.ledger.to_arrow()]
         _write_link(plan.folder, link, evidence, found)
     ledger = pyarrow.concat_tables(ledgers)
-    evidence = with_columns(evidence, gradient_columns(evidence, ledger), GRADIENT_SCHEMA)
+    evidence = with_columns(evidence, gradient_columns(shards), GRADIENT_SCHEMA)
     evidence = with_columns(evidence, notes_columns(shards), NOTES_SCHEMA)
     notes = [*plan.notes, *attack_notes(shards), *(note for found in findings for note in found.notes)]
-    notes = list(dict.fromkeys([*gradient_notes(evidence, ledger), *notes]))
+    notes = list(dict.fromkeys([*gradient_notes(evidence, shards), *notes]))
     undiagnosed = plan.undiagnosed or (None if whole else "interrupted" if interrupted else "this is a part")
     result = Audit(
         chain=chain_of(evidence, findings, plan.uncertified, notes, undiagnosed),

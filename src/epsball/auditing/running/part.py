@@ -65,8 +65,20 @@ class Part:
         return cls(number=int(number), count=int(count))
 
     def of(self, numbers: Sequence[int]) -> list[int]:
-        """Return the part of a list of shards."""
-        return list(numbers[self.number - 1 :: self.count])
+        """Return the part of a list of shards.
+
+        Raises
+        ------
+        InputError
+            If there are fewer shards than parts, and this one has none.
+        """
+        mine = list(numbers[self.number - 1 :: self.count])
+        if not mine:
+            raise InputError(
+                f"part {self} has nothing to do: the data have {len(numbers)} shards. Start at most as many parts, or "
+                "make shards smaller (--shard-size)."
+            )
+        return mine
 
     @property
     def name(self) -> str:

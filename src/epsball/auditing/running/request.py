@@ -110,29 +110,20 @@ class Request:
     def _branching(self, subject: Subject, path: Path | None, notes: list[str]) -> list[Link]:
         """Return the link of branch and bound, if there is any; raise if it was asked for and the network has none.
 
-        Where it is left out because of the network a note says so.
+        Where it is left out because of the network, or because the folder's run began without it, a note says so.
         """
-        passes = self._branching_passes(path)
+        passes = self.effort.branching_passes if self.branching is None else self.branching
         if not passes:
             return []
         reason = BranchingLink.refusal(subject, self.proving.semantics)
+        if self.branching and reason is not None:
+            raise UnsupportedOperation(f"branching is {self.branching}, but {reason}")
+        if reason is None and self.branching is None and _began_without_branching(path):
+            reason = "the run in this folder began without it; a new folder has it"
         if reason is None:
             return [BranchingLink(passes=passes, semantics=self.proving.semantics, method=self.attacking.method)]
-        if self.branching:
-            raise UnsupportedOperation(f"branching is {self.branching}, but {reason}")
         notes.append(f"branch and bound was left out: {reason}")
         return []
-
-    def _branching_passes(self, path: Path | None) -> int:
-        """Return the passes of branch and bound: as asked, else the effort's; none if the folder's run has none."""
-        if self.branching is not None:
-            return self.branching
-        record = None if path is None else path / "run.json"
-        if record is not None and record.exists():
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                if BranchingLink.name not in json.loads(record.read_text())["identity"]["links"]:
-                    return 0
-        return self.effort.branching_passes
 
     def _folder(self, path: Path, subject: Subject, links: Sequence[Link]) -> RunFolder:
         """Return the folder of a run; what its links do with a shard is part of the run's identity."""
@@ -146,6 +137,15 @@ class Request:
         baseline = None if self.baseline is None else baseline_of(self.baseline, subject.dataset, subject.ball)
         if baseline is None and not known:
             return None
-        runs = [f"{source.name} {source.manifest}" for source in known]
+        runs = [source.said for source in known]
         runs += [] if baseline is None else [f"baseline {baseline.manifest}"]
         return TakenLink(runs=tuple(runs), balls=tuple(known), baseline=baseline)
+
+
+def _began_without_branching(path: Path | None) -> bool:
+    """Return whether a folder holds a run that was begun without branch and bound, which goes on as it began."""
+    if path is None or not (path / "run.json").exists():
+        return False
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return BranchingLink.name not in json.loads((path / "run.json").read_text())["identity"]["links"]
+    return False

@@ -32,6 +32,8 @@ class AuditsByRadius(Result):
         Whether balls are missing because it was interrupted.
     manifest
         The hash of the file that names the runs and their manifests.
+    part
+        Which part of the runs it is about, ``K/N``, where the others are audited elsewhere; None: all of them.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class AuditsByRadius(Result):
     folder: Path | None = None
     interrupted: bool = False
     manifest: str | None = None
+    part: str | None = None
 
     @property
     def balls(self) -> tuple[Ball, ...]:
@@ -78,7 +81,10 @@ class AuditsByRadius(Result):
         total = len(self.audits[0].evidence)
         lines = [f"{total} examples", text_table(header, rows)]
         lines.append("taken: from the runs within the other balls, whose file each row names")
-        return "\n".join(lines + (["interrupted: balls are missing"] if self.interrupted else []))
+        lines += ["interrupted: balls are missing"] if self.interrupted else []
+        if self.part is not None:
+            lines.append(f"part {self.part}: this is about its {total} examples; epsball merge joins the parts")
+        return "\n".join(lines)
 
     def to_arrow(self) -> "pyarrow.Table":
         """Return one row per ball and place of the chain: value and 95% interval for the source of the examples."""
@@ -103,7 +109,8 @@ class AuditsByRadius(Result):
     def to_json(self) -> dict[str, Any]:
         """Return the chain of each audit, by ball, made of JSON's types."""
         document = {str(audit.ball): audit.to_json() for audit in self.audits}
-        return jsonable({"balls": document, "interrupted": self.interrupted})
+        part = {} if self.part is None else {"part": self.part}
+        return jsonable({"balls": document, "interrupted": self.interrupted, **part})
 
     def plot(self) -> "Figure":
         """Draw accuracy against radius, with 95% intervals for the source of the examples."""

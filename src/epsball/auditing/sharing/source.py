@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BY_SHARD = "by shard"
+"""In place of a run's manifest: what takes over from it sees some of its shards, and it is not whole yet."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Piece:
@@ -87,13 +90,8 @@ class Source:
             If it holds no finished run, or a file of it cannot be read.
         """
         folder = Path(path)
-        try:
-            record = dict(json.loads((folder / "run.json").read_text()))
-            identity = dict(record["identity"])
-            ball = Ball.parse(identity["ball"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder} does not hold a run ({error}); make one with epsball audit --out.") from error
-        check_schema(folder, record)
+        record, ball = _begun(folder)
+        identity = record["identity"]
         if not (folder / "chain.json").exists():
             raise InputError(f"the audit in {folder} is not finished: the command that made it goes on from there.")
         pieces = [_piece(folder, number) for number in range(len(list(folder.glob("evidence-*.arrow"))))]
@@ -105,6 +103,31 @@ class Source:
             manifest=hash_of(folder / NAME) if (folder / NAME).exists() else None,
             pieces=pieces,
         )
+
+    @classmethod
+    def of_shards(cls, path: str | Path, numbers: Sequence[int], seen_from: Path) -> "Source":
+        """Read some shards of a run that need not be whole, named as seen from another one; the manifest is `BY_SHARD`.
+
+        Raises
+        ------
+        InputError
+            If they are not there, or cannot be read.
+        """
+        folder = Path(path)
+        record, ball = _begun(folder)
+        return cls(
+            name=Path(os.path.relpath(folder, seen_from)).as_posix(),
+            ball=ball,
+            network=str(record["identity"].get("network")),
+            data=str(record["identity"].get("data")),
+            manifest=BY_SHARD,
+            pieces=[_piece(folder, number) for number in numbers],
+        )
+
+    @property
+    def said(self) -> str:
+        """What the record of a run that takes over from it says of it."""
+        return f"{self.name} {self.manifest}"
 
     @classmethod
     def of(cls, audit: Audit, ball: Ball, name: str) -> "Source":
@@ -168,6 +191,18 @@ class Source:
             (np.asarray(p.table["index"].to_numpy()), np.asarray(p.table["verdict"].to_pylist())) for p in self.pieces
         ]
         return np.concatenate([index[np.isin(verdict, ("certified", "undecided"))] for index, verdict in found])
+
+
+def _begun(folder: Path) -> tuple[dict[str, Any], Ball]:
+    """Return the record of a run, and its ball."""
+    try:
+        record = dict(json.loads((folder / "run.json").read_text()))
+        record["identity"] = dict(record["identity"])
+        ball = Ball.parse(record["identity"]["ball"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder} does not hold a run ({error}); make one with epsball audit --out.") from error
+    check_schema(folder, record)
+    return record, ball
 
 
 def _given(value: T) -> T:

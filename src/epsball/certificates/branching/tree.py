@@ -161,8 +161,19 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Division:
-    """A proof of one row by pieces, in preorder as in `Tree`; cuts may be of the input too."""
+    """A proof of one row by pieces, in preorder as in `Tree`; cuts may be of the input too.
+
+    Parameters
+    ----------
+    row, shape, paths
+        As in `Tree`.
+    pieces, used
+        What bounds stand on, and for each leaf the number of the piece that bounds it: what refutes the far side of a
+        cut may be what bounded the part that was cut.
+    """
 
     row: int
     shape: Sequence[Split | None]
+    paths: Sequence[Sequence[Step]]
     pieces: Sequence[Piece]
+    used: Sequence[int]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -252,8 +253,7 @@ def written(tree: Tree) -> WrittenTree:
 def divided(tree: Division, refined: Sequence[str]) -> WrittenDivision:
     """Return a tree of pieces as files hold it, given the nodes that rows bound."""
     return WrittenDivision(
-        **_cuts(tree.shape, [piece.path for piece in tree.pieces]),
-        pieces=[_piece(piece, refined) for piece in tree.pieces],
+        **_cuts(tree.shape, tree.paths, tree.used), pieces=[_piece(piece, refined) for piece in tree.pieces]
     )
 
 
@@ -266,11 +266,12 @@ def _piece(piece: Piece, refined: Sequence[str]) -> WrittenPiece:
     return WrittenPiece(refined if piece.refreshed else (), piece.slopes, final)
 
 
-def _cuts(shape: Sequence[Split | None], paths: Sequence[Sequence[Step]]) -> dict[str, Any]:
-    """Return the fields of a tree's cuts and multipliers."""
+def _cuts(shape: Sequence[Split | None], paths: Sequence[Sequence[Step]], used: Sequence[int] = ()) -> dict[str, Any]:
+    """Return the fields of a tree's cuts and multipliers; a leaf names the piece it uses where one is used twice."""
+    named = iter(used) if len(set(used)) < len(used) else repeat(-1)
     cuts = [split for split in shape if split is not None]
     nodes = list(dict.fromkeys(split.node for split in cuts))
-    numbers = [(-1, -1) if split is None else (nodes.index(split.node), split.entry) for split in shape]
+    numbers = [(-1, next(named)) if split is None else (nodes.index(split.node), split.entry) for split in shape]
     return {
         "nodes": nodes,
         "shape": torch.tensor(numbers),

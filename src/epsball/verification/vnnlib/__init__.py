@@ -2,7 +2,7 @@
 
 from epsball.verification.vnnlib.cases import Case, cases_of
 from epsball.verification.vnnlib.formula import And, Comparison, Formula, LinearForm, Or, Variable
-from epsball.verification.vnnlib.query import Query, TensorDeclaration, read_query
+from epsball.verification.vnnlib.query import Query, TensorDeclaration, or_packed, read_query
 
 __all__ = [
     "And",
@@ -15,5 +15,6 @@ __all__ = [
     "TensorDeclaration",
     "Variable",
     "cases_of",
+    "or_packed",
     "read_query",
 ]

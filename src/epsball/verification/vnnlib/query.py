@@ -79,7 +79,7 @@ def read_query(path: str | Path) -> Query:
     Parameters
     ----------
     path
-        The file; if its content is gzipped it is unpacked.
+        The file; if its content is gzipped it is unpacked. Where it is not there but NAME.gz is, that is read.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def read_query(path: str | Path) -> Query:
     MissingExtra
         If it is of version 2.0 and `vnnlib` is not installed.
     """
-    path = Path(path).expanduser()
+    path = or_packed(Path(path).expanduser())
     text = _text(path)
     match = _VERSION.match(text)
     if match is None or match[1] == "1":
@@ -112,6 +112,12 @@ def read_query(path: str | Path) -> Query:
     return Query(
         path=str(path), version=version, network=network, input=declared[0], output=declared[1], formula=formula
     )
+
+
+def or_packed(path: Path) -> Path:
+    """Return a file, or where it is missing its gzipped copy NAME.gz, as lists of instances name the unpacked one."""
+    packed = path.with_name(path.name + ".gz")
+    return packed if packed.exists() and not path.exists() else path
 
 
 def _check_sizes(formula: Formula, place: Place) -> None:

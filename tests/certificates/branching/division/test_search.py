@@ -20,6 +20,7 @@ from epsball.certificates.branching.search.parts import Limits
 from epsball.certificates.branching.tree import Division
 from epsball.certificates.cascade import Proof
 from epsball.certificates.linear import refiner
+from epsball.certificates.linear.sweep import final_bounds
 from epsball.certificates.replay.export import export_certificate
 from epsball.certificates.replay.files import write_model
 from epsball.graph import Graph, capture
@@ -169,8 +170,12 @@ def test_every_part_is_below_its_own_samples_and_parts_cover(seed, neurons):
     search = BoxSearch(problem, bounds, neurons=neurons)
     search.start([0, 1], [-10.0, -10.0])
     search.run(Limits(parts=40, gap=1e-6))
-    points = sampled(ball, x, 3000).double()
-    values = {}
+    check_parts(search, problem, sampled(ball, x, 3000).double())
+
+
+def check_parts(search: BoxSearch, problem: Problem, points: torch.Tensor) -> None:
+    """Check that parts, those that lines refute among them, cover the points, and lie below the margins there."""
+    graph, values = problem.graph, {}
     double = {key: tensor.double() for key, tensor in graph.parameters.items()}
     for node in graph.nodes:
         taken = [values[name] for name in node.inputs]
@@ -185,6 +190,64 @@ def test_every_part_is_below_its_own_samples_and_parts_cover(seed, neurons):
         covered[inside, row] = True
         assert not inside.any() or float(margins[inside, row].min()) >= value - 1e-9
     assert covered.all()
+
+
+@pytest.mark.parametrize("neurons", [False, True], ids=["input", "input and neurons"])
+def test_lines_refute_what_is_clipped_and_what_is_left_counts_as_the_whole(neurons):
+    clipped = 0
+    for seed in range(3):
+        graph, x, ball = network("tanh and sigmoid", seed)
+        problem, _ = raised(graph, x, ball, REAL)
+        bounds = problem.propagate(refine=refiner())
+        search = BoxSearch(problem, bounds, neurons=neurons)
+        search.start([0, 1], final_bounds(bounds, problem.specification)[0].tolist())
+        search.run(Limits(parts=4))
+        check_parts(search, problem, sampled(ball, x, 3000).double())
+        assert search.closed < 1 or search.ending == "proved"
+        search.run(Limits(parts=4000))
+        assert search.ending == "proved"
+        assert search.closed == pytest.approx(1)
+        check_parts(search, problem, sampled(ball, x, 3000).double())
+        clipped += len(search._tree.beyond)
+    assert clipped
+
+
+def test_clips_that_are_moved_or_of_other_pieces_are_not_accepted(tmp_path):
+    graph, x, ball = network("tanh and sigmoid", 0)
+    problem, predicted = raised(graph, x, ball, REAL)
+    path = written(tmp_path, problem, complete(problem), predicted, ball)
+    whole = json.loads(gzip.decompress(path.read_bytes()))
+    assert replay(path).stable
+    name = next(j for j, tree in whole["trees"].items() if _shape(tree)[:, 1][_shape(tree)[:, 0] < 0].max() >= 0)
+    shape = _shape(whole["trees"][name])
+    leaves = shape[:, 0] < 0
+    assert len(shape[leaves, 1].unique()) < int(leaves.sum())
+    refused = 0
+    for change in (torch.full_like(shape[leaves, 1], 2**20), 0 * shape[leaves, 1], shape[leaves, 1].flip(0)):
+        data = copy.deepcopy(whole)
+        changed = shape.clone()
+        changed[leaves, 1] = change
+        data["trees"][name]["shape"] = base64.b64encode(changed.to(torch.int32).numpy().tobytes()).decode()
+        path.write_bytes(gzip.compress(json.dumps(data).encode()))
+        refused += not _accepted(path)
+    assert refused >= 2
+    kinks = torch.frombuffer(bytearray(base64.b64decode(whole["trees"][name]["kinks"])), dtype=torch.float64)
+    data = copy.deepcopy(whole)
+    # Every cut at the middle of all: what lies beyond is not refuted by the lines.
+    data["trees"][name]["kinks"] = _numbers(torch.full_like(kinks, float(x.mean())).tolist())
+    path.write_bytes(gzip.compress(json.dumps(data).encode()))
+    assert not _accepted(path)
+
+
+def _shape(tree: dict) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(tree["shape"])), dtype=torch.int32).view(-1, 2)
+
+
+def _accepted(path: Path) -> bool:
+    try:
+        return replay(path).accepted
+    except ReplayError:
+        return False
 
 
 def test_halves_cover_and_share_their_face():

@@ -1,6 +1,6 @@
 """`CutTree`: the cuts of a search by boxes, the parts that they leave, and what proves these."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from epsball.certificates.branching.division.pulls import Pull
@@ -22,6 +22,11 @@ class CutTree:
         By number of a part that is closed its bound, and what that stands on, or None where it is not kept.
     open
         By number of a part that is open a bound that holds there.
+    lines
+        By number of a part that was clipped what its line stands on, or None where it is not kept.
+    beyond, kept
+        By number of a leaf that a line refutes, the number of the part that the line is of; and the numbers of what is
+        left beside such leaves.
     """
 
     roots: int
@@ -29,6 +34,9 @@ class CutTree:
     parents: dict[int, tuple[int, Split, int]] = field(default_factory=dict)
     leaves: dict[int, tuple[float, Piece | None]] = field(default_factory=dict)
     open: dict[int, float] = field(default_factory=dict)
+    lines: dict[int, Piece | None] = field(default_factory=dict)
+    beyond: dict[int, int] = field(default_factory=dict)
+    kept: set[int] = field(default_factory=set)
 
     def divide(self, number: int, split: Split) -> tuple[int, int]:
         """Enter a cut; return the numbers of both parts."""
@@ -39,6 +47,16 @@ class CutTree:
             self.parents[child] = number, split, sign
             self.open[child] = before
         return below, below + 1
+
+    def clip(self, number: int, split: Split, sign: int, of: int, value: float) -> int:
+        """Enter that the line of a part refutes one side of a cut, by its sign; return the number of the other side."""
+        sides = self.divide(number, split)
+        far, near = sides[sign > 0], sides[sign < 0]
+        del self.open[far]
+        self.leaves[far] = value, None
+        self.beyond[far] = of
+        self.kept.add(near)
+        return near
 
     def path(self, number: int) -> list[tuple[Split, int]]:
         """Return the cuts on the way to a part, with their signs."""
@@ -68,8 +86,15 @@ class CutTree:
 
     @property
     def closed(self) -> float:
-        """The share of the roots that is closed: a part counts for half of the one it was cut from."""
-        return sum(2.0 ** -len(self.path(number)) for number in self.leaves) / max(1, self.roots)
+        """The share of the roots that is closed: a part counts for half of the one it was cut from, if not clipped."""
+        return sum(self._share(number) for number in self.leaves if number not in self.beyond) / max(1, self.roots)
+
+    def _share(self, number: int) -> float:
+        share = 1.0
+        while number in self.parents:
+            share *= 1.0 if number in self.kept else 0.5
+            number = self.parents[number][0]
+        return share
 
     def bounds(self) -> list[tuple[float, bool]]:
         """Return for each root its least bound, and whether all of it is closed."""
@@ -85,7 +110,10 @@ class CutTree:
     def division(self, root: int, row: int) -> Division | None:
         """Return the proof of a row, all of whose parts are closed, or None where it was not kept."""
         shape: list[Split | None] = []
+        paths: list[Sequence[Step]] = []
         pieces: list[Piece] = []
+        places: dict[int, int] = {}
+        used: list[int] = []
         left = [root]
         while left:
             number = left.pop()
@@ -94,9 +122,15 @@ class CutTree:
                 shape.append(split)
                 left += [above, below]
                 continue
-            piece = self.leaves[number][1]
+            of = self.beyond.get(number, number)
+            piece = self.leaves[number][1] if of == number else self.lines[of]
             if piece is None:
                 return None
+            if of not in places:
+                places[of] = len(pieces)
+                pieces.append(piece)
+            further = self.path(number)[len(piece.path) :]
             shape.append(None)
-            pieces.append(piece)
-        return Division(row=row, shape=shape, pieces=pieces)
+            paths.append([*piece.path, *(Step(split, sign, 0.0) for split, sign in further)])
+            used.append(places[of])
+        return Division(row=row, shape=shape, paths=paths, pieces=pieces, used=used)

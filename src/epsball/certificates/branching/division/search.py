@@ -11,6 +11,7 @@ from epsball.certificates.box import Box
 from epsball.certificates.branching.division.bounding import Bounded, Bounding
 from epsball.certificates.branching.division.boxes import Boxes, taken
 from epsball.certificates.branching.division.candidates import candidates, cuttable
+from epsball.certificates.branching.division.clipping import BEYOND, without_refuted
 from epsball.certificates.branching.division.cut_tree import CutTree
 from epsball.certificates.branching.division.lines import moved_by_inputs, widest
 from epsball.certificates.branching.relaxation.region import Region
@@ -79,7 +80,8 @@ class BoxSearch:
         self._tree = CutTree(roots=0)
         self._rows: list[int] = []
         self._stack: list[Boxes] = []
-        self._floor = 0.0
+        self._floor = self._beyond = 0.0
+        self._clips = self._inputs and problem.domain.norm == "linf"
         self._levels = torch.zeros(0)
         self._gains = {True: math.inf if self._inputs else -math.inf, False: math.inf if self._nodes else -math.inf}
         self._batches = self._held = 0
@@ -91,7 +93,7 @@ class BoxSearch:
         n = len(rows)
         self._rows = list(rows)
         self._tree = CutTree(roots=n, open=dict(enumerate(values)))
-        self._floor = _FLOOR * max(map(abs, values))
+        self._floor, self._beyond = (share * max(map(abs, values)) for share in (_FLOOR, BEYOND))
         self._levels = torch.full((n,), math.inf, dtype=torch.float64)
         nodes = {
             name: Box(*(end.repeat(n, *(1,) * (end.ndim - 1)) for end in self._root.boxes[name]))
@@ -158,7 +160,7 @@ class BoxSearch:
         return replace(found, rows=rows, trees={0: trees}, searched={0: searched}, passes=passes)
 
     def _step(self, boxes: Boxes) -> None:
-        """Bound some parts, close those that are proved, and cut the others."""
+        """Bound some parts, close those that are proved, clip the others and cut what is left of them."""
         found = self._bounding(boxes, [self._rows[row] for row in boxes.conjunction.tolist()])
         self.bounded += len(boxes)
         value = found.found.value
@@ -172,6 +174,8 @@ class BoxSearch:
                 self._tree.leaves[number] = float(value[at]), self._piece(found, at, number)
             else:
                 self._tree.open[number] = max(self._tree.open[number], float(value[at]))
+        if self._clips and self.limits.gap is None:
+            found = without_refuted(found, ~closed, self._tree, self._beyond, self._piece)
         self._cut(found, ~closed)
 
     def _cut(self, found: Bounded, left: Tensor) -> None:

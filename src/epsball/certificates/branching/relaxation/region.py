@@ -35,39 +35,45 @@ class Region(NamedTuple):
     def least(self, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Return a lower bound of c . x for columns c (d, b), (b,), and a point of it, (d, b).
 
-        Over the box, or over the ball where that gives more, as in `Domain.least`: the point may then leave the box.
+        Over the box, or where that gives more over the ball of l2, as in `Domain.least`: the point may then leave the
+        box. Over l1 it is the least over both together.
         """
         at_box = torch.where(columns > 0, self.low.unsqueeze(1), self.high.unsqueeze(1))
         over_box = (columns * at_box).sum(dim=0)
         if self.norm == "linf":
             return over_box, at_box
-        if self.norm == "l2":
-            length = torch.linalg.vector_norm(columns, dim=0).clamp(min=1e-30)
-            step = columns / length
-        else:
-            most = columns.abs().argmax(dim=0, keepdim=True)
-            step = torch.zeros_like(columns).scatter_(0, most, columns.gather(0, most).sign())
-        at_ball = self.centre.unsqueeze(1) - self.radius * step
+        if self.norm == "l1":
+            order = columns.abs().argsort(dim=0, descending=True)
+            room = (at_box - self.centre.unsqueeze(1)).gather(0, order)
+            filled = room.abs().cumsum(dim=0)
+            left = (self.radius - filled + room.abs()).clamp(min=0)
+            moved = torch.zeros_like(room).scatter_(0, order, room.sign() * torch.minimum(room.abs(), left))
+            at_both = self.centre.unsqueeze(1) + moved
+            return (columns * at_both).sum(dim=0), at_both
+        length = torch.linalg.vector_norm(columns, dim=0).clamp(min=1e-30)
+        at_ball = self.centre.unsqueeze(1) - self.radius * columns / length
         over_ball = (columns * at_ball).sum(dim=0)
         return torch.maximum(over_ball, over_box), torch.where(over_ball > over_box, at_ball, at_box)
 
     def least_by_row(self, rows: Sparse) -> tuple[Tensor, Tensor]:
-        """Return the same for the rows of a sparse matrix: a lower bound, (m,), and the point's entries beside them.
-
-        For balls of l1 the point is only as good as a gradient needs.
-        """
+        """Return the same for the rows of a sparse matrix: a lower bound, (m,), and the point's entries beside them."""
         values, at = rows.values, rows.columns
         at_box = torch.where(values > 0, self.low[at], self.high[at])
         over_box = rows.sums(values * at_box)
         if self.norm == "linf":
             return over_box, at_box
-        if self.norm == "l2":
-            length = rows.sums(values.square()).sqrt().clamp(min=1e-30)
-            step = values / length[rows.rows]
-        else:
-            length = torch.zeros(rows.height).to(values).scatter_reduce(0, rows.rows, values.abs(), "amax")
-            step = values.sign() * (values.abs() == length[rows.rows])
-        at_ball = self.centre[at] - self.radius * step
+        if self.norm == "l1":
+            # Row by row, the steepest entries first.
+            order = values.abs().argsort(descending=True, stable=True)
+            order = order[rows.rows[order].argsort(stable=True)]
+            room = (at_box - self.centre[at])[order]
+            filled = torch.cat([room.new_zeros(1), room.abs().cumsum(0)])
+            left = (self.radius - filled[:-1] + filled[rows.starts[:-1]][rows.rows]).clamp(min=0)
+            moved = torch.empty_like(room).index_copy_(0, order, room.sign() * torch.minimum(room.abs(), left))
+            at_both = self.centre[at] + moved
+            return rows.sums(values * at_both), at_both
+        length = rows.sums(values.square()).sqrt().clamp(min=1e-30)
+        at_ball = self.centre[at] - self.radius * values / length[rows.rows]
         over_ball = rows.sums(values * self.centre[at]) - self.radius * length
         nearer = over_ball > over_box
         return torch.maximum(over_ball, over_box), torch.where(nearer[rows.rows], at_ball, at_box)

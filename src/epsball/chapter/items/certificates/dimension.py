@@ -12,7 +12,7 @@ from epsball.certificates import certify
 from epsball.chapter.claim import Claim, Decision, Tables
 from epsball.chapter.evidence import Order, pattern
 from epsball.chapter.item import Item
-from epsball.chapter.laboratory import Laboratory
+from epsball.chapter.laboratory import NETWORKS, Laboratory
 from epsball.classifier import Classifier
 from epsball.figures import BLACK, BLUE, GREY, new_figure
 from epsball.generator_state import preserved
@@ -38,7 +38,7 @@ def measure(laboratory: Laboratory) -> Tables:
         recipe = training.Recipe(
             epochs=20, batch_size=64, optimiser="adam", lr=2e-3, holdout=0.05, seed=laboratory.seed
         )
-        training.train(module, (x, y), recipe=recipe)
+        training.train(module, (x, y), recipe=recipe, folder=laboratory.out / NETWORKS / f"digits-side-{side}")
         classifier = Classifier(module)
         reached = torch.zeros(count, dtype=torch.float64)
         for radius in GRID:

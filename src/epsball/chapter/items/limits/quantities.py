@@ -69,7 +69,8 @@ def draw(tables: Tables) -> "Figure":
         axes.barh(place, high - low, left=low, color=colours[quantity], height=0.6, alpha=0.7)
     axes.set(yticks=range(len(lines)), yticklabels=[f"{name}: {quantity}" for name, quantity, *_ in lines])
     axes.axvline(0.0, color=GREY, linewidth=0.8)
-    axes.set(xlabel="risk (95% together, for the source of the data)")
+    ends = min(rows["low"]), max(rows["high"])
+    axes.set(xlabel="risk (95% together, for the source of the data)", xlim=(ends[0] - 0.05, ends[1] + 0.05))
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -78,11 +78,13 @@ def _linear(tables: Tables) -> Decision:
 
 def draw(tables: Tables) -> "Figure":
     """Return the loss in a plane around one example, of both networks on one scale, with the outline of the ball."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(9.6, 4.4)
     axis = np.linspace(-REACH, REACH, POINTS)
     grid = {name: np.asarray(column, dtype=float).reshape(POINTS, POINTS) for name, column in tables["maps"].items()}
     top = max(float(np.nanmax(values)) for values in grid.values()) or 1.0
-    levels = np.linspace(0.0, top, 15)
+    levels = MaxNLocator(12).tick_values(0.0, top)
     panels, filled = figure.subplots(1, 2, sharey=True), []
     for axes, (name, words) in zip(panels, NETWORKS.items(), strict=True):
         filled.append(axes.contourf(axis, axis, grid[name], levels=levels, cmap=SEQUENTIAL))

@@ -174,7 +174,7 @@ def _data_dependence(tables: Tables) -> Decision:
 def draw(tables: Tables) -> "Figure":
     """Return, for each data set, both self-similarities and three comparisons of two networks."""
     names = _names(tables)
-    figure = new_figure(13.0, 2.9 * len(names) + 0.3)
+    figure = new_figure(10.0, 2.5 * len(names) + 0.5)
     grid = figure.subplots(len(names), len(PAIRS), squeeze=False)
     for row, data in zip(grid, names, strict=True):
         for axes, (first, second) in zip(row, PAIRS, strict=True):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NETWORKS = tuple(f"trades-{beta:g}" for beta in BETAS)
+ZERO = 0.2
+"""Where beta 0 stands on the logarithmic axis."""
 
 
 def measure(laboratory: Laboratory) -> Tables:
@@ -45,19 +47,20 @@ def draw(tables: Tables) -> "Figure":
     """Return both accuracies over beta."""
     figure = new_figure(5.8, 3.8)
     axes, rows = figure.subplots(), tables["examples"]
+    names, places = ("standard", *NETWORKS), (ZERO, *BETAS)
     draw_share_curves(
         axes,
-        BETAS,
+        places,
         {
-            "natural accuracy": [rows[f"{name}.right"] for name in NETWORKS],
-            "under PGD-20": [rows[f"{name}.stands"] for name in NETWORKS],
+            "natural accuracy": [rows[f"{name}.right"] for name in names],
+            "under PGD-20": [rows[f"{name}.stands"] for name in names],
         },
     )
     axes.set(
         xscale="log",
-        xticks=BETAS,
-        xticklabels=[f"{beta:g}" for beta in BETAS],
-        xlabel="beta = 1/lambda",
+        xticks=places,
+        xticklabels=["0", *(f"{beta:g}" for beta in BETAS)],
+        xlabel="beta = 1/lambda (0: standard training)",
         ylabel="accuracy",
     )
     axes.minorticks_off()

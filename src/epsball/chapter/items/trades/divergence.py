@@ -90,10 +90,10 @@ def draw(tables: Tables) -> "Figure":
     over.plot(places, [np.median(c) for c in columns], "o-", color=BLUE, label="median of 200 examples")
     for place, column in zip(places, columns, strict=True):
         over.plot([place, place], np.quantile(column, [0.1, 0.9]), color=GREY, linewidth=3, alpha=0.5)
-    over.set(
-        xscale="log", yscale="log", xlabel="displacement of x' (left: none)", ylabel="norm of the gradient of KL in x'"
-    )
-    over.legend(frameon=False)
+    over.set(xscale="log", yscale="log", xticks=places, xticklabels=["none", *(f"{move:g}" for move in MOVES[1:])])
+    over.set(xlabel="displacement of x' (standard deviations per pixel)", ylabel="norm of the gradient of KL in x'")
+    over.minorticks_off()
+    over.legend(frameon=False, loc="lower right")
     cosines.hist(np.asarray(tables["weights"]["cosine"], dtype=float), bins=20, color=VERMILION)
     cosines.set(xlabel="cosine of both gradients in the weights", ylabel="examples")
     return figure

@@ -1,7 +1,8 @@
 """Table 17.1: all thirteen defences."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +11,14 @@ from torch import nn
 
 from epsball.attacks import Attack, attack
 from epsball.ball import Ball
-from epsball.chapter.claim import Claim, Decision, Tables
+from epsball.chapter.claim import Claim, Column, Decision, Tables
 from epsball.chapter.evidence import Order, pattern, share
 from epsball.chapter.item import Item
 from epsball.chapter.items.columns import Examples, stands
 from epsball.chapter.laboratory import NETWORKS, Laboratory
-from epsball.chapter.networks import PGD, base, keyed
-from epsball.chapter.zoo.bases import Base, DataName
+from epsball.chapter.networks import PGD
+from epsball.chapter.records import remembered
+from epsball.chapter.zoo.bases import DataName
 from epsball.chapter.zoo.parts import PARTS, REFERENCES, fit_detector, load_part, train_part
 from epsball.classifier import Classifier
 from epsball.errors import ModelError
@@ -24,7 +26,6 @@ from epsball.figures import BLACK, BLUE, GREY, SMALL, VERMILION, new_figure
 from epsball.generator_state import preserved
 from epsball.masking.zoo import DEFENCES
 from epsball.masking.zoo.published.local_dimension import DimensionDetector
-from epsball.masking.zoo.published.thermometer import Thermometer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,20 +87,15 @@ MASKED_RADIUS = {"digits": "linf:0.2", "mnist": "linf:0.2", "fashion": "linf:0.1
 def measure(laboratory: Laboratory) -> Tables:
     """Return, for each row, which examples are right, and which stand under the two attacks of its group."""
     subject: DataName = "cifar10" if laboratory.size != "fast" and laboratory.has("cifar10") else "digits"
-    columns: dict[str, list[bool]] = {}
+    columns: dict[str, Column] = {}
     lines: list[dict[str, float | str | None]] = []
     for row in MASKED:
         data: DataName = "digits" if row.name == "SKN18" else subject  # its prior is one of 17 grey values
-        classifier, examples = _masked(row.name, laboratory, data), laboratory.examples(data, first=EXAMPLES)
-        adaptive = DEFENCES[row.name].adaptive(classifier)
-        ball = Ball.parse(MASKED_RADIUS[data])
-        lines.append(_line(row, data, ball, "adaptive"))
-        columns |= _columns(row, classifier, examples, ball, adaptive, laboratory.seed)
+        lines.append(_line(row, data, Ball.parse(MASKED_RADIUS[data]), "adaptive"))
+        columns |= remembered(ITEM, laboratory, row.name, partial(_of_masked, row, laboratory, data))
     for name, row in TRAINED.items():
-        network, examples = laboratory.network(name, subject), laboratory.examples(subject, first=EXAMPLES)
-        ball = laboratory.ball("linf", subject)
-        lines.append(_line(row, subject, ball, "autoattack"))
-        columns |= _columns(row, network, examples, ball, "autoattack", laboratory.seed)
+        lines.append(_line(row, subject, laboratory.ball("linf", subject), "autoattack"))
+        columns |= remembered(ITEM, laboratory, name, partial(_of_trained, row, name, laboratory, subject))
     for line in lines:
         for column in ("natural", "naive", "strong"):
             line[f"ours {column}"] = round(100.0 * float(np.mean(columns[f"{line['defence']}.{column}"])), 2)
@@ -121,6 +117,17 @@ def _line(row: Row, data: DataName, ball: Ball, attack: str) -> dict[str, float 
     }
 
 
+def _of_masked(row: Row, laboratory: Laboratory, data: DataName) -> dict[str, list[bool]]:
+    classifier, examples = _masked(row.name, laboratory, data), laboratory.examples(data, first=EXAMPLES)
+    adaptive = DEFENCES[row.name].adaptive(classifier)
+    return _columns(row, classifier, examples, Ball.parse(MASKED_RADIUS[data]), adaptive, laboratory.seed)
+
+
+def _of_trained(row: Row, name: str, laboratory: Laboratory, data: DataName) -> dict[str, list[bool]]:
+    network, examples = laboratory.network(name, data), laboratory.examples(data, first=EXAMPLES)
+    return _columns(row, network, examples, laboratory.ball("linf", data), "autoattack", laboratory.seed)
+
+
 def _columns(
     row: Row, classifier: Classifier, examples: Examples, ball: Ball, strong: str | Attack, seed: int
 ) -> dict[str, list[bool]]:
@@ -138,27 +145,13 @@ def _masked(name: str, laboratory: Laboratory, data: DataName) -> Classifier:
     """Return a defence that masks gradients around a network trained for it, or around the standard one."""
     standard = laboratory.network("standard", data)
     if name == "BRRG18":
-        return DEFENCES[name].build(laboratory.trained(_thermometer(laboratory, data)))
+        return DEFENCES[name].build(laboratory.network("thermometer", data))
     if name == "NKM17":
-        return DEFENCES[name].build(laboratory.trained(_cascade(laboratory, data)))
+        return DEFENCES[name].build(laboratory.network("cascade", data))
     if name == "DAL18":
         return DEFENCES[name].build(standard)
     part = _detector(laboratory, standard, data) if name == "MLW18" else _prior(laboratory)
     return DEFENCES[name].build(standard, part)
-
-
-def _thermometer(laboratory: Laboratory, data: DataName) -> Base:
-    plain = base("standard", data, laboratory.size)
-    return replace(plain, name=f"{data}-thermometer", encoder=Thermometer)
-
-
-def _cascade(laboratory: Laboratory, data: DataName) -> Base:
-    """Return the network fine-tuned by cascade training from the standard one, beside the one of one-step training."""
-    for needed in ("standard", "fgsm"):
-        laboratory.network(needed, data)
-    plain = base("standard", data, laboratory.size)
-    start, source = (keyed(base(needed, data, laboratory.size)).name for needed in ("standard", "fgsm"))
-    return replace(plain, name=f"{data}-cascade", objective="cascade", start=start, source=source)
 
 
 def _detector(laboratory: Laboratory, standard: Classifier, data: DataName) -> nn.Module:
@@ -308,5 +301,5 @@ ITEM = Item(
     ),
     measure=measure,
     draw=draw,
-    networks=("standard", "fgsm", *TRAINED),
+    networks=("standard", "thermometer", "cascade", *TRAINED),
 )
