@@ -1,15 +1,17 @@
 """Randomised smoothing: against the truth on linear classifiers, and a confidence sequence against fixed numbers.
 
     python benchmarks/smoothing.py linear
-    python benchmarks/smoothing.py curves CARD DATA --sigma 0.25 --radii 0,0.25,0.5,0.75
+    python benchmarks/smoothing.py curves CARD DATA --sigma 0.25 --radii 0,0.25,0.5,0.75 --out FOLDER
 
 The first takes two-class linear classifiers, whose radius is |w.x + b| / ||w||, and asks whether more radii than alpha
 lie above it. The second certifies the same examples by the sequence and by a fixed number of samples, and prints for
-each radius the sequence's mean number over the least fixed number that certifies as many.
+each radius the sequence's mean number over the least fixed number that certifies as many, all radii sharing a
+sequence. With `--out` the votes are kept, and the same command goes on after a stop.
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -45,13 +47,14 @@ def linear(shares: list[float], trials: int, sigma: float) -> None:
             print(f"{share:<8g} {bound:<9} {above} of {trials:<12} {p:.3g}")
 
 
-def curves(card: str, data: str, sigma: float, radii: list[str], samples: int) -> None:
+def curves(card: str, data: str, sigma: float, radii: list[str], samples: int, out: Path | None) -> None:
     """Print both curves, and what the sequence saves."""
     classifier = eb.models.load(card).classifier()
     spent, found = {}, {}
     for bound in ("sequence", "fixed"):
         start = time.process_time()
-        found[bound] = eb.smooth(classifier, data, sigma=sigma, radii=radii, samples=samples, bound=bound)
+        options = {"sigma": sigma, "radii": radii, "samples": samples, "bound": bound}
+        found[bound] = eb.smooth(classifier, data, **options, folder=out and out / bound)
         spent[bound] = time.process_time() - start
         print(found[bound], "\n", f"CPU seconds: {spent[bound]:.0f}\n")
     fixed, sequence = found["fixed"], found["sequence"]
@@ -99,12 +102,13 @@ def main() -> None:
     second.add_argument("--sigma", type=float, required=True)
     second.add_argument("--radii", required=True)
     second.add_argument("--samples", type=int, default=100_000)
+    second.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.command == "linear":
         linear([0.5, 0.6, 0.9, 0.99, 1 - 1e-9], given.trials, 0.5)
     else:
-        curves(given.card, given.data, given.sigma, given.radii.split(","), given.samples)
+        curves(given.card, given.data, given.sigma, given.radii.split(","), given.samples, given.out)
 
 
 if __name__ == "__main__":

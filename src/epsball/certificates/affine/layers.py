@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from epsball.certificates.affine.form import Affine
 from epsball.certificates.affine.strided_transpose import transposed_by_phases
+from epsball.certificates.affine.transpose_in_training import transposed_in_training
 from epsball.certificates.arithmetic import BINARY32, OVERFLOW
 from epsball.graph import Graph, Node
 from epsball.graph.kinds import BatchNorm, Convolution, Linear, Parameters
@@ -67,6 +68,8 @@ def convolution_transpose(rows: Tensor, weight: Tensor, kind: Convolution, shape
         return _CONVOLUTIONS[len(kind.stride)](
             rows, weight, None, kind.stride, kind.padding, kind.dilation, kind.groups
         )
+    if weight.requires_grad and torch.is_grad_enabled():
+        return transposed_in_training(rows, weight, kind, shape)
     plain = kind.groups == 1 and set(kind.dilation) == {1}
     if plain and _few_products(weight, kind) and math.prod(weight.shape[1:]) > len(weight):
         return transposed_by_phases(rows, weight, kind.stride, kind.padding, shape[1:])

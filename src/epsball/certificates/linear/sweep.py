@@ -10,6 +10,7 @@ from torch import Tensor
 from epsball.certificates.arithmetic import SLACK
 from epsball.certificates.curves import LinearRelaxation
 from epsball.certificates.linear.coefficients import Coefficients, Reach, room_for, through_convolution
+from epsball.certificates.linear.rectified_rows import rectified_rows
 from epsball.certificates.linear.relaxations import fuse_all, fused, inner_node
 from epsball.certificates.linear.windows import largest_extent
 from epsball.certificates.propagation import Propagation, node_size
@@ -18,7 +19,7 @@ from epsball.certificates.rules.rule import BackwardBound
 from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import dot
 from epsball.graph import Node
-from epsball.graph.kinds import Add, Constant, Convolution, Input, Subtract
+from epsball.graph.kinds import Add, Constant, Convolution, Elementwise, Input, Subtract
 
 Slopes = Mapping[str, Tensor]
 """Lower slopes by node, (n, r or 1, *shape), in place of those that the relaxation chose."""
@@ -185,6 +186,9 @@ def carried_over(state: Sweep, node: Node, rows: Coefficients, stop: Collection[
         gamma = 0.0 if bounds.arithmetic.own is None else bounds.arithmetic.own.gamma(node_size(node) + 2)
         state.add(dot(rows.values, value), gamma * dot(rows.values.abs(), value.abs()))
         return
+    if _is_relu_in_training(state, node):
+        _through_relu(state, node, rows)
+        return
     inner = inner_node(bounds, node)
     if inner is not None and inner.name not in stop:
         _through_fused(state, node, inner, rows)
@@ -248,6 +252,22 @@ def _through_lines(state: Sweep, node: Node, inner: Node, rows: Coefficients) ->
     values, constant = carried(lines.map(rows.crop), rows.values)
     state.add(constant)
     state.pend(inner.name, Coefficients(values, rows.window))
+
+
+def _is_relu_in_training(state: Sweep, node: Node) -> bool:
+    """Return whether a node is a ReLU with the lines of its box, of which a gradient will be asked."""
+    if not isinstance(node.kind, Elementwise) or node.kind.function != "relu" or node.name in state.slopes:
+        return False
+    low = state.bounds.boxes[node.inputs[0]].low
+    return state.bounds.arithmetic.own is None and low.requires_grad and torch.is_grad_enabled()
+
+
+def _through_relu(state: Sweep, node: Node, rows: Coefficients) -> None:
+    """Replace a ReLU by the lines around it, in one operation."""
+    low, high = (rows.crop(end) for end in state.bounds.boxes[node.inputs[0]])
+    values, constant = rectified_rows(rows.values.expand(len(low), *rows.values.shape[1:]), low, high)
+    state.add(constant)
+    state.pend(node.inputs[0], Coefficients(values, rows.window))
 
 
 def _through_rule(state: Sweep, node: Node, rows: Coefficients) -> None:
