@@ -65,8 +65,14 @@ def main() -> None:
     values = kept["values"] if all(kept.get(key) == document[key] for key in ("command", "date", "methods")) else {}
     asked = [name for name in names if name not in options.without]
     for found in measured(laboratory, options.examples, asked, set(values)):
-        values |= found
+        values |= {key: {**value, "methods": by_its_method(key)} for key, value in found.items()}
         write_json(path, {**document, "values": values})
+
+
+def by_its_method(key: str) -> dict[str, int]:
+    """Return the method of a value NAME.NETWORK with its version: a change of one leaves the numbers of others."""
+    name = key.split(".")[0]
+    return {name: method_version(name)}
 
 
 def of_attacks(
