@@ -14,7 +14,7 @@ from typing import Any
 from epsball.certificates import METHODS
 from epsball.certificates.yields import CLASSES, CLOSED
 from epsball.cli.listing import SUBJECTS, USES, Entry, Subject, listing
-from evidence import EVIDENCE, ROOT
+from evidence import EVIDENCE, OLD, ROOT, measured
 
 HEAD = """# Which attack, objective, certificate?
 
@@ -57,9 +57,9 @@ def main() -> None:
         print(f"## {subject.capitalize()}\n\n    {USES[subject]}\n")
         print("\n".join(table(*registered(subject, entries[subject]))))
         print()
-        measured = {"attacks": attacks_measured, "objectives": defences_measured, "methods": bounds_measured}
-        if subject in measured:
-            print("\n".join(measured[subject]()))
+        tables = {"attacks": attacks_measured, "objectives": defences_measured, "methods": bounds_measured}
+        if subject in tables:
+            print("\n".join(tables[subject]()))
             print()
 
 
@@ -108,7 +108,7 @@ def _cell(values: dict[str, Any], key: str) -> str:
 
 
 def _mark(file: str, path: str) -> str:
-    return f"<!-- measured: {file}#{path} -->"
+    return f"<!-- measured: {file}#{path} -->{OLD if measured(file, path).outdated else ''}"
 
 
 def defences_measured() -> list[str]:

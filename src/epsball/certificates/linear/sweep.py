@@ -258,8 +258,10 @@ def _is_relu_in_training(state: Sweep, node: Node) -> bool:
     """Return whether a node is a ReLU with the lines of its box, of which a gradient will be asked."""
     if not isinstance(node.kind, Elementwise) or node.kind.function != "relu" or node.name in state.slopes:
         return False
-    low = state.bounds.boxes[node.inputs[0]].low
-    return state.bounds.arithmetic.own is None and low.requires_grad and torch.is_grad_enabled()
+    if state.bounds.arithmetic.own is not None or not torch.is_grad_enabled():
+        return False
+    box = state.bounds.boxes.get(node.inputs[0])
+    return box is not None and box.low.requires_grad
 
 
 def _through_relu(state: Sweep, node: Node, rows: Coefficients) -> None:
