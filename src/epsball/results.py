@@ -161,14 +161,16 @@ def format_cell(value: object) -> str:
 
     Examples
     --------
-    >>> [format_cell(value) for value in (0.25, 3e-9, 0.0, None)]
-    ['0.2500', '< 0.0001', '0.0000', '-']
+    >>> [format_cell(value) for value in (0.25, 3e-9, -3e-9, 0.0, None)]
+    ['0.2500', '< 0.0001', '> -0.0001', '0.0000', '-']
     """
     if value is None:
         return "-"
     if not isinstance(value, float):
         return str(value)
-    return "< 0.0001" if 0 < value < _LEAST else f"{value:.4f}"
+    if 0 < abs(value) < _LEAST:
+        return "< 0.0001" if value > 0 else "> -0.0001"
+    return f"{value:.4f}"
 
 
 def jsonable(value: Any) -> Any:

@@ -62,7 +62,7 @@ def test_folders_of_parquet_files(tmp_path: Path) -> None:
 def test_names_go_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        datasets, "load_dataset", lambda *words: asked.append(words) or datasets.DatasetDict(test=source())
+        datasets, "load_dataset", lambda *words, revision: asked.append(words) or datasets.DatasetDict(test=source())
     )
     check("hf:owner/name", "test")
     load("hf:owner/name,config=small")
@@ -70,7 +70,7 @@ def test_names_go_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_hub_answers_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **named) -> None:
         raise ConnectionError("no route\nto the hub")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
@@ -133,3 +133,8 @@ def test_missing_folders_and_the_missing_extra_are_named(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'epsball\[hf\]'"):
         load("hf:owner/name")
+
+
+def test_a_folder_has_no_revision(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, which has none"):
+        load(f"hf:{tmp_path},revision=main")

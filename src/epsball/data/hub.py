@@ -59,6 +59,8 @@ def open_hub(
         import datasets
     except ImportError as error:
         raise MissingExtra("hf", "datasets", "data of kind 'hf'") from error
+    if revision is not None and Path(path).expanduser().is_dir():
+        raise InputError(f"revision is '{revision}', but {path} is a folder, which has none; leave it out.")
     if lookup({"yes": True, "no": False}, streaming, "streaming of hf:"):
         return _streamed(path, split, config, revision, (image, label, key))
     if key is not None:
@@ -110,11 +112,7 @@ def _open(path: str, config: str | None, revision: str | None) -> "datasets.Data
     if not folder.is_dir():
         if path.startswith(("/", ".", "~")):
             raise InputError(f"there is no folder {folder}; check the path.")
-        return (
-            datasets.load_dataset(path, config)
-            if revision is None
-            else datasets.load_dataset(path, config, revision=revision)
-        )
+        return datasets.load_dataset(path, config, revision=revision)
     if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
         return datasets.load_from_disk(str(folder))
     for kind in ("parquet", "arrow"):

@@ -62,8 +62,14 @@ def settle(path: Path) -> None:
         texts = _runs(record)
     except (OSError, ValueError, KeyError, TypeError):
         return
-    if not any(text.endswith(BY_SHARD) for text in texts):
-        return
+    if any(text.endswith(BY_SHARD) for text in texts):
+        _as_of_one_call(path, record, texts)
+    for file in path.glob(".made-with-*.json"):
+        file.unlink()
+
+
+def _as_of_one_call(path: Path, record: dict[str, Any], texts: Sequence[str]) -> None:
+    """Remove shards that were made with other files than there are now, and record the runs that these belong to."""
     known = [Source.read(path / text.partition(" ")[0], seen_from=path) for text in texts]
     for file in sorted(path.glob("evidence-*.arrow")):
         number = int(file.stem.rpartition("-")[2])
@@ -75,8 +81,6 @@ def settle(path: Path) -> None:
     now = {source.name: source.said for source in known}
     taken["runs"] = [now.get(text.partition(" ")[0], text) for text in taken["runs"]]
     write_json(path / "run.json", record)
-    for file in path.glob(".made-with-*.json"):
-        file.unlink()
 
 
 def _runs(record: dict[str, Any]) -> list[str]:

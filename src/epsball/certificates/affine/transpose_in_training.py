@@ -30,36 +30,20 @@ class _Transposed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         rows, weight = ctx.saved_tensors
         over_input, kind = gradients[0].contiguous(), ctx.kind
-        of_rows = torch.convolution(
-            over_input,
-            weight,
-            None,
-            kind.stride,
-            kind.padding,
-            kind.dilation,
-            False,
-            (0,) * len(kind.stride),
-            kind.groups,
-        )
+        of_rows = torch.convolution(over_input, weight, None, *_geometry(kind))
         return of_rows, _derivatives(rows, over_input, weight, kind, of_input=False), None, None
 
 
 def _derivatives(rows: Tensor, given: Tensor, weight: Tensor, kind: Convolution, *, of_input: bool) -> Tensor:
     """Return the derivative of rows . convolution(given) in its input, or in its weight."""
-    found = torch.ops.aten.convolution_backward(
-        rows,
-        given,
-        weight,
-        None,
-        kind.stride,
-        kind.padding,
-        kind.dilation,
-        False,
-        (0,) * len(kind.stride),
-        kind.groups,
-        (of_input, not of_input, False),
-    )
+    asked = (of_input, not of_input, False)
+    found = torch.ops.aten.convolution_backward(rows, given, weight, None, *_geometry(kind), asked)
     return found[0] if of_input else found[1]
+
+
+def _geometry(kind: Convolution) -> tuple[Any, ...]:
+    """Return what PyTorch's operators take of a convolution: it is not a transposed one, and pads no output."""
+    return kind.stride, kind.padding, kind.dilation, False, (0,) * len(kind.stride), kind.groups
 
 
 def transposed_in_training(rows: Tensor, weight: Tensor, kind: Convolution, shape: tuple[int, ...]) -> Tensor:
