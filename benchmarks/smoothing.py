@@ -4,9 +4,9 @@
     python benchmarks/smoothing.py curves CARD DATA --sigma 0.25 --radii 0,0.25,0.5,0.75 --out FOLDER
 
 The first takes two-class linear classifiers, whose radius is |w.x + b| / ||w||, and asks whether more radii than alpha
-lie above it. The second certifies the same examples by the sequence and by a fixed number of samples, and prints for
-each radius the sequence's mean number over the least fixed number that certifies as many, all radii sharing a
-sequence. With `--out` the votes are kept, and the same command goes on after a stop.
+lie above it. The second certifies the same examples by a fixed number of samples and by the sequence, asked about one
+radius and about all of them at once, and prints for each radius the sequence's mean number of samples over the least
+fixed number that certifies as many. With `--out` the votes are kept, and the same command goes on after a stop.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from scipy.stats import binomtest, norm
 from torch import nn
 
 import epsball as eb
-from epsball.smoothing import fixed_bound
+from epsball.names import ShareBound
+from epsball.smoothing import Smoothed, fixed_bound
 from epsball.smoothing.noise import Gaussian
 
 ALPHA = 0.001
@@ -48,29 +49,40 @@ def linear(shares: list[float], trials: int, sigma: float) -> None:
 
 
 def curves(card: str, data: str, sigma: float, radii: list[str], samples: int, out: Path | None) -> None:
-    """Print both curves, and what the sequence saves."""
+    """Print both curves, and what the sequence saves, by radius."""
     classifier = eb.models.load(card).classifier()
-    spent, found = {}, {}
-    for bound in ("sequence", "fixed"):
+
+    def smoothed(asked: list[str], bound: ShareBound, name: str) -> Smoothed:
         start = time.process_time()
-        options = {"sigma": sigma, "radii": radii, "samples": samples, "bound": bound}
-        found[bound] = eb.smooth(classifier, data, **options, folder=out and out / bound)
-        spent[bound] = time.process_time() - start
-        print(found[bound], "\n", f"CPU seconds: {spent[bound]:.0f}\n")
-    fixed, sequence = found["fixed"], found["sequence"]
+        folder = out and out / name
+        found = eb.smooth(classifier, data, sigma=sigma, radii=asked, samples=samples, bound=bound, folder=folder)
+        print(found, "\n", f"CPU seconds: {time.process_time() - start:.0f}\n", flush=True)
+        return found
+
+    together = smoothed(radii, "sequence", "sequence")
+    alone = {radius: smoothed([radius], "sequence", f"radius-{radius}") for radius in radii}
+    fixed = smoothed(radii, "fixed", "fixed")
     right = fixed.rows.predicted == fixed.rows.label
     # The share of each example, as well as the fixed number of samples tells it.
-    share = fixed.rows.count / fixed.rows.samples
-    print("radius  sequence  fixed  differ  mean samples  least fixed that certifies as many  ratio")
-    for radius in sequence.radii:
-        by_sequence, by_fixed = sequence.certified_at(radius), fixed.certified_at(radius)
-        least = _least(share[right], sigma, float(radius), int(by_sequence.sum()), samples)
-        mean = sequence.rows.samples.mean()
-        ratio = "-" if least is None else f"{mean / least:.3f}"
-        shown = f"more than {samples}" if least is None else str(least)
-        differ = int((by_sequence != by_fixed).sum())
-        counts = f"{by_sequence.sum():<9} {by_fixed.sum():<6} {differ:<7}"
-        print(f"{float(radius):<7g} {counts} {mean:<13,.0f} {shown:<35} {ratio}")
+    share = (fixed.rows.count / fixed.rows.samples)[right]
+    print("radius  asked     sequence  fixed  lost  gained  p      mean samples  fixed for as many  ratio")
+    for radius in radii:
+        for asked, by_sequence in (("alone", alone[radius]), ("together", together)):
+            compared(radius, asked, by_sequence, fixed, (share, sigma, samples))
+
+
+def compared(radius: str, asked: str, by_sequence: Smoothed, fixed: Smoothed, least_of: tuple) -> None:
+    """Print what a sequence certifies at a radius beside the fixed number of samples, and at what cost."""
+    held, as_published = by_sequence.certified_at(radius), fixed.certified_at(radius)
+    lost, gained = int((as_published & ~held).sum()), int((held & ~as_published).sum())
+    p = binomtest(lost, lost + gained).pvalue if lost + gained else 1.0
+    share, sigma, samples = least_of
+    least = _least(share, sigma, float(radius), int(held.sum()), samples)
+    mean = by_sequence.rows.samples.mean()
+    ratio = "-" if least is None else f"{mean / least:.3f}"
+    shown = f"more than {samples}" if least is None else str(least)
+    counts = f"{held.sum():<9} {as_published.sum():<6} {lost:<5} {gained:<7} {p:<6.3f}"
+    print(f"{float(radius):<7g} {asked:<9} {counts} {mean:<13,.0f} {shown:<18} {ratio}")
 
 
 def _least(share: np.ndarray, sigma: float, radius: float, wanted: int, most: int) -> int | None:

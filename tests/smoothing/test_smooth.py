@@ -59,11 +59,11 @@ def test_both_sides_of_every_radius_are_decided_and_sampling_stops():
     assert (found.rows.samples < 2000).all()
 
 
-def test_a_point_on_the_boundary_abstains_with_all_its_samples():
+def test_a_point_on_the_boundary_abstains_before_its_last_sample():
     x = torch.zeros(1, 4)
-    found = eb.smooth(half_space(), (x, torch.tensor([0])), sigma=0.5, radii=["0"], samples=3000)
+    found = eb.smooth(half_space(), (x, torch.tensor([0])), sigma=0.5, radii=["0"], samples=30_000)
     assert found.abstained.tolist() == [True]
-    assert found.rows.samples.tolist() == [3000]
+    assert (found.rows.samples < 30_000).all()
     assert not found.certified_at(0).any()
 
 

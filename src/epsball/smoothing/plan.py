@@ -1,10 +1,13 @@
 """The plan of a smoothing: how long each example is sampled, and what follows from its votes."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
+from scipy.special import betaincc
 from torch import Tensor
 
 from epsball.errors import InputError
@@ -18,6 +21,9 @@ from epsball.smoothing.voting import PAGE, Ballot
 MOST_SAMPLES = 1 << 31
 """Samples per example, at most: far below what float64 counts exactly."""
 
+HOPELESS = 0.01
+"""Chance of being certified by the samples left, below which a radius is given up."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -28,7 +34,8 @@ class Plan:
     noise, norm, radii, entries
         What is added, the radii asked about, and the entries of an example.
     bound
-        How the share of a class is bounded; by a sequence, sampling stops where every radius is decided.
+        How the share of a class is bounded; by a sequence, sampling stops where every radius is decided: it is
+        certified, or the samples left hardly bring its certificate.
     samples, selection
         Samples per example, at most; those by which its class is chosen are beside them.
     alpha
@@ -85,16 +92,19 @@ class Plan:
 
     def _enough(self, radius: Fraction) -> int | None:
         """Return the least number of samples that can certify a radius, or None where none can."""
-        low, high = self.samples, 2 * self.samples
-        while Fraction(self._radius(high, high)) <= radius:
-            low, high = high, 2 * high
-            if high > MOST_SAMPLES:
-                return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            reached = Fraction(self._radius(middle, middle)) > radius
-            low, high = (low, middle) if reached else (middle, high)
-        return high
+        numbers = range(MOST_SAMPLES + 1)
+        enough = bisect_left(numbers, True, lo=self.samples, key=lambda n: Fraction(self._radius(n, n)) > radius)
+        return enough if enough in numbers else None
+
+    @cached_property
+    def _least_counts(self) -> tuple[int, ...]:
+        """Return per radius the least count among all samples that certifies it."""
+        counts = range(self.samples + 1)
+
+        def least(radius: Fraction) -> int:
+            return bisect_left(counts, True, key=lambda count: Fraction(self._radius(count, self.samples)) > radius)
+
+        return tuple(map(least, self.radii))
 
     def rows(self, ballot: Ballot, y: Tensor, positions: Tensor) -> Rows:
         """Return what the votes on a group of examples say."""
@@ -130,16 +140,29 @@ class Plan:
         return min(self.samples, drawn + max(PAGE, drawn // 8 // PAGE * PAGE))
 
     def _finished(self, count: Counts, drawn: Counts) -> Bool[np.ndarray, " n"]:
-        """Return which examples need no more samples: they have all, or every radius is decided.
+        """Return which examples need no more samples: they have all, or every radius is certified or given up.
 
-        A radius is decided where the lower bound certifies it, or where the upper bound, the same sequence of the
-        samples that did not vote for the class, excludes that it ever will. Giving up early is always sound.
+        Of the radii given up about one in a hundred, at most, would have been certified. Giving up proves nothing, nor
+        need it: no certificate is wrong because sampling stopped early.
         """
         if not self.stops:
             return drawn >= self.samples
-        low = self.noise.radius(self._share(count, drawn), self.norm, self.entries)
-        most = 1.0 - self._share(drawn - count, drawn)
-        high = self.noise.radius(np.nextafter(most, 1.0), self.norm, self.entries)
-        grid = np.array([float(radius) for radius in self.radii])
-        decided = ((low[:, None] > grid) | (high[:, None] < grid)).all(axis=1)
-        return decided | (drawn >= self.samples)
+        radius = self.noise.radius(self._share(count, drawn), self.norm, self.entries)
+        certified = radius[:, None] > np.array([float(radius) for radius in self.radii])
+        hopeless = self._chance(count, drawn) < HOPELESS
+        return (certified | hopeless).all(axis=1) | (drawn >= self.samples)
+
+    def _chance(self, count: Counts, drawn: Counts) -> Float64[np.ndarray, "n radii"]:
+        """Return the chance that the count after all samples certifies each radius, given k of n so far.
+
+        With the prior Beta(1/2, 1/2) of the share, a = k + 1/2 and b = n - k + 1/2, the count among the m samples left
+        is beta-binomial. Its share of m has the mean u = a / (a + b) and the variance u (1 - u) / (s + 1), with
+        s + 1 = m (a + b + 1) / (a + b + m), which are those of Beta(s u, s (1 - u)): that stands for it here.
+        """
+        k, n = count[:, None].astype(np.float64), drawn[:, None].astype(np.float64)
+        m = np.maximum(self.samples - n, 2.0)
+        a, b = k + 0.5, n - k + 0.5
+        u = a / (a + b)
+        s = m * (a + b + 1.0) / (a + b + m) - 1.0
+        missing = (np.array(self._least_counts) - k) / m
+        return np.where(missing > 1.0, 0.0, betaincc(s * u, s * (1.0 - u), np.clip(missing, 0.0, 1.0)))

@@ -81,8 +81,9 @@ def smooth(
         ``"gaussian"`` noise certifies l2, and linf by l2 over the square root of the number of entries; ``"laplace"``
         and ``"uniform"`` certify l1.
     bound
-        ``"sequence"``: a confidence sequence, which stops where every radius is decided. ``"fixed"``: as published by
-        Cohen et al., all samples of every example, with the exact binomial bound.
+        ``"sequence"``: a confidence sequence, which stops where every radius is certified, or is given up since the
+        samples left would certify it with a chance below one in a hundred. ``"fixed"``: as published by Cohen et al.,
+        all samples of every example, with the exact binomial bound.
     samples
         Samples per example: at most, or of every example with ``bound="fixed"``.
     selection
