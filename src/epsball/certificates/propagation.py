@@ -159,7 +159,7 @@ def propagate(
         if boxes is not None and node.name in boxes:
             box = box.intersected(boxes[node.name])
         bounds.boxes[node.name] = box
-        bounds.rounding[node.name] = _rounding(bounds, node, magnitude, deployed)
+        bounds.rounding[node.name] = rounding_at(bounds, node, magnitude, deployed)
         if refine is not None:
             bounds.boxes[node.name] = refine(bounds, node)
         if arithmetic.own is not None:
@@ -279,7 +279,7 @@ def deployed_rounding(form: Affine, sizes: list[Tensor], magnitude: Tensor, depl
     return torch.where(met <= OVERFLOW, error, torch.inf)
 
 
-def _rounding(bounds: Propagation, node: Node, magnitude: Tensor | None, deployed: Tensor | float) -> Tensor | None:
+def rounding_at(bounds: Propagation, node: Node, magnitude: Tensor | None, deployed: Tensor | float) -> Tensor | None:
     """Return e (see `Propagation`), from the roundings of docs/soundness.md, "Carrying rows backwards".
 
     Rows over the node have been multiplied by a slope, and added up over the node's consumers: gamma_{2 + consumers}

@@ -28,6 +28,8 @@ class LipschitzConstants:
         Of the input and of every node: ``"linf"``, ``"l2"`` or ``"l1"``.
     graph, parameters
         The network, and the parameters in use, float64.
+    edges
+        For each node the nodes that it takes, with how far it can move for a move of each by 1.
     forward
         For each node, of its value as a function of the input.
     backward
@@ -49,6 +51,7 @@ class LipschitzConstants:
     norm: NormName
     graph: Graph
     parameters: Parameters
+    edges: dict[str, list[tuple[str, float]]]
     forward: dict[str, float]
     backward: dict[str, float]
     hidden: str
@@ -120,6 +123,7 @@ def lipschitz_constants(
         norm=norm,
         graph=graph,
         parameters=wide,
+        edges=edges,
         forward=forward,
         backward=_backward(graph, edges, hidden),
         hidden=hidden,

@@ -17,7 +17,7 @@ from torch import Tensor
 from epsball.graph.kinds import Convolution
 
 _UNIT = 2.0**-53
-_STEPS = 7
+_STEPS = 11
 _ENTRIES = 2**22
 """Entries of the matrices of frequencies that are held at a time."""
 

@@ -5,13 +5,13 @@ import math
 from torch import nn
 
 from epsball.models.architectures.image_shape import image_shape
-from epsball.models.lipschitz_layers import GroupSort, Scale, almost_orthogonal
+from epsball.models.lipschitz_layers import GroupSort, Scale, orthogonal
 
 
 def lipschitz_cnn(
-    shape: tuple[int, ...], classes: int, width: int = 32, hidden: int = 256, scale: float = 16.0
+    shape: tuple[int, ...], classes: int, width: int = 16, hidden: int = 256, scale: float = 16.0
 ) -> nn.Module:
-    """Return three convolutions and two dense layers, almost orthogonal, with sorted pairs between them.
+    """Return two orthogonal convolutions and two orthogonal dense layers, with sorted pairs between them.
 
     Every layer has Lipschitz constant 1 in l2, so the logits have `scale` and a margin of sqrt(2) scale radius is
     a certificate. Where the resolution is halved, the four pixels of a square become channels.
@@ -23,29 +23,27 @@ def lipschitz_cnn(
     classes
         Number of logits.
     width, hidden
-        Channels of the first convolution (then twice as many), and of the dense layer; even.
+        Channels of the first convolution (the second has four times as many), and of the dense layer; even.
     scale
         The factor on the logits: a loss such as cross-entropy asks for margins of about 1 / scale.
 
     References
     ----------
-    Prach and Lampert, Almost-orthogonal layers for efficient general-purpose Lipschitz networks, ECCV 2022,
-    arXiv:2208.03160.
+    Li, Haque, Anil, Lucas, Grosse and Jacobsen, "Preventing gradient attenuation in Lipschitz constrained
+    convolutional networks" (NeurIPS 2019), arXiv:1911.00937.
     """
     channels, height, breadth = image_shape("lipschitz_cnn", shape, least=4)
     places = math.prod(length // 4 for length in (height, breadth))
     return nn.Sequential(
-        almost_orthogonal(nn.Conv2d(channels, width, 3, padding=1)),
+        nn.PixelUnshuffle(2),
+        orthogonal(nn.Conv2d(4 * channels, width, 3, padding=1)),
         GroupSort(),
         nn.PixelUnshuffle(2),
-        almost_orthogonal(nn.Conv2d(4 * width, 2 * width, 3, padding=1)),
-        GroupSort(),
-        nn.PixelUnshuffle(2),
-        almost_orthogonal(nn.Conv2d(8 * width, 2 * width, 3, padding=1)),
+        orthogonal(nn.Conv2d(4 * width, 4 * width, 3, padding=1)),
         GroupSort(),
         nn.Flatten(),
-        almost_orthogonal(nn.Linear(2 * width * places, hidden)),
+        orthogonal(nn.Linear(4 * width * places, hidden)),
         GroupSort(),
         Scale(scale),
-        almost_orthogonal(nn.Linear(hidden, classes)),
+        orthogonal(nn.Linear(hidden, classes)),
     )
