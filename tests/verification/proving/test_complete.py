@@ -12,6 +12,7 @@ import torch
 import epsball as eb
 from epsball.errors import InputError
 from epsball.graph import capture
+from epsball.verification.proving.cascade import Cascade
 from epsball.verification.proving.complete import Branched
 from epsball.verification.proving.greatest import with_greatest
 from verification.queries import between, exact_output, exact_pieces, network, query, random_layers
@@ -94,8 +95,8 @@ def test_proofs_of_few_inputs_are_files_that_the_checker_accepts(tmp_path):
 
 
 def test_a_proof_by_input_splits_has_no_files_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "run_cascade", lambda *_, **__: "nothing")
-    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "complete", lambda *_, **__: Branched())
+    monkeypatch.setattr(sys.modules["epsball.verification.course"], "run_cascade", lambda *_, **__: Cascade())
+    monkeypatch.setattr(sys.modules["epsball.verification.course"], "complete", lambda *_, **__: Branched())
     file = network(tmp_path / "net.onnx", random_layers(0, 1, 8, 6, 1))
     path = query(tmp_path / "q.vnnlib", 1, 1, between("-1", "1"), "(<= Y_0 -1000)")
     found = eb.verify(file, path, timeout=60, certificates=tmp_path / "proof")
@@ -116,7 +117,7 @@ def first_not_sat(file, path, factor: float, start: float, **options):
 
 
 def test_a_smooth_operation_is_split(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "run_cascade", lambda *_, **__: "nothing")
+    monkeypatch.setattr(sys.modules["epsball.verification.course"], "run_cascade", lambda *_, **__: Cascade())
     file = network(tmp_path / "net.onnx", random_layers(1, INPUTS, 12, 1), last="Sigmoid")
     found = eb.verify(file, query(tmp_path / "q.vnnlib", INPUTS, 1, *box(), "(<= Y_0 -1)"), timeout=60)
     assert (found.answer, found.by) == ("unsat", "complete")
