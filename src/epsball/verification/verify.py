@@ -114,7 +114,8 @@ def verify(
     except Found as found:
         return run.sat(found.witness)
     except TimeUp:
-        return run.undecided("timed-out", f"the limit of {timeout:g} s was reached")
+        reasons = (f"the limit of {timeout:g} s was reached", *dict.fromkeys(run.course.reasons))
+        return run.undecided("timed-out", "; ".join(reasons))
     return run.result()
 
 

@@ -42,11 +42,33 @@ def test_every_satisfying_point_stays_in_some_open_box(tmp_path, seed):
     assert (splits.left.high - splits.left.low).prod(dim=1).sum() < 8
 
 
+def test_splits_stop_after_their_turn_and_go_on(tmp_path):
+    layers = random_layers(0, 2, 16, 8, 1)
+    net_path = network(tmp_path / "net.onnx", layers)
+    box = [between("-1", "1", place) for place in range(2)]
+    asked = read_query(query(tmp_path / "query.vnnlib", 2, 1, *box, "(or (<= Y_0 -500) (>= Y_0 500))"))
+    net = read_network(net_path, asked)
+    (region,) = regions_of(cases_of(asked)[0], net.runtime)
+    search = Search(region=region, graph=net.graph, judge=Judge(query=asked, network=net.runtime))
+    task = Task.of(region, net.graph, REAL)
+    splits = InputSplits(task, search)
+    assert not splits.run(Deadline.after(None), seconds=0.0)
+    assert (splits.bounded, splits.closed) == (0, 0.0)
+    task.open[0, 0] = False
+    splits.forget()
+    assert len(splits.left.low) == 1
+    assert splits.run(Deadline.after(None), seconds=60.0)
+    assert task.refuted
+    assert splits.closed == 1.0
+
+
 def test_a_deadline_is_kept_without_alarms():
     deadline = Deadline.after(-1.0)
     with pytest.raises(TimeUp):
         deadline.check()
     assert math.isinf(Deadline.after(None).left)
+    assert Deadline.after(60).sooner(1.0).left <= 1.0
+    assert Deadline.after(1.0).sooner(math.inf).left <= 1.0
 
 
 def test_an_alarm_rings_within_a_long_step_and_is_taken_back():

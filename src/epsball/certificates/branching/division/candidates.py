@@ -11,6 +11,7 @@ from epsball.certificates.curves import LinearRelaxation, curve_of
 from epsball.certificates.propagation import Propagation
 from epsball.certificates.rules.maxima import Maxima
 from epsball.certificates.rules.table import rule_of
+from epsball.certificates.tensors import flat
 from epsball.graph import Node
 from epsball.graph.kinds import Constant, Elementwise, Input, PReLU
 
@@ -94,13 +95,13 @@ def _points(node: Node, low: Tensor, middle: Tensor, high: Tensor) -> tuple[Tens
 def _of_maximum(bounds: Propagation, node: Node, a: Tensor) -> Candidate:
     """Cut the greatest entry of a window where the others end: above it is the maximum."""
     peak, _ = bounds.relaxation(node)
-    low, high = (end.flatten(1) for end in bounds.boxes[node.inputs[0]])
-    entry, slope, line = (part.flatten(1) for part in (peak.high, peak.slope, peak.intercept))
+    low, high = (flat(end, 1) for end in bounds.boxes[node.inputs[0]])
+    entry, slope, line = (flat(part, 1) for part in (peak.high, peak.slope, peak.intercept))
     least, most = low.gather(1, entry), high.gather(1, entry)
     start = slope * least + line
     open_ = (start > least) & (start < most) & (slope < 1)
     height = torch.where(open_, (most - start) * (start - least) / (most - least), 0.0)
-    best = _best(a.flatten(1).abs() * height, start, open_)
+    best = _best(flat(a, 1).abs() * height, start, open_)
     return best._replace(entry=entry.gather(1, best.entry.unsqueeze(1))[:, 0])
 
 
@@ -113,7 +114,7 @@ def _of_width(bounds: Propagation, name: str, a: Tensor) -> Candidate:
 def _best(score: Tensor, at: Tensor, possible: Tensor) -> Candidate:
     score = torch.where(possible, score, 0.0).nan_to_num(0.0, 0.0, 0.0).flatten(1)
     best, entry = score.max(dim=1)
-    return Candidate(best, entry, at.flatten(1).gather(1, entry.unsqueeze(1))[:, 0])
+    return Candidate(best, entry, flat(at, 1).gather(1, entry.unsqueeze(1))[:, 0])
 
 
 def is_rectifier(node: Node) -> bool:
