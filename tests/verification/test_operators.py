@@ -134,6 +134,25 @@ def test_boxes_are_halved_across_every_input_of_signs(tmp_path, monkeypatch):
     assert found.boxes < 5000
 
 
+@pytest.mark.parametrize("operator", ["Sign", "Floor", "Round"])
+def test_jumps_of_many_inputs_are_branched_on(tmp_path, operator):
+    """Networks that jump have no gradients and no curves; of three jumps in twenty inputs no two are bounded apart."""
+    n, generator = 20, np.random.default_rng(1)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node(operator, ["z"], ["s"]),
+        helper.make_node("MatMul", ["s", "v"], ["y"]),
+    ]
+    arrays = {"w": np.float32(generator.standard_normal((n, 3))), "v": np.ones((3, 1), np.float32)}
+    arrays["w"][:, 2] = -arrays["w"][:, 0]
+    net = written(tmp_path / "net.onnx", nodes, arrays, (1, n))
+    box = [between("-0.25", "0.25", place) for place in range(n)]
+    found = eb.verify(net, query(tmp_path / "q.vnnlib", n, 1, *box, "(>= Y_0 60)"), timeout=60)
+    assert found.answer == "unsat"
+    found = eb.verify(net, query(tmp_path / "q.vnnlib", n, 1, *box, "(>= Y_0 3)"), timeout=0.5)
+    assert found.answer in ("unsat", "timed-out", "unknown", "sat")
+
+
 def test_a_node_may_be_a_number(tmp_path):
     """The length of z, whose sum of squares is a number at least 0, over a box that holds z = 0."""
     nodes = [

@@ -60,7 +60,7 @@ def scattered(rows: Tensor, index: Tensor, size: int) -> Tensor:
 
 def backward_peak(peak: Peak, rows: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return rows over the flat input, the constant, and the magnitudes at the low and high entries."""
-    positive, negative = split(rows.flatten(2))
+    positive, negative = split(flat(rows, 2))
     slope, intercept = flat(peak.slope, 1), flat(peak.intercept, 1)
     over_input = scattered(positive, flat(peak.low, 1), size)
     over_input = over_input + scattered(negative * slope.unsqueeze(1), flat(peak.high, 1), size)
@@ -87,7 +87,7 @@ class Maxima(Rule):
         peak, largest = relaxation
         over_input, constant, magnitude = backward_peak(peak, rows, math.prod(context.shape()))
         gamma = BINARY64.gamma(rows[0, 0].numel() + 4)
-        error = gamma * (magnitude + rows.flatten(2).abs().sum(dim=2) * largest)
+        error = gamma * (magnitude + flat(rows, 2).abs().sum(dim=2) * largest)
         return BackwardBound([over_input.view(*rows.shape[:2], *context.shape())], constant, error)
 
     @staticmethod
@@ -165,7 +165,7 @@ class Extremum(Rule):
         sizes = [math.prod(context.shape(position)) for position in range(2)]
         over_input, constant, magnitude = backward_peak(peak, self.sign * rows, sum(sizes))
         gamma = BINARY64.gamma(rows[0, 0].numel() + 4)
-        error = gamma * (magnitude + rows.flatten(2).abs().sum(dim=2) * largest)
+        error = gamma * (magnitude + flat(rows, 2).abs().sum(dim=2) * largest)
         parts = [
             (self.sign * part).reshape(*rows.shape[:2], *context.shape(position))
             for position, part in enumerate(over_input.split(sizes, dim=2))

@@ -67,7 +67,8 @@ def _of_curve(bounds: Propagation, node: Node, a: Tensor) -> Candidate:
     below, under, above, over = (part[:, 0] for part in bounds.relaxation(node))
     lost = torch.zeros_like(a)
     for point in (low, middle, high):
-        value = node.kind.forward(point, parameters=bounds.parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        same = [point] * len(node.inputs)  # A product of z with itself takes it twice.
+        value = node.kind.forward(*same, parameters=bounds.parameters)  # pyright: ignore[reportAttributeAccessIssue]
         lost = torch.maximum(lost, a.clamp(min=0) * (value - below * point - under))
         lost = torch.maximum(lost, (-a).clamp(min=0) * (above * point + over - value))
     at, possible = _points(node, low, middle, high)
@@ -80,9 +81,11 @@ def _points(node: Node, low: Tensor, middle: Tensor, high: Tensor) -> tuple[Tens
     kind = node.kind
     if isinstance(kind, PReLU):
         cuts, straight = (0.0,), True
-    else:
-        curve = curve_of(kind.function, kind.arguments)  # pyright: ignore[reportAttributeAccessIssue]
+    elif isinstance(kind, Elementwise):
+        curve = curve_of(kind.function, kind.arguments)
         cuts, straight = curve.cuts, curve.straight
+    else:  # Rounding, or a product of z with itself: in the middle.
+        cuts, straight = (), False
     near = 0.0 if straight else _NEAR
     at, best = middle, torch.full_like(low, torch.inf)
     for cut in cuts:
@@ -112,7 +115,7 @@ def _of_width(bounds: Propagation, name: str, a: Tensor) -> Candidate:
 
 
 def _best(score: Tensor, at: Tensor, possible: Tensor) -> Candidate:
-    score = torch.where(possible, score, 0.0).nan_to_num(0.0, 0.0, 0.0).flatten(1)
+    score = flat(torch.where(possible, score, 0.0).nan_to_num(0.0, 0.0, 0.0), 1)
     best, entry = score.max(dim=1)
     return Candidate(best, entry, flat(at, 1).gather(1, entry.unsqueeze(1))[:, 0])
 
