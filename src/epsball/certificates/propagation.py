@@ -182,7 +182,7 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
     form = bounds.form(node)
     if form is not None:
         box, magnitude, deployed = _affine_bounds(form, bounds.inputs(node), bounds.arithmetic)
-        if _sums_sizes(bounds.graph, node):
+        if _sums_squares(bounds.graph, node):
             box = Box(box.low.clamp(min=0.0), box.high)
         return box, magnitude, deployed
     rule, context, boxes = rule_of(node), bounds.context(node), bounds.inputs(node)
@@ -204,11 +204,11 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
     return Box(box.low.clamp(min=rule.floor(context, boxes)), box.high), None, error
 
 
-def _sums_sizes(graph: Graph, node: Node) -> bool:
-    """Return whether a node sums squares or sizes: no rounding makes that negative, and a root may stand on it."""
+def _sums_squares(graph: Graph, node: Node) -> bool:
+    """Return whether a node sums squares: no rounding makes that negative, and a root may stand on it."""
     source = graph[node.inputs[0]].kind
-    sizes = isinstance(source, Elementwise) and source.function in ("square", "abs")
-    return sizes and isinstance(node.kind, Sum | Mean)
+    squares = isinstance(source, Elementwise) and source.function == "square"
+    return squares and isinstance(node.kind, Sum | Mean)
 
 
 def _flushed(box: Box, deployed: Tensor | float, format: Format) -> tuple[Box, Tensor]:

@@ -27,8 +27,8 @@ EARLY = 5
 FEW_REGIONS = 8
 """Regions beyond which bounds come before the search: most of many are refuted at once."""
 
-_WORTH = 100
-"""Boxes per conjunction that the time has to suffice for, or splits of the input come last."""
+_WORTH = 20
+"""Boxes per conjunction, each at the cost of the first, for which the time has to suffice, or neurons come first."""
 
 _SEARCHED = 0.1
 """Share of the time left after which the early rounds end."""

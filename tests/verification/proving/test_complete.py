@@ -126,7 +126,7 @@ def test_thresholds_need_not_be_numbers_of_the_network(net, tmp_path, monkeypatc
 
 
 def test_boxes_that_are_dear_are_not_split_first(tmp_path, monkeypatch):
-    """Where the time does not suffice for a hundred boxes, neurons come first."""
+    """Where the time does not suffice for twenty boxes, neurons come first."""
     course = sys.modules["epsball.verification.course"]
     monkeypatch.setattr(course, "run_cascade", lambda *_, **__: Cascade(last="crown", seconds=10.0))
     monkeypatch.setattr(course, "InputSplits", None)
