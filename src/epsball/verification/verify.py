@@ -104,7 +104,8 @@ def verify(
     )
     deadline = Deadline.after(None if timeout is None else max(timeout - spent, _LEAST))
     try:
-        with deadline.kept():
+        # The search needs gradients; an alarm may ring while they are switched off for a moment.
+        with torch.enable_grad(), deadline.kept():
             net = run.read(deadline)
             if net.graph is None:
                 run.search_blindly(net, deadline)
