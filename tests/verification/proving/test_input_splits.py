@@ -1,7 +1,9 @@
 """Input splits: what is clipped away holds no point that satisfies the query, and halves cover their box."""
 
+import importlib
 import math
 import signal
+import sys
 
 import pytest
 import torch
@@ -77,3 +79,18 @@ def test_an_alarm_rings_within_a_long_step_and_is_taken_back():
         signal.pause()
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_an_alarm_lets_an_import_finish(tmp_path, monkeypatch):
+    """Python keeps what is half imported: a later use would find a module without its functions."""
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.3)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imported():
+        with Deadline.after(0.05).kept():
+            importlib.import_module("slow_to_import")
+            signal.pause()
+
+    with pytest.raises(TimeUp):
+        imported()
+    assert sys.modules["slow_to_import"].whole
