@@ -169,6 +169,15 @@ OPERATORS = {
     ),
     "matmul": ([node("MatMul", "w")], {"w": weights(6, 4)}, 48, (9,), IMAGE),
     "matmul_batched": ([node("MatMul", "w")], {"w": weights(2, 6, 4)}, 48, (9,), IMAGE),
+    "einsum": ([node("Einsum", "w", equation="bchw,wk->bchk")], {"w": weights(6, 4)}, 48, (12, 17), IMAGE),
+    "einsum_left": (
+        [helper.make_node("Einsum", ["w", "x"], ["y"], equation="kc, bchw -> bwkh")],
+        {"w": weights(4, 2)},
+        144,
+        (12,),
+        IMAGE,
+    ),
+    "einsum_of_two": ([node("Einsum", "x", equation="bchw,bcwk->bckh")], {}, 72, (13,), IMAGE),
     "matmul_left": ([helper.make_node("MatMul", ["w", "x"], ["y"])], {"w": weights(4, 6)}, 48, (9,), IMAGE),
     "matmul_self": (
         [node("Transpose", perm=[0, 1, 3, 2], outputs=("t",)), helper.make_node("MatMul", ["x", "t"], ["y"])],

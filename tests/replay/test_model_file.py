@@ -3,17 +3,20 @@
 import gzip
 import json
 import zipfile
+from dataclasses import is_dataclass
 
 import pytest
 import torch
 from torch import nn
 
 from epsball.ball import Ball
+from epsball.certificates.replay import export
 from epsball.certificates.replay.files import write_model
 from epsball.classifier import Classifier
 from epsball.cli import app
-from epsball.graph import capture
+from epsball.graph import capture, kinds
 from epsball_replay import ReplayError, replay
+from epsball_replay.kinds import ATTRIBUTES
 from epsball_replay.network import read_network
 from replay.networks import certificate, graph_of
 
@@ -132,3 +135,11 @@ def test_a_model_that_does_not_say_its_shape_asks_for_it(tmp_path, capsys):
     assert "--shape" in capsys.readouterr().err
     assert app.main(["fingerprint", f"{file}:net", "--shape", "1x2x2"]) == 0
     assert len(capsys.readouterr().out.strip()) == 64
+
+
+def test_kinds_that_the_checker_does_not_have_are_not_written():
+    """A certificate that no checker reads is none: every kind is known to both sides or refused by the first."""
+    known = {name for name, kind in vars(kinds).items() if isinstance(kind, type) and is_dataclass(kind)}
+    refused = {kind.__name__ for kind in export._UNKNOWN}
+    assert known - {"Input"} - refused <= ATTRIBUTES.keys()
+    assert not refused & ATTRIBUTES.keys()

@@ -9,6 +9,7 @@ from onnx import helper, numpy_helper
 
 import epsball as eb
 from epsball.verification import blind
+from epsball.verification.search import Search
 from epsball.verification.vnnlib import expressions, read_query
 from verification.queries import between, query
 
@@ -109,6 +110,62 @@ def test_an_operator_without_rule_leaves_a_search_without_gradients(tmp_path, mo
     found = eb.verify(net, query(tmp_path / "q.vnnlib", 4, 4, *box, "(>= Y_3 4.01)"))
     assert found.answer == "unknown"
     assert "CumSum" in str(found.reason)
+    monkeypatch.setattr(blind, "TRIES", 10**9)
+    found = eb.verify(net, query(tmp_path / "q.vnnlib", 4, 4, *box, "(>= Y_3 4.01)"), timeout=0.5)
+    assert found.answer == "timed-out"
+    assert "CumSum" in str(found.reason)
+
+
+def test_boxes_are_halved_across_every_input_of_signs(tmp_path, monkeypatch):
+    """The lines of a sign are 0: they do not say which input moves it, and the lowest bounds stay at its jump."""
+    monkeypatch.setattr(Search, "round", lambda search, *_: search.region.low[:0])
+    n, generator = 4, np.random.default_rng(1)
+    weight = np.float32(generator.standard_normal((n, 6)))
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Sign", ["z"], ["s"]),
+        helper.make_node("MatMul", ["s", "v"], ["y"]),
+    ]
+    signs = np.sign(np.float32([-0.6, 0.7, 0.5, -0.8]) @ weight)
+    net = written(tmp_path / "net.onnx", nodes, {"w": weight, "v": np.float32(signs).reshape(6, 1)}, (1, n))
+    box = [between("-1.0", "1.0", place) for place in range(n)]
+    found = eb.verify(net, query(tmp_path / "q.vnnlib", n, 1, *box, "(>= Y_0 6)"), timeout=60)
+    assert (found.answer, found.by) == ("sat", "input splits")
+    assert found.boxes < 5000
+
+
+@pytest.mark.parametrize("operator", ["Sign", "Floor", "Round"])
+def test_jumps_of_many_inputs_are_branched_on(tmp_path, operator):
+    """Networks that jump have no gradients and no curves; of three jumps in twenty inputs no two are bounded apart."""
+    n, generator = 20, np.random.default_rng(1)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node(operator, ["z"], ["s"]),
+        helper.make_node("MatMul", ["s", "v"], ["y"]),
+    ]
+    arrays = {"w": np.float32(generator.standard_normal((n, 3))), "v": np.ones((3, 1), np.float32)}
+    arrays["w"][:, 2] = -arrays["w"][:, 0]
+    net = written(tmp_path / "net.onnx", nodes, arrays, (1, n))
+    box = [between("-0.25", "0.25", place) for place in range(n)]
+    found = eb.verify(net, query(tmp_path / "q.vnnlib", n, 1, *box, "(>= Y_0 60)"), timeout=60)
+    assert found.answer == "unsat"
+    found = eb.verify(net, query(tmp_path / "q.vnnlib", n, 1, *box, "(>= Y_0 3)"), timeout=0.5)
+    assert found.answer in ("unsat", "timed-out", "unknown", "sat")
+
+
+def test_a_node_may_be_a_number(tmp_path):
+    """The length of z, whose sum of squares is a number at least 0, over a box that holds z = 0."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("ReduceL2", ["z"], ["n"], axes=[1], keepdims=0),
+        helper.make_node("Unsqueeze", ["n", "axis"], ["m"]),
+        helper.make_node("Sub", ["z", "m"], ["y"]),
+    ]
+    weight = np.float32(np.random.default_rng(0).standard_normal((2, 3)))
+    net = written(tmp_path / "net.onnx", nodes, {"w": weight, "axis": np.array([1])}, (1, 2))
+    box = [between("-0.5", "0.5", place) for place in range(2)]
+    for asked, answer in (("(>= Y_0 0.1)", "unsat"), ("(>= Y_0 0)", "sat")):
+        assert eb.verify(net, query(tmp_path / "q.vnnlib", 2, 3, *box, asked), timeout=60).answer == answer
 
 
 def test_time_that_is_gone_counts(tmp_path):

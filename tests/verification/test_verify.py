@@ -127,6 +127,14 @@ def test_many_boxes_with_outputs_of_their_own(tmp_path):
     assert 17.5 / 40 <= found.witness.x.item() <= 18 / 40
 
 
+def test_the_mode_of_gradients_is_the_callers(tmp_path):
+    file, path = absolute_value(tmp_path / "net.onnx"), tmp_path / "q.vnnlib"
+    query(path, 1, 1, between("-1", "1"), "(<= Y_0 -0.001)")
+    with torch.no_grad():
+        assert eb.verify(file, path).answer == "unsat"
+        assert not torch.is_grad_enabled()
+
+
 def test_threads_are_put_back(tmp_path):
     before = torch.get_num_threads()
     net = absolute_value(tmp_path / "net.onnx")

@@ -17,7 +17,7 @@ from epsball.certificates.rules.table import rule_of
 from epsball.certificates.tensors import flat
 from epsball.errors import UnsupportedOperation
 from epsball.graph import Graph, Node
-from epsball.graph.kinds import Constant, Input, Parameters
+from epsball.graph.kinds import Constant, Elementwise, Input, Mean, Parameters, Sum
 
 
 @dataclass(kw_only=True)
@@ -181,7 +181,10 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
         return Box(value, value), None, 0.0
     form = bounds.form(node)
     if form is not None:
-        return _affine_bounds(form, bounds.inputs(node), bounds.arithmetic)
+        box, magnitude, deployed = _affine_bounds(form, bounds.inputs(node), bounds.arithmetic)
+        if _sums_squares(bounds.graph, node):
+            box = Box(box.low.clamp(min=0.0), box.high)
+        return box, magnitude, deployed
     rule, context, boxes = rule_of(node), bounds.context(node), bounds.inputs(node)
     box = rule.interval(context, boxes)
     own, deployed = bounds.arithmetic.own, bounds.arithmetic.deployed
@@ -199,6 +202,13 @@ def _bounds(bounds: Propagation, node: Node) -> tuple[Box, Tensor | None, Tensor
         error = torch.where(rule.intermediate(context, boxes, box) <= OVERFLOW, error, torch.inf)
         box = Box(torch.where(error.isinf(), -torch.inf, box.low), torch.where(error.isinf(), torch.inf, box.high))
     return Box(box.low.clamp(min=rule.floor(context, boxes)), box.high), None, error
+
+
+def _sums_squares(graph: Graph, node: Node) -> bool:
+    """Return whether a node sums squares: no rounding makes that negative, and a root may stand on it."""
+    source = graph[node.inputs[0]].kind
+    squares = isinstance(source, Elementwise) and source.function == "square"
+    return squares and isinstance(node.kind, Sum | Mean)
 
 
 def _flushed(box: Box, deployed: Tensor | float, format: Format) -> tuple[Box, Tensor]:

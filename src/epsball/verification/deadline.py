@@ -1,5 +1,6 @@
 """`Deadline`: when an answer is due, kept also inside long steps."""
 
+import inspect
 import math
 import signal
 import threading
@@ -8,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+
+_AGAIN = 0.02
+"""Seconds after which an alarm rings again that rang during an import."""
 
 
 class TimeUp(BaseException):
@@ -51,6 +55,12 @@ class Deadline:
             return None
         return max(self.left, 1e-3) * (threads if self.rings else 1)
 
+    def sooner(self, seconds: float) -> "Deadline":
+        """Return the moment in so many seconds, or this one where it comes first; it rings like this one."""
+        found = Deadline(min(self.moment, time.monotonic() + seconds))
+        found.rings = self.rings
+        return found
+
     def check(self) -> None:
         """Raise `TimeUp` if it has passed."""
         if self.left <= 0:
@@ -60,14 +70,15 @@ class Deadline:
     def kept(self) -> Iterator[None]:
         """Raise `TimeUp` inside the block when the time is up.
 
-        In the main thread of a system with alarms, wherever the block is; elsewhere, and where somebody else has set an
-        alarm, at its own calls of `check`.
+        In the main thread of a system with alarms, wherever the block is, but for imports, which are let finish: a
+        module that is half imported stays so. Elsewhere, and where somebody else has set an alarm, at its own calls of
+        `check`.
         """
         self.check()
         if not _alarms() or math.isinf(self.moment):
             yield
             return
-        before = signal.signal(signal.SIGALRM, _ring)
+        before = signal.signal(signal.SIGALRM, _Ring(_imports(inspect.currentframe())))
         try:
             signal.setitimer(signal.ITIMER_REAL, max(self.left, 1e-3))
             self.rings = True
@@ -87,5 +98,23 @@ def _alarms() -> bool:
     )
 
 
-def _ring(_number: int, _frame: FrameType | None) -> None:
-    raise TimeUp
+def _imports(frame: FrameType | None) -> int:
+    """Return how many steps of imports are under way."""
+    found = 0
+    while frame is not None:
+        found += frame.f_code.co_filename.startswith("<frozen importlib")
+        frame = frame.f_back
+    return found
+
+
+@dataclass(frozen=True)
+class _Ring:
+    """What an alarm does; `imports` were under way when it was set."""
+
+    imports: int
+
+    def __call__(self, _number: int, frame: FrameType | None) -> None:
+        if _imports(frame) > self.imports:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        else:
+            raise TimeUp

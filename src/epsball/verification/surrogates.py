@@ -40,7 +40,7 @@ class _Compare:
     def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
         a, b = values
         apart = a - b
-        mean = apart.detach().abs().flatten(1).mean(dim=1).clamp(min=torch.finfo(apart.dtype).tiny)
+        mean = apart.detach().abs().reshape(len(apart), -1).mean(dim=1).clamp(min=torch.finfo(apart.dtype).tiny)
         share = apart / mean.view(-1, *(1,) * (apart.ndim - 1))
         relation = self.kind.relation
         soft = torch.exp(-share.square()) if relation in ("eq", "ne") else torch.sigmoid(share)

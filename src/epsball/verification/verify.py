@@ -11,14 +11,14 @@ import torch
 from epsball.certificates import FLOAT32, Arithmetic, Domain, arithmetic_of, check_deployment, propagate
 from epsball.certificates.deployment import assumptions_of
 from epsball.checks import check_count, check_positive, check_seed
-from epsball.errors import InputError, UnsupportedOperation
+from epsball.errors import InputError
 from epsball.graph import Graph
 from epsball.names import Semantics
 from epsball.verification.blind import blind_search
+from epsball.verification.course import Course
 from epsball.verification.deadline import Deadline, TimeUp
 from epsball.verification.network import Network, read_network
-from epsball.verification.proving import InputSplits, Task, complete, run_cascade
-from epsball.verification.proving.combinations import combinations
+from epsball.verification.proving import Task
 from epsball.verification.proving.record import Record
 from epsball.verification.regions import Region, regions_of
 from epsball.verification.result import QueryCertificate, Verification
@@ -27,26 +27,11 @@ from epsball.verification.threads import fitting_threads
 from epsball.verification.vnnlib import Query, cases_of, read_query
 from epsball.verification.witness import Found, Judge, Witness
 
-FEW_INPUTS = 16
-"""Inputs up to which boxes are halved before anything else is tried."""
-
-ROUNDS = 30
-"""Rounds of search for a witness, where bounds leave something open."""
-
-EARLY = 5
-"""Rounds of them before branch and bound, which may take all the time that is left."""
-
-FEW_REGIONS = 8
-"""Regions beyond which bounds come before the search: most of many are refuted at once."""
-
 _COMPARED = 0.1
 """Share of the time for the comparison of a network that is read for the first time with onnxruntime."""
 
 _LEAST = 1e-3
 """Seconds that are left at least."""
-
-_SEEN = 64
-"""Random points beside those of the search from which combinations of rows are chosen."""
 
 
 def verify(
@@ -119,17 +104,19 @@ def verify(
     )
     deadline = Deadline.after(None if timeout is None else max(timeout - spent, _LEAST))
     try:
-        with deadline.kept():
+        # The search needs gradients; an alarm may ring while they are switched off for a moment.
+        with torch.enable_grad(), deadline.kept():
             net = run.read(deadline)
             if net.graph is None:
                 run.search_blindly(net, deadline)
             else:
                 with fitting_threads(net.graph):
-                    run.decide(deadline)
+                    run.course.run(deadline)
     except Found as found:
         return run.sat(found.witness)
     except TimeUp:
-        return run.undecided("timed-out", f"the limit of {timeout:g} s was reached")
+        reasons = (f"the limit of {timeout:g} s was reached", *dict.fromkeys(run.course.reasons))
+        return run.undecided("timed-out", "; ".join(reasons))
     return run.result()
 
 
@@ -146,13 +133,7 @@ class _Run:
     folder: Path | None
     started: float = field(default_factory=time.monotonic)
     notes: list[str] = field(default_factory=list)
-    by: str | None = None
-    boxes: int = 0
-    stuck: int = 0
-    tasks: list[Task] = field(default_factory=list)
-    searches: list[Search] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    boundless: bool = False
+    course: Course = field(default_factory=Course)
     record: Record = field(default_factory=Record)
     net: Network | None = None
     judge: Judge | None = None
@@ -185,12 +166,12 @@ class _Run:
             check_deployment(graph)
         for region in self.regions:
             task = Task.of(region, graph, self.arithmetic, self.max_memory)
-            task.number, task.record = len(self.tasks), None if self.folder is None else self.record
+            task.number, task.record = len(self.course.tasks), None if self.folder is None else self.record
             if self.arithmetic is FLOAT32 and not bool(region.searchable.all()):
                 task.open[~region.searchable] = False
-                self.by = self.record.missing = "no float32 input"
-            self.tasks.append(task)
-            self.searches.append(Search(region=region, graph=graph, judge=self.judge, seed=self.seed))
+                self.course.by = self.record.missing = "no float32 input"
+            self.course.tasks.append(task)
+            self.course.searches.append(Search(region=region, graph=graph, judge=self.judge, seed=self.seed))
 
     def _note_empty(self, region: Region, net: Network) -> None:
         """Note boxes without a float of the network's type, in which there can be no witness."""
@@ -203,95 +184,25 @@ class _Run:
 
     def search_blindly(self, net: Network, deadline: Deadline) -> None:
         """Search without gradients, of a network that has no graph."""
-        self.reasons.append(f"no bounds and no gradients: {net.ungraphed}")
+        self.course.reasons.append(f"no bounds and no gradients: {net.ungraphed}")
         for region in self.regions:
             if self.judge is not None:
                 blind_search(region, self.judge, self.seed, deadline)
 
-    def decide(self, deadline: Deadline) -> None:
-        """Search and prove until everything is refuted, a witness is found, or nothing is left to try."""
-        for task, search in zip(self.tasks, self.searches, strict=True):
-            if len(self.tasks) > FEW_REGIONS:
-                self._bound(task, deadline, with_slopes=False)
-            last = search.round(0, task.open, deadline)
-            task.combinations = self._combinations(search, last)
-        few = [task.region.varying <= FEW_INPUTS for task in self.tasks]
-        for task, is_few in zip(self.tasks, few, strict=True):
-            if not task.refuted:
-                self._bound(task, deadline, with_slopes=not is_few)
-        for task, search, is_few in zip(self.tasks, self.searches, few, strict=True):
-            if is_few and not task.refuted and self.folder is not None and not self.boundless:
-                # Its splits of the input are proofs that can be replayed; those below are faster and are none.
-                self._branch(task, search, deadline, share=0.5)
-            if is_few and not task.refuted and not self.boundless:
-                self._split(task, search, deadline)
-        left = [(task, search) for task, search in zip(self.tasks, self.searches, strict=True) if not task.refuted]
-        for task, search in left:
-            self._round(task, search, range(1, EARLY + 1), deadline)
-            if not self.boundless:
-                self._branch(task, search, deadline)
-        for task, search in left:
-            self._round(task, search, range(EARLY + 1, ROUNDS + 1), deadline)
-
-    def _bound(self, task: Task, deadline: Deadline, *, with_slopes: bool) -> None:
-        """Bound whole boxes; a node without bounds leaves the search."""
-        if self.boundless:
-            return
-        try:
-            self.by = run_cascade(task, deadline, with_slopes=with_slopes)
-        except UnsupportedOperation as error:
-            self.boundless = True
-            self.reasons.append(f"no bounds: {error}")
-
-    def _round(self, task: Task, search: Search, numbers: range, deadline: Deadline) -> None:
-        for number in numbers:
-            if not task.refuted:
-                search.round(number, task.open, deadline)
-
-    def _branch(self, task: Task, search: Search, deadline: Deadline, share: float = 1.0) -> None:
-        """Branch on neurons, for a share of the time; what comes near a witness on the way is searched from."""
-        found = complete(task, deadline, share=share)
-        self.by = "complete"
-        self.reasons += found.reasons
-        for box, conjunction, point in found.points:
-            search.near(point, box, conjunction, deadline)
-
-    def _combinations(self, search: Search, last: torch.Tensor) -> torch.Tensor:
-        """Return combinations of rows, chosen at the last points of the search and at random ones."""
-        region = search.region
-        if not len(last) or all(len(rows) < 2 for rows in region.conjunctions):
-            return torch.zeros(len(region.conjunctions), len(region.rows), dtype=torch.float64)
-        generator = torch.Generator().manual_seed(self.seed)
-        share = torch.rand(_SEEN, *region.low.shape[1:], generator=generator, dtype=torch.float64)
-        box = int(torch.nonzero(region.searchable)[0])
-        low, high = region.low[box], region.high[box]
-        points = torch.cat([last, (low + share * (high - low)).to(low.dtype).clamp(low, high)])
-        with torch.no_grad():
-            return combinations(region, region.rows.values(points, search.graph(points)))
-
-    def _split(self, task: Task, search: Search, deadline: Deadline) -> None:
-        splits = InputSplits(task, search)
-        try:
-            splits.run(deadline)
-        finally:
-            self.boxes += splits.bounded
-            self.stuck += splits.stuck
-        self.by = self.record.missing = "input splits"
-
     def result(self) -> Verification:
         """Return what was decided."""
         if self.net is not None and self.net.graph is None:
-            return self.undecided("unknown", self.reasons[0])
-        if all(task.refuted for task in self.tasks):
-            return self._verification("unsat", by=self.by, **self._proof())
-        open_ = sum(int(task.open.sum()) for task in self.tasks)
+            return self.undecided("unknown", self.course.reasons[0])
+        if all(task.refuted for task in self.course.tasks):
+            return self._verification("unsat", by=self.course.by, **self._proof())
+        open_ = sum(int(task.open.sum()) for task in self.course.tasks)
         reason = f"{open_} conjunctions are neither refuted by bounds nor satisfied at a point found"
-        if self.stuck:
+        if self.course.stuck:
             reason += (
-                f"; {self.stuck} boxes were given up: the query is within rounding there, or real numbers satisfy it "
-                "and no float does"
+                f"; {self.course.stuck} boxes were given up: the query is within rounding there, or real numbers "
+                "satisfy it and no float does"
             )
-        return self.undecided("unknown", "; ".join([reason, *dict.fromkeys(self.reasons)]))
+        return self.undecided("unknown", "; ".join([reason, *dict.fromkeys(self.course.reasons)]))
 
     def _proof(self) -> dict[str, Any]:
         """Return the certificate that was asked for, written, or why there is none."""
@@ -308,16 +219,16 @@ class _Run:
     def sat(self, witness: Witness) -> Verification:
         """Return the answer that a witness gives, and note where the real-valued network differs."""
         self.notes += self._difference(witness)
-        return self._verification("sat", witness=witness, by="input splits" if self.boxes else "search")
+        return self._verification("sat", witness=witness, by="input splits" if self.course.boxes else "search")
 
     def _difference(self, witness: Witness) -> list[str]:
         """Return a note if the real-valued network provably does not satisfy the query at a witness."""
         graph, x = None if self.net is None else self.net.graph, witness.x.unsqueeze(0)
-        if graph is None or self.boundless:
+        if graph is None or self.course.boundless:
             return []
         real = arithmetic_of("real")
         domain = Domain.at(x)
-        for search in self.searches:
+        for search in self.course.searches:
             task = Task.of(search.region, graph, real)
             bounded = propagate(task.bounded, domain, real).boxes[task.bounded.output].low[0]
             inside = (x >= search.region.low).flatten(1).all(dim=1) & (x <= search.region.high).flatten(1).all(dim=1)
@@ -352,7 +263,7 @@ class _Run:
             reason=reason,
             certificate=certificate,
             uncertified=uncertified,
-            boxes=self.boxes,
+            boxes=self.course.boxes,
             seconds=time.monotonic() - self.started,
             notes=tuple(self.notes),
             network=self.network,

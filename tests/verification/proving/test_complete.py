@@ -12,6 +12,7 @@ import torch
 import epsball as eb
 from epsball.errors import InputError
 from epsball.graph import capture
+from epsball.verification.proving.cascade import Cascade
 from epsball.verification.proving.complete import Branched
 from epsball.verification.proving.greatest import with_greatest
 from verification.queries import between, exact_output, exact_pieces, network, query, random_layers
@@ -38,10 +39,10 @@ def box(low: str = "-0.05", high: str = "0.05") -> list[str]:
     return [between(low, high, place) for place in range(INPUTS)]
 
 
-def unsat(net, path, asked, start: float):
+def unsat(net, path, asked, start: float, **options):
     """Return the answer below the first of falling thresholds that no point reaches."""
     for number in range(10):
-        found = eb.verify(net, query(path, INPUTS, 3, *box(), asked(start - 0.2 * number)), timeout=60)
+        found = eb.verify(net, query(path, INPUTS, 3, *box(), asked(start - 0.2 * number)), timeout=60, **options)
         if found.answer == "unsat":
             return found
     raise AssertionError("every threshold is reached")
@@ -94,8 +95,8 @@ def test_proofs_of_few_inputs_are_files_that_the_checker_accepts(tmp_path):
 
 
 def test_a_proof_by_input_splits_has_no_files_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "run_cascade", lambda *_, **__: "nothing")
-    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "complete", lambda *_, **__: Branched())
+    monkeypatch.setattr(sys.modules["epsball.verification.course"], "run_cascade", lambda *_, **__: Cascade())
+    monkeypatch.setattr(sys.modules["epsball.verification.course"], "complete", lambda *_, **__: Branched())
     file = network(tmp_path / "net.onnx", random_layers(0, 1, 8, 6, 1))
     path = query(tmp_path / "q.vnnlib", 1, 1, between("-1", "1"), "(<= Y_0 -1000)")
     found = eb.verify(file, path, timeout=60, certificates=tmp_path / "proof")
@@ -115,8 +116,38 @@ def first_not_sat(file, path, factor: float, start: float, **options):
     raise AssertionError("every threshold is reached")
 
 
+def test_thresholds_need_not_be_numbers_of_the_network(net, tmp_path, monkeypatch):
+    """Under float32 semantics the search computes the network in float32 and its rows in float64."""
+    monkeypatch.setattr(sys.modules["epsball.verification.course"], "run_cascade", lambda *_, **__: Cascade())
+    file, layers = net
+    start = least(layers, lambda y: y[:, 0])
+    found = unsat(file, tmp_path / "q.vnnlib", lambda level: f"(<= Y_0 {level:.9f})", start, semantics="float32")
+    assert found.by == "complete"
+
+
+def test_boxes_that_are_dear_are_not_split_first(tmp_path, monkeypatch):
+    """Where the time does not suffice for twenty boxes, neurons come first."""
+    course = sys.modules["epsball.verification.course"]
+    monkeypatch.setattr(course, "run_cascade", lambda *_, **__: Cascade(last="crown", seconds=10.0))
+    monkeypatch.setattr(course, "InputSplits", None)
+    file = network(tmp_path / "net.onnx", random_layers(0, 2, 8, 6, 1))
+    box = [between("-1", "1", place) for place in range(2)]
+    found = eb.verify(file, query(tmp_path / "q.vnnlib", 2, 1, *box, "(<= Y_0 -1000)"), timeout=60)
+    assert (found.answer, found.by) == ("unsat", "complete")
+
+
+def test_splits_and_neurons_take_turns_where_splits_close_little(tmp_path, monkeypatch):
+    course = sys.modules["epsball.verification.course"]
+    monkeypatch.setattr(course, "run_cascade", lambda *_, **__: Cascade())
+    monkeypatch.setattr(course, "_TURN", 0.0)
+    file = network(tmp_path / "net.onnx", random_layers(0, 2, 8, 6, 1))
+    box = [between("-1", "1", place) for place in range(2)]
+    found = eb.verify(file, query(tmp_path / "q.vnnlib", 2, 1, *box, "(<= Y_0 -1000)"), timeout=60)
+    assert (found.answer, found.by) == ("unsat", "complete")
+
+
 def test_a_smooth_operation_is_split(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["epsball.verification.verify"], "run_cascade", lambda *_, **__: "nothing")
+    monkeypatch.setattr(sys.modules["epsball.verification.course"], "run_cascade", lambda *_, **__: Cascade())
     file = network(tmp_path / "net.onnx", random_layers(1, INPUTS, 12, 1), last="Sigmoid")
     found = eb.verify(file, query(tmp_path / "q.vnnlib", INPUTS, 1, *box(), "(<= Y_0 -1)"), timeout=60)
     assert (found.answer, found.by) == ("unsat", "complete")

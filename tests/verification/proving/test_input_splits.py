@@ -1,7 +1,9 @@
 """Input splits: what is clipped away holds no point that satisfies the query, and halves cover their box."""
 
+import importlib
 import math
 import signal
+import sys
 
 import pytest
 import torch
@@ -42,11 +44,33 @@ def test_every_satisfying_point_stays_in_some_open_box(tmp_path, seed):
     assert (splits.left.high - splits.left.low).prod(dim=1).sum() < 8
 
 
+def test_splits_stop_after_their_turn_and_go_on(tmp_path):
+    layers = random_layers(0, 2, 16, 8, 1)
+    net_path = network(tmp_path / "net.onnx", layers)
+    box = [between("-1", "1", place) for place in range(2)]
+    asked = read_query(query(tmp_path / "query.vnnlib", 2, 1, *box, "(or (<= Y_0 -500) (>= Y_0 500))"))
+    net = read_network(net_path, asked)
+    (region,) = regions_of(cases_of(asked)[0], net.runtime)
+    search = Search(region=region, graph=net.graph, judge=Judge(query=asked, network=net.runtime))
+    task = Task.of(region, net.graph, REAL)
+    splits = InputSplits(task, search)
+    assert not splits.run(Deadline.after(None), seconds=0.0)
+    assert (splits.bounded, splits.closed) == (0, 0.0)
+    task.open[0, 0] = False
+    splits.forget()
+    assert len(splits.left.low) == 1
+    assert splits.run(Deadline.after(None), seconds=60.0)
+    assert task.refuted
+    assert splits.closed == 1.0
+
+
 def test_a_deadline_is_kept_without_alarms():
     deadline = Deadline.after(-1.0)
     with pytest.raises(TimeUp):
         deadline.check()
     assert math.isinf(Deadline.after(None).left)
+    assert Deadline.after(60).sooner(1.0).left <= 1.0
+    assert Deadline.after(1.0).sooner(math.inf).left <= 1.0
 
 
 def test_an_alarm_rings_within_a_long_step_and_is_taken_back():
@@ -55,3 +79,18 @@ def test_an_alarm_rings_within_a_long_step_and_is_taken_back():
         signal.pause()
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_an_alarm_lets_an_import_finish(tmp_path, monkeypatch):
+    """Python keeps what is half imported: a later use would find a module without its functions."""
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.3)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imported():
+        with Deadline.after(0.05).kept():
+            importlib.import_module("slow_to_import")
+            signal.pause()
+
+    with pytest.raises(TimeUp):
+        imported()
+    assert sys.modules["slow_to_import"].whole

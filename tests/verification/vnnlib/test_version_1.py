@@ -99,11 +99,13 @@ def test_any_text_is_read_or_refused_by_name(text):
         read_version_1(DECLARED + text, "file")
 
 
-def test_gzipped_files_are_unpacked(tmp_path):
+def test_gzipped_and_marked_files_are_read(tmp_path):
     text = f"; a comment\n{DECLARED}(assert (<= X_0 0.1))"
     (tmp_path / "plain.vnnlib").write_text(text)
     (tmp_path / "packed.vnnlib").write_bytes(gzip.compress(text.encode()))
-    assert read_query(tmp_path / "plain.vnnlib").formula == read_query(tmp_path / "packed.vnnlib").formula
+    (tmp_path / "marked.vnnlib").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    plain, *others = (read_query(tmp_path / f"{name}.vnnlib").formula for name in ("plain", "packed", "marked"))
+    assert all(other == plain for other in others)
 
 
 @pytest.mark.parametrize(

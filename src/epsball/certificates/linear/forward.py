@@ -57,7 +57,7 @@ def forward_refiner(max_memory: int | None = None) -> Refine:
 
     def refine(bounds: Propagation, node: Node) -> Box:
         wanted = neurons_to_refine(bounds, node)
-        if wanted is None or int(wanted.flatten(1).sum(dim=1).max()) <= math.prod(bounds.graph.input.shape):
+        if wanted is None or int(flat(wanted, 1).sum(dim=1).max()) <= math.prod(bounds.graph.input.shape):
             return backward(bounds, node)
         _extend(forms, bounds, node)
         return bounds.boxes[node.name].intersected(box_of(forms[node.name], bounds))

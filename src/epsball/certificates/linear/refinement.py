@@ -17,6 +17,7 @@ from epsball.certificates.propagation import Propagation, Refine
 from epsball.certificates.rules.maxima import Maxima
 from epsball.certificates.rules.pointwise import Pointwise, Rectifier
 from epsball.certificates.rules.table import RULES, rule_of
+from epsball.certificates.tensors import flat
 from epsball.graph import Node
 from epsball.graph.kinds import Input
 
@@ -87,7 +88,7 @@ def _refine_side(
 ) -> None:
     """Improve one end, in place, for the wanted neurons in a window (everywhere if None)."""
     place = (slice(None),) if window is None else (slice(None), slice(None), *window)
-    wanted, end = wanted[place].flatten(1), side.end[place]
+    wanted, end = flat(wanted[place], 1), side.end[place]
     most = max(1, room // (8 * largest_extent(bounds.graph, node, window)))
     for block in torch.nonzero(wanted.any(dim=0)).flatten().split(most):
         shared = carried_to_lines(bounds, node.name, _picking(block, side.sign, end, window))
@@ -98,11 +99,11 @@ def _refine_side(
             ]
             found = torch.stack(tried).amax(dim=0)
             neurons = block.expand(len(found), -1) if chosen is None else block[chosen]
-            flat = end[images].flatten(1)
-            old = flat.gather(1, neurons)
+            own = flat(end[images], 1)
+            old = own.gather(1, neurons)
             better = side.sign * torch.maximum(side.sign * old, found)
             kept = torch.where(wanted[images].gather(1, neurons), better, old)
-            end[images] = flat.scatter(1, neurons, kept).view(end[images].shape)
+            end[images] = own.scatter(1, neurons, kept).view(end[images].shape)
 
 
 def _refine_places(
@@ -186,7 +187,7 @@ def neurons_to_refine(bounds: Propagation, node: Node) -> Tensor | None:
 def neurons_per_node(bounds: Propagation) -> list[Tensor]:
     """Return for each node that is refined how many neurons of it are, (n,)."""
     wanted = (neurons_to_refine(bounds, node) for node in bounds.graph.nodes)
-    return [neurons.flatten(1).sum(dim=1) for neurons in wanted if neurons is not None]
+    return [flat(neurons, 1).sum(dim=1) for neurons in wanted if neurons is not None]
 
 
 def refinement_passes(bounds: Propagation) -> Tensor:

@@ -47,7 +47,7 @@ _CURVES = (kinds.Elementwise, kinds.PReLU)
 _MOVES = (kinds.Reshape, kinds.Permute, kinds.Expand, kinds.Slice, kinds.Gather)
 _UNKNOWN = (
     *(kinds.MatMul, kinds.Maximum, kinds.Minimum, kinds.Softmax, kinds.LogSoftmax, kinds.Upsample),
-    *(kinds.Compare, kinds.Select),
+    *(kinds.Compare, kinds.Select, kinds.Round),
 )
 ULPS = 8.0
 """Units in the last place within which sigmoid and tanh are assumed to be right."""

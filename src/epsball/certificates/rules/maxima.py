@@ -11,7 +11,7 @@ from torch import Tensor
 from epsball.certificates.arithmetic import BINARY64
 from epsball.certificates.box import Box
 from epsball.certificates.rules.rule import BackwardBound, NodeContext, Rule
-from epsball.certificates.tensors import dot, split
+from epsball.certificates.tensors import dot, flat, split
 from epsball.graph.kinds import MaxPool
 
 
@@ -60,10 +60,10 @@ def scattered(rows: Tensor, index: Tensor, size: int) -> Tensor:
 
 def backward_peak(peak: Peak, rows: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return rows over the flat input, the constant, and the magnitudes at the low and high entries."""
-    positive, negative = split(rows.flatten(2))
-    slope, intercept = peak.slope.flatten(1), peak.intercept.flatten(1)
-    over_input = scattered(positive, peak.low.flatten(1), size)
-    over_input = over_input + scattered(negative * slope.unsqueeze(1), peak.high.flatten(1), size)
+    positive, negative = split(flat(rows, 2))
+    slope, intercept = flat(peak.slope, 1), flat(peak.intercept, 1)
+    over_input = scattered(positive, flat(peak.low, 1), size)
+    over_input = over_input + scattered(negative * slope.unsqueeze(1), flat(peak.high, 1), size)
     return over_input, dot(negative, intercept), dot(negative.abs(), intercept.abs())
 
 
@@ -80,14 +80,14 @@ class Maxima(Rule):
         low, high = self._windows(context, boxes[0].low), self._windows(context, boxes[0].high)
         numbers = torch.arange(math.prod(context.shape()), device=low.device).view(1, *context.shape())
         index = self._windows(context, numbers.to(low.dtype)).clamp(min=0).to(torch.int64)
-        return peak_of(low, high, index), boxes[0].magnitude.flatten(1).amax(dim=1, keepdim=True)
+        return peak_of(low, high, index), flat(boxes[0].magnitude, 1).amax(dim=1, keepdim=True)
 
     def backward(self, context: NodeContext, relaxation: tuple[Peak, Tensor], rows: Tensor) -> BackwardBound:
         """Return the rows over the input; entries add up where windows overlap."""
         peak, largest = relaxation
         over_input, constant, magnitude = backward_peak(peak, rows, math.prod(context.shape()))
         gamma = BINARY64.gamma(rows[0, 0].numel() + 4)
-        error = gamma * (magnitude + rows.flatten(2).abs().sum(dim=2) * largest)
+        error = gamma * (magnitude + flat(rows, 2).abs().sum(dim=2) * largest)
         return BackwardBound([over_input.view(*rows.shape[:2], *context.shape())], constant, error)
 
     @staticmethod
@@ -156,7 +156,7 @@ class Extremum(Rule):
             offset += size
         low = torch.stack([box.low.expand(shape) for box in ordered], dim=-1)
         high = torch.stack([box.high.expand(shape) for box in ordered], dim=-1)
-        largest = torch.maximum(*(box.magnitude.flatten(1).amax(dim=1, keepdim=True) for box in boxes))
+        largest = torch.maximum(*(flat(box.magnitude, 1).amax(dim=1, keepdim=True) for box in boxes))
         return peak_of(low, high, torch.stack(numbers, dim=-1)), largest
 
     def backward(self, context: NodeContext, relaxation: tuple[Peak, Tensor], rows: Tensor) -> BackwardBound:
@@ -165,7 +165,7 @@ class Extremum(Rule):
         sizes = [math.prod(context.shape(position)) for position in range(2)]
         over_input, constant, magnitude = backward_peak(peak, self.sign * rows, sum(sizes))
         gamma = BINARY64.gamma(rows[0, 0].numel() + 4)
-        error = gamma * (magnitude + rows.flatten(2).abs().sum(dim=2) * largest)
+        error = gamma * (magnitude + flat(rows, 2).abs().sum(dim=2) * largest)
         parts = [
             (self.sign * part).reshape(*rows.shape[:2], *context.shape(position))
             for position, part in enumerate(over_input.split(sizes, dim=2))

@@ -13,6 +13,7 @@ from epsball.certificates.linear.relaxations import slope_limits
 from epsball.certificates.linear.sweep import sweep
 from epsball.certificates.linear.windows import cropped, spatial, window_at, windows_before
 from epsball.certificates.propagation import Propagation, Refine
+from epsball.certificates.tensors import flat
 from epsball.graph import Node
 
 
@@ -111,7 +112,7 @@ def by_window(node: Node, wanted: Tensor) -> Iterator[tuple[Window | None, Tenso
     if not spatial(node):
         yield None, torch.nonzero(wanted.flatten()).flatten()
         return
-    channels = wanted.flatten(1)
+    channels = flat(wanted, 1)
     for place in torch.nonzero(channels.any(dim=0)).flatten().tolist():
         neurons = torch.nonzero(channels[:, place]).flatten() * channels.shape[1] + place
         yield window_at(place, node.shape[1:]), neurons
@@ -135,7 +136,7 @@ def bounding(chosen: Sequence[NeuronSlopes], before: Refine) -> Refine:
     def refine(bounds: Propagation, node: Node) -> Box:
         box = bounds.boxes[node.name] = before(bounds, node)
         for neurons, low, high in _found(bounds, node, chosen):
-            at_low, at_high = (end.flatten(1)[:, neurons] for end in box)
+            at_low, at_high = (flat(end, 1)[:, neurons] for end in box)
             box = _with_neurons(box, neurons, torch.maximum(at_low, low), torch.minimum(at_high, high))
         return box
 
@@ -148,7 +149,7 @@ def climbing(chosen: Sequence[NeuronSlopes]) -> Refine:
     def refine(bounds: Propagation, node: Node) -> Box:
         box = Box(*(end.detach() for end in bounds.boxes[node.name]))
         for neurons, low, high in _found(bounds, node, chosen):
-            at_low, at_high = (end.flatten(1)[:, neurons] for end in box)
+            at_low, at_high = (flat(end, 1)[:, neurons] for end in box)
             low = low + (at_low - low).detach().clamp(min=0)
             high = high - (high - at_high).detach().clamp(min=0)
             box = _with_neurons(box, neurons, low, high)
@@ -170,5 +171,5 @@ def _found(bounds: Propagation, node: Node, chosen: Sequence[NeuronSlopes]) -> I
 def _with_neurons(box: Box, neurons: Tensor, low: Tensor, high: Tensor) -> Box:
     """Return a box with new bounds for some of its neurons."""
     return Box(
-        *(end.flatten(1).index_copy(1, neurons, new).view(end.shape) for end, new in zip(box, (low, high), strict=True))
+        *(flat(end, 1).index_copy(1, neurons, new).view(end.shape) for end, new in zip(box, (low, high), strict=True))
     )

@@ -26,9 +26,14 @@ class Linear:
     bias: str | None = None
 
     def forward(self, *values: Tensor, parameters: Parameters) -> Tensor:
-        """Return x W^T + b."""
+        """Return x W^T + b, in the widest of their types: rows after a network may need more digits than it has."""
         (x,) = values
-        return functional.linear(x, parameters[self.weight], _optional(self.bias, parameters))
+        weight, bias = parameters[self.weight], _optional(self.bias, parameters)
+        if x.dtype != weight.dtype or (bias is not None and bias.dtype != x.dtype):
+            widest = torch.promote_types(x.dtype, weight.dtype)
+            widest = widest if bias is None else torch.promote_types(widest, bias.dtype)
+            x, weight, bias = x.to(widest), weight.to(widest), None if bias is None else bias.to(widest)
+        return functional.linear(x, weight, bias)
 
 
 @dataclass(frozen=True, kw_only=True)

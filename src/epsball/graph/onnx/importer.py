@@ -16,6 +16,7 @@ from epsball.graph.builder import Builder
 from epsball.graph.onnx import (  # noqa: F401 - they fill the table
     affine,
     choosing,
+    einsum,
     elementwise,
     normalisation,
     reductions,

@@ -1,5 +1,6 @@
 """Branch and bound over neurons, where whole boxes and splits of the input left something open."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,13 +23,16 @@ class Branched:
     points
         Points at which the real-valued network satisfies a conjunction, or nearly: candidates for a witness, with the
         number of the box that each lies in, and of the conjunction it was met for.
+    hurried
+        Whether more time may refute more: some search ended by the clock.
     """
 
     reasons: tuple[str, ...] = ()
     points: tuple[tuple[int, int, Tensor], ...] = ()
+    hurried: bool = False
 
 
-def complete(task: Task, deadline: Deadline, *, share: float = 1.0) -> Branched:
+def complete(task: Task, deadline: Deadline, *, seconds: float = math.inf) -> Branched:
     """Refute more of a task by branch and bound over neurons; `task.open` is updated.
 
     Box by box, all open conjunctions together: of a conjunction of several rows the greatest is bounded, which is
@@ -39,19 +43,21 @@ def complete(task: Task, deadline: Deadline, *, share: float = 1.0) -> Branched:
     ----------
     task
         What is to be refuted.
-    deadline, share
-        When to stop, and the share of the time until then that each box may take.
+    deadline, seconds
+        When to stop, and the seconds by the clock that all boxes together may take; each may take an even part of what
+        is left.
     """
     reasons: dict[str, None] = {}
-    points = []
-    for box in torch.nonzero(task.open.any(dim=1))[:, 0].tolist():
+    points, hurried = [], False
+    boxes, turn = torch.nonzero(task.open.any(dim=1))[:, 0].tolist(), deadline.sooner(seconds)
+    for number, box in enumerate(boxes):
         deadline.check()
         left = torch.nonzero(task.open[box])[:, 0]
-        seconds = deadline.cpu_seconds(torch.get_num_threads())
+        limit = turn.cpu_seconds(torch.get_num_threads())
         rows = torch.eye(len(task.region.conjunctions), dtype=torch.float64)[left].unsqueeze(0)
         problem = replace(
             task.problem(task.domain.take(slice(box, box + 1)), rows, graph=task.greatest),
-            cpu_seconds=None if seconds is None else share * seconds,
+            cpu_seconds=None if limit is None else limit / (len(boxes) - number),
         )
         try:
             found = METHODS["complete"](problem)
@@ -63,7 +69,8 @@ def complete(task: Task, deadline: Deadline, *, share: float = 1.0) -> Branched:
         if searched is None or not bool((found.rows <= 0).any()):
             continue
         reasons[f"branch and bound ended after {searched.parts} parts: {searched.ending}"] = None
+        hurried |= searched.ending == "time"
         if searched.witness is not None:
             point = searched.witness.view(task.graph.input.shape)
             points += [(box, int(at), point) for at in left[found.rows[0] <= 0]]
-    return Branched(reasons=tuple(reasons), points=tuple(points))
+    return Branched(reasons=tuple(reasons), points=tuple(points), hurried=hurried)

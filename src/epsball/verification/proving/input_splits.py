@@ -1,6 +1,6 @@
 """Branch and bound over the input: boxes are bounded, clipped and halved until each is refuted or holds a witness."""
 
-import time
+import math
 from dataclasses import replace
 
 import torch
@@ -14,13 +14,15 @@ from epsball.certificates.linear import refiner
 from epsball.graph import Node
 from epsball.progress import report
 from epsball.verification.deadline import Deadline
+from epsball.verification.proving.batch_size import BatchSize
 from epsball.verification.proving.task import Task
 from epsball.verification.search import Search
 
-_FIRST, _MOST = 16, 4096
+_MOST = 4096
+"""Boxes bounded together."""
 
-_SECONDS = 0.4
-"""What bounding a batch is to take; the number of its boxes follows."""
+_OLDEST = 4
+"""Every so many steps the oldest boxes are taken."""
 
 
 class InputSplits:
@@ -41,6 +43,8 @@ class InputSplits:
     ----------
     bounded
         How many boxes were bounded.
+    closed
+        The share of what was open that the last call of `run` closed.
     stuck
         How many are given up: too small for their bounds' rounding, or without a float of the network's type.
 
@@ -51,7 +55,9 @@ class InputSplits:
 
     def __init__(self, task: Task, search: Search) -> None:
         self.task, self.search = task, search
-        self.bounded = self.stuck = 0
+        self.bounded = self.stuck = self._steps = 0
+        self.closed = 0.0
+        self._size = BatchSize(most=_MOST)
         self._weights = task.all_rows()
         self._shape = task.graph.input.shape
         case, conjunction = torch.nonzero(task.open).T
@@ -59,8 +65,13 @@ class InputSplits:
         self._widths = (task.domain.box.high - task.domain.box.low).flatten(1)
         self._stack = [Boxes(low=ends[0], high=ends[1], case=case, conjunction=conjunction)]
 
-    def run(self, deadline: Deadline) -> bool:
-        """Refute all boxes; return whether that was done, False where some are stuck.
+    def run(self, deadline: Deadline, *, seconds: float = math.inf) -> bool:
+        """Refute boxes; return whether no box is left to be bounded. A later call goes on.
+
+        Parameters
+        ----------
+        deadline, seconds
+            When to stop, and after how many seconds to return with boxes left.
 
         Raises
         ------
@@ -69,25 +80,61 @@ class InputSplits:
         Found
             If a witness was found.
         """
-        size = _FIRST
-        while self._stack:
+        turn, before = deadline.sooner(seconds), self._share()
+        while self._stack and turn.left > 0:
             deadline.check()
-            begun = time.perf_counter()
-            done = self.step(size)
-            taken = time.perf_counter() - begun
+            with self._size.measured(min(self._size.now, sum(map(len, self._stack)))):
+                self.step(self._size.now)
             report("boxes bounded", self.bounded, 0)
-            if done == size:
-                size = max(1, size // 2) if taken > 2 * _SECONDS else min(_MOST, 2 * size) if taken < _SECONDS else size
-        if not self.stuck:
-            self.task.open[:] = False
-        return not self.stuck
+        self.closed = 1.0 - self._share() / before if before > 0 else 0.0
+        self._settle()
+        return not self._stack
+
+    def forget(self) -> None:
+        """Drop the boxes of conjunctions that were refuted by other means."""
+        parts = [boxes.take(self.task.open[boxes.case, boxes.conjunction]) for boxes in self._stack]
+        self._stack = [boxes for boxes in parts if len(boxes)]
+
+    def _settle(self) -> None:
+        """Enter what is refuted: the conjunctions of boxes of which nothing is left, where nothing is given up."""
+        if self.stuck:
+            return
+        left = torch.zeros_like(self.task.open)
+        for boxes in self._stack:
+            left[boxes.case, boxes.conjunction] = True
+        if self.task.record is not None and bool((self.task.open & ~left).any()):
+            self.task.record.missing = "input splits"
+        self.task.open &= left
+
+    def _share(self) -> float:
+        """Return which share of their domains the boxes left fill, summed over conjunctions."""
+        return sum((float(self._shares(boxes).sum()) for boxes in self._stack), start=0.0)
+
+    def _shares(self, boxes: Boxes) -> Float[Tensor, " n"]:
+        whole = self._widths[boxes.case]
+        sides = (boxes.high - boxes.low) / torch.where(whole > 0, whole, 1.0)
+        return torch.where(whole > 0, sides, 1.0).prod(dim=1)
 
     def step(self, size: int) -> int:
         """Bound, clip and halve at most so many boxes; return how many."""
-        boxes = taken(self._stack, size)
+        boxes = self._taken(size)
         self._push(*self._left(boxes))
         self.bounded += len(boxes)
         return len(boxes)
+
+    def _taken(self, size: int) -> Boxes:
+        """Take the newest boxes, whose bounds are lowest, and at times the oldest, which are large.
+
+        At a jump of the network the lowest bounds stay below 0 however small the boxes: who follows them alone sees
+        nothing else.
+        """
+        self._steps += 1
+        if self._steps % _OLDEST:
+            return taken(self._stack, size)
+        oldest = [self._stack.pop(0)]
+        boxes = taken(oldest, size)
+        self._stack[:0] = oldest
+        return boxes
 
     @property
     def left(self) -> Box:

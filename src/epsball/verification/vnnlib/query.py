@@ -135,6 +135,6 @@ def _text(path: Path) -> str:
     try:
         if content.startswith(_GZIP):
             content = gzip.decompress(content)
-        return content.decode()
+        return content.decode("utf-8-sig")  # Some editors begin a text with a mark.
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a text, plain or gzipped ({first_line(error)}). Download it again.") from error

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from epsball.certificates.box import Box
+from epsball.certificates.tensors import flat
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +72,7 @@ class Boxes:
 
         The entry is one of the input, or of a node that the boxes have bounds of.
         """
-        low, high = (self.low, self.high) if node is None else (end.flatten(1) for end in self.nodes[node])
+        low, high = (self.low, self.high) if node is None else (flat(end, 1) for end in self.nodes[node])
         entries, at = entries.unsqueeze(1), at.unsqueeze(1)
         ends = (low, high.scatter(1, entries, at)), (low.scatter(1, entries, at), high)
         return Boxes.joined([self._having(node, *pair) for pair in ends]).take(_interleaved(len(self)))

@@ -11,6 +11,7 @@ from epsball.certificates.curves import LinearRelaxation, curve_of
 from epsball.certificates.propagation import Propagation
 from epsball.certificates.rules.maxima import Maxima
 from epsball.certificates.rules.table import rule_of
+from epsball.certificates.tensors import flat
 from epsball.graph import Node
 from epsball.graph.kinds import Constant, Elementwise, Input, PReLU
 
@@ -66,7 +67,8 @@ def _of_curve(bounds: Propagation, node: Node, a: Tensor) -> Candidate:
     below, under, above, over = (part[:, 0] for part in bounds.relaxation(node))
     lost = torch.zeros_like(a)
     for point in (low, middle, high):
-        value = node.kind.forward(point, parameters=bounds.parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        same = [point] * len(node.inputs)  # A product of z with itself takes it twice.
+        value = node.kind.forward(*same, parameters=bounds.parameters)  # pyright: ignore[reportAttributeAccessIssue]
         lost = torch.maximum(lost, a.clamp(min=0) * (value - below * point - under))
         lost = torch.maximum(lost, (-a).clamp(min=0) * (above * point + over - value))
     at, possible = _points(node, low, middle, high)
@@ -79,9 +81,11 @@ def _points(node: Node, low: Tensor, middle: Tensor, high: Tensor) -> tuple[Tens
     kind = node.kind
     if isinstance(kind, PReLU):
         cuts, straight = (0.0,), True
-    else:
-        curve = curve_of(kind.function, kind.arguments)  # pyright: ignore[reportAttributeAccessIssue]
+    elif isinstance(kind, Elementwise):
+        curve = curve_of(kind.function, kind.arguments)
         cuts, straight = curve.cuts, curve.straight
+    else:  # Rounding, or a product of z with itself: in the middle.
+        cuts, straight = (), False
     near = 0.0 if straight else _NEAR
     at, best = middle, torch.full_like(low, torch.inf)
     for cut in cuts:
@@ -94,13 +98,13 @@ def _points(node: Node, low: Tensor, middle: Tensor, high: Tensor) -> tuple[Tens
 def _of_maximum(bounds: Propagation, node: Node, a: Tensor) -> Candidate:
     """Cut the greatest entry of a window where the others end: above it is the maximum."""
     peak, _ = bounds.relaxation(node)
-    low, high = (end.flatten(1) for end in bounds.boxes[node.inputs[0]])
-    entry, slope, line = (part.flatten(1) for part in (peak.high, peak.slope, peak.intercept))
+    low, high = (flat(end, 1) for end in bounds.boxes[node.inputs[0]])
+    entry, slope, line = (flat(part, 1) for part in (peak.high, peak.slope, peak.intercept))
     least, most = low.gather(1, entry), high.gather(1, entry)
     start = slope * least + line
     open_ = (start > least) & (start < most) & (slope < 1)
     height = torch.where(open_, (most - start) * (start - least) / (most - least), 0.0)
-    best = _best(a.flatten(1).abs() * height, start, open_)
+    best = _best(flat(a, 1).abs() * height, start, open_)
     return best._replace(entry=entry.gather(1, best.entry.unsqueeze(1))[:, 0])
 
 
@@ -111,9 +115,9 @@ def _of_width(bounds: Propagation, name: str, a: Tensor) -> Candidate:
 
 
 def _best(score: Tensor, at: Tensor, possible: Tensor) -> Candidate:
-    score = torch.where(possible, score, 0.0).nan_to_num(0.0, 0.0, 0.0).flatten(1)
+    score = flat(torch.where(possible, score, 0.0).nan_to_num(0.0, 0.0, 0.0), 1)
     best, entry = score.max(dim=1)
-    return Candidate(best, entry, at.flatten(1).gather(1, entry.unsqueeze(1))[:, 0])
+    return Candidate(best, entry, flat(at, 1).gather(1, entry.unsqueeze(1))[:, 0])
 
 
 def is_rectifier(node: Node) -> bool:

@@ -10,6 +10,7 @@ from epsball.certificates.branching.division.bounding import Bounded
 from epsball.certificates.branching.division.boxes import clipped
 from epsball.certificates.branching.division.cut_tree import CutTree
 from epsball.certificates.branching.tree import Piece, Split
+from epsball.certificates.tensors import flat
 
 BEYOND = 2.0**-18
 """Share of the rows' bounds at the root that a line shows of what it refutes: it covers what slopes lose in files."""
@@ -43,7 +44,7 @@ def without_refuted(
     source, boxes = found.bounds.graph.input.name, found.boxes
     if source not in found.found.met or boxes.number is None:
         return found
-    line = found.found.met[source].flatten(1)
+    line = flat(found.found.met[source], 1)
     new = clipped(boxes, found.found.value.unsqueeze(1) - least, line.unsqueeze(1))
     worth = _WORTH * (boxes.high - boxes.low)
     origins = boxes.number.tolist()

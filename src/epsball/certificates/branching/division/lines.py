@@ -37,11 +37,14 @@ def moved_by_inputs(
     """Return how far each input may move a row, per unit of its own change."""
     columns = influence(bounds)
     if columns is not None:
-        return (columns * row.abs().unsqueeze(1)).sum(dim=2).nan_to_num(0.0, 0.0, 0.0)
+        moved = (columns * row.abs().unsqueeze(1)).sum(dim=2).nan_to_num(0.0, 0.0, 0.0)
+        return torch.where(moved.amax(dim=1, keepdim=True) > 0, moved, 1.0)
     width = boxes.high - boxes.low
     size = line.abs() * width
-    # A line of 0 says nothing about what its relaxations hide: each input counts for a share.
-    return ((size + _SHARE * size.mean(dim=1, keepdim=True)) / width).nan_to_num(0.0, 0.0, 0.0)
+    # A line of 0 says nothing about what its relaxations hide: each input counts for a share, or all for the same.
+    mean = size.mean(dim=1, keepdim=True)
+    moved = ((size + _SHARE * mean) / width).nan_to_num(0.0, 0.0, 0.0)
+    return torch.where(mean > 0, moved, 1.0)
 
 
 def widest(

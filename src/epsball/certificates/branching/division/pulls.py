@@ -14,6 +14,7 @@ from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.relaxations import fuse_all, slope_limits
 from epsball.certificates.linear.sweep import Slopes, Sweep, carried_over, carried_to_input
 from epsball.certificates.propagation import Propagation
+from epsball.certificates.tensors import flat
 
 STEPS, _SLOPE_STEP, _PULL_STEP = 8, 0.1, 0.1
 
@@ -63,7 +64,7 @@ def carried(
         box = (cuts or {})[name].box
         # Where nothing is cut an end may be infinite, and its multiplier is 0.
         ends = (torch.where(part > 0, end, 0.0) for part, end in zip(pull, box, strict=True))
-        pushes = [(part * end).flatten(1) for part, end in zip(pull, ends, strict=True)]
+        pushes = [flat(part * end, 1) for part, end in zip(pull, ends, strict=True)]
         size = sum(push.abs().sum(dim=1) for push in pushes)
         state.add((pushes[0] - pushes[1]).sum(dim=1, keepdim=True), _DOUBT * torch.as_tensor(size).unsqueeze(1))
         state.pend(name, Coefficients((pull.below - pull.above).unsqueeze(1)))
@@ -133,6 +134,6 @@ def _unit(met: Mapping[str, Tensor], name: str, bounds: Propagation) -> Tensor:
     after = [node for node in bounds.graph.nodes if name in node.inputs and node.name in met]
     own = bounds.graph[name].shape
     same = [met[node.name].abs() for node in after if node.shape == own]
-    most = torch.stack([met[node.name].abs().flatten(1).amax(dim=1) for node in after]).amax(dim=0)
+    most = torch.stack([flat(met[node.name].abs(), 1).amax(dim=1) for node in after]).amax(dim=0)
     size = sum(same) if same else torch.zeros(len(most), *own, dtype=most.dtype)
     return size + 0.05 * most.view(-1, *(1,) * len(own))

@@ -21,6 +21,7 @@ from epsball.certificates.branching.tree import Ending, Piece, Searched, Split
 from epsball.certificates.linear.refinement import refinement_passes
 from epsball.certificates.problem import LowerBounds, Problem
 from epsball.certificates.propagation import Propagation
+from epsball.certificates.tensors import flat
 
 FEW_INPUTS = 64
 """Entries of an input up to which it is cut."""
@@ -76,7 +77,7 @@ class BoxSearch:
         refreshes = self._inputs or int(refinement_passes(bounds).sum()) <= _REFRESHED
         self._bounding = Bounding(problem, bounds, refreshes=refreshes)
         low, high = problem.domain.box
-        self._low, self._high = low.flatten(1), high.flatten(1)
+        self._low, self._high = flat(low, 1), flat(high, 1)
         self._tree = CutTree(roots=0)
         self._rows: list[int] = []
         self._stack: list[Boxes] = []
@@ -228,7 +229,7 @@ class BoxSearch:
         score, at = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
         if of_input and self._inputs:
             name = self.problem.graph.input.name
-            line = found.found.met.get(name, torch.zeros_like(found.boxes.low)).flatten(1)
+            line = flat(found.found.met.get(name, torch.zeros_like(found.boxes.low)), 1)
             moved = moved_by_inputs(found.bounds, found.rows, line, found.boxes)
             score, entry, at = widest(found.boxes, moved, self._high - self._low)
             return node, entry, at, score >= 0
@@ -245,7 +246,7 @@ class BoxSearch:
         """See what margins the network itself has in the middles of parts, and where lines are least."""
         boxes = found.boxes
         line = found.found.met.get(self.problem.graph.input.name)
-        corners = boxes.low if line is None else torch.where(line.flatten(1) > 0, boxes.low, boxes.high)
+        corners = boxes.low if line is None else torch.where(flat(line, 1) > 0, boxes.low, boxes.high)
         self._judge(torch.cat([corners, 0.5 * boxes.low + 0.5 * boxes.high]))
         if self._batches % _DESCENDED == 0 and self.ending == "proved":
             worst = found.found.value.argmin().view(1)

@@ -167,7 +167,7 @@ def _lines(bounds: Propagation, name: str, given: _Given | None, count: int) -> 
     for sign, chosen in ((1.0, slopes.lower), (-1.0, slopes.upper)):
         slope = chord if chosen is None else torch.where(bends, chosen.double(), chord)
         parts += [slope, _intercept(made, slope, low, high, sign)]
-    wide = [part.expand(shape).flatten(2)[0].clone() for part in base]
+    wide = [flat(part.expand(shape), 2)[0].clone() for part in base]
     for whole, part in zip(wide, parts, strict=True):
         whole[:, slopes.places] = part
     whole = torch.zeros_like(wide[0])

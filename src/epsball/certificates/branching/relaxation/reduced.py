@@ -22,6 +22,7 @@ from epsball.certificates.branching.relaxation.matrices import Matrix
 from epsball.certificates.linear.coefficients import Coefficients
 from epsball.certificates.linear.sweep import Sweep, carried_over
 from epsball.certificates.propagation import Propagation
+from epsball.certificates.tensors import flat
 from epsball.graph import Node
 from epsball.graph.kinds import Input
 
@@ -213,9 +214,9 @@ class Reduced:
                 continue
             taken = state.pending.pop(node.name)
             if isinstance(node.kind, Input):
-                over_input = over_input + taken.dense(node.shape).flatten(2)[0]
+                over_input = over_input + flat(taken.dense(node.shape), 2)[0]
             elif node.name in self._folds:
-                values, fold = taken.dense(node.shape).flatten(2)[0], self._folds[node.name]
+                values, fold = flat(taken.dense(node.shape), 2)[0], self._folds[node.name]
                 if node.name in places:
                     at, layer = places[node.name]
                     over[at] = values[:, layer.places] * layer.weights

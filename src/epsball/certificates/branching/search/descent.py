@@ -39,7 +39,8 @@ class Descent:
         """Return the points that a row's margin is least at, for each of the rows (b,) from a point (b, d) on.
 
         A step goes part of the way to where the margin's linear function at the point is least (Frank and Wolfe), so
-        that it needs no step size for any norm.
+        that it needs no step size for any norm. Where jumps alone lead to the margins there is no such function, and
+        the point stays.
         """
         best, least = points, torch.full((len(points),), torch.inf, dtype=torch.float64)
         for step in range(STEPS + 1):
@@ -47,7 +48,7 @@ class Descent:
             values = self._margins(leaf).gather(1, rows.unsqueeze(1))[:, 0]
             lower = values.detach() < least
             best, least = torch.where(lower.unsqueeze(1), points, best), torch.minimum(values.detach(), least)
-            if step < STEPS:
+            if step < STEPS and values.requires_grad:
                 (gradient,) = torch.autograd.grad(values.sum(), leaf)
                 _, target = self.region.least(gradient.T.contiguous())
                 points = self.region.inside(points + _DECAY**step * (target.T - points))

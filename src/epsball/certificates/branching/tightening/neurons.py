@@ -19,6 +19,7 @@ from epsball.certificates.linear.windows import cropped
 from epsball.certificates.problem import Problem
 from epsball.certificates.propagation import Propagation
 from epsball.certificates.slopes.neurons import NeuronSlopes, bounding, by_window, with_own_slopes
+from epsball.certificates.tensors import flat
 from epsball.graph import Node
 
 SCHEDULE = Schedule(20, 0.25, decay=0.95)
@@ -115,7 +116,7 @@ class Tightened:
         slopes = {}
         for name, window in part.parts.items():
             own = bounds.relaxation(bounds.graph[name]).lower_slope
-            whole = own.expand(1, len(chosen), *own.shape[2:]).flatten(2).clone()
+            whole = flat(own.expand(1, len(chosen), *own.shape[2:]), 2).clone()
             for layer, at in zip(self.reduced.layers, dual.slices, strict=True):
                 if layer.node == name:
                     whole[0, :, layer.places] = 1 - layer.weights + layer.weights * chosen[:, at]
