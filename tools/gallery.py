@@ -105,7 +105,7 @@ def stated(found: dict[str, Any]) -> str:
     machine, spent = found["machine"], found["cpu_seconds"]
     cost = "less than a CPU second" if spent < 1 else f"{spent:.0f} CPU second{'s' if round(spent) != 1 else ''}"
     where = f"{machine['cores']} cores ({machine['processor']}), torch {machine['torch']}"
-    return f"Size {found['size']}, {cost} beside the networks that items share; {where}; {found['date']}."
+    return f"Size {found['size']}, {cost} beside the training of networks; {where}; {found['date']}."
 
 
 def _larger(name: str, found: dict[str, Any] | None) -> list[str]:

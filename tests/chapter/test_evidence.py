@@ -43,7 +43,9 @@ def test_a_pattern_needs_every_order():
     assert pattern(holds, otherwise="").verdict == "pattern"
     decision = pattern(holds, fails, otherwise="Because.")
     assert decision.verdict == "differs"
-    assert decision.sentence.endswith("Because.")
+    assert decision.sentence.endswith("The other way round: less is the lower one. Because.")
+    unclear = pattern(Order(greater=[1, 0, 1], less=[0, 0, 1], names=("a", "b")), otherwise="Because.")
+    assert unclear.sentence.endswith("Not told apart at 5%: 1 of 3 examples differ (a; b). Because.")
 
 
 def test_a_law_needs_a_case():

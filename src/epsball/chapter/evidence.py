@@ -36,6 +36,15 @@ class Order:
         return Discordance.of(greater > less, less > greater)
 
     @property
+    def failure(self) -> str:
+        """Why it does not hold, as a sentence."""
+        test, (first, second) = self.test, self.names
+        if test.p <= LEVEL:
+            return f"The other way round: {first} is the lower one."
+        few = test.only_a + test.only_b
+        return f"Not told apart at 5%: {few} of {test.total} examples differ ({first}; {second})."
+
+    @property
     def holds(self) -> bool:
         """Whether the first is the greater by an exact two-sided test."""
         test = self.test
@@ -59,12 +68,13 @@ def pattern(*orders: Order, otherwise: str) -> Decision:
     orders
         What was expected beforehand.
     otherwise
-        Why it may be that one does not hold.
+        Why it may be that one does not hold; which does not, and how, is said before it.
     """
     sentence = "; ".join(map(str, orders))
-    if all(order.holds for order in orders):
-        return Decision(verdict="pattern", sentence=sentence)
-    return Decision(verdict="differs", sentence=f"{sentence}. {otherwise}")
+    failures = [order.failure for order in orders if not order.holds]
+    if not failures:
+        return Decision(verdict="pattern", sentence=f"{sentence}.")
+    return Decision(verdict="differs", sentence=" ".join([f"{sentence}.", *failures, otherwise]))
 
 
 def without_exception(exceptions: Sequence[object], total: int, law: str) -> Decision:
