@@ -10,7 +10,6 @@ from epsball.certificates import certify
 from epsball.chapter.claim import Claim, Decision, Tables
 from epsball.chapter.evidence import Order, pattern
 from epsball.chapter.item import Item
-from epsball.chapter.items.drawing import draw_share_curves
 from epsball.chapter.laboratory import Laboratory
 from epsball.figures import SMALL, line_style, marker, new_figure
 
@@ -106,7 +105,7 @@ def _lipschitz(tables: Tables) -> Decision:
 
 def draw(tables: Tables) -> "Figure":
     """Return certified accuracy over the radius, and what it costs at the whole radius."""
-    figure = new_figure(9.8, 4.4)
+    figure = new_figure(9.6, 4.2)
     over, cost = figure.subplots(1, 2)
     dual = tables["semidefinite"]
     certified = {name: {s: tables["certified"][f"{name}.{s:g}"] for s in SHARES} for name in METHODS}
@@ -115,11 +114,15 @@ def draw(tables: Tables) -> "Figure":
     certified[few], seconds[few] = {s: dual[f"certified.{s:g}"] for s in SHARES}, dual["seconds.1"]
     for number, name in enumerate(certified):
         beside = [share + 0.012 * (number - 3) for share in SHARES]  # so that no curve hides another
-        draw_share_curves(over, beside, {name: list(certified[name].values())}, number)
+        shares = [float(np.mean(np.asarray(column, dtype=bool))) for column in certified[name].values()]
+        over.plot(beside, shares, **line_style(number), marker=marker(number), markersize=5, label=name)
         spent = float(np.mean(np.asarray(seconds[name], dtype=float)))
         reached = float(np.mean(np.asarray(certified[name][1.0], dtype=bool)))
         cost.plot(spent, reached, marker(number), color=line_style(number)["color"], markersize=8, label=name)
-    over.set(xlabel="radius, in the radius of the ball (linf)", ylabel="certified accuracy")
+    count = len(tables["certified"]["lp.1"])
+    over.set(xlabel="radius, in the radius of the ball (linf)", ylabel=f"certified accuracy of {count} examples")
+    over.set_ylim(-0.02, 1.02)
+    over.spines[["top", "right"]].set_visible(False)
     over.legend(frameon=False, fontsize=SMALL)
     cost.set(
         xscale="log", xlabel="CPU seconds per example", ylabel="certified accuracy at the radius", ylim=(-0.02, 1.02)

@@ -254,7 +254,7 @@ def draw(tables: Tables) -> "Figure":
             label = {"chapter": "chapter, robust", "source": "its source, robust"}[column] if first else None
             axes.plot(np.nan if value is None else value, place + shift, mark, color=colour, markersize=7, label=label)
         note = f"{table['data'][place]}, {table['ball'][place]}"
-        axes.annotate(note, (101, place), va="center", fontsize=SMALL - 1, color=GREY, annotation_clip=False)
+        axes.annotate(note, (101, place), va="center", fontsize=SMALL, color=GREY, annotation_clip=False)
     axes.axhline(len(MASKED) - 0.5, color=GREY, linewidth=0.6)
     axes.set(
         yticks=range(len(table["defence"])), yticklabels=table["defence"], xlim=(-2, 100), xlabel="accuracy in percent"

@@ -91,7 +91,7 @@ def draw(tables: Tables) -> "Figure":
     beside.lines[0].set_linestyle("none")
     labels = [*(f"step\n{name}" for name in SIZES), *(f"start\n{name}" for name in STARTS)]
     beside.set(xticks=range(len(options)), xticklabels=labels)
-    beside.tick_params(axis="x", labelsize=SMALL - 1)
+    beside.tick_params(axis="x", labelsize=SMALL)
     low = min(float(np.mean(column)) for column in margins.values())
     over.set_ylim(max(0.0, low - 0.1), min(1.0, max(float(np.mean(column)) for column in margins.values()) + 0.1))
     return figure
