@@ -1,8 +1,9 @@
 """Put the results of ``epsball chapter run`` into the documentation: ``python tools/gallery.py runs/chapter``.
 
 Writes ``docs/chapter/ITEM.json`` (findings, shares, small tables, date, machine, cost), ``docs/chapter/ITEM.webp``
-(the figure) and the page ``docs/gallery.md``. The results of a run of size default go to ``docs/chapter/default``,
-without figures; the page says of each item what was found there, or that it was not run.
+(the figure), ``docs/chapter/trainings.json`` (what each training took) and the page ``docs/gallery.md``. The results of
+a run of size default go to ``docs/chapter/default``, without figures; the page says of each item what was found there,
+or that it was not run.
 """
 
 import json
@@ -12,12 +13,15 @@ from typing import Any
 
 from PIL import Image
 
+from epsball.chapter.laboratory import Laboratory
 from epsball.chapter.registry import ITEMS
+from epsball.chapter.reproduction import told
 from epsball.files import write_atomically, write_json
 
 DOCS = Path(__file__).parent.parent / "docs"
 CHAPTER, DEFAULT = DOCS / "chapter", DOCS / "chapter" / "default"
 WIDTH = 1200
+TRAININGS = "trainings.json"
 ROWS = 20
 """Longer tables are told by the shares of their 0-1 columns."""
 
@@ -31,7 +35,13 @@ def main(*runs: Path) -> None:
             folder = run / item.name
             if (folder / "findings.json").exists():
                 _copy(folder)
+        if (run / "saddle-point" / "findings.json").exists() and _size(run / "saddle-point") == "fast":
+            write_json(CHAPTER / TRAININGS, Laboratory(size="fast", out=run).costs())
     write_atomically(DOCS / "gallery.md", page().encode())
+
+
+def _size(folder: Path) -> str:
+    return json.loads((folder / "findings.json").read_text(encoding="utf-8"))["size"]
 
 
 def _copy(folder: Path) -> None:
@@ -78,6 +88,9 @@ def page() -> str:
         "`default` found stands below each item.",
         "",
     ]
+    trainings = read(CHAPTER / TRAININGS)
+    if trainings:
+        lines += [f"Trainings of that run: {told(trainings)}.", ""]
     for item in ITEMS:
         found, larger = (read(folder / f"{item.name}.json") for folder in (CHAPTER, DEFAULT))
         if found is not None:
