@@ -84,13 +84,13 @@ def page() -> str:
     lines = [
         "# Gallery of the chapter",
         "",
-        "Made by `python tools/gallery.py RUN` from one run of `epsball chapter run all`, size `fast`; what size "
-        "`default` found stands below each item.",
+        "Made by `python tools/gallery.py RUN` from runs of `epsball chapter run`, size `fast`; what size `default` "
+        "found stands below each item.",
         "",
     ]
     trainings = read(CHAPTER / TRAININGS)
     if trainings:
-        lines += [f"Trainings of that run: {told(trainings)}.", ""]
+        lines += [f"Trainings of size `fast`: {told(trainings)}.", ""]
     for item in ITEMS:
         found, larger = (read(folder / f"{item.name}.json") for folder in (CHAPTER, DEFAULT))
         if found is not None:

@@ -111,6 +111,10 @@ def test_what_trainings_cost_is_counted_over_the_folder_and_not_in_the_item(only
     assert set(found.trainings) == {"one", "two"}
     assert str(found).splitlines()[-1].startswith("2 networks trained in 0 CPU-s; the longest training, ")
     assert reproduction.told({}) == ""
+    assert reproduction.told({"one": 2.0, "two": None}) == (
+        "2 networks trained in 2 CPU-s; the longest training, one, took 2.0 CPU-s; "
+        "without the time of 1, which went on after a kill"
+    )
     assert reproduction.reproduce(out=tmp_path).to_json() == found.to_json()
 
 

@@ -29,7 +29,7 @@ NETWORKS = "networks"
 """The folder of the networks, beside those of the items."""
 
 COST = "cost.json"
-"""In the folder of a network: the CPU seconds of its training."""
+"""In the folder of a network: the CPU seconds of its training, None where it went on after a kill."""
 
 _APART = 0.2
 """Seconds between two looks whether another process has trained a network."""
@@ -130,20 +130,20 @@ class Laboratory:
         """
         place = self.out / NETWORKS
         with _alone(place / f"{name}.lock"):
-            begun = time.process_time()
+            fresh, begun = not (place / name).exists(), time.process_time()
             made = train()
             if not (place / name / COST).exists():
                 seconds = time.process_time() - begun
                 self.trainings.append(seconds)
-                write_json(place / name / COST, {"cpu_seconds": round(seconds, 1)})
+                write_json(place / name / COST, {"cpu_seconds": round(seconds, 1) if fresh else None})
         return made
 
     def spent(self) -> float:
         """Return CPU seconds without the training of networks, and with what earlier runs measured."""
         return time.process_time() - sum(self.trainings) + sum(self.earlier)
 
-    def costs(self) -> dict[str, float]:
-        """Return the CPU seconds of each training in the folder of the run, by the network's name."""
+    def costs(self) -> dict[str, float | None]:
+        """Return what is noted of each training in the folder of the run, by the network's name."""
         files = sorted((self.out / NETWORKS).glob(f"*/{COST}"))
         return {file.parent.name: json.loads(file.read_text(encoding="utf-8"))["cpu_seconds"] for file in files}
 

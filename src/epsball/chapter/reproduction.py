@@ -39,13 +39,13 @@ class Reproduction(Result):
     failed
         Items that ended with an error, and the error.
     trainings
-        CPU seconds of the training of each network in the folder of the run, by its name.
+        CPU seconds of the training of each network in the folder of the run, by its name; None where it is not known.
     """
 
     size: Size
     found: Mapping[Item, Mapping[str, Decision]]
     failed: Mapping[str, str]
-    trainings: Mapping[str, float] = field(default_factory=dict)
+    trainings: Mapping[str, float | None] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return verdict and sentence of each claim, how often each verdict was given, and what trainings cost."""
@@ -148,14 +148,19 @@ def reproduce(
     return so_far()
 
 
-def told(trainings: Mapping[str, float]) -> str:
+def told(trainings: Mapping[str, float | None]) -> str:
     """Return how many networks were trained and what that cost; nothing if there is none."""
     if not trainings:
         return ""
-    longest = max(trainings, key=lambda name: trainings[name])
-    many = f"{len(trainings)} networks" if len(trainings) > 1 else "1 network"
-    total = sum(trainings.values())
-    return f"{many} trained in {total:.0f} CPU-s; the longest training, {longest}, took {trainings[longest]:.1f} CPU-s"
+    known = {name: seconds for name, seconds in trainings.items() if seconds is not None}
+    parts = [f"{len(trainings)} network{'s' if len(trainings) > 1 else ''} trained"]
+    if known:
+        longest = max(known, key=lambda name: known[name])
+        parts[0] += f" in {sum(known.values()):.0f} CPU-s"
+        parts.append(f"the longest training, {longest}, took {known[longest]:.1f} CPU-s")
+    if len(known) < len(trainings):
+        parts.append(f"without the time of {len(trainings) - len(known)}, which went on after a kill")
+    return "; ".join(parts)
 
 
 def write_page(out: Path, found: Mapping[Item, Mapping[str, Decision]]) -> None:

@@ -31,7 +31,7 @@ def measure(laboratory: Laboratory) -> Tables:
     """Return the numbers of the landscapes of both networks, and the map of the example of largest gamma."""
     x, y = laboratory.examples(laboratory.subject, first=laboratory.pick(fast=100, default=300))
     ball = Ball.parse(base(PGD, laboratory.subject, laboratory.size).ball)
-    rows: dict[str, list[float]] = {}
+    rows: dict[str, list[float] | list[bool]] = {}
     maps: dict[str, list[float]] = {}
     outlines: dict[str, dict[str, list[float]]] = {}
     chosen = None
