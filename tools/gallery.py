@@ -31,20 +31,16 @@ DATA = "--size default --mnist DIR --fashion DIR --cifar10 DIR --out runs/chapte
 def main(*runs: Path) -> None:
     """Copy what was measured and write the page."""
     for run in runs:
-        for item in ITEMS:
-            folder = run / item.name
-            if (folder / "findings.json").exists():
-                _copy(folder)
-        if (run / "saddle-point" / "findings.json").exists() and _size(run / "saddle-point") == "fast":
-            write_json(CHAPTER / TRAININGS, Laboratory(size="fast", out=run).costs())
+        folders = [run / item.name for item in ITEMS]
+        sizes = {_copy(folder) for folder in folders if (folder / "findings.json").exists()}
+        costs = Laboratory(size="fast", out=run).costs()
+        if costs and sizes == {"fast"}:
+            write_json(CHAPTER / TRAININGS, costs)
     write_atomically(DOCS / "gallery.md", page().encode())
 
 
-def _size(folder: Path) -> str:
-    return json.loads((folder / "findings.json").read_text(encoding="utf-8"))["size"]
-
-
-def _copy(folder: Path) -> None:
+def _copy(folder: Path) -> str:
+    """Copy the results of an item and return their size."""
     found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
     numbers = json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
     measured = {key: numbers[key] for key in ("date", "machine", "cpu_seconds")}
@@ -53,6 +49,7 @@ def _copy(folder: Path) -> None:
     write_json(target / f"{folder.name}.json", {**found, **data, **measured, "numbers": condensed(numbers["tables"])})
     if found["size"] == "fast":
         _copy_figure(folder / "figure.png", CHAPTER / f"{folder.name}.webp")
+    return found["size"]
 
 
 def condensed(tables: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, Any]]:
