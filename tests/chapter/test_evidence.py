@@ -31,6 +31,10 @@ def test_the_test_is_the_exact_one():
     assert not Order(greater=five, less=nothing, names=("a", "b")).holds  # p = 1/16
 
 
+def test_a_p_too_small_for_a_float_is_not_printed_as_zero():
+    assert "p < 1e-300" in str(Order(greater=[1] * 2000, less=[0] * 2000, names=("a", "b")))
+
+
 def test_unknown_values_are_on_neither_side():
     order = Order(greater=[None, 1.0], less=[0.0, np.nan], names=("a", "b"))
     assert (order.test.only_a, order.test.only_b, order.test.total) == (0, 0, 2)

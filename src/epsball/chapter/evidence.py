@@ -54,9 +54,10 @@ class Order:
         """Return means, discordant examples and p."""
         (first, second), test = self.names, self.test
         means = (float(np.mean(np.asarray(column, dtype=np.float64))) for column in (self.greater, self.less))
+        p = f"p = {test.p:.2g}" if test.p > 0 else "p < 1e-300"
         return (
             f"{first} {next(means):.3g}, {second} {next(means):.3g} "
-            f"(greater on {test.only_a}, less on {test.only_b} of {test.total}; p = {test.p:.2g})"
+            f"(greater on {test.only_a}, less on {test.only_b} of {test.total}; {p})"
         )
 
 
