@@ -49,7 +49,7 @@ def test_a_pattern_needs_every_order():
     assert decision.verdict == "differs"
     assert decision.sentence.endswith("The other way round: less is the lower one. Because.")
     unclear = pattern(Order(greater=[1, 0, 1], less=[0, 0, 1], names=("a", "b")), otherwise="Because.")
-    assert unclear.sentence.endswith("Not told apart at 5%: 1 of 3 examples differ (a; b). Because.")
+    assert unclear.sentence.endswith("At 5% the 1 of 3 examples that differ do not tell a from b. Because.")
 
 
 def test_a_law_needs_a_case():

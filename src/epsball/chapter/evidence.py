@@ -41,8 +41,8 @@ class Order:
         test, (first, second) = self.test, self.names
         if test.p <= LEVEL:
             return f"The other way round: {first} is the lower one."
-        few = test.only_a + test.only_b
-        return f"Not told apart at 5%: {few} of {test.total} examples differ ({first}; {second})."
+        many = test.only_a + test.only_b
+        return f"At 5% the {many} of {test.total} examples that differ do not tell {first} from {second}."
 
     @property
     def holds(self) -> bool:
