@@ -11,7 +11,7 @@ from epsball.chapter.claim import Claim, Decision, Tables
 from epsball.chapter.evidence import Order, pattern
 from epsball.chapter.item import Item
 from epsball.chapter.laboratory import Laboratory
-from epsball.figures import SMALL, line_style, marker, new_figure
+from epsball.figures import BLACK, SMALL, line_style, marker, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,15 +111,17 @@ def draw(tables: Tables) -> "Figure":
     dual = tables["semidefinite"]
     certified = {name: {s: tables["certified"][f"{name}.{s:g}"] for s in SHARES} for name in METHODS}
     seconds = {name: tables["seconds"][f"{name}.1"] for name in METHODS}
-    few = f"{DUAL}, first {len(dual['seconds.1'])}"
+    few = f"{DUAL}, of the first {len(dual['seconds.1'])}"
     certified[few], seconds[few] = {s: dual[f"certified.{s:g}"] for s in SHARES}, dual["seconds.1"]
     for number, name in enumerate(certified):
+        other = {"color": BLACK, "linestyle": ":"} if name == few else line_style(number)
+        mark = "x" if name == few else marker(number)
         beside = [share + 0.012 * (number - 3) for share in SHARES]  # so that no curve hides another
         shares = [float(np.mean(np.asarray(column, dtype=bool))) for column in certified[name].values()]
-        over.plot(beside, shares, **line_style(number), marker=marker(number), markersize=5, label=name)
+        over.plot(beside, shares, **other, marker=mark, markersize=5, label=name)
         spent = float(np.mean(np.asarray(seconds[name], dtype=float)))
         reached = float(np.mean(np.asarray(certified[name][1.0], dtype=bool)))
-        cost.plot(spent, reached, marker(number), color=line_style(number)["color"], markersize=8, label=name)
+        cost.plot(spent, reached, mark, color=other["color"], markersize=8, label=name)
     count = len(tables["certified"]["lp.1"])
     over.set(xlabel="radius, in the radius of the ball (linf)", ylabel=f"certified accuracy of {count} examples")
     over.set_ylim(-0.02, 1.02)

@@ -100,7 +100,7 @@ def draw(tables: Tables) -> "Figure":
     """Return the loss in a plane around one example, of both networks on one scale, with the outline of the ball."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(9.6, 4.4)
+    figure = new_figure(9.6, 4.8)
     axis = np.linspace(-REACH, REACH, POINTS)
     grid = {name: np.asarray(column, dtype=float).reshape(POINTS, POINTS) for name, column in tables["maps"].items()}
     top = max(float(np.nanmax(values)) for values in grid.values()) or 1.0
