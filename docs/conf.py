@@ -49,6 +49,7 @@ html_css_files = ["epsball.css"]
 html_theme_options = {"footer_icons": [], "source_view_link": ""}
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

@@ -1,8 +1,9 @@
 """Put the results of ``epsball chapter run`` into the documentation: ``python tools/gallery.py runs/chapter``.
 
 Writes ``docs/chapter/ITEM.json`` (findings, shares, small tables, date, machine, cost), ``docs/chapter/ITEM.webp``
-(the figure) and the page ``docs/gallery.md``. The results of a run of size default go to ``docs/chapter/default``,
-without figures; the page says of each item what was found there, or that it was not run.
+(the figure), ``docs/chapter/trainings.json`` (what each training took) and the page ``docs/gallery.md``. The results of
+a run of size default go to ``docs/chapter/default``, without figures; the page says of each item what was found there,
+or that it was not run.
 """
 
 import json
@@ -12,12 +13,15 @@ from typing import Any
 
 from PIL import Image
 
+from epsball.chapter.laboratory import Laboratory
 from epsball.chapter.registry import ITEMS
+from epsball.chapter.reproduction import told
 from epsball.files import write_atomically, write_json
 
 DOCS = Path(__file__).parent.parent / "docs"
 CHAPTER, DEFAULT = DOCS / "chapter", DOCS / "chapter" / "default"
 WIDTH = 1200
+TRAININGS = "trainings.json"
 ROWS = 20
 """Longer tables are told by the shares of their 0-1 columns."""
 
@@ -27,14 +31,16 @@ DATA = "--size default --mnist DIR --fashion DIR --cifar10 DIR --out runs/chapte
 def main(*runs: Path) -> None:
     """Copy what was measured and write the page."""
     for run in runs:
-        for item in ITEMS:
-            folder = run / item.name
-            if (folder / "findings.json").exists():
-                _copy(folder)
+        folders = [run / item.name for item in ITEMS]
+        sizes = {_copy(folder) for folder in folders if (folder / "findings.json").exists()}
+        costs = Laboratory(size="fast", out=run).costs()
+        if costs and sizes == {"fast"}:
+            write_json(CHAPTER / TRAININGS, costs)
     write_atomically(DOCS / "gallery.md", page().encode())
 
 
-def _copy(folder: Path) -> None:
+def _copy(folder: Path) -> str:
+    """Copy the results of an item and return their size."""
     found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
     numbers = json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
     measured = {key: numbers[key] for key in ("date", "machine", "cpu_seconds")}
@@ -43,6 +49,7 @@ def _copy(folder: Path) -> None:
     write_json(target / f"{folder.name}.json", {**found, **data, **measured, "numbers": condensed(numbers["tables"])})
     if found["size"] == "fast":
         _copy_figure(folder / "figure.png", CHAPTER / f"{folder.name}.webp")
+    return found["size"]
 
 
 def condensed(tables: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, Any]]:
@@ -74,10 +81,13 @@ def page() -> str:
     lines = [
         "# Gallery of the chapter",
         "",
-        "Made by `python tools/gallery.py RUN` from one run of `epsball chapter run all`, size `fast`; what size "
-        "`default` found stands below each item.",
+        "Made by `python tools/gallery.py RUN` from runs of `epsball chapter run`, size `fast`; what size `default` "
+        "found stands below each item.",
         "",
     ]
+    trainings = read(CHAPTER / TRAININGS)
+    if trainings:
+        lines += [f"Trainings of size `fast`: {told(trainings)}.", ""]
     for item in ITEMS:
         found, larger = (read(folder / f"{item.name}.json") for folder in (CHAPTER, DEFAULT))
         if found is not None:
@@ -105,7 +115,7 @@ def stated(found: dict[str, Any]) -> str:
     machine, spent = found["machine"], found["cpu_seconds"]
     cost = "less than a CPU second" if spent < 1 else f"{spent:.0f} CPU second{'s' if round(spent) != 1 else ''}"
     where = f"{machine['cores']} cores ({machine['processor']}), torch {machine['torch']}"
-    return f"Size {found['size']}, {cost} beside the networks that items share; {where}; {found['date']}."
+    return f"Size {found['size']}, {cost} beside the training of networks; {where}; {found['date']}."
 
 
 def _larger(name: str, found: dict[str, Any] | None) -> list[str]:

@@ -31,6 +31,10 @@ def test_the_test_is_the_exact_one():
     assert not Order(greater=five, less=nothing, names=("a", "b")).holds  # p = 1/16
 
 
+def test_a_p_too_small_for_a_float_is_not_printed_as_zero():
+    assert "p < 1e-300" in str(Order(greater=[1] * 2000, less=[0] * 2000, names=("a", "b")))
+
+
 def test_unknown_values_are_on_neither_side():
     order = Order(greater=[None, 1.0], less=[0.0, np.nan], names=("a", "b"))
     assert (order.test.only_a, order.test.only_b, order.test.total) == (0, 0, 2)
@@ -43,7 +47,9 @@ def test_a_pattern_needs_every_order():
     assert pattern(holds, otherwise="").verdict == "pattern"
     decision = pattern(holds, fails, otherwise="Because.")
     assert decision.verdict == "differs"
-    assert decision.sentence.endswith("Because.")
+    assert decision.sentence.endswith("The other way round: less is the lower one. Because.")
+    unclear = pattern(Order(greater=[1, 0, 1], less=[0, 0, 1], names=("a", "b")), otherwise="Because.")
+    assert unclear.sentence.endswith("At 5% the 1 of 3 examples that differ do not tell a from b. Because.")
 
 
 def test_a_law_needs_a_case():

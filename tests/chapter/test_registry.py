@@ -44,6 +44,15 @@ def test_another_way_of_training_has_another_folder():
     assert len(names) == 4 * len(DEFENCES)
 
 
+def test_training_on_mnist_rises_to_its_radius():
+    assert (
+        base("pgd-5", "mnist", "default").recipe["warm_up"]
+        == base("trades-6", "mnist", "full").recipe["warm_up"]
+        == 0.3
+    )
+    assert "warm_up" not in base("standard", "mnist", "default").recipe | base("pgd-5", "digits", "fast").recipe
+
+
 def test_a_small_run_trains_at_most_twenty_five_networks_beside_those_of_figure_17_2():
     shared = {name for item in ITEMS for name in item.networks}
     assert len(shared) + len(SIDES) + len(["the prior of PixelDefend"]) <= 25

@@ -100,6 +100,24 @@ def test_an_item_that_fails_does_not_stop_the_others(only, tmp_path):
     assert "failed: bad: InputError: no such data" in str(found)
 
 
+def test_what_trainings_cost_is_counted_over_the_folder_and_not_in_the_item(only, tmp_path):
+    def train(laboratory):
+        for name in ("one", "two", "one"):
+            laboratory.trained_once(name, lambda: sum(range(200_000)))
+        return {"numbers": {"value": [1], "size": ["x"]}}
+
+    only(replace(ITEM, measure=train))
+    found = reproduction.reproduce(out=tmp_path)
+    assert set(found.trainings) == {"one", "two"}
+    assert str(found).splitlines()[-1].startswith("2 networks trained in 0 CPU-s; the longest training, ")
+    assert reproduction.told({}) == ""
+    assert reproduction.told({"one": 2.0, "two": None}) == (
+        "2 networks trained in 2 CPU-s; the longest training, one, took 2.0 CPU-s; "
+        "without the time of 1, which went on after a kill"
+    )
+    assert reproduction.reproduce(out=tmp_path).to_json() == found.to_json()
+
+
 @pytest.mark.parametrize(
     ("name", "verdicts"),
     [

@@ -36,6 +36,15 @@ class Order:
         return Discordance.of(greater > less, less > greater)
 
     @property
+    def failure(self) -> str:
+        """Why it does not hold, as a sentence."""
+        test, (first, second) = self.test, self.names
+        if test.p <= LEVEL:
+            return f"The other way round: {first} is the lower one."
+        many = test.only_a + test.only_b
+        return f"At 5% the {many} of {test.total} examples that differ do not tell {first} from {second}."
+
+    @property
     def holds(self) -> bool:
         """Whether the first is the greater by an exact two-sided test."""
         test = self.test
@@ -45,9 +54,10 @@ class Order:
         """Return means, discordant examples and p."""
         (first, second), test = self.names, self.test
         means = (float(np.mean(np.asarray(column, dtype=np.float64))) for column in (self.greater, self.less))
+        p = f"p = {test.p:.2g}" if test.p > 0 else "p < 1e-300"
         return (
             f"{first} {next(means):.3g}, {second} {next(means):.3g} "
-            f"(greater on {test.only_a}, less on {test.only_b} of {test.total}; p = {test.p:.2g})"
+            f"(greater on {test.only_a}, less on {test.only_b} of {test.total}; {p})"
         )
 
 
@@ -59,12 +69,13 @@ def pattern(*orders: Order, otherwise: str) -> Decision:
     orders
         What was expected beforehand.
     otherwise
-        Why it may be that one does not hold.
+        Why it may be that one does not hold; which does not, and how, is said before it.
     """
     sentence = "; ".join(map(str, orders))
-    if all(order.holds for order in orders):
-        return Decision(verdict="pattern", sentence=sentence)
-    return Decision(verdict="differs", sentence=f"{sentence}. {otherwise}")
+    failures = [order.failure for order in orders if not order.holds]
+    if not failures:
+        return Decision(verdict="pattern", sentence=f"{sentence}.")
+    return Decision(verdict="differs", sentence=" ".join([f"{sentence}.", *failures, otherwise]))
 
 
 def without_exception(exceptions: Sequence[object], total: int, law: str) -> Decision:

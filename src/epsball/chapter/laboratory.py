@@ -1,7 +1,8 @@
 """`Laboratory`: what an item measures with: data, networks trained once, and the size of the run."""
 
+import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,15 @@ from epsball.chapter.zoo.places import data_text, is_trained, trained
 from epsball.chapter.zoo.training import train_base
 from epsball.classifier import Classifier
 from epsball.data import as_pixels
-from epsball.files import exclusive
+from epsball.files import exclusive, write_json
 
 T = TypeVar("T")
 
 NETWORKS = "networks"
 """The folder of the networks, beside those of the items."""
+
+COST = "cost.json"
+"""In the folder of a network: the CPU seconds of its training, None where it went on after a kill."""
 
 _APART = 0.2
 """Seconds between two looks whether another process has trained a network."""
@@ -46,7 +50,7 @@ class Laboratory:
     seed
         Of the trainings and of every search.
     trainings
-        CPU seconds of each network that was trained here for items to share.
+        CPU seconds of each network that was trained here.
     earlier
         CPU seconds of parts of items that an earlier run measured.
     """
@@ -106,12 +110,42 @@ class Laboratory:
         for other in FINE_TUNED.get(defence, ()):
             self.network(other, data)
         one, place = keyed(base(defence, data or self.subject, self.size)), self.out / NETWORKS
-        with _alone(place / f"{one.name}.lock"):
+
+        def train() -> None:
             if not is_trained(one, place):
-                begun = time.process_time()
                 train_base(one, self.folders, place, self.seed)
-                self.trainings.append(time.process_time() - begun)
+
+        self.trained_once(one.name, train)
         return models.load(trained(one, place).model).classifier()
+
+    def trained_once(self, name: str, train: Callable[[], T]) -> T:
+        """Return what `train` makes of the network's folder, while no other process is at it, and note what it cost.
+
+        Parameters
+        ----------
+        name
+            The folder, in that of the networks.
+        train
+            Trains the network, or reads it if it is there.
+        """
+        place = self.out / NETWORKS
+        with _alone(place / f"{name}.lock"):
+            fresh, begun = not (place / name).exists(), time.process_time()
+            made = train()
+            if not (place / name / COST).exists():
+                seconds = time.process_time() - begun
+                self.trainings.append(seconds)
+                write_json(place / name / COST, {"cpu_seconds": round(seconds, 1) if fresh else None})
+        return made
+
+    def spent(self) -> float:
+        """Return CPU seconds without the training of networks, and with what earlier runs measured."""
+        return time.process_time() - sum(self.trainings) + sum(self.earlier)
+
+    def costs(self) -> dict[str, float | None]:
+        """Return what is noted of each training in the folder of the run, by the network's name."""
+        files = sorted((self.out / NETWORKS).glob(f"*/{COST}"))
+        return {file.parent.name: json.loads(file.read_text(encoding="utf-8"))["cpu_seconds"] for file in files}
 
     def ball(self, norm: str = "linf", data: DataName | None = None) -> Ball:
         """Return the ball of a norm that networks on a data set are trained and measured for."""

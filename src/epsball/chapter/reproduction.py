@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,20 +38,24 @@ class Reproduction(Result):
         Item by item, the decision on each of its claims.
     failed
         Items that ended with an error, and the error.
+    trainings
+        CPU seconds of the training of each network in the folder of the run, by its name; None where it is not known.
     """
 
     size: Size
     found: Mapping[Item, Mapping[str, Decision]]
     failed: Mapping[str, str]
+    trainings: Mapping[str, float | None] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return verdict and sentence of each claim, and how often each verdict was given."""
+        """Return verdict and sentence of each claim, how often each verdict was given, and what trainings cost."""
         rows = [(row["item"], row["claim"], row["verdict"], row["finding"]) for row in self._rows()]
         text = text_table(("item", "claim", "verdict", "what was measured"), rows)
         counts: dict[str, int] = {}
         for _, _, verdict, _ in rows:
             counts[verdict] = counts.get(verdict, 0) + 1
         lines = [text, "", f"size {self.size}: " + ", ".join(f"{count} {name}" for name, count in counts.items())]
+        lines += [trained] if (trained := told(self.trainings)) else []
         return "\n".join([*lines, *(f"failed: {name}: {error}" for name, error in self.failed.items())])
 
     def to_arrow(self) -> "pyarrow.Table":
@@ -61,8 +65,13 @@ class Reproduction(Result):
         return pyarrow.Table.from_pylist(self._rows())
 
     def to_json(self) -> Mapping[str, object]:
-        """Return findings and failures."""
-        return {"size": self.size, "findings": self._rows(), "failed": dict(self.failed)}
+        """Return findings, failures and what trainings cost."""
+        return {
+            "size": self.size,
+            "findings": self._rows(),
+            "failed": dict(self.failed),
+            "trainings": dict(self.trainings),
+        }
 
     def _rows(self) -> list[dict[str, str]]:
         return [
@@ -126,7 +135,8 @@ def reproduce(
     failed: dict[str, str] = {}
 
     def so_far() -> Reproduction:
-        return Reproduction(size=size, found={item: found[item] for item in items if item in found}, failed=failed)
+        done = {item: found[item] for item in items if item in found}
+        return Reproduction(size=size, found=done, failed=failed, trainings=laboratory.costs())
 
     with carrying(so_far):
         for item, result in run_items(items, laboratory, as_workers(workers)):
@@ -136,6 +146,21 @@ def reproduce(
                 found[item] = result
             write_page(laboratory.out, so_far().found)
     return so_far()
+
+
+def told(trainings: Mapping[str, float | None]) -> str:
+    """Return how many networks were trained and what that cost; nothing if there is none."""
+    if not trainings:
+        return ""
+    known = {name: seconds for name, seconds in trainings.items() if seconds is not None}
+    parts = [f"{len(trainings)} network{'s' if len(trainings) > 1 else ''} trained"]
+    if known:
+        longest = max(known, key=lambda name: known[name])
+        parts[0] += f" in {sum(known.values()):.0f} CPU-s"
+        parts.append(f"the longest training, {longest}, took {known[longest]:.1f} CPU-s")
+    if len(known) < len(trainings):
+        parts.append(f"without the time of {len(trainings) - len(known)}, which went on after a kill")
+    return "; ".join(parts)
 
 
 def write_page(out: Path, found: Mapping[Item, Mapping[str, Decision]]) -> None:

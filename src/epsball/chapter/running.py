@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from time import process_time
 
 from epsball import progress
 from epsball.chapter.claim import Decision
@@ -27,22 +26,17 @@ WHAT = "items of the chapter"
 def run_item(item: Item, laboratory: Laboratory) -> Mapping[str, Decision]:
     """Measure an item unless its tables are there, decide its claims, draw it, and write all of it.
 
-    Its CPU seconds are those without the training of networks that items share.
+    Its CPU seconds are those without the training of networks.
     """
     tables = kept_tables(item, laboratory)
     if tables is None:
-        before = _spent(laboratory)
+        before = laboratory.spent()
         measured = item.measure(laboratory)
-        tables = write_tables(item, laboratory, measured, _spent(laboratory) - before)
+        tables = write_tables(item, laboratory, measured, laboratory.spent() - before)
     decisions = {claim.name: claim.decide(tables).at(laboratory.size) for claim in item.claims}
     write_findings(item, laboratory, decisions)
     write_figure(item, laboratory, item.draw(tables))
     return decisions
-
-
-def _spent(laboratory: Laboratory) -> float:
-    """Return CPU seconds without the training of shared networks, and with what earlier runs measured."""
-    return process_time() - sum(laboratory.trainings) + sum(laboratory.earlier)
 
 
 def run_items(items: Sequence[Item], laboratory: Laboratory, workers: Workers | None) -> Iterator[tuple[Item, Found]]:

@@ -79,7 +79,7 @@ class GaussianCurve(Result):
             The radius of the adversary in the first two panels.
         """
         model = self.model
-        figure = new_figure(12.5, 4.4)
+        figure = new_figure(9.6, 4.6)
         densities, thresholds, optimum = figure.subplots(1, 3)
         reach = 3.5 * np.sqrt(model.variances)
         x = np.linspace(np.min(model.means - reach), np.max(model.means + reach), 1201)
@@ -89,9 +89,9 @@ class GaussianCurve(Result):
         optimum.plot(self.radii, self.optimal, color=BLACK, linewidth=2.0, label="optimum L*(ε)")
         optimum.axvline(radius, color=GREY, linewidth=0.8, linestyle=":")
         optimum.set(xlabel="radius ε", ylabel="adversarial risk", ylim=(0.0, 1.0))
-        optimum.set_title("Optimal risk over the radius", fontsize=10)
+        optimum.set_title("Optimal risk\nover the radius", fontsize=10)
         for axes in (densities, thresholds, optimum):
-            axes.legend(frameon=False, fontsize=SMALL, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+            axes.legend(frameon=False, fontsize=SMALL, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         return figure
 
 
@@ -123,7 +123,7 @@ def _draw_densities(axes: "Axes", model: UnivariateGaussian, x: Float[np.ndarray
     axes.set(xlabel="x", ylabel="prior × density", ylim=(0.0, axes.get_ylim()[1]))
     _draw_boundaries(axes, benign.rule, ":", f"benign optimum (hatched): {benign.risk:.3f}")
     _draw_boundaries(axes, robust.rule, "-", f"robust optimum (shaded): {robust.risk:.3f}")
-    axes.set_title(f"What the optimal rules lose at ε = {radius:g}", fontsize=10)
+    axes.set_title(f"What the optimal rules\nlose at ε = {radius:g}", fontsize=10)
 
 
 def _draw_boundaries(axes: "Axes", rule: IntervalRule, style: str, label: str) -> None:
@@ -142,4 +142,4 @@ def _draw_thresholds(axes: "Axes", model: UnivariateGaussian, t: Float[np.ndarra
         axes.plot(t, model.threshold_risk(t, eps), linestyle=style, color=colour, label=label)
     axes.axvline(sum(model.means) / 2.0, color=VERMILION, linewidth=0.8, linestyle="--", label="midpoint")
     axes.set(xlabel="threshold t", ylabel="adversarial risk", ylim=(0.0, 1.0))
-    axes.set_title("Risk of the rule 1[x > t]", fontsize=10)
+    axes.set_title("Risk of the rule\n1[x > t]", fontsize=10)

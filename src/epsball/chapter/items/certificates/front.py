@@ -42,7 +42,7 @@ def _front(tables: Tables) -> Decision:
             names=("certified: IBP-trained", "PGD-trained"),
         ),
         Order(greater=rows[f"{PGD}.right"], less=rows["ibp.right"], names=("right: PGD-trained", "IBP-trained")),
-        otherwise="On this data the network trained for its proof loses no natural accuracy.",
+        otherwise="What a proof costs in natural accuracy is small on this data; more examples are needed to show it.",
     )
 
 

@@ -70,7 +70,10 @@ def _beyond(tables: Tables) -> Decision:
     beyond = risk["radius"] > HALF
     wrong = beyond & (risk["chapter"] - risk["optimal"] > CLOSE)
     if not wrong.any():
-        return Decision(verdict="differs", sentence="no radius beyond half the gap was found where the formula is off.")
+        return Decision(
+            verdict="differs",
+            sentence="no radius beyond half the gap was found where the formula is off; the grid may be too coarse.",
+        )
     last = int(np.flatnonzero(wrong)[-1])
     return Decision(
         verdict="false as stated",

@@ -55,8 +55,10 @@ def _bracketed(tables: Tables) -> Decision:
         for name, quantity, low, high in zip(*(rows[c] for c in ("network", "quantity", "low", "high")), strict=True)
     ]
     widths = [high - low for high, low in zip(rows["high"], rows["low"], strict=True)]
-    verdict = "pattern" if max(widths[len(NETWORKS[:1]) * 3 :]) < 1.0 else "differs"
-    return Decision(verdict=verdict, sentence="; ".join(said) + ".")
+    if max(widths[len(NETWORKS[:1]) * 3 :]) < 1.0:
+        return Decision(verdict="pattern", sentence="; ".join(said) + ".")
+    why = "Without certificates, or with few examples, an interval reaches over everything that is possible."
+    return Decision(verdict="differs", sentence=f"{'; '.join(said)}. {why}")
 
 
 def draw(tables: Tables) -> "Figure":

@@ -9,8 +9,10 @@ from epsball.ball import Ball
 from epsball.chapter.claim import Claim, Decision, Tables
 from epsball.chapter.evidence import Order, pattern
 from epsball.chapter.item import Item
+from epsball.chapter.items.columns import SEARCH, stands
 from epsball.chapter.laboratory import Laboratory
 from epsball.chapter.networks import FAR, base
+from epsball.chapter.zoo.bases import FGSM as FGSM_STEP
 from epsball.figures import LIGHT_GREY, SEQUENTIAL, SKY, SMALL, new_figure
 from epsball.masking.landscape import landscape
 
@@ -21,13 +23,15 @@ FGSM, PGD = FAR
 NETWORKS = {FGSM: "trained by FGSM", PGD: "trained by PGD"}
 POINTS, REACH = 41, 1.5
 DIRECTIONS = ("gradient", "random")
+ATTACKS = {"one-step": FGSM_STEP, "pgd": SEARCH}
+"""One step as in training, and PGD-20: how far training in one step has collapsed."""
 
 
 def measure(laboratory: Laboratory) -> Tables:
     """Return the numbers of the landscapes of both networks, and the map of the example of largest gamma."""
     x, y = laboratory.examples(laboratory.subject, first=laboratory.pick(fast=100, default=300))
     ball = Ball.parse(base(PGD, laboratory.subject, laboratory.size).ball)
-    rows: dict[str, list[float]] = {}
+    rows: dict[str, list[float] | list[bool]] = {}
     maps: dict[str, list[float]] = {}
     outlines: dict[str, dict[str, list[float]]] = {}
     chosen = None
@@ -37,6 +41,8 @@ def measure(laboratory: Laboratory) -> Tables:
         numbers = found.numbers["cross-entropy"]
         for column in ("change", "first", "gamma", "curvature", "cosine"):
             rows[f"{name}.{column}"] = getattr(numbers, column).tolist()
+        for attack, method in ATTACKS.items():
+            rows[f"{name}.{attack}"] = stands(network, (x, y), ball, method, seed=laboratory.seed)
         if chosen is None:
             chosen = int(numbers.gamma.nan_to_num(-1.0).argmax())
         one = slice(chosen, chosen + 1)
@@ -49,6 +55,20 @@ def measure(laboratory: Laboratory) -> Tables:
     return {"numbers": rows, "maps": maps, **outlines}
 
 
+def _collapse(tables: Tables) -> str:
+    """Return how far training in one step has collapsed: what stands under its own step, and under PGD."""
+    own, pgd, control = (
+        float(np.mean(np.asarray(tables["numbers"][column], dtype=bool)))
+        for column in (f"{FGSM}.one-step", f"{FGSM}.pgd", f"{PGD}.pgd")
+    )
+    said = (
+        f"Of the FGSM-trained network {own:.2f} stand under one step, {pgd:.2f} under PGD-20, of the PGD-trained one "
+        f"{control:.2f} under PGD-20"
+    )
+    small = "the collapse is partial on this small network, and its curvature overlaps that of PGD training"
+    return f"{said}: {small if pgd < control else 'training in one step has not collapsed here'}."
+
+
 def _curved(tables: Tables) -> Decision:
     rows = tables["numbers"]
     return pattern(
@@ -56,7 +76,7 @@ def _curved(tables: Tables) -> Decision:
             Order(greater=rows[f"{FGSM}.{c}"], less=rows[f"{PGD}.{c}"], names=(f"{c}: FGSM-trained", "PGD-trained"))
             for c in ("gamma", "curvature")
         ),
-        otherwise="One-step training has not collapsed at this radius and length.",
+        otherwise=_collapse(tables),
     )
 
 
@@ -72,7 +92,7 @@ def _linear(tables: Tables) -> Decision:
             less=errors[PGD],
             names=("first-order error of FGSM's step: FGSM-trained", "PGD-trained"),
         ),
-        otherwise="One-step training has not collapsed at this radius and length.",
+        otherwise=_collapse(tables),
     )
 
 
@@ -80,7 +100,7 @@ def draw(tables: Tables) -> "Figure":
     """Return the loss in a plane around one example, of both networks on one scale, with the outline of the ball."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(9.6, 4.4)
+    figure = new_figure(9.6, 4.8)
     axis = np.linspace(-REACH, REACH, POINTS)
     grid = {name: np.asarray(column, dtype=float).reshape(POINTS, POINTS) for name, column in tables["maps"].items()}
     top = max(float(np.nanmax(values)) for values in grid.values()) or 1.0

@@ -1,5 +1,6 @@
 """17.5: Figure 17.2 and the three claims of 17.5.1, on small residual networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ PAIRS = (
     ("standard", "twin"),
     ("robust", "robust twin"),
 )
-CHANCE = " A second seed changes these small networks, trained for a few epochs, as much as the adversary does."
+CHANCE = (
+    "these networks are small and were trained for a few epochs; a second seed changes them as much as the adversary."
+)
 
 LAYERS = ("conv1", "layer*_?", "linear")
 
@@ -80,9 +83,12 @@ def _trained(laboratory: Laboratory, data: DataName, which: str, train: Examples
         holdout=0.02,
         seed=seed,
     )
-    folder = laboratory.out / NETWORKS / f"{data}-residual-{which.replace(' ', '-')}"
-    chosen = training.resolve(objective, laboratory.ball("linf", data))
-    return training.train(module, train, objective=chosen, recipe=recipe, folder=folder).classifier
+    name = f"{data}-residual-{which.replace(' ', '-')}"
+    folder, chosen = laboratory.out / NETWORKS / name, training.resolve(objective, laboratory.ball("linf", data))
+    made = laboratory.trained_once(
+        name, lambda: training.train(module, train, objective=chosen, recipe=recipe, folder=folder)
+    )
+    return made.classifier
 
 
 @dataclass(frozen=True)
@@ -120,23 +126,28 @@ def _matrix(tables: Tables, data: str, first: str, second: str) -> Matrix:
     return Matrix.of(tables[f"{data}: {first}, {second}"])
 
 
+def _decided(said: str, names: Sequence[str], holds: Sequence[bool]) -> Decision:
+    """Return that it holds on all data sets, or on which it does not and why that may be."""
+    failing = [name for name, held in zip(names, holds, strict=True) if not held]
+    if not failing:
+        return Decision(verdict="pattern", sentence=said)
+    return Decision(verdict="differs", sentence=f"{said} Not so on {' and '.join(failing)}: {CHANCE}")
+
+
 def _self_similar(tables: Tables) -> Decision:
-    found, holds = [], []
-    for data in _names(tables):
+    found, holds, names = [], [], _names(tables)
+    for data in names:
         robust, standard = (
             float(np.nanmean(_matrix(tables, data, kind, kind).late)) for kind in ("robust", "standard")
         )
         found.append(f"{data}: robust {robust:.3f}, standard {standard:.3f}")
         holds.append(robust > standard)
-    return Decision(
-        verdict="pattern" if all(holds) else "differs",
-        sentence="mean similarity among the later half of the layers, " + "; ".join(found) + ".",
-    )
+    return _decided("mean similarity among the later half of the layers, " + "; ".join(found) + ".", names, holds)
 
 
 def _cross(tables: Tables) -> Decision:
-    found, holds = [], []
-    for data in _names(tables):
+    found, holds, names = [], [], _names(tables)
+    for data in names:
         pairs = {pair: _matrix(tables, data, *pair) for pair in PAIRS[2:]}
         means = {pair: float(np.nanmean(matrix.diagonal)) for pair, matrix in pairs.items()}
         found.append(
@@ -144,10 +155,7 @@ def _cross(tables: Tables) -> Decision:
             f"robust-twin {means[PAIRS[4]]:.3f}"
         )
         holds.append(means[PAIRS[2]] < means[PAIRS[3]])
-    return Decision(
-        verdict="pattern" if all(holds) else "differs",
-        sentence="mean similarity of corresponding layers, " + "; ".join(found) + "." + ("" if all(holds) else CHANCE),
-    )
+    return _decided("mean similarity of corresponding layers, " + "; ".join(found) + ".", names, holds)
 
 
 def _data_dependence(tables: Tables) -> Decision:
@@ -163,12 +171,9 @@ def _data_dependence(tables: Tables) -> Decision:
         shifts[data] = control - cross
     means = {data: float(np.nanmean(shift)) for data, shift in shifts.items()}
     deeper = {data: float(np.nanmean(s[len(s) // 2 :]) - np.nanmean(s[: len(s) // 2])) for data, s in shifts.items()}
-    holds = all(value > 0 for value in deeper.values())
     text = "; ".join(f"{data}: {means[data]:.3f}, deeper minus earlier half {deeper[data]:+.3f}" for data in names)
-    return Decision(
-        verdict="pattern" if holds else "differs",
-        sentence=f"shift beyond that of a twin, mean over layers, {text}." + ("" if holds else CHANCE),
-    )
+    said = f"shift beyond that of a twin, mean over layers, {text}."
+    return _decided(said, names, [deeper[data] > 0 for data in names])
 
 
 def draw(tables: Tables) -> "Figure":

@@ -62,7 +62,7 @@ def _boundary(tables: Tables) -> Decision:
     }
     return pattern(
         Order(greater=flippable["standard"], less=flippable["trades-6"], names=("boundary error: standard", "TRADES")),
-        otherwise="The training is too short to show it.",
+        otherwise="The training may be too short at this size.",
     )
 
 

@@ -78,7 +78,10 @@ def _arguments(tables: Tables) -> Decision:
         f"on {len(cosine)} examples the gradient in the weights through both arguments and the one through h(x') alone "
         f"have cosines {cosine.min():.2f} to {cosine.max():.2f}, median {np.median(cosine):.2f}."
     )
-    return Decision(verdict="pattern" if np.median(cosine) < 0.99 else "differs", sentence=sentence)
+    if np.median(cosine) < 0.99:
+        return Decision(verdict="pattern", sentence=sentence)
+    why = " The gradient through h(x), which the two differ by, is small here."
+    return Decision(verdict="differs", sentence=sentence + why)
 
 
 def draw(tables: Tables) -> "Figure":

@@ -47,14 +47,14 @@ def _expensive(tables: Tables) -> Decision:
         for fewer, more in pairwise(KS)
     ]
     first = Order(greater=rows[f"pgd-{KS[0]}"], less=rows["standard"], names=(f"seconds: pgd-{KS[0]}", "standard"))
-    return pattern(first, *orders, otherwise="The machine was too busy for times to be told apart.")
+    return pattern(first, *orders, otherwise="Times of a busy machine scatter; run it on idle cores.")
 
 
 def _bounds(tables: Tables) -> Decision:
     rows = tables["seconds"]
     return pattern(
         Order(greater=rows["ibp"], less=rows["standard"], names=("seconds: ibp", "standard")),
-        otherwise="The machine was too busy for times to be told apart.",
+        otherwise="Times of a busy machine scatter; run it on idle cores.",
     )
 
 

@@ -22,6 +22,9 @@ SIZES = {"radius/K": "radius/steps", "2.5 radius/K": "2.5*radius/steps", "radius
 STARTS = {"none": "from the example", "uniform": "uniform", "gaussian": "Gaussian"}
 
 
+SHORT = "K steps of radius/K add up to one radius, half the ball's width: a random start does not reach its far side."
+
+
 def measure(laboratory: Laboratory) -> Tables:
     """Return the least margins that PGD reaches with each option, the others as by default."""
     examples = laboratory.examples(laboratory.subject, first=laboratory.pick(fast=None, default=1000))
@@ -48,28 +51,29 @@ def _steps(tables: Tables) -> Decision:
     first, last = f"steps.{STEPS[0]}", f"steps.{STEPS[-1]}"
     return pattern(
         _lower(tables, first, last, ("least margin after 1 step", f"after {STEPS[-1]}")),
-        otherwise="One step already reaches the worst point.",
+        otherwise="One step already reaches what many do.",
     )
 
 
 def _restarts(tables: Tables) -> Decision:
     return pattern(
         _lower(tables, "restarts.1", f"restarts.{RESTARTS[-1]}", ("least margin of 1 start", f"of {RESTARTS[-1]}")),
-        otherwise="All starts end at one point.",
+        otherwise="All starts end at points alike.",
     )
 
 
 def _size(tables: Tables) -> Decision:
     crossed = _lower(tables, "size.radius/K", "size.2.5 radius/K", ("least margin with radius/K", "with 2.5 radius/K"))
     if crossed.holds:
-        return Decision(verdict="differs", sentence=f"{crossed}. Steps of radius/K add up to half the ball's width.")
+        return Decision(verdict="differs", sentence=f"{crossed}. {SHORT}")
     return Decision(verdict="pattern", sentence=f"no worse than steps 2.5 times as long: {crossed}.")
 
 
 def _start(tables: Tables) -> Decision:
     return pattern(
         _lower(tables, "start.none", "start.uniform", ("least margin from the example", "from a uniform start")),
-        otherwise="This network's loss has no plateau at the examples that a random start would leave.",
+        otherwise="Where the gradient at the example is not masked, a random start leaves no plateau; it only begins "
+        "elsewhere.",
     )
 
 
@@ -87,7 +91,7 @@ def draw(tables: Tables) -> "Figure":
     beside.lines[0].set_linestyle("none")
     labels = [*(f"step\n{name}" for name in SIZES), *(f"start\n{name}" for name in STARTS)]
     beside.set(xticks=range(len(options)), xticklabels=labels)
-    beside.tick_params(axis="x", labelsize=SMALL - 1)
+    beside.tick_params(axis="x", labelsize=SMALL)
     low = min(float(np.mean(column)) for column in margins.values())
     over.set_ylim(max(0.0, low - 0.1), min(1.0, max(float(np.mean(column)) for column in margins.values()) + 0.1))
     return figure

@@ -40,7 +40,7 @@ def _effective(tables: Tables) -> Decision:
     return pattern(
         Order(greater=rows[f"{PGD}.linf"], less=rows["standard.linf"], names=("linf: PGD-trained", "standard")),
         Order(greater=rows["pgd-l2.l2"], less=rows["standard.l2"], names=("l2: PGD-trained", "standard")),
-        otherwise="The training is too short, or the radius too small, to show at this size.",
+        otherwise="The training may be too short, or the radius too small, at this size.",
     )
 
 
@@ -58,7 +58,9 @@ def _maximum(tables: Tables) -> Decision:
                 f"and {mean[PGD]:.3f}."
             ),
         )
-    return Decision(verdict="differs", sentence=f"the maxima over examples are {worst}; {order}.")
+    return Decision(
+        verdict="differs", sentence=f"the maxima over examples are {worst}; {order}. One network has no error."
+    )
 
 
 def draw(tables: Tables) -> "Figure":

@@ -53,7 +53,7 @@ def _attacks(tables: Tables) -> Decision:
         Order(
             greater=rows["attack.pgd"], less=rows["attack.apgd-t"], names=("stands under PGD-20", "under targeted APGD")
         ),
-        otherwise="On this network PGD-20 already finds nearly all that can be found.",
+        otherwise="PGD-20 already finds nearly all that targeted APGD finds on this network.",
     )
 
 

@@ -28,7 +28,7 @@ def _effective(tables: Tables) -> Decision:
         Order(greater=rows[f"{name}.stands"], less=rows["standard.stands"], names=(f"stands: {name}", "standard"))
         for name in NETWORKS[1:]
     ]
-    return pattern(*orders, otherwise="The training is too short to show it at this size.")
+    return pattern(*orders, otherwise="The training may be too short at this size.")
 
 
 def _quality(tables: Tables) -> Decision:
@@ -36,8 +36,8 @@ def _quality(tables: Tables) -> Decision:
     first, last = NETWORKS[0], NETWORKS[-1]
     return pattern(
         Order(greater=rows[f"{last}.stands"], less=rows[f"{first}.stands"], names=(f"stands: {last}", first)),
-        otherwise="From a random start one step comes close on a small network: the gain of more steps is too small to "
-        "show on this many examples.",
+        otherwise="From a random start one step comes close on a small network; it would take a larger radius or "
+        "more examples to show more.",
     )
 
 

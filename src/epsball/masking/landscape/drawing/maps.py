@@ -47,7 +47,7 @@ def _draw_contours(axes: "Axes", landscape: "Landscape", i: int, quantity: "Quan
 
     levels = [v for v in MaxNLocator(_LEVELS).tick_values(float(np.nanmin(f)), float(np.nanmax(f))) if v != 0]
     lines = axes.contour(axis, axis, f, levels=levels, colors=style.BLACK, linewidths=0.6, alpha=0.75, zorder=1)
-    axes.clabel(lines, fontsize=6.5, fmt="%g")
+    axes.clabel(lines, fontsize=style.TINY, fmt="%g")
     margin = style.heights(landscape, "margin", i).numpy()
     if np.nanmin(margin) < 0 < np.nanmax(margin):
         axes.contour(axis, axis, margin, levels=[0.0], colors=style.BLACK, linewidths=1.4, zorder=1)
