@@ -175,7 +175,7 @@ class Search:
         """Cut parts in two each, and bound the halves."""
         units = self.cuts.best_units(batch, self.limits.at_once)
         children = self.cuts.halves(batch, units)
-        best, bound = self.dual.ascend(children, _climb([len(part.path) for part in batch]))
+        best, bound = self.dual.ascend(children, climb([len(part.path) for part in batch]))
         self.bounded += len(children.rows)
         worst = bound.value.argmin().view(1)
         self._look(bound.point[worst])
@@ -231,7 +231,7 @@ class Search:
                 self.witness, self.ending = points[int(margins.amin(dim=1).argmin())], "witness"
 
 
-def _climb(depths: Sequence[int]) -> Schedule:
+def climb(depths: Sequence[int]) -> Schedule:
     """Return the ascent of the halves of parts cut so often, from the slopes and multipliers of these.
 
     Every cut adds a multiplier, so that what is left to gain grows with the cuts: half as many steps as these.
