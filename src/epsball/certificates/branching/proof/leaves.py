@@ -131,7 +131,7 @@ def _without_shares(
     shares = slopes.lower[:, columns].double().clamp(0.0, 1.0)
     shared = values[:, envelope.places].clamp(max=0) * shares
     values[:, envelope.places] -= shared
-    over_input, constant = shared @ envelope.g, shared @ envelope.h
+    over_input, constant = envelope.g.back(shared.T).T, shared @ envelope.h
     gamma = BINARY64.gamma(len(envelope.places) + 8)
     state.add(constant.unsqueeze(0), gamma * (shared.abs() @ envelope.size).unsqueeze(0))
     source = state.bounds.graph.input
@@ -161,12 +161,12 @@ def _lines(bounds: Propagation, name: str, given: _Given | None, count: int) -> 
     source = given.boxes[node.inputs[0]]
     low, high = (end[0].flatten()[slopes.places].expand(count, -1).clone() for end in source)
     pull, push, error = _constrained(node.inputs[0], slopes.places, given.paths, low, high)
-    parts = []
-    chord = _chord(made, low, high)
+    parts, points = [], _points(made, low, high)
+    chord = _chord(points)
     bends = torch.stack([(low < t) & (high > t) for t in made.kinks]).any(dim=0)
     for sign, chosen in ((1.0, slopes.lower), (-1.0, slopes.upper)):
         slope = chord if chosen is None else torch.where(bends, chosen.double(), chord)
-        parts += [slope, _intercept(made, slope, low, high, sign)]
+        parts += [slope, _intercept(points, slope, sign)]
     wide = [flat(part.expand(shape), 2)[0].clone() for part in base]
     for whole, part in zip(wide, parts, strict=True):
         whole[:, slopes.places] = part
@@ -205,32 +205,37 @@ def _constrained(
     return pull, push, error
 
 
-def _value(made: Pieces, z: Tensor) -> Tensor:
-    value = made.constant + made.slope * z
-    for kink, weight in zip(made.kinks, made.weights, strict=True):
-        value = value + weight * (z - kink).clamp(min=0)
-    return value
+class _Point(NamedTuple):
+    """A point z of each interval, f(z), and the sum of the magnitudes of what f(z) is the sum of, (L, m) each."""
+
+    z: Tensor
+    value: Tensor
+    size: Tensor
 
 
-def _size(made: Pieces, z: Tensor) -> Tensor:
-    """Return the sum of the magnitudes of what f(z) is the sum of."""
-    size = abs(made.constant) + (made.slope * z).abs()
-    for kink, weight in zip(made.kinks, made.weights, strict=True):
-        size = size + weight.abs() * (z.abs() + abs(kink))
-    return size
+def _points(made: Pieces, low: Tensor, high: Tensor) -> list[_Point]:
+    """Return where f may exceed a line least on [low, high]: both ends, and the kinks inside."""
+    found = []
+    for z in (low, high, *(low.clamp(min=kink).minimum(high) for kink in made.kinks)):
+        value, size = made.constant + made.slope * z, abs(made.constant) + (made.slope * z).abs()
+        for kink, weight in zip(made.kinks, made.weights, strict=True):
+            value = value + weight * (z - kink).clamp(min=0)
+            size = size + weight.abs() * (z.abs() + abs(kink))
+        found.append(_Point(z, value, size))
+    return found
 
 
-def _chord(made: Pieces, low: Tensor, high: Tensor) -> Tensor:
-    wide = high > low
-    rise = _value(made, high) - _value(made, low)
-    return torch.where(wide, rise / torch.where(wide, high - low, 1.0), 0.0)
+def _chord(points: Sequence[_Point]) -> Tensor:
+    low, high, *_ = points
+    wide = high.z > low.z
+    return torch.where(wide, (high.value - low.value) / torch.where(wide, high.z - low.z, 1.0), 0.0)
 
 
-def _intercept(made: Pieces, slope: Tensor, low: Tensor, high: Tensor, sign: float) -> Tensor:
-    """Return c with sign f(z) >= sign (slope z + c) on [low, high]: f exceeds slope z least at an end or a kink."""
-    least = torch.full_like(low, torch.inf)
-    for point in (low, high, *(low.clamp(min=kink).minimum(high) for kink in made.kinks)):
-        gap = sign * (_value(made, point) - slope * point)
-        doubt = _ROUNDINGS * (_size(made, point) + (slope * point).abs()) + 2.0**-1060
-        least = torch.minimum(least, gap - doubt)
+def _intercept(points: Sequence[_Point], slope: Tensor, sign: float) -> Tensor:
+    """Return c with sign f(z) >= sign (slope z + c) on intervals: f exceeds slope z least at an end or a kink."""
+    least = torch.full_like(slope, torch.inf)
+    for z, value, size in points:
+        line = slope * z
+        doubt = _ROUNDINGS * (size + line.abs()) + 2.0**-1060
+        least = torch.minimum(least, sign * (value - line) - doubt)
     return sign * least

@@ -15,8 +15,8 @@ from epsball.certificates.branching.search.descent import STEPS, Descent
 from epsball.certificates.branching.search.parts import Limits, Part, RowTree
 from epsball.certificates.branching.tree import Ending
 
-CLIMB = Schedule(4, 0.1, 0.1)
-"""The ascent of a new part of the domain, from the slopes and multipliers of the part it was cut from."""
+_STEPS = 4, 16
+"""Fewest and most steps of the ascent of a new part of the domain."""
 
 _ALLOWANCE = 1.5
 """A part's goal, as a multiple of what the proof at the root, or of the part itself, lost to rounding."""
@@ -175,7 +175,7 @@ class Search:
         """Cut parts in two each, and bound the halves."""
         units = self.cuts.best_units(batch, self.limits.at_once)
         children = self.cuts.halves(batch, units)
-        best, bound = self.dual.ascend(children, CLIMB)
+        best, bound = self.dual.ascend(children, climb([len(part.path) for part in batch]))
         self.bounded += len(children.rows)
         worst = bound.value.argmin().view(1)
         self._look(bound.point[worst])
@@ -229,3 +229,13 @@ class Search:
                 self._levels[row] = min(self._levels[row], least - self.limits.gap)
             elif least <= 0 and self.witness is None:
                 self.witness, self.ending = points[int(margins.amin(dim=1).argmin())], "witness"
+
+
+def climb(depths: Sequence[int]) -> Schedule:
+    """Return the ascent of the halves of parts cut so often, from the slopes and multipliers of these.
+
+    Every cut adds a multiplier, so that what is left to gain grows with the cuts: half as many steps as these.
+    """
+    least, most = _STEPS
+    steps = min(most, max(least, sum(depths) // (2 * len(depths))))
+    return Schedule(steps, 0.1 if steps == least else 0.05, 0.1, 0.95)

@@ -175,7 +175,7 @@ class ProvedEnvelope:
     """Proved envelopes of a bent node: entries (m,), g (m, d) and h (m,), and |g| . x + |h| at most, (m,)."""
 
     places: Tensor
-    g: Tensor
+    g: Matrix
     h: Tensor
     size: Tensor
 
@@ -237,7 +237,7 @@ def proved_envelopes(
         # The difference g - a, and its sum with a0, are rounded.
         doubt = 2.0**-45 * ((a.abs() @ magnitude) + size + a0.abs()) + 2.0**-1000
         h = torch.maximum(a0 - ends[0], -ends[1]) + doubt
-        found[name] = ProvedEnvelope(places=given.places, g=g, h=h, size=size + h.abs())
+        found[name] = ProvedEnvelope(places=given.places, g=Matrix(g), h=h, size=size + h.abs())
     return found
 
 
