@@ -142,7 +142,7 @@ class Example:
             return self._chosen_anew(part, shares, known)
 
         short = replace(left, parts=min(ENVELOPED, left.parts or ENVELOPED)) if more else left
-        self._note(self._searched(dual, [row], root, bound, short), last=True)
+        self._note(self._searched(dual, [row], root, bound, short, None if more else anew), last=True)
         if self.ending == "parts" and more and not self._spent(limits):
             level = LEVEL * max(abs(float(bound.value)), 2.0**-64)
             self._bound_conditionally(row, dual.envelopes, level)

@@ -238,7 +238,7 @@ class Search:
         dual, cuts = self.duals[number], self.cuts[number]
         units = cuts.best_units(batch, self.limits.at_once)
         children = cuts.halves(batch, units)
-        best, bound = dual.ascend(children, _climb([len(part.path) for part in batch]))
+        best, bound = dual.ascend(children, climb([len(part.path) for part in batch]))
         self.bounded += len(children.rows)
         worst = bound.value.argmin().view(1)
         self._look(bound.point[worst])
@@ -302,7 +302,7 @@ class Search:
                 self.witness, self.ending = points[int(margins.amin(dim=1).argmin())], "witness"
 
 
-def _climb(depths: Sequence[int]) -> Schedule:
+def climb(depths: Sequence[int]) -> Schedule:
     """Return the ascent of the halves of parts cut so often, from the slopes and multipliers of these.
 
     Every cut adds a multiplier, so that what is left to gain grows with the cuts: half as many steps as these.

@@ -1,0 +1,76 @@
+"""Branches of a search with envelopes of their own: what is proved by them holds and replays."""
+
+import base64
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from epsball.ball import Ball
+from epsball.certificates import FLOAT32, Domain, LowerBounds, Problem, complete
+from epsball.certificates.branching import example
+from epsball.certificates.branching.search import search
+from epsball.certificates.cascade import Proof
+from epsball.certificates.replay.export import export_certificate
+from epsball.certificates.replay.files import write_model
+from epsball.graph import capture
+
+INPUTS, MARGIN = 70, 0.02
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Envelopes and conditions at once, and other envelopes as soon as may be."""
+    monkeypatch.setattr("epsball.certificates.branching.complete.PARTS_AT_ONCE", 2)
+    monkeypatch.setattr(example, "SHORT", 0)
+    monkeypatch.setattr(example, "ENVELOPED", 2)
+    monkeypatch.setattr(search, "_BRANCH", 2)
+
+
+def searched(seed: int) -> tuple[Problem, Ball, LowerBounds, int]:
+    """Return what is proved of a network whose least margin is known to be small."""
+    torch.manual_seed(seed)
+    made = nn.Sequential(nn.Linear(INPUTS, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2)).eval()
+    x, ball = torch.rand(1, INPUTS), Ball("linf", "1/10")
+    predicted = made(x).argmax(dim=1)
+    domain = Domain.of(ball, x)
+    problem = Problem.of(capture(made, (INPUTS,)), domain, predicted, arithmetic=FLOAT32)
+    least = float(complete(problem, gap=MARGIN / 10).rows.min())
+    made[4].bias.data[predicted] += MARGIN - least
+    problem = Problem.of(capture(made, (INPUTS,)), domain, predicted, arithmetic=FLOAT32)
+    return problem, ball, complete(problem), int(predicted)
+
+
+def exported(path: Path, problem: Problem, ball: Ball, found: LowerBounds, predicted: int) -> Path:
+    file = path / "certificate.json.gz"
+    proof = Proof(method="complete", predicted=predicted, problem=problem, bounds=found)
+    export_certificate(file, proof, ball, write_model(problem.graph, path))
+    return file
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("seed", [3, 4])
+def test_trees_with_envelopes_of_branches_replay(seed: int, tmp_path: Path) -> None:
+    pytest.importorskip("flint", reason="the checker needs the extra replay")
+    from epsball_replay import replay
+
+    problem, ball, found, predicted = searched(seed)
+    (tree,) = found.trees[0]
+    assert bool((found.rows > 0).all())
+    assert len(tree.further) > 1
+    assert set(tree.used) | {0} == {0, *range(1, len(tree.further) + 1)}
+    file = exported(tmp_path, problem, ball, found, predicted)
+    assert replay(file).stable
+    text = json.loads(gzip.decompress(file.read_bytes()))
+    (written,) = text["trees"].values()
+    shape = np.frombuffer(base64.b64decode(written["shape"]), "<i4").reshape(-1, 2).copy()
+    shape[np.flatnonzero(shape[:, 0] == -1)[0], 1] = len(tree.further) + 1
+    written["shape"] = base64.b64encode(shape.tobytes()).decode()
+    with gzip.open(file, "wt") as changed:
+        json.dump(text, changed)
+    with pytest.raises(Exception, match="envelopes that its tree lacks"):
+        replay(file)
