@@ -14,6 +14,7 @@ from epsball.ball import Ball
 from epsball.certificates import FLOAT32, Domain, LowerBounds, Problem, complete
 from epsball.certificates.branching import example
 from epsball.certificates.branching.search import search
+from epsball.certificates.branching.tree import Tree
 from epsball.certificates.cascade import Proof
 from epsball.certificates.replay.export import export_certificate
 from epsball.certificates.replay.files import write_model
@@ -37,7 +38,7 @@ def searched(seed: int) -> tuple[Problem, Ball, LowerBounds, int]:
     layers = (nn.Linear(INPUTS, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 2))
     made, x = nn.Sequential(*layers).eval(), torch.rand(1, INPUTS)
     predicted = int(made(x).argmax(dim=1))
-    point = x.clone()
+    point, margin = x.clone(), torch.zeros(())
     for _ in range(20):
         point.requires_grad_()
         margin = made(point)[0] @ torch.tensor([1.0, -1.0]) * (1 - 2 * predicted)
@@ -63,6 +64,7 @@ def test_trees_with_envelopes_of_branches_replay(tmp_path: Path) -> None:
 
     problem, ball, found, predicted = searched(3)
     (tree,) = found.trees[0]
+    assert isinstance(tree, Tree)
     assert bool((found.rows > 0).all())
     assert len(tree.further) > 1
     assert set(tree.used) | {0} == {0, *range(1, len(tree.further) + 1)}
