@@ -32,8 +32,3 @@ def gamma(n: Any, unit: float = 2.0**-53) -> Any:
 def upper(array: Array) -> Array:
     """Return float64 numbers not below balls."""
     return np.nextafter(np.asarray(_ceiling(array), dtype=np.float64), np.inf)
-
-
-def lower(array: Array) -> Array:
-    """Return float64 numbers not above balls."""
-    return -upper(-array)

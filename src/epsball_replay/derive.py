@@ -80,8 +80,8 @@ class Derivation:
             if "pieces" in tree:
                 bounds[at] = max(bounds[at], min(self._by_pieces(tree, rows[at])))
                 continue
-            over = {name: self._envelope(tree, self.network.nodes[name]) for name in tree["envelopes"]}
-            ranges = self._conditional(tree, over, rows[at], claim, choice)
+            over = [self._envelopes(tree, given) for given in (tree["envelopes"], *tree.get("further", ()))]
+            ranges = self._conditional(tree, over[0], rows[at], claim, choice)
             parts = leaves_of(tree, self.network, ranges, over)
             found = [self._backward(output, entries, np.tile(rows[at], (len(p.push), 1)), choice, p) for p in parts]
             bounds[at] = max(bounds[at], min(np.concatenate(found).min(), claim))
@@ -96,8 +96,7 @@ class Derivation:
             given: Any = {"refined": frozenset(pieces[at]["refined"]), "slopes": [own], "final_slopes": own | final}
             part = replace(self.certificate, **given, own_slopes=[], trees={}, rows={0: row}, claims={0: 0.0})
             inside = trees.narrowed(self.ranges, path)
-            leaf = rows_of([path], [betas], {}, self.network, inside, {})
-            yield Derivation(part, inside=inside).margins(leaf)[0]
+            yield Derivation(part, inside=inside).margins(rows_of([path], [betas], {}, self.network, inside, {}))[0]
 
     def _conditional(self, tree: Any, over: dict[str, Envelope], row: Array, claim: float, choice: Choice) -> Ranges:
         """Return bounds of every node where row . y <= claim, y the outputs: z >= z + mu (row . y - claim) there.
@@ -212,7 +211,10 @@ class Derivation:
                 own = {key: Lines(at, s[rows], None, *(e[at] for e in ends[key])) for key, (at, s) in parts.items()}
                 yield owners[block], self.choices[:1], Leaves(own)
 
-    def _envelope(self, tree: Any, node: Node) -> Envelope:
+    def _envelopes(self, tree: Any, given: Any) -> dict[str, Envelope]:
+        return {name: self._envelope(tree, self.network.nodes[name], text) for name, text in given.items()}
+
+    def _envelope(self, tree: Any, node: Node, levels: str) -> Envelope:
         """Return functions g . x + h above entries of a ReLU, with g = level / 255 a for a . x + a0 above its input.
 
         For z <= a . x + a0 on the ball and any g, relu(z) <= g . x + max(a0 + max (a - g) . x, max -g . x). The row
@@ -229,7 +231,7 @@ class Derivation:
             a0 = np.nextafter(lost * (1 + 2.0**-20) - value, np.inf)
             above |= {entry: (a[row], a0[row]) for row, entry in enumerate(some.tolist(), start=len(some))}
         a, a0 = (np.array(part) for part in zip(*(above[entry] for entry in at.tolist()), strict=True))
-        g = numbers(tree["envelopes"][node.name], "u1").reshape(a.shape) / 255 * a
+        g = numbers(levels, "u1").reshape(a.shape) / 255 * a
         most, entries = self.sizes[self.network.input.name], np.arange(a.shape[1])
         h = np.maximum(a0 - self.region.least(g - a, entries), -self.region.least(g, entries))
         h += 2 * gamma(len(most) + 16) * ((np.abs(a) + np.abs(g)) @ most + np.abs(a0)) + 1e-300

@@ -13,7 +13,7 @@ import numpy as np
 from flint import arb
 
 from epsball_replay.affine import pooled
-from epsball_replay.arithmetic import lower, upper
+from epsball_replay.arithmetic import upper
 from epsball_replay.network import Array, Node, require
 from epsball_replay.step import Step, matrix
 
@@ -76,7 +76,7 @@ def intercepts(
     """Return t with slope z + t <= f(z) (sign 1; >= for sign -1) for all z in [low, high], at some entries."""
     stretch = _STRETCH.get(node.attributes.get("function", ""))
     if stretch:
-        return (lower if sign > 0 else upper)(_extreme(slope, low, high, stretch, sign))
+        return -sign * upper(-sign * _extreme(slope, low, high, stretch, sign))
     function, kinks = _pieces(node, parameters, entries)
     best = np.full(np.broadcast_shapes(slope.shape, low.shape), np.inf)
     for point in (low, high, *kinks):

@@ -68,11 +68,8 @@ class Step:
 
     def ranges(self, ranges: dict[str, tuple[Array, Array]]) -> tuple[Array, Array]:
         """Return the least L z + l and the greatest U z + u over bounds of z, but for rounding."""
-        low, high = self.below, self.above
-        for name, lower, upper in self.inputs:
-            low = low + _least(lower, *ranges[name])
-            high = high - _least(-upper, *ranges[name])
-        return low, high
+        low = self.below + sum(_least(lower, *ranges[name]) for name, lower, _ in self.inputs)
+        return low, self.above - sum(_least(-upper, *ranges[name]) for name, _, upper in self.inputs)
 
     def deployed_error(self, magnitude: Array, sizes: dict[str, Array]) -> Array:
         """Return gamma32(n) (|W| |z| + |b|) + underflow for n roundings, for any order of summation.

@@ -67,17 +67,21 @@ Ends = tuple[Array, Array]
 Ranges = dict[str, Ends]
 
 
-def leaves_of(tree: Any, network: Network, ranges: Ranges, over: dict[str, Envelope]) -> Iterator[Leaves]:
-    """Yield all leaves of a tree, some at a time, given bounds of every node on the ball, and envelopes."""
-    paths, multipliers, _ = paths_of(tree, network)
+def leaves_of(tree: Any, network: Network, ranges: Ranges, over: list[dict[str, Envelope]]) -> Iterator[Leaves]:
+    """Yield all leaves of a tree, some at a time, given bounds of every node on the ball, and choices of envelopes."""
+    paths, multipliers, used = paths_of(tree, network)
+    used = np.array(used) if len(over) > 1 else np.zeros(len(paths))
+    require(np.isin(used, np.arange(len(over))).all(), "a leaf stands on envelopes that its tree lacks.")
     slopes = slopes_of(tree["slopes"], tree, network, len(paths))
     for name, entry, kink, _ in {cut for path in paths for cut in path}:
         low, high = (side[entry] for side in ranges[name])
         require(low < kink < high, f"a tree cuts entry {entry} of {name}, in [{low}, {high}], at {kink}.")
-    for start in range(0, len(paths), _LEAVES):
-        some = slice(start, start + _LEAVES)
-        chosen = {name: (at, *(s if s is None else s[some] for s in sides)) for name, (at, *sides) in slopes.items()}
-        yield rows_of(paths[some], multipliers[some], chosen, network, ranges, over)
+    for number, envelopes in enumerate(over):
+        own = np.flatnonzero(used == number)
+        for some in (own[at : at + _LEAVES] for at in range(0, len(own), _LEAVES)):
+            chosen = {n: (at, *(s if s is None else s[some] for s in sides)) for n, (at, *sides) in slopes.items()}
+            given = [paths[leaf] for leaf in some], [multipliers[leaf] for leaf in some]
+            yield rows_of(*given, chosen, network, ranges, envelopes)
 
 
 def slopes_of(given: Any, tree: Any, network: Network, rows: int) -> Any:

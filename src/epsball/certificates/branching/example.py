@@ -15,10 +15,11 @@ from epsball.certificates.branching.relaxation.region import Region
 from epsball.certificates.branching.relaxation.subproblems import Bound, Envelope, Parts, Schedule
 from epsball.certificates.branching.search.descent import Descent
 from epsball.certificates.branching.search.parts import Limits, Part, leaf_slopes
-from epsball.certificates.branching.search.search import Search
+from epsball.certificates.branching.search.search import Anew, Search
 from epsball.certificates.branching.tightening.conditional import ROWS, conditional_neurons
 from epsball.certificates.branching.tightening.envelopes import (
     Above,
+    Shares,
     chosen_taus,
     exact_neurons,
     first_shares,
@@ -129,14 +130,19 @@ class Example:
     ) -> None:
         """Search a row whose root's multipliers are given with envelopes, then also with conditional bounds."""
         plain, dual = self.setting, self._dual()
-        shares, slopes = chosen_taus(dual, first_shares(dual, above), whole, goal)
-        taus = stored(self.layers, shares)
+        first, slopes = chosen_taus(dual, first_shares(dual, above), whole, goal)
+        shares: list[Sequence[Shares | None]] = [first]
+        taus = stored(self.layers, first)
         envelopes = proved_envelopes(self.tightened.bounds, known, taus)
-        self.setting = replace(self.setting, taus=taus, envelopes=envelopes)
+        self.setting = replace(self.setting, taus=taus, envelopes=envelopes, further=[])
         root, bound = dual.ascend(whole._replace(slopes=slopes), AGAIN)
         left, more = self.left(limits), bool(self._conditional_layers())
+
+        def anew(part: Part) -> Dual:
+            return self._chosen_anew(part, shares, known)
+
         short = replace(left, parts=min(ENVELOPED, left.parts or ENVELOPED)) if more else left
-        self._note(self._searched(dual, [row], root, bound, short), last=True)
+        self._note(self._searched(dual, [row], root, bound, short, None if more else anew), last=True)
         if self.ending == "parts" and more and not self._spent(limits):
             level = LEVEL * max(abs(float(bound.value)), 2.0**-64)
             self._bound_conditionally(row, dual.envelopes, level)
@@ -144,8 +150,21 @@ class Example:
             dual.envelopes = envelopes
             root, bound = dual.ascend(root._replace(states=dual.root(root.rows).states), ROOT)
             left = replace(self.left(limits), level=2 * level)
-            self._note(self._searched(dual, [row], root, bound, left), last=True)
+            self._note(self._searched(dual, [row], root, bound, left, anew), last=True)
         self.setting = plain
+
+    def _chosen_anew(
+        self, part: Part, shares: list[Sequence[Shares | None]], known: Mapping[str, tuple[Tensor, Above]]
+    ) -> Dual:
+        """Return the rows with envelopes that are best for a part, and add them to the setting."""
+        dual = self._dual()
+        states, slopes = part.states.unsqueeze(0), part.slopes.unsqueeze(0).to(self.dtype)
+        given = Parts(torch.tensor([part.row]), states, slopes, part.multipliers.unsqueeze(0))
+        found, _ = chosen_taus(dual, shares[part.branch.number], given, -part.bound)
+        shares.append(found)
+        taus = stored(self.layers, found)
+        self.setting.further.append((taus, proved_envelopes(self.tightened.bounds, known, taus)))
+        return dual
 
     def _dual(self) -> Dual:
         return Dual(self.setting.layers, self.functions, self.region, self.dtype)
@@ -178,9 +197,17 @@ class Example:
             passes=None if limits.passes is None else limits.passes - self.passes,
         )
 
-    def _searched(self, dual: Dual, rows: Sequence[int], whole: Parts, bound: Bound, limits: Limits) -> Search:
+    def _searched(
+        self,
+        dual: Dual,
+        rows: Sequence[int],
+        whole: Parts,
+        bound: Bound,
+        limits: Limits,
+        anew: Anew | None = None,
+    ) -> Search:
         """Return a search of some rows, given the whole domain for each, that has ended."""
-        search = Search(dual, self.layers, prove=self.proved, exact=self.optimum, network=self.network)
+        search = Search(dual, self.layers, prove=self.proved, exact=self.optimum, network=self.network, anew=anew)
         search.start(rows, whole, bound, limits)
         search.run()
         return search
@@ -198,7 +225,7 @@ class Example:
         if last:
             search.close_open()
         self.ending, self.witness = search.ending, search.witness
-        self.passes += search.dual.passes
+        self.passes += search.passes
         self.parts += search.bounded
         self.closed = search.closed
         level = self.setting.level
@@ -232,8 +259,15 @@ class Example:
     def proved(self, parts: Sequence[Part]) -> Tensor:
         """Return the bounds of leaves by the whole network."""
         rows = self.problem.specification[0, [part.row for part in parts]]
-        envelopes, boxes = self.setting.envelopes, self.setting.boxes
-        return leaf_bounds(self.tightened.bounds, rows, self.paths(parts), self.slopes(parts), envelopes, boxes)
+        numbers = torch.tensor([part.branch.number for part in parts])
+        found = torch.empty(len(parts), dtype=torch.float64)
+        for number in numbers.unique().tolist():
+            at = torch.nonzero(numbers == number)[:, 0]
+            some = [parts[k] for k in at.tolist()]
+            envelopes = self.setting.further[number - 1][1] if number else self.setting.envelopes
+            given = self.paths(some), self.slopes(some), envelopes, self.setting.boxes
+            found[at] = leaf_bounds(self.tightened.bounds, rows[at], *given)
+        return found
 
     def paths(self, parts: Sequence[Part]) -> list[list[Step]]:
         """Return the constraints on the way to each part."""
@@ -270,11 +304,15 @@ class Example:
             else:
                 shape.append(None)
                 leaves.append(tree.leaves[number][0])
+        numbers = [part.branch.number for part in leaves]
+        others = sorted({*numbers} - {0})
         return Tree(
             row=row,
             shape=shape,
             paths=self.paths(leaves),
             slopes=self.slopes(leaves),
             taus=self.setting.taus,
+            further=[self.setting.further[number - 1][0] for number in others],
+            used=[others.index(number) + 1 if number else 0 for number in numbers] if others else (),
             conditional=self.setting.conditional,
         )

@@ -124,6 +124,9 @@ class Tree:
         By node the slopes of the leaves.
     taus
         By node the envelopes, of which a leaf's lower slopes are the shares too.
+    further, used
+        Other envelopes than these, and for each leaf which it stands on: 0 for `taus`, then these; none if all do on
+        `taus`.
     conditional
         Neurons that are bounded, one after the other, where the row's margin is at most what is claimed of it; then
         the leaves show no more than the claim.
@@ -134,6 +137,8 @@ class Tree:
     paths: Sequence[Sequence[Step]]
     slopes: Mapping[str, Slopes]
     taus: Mapping[str, Taus] = field(default_factory=dict)
+    further: Sequence[Mapping[str, Taus]] = ()
+    used: Sequence[int] = ()
     conditional: Sequence[Conditional] = ()
 
 

@@ -122,8 +122,9 @@ class Nearby:
         all would let every entry of z move by R at once.
         """
         kind, deployed, form = node.kind, bounds.arithmetic.deployed, bounds.form(node)
-        dense = isinstance(kind, Linear) or (isinstance(kind, Convolution) and not kind.transposed)
-        if not dense or form is None or deployed is None or self.constants.norm != "l2":
+        if not isinstance(kind, Linear | Convolution) or (isinstance(kind, Convolution) and kind.transposed):
+            return
+        if form is None or deployed is None or self.constants.norm != "l2":
             return
         taken = node.inputs[0]
         sums = torch.linalg.vector_norm(bounds.parameters[kind.weight].flatten(1), dim=1) * _UP

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from epsball.ball import Ball
-from epsball.certificates.branching.tree import Division, Piece, Split, Step, Tree
+from epsball.certificates.branching.tree import Division, Piece, Split, Step, Taus, Tree
 from epsball.certificates.branching.tree import Slopes as RowSlopes
 from epsball.certificates.cascade import Proof
 from epsball.certificates.curves import LinearRelaxation
@@ -235,9 +235,10 @@ def _own_slopes(bounds: Propagation, neurons: Sequence[NeuronSlopes]) -> list[Ow
 def written(tree: Tree) -> WrittenTree:
     """Return a tree as files hold it."""
     return WrittenTree(
-        **_cuts(tree.shape, tree.paths),
+        **_cuts(tree.shape, tree.paths, tree.used or None),
         slopes=_rows_slopes(tree.slopes),
-        envelopes={name: part.levels for name, part in tree.taus.items()},
+        envelopes=_levels(tree.taus),
+        further=[_levels(taus) for taus in tree.further],
         conditional=[
             WrittenNeurons(
                 node=part.node,
@@ -250,10 +251,15 @@ def written(tree: Tree) -> WrittenTree:
     )
 
 
+def _levels(taus: Mapping[str, Taus]) -> dict[str, Tensor]:
+    return {name: part.levels for name, part in taus.items()}
+
+
 def divided(tree: Division, refined: Sequence[str]) -> WrittenDivision:
     """Return a tree of pieces as files hold it, given the nodes that rows bound."""
+    shared = tree.used if len(set(tree.used)) < len(tree.used) else None
     return WrittenDivision(
-        **_cuts(tree.shape, tree.paths, tree.used), pieces=[_piece(piece, refined) for piece in tree.pieces]
+        **_cuts(tree.shape, tree.paths, shared), pieces=[_piece(piece, refined) for piece in tree.pieces]
     )
 
 
@@ -266,9 +272,9 @@ def _piece(piece: Piece, refined: Sequence[str]) -> WrittenPiece:
     return WrittenPiece(refined if piece.refreshed else (), piece.slopes, final)
 
 
-def _cuts(shape: Sequence[Split | None], paths: Sequence[Sequence[Step]], used: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the fields of a tree's cuts and multipliers; a leaf names the piece it uses where one is used twice."""
-    named = iter(used) if len(set(used)) < len(used) else repeat(-1)
+def _cuts(shape: Sequence[Split | None], paths: Sequence[Sequence[Step]], used: Sequence[int] | None) -> dict[str, Any]:
+    """Return the fields of a tree's cuts and multipliers; a leaf may name what it uses."""
+    named = repeat(-1) if used is None else iter(used)
     cuts = [split for split in shape if split is not None]
     nodes = list(dict.fromkeys(split.node for split in cuts))
     numbers = [(-1, next(named)) if split is None else (nodes.index(split.node), split.entry) for split in shape]

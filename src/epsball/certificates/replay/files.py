@@ -67,6 +67,8 @@ class WrittenTree:
         By ReLU levels (m, d) at those places: the function tau a . x + h lies above the ReLU, where a . x + a0 lies
         above its input by that neuron's own slopes, tau is the level over 255, and h is derived. The slopes below are
         the shares of it, too.
+    further
+        Other envelopes; then the entry of each leaf says which it stands on, 0 for `envelopes`.
     conditional
         Neurons that are bounded where the margin is at most its claim; the leaves then hold there, on the intervals
         that these bounds leave.
@@ -78,18 +80,22 @@ class WrittenTree:
     multipliers: Tensor
     slopes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]
     envelopes: Mapping[str, Tensor] = field(default_factory=dict)
+    further: Sequence[Mapping[str, Tensor]] = ()
     conditional: Sequence["WrittenNeurons"] = ()
 
     def content(self) -> dict[str, Any]:
         """Return the tree as JSON's types."""
         conditional = {"conditional": [part.content() for part in self.conditional]} if self.conditional else {}
-        return conditional | {
+        further = {"further": list(map(_levels, self.further))} if self.further else {}
+        return {
+            **conditional,
+            **further,
             "nodes": list(self.nodes),
             "shape": _text(self.shape, "<i4"),
             "kinks": _text(self.kinks, "<f8"),
             "multipliers": _text(self.multipliers, "<f8"),
             "slopes": _rows_slopes(self.slopes),
-            "envelopes": {name: _text(levels, "u1") for name, levels in self.envelopes.items()},
+            "envelopes": _levels(self.envelopes),
         }
 
 
@@ -171,6 +177,10 @@ class WrittenDivision:
             "multipliers": _text(self.multipliers, "<f8"),
             "pieces": [piece.content() for piece in self.pieces],
         }
+
+
+def _levels(envelopes: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: _text(levels, "u1") for name, levels in envelopes.items()}
 
 
 def _rows_slopes(slopes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ class Setting:
         The reduced network's layers, and bounds on every node.
     taus, envelopes
         By node the envelopes as trees hold them, and as they are proved.
+    further
+        By the number of a branch's envelopes, less one, the same for others than the first.
     conditional, level
         Neurons bounded where the row's margin is at most the level, and that level; None without such neurons.
     """
@@ -30,6 +32,7 @@ class Setting:
     boxes: Mapping[str, Box]
     taus: Mapping[str, Taus] = field(default_factory=dict)
     envelopes: Mapping[str, ProvedEnvelope] = field(default_factory=dict)
+    further: list[tuple[Mapping[str, Taus], Mapping[str, ProvedEnvelope]]] = field(default_factory=list)
     conditional: Sequence[Conditional] = ()
     level: float | None = None
 

@@ -65,17 +65,22 @@ class Cuts:
     def halves(self, batch: Sequence[Part], units: Tensor) -> Parts:
         """Return both halves of each part, below and above the kink in turn."""
         twice = torch.arange(len(batch)).repeat_interleave(2)
-        states = torch.stack([part.states for part in batch])[twice]
+        whole = self.parts(batch).take(twice)
+        states = whole.states
         signs = torch.tensor([-1, 1], dtype=torch.int8).repeat(len(batch))
         implied = torch.where(signs > 0, self._on_too[units][twice], self._off_too[units][twice])
         follows = torch.nonzero(implied >= 0)[:, 0]
         states[follows, implied[follows]] = 2 * signs[follows]
         states[torch.arange(len(states)), units[twice]] = signs
+        return whole
+
+    def parts(self, batch: Sequence[Part]) -> Parts:
+        """Return parts as subproblems."""
         return Parts(
-            torch.tensor([part.row for part in batch])[twice],
-            states,
-            torch.stack([part.slopes for part in batch])[twice].to(self.dual.dtype),
-            torch.stack([part.multipliers for part in batch])[twice],
+            torch.tensor([part.row for part in batch]),
+            torch.stack([part.states for part in batch]),
+            torch.stack([part.slopes for part in batch]).to(self.dual.dtype),
+            torch.stack([part.multipliers for part in batch]),
         )
 
 

@@ -13,6 +13,28 @@ PARTS_AT_ONCE = 96
 
 
 @dataclass(kw_only=True, eq=False)
+class Branch:
+    """A part of the domain and what is cut from it, which share envelopes.
+
+    Parameters
+    ----------
+    number
+        The number of the envelopes.
+    top
+        The part; None for the whole domain.
+    chosen
+        Whether these envelopes were chosen for it.
+    bounded
+        How many parts were bounded below it.
+    """
+
+    number: int = 0
+    top: "Part | None" = None
+    chosen: bool = True
+    bounded: int = 0
+
+
+@dataclass(kw_only=True, eq=False)
 class Part:
     """A part of the domain, for one row.
 
@@ -30,6 +52,8 @@ class Part:
         Where a slope matters: the coefficient is positive, or there is an envelope.
     candidates
         Rectifiers to split next.
+    branch
+        What it shares envelopes with.
     """
 
     row: int
@@ -42,6 +66,7 @@ class Part:
     multipliers: Tensor
     relevant: Tensor
     candidates: Tensor
+    branch: Branch
 
 
 @dataclass(kw_only=True, eq=False)

@@ -12,7 +12,7 @@ from epsball.certificates.branching.relaxation.reduced import Layer
 from epsball.certificates.branching.relaxation.subproblems import Bound, Parts, Schedule
 from epsball.certificates.branching.search.choosing import Cuts
 from epsball.certificates.branching.search.descent import STEPS, Descent
-from epsball.certificates.branching.search.parts import Limits, Part, RowTree
+from epsball.certificates.branching.search.parts import Branch, Limits, Part, RowTree
 from epsball.certificates.branching.tree import Ending
 
 _STEPS = 4, 16
@@ -27,12 +27,21 @@ _PROVED_OPEN = 1024
 _DESCENDED = 16
 """Every so many batches the margin is descended from the worst part's point: a few percent of what they cost."""
 
+_BRANCH = 480
+"""Parts that a branch takes before its envelopes are chosen anew, which costs about as much."""
+
+_AGAIN = Schedule(16, 0.05, 0.1, 0.95)
+"""The ascent of open parts with other envelopes."""
+
 _LEAVES = 64
 """Leaves that wait for their proof."""
 
 
 Prove = Callable[[Sequence[Part]], Tensor]
 """Given leaves of one example, their proved bounds, (L,)."""
+
+Anew = Callable[[Part], Dual]
+"""Given a part, the rows over the reduced network with envelopes that are chosen for that part."""
 
 Exact = Callable[[Part], tuple[Tensor, Tensor] | None]
 """Given a part without a free rectifier, the multipliers of its best bound and where it is attained, or None."""
@@ -47,10 +56,22 @@ class Search:
         The rows over the reduced network.
     prove, exact, network
         The proof of leaves, the optimum of parts without a free rectifier, and the network itself.
+    anew
+        Chooses envelopes for a part, whose number is one more than before; None leaves them as they are.
     """
 
-    def __init__(self, dual: Dual, layers: Sequence[Layer], *, prove: Prove, exact: Exact, network: Descent) -> None:
-        self.dual, self.prove, self.exact, self.network, self.limits = dual, prove, exact, network, Limits()
+    def __init__(
+        self,
+        dual: Dual,
+        layers: Sequence[Layer],
+        *,
+        prove: Prove,
+        exact: Exact,
+        network: Descent,
+        anew: Anew | None = None,
+    ) -> None:
+        self.prove, self.exact, self.network, self.limits = prove, exact, network, Limits()
+        self.duals, self._layers, self._anew = [dual], layers, anew
         self.trees: dict[int, RowTree] = {}
         self.bounded = 0
         self.ending: Ending = "proved"
@@ -60,18 +81,21 @@ class Search:
         self._open: list[tuple[float, int, Part]] = []
         self._closing: list[Part] = []
         self._pushed = self._batches = 0
-        self.cuts = Cuts(dual, layers)
+        self.cuts = [Cuts(dual, layers)]
         self._shared = dual.shared
 
     def start(self, rows: Sequence[int], parts: Parts, bound: Bound, limits: Limits) -> None:
         """Begin with the whole domain for some rows, whose bounds are given; the proofs there set the rows' goals."""
         self.limits = limits
-        scores = self.cuts.candidates(parts, bound)
+        scores = self.cuts[0].candidates(parts, bound)
         self.trees = {row: RowTree() for row in rows}
         self._levels = dict.fromkeys(rows, limits.level if limits.gap is None else math.inf)
         self._look(bound.point)
         self._descend(torch.tensor(rows), bound.point)
-        self._closing = [self._part(row, 0, -math.inf, (), parts, bound, scores, at) for at, row in enumerate(rows)]
+        whole = [Branch() for _ in rows]
+        self._closing = [
+            self._part(row, 0, -math.inf, (), whole[at], parts, bound, scores, at) for at, row in enumerate(rows)
+        ]
         self.roots = dict(zip(rows, self._close(), strict=True))
 
     def run(self) -> None:
@@ -82,13 +106,18 @@ class Search:
             elif not self._open:
                 break
             else:
-                reached = self.limits.reached(self.bounded, self.dual.passes)
+                reached = self.limits.reached(self.bounded, self.passes)
                 if reached is not None:
                     self.ending = reached
                     break
-                self._split([heapq.heappop(self._open)[2] for _ in range(min(self.limits.at_once, len(self._open)))])
+                self._split(self._next())
         if self.ending != "witness":
             self._close()
+
+    @property
+    def passes(self) -> int:
+        """Rows carried."""
+        return sum(dual.passes for dual in self.duals)
 
     @property
     def open(self) -> list[Part]:
@@ -171,24 +200,64 @@ class Search:
                 self._file(part)
         return values
 
+    def _next(self) -> list[Part]:
+        """Return the parts to split next, which share envelopes."""
+        number = self._open[0][2].branch.number
+        if len(self.duals) == 1:
+            return [heapq.heappop(self._open)[2] for _ in range(min(self.limits.at_once, len(self._open)))]
+        chosen = heapq.nsmallest(self.limits.at_once, (one for one in self._open if one[2].branch.number == number))
+        taken = {order for _, order, _ in chosen}
+        self._open = [one for one in self._open if one[1] not in taken]
+        heapq.heapify(self._open)
+        return [part for _, _, part in chosen]
+
+    def _renew(self, branch: Branch) -> None:
+        """Choose envelopes for a branch that took many parts; if they were, its open parts become branches."""
+        parts = [part for _, _, part in self._open if part.branch is branch]
+        if branch.top is None or branch.chosen:
+            for part in parts:
+                part.branch = Branch(number=branch.number, top=part, chosen=False)
+            return
+        if self._anew is None or not parts:
+            return
+        dual = self._anew(branch.top)
+        cuts = Cuts(dual, self._layers)
+        self.duals.append(dual)
+        self.cuts.append(cuts)
+        new = Branch(number=len(self.duals) - 1, top=branch.top)
+        self._open = [one for one in self._open if one[2].branch is not branch]
+        heapq.heapify(self._open)
+        best, bound = dual.ascend(cuts.parts(parts), _AGAIN)
+        scores = cuts.candidates(best, bound)
+        for at, part in enumerate(parts):
+            self._file(self._part(part.row, part.number, part.goal, part.path, new, best, bound, scores, at))
+
     def _split(self, batch: Sequence[Part]) -> None:
         """Cut parts in two each, and bound the halves."""
-        units = self.cuts.best_units(batch, self.limits.at_once)
-        children = self.cuts.halves(batch, units)
-        best, bound = self.dual.ascend(children, climb([len(part.path) for part in batch]))
+        number = batch[0].branch.number
+        dual, cuts = self.duals[number], self.cuts[number]
+        units = cuts.best_units(batch, self.limits.at_once)
+        children = cuts.halves(batch, units)
+        best, bound = dual.ascend(children, climb([len(part.path) for part in batch]))
         self.bounded += len(children.rows)
         worst = bound.value.argmin().view(1)
         self._look(bound.point[worst])
         self._batches += 1
         if self._batches % _DESCENDED == 0:
             self._descend(children.rows[worst], bound.point[worst])
-        scores = self.cuts.candidates(best, bound)
+        scores = cuts.candidates(best, bound)
         for at, part in enumerate(batch):
             unit = int(units[at])
+            part.branch.bounded += 2
             numbers = self.trees[part.row].split(part.number, unit)
             for half, sign in enumerate((-1, 1)):
                 path = (*part.path, (unit, sign))
-                self._file(self._part(part.row, numbers[half], part.goal, path, best, bound, scores, 2 * at + half))
+                given = part.row, numbers[half], part.goal, path, part.branch
+                self._file(self._part(*given, best, bound, scores, 2 * at + half))
+        if self._anew is not None:
+            for branch in dict.fromkeys(part.branch for part in batch):
+                if branch.bounded >= _BRANCH:
+                    self._renew(branch)
 
     def _part(
         self,
@@ -196,6 +265,7 @@ class Search:
         number: int,
         goal: float,
         path: tuple[tuple[int, int], ...],
+        branch: Branch,
         parts: Parts,
         bound: Bound,
         scores: Tensor,
@@ -212,17 +282,18 @@ class Search:
             multipliers=parts.multipliers[at],
             relevant=(bound.coefficients[at] > 0) | self._shared,
             candidates=scores[at],
+            branch=branch,
         )
 
     def _descend(self, rows: Tensor, points: Tensor) -> None:
         """See where descent of rows' margins leads from points."""
         if self.ending == "proved":
-            self.dual.passes += 2 * STEPS * len(rows)
+            self.duals[0].passes += 2 * STEPS * len(rows)
             self._look(self.network.descended(rows, points.contiguous()))
 
     def _look(self, points: Tensor) -> None:
         """See what margins the network itself has at points of the domain."""
-        points = self.dual.region.inside(points)
+        points = self.network.region.inside(points)
         margins = self.network.margins(points)[:, list(self.trees)]
         for row, least in zip(self.trees, margins.amin(dim=0).tolist(), strict=True):
             if self.limits.gap is not None:
