@@ -23,7 +23,7 @@ def lipschitz_cnn(
     classes
         Number of logits.
     width, hidden
-        Channels of the first convolution (the second has four times as many), and of the dense layer; even.
+        Channels of the first convolution (of the second 4 width), and of the dense layer; even.
     scale
         The factor on the logits: a loss such as cross-entropy asks for margins of about 1 / scale.
 
