@@ -141,7 +141,7 @@ def test_lines_hold_on_a_grid(function, low, width):
 
 @pytest.mark.parametrize(
     ("what", "trap"),
-    [("_rounding", "absorbed_60"), ("_rounding", "absorbed_25"), ("deployed_rounding", "absorbed_25")],
+    [("rounding_at", "absorbed_60"), ("rounding_at", "absorbed_25"), ("deployed_rounding", "absorbed_25")],
 )
 def test_bounds_without_an_error_term_fall_into_a_trap(what, trap, monkeypatch):
     original = getattr(propagation, what)
