@@ -151,7 +151,7 @@ def test_bounds_without_an_error_term_fall_into_a_trap(what, trap, monkeypatch):
         return None if found is None else torch.zeros_like(found)
 
     monkeypatch.setattr(propagation, what, without)
-    if what == "_rounding":
+    if what == "rounding_at":
         # What the intercepts of joined lines are moved by covers some of it.
         monkeypatch.setattr(relaxations, "SLACK", 0.0)
     with pytest.raises(AssertionError, match="claims"):
