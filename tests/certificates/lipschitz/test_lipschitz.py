@@ -192,6 +192,17 @@ def test_rounding_hardly_weakens_the_certificates_of_a_deep_network_in_float32()
         assert bool(((values[name] >= box.low[:1]) & (values[name] <= box.high[:1])).all()), name
 
 
+def test_a_box_that_is_no_ball_is_bounded_to_its_corners():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2)).eval().requires_grad_(False)
+    low, high = torch.tensor([[0.0, 0.2]]), torch.tensor([[1.0, 0.4]])
+    problem = Problem.of(capture(net, (2,)), Domain.of_box(low, high), torch.tensor([0]))
+    logits = net(low + (high - low) * torch.rand(10000, 2))
+    assert float(lipschitz(problem).rows) <= float((logits[:, 0] - logits[:, 1]).min())
+    centre = net((low + high) / 2)[0]
+    assert float(lipschitz(problem).rows) < float(centre[0] - centre[1])
+
+
 class Formula(nn.Module):
     """A function of x, without parameters, and a linear layer after it."""
 

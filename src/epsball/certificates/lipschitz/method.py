@@ -21,6 +21,8 @@ from epsball.graph import Node
 from epsball.graph.kinds import Constant, Convolution, Elementwise, Input, Linear
 
 _UP = 1 + 2.0**-45
+_SUMS = 1 + 2.0**-30
+"""Covers the rounding of sums over all entries of a node, too."""
 
 ORDERS = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}
 
@@ -62,7 +64,7 @@ def lipschitz(problem: Problem) -> LowerBounds:
     on_ball = local_constants(bounds, specification, domain.norm)
     if on_ball is not None:
         found = torch.minimum(found, torch.where(on_ball.isnan(), torch.inf, on_ball))
-    lost = found * domain.radius * _UP + _jumps(constants, bounds, specification)
+    lost = found * _farthest(domain).unsqueeze(1) * _UP + _jumps(constants, bounds, specification)
     if problem.arithmetic.deployed is not None:
         lost = lost + _deployed(constants, bounds, specification)
     rows = torch.nextafter(start.rows - lost * _UP, lost.new_tensor(-torch.inf))
@@ -104,16 +106,18 @@ class Nearby:
             for name, factor in self.constants.edges.get(node.name, ()):
                 # 0 inf, of a constant that is computed, is NaN: then nothing is known.
                 moved = moved + (factor * self.moved[name]).nan_to_num(nan=torch.inf, posinf=torch.inf)
-        self.moved[node.name] = moved * _UP
+        self.moved[node.name] = moved * _SUMS
         if isinstance(node.kind, Input | Constant):
             return box
         reach = self._reach(bounds, node.name).view(-1, *(1,) * (box.low.ndim - 1))
-        near = self.at_x[node.name]
-        return box.intersected(Box(near.low - reach, near.high + reach).sound())
+        near = self.at_x[node.name].widened(reach)
+        infinity = reach.new_tensor(torch.inf)
+        outward = Box(torch.nextafter(near.low, -infinity), torch.nextafter(near.high, infinity))
+        return box.intersected(outward.sound())
 
     def _reach(self, bounds: Propagation, name: str) -> Tensor:
         """Return how far a node can be from its value at x, in the norm of all its entries, (n,)."""
-        return (self.constants.forward[name] * bounds.domain.radius + self.moved[name]) * _UP
+        return (self.constants.forward[name] * _farthest(bounds.domain) + self.moved[name]) * _UP
 
     def _sharpen(self, bounds: Propagation, node: Node) -> None:
         """Round an entry of a dense layer or convolution in l2 as what it is summed from allows.
@@ -127,12 +131,15 @@ class Nearby:
         if form is None or deployed is None or self.constants.norm != "l2":
             return
         taken = node.inputs[0]
-        sums = torch.linalg.vector_norm(bounds.parameters[kind.weight].flatten(1), dim=1) * _UP
+        sums = row_norms(bounds.parameters[kind.weight].flatten(1), "l2")
         grown = self._reach(bounds, taken)[:, None] * sums
         others = (1,) * (len(node.shape) - 1)
         grown = grown.view(len(grown), *((*others, -1) if isinstance(kind, Linear) else (-1, *others)))
         magnitude = (form.magnitude(self.at_x[taken].magnitude) + grown) * _UP
         error = deployed_rounding(form, [box.magnitude for box in bounds.inputs(node)], magnitude, deployed)
+        if node.name == bounds.graph.output:
+            # Subnormal logits may be taken for 0.
+            error = error + deployed.tiny
         sharper = rounding_at(bounds, node, magnitude, error)
         known = bounds.rounding[node.name]
         if sharper is not None and known is not None:
@@ -173,4 +180,12 @@ def _deployed(constants: LipschitzConstants, bounds: Propagation, specification:
             hidden = hidden + constants.backward[name] * size
         elif name == bounds.graph.output:
             total = total + (specification.abs() @ rounding.flatten(1).unsqueeze(2)).squeeze(2)
-    return (total + over_hidden * hidden.unsqueeze(1)) * (1 + 2.0**-30)
+    return (total + over_hidden * hidden.unsqueeze(1)) * _SUMS
+
+
+def _farthest(domain: Domain) -> Tensor:
+    """Return how far a point of the domain is from its centre at most, (n,)."""
+    if domain.norm != "linf":
+        return domain.centre.new_full((len(domain),), domain.radius)
+    sides = torch.maximum(domain.box.high - domain.centre, domain.centre - domain.box.low)
+    return sides.flatten(1).amax(dim=1) * _UP
