@@ -1,7 +1,7 @@
 """Put the results of ``epsball chapter run`` into the documentation: ``python tools/gallery.py runs/chapter``.
 
 Writes ``docs/chapter/ITEM.json`` (findings, shares, small tables, date, machine, cost), ``docs/chapter/ITEM.webp``
-(the figure), ``docs/chapter/trainings.json`` (what each training took) and the page ``docs/gallery.md``. The results of
+(the figure), ``docs/chapter/fast/trainings.json`` (what each training took) and the page ``docs/gallery.md``. The results of
 a run of size default go to ``docs/chapter/default``, without figures; the page says of each item what was found there,
 or that it was not run.
 """
@@ -21,7 +21,7 @@ from epsball.files import write_atomically, write_json
 DOCS = Path(__file__).parent.parent / "docs"
 CHAPTER, DEFAULT = DOCS / "chapter", DOCS / "chapter" / "default"
 WIDTH = 1200
-TRAININGS = "trainings.json"
+TRAININGS = "fast/trainings.json"
 ROWS = 20
 """Longer tables are told by the shares of their 0-1 columns."""
 
@@ -35,6 +35,7 @@ def main(*runs: Path) -> None:
         sizes = {_copy(folder) for folder in folders if (folder / "findings.json").exists()}
         costs = Laboratory(size="fast", out=run).costs()
         if costs and sizes == {"fast"}:
+            (CHAPTER / TRAININGS).parent.mkdir(exist_ok=True)
             write_json(CHAPTER / TRAININGS, costs)
     write_atomically(DOCS / "gallery.md", page().encode())
 
