@@ -1,9 +1,9 @@
 """Put the results of ``epsball chapter run`` into the documentation: ``python tools/gallery.py runs/chapter``.
 
-Writes ``docs/chapter/ITEM.json`` (findings, shares, small tables, date, machine, cost), ``docs/chapter/ITEM.webp``
-(the figure), ``docs/chapter/fast/trainings.json`` (what each training took) and the page ``docs/gallery.md``. The results of
-a run of size default go to ``docs/chapter/default``, without figures; the page says of each item what was found there,
-or that it was not run.
+Writes ``docs/chapter/ITEM.json`` (findings, shares, small tables, date, machine, cost), ``docs/chapter/ITEM.webp`` (the
+figure), ``docs/chapter/fast/trainings.json`` (what each training took) and the page ``docs/gallery.md``. The results
+of a run of size default go to ``docs/chapter/default``, without figures; the page says of each item what was found
+there, or that it was not run.
 """
 
 import json
